@@ -1,0 +1,31 @@
+GO      ?= go
+TOOL     = $(GO) tool -modfile=tools/go.mod
+PACKAGES = ./...
+
+.PHONY: run build test bench lint generate
+
+# Everything in one process; Ctrl-C stops it. ARGS="--data-dir /tmp/x" passes flags on.
+run: build
+	./bin/holdmetrics serve $(ARGS)
+
+build:
+	$(GO) build -o bin/holdmetrics ./cmd/holdmetrics
+
+# The race detector needs cgo, which Go turns off where it finds no C compiler.
+test:
+	@if [ "$$($(GO) env CGO_ENABLED)" = 1 ]; then set -- -race; \
+	else echo "no C compiler: testing without the race detector"; set --; fi; \
+	echo $(GO) test "$$@" $(PACKAGES); $(GO) test "$$@" $(PACKAGES)
+
+# The whole path beside its ceilings, in one table. ARGS="-rows ingest,bulk -json FILE"; -h says more.
+bench:
+	$(GO) run ./test/bench $(ARGS)
+
+lint:
+	@unformatted=$$(gofmt -l $$(git ls-files '*.go' | grep -v '\.pb\.go$$')); \
+	if [ -n "$$unformatted" ]; then echo "gofmt -w is wanted by:"; echo "$$unformatted"; exit 1; fi
+	$(GO) vet $(PACKAGES)
+	$(TOOL) staticcheck $(PACKAGES)
+
+generate:
+	cd proto && $(GO) tool -modfile=../tools/go.mod buf generate

@@ -1,0 +1,112 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"strconv"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+	"go.uber.org/zap"
+)
+
+// brokerStart is how long the embedded NATS server may take to read its files
+// and to listen.
+const brokerStart = 2 * time.Minute
+
+// broker is the embedded NATS server, and our own connection to it, which goes
+// through memory and not through a port.
+type broker struct {
+	server *server.Server
+	conn   *nats.Conn
+}
+
+// startBroker starts a NATS server that keeps its streams in dir, synced to disk
+// before every acknowledgement, and listens for outside clients on address.
+func startBroker(dir, address string, log *zap.Logger) (*broker, error) {
+	host, portText, err := net.SplitHostPort(address)
+	if err != nil {
+		return nil, err
+	}
+	port, err := strconv.ParseUint(portText, 10, 16)
+	if err != nil {
+		return nil, usagef("--%s: the port of %q is not a number up to 65535", keyNATS, address)
+	}
+	// The server says no more than that it could not start; asking first gives a clear error.
+	probe, err := listen(keyNATS, address)
+	if err != nil {
+		return nil, err
+	}
+	if err := probe.Close(); err != nil {
+		return nil, err
+	}
+	opts := &server.Options{
+		ServerName: "holdmetrics",
+		Host:       host,
+		Port:       int(port),
+		NoSigs:     true, // signals are ours
+		JetStream:  true,
+		StoreDir:   dir,
+		SyncAlways: true,
+		// Left open, the server takes three quarters of what is free at the start, and
+		// after a restart on a fuller disk refuses what it already has.
+		JetStreamMaxStore: 1 << 60,
+	}
+	if port == 0 {
+		opts.Port = server.RANDOM_PORT
+	}
+	s, err := server.NewServer(opts)
+	if err != nil {
+		return nil, fmt.Errorf("the embedded NATS server does not start: %w", err)
+	}
+	fatal := new(atomic.Pointer[string])
+	s.SetLoggerV2(&brokerLog{log.Named("nats").Sugar(), fatal}, log.Core().Enabled(zap.DebugLevel), false, false)
+	s.Start()
+	if !s.ReadyForConnections(brokerStart) {
+		err := errors.New("it was not ready in time")
+		if text := fatal.Load(); text != nil {
+			err = errors.New(*text)
+		}
+		stopServer(s)
+		return nil, fmt.Errorf("the embedded NATS server does not start: %w", err)
+	}
+	b := &broker{server: s}
+	b.conn, err = nats.Connect("", nats.InProcessServer(s), nats.Name("holdmetrics serve"), nats.MaxReconnects(-1))
+	if err != nil {
+		stopServer(s)
+		return nil, fmt.Errorf("connecting to the embedded NATS server: %w", err)
+	}
+	return b, nil
+}
+
+// address is where outside clients connect to.
+func (b *broker) address() net.Addr { return b.server.Addr() }
+
+func (b *broker) close() {
+	b.conn.Close()
+	stopServer(b.server)
+}
+
+func stopServer(s *server.Server) {
+	s.Shutdown()
+	s.WaitForShutdown()
+}
+
+// brokerLog takes what the NATS server says; its notices are our debug lines.
+type brokerLog struct {
+	*zap.SugaredLogger
+	fatal *atomic.Pointer[string] // what made it give up
+}
+
+func (l *brokerLog) Noticef(format string, v ...any) { l.Debugf(format, v...) }
+func (l *brokerLog) Tracef(format string, v ...any)  { l.Debugf(format, v...) }
+
+// Fatalf does not end the process: the server shuts itself down, and startBroker says why.
+func (l *brokerLog) Fatalf(format string, v ...any) {
+	text := fmt.Sprintf(format, v...)
+	l.fatal.CompareAndSwap(nil, &text)
+	l.Errorf("%s", text)
+}

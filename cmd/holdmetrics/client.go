@@ -1,0 +1,82 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/spf13/cobra"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"holdmetrics/processor/hold"
+	holdpb "holdmetrics/proto"
+)
+
+// defaultServer is where serve listens unless told otherwise.
+const defaultServer = "127.0.0.1:60051"
+
+// serverFlag is the flag that says where the server is.
+func serverFlag(c *cobra.Command) *string {
+	return c.Flags().String("server", defaultServer, "the server's gRPC `address`")
+}
+
+// dial opens a connection; that nobody answers shows with the first call.
+func dial(server string) (*grpc.ClientConn, error) {
+	conn, err := grpc.NewClient(server, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		return nil, usagef("--server %q: %w", server, err)
+	}
+	return conn, nil
+}
+
+// errDisconnected says that the server is not there, or no more.
+var errDisconnected = errors.New("no connection to the server")
+
+// callError says in words what a call came to.
+func callError(server string, err error) error {
+	s, ok := status.FromError(err)
+	if !ok {
+		return err
+	}
+	switch s.Code() {
+	case codes.OK:
+		return nil
+	case codes.Unavailable:
+		return fmt.Errorf("%w at %s; start one with 'holdmetrics serve', or name it with --server (%s)", errDisconnected, server, s.Message())
+	case codes.Canceled:
+		return errors.New("interrupted")
+	case codes.Unimplemented:
+		return fmt.Errorf("the server at %s does not know this call; is it a holdmetrics of this version? (%s)", server, s.Message())
+	}
+	return errors.New(s.Message())
+}
+
+// messageOf is a draft as it goes over the wire.
+func messageOf(d *hold.Draft) *holdpb.HoldMsg {
+	m := &holdpb.HoldMsg{
+		TokenId:     d.Token,
+		HolderId:    d.Holder,
+		Start:       timestampOf(d.Start),
+		End:         timestampOf(d.End),
+		Weight:      d.Weight,
+		HoldId:      d.HoldID,
+		Revision:    d.Revision,
+		WeightExact: d.WeightExact,
+		Retract:     d.Retract,
+	}
+	if d.WeightGiven && d.Weight == 0 && d.WeightExact == "" {
+		// A double of 0 is "not given" on the wire; the exact form can say 0.
+		m.WeightExact = "0"
+	}
+	return m
+}
+
+func timestampOf(t hold.Stamp) *timestamppb.Timestamp {
+	if !t.Set {
+		return nil
+	}
+	return &timestamppb.Timestamp{Seconds: t.Seconds, Nanos: t.Nanos}
+}

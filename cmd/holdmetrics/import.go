@@ -1,0 +1,130 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	holdpb "holdmetrics/proto"
+)
+
+func newImport() *cobra.Command {
+	c := &cobra.Command{
+		Use:   "import",
+		Short: "Send files of transfers or events to the server",
+		Long: `Import sends what files say to a running server. Running it again changes
+nothing that is already there, so whatever was interrupted is simply repeated.`,
+	}
+	ofTransfers := &cobra.Command{
+		Use:   "transfers FILE...",
+		Short: "Import token Transfer logs (CSV, also .gz)",
+		Long: `Each change of a balance closes a hold with the old balance as its weight and
+opens one with the new. The rows stand in ascending time; those of one timestamp
+are netted, whatever their order. The zero address is no holder. The default
+column names are ethereum-etl's.
+
+With --closing the balances at the end are kept in a file, with which --opening
+continues: tomorrow's file needs no history. That file is CSV: token_id,
+holder_id, balance and since for each pair, and one last row without token and
+holder, whose as_of is the time of the last row that it covers, and whose decimals
+and nft are how values were read. Rows that are not later than as_of, and other
+units, are refused. --closing may name the file of --opening: it is replaced whole,
+after everything was acknowledged. A bad row ends the import.`,
+		Example: `  holdmetrics import transfers transfers.csv.gz --decimals 18
+  holdmetrics import transfers day1.csv --closing day1.balances.csv
+  holdmetrics import transfers day2.csv --opening day1.balances.csv --closing day2.balances.csv`,
+		Args: oneOrMoreFiles,
+	}
+	importCommand(ofTransfers, transferFlags(ofTransfers))
+	ofEvents := &cobra.Command{
+		Use:   "events FILE...",
+		Short: "Import hold events (CSV or NDJSON, also .gz)",
+		Long: `The fields of an event, as columns of a CSV header in any order or as names of a
+JSON object a line: token_id, holder_id, start, end, weight, weight_exact,
+hold_id, revision, retract. What is absent or empty is not given. Times are
+RFC 3339 or unix seconds, with up to nine fractional digits.
+
+weight is a double and means its shortest decimal form, so about 16 digits count;
+weight_exact is text, counts to the last digit (37 before the point, 18 after it)
+and beats weight.
+
+A bad row (one that does not parse, or that the server refuses) is named as
+FILE:LINE and passed over; the others are imported, and the command ends with 1.
+A row that cannot be split (an open quote, damaged gzip) ends the import.`,
+		Example: `  holdmetrics import events events.csv
+  holdmetrics import events events.ndjson.gz --server 10.0.0.7:60051`,
+		Args: oneOrMoreFiles,
+	}
+	importCommand(ofEvents, eventsSource)
+	c.AddCommand(ofTransfers, ofEvents)
+	return c
+}
+
+// againHint is the end of what a failed import says.
+const againHint = "running this again changes nothing that is already there"
+
+// importCommand gives a command its flags and what it does.
+func importCommand(c *cobra.Command, open openSource) {
+	server := serverFlag(c)
+	c.RunE = func(c *cobra.Command, files []string) error {
+		bar := newProgress(c, files)
+		s, err := open(files, bar.add)
+		if err != nil {
+			return err
+		}
+		start := time.Now()
+		t := &tally{holders: make(map[string]struct{})}
+		err = sendAll(c.Context(), *server, s, t)
+		bar.clear()
+		s.tell(c.ErrOrStderr())
+		if err == nil && s.done != nil {
+			err = s.done()
+		}
+		if err != nil {
+			return fmt.Errorf("%w; %s acknowledged; %s", err, counted(t.acknowledged, "event was", "events were"), againHint)
+		}
+		if err := summary(c.OutOrStdout(), s, t, time.Since(start)); err != nil {
+			return err
+		}
+		if n := s.bad.rows(); n > 0 {
+			return fmt.Errorf("%s refused; %s acknowledged and kept; %s", counted(n, "row was", "rows were"), counted(t.acknowledged, "event was", "events were"), againHint)
+		}
+		return nil
+	}
+}
+
+func sendAll(ctx context.Context, server string, s *source, t *tally) error {
+	conn, err := dial(server)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	stream, err := holdpb.NewHoldMetricsClient(conn).BroadcastBatch(ctx)
+	if err != nil {
+		return callError(server, err)
+	}
+	err = callError(server, pump(stream, s.events(ctx), s.bad, t))
+	if ctx.Err() != nil {
+		return errors.New("interrupted")
+	}
+	return err
+}
+
+func summary(out io.Writer, s *source, t *tally, took time.Duration) error {
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	fmt.Fprintf(w, "rows\t%d\n", s.rows())
+	fmt.Fprintf(w, "events\t%d\n", t.events)
+	fmt.Fprintf(w, "holders\t%d\n", len(t.holders))
+	fmt.Fprintf(w, "acknowledged\t%d\n", t.acknowledged)
+	fmt.Fprintf(w, "refused\t%d\n", max(t.refused, s.bad.rows()))
+	fmt.Fprintf(w, "seconds\t%.2f\n", took.Seconds())
+	fmt.Fprintf(w, "events/s\t%.0f\n", float64(t.acknowledged)/max(took.Seconds(), 1e-9))
+	return w.Flush()
+}

@@ -1,0 +1,46 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"syscall"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+)
+
+// listen opens a port; that it is taken is an error that says what to do.
+func listen(key, address string) (net.Listener, error) {
+	l, err := net.Listen("tcp", address)
+	switch {
+	case err == nil:
+		return l, nil
+	case errors.Is(err, syscall.EADDRINUSE):
+		return nil, fmt.Errorf("another program listens on %s; stop it, or choose another address with --%s (port 0 takes a free one)", address, key)
+	}
+	return nil, fmt.Errorf("cannot listen on --%s %s: %w", key, address, err)
+}
+
+// lockName is the file in the data directory whose lock says that it is in use.
+const lockName = "LOCK"
+
+// lockDataDir makes the data directory where there is none, and takes it for
+// this process alone: two NATS servers on one directory would destroy it. The
+// lock ends with the process, however it ends.
+func lockDataDir(dir string) (io.Closer, error) {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return nil, fmt.Errorf("the data directory cannot be made: %w", err)
+	}
+	lock, err := vfs.Default.Lock(filepath.Join(dir, lockName))
+	if err == nil {
+		return lock, nil
+	}
+	// The file that cannot be opened is one thing, the lock that is not given another.
+	if open := new(os.PathError); !errors.As(err, &open) && (errors.Is(err, syscall.EAGAIN) || errors.Is(err, syscall.EACCES)) {
+		return nil, fmt.Errorf("another process holds the data directory %s; stop it, or choose another directory with --%s", dir, keyDataDir)
+	}
+	return nil, fmt.Errorf("the data directory %s cannot be locked: %w", dir, err)
+}

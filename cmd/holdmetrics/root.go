@@ -1,0 +1,104 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/spf13/cobra"
+)
+
+// The exit codes.
+const (
+	exitOK     = 0
+	exitFailed = 1
+	exitUsage  = 2
+)
+
+// streams are the process's own, or a test's.
+type streams struct {
+	in       io.Reader
+	out, err io.Writer
+}
+
+// usageError is a command line that says nothing that can be done.
+type usageError struct{ error }
+
+func (e usageError) Unwrap() error { return e.error }
+
+func usagef(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
+
+// run runs one command line and gives its exit code.
+func run(ctx context.Context, args []string, io streams) int {
+	root := newRoot()
+	root.SetArgs(args)
+	root.SetIn(io.in)
+	root.SetOut(io.out)
+	root.SetErr(io.err)
+	cmd, err := root.ExecuteContextC(ctx)
+	if err == nil {
+		return exitOK
+	}
+	// One line, so that logs and scripts can take it whole.
+	fmt.Fprintln(io.err, "holdmetrics: "+strings.ReplaceAll(err.Error(), "\n", "; "))
+	if errors.As(err, new(usageError)) {
+		fmt.Fprintf(io.err, "See '%s --help'.\n", cmd.CommandPath())
+		return exitUsage
+	}
+	return exitFailed
+}
+
+func newRoot() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "holdmetrics",
+		Short: "Exact scores of who held which token, for how long, with what weight",
+		Long: `holdmetrics keeps an exact, replayable score for every holder of a token.
+
+Start the server with 'holdmetrics serve', feed it with 'holdmetrics import' or
+'holdmetrics record', read it with 'holdmetrics stats'. 'holdmetrics score' scores
+files with no server at all.`,
+		SilenceUsage:  true,
+		SilenceErrors: true,
+	}
+	root.CompletionOptions.DisableDefaultCmd = true
+	root.AddCommand(newServe(), newImport(), newRecord(), newStats(), newScore(), newVersion())
+	eachCommand(root, func(c *cobra.Command) {
+		c.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
+		if c.HasSubCommands() {
+			c.Args, c.RunE = noSuchCommand, func(c *cobra.Command, _ []string) error { return c.Help() }
+		}
+		if check := c.Args; check != nil {
+			c.Args = func(c *cobra.Command, args []string) error {
+				if err := check(c, args); err != nil {
+					return usageError{err}
+				}
+				return nil
+			}
+		}
+	})
+	return root
+}
+
+func noSuchCommand(c *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	return fmt.Errorf("%q is not a command of '%s'", args[0], c.CommandPath())
+}
+
+func eachCommand(c *cobra.Command, fn func(*cobra.Command)) {
+	fn(c)
+	for _, sub := range c.Commands() {
+		eachCommand(sub, fn)
+	}
+}
+
+// oneOrMoreFiles asks for files.
+func oneOrMoreFiles(_ *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return errors.New("name the file to read ('-' is the standard input)")
+	}
+	return nil
+}

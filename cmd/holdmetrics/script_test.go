@@ -1,0 +1,123 @@
+package main
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"holdmetrics": main})
+}
+
+// TestScripts runs the scripts of testdata/script. Beside the usual commands they have
+//
+//	serve [DIR [FLAG...]]   starts a server on free ports and waits for its doors;
+//	                        $SERVER, $HTTP and $NATS are their addresses
+//	stop                    sends it SIGTERM and waits for its end
+func TestScripts(t *testing.T) {
+	t.Parallel()
+	servers := &servers{running: map[*testscript.TestScript]*exec.Cmd{}}
+	testscript.Run(t, testscript.Params{
+		Dir:                 filepath.Join("testdata", "script"),
+		RequireExplicitExec: true,
+		Setup: func(env *testscript.Env) error {
+			// What the machine sets must not reach the settings of a test.
+			for _, name := range append([]string{"DATA_DIR", "GRPC_ADDRESS", "HTTP_HOST", "HTTP_PORT", "NATS_ADDRESS", "POLICY", "MAX_CLOCK_SKEW", "MAX_FUTURE_END", "GC_INTERVAL", "LOG_LEVEL"}, notUsedYet...) {
+				env.Setenv(name, "")
+			}
+			return nil
+		},
+		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
+			"serve": servers.serve,
+			"stop":  servers.stop,
+		},
+	})
+}
+
+// servers are the ones that scripts have started.
+type servers struct {
+	mu      sync.Mutex
+	running map[*testscript.TestScript]*exec.Cmd
+}
+
+func (s *servers) serve(ts *testscript.TestScript, _ bool, args []string) {
+	dir := "data"
+	if len(args) > 0 {
+		dir, args = args[0], args[1:]
+	}
+	free := []string{"serve", "--data-dir", dir, "--grpc-address", "127.0.0.1:0", "--http-address", "127.0.0.1:0", "--nats-address", "127.0.0.1:0"}
+	binary, err := lookIn(ts.Getenv("PATH"), "holdmetrics")
+	ts.Check(err)
+	cmd := exec.Command(binary, append(free, args...)...)
+	cmd.Dir = ts.MkAbs(".")
+	cmd.Env = append(os.Environ(), "LOG_LEVEL=", "POLICY=")
+	log, err := os.OpenFile(ts.MkAbs("serve.log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	ts.Check(err)
+	cmd.Stderr = log
+	out, err := cmd.StdoutPipe()
+	ts.Check(err)
+	ts.Check(cmd.Start())
+	s.mu.Lock()
+	s.running[ts] = cmd
+	s.mu.Unlock()
+	ts.Defer(func() { _ = s.end(ts, syscall.SIGKILL) })
+
+	doors := map[string]string{"gRPC": "SERVER", "HTTP": "HTTP", "NATS": "NATS"}
+	for lines := bufio.NewScanner(out); lines.Scan(); {
+		fields := strings.Fields(lines.Text())
+		if len(fields) == 2 && doors[fields[0]] != "" {
+			ts.Setenv(doors[fields[0]], fields[1])
+		}
+		if strings.HasPrefix(lines.Text(), "Ctrl-C") {
+			return
+		}
+	}
+	text, _ := os.ReadFile(ts.MkAbs("serve.log"))
+	ts.Fatalf("the server did not come up: %s", text)
+}
+
+func (s *servers) stop(ts *testscript.TestScript, _ bool, _ []string) {
+	ts.Check(s.end(ts, syscall.SIGTERM))
+}
+
+// end ends the server of a script, if it has one.
+func (s *servers) end(ts *testscript.TestScript, signal syscall.Signal) error {
+	s.mu.Lock()
+	cmd := s.running[ts]
+	delete(s.running, ts)
+	s.mu.Unlock()
+	if cmd == nil {
+		return nil
+	}
+	if err := cmd.Process.Signal(signal); err != nil {
+		return err
+	}
+	// A server that hangs fails the test instead of hanging it.
+	late := time.AfterFunc(time.Minute, func() { _ = cmd.Process.Kill() })
+	defer late.Stop()
+	if err := cmd.Wait(); err != nil {
+		text, _ := os.ReadFile(filepath.Join(cmd.Dir, "serve.log"))
+		return fmt.Errorf("the server ended with %w: %s", err, text)
+	}
+	return nil
+}
+
+func lookIn(path, name string) (string, error) {
+	for _, dir := range filepath.SplitList(path) {
+		if full := filepath.Join(dir, name); exec.Command(full, "version").Run() == nil {
+			return full, nil
+		}
+	}
+	return "", errors.New(name + " is not in the script's PATH")
+}

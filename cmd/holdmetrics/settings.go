@@ -1,0 +1,162 @@
+package main
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/knadh/koanf/providers/env/v2"
+	"github.com/knadh/koanf/providers/posflag"
+	"github.com/knadh/koanf/v2"
+	"github.com/spf13/cobra"
+	"go.uber.org/zap/zapcore"
+
+	"holdmetrics/processor"
+	"holdmetrics/processor/hold"
+)
+
+// settings are those of serve. A flag beats the environment, which beats the default.
+type settings struct {
+	dataDir     string
+	grpcAddress string
+	httpAddress string
+	natsAddress string
+	policy      hold.Policy
+	policyGiven bool // else that of the data directory counts
+	limits      hold.Limits
+	gcInterval  time.Duration
+	logLevel    zapcore.Level
+}
+
+// The keys of the settings, which are the names of their flags.
+const (
+	keyDataDir      = "data-dir"
+	keyGRPC         = "grpc-address"
+	keyHTTP         = "http-address"
+	keyNATS         = "nats-address"
+	keyPolicy       = "policy"
+	keyMaxClockSkew = "max-clock-skew"
+	keyMaxFutureEnd = "max-future-end"
+	keyGCInterval   = "gc-interval"
+	keyLogLevel     = "log-level"
+)
+
+// environment is the variable of each setting. HTTP_HOST and HTTP_PORT are put
+// together for keyHTTP.
+var environment = map[string]string{
+	"DATA_DIR":       keyDataDir,
+	"GRPC_ADDRESS":   keyGRPC,
+	"NATS_ADDRESS":   keyNATS,
+	"POLICY":         keyPolicy,
+	"MAX_CLOCK_SKEW": keyMaxClockSkew,
+	"MAX_FUTURE_END": keyMaxFutureEnd,
+	"GC_INTERVAL":    keyGCInterval,
+	"LOG_LEVEL":      keyLogLevel,
+}
+
+const (
+	defaultHTTPHost = "0.0.0.0"
+	defaultHTTPPort = "8000"
+)
+
+func settingFlags(c *cobra.Command) {
+	f := c.Flags()
+	f.String(keyDataDir, "data", "`directory` that keeps the log and the store (DATA_DIR)")
+	f.String(keyGRPC, "0.0.0.0:60051", "gRPC `address`; port 0 takes a free one (GRPC_ADDRESS)")
+	f.String(keyHTTP, net.JoinHostPort(defaultHTTPHost, defaultHTTPPort), "HTTP `address` (HTTP_HOST, HTTP_PORT)")
+	f.String(keyNATS, "127.0.0.1:4222", "NATS `address` for outside clients (NATS_ADDRESS)")
+	f.String(keyPolicy, "", "how overlapping holds of a pair count: merge or sum; fixed when the data directory is made (POLICY; default merge)")
+	limits := hold.DefaultLimits()
+	limitFlags(f, &limits)
+	f.Lookup(keyMaxClockSkew).Usage += " (MAX_CLOCK_SKEW)"
+	f.Lookup(keyMaxFutureEnd).Usage += " (MAX_FUTURE_END)"
+	gc := nanoseconds(processor.DefaultGCInterval)
+	f.Var(&gc, keyGCInterval, "how often the pairs in memory are trimmed (GC_INTERVAL)")
+	f.String(keyLogLevel, "warn", "debug, info, warn or error (LOG_LEVEL)")
+}
+
+func readSettings(c *cobra.Command) (*settings, error) {
+	k := koanf.New("")
+	if err := k.Load(env.Provider("", env.Opt{TransformFunc: func(name, value string) (string, any) {
+		if value == "" {
+			return "", nil // as good as not set
+		}
+		return environment[name], value
+	}}), nil); err != nil {
+		return nil, err
+	}
+	if host, port := os.Getenv("HTTP_HOST"), os.Getenv("HTTP_PORT"); host != "" || port != "" {
+		if host == "" {
+			host = defaultHTTPHost
+		}
+		if port == "" {
+			port = defaultHTTPPort
+		}
+		if err := k.Set(keyHTTP, net.JoinHostPort(strings.Trim(host, "[]"), port)); err != nil {
+			return nil, err
+		}
+	}
+	if err := k.Load(posflag.Provider(c.Flags(), "", k), nil); err != nil {
+		return nil, err
+	}
+	return parseSettings(k)
+}
+
+func parseSettings(k *koanf.Koanf) (*settings, error) {
+	s := &settings{
+		dataDir:     k.String(keyDataDir),
+		grpcAddress: k.String(keyGRPC),
+		httpAddress: k.String(keyHTTP),
+		natsAddress: k.String(keyNATS),
+	}
+	var err error
+	bad := func(key string, err error) error { return usagef("%s: %w", describe(key), err) }
+	if s.dataDir == "" {
+		return nil, bad(keyDataDir, fmt.Errorf("is empty"))
+	}
+	for _, key := range []string{keyGRPC, keyHTTP, keyNATS} {
+		if _, _, err := net.SplitHostPort(k.String(key)); err != nil {
+			return nil, bad(key, fmt.Errorf("%q is not HOST:PORT", k.String(key)))
+		}
+	}
+	if text := k.String(keyPolicy); text != "" {
+		s.policyGiven = true
+		if s.policy, err = hold.ParsePolicy(text); err != nil {
+			return nil, bad(keyPolicy, err)
+		}
+	}
+	for _, d := range []struct {
+		key string
+		to  *int64
+	}{
+		{keyMaxClockSkew, &s.limits.MaxClockSkew},
+		{keyMaxFutureEnd, &s.limits.MaxFutureEnd},
+		{keyGCInterval, (*int64)(&s.gcInterval)},
+	} {
+		length, err := parseDuration(k.String(d.key))
+		if err != nil {
+			return nil, bad(d.key, fmt.Errorf("%q: %w", k.String(d.key), err))
+		}
+		*d.to = int64(length)
+	}
+	if s.limits == (hold.Limits{}) {
+		// Limits that are all zero mean the default to the rooms; a nanosecond is as good as none.
+		s.limits.MaxClockSkew = 1
+	}
+	if s.logLevel, err = zapcore.ParseLevel(k.String(keyLogLevel)); err != nil {
+		return nil, bad(keyLogLevel, err)
+	}
+	return s, nil
+}
+
+// describe names a setting by its flag and its variable.
+func describe(key string) string {
+	for name, of := range environment {
+		if of == key {
+			return "--" + key + " or " + name
+		}
+	}
+	return "--" + key
+}

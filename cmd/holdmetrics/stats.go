@@ -1,0 +1,88 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"holdmetrics/processor/hold"
+	holdpb "holdmetrics/proto"
+)
+
+func newStats() *cobra.Command {
+	var q query
+	c := &cobra.Command{
+		Use:   "stats [HOLDER]",
+		Short: "Read exact scores from the server",
+		Long: `Stats prints the score of a holder, or of all holders: exact decimals, in
+weight-seconds and seconds. It waits until the server has applied all that was
+acknowledged before. The score counts every hold up to the time asked for, the
+settled score ended holds only.`,
+		Example: `  holdmetrics stats
+  holdmetrics stats alice --by-token
+  holdmetrics stats --by-token --as-of 2021-07-13T23:30:32Z --format csv`,
+		Args: cobra.MaximumNArgs(1),
+	}
+	server := serverFlag(c)
+	q.flags(c)
+	c.RunE = func(c *cobra.Command, args []string) error {
+		if err := q.check(wallClock()); err != nil {
+			return err
+		}
+		req := &holdpb.ScoresRequest{ByToken: q.byToken}
+		if len(args) == 1 {
+			if req.HolderId = args[0]; req.HolderId == "" {
+				return usagef("the holder's id is empty")
+			}
+		}
+		if q.hasAsOf {
+			req.AsOf = timestampOf(hold.StampOf(q.asOf))
+		}
+		return readScores(c.Context(), c.OutOrStdout(), *server, req, &q)
+	}
+	return c
+}
+
+func readScores(ctx context.Context, w io.Writer, server string, req *holdpb.ScoresRequest, q *query) error {
+	conn, err := dial(server)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	stream, err := holdpb.NewHoldMetricsQueryClient(conn).Scores(ctx, req)
+	if err != nil {
+		return callError(server, err)
+	}
+	// Nothing is printed before the server has answered, not even a header.
+	row, err := stream.Recv()
+	if err != nil && err != io.EOF {
+		if status.Code(err) == codes.NotFound {
+			return fmt.Errorf("no holder %q is known; ids are compared letter by letter", req.GetHolderId())
+		}
+		return callError(server, err)
+	}
+	out, openErr := newScoreWriter(w, q.format, q.byToken)
+	if openErr != nil {
+		return openErr
+	}
+	for ; err == nil; row, err = stream.Recv() {
+		err := out.Write(&scoreRow{
+			Token: row.GetTokenId(), Holder: row.GetHolderId(),
+			Score: row.GetScore(), Held: row.GetHeldSeconds(),
+			Settled: row.GetSettledScore(), SettledHeld: row.GetSettledHeldSeconds(),
+		})
+		if err != nil {
+			return err
+		}
+	}
+	if err != io.EOF {
+		return callError(server, err)
+	}
+	return out.Close()
+}

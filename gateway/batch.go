@@ -1,0 +1,119 @@
+package gateway
+
+import (
+	"context"
+	"slices"
+
+	"google.golang.org/grpc"
+
+	"holdmetrics/ingest"
+	"holdmetrics/processor/hold"
+	holdpb "holdmetrics/proto"
+)
+
+// batchOutcome is what became of one batch.
+type batchOutcome struct {
+	ack *holdpb.HoldBatchAck
+	err error // of the log; nil where events were refused by themselves only
+}
+
+// broadcastBatch answers every batch of a stream with one ack, in order, each
+// once the log has every event of it that was accepted. It fails as broadcast does.
+func (g *Gateway) broadcastBatch(stream grpc.ServerStream) error {
+	ctx, cancel := context.WithCancel(stream.Context())
+	defer cancel()
+	acks := newLane[batchOutcome](batchesInFlight)
+	g.receivers.Go(func() { acks.close(g.receiveBatches(ctx, stream, acks)) })
+	return acks.send(ctx, g.cfg.StreamWait, func(o batchOutcome) error {
+		if o.err != nil {
+			return o.err
+		}
+		return stream.SendMsg(o.ack)
+	})
+}
+
+func (g *Gateway) receiveBatches(ctx context.Context, stream grpc.ServerStream, acks *lane[batchOutcome]) error {
+	var raw rawMessage
+	var b opened
+	for {
+		if err := stream.RecvMsg(&raw); err != nil {
+			return endOfStream(err)
+		}
+		seq, err := acks.take(ctx)
+		if err != nil {
+			return err
+		}
+		if err := b.open(raw.bytes); err != nil {
+			acks.answer(seq, batchOutcome{err: err})
+			return nil // its answer ends the stream
+		}
+		refusals, at := b.refused, b.at
+		g.cfg.Producer.SendBatch(ctx, b.drafts, func(r ingest.BatchResult) {
+			acks.answer(seq, g.batchOutcome(r, at, refusals))
+		})
+	}
+}
+
+// batchOutcome turns the producer's result into the ack. at gives the places in
+// the batch of the drafts that were sent, or is nil where they are all of it.
+func (g *Gateway) batchOutcome(r ingest.BatchResult, at []uint32, refusals []*holdpb.HoldRefusal) batchOutcome {
+	g.metrics.accepted(doorBatch, r.Accepted)
+	for range refusals {
+		g.metrics.event(doorBatch, ingest.ErrMalformed)
+	}
+	var fatal error
+	for _, refusal := range r.Refused {
+		g.metrics.event(doorBatch, refusal.Err)
+		if !refused(refusal.Err) {
+			fatal = refusal.Err
+			continue
+		}
+		f := failureOf(refusal.Err)
+		index := uint32(refusal.Index)
+		if at != nil {
+			index = at[refusal.Index]
+		}
+		refusals = append(refusals, &holdpb.HoldRefusal{Index: index, Error: f.message, Field: f.field})
+	}
+	if fatal != nil {
+		return batchOutcome{err: fatal}
+	}
+	slices.SortFunc(refusals, func(a, b *holdpb.HoldRefusal) int { return int(a.Index) - int(b.Index) })
+	return batchOutcome{ack: &holdpb.HoldBatchAck{Accepted: uint64(r.Accepted), Position: r.Position, Refused: refusals}}
+}
+
+// opened is a batch whose events are decoded. Its drafts are used again for the
+// next batch; at and refused are not, since they wait with the ack.
+type opened struct {
+	drafts  []hold.Draft
+	at      []uint32 // place of each draft in the batch; nil while all of them decode
+	refused []*holdpb.HoldRefusal
+}
+
+// open decodes a HoldBatch. An event that does not decode is refused in its place.
+func (b *opened) open(batch []byte) error {
+	clear(b.drafts) // their strings belong to the last message
+	b.drafts, b.at, b.refused = b.drafts[:0], nil, nil
+	index := uint32(0)
+	return eachEvent(batch, func(event []byte) error {
+		var d hold.Draft
+		err := ingest.DecodeEvent(event, &d)
+		if err != nil {
+			if b.at == nil {
+				b.at = make([]uint32, len(b.drafts))
+				for i := range b.at {
+					b.at[i] = uint32(i)
+				}
+			}
+			f := failureOf(err)
+			b.refused = append(b.refused, &holdpb.HoldRefusal{Index: index, Error: f.message, Field: f.field})
+		} else {
+			b.drafts = append(b.drafts, d)
+			if b.at != nil {
+				b.at = append(b.at, index)
+			}
+		}
+		index++
+		return nil
+	})
+}

@@ -1,0 +1,91 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"io"
+
+	"google.golang.org/grpc"
+
+	"holdmetrics/ingest"
+	"holdmetrics/processor/hold"
+	holdpb "holdmetrics/proto"
+)
+
+const (
+	// broadcastInFlight is how many events of one Broadcast stream may wait for
+	// their acks: two full frames of each of the usual sixteen partitions.
+	broadcastInFlight = 16 << 10
+	// batchesInFlight is the same in batches. What they wait with is small: the
+	// events themselves are in the producer's room, which has its own bound.
+	batchesInFlight = 64
+)
+
+// outcome is what became of one event.
+type outcome struct {
+	position uint64
+	err      error
+}
+
+// broadcast answers every event of a stream with one ack, in order, each once
+// the log has its event.
+//
+// An event that is refused gets its ack in its place. Where the log itself
+// fails, the stream ends after the acks of what came before: what has no ack
+// must be sent again, which is harmless for what the log has got all the same.
+func (g *Gateway) broadcast(stream grpc.ServerStream) error {
+	ctx, cancel := context.WithCancel(stream.Context())
+	defer cancel()
+	acks := newLane[outcome](broadcastInFlight)
+	g.receivers.Go(func() { acks.close(g.receiveEvents(ctx, stream, acks)) })
+	var ack holdpb.HoldAck
+	return acks.send(ctx, g.cfg.StreamWait, func(o outcome) error {
+		g.metrics.event(doorBroadcast, o.err)
+		switch {
+		case o.err == nil:
+			ack.Ok, ack.Position, ack.Error, ack.Field = true, o.position, "", ""
+		case refused(o.err):
+			f := failureOf(o.err)
+			ack.Ok, ack.Position, ack.Error, ack.Field = false, 0, f.message, f.field
+		default:
+			return o.err
+		}
+		return stream.SendMsg(&ack)
+	})
+}
+
+// receiveEvents reads the stream until its client has no more to send. It
+// returns an error where the stream broke.
+func (g *Gateway) receiveEvents(ctx context.Context, stream grpc.ServerStream, acks *lane[outcome]) error {
+	var raw rawMessage
+	var d hold.Draft
+	for {
+		if err := stream.RecvMsg(&raw); err != nil {
+			return endOfStream(err)
+		}
+		seq, err := acks.take(ctx)
+		if err != nil {
+			return err
+		}
+		if err = ingest.DecodeEvent(raw.bytes, &d); err == nil {
+			err = g.cfg.Producer.Send(ctx, &d, func(position uint64, err error) {
+				acks.answer(seq, outcome{position, err})
+			})
+		}
+		if err == nil {
+			continue
+		}
+		acks.answer(seq, outcome{err: err})
+		if !refused(err) {
+			return nil // its answer ends the stream
+		}
+	}
+}
+
+// endOfStream is nil where the client half-closed.
+func endOfStream(err error) error {
+	if errors.Is(err, io.EOF) {
+		return nil
+	}
+	return err
+}

@@ -1,0 +1,141 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/zap"
+
+	"holdmetrics/ingest"
+	"holdmetrics/processor/hold"
+	"holdmetrics/projection"
+)
+
+// DefaultFreshness is how long a read waits for the store to catch up with the
+// log, unless [Config] says otherwise.
+const DefaultFreshness = 5 * time.Second
+
+// DefaultRecordWait is how long Record and POST /hold wait for the log, unless
+// [Config] says otherwise.
+const DefaultRecordWait = 10 * time.Second
+
+// DefaultStreamWait is how long a stream may wait for the log without any
+// progress, unless [Config] says otherwise.
+const DefaultStreamWait = 20 * time.Second
+
+// ErrConfig says that a [Config] lacks something.
+var ErrConfig = errors.New("gateway: bad configuration")
+
+// Producer takes events into the log. *ingest.Producer is one.
+//
+// The draft and its strings are the gateway's again as soon as a call returns.
+type Producer interface {
+	// Record returns when the log has the event.
+	Record(ctx context.Context, d *hold.Draft) (position uint64, err error)
+	// Send returns when the event is on its way. Where it returned no error, done
+	// is called exactly once, from any goroutine; it does not block.
+	Send(ctx context.Context, d *hold.Draft, done func(position uint64, err error)) error
+	// SendBatch is Send for many; done is called exactly once, when the fate of
+	// each event is known.
+	SendBatch(ctx context.Context, drafts []hold.Draft, done func(ingest.BatchResult))
+}
+
+// Log says how far the log goes. *ingest.Log is one.
+type Log interface {
+	Partitions() int
+	End(ctx context.Context, partition int) (uint64, error)
+	LastPosition(ctx context.Context) (uint64, error)
+}
+
+// Snapshots are the current HoldStats of all holders. *projection.View is one.
+type Snapshots interface {
+	// Wait returns when the first load is complete.
+	Wait(ctx context.Context) error
+	// All calls fn for every snapshot by key, until fn says false. A value is a
+	// HoldStat as protobuf.
+	All(fn func(key string, value []byte) bool)
+}
+
+// Config is what a gateway is made of. Fields without a remark are required.
+type Config struct {
+	Producer  Producer
+	Log       Log
+	Reader    projection.Reader
+	Snapshots Snapshots
+
+	// WaitApplied returns when the store has applied a position of a partition,
+	// or with ctx's error.
+	WaitApplied func(ctx context.Context, partition int, position uint64) error
+	// Ready gives the reason why the server is not ready, or nil.
+	Ready func(ctx context.Context) error
+
+	Now        func() int64          // unix nanoseconds; nil: the system's clock
+	Freshness  time.Duration         // longest wait of a read for the store; 0: DefaultFreshness
+	RecordWait time.Duration         // longest wait of a single event for the log; 0: DefaultRecordWait
+	StreamWait time.Duration         // longest wait of a stream for the log's next answer; 0: DefaultStreamWait
+	Version    string                // shown in the OpenAPI document; may be empty
+	Logger     *zap.Logger           // nil: none
+	Registerer prometheus.Registerer // takes the gateway's own metrics; nil: none does
+	Gatherer   prometheus.Gatherer   // what /metrics shows; nil: nothing
+}
+
+// Gateway serves both doors. It is safe for concurrent use.
+type Gateway struct {
+	cfg     Config
+	log     *zap.Logger
+	metrics *metrics
+	handler http.Handler
+
+	// receivers are the goroutines that read from Broadcast streams. Such a
+	// goroutine ends just after its stream, not before, because what unblocks a
+	// Recv is the end of the stream.
+	receivers sync.WaitGroup
+}
+
+// New makes a gateway. Its errors wrap [ErrConfig].
+func New(cfg Config) (*Gateway, error) {
+	for name, missing := range map[string]bool{
+		"Producer": cfg.Producer == nil, "Log": cfg.Log == nil, "Reader": cfg.Reader == nil,
+		"Snapshots": cfg.Snapshots == nil, "WaitApplied": cfg.WaitApplied == nil, "Ready": cfg.Ready == nil,
+	} {
+		if missing {
+			return nil, fmt.Errorf("%w: %s is required", ErrConfig, name)
+		}
+	}
+	if cfg.Now == nil {
+		cfg.Now = func() int64 { return time.Now().UnixNano() }
+	}
+	if cfg.Freshness <= 0 {
+		cfg.Freshness = DefaultFreshness
+	}
+	if cfg.RecordWait <= 0 {
+		cfg.RecordWait = DefaultRecordWait
+	}
+	if cfg.StreamWait <= 0 {
+		cfg.StreamWait = DefaultStreamWait
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = zap.NewNop()
+	}
+	if cfg.Gatherer == nil {
+		cfg.Gatherer = prometheus.NewRegistry()
+	}
+	g := &Gateway{cfg: cfg, log: cfg.Logger}
+	var err error
+	if g.metrics, err = newMetrics(cfg.Registerer); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrConfig, err)
+	}
+	if g.handler, err = newHandler(g); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrConfig, err)
+	}
+	return g, nil
+}
+
+// Close waits for the last goroutines of streams that have ended. Call it when
+// the gRPC server has stopped; it waits for nothing else.
+func (g *Gateway) Close() { g.receivers.Wait() }

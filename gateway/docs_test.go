@@ -1,0 +1,85 @@
+package gateway
+
+import (
+	"bytes"
+	"encoding/json"
+	"net/http"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+func TestOpenAPI(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	var doc struct {
+		OpenAPI string `json:"openapi"`
+		Info    struct{ Title, Version string }
+		Paths   map[string]map[string]struct {
+			OperationID string `json:"operationId"`
+			Responses   map[string]struct{ Description string }
+			RequestBody struct {
+				Content map[string]struct {
+					Schema   map[string]any
+					Examples map[string]struct{ Value json.RawMessage }
+				}
+			}
+		}
+		Components struct{ Schemas map[string]json.RawMessage }
+	}
+	raw := get(t, w, "/openapi.json", 200)
+	if err := json.Unmarshal(raw, &doc); err != nil {
+		t.Fatal(err)
+	}
+	if !strings.HasPrefix(doc.OpenAPI, "3.1.") || doc.Info.Title == "" || doc.Info.Version == "" {
+		t.Errorf("openapi %q, info %+v", doc.OpenAPI, doc.Info)
+	}
+	for path, method := range map[string]string{"/hold": "post", "/holds": "post", "/stats": "get", "/stats/{holder}": "get", "/healthz": "get", "/readyz": "get"} {
+		op, ok := doc.Paths[path][method]
+		if !ok || op.OperationID == "" || len(op.Responses) == 0 {
+			t.Errorf("%s %s is not documented", method, path)
+		}
+		for code, r := range op.Responses {
+			if r.Description == "" {
+				t.Errorf("%s %s: answer %s has no description", method, path, code)
+			}
+		}
+	}
+	for _, ref := range regexp.MustCompile(`"\$ref":"#/components/schemas/([^"]*)"`).FindAllSubmatch(raw, -1) {
+		if doc.Components.Schemas[string(ref[1])] == nil {
+			t.Errorf("schema %s is missing", ref[1])
+		}
+	}
+	for _, name := range []string{"holder_id", "score", "applied_through", "score_exact", "weight_exact"} {
+		if !bytes.Contains(raw, []byte(`"`+name+`":{`)) {
+			t.Errorf("field %s is not documented", name)
+		}
+	}
+	if bytes.Contains(raw, []byte(`"$schema":{`)) {
+		t.Error("answers are said to carry $schema")
+	}
+	examples := doc.Paths["/hold"]["post"].RequestBody.Content["application/json"].Examples
+	if len(examples) < 4 {
+		t.Errorf("%d examples", len(examples))
+	}
+	for name, example := range examples {
+		if resp, body := do(t, http.MethodPost, w.url+"/hold", string(example.Value)); resp.StatusCode != 202 {
+			t.Errorf("example %s: %d %s", name, resp.StatusCode, body)
+		}
+	}
+}
+
+func TestDocsAskForNothingElsewhere(t *testing.T) {
+	t.Parallel()
+	page := string(get(t, newWorld(t), "/docs", 200))
+	for _, want := range []string{"POST /hold", "POST /holds", "HoldsSummary", "application/x-ndjson", "GET /stats/{holder}", "as_of", "/openapi.json", "HoldBody", "429"} {
+		if !strings.Contains(page, want) {
+			t.Errorf("the page does not mention %s", want)
+		}
+	}
+	for _, bad := range []string{"<script", "<link", "src=", "@import", "url("} {
+		if strings.Contains(page, bad) {
+			t.Errorf("the page has %s", bad)
+		}
+	}
+}

@@ -1,0 +1,71 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+
+	"golang.org/x/sync/errgroup"
+)
+
+// awaitApplied returns when the store has applied, of each partition given, all
+// that the log held when the call came (after 0), or all up to position after.
+//
+// A position belongs to one partition, and most partitions never see it; so a
+// partition is waited for up to the smaller of after and its own end. A position
+// that the log has not reached yet is waited for as it stands, until the wait is
+// over: then the error is a [*StaleError].
+func (g *Gateway) awaitApplied(ctx context.Context, partitions []int, after uint64) error {
+	within, cancel := context.WithTimeout(ctx, g.cfg.Freshness)
+	defer cancel()
+	ahead := false
+	if after > 0 {
+		last, err := g.cfg.Log.LastPosition(within)
+		if err != nil {
+			return logAway(ctx, err)
+		}
+		ahead = after > last
+	}
+	group, within := errgroup.WithContext(within)
+	for _, p := range partitions {
+		group.Go(func() error {
+			position, err := g.cfg.Log.End(within, p)
+			if err != nil {
+				return logAway(ctx, err)
+			}
+			switch {
+			case ahead:
+				position = after
+			case after > 0:
+				position = min(position, after)
+			}
+			if position == 0 {
+				return nil
+			}
+			return g.awaitPosition(ctx, within, p, position)
+		})
+	}
+	return group.Wait()
+}
+
+// awaitPosition waits within a context that ends no later than ctx, the request's.
+func (g *Gateway) awaitPosition(ctx, within context.Context, partition int, position uint64) error {
+	err := g.cfg.WaitApplied(within, partition, position)
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(ctx.Err(), context.Canceled):
+		return context.Canceled
+	case errors.Is(within.Err(), context.DeadlineExceeded) || errors.Is(err, context.DeadlineExceeded):
+		return &StaleError{Partition: partition, Position: position, Waited: g.cfg.Freshness}
+	case errors.Is(err, context.Canceled):
+		return err // another partition failed first
+	}
+	return unavailable("the processor", err)
+}
+
+func logAway(ctx context.Context, err error) error {
+	if errors.Is(ctx.Err(), context.Canceled) || errors.Is(err, context.Canceled) {
+		return context.Canceled
+	}
+	return unavailable("the log", err)
+}

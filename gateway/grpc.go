@@ -1,0 +1,125 @@
+package gateway
+
+import (
+	"context"
+	"math"
+	"slices"
+	"time"
+
+	"google.golang.org/grpc"
+	healthpb "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/reflection"
+
+	holdpb "holdmetrics/proto"
+)
+
+const (
+	// MaxMessageBytes is the largest message that the gRPC door takes: a HoldBatch
+	// of some forty thousand events of the usual size.
+	MaxMessageBytes = 4 << 20
+
+	// A client that is gone without a word is noticed after idlePing + pingTimeout,
+	// so that nothing is held for it for ever.
+	idlePing    = time.Minute
+	pingTimeout = 20 * time.Second
+	// clientPing is how often a client may ping, with or without a stream.
+	clientPing = 10 * time.Second
+)
+
+// ServerOptions are what the gRPC server of a gateway must be made with: the
+// codec, limits, keepalive and metrics.
+func (g *Gateway) ServerOptions() []grpc.ServerOption {
+	return []grpc.ServerOption{
+		grpc.ForceServerCodecV2(newCodec()),
+		grpc.MaxRecvMsgSize(MaxMessageBytes),
+		grpc.MaxSendMsgSize(math.MaxInt32),
+		grpc.KeepaliveParams(keepalive.ServerParameters{Time: idlePing, Timeout: pingTimeout}),
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: clientPing, PermitWithoutStream: true}),
+		grpc.ChainUnaryInterceptor(g.observeUnary),
+		grpc.ChainStreamInterceptor(g.observeStream),
+	}
+}
+
+// RegisterGRPC adds the services to a server that was made with [Gateway.ServerOptions]:
+// poh.HoldMetrics, poh.HoldMetricsQuery, health and reflection.
+func (g *Gateway) RegisterGRPC(s *grpc.Server) {
+	s.RegisterService(metricsService(), &metricsServer{g: g})
+	holdpb.RegisterHoldMetricsQueryServer(s, &queryServer{g: g})
+	healthpb.RegisterHealthServer(s, &healthServer{g: g})
+	reflection.Register(s)
+}
+
+// metricsServer is poh.HoldMetrics.
+type metricsServer struct {
+	holdpb.UnimplementedHoldMetricsServer
+	g *Gateway
+}
+
+// Stats sends the current snapshots, then ends.
+func (s *metricsServer) Stats(_ *holdpb.Empty, stream grpc.ServerStreamingServer[holdpb.HoldStat]) error {
+	return statusError(s.g.sendSnapshots(stream))
+}
+
+// queryServer is poh.HoldMetricsQuery.
+type queryServer struct {
+	holdpb.UnimplementedHoldMetricsQueryServer
+	g *Gateway
+}
+
+// GetSnapshot is the same as Stats.
+func (s *queryServer) GetSnapshot(_ *holdpb.Empty, stream grpc.ServerStreamingServer[holdpb.HoldStat]) error {
+	return statusError(s.g.sendSnapshots(stream))
+}
+
+// HealthCheck says that the process answers. Whether it is ready is told by the
+// health service and GET /readyz.
+func (s *queryServer) HealthCheck(context.Context, *holdpb.Empty) (*holdpb.HoldAck, error) {
+	return &holdpb.HoldAck{Ok: true}, nil
+}
+
+// Scores reads exact figures from the store.
+func (s *queryServer) Scores(req *holdpb.ScoresRequest, stream grpc.ServerStreamingServer[holdpb.Score]) error {
+	return statusError(s.g.sendScores(req, stream))
+}
+
+// metricsService is the generated description of poh.HoldMetrics, with the
+// methods that take events exchanged for ones that read bytes (see rawMessage).
+func metricsService() *grpc.ServiceDesc {
+	desc := holdpb.HoldMetrics_ServiceDesc
+	desc.Methods = slices.Clone(desc.Methods)
+	for i := range desc.Methods {
+		if desc.Methods[i].MethodName == "Record" {
+			desc.Methods[i].Handler = recordHandler
+		}
+	}
+	desc.Streams = slices.Clone(desc.Streams)
+	for i := range desc.Streams {
+		switch desc.Streams[i].StreamName {
+		case "Broadcast":
+			desc.Streams[i].Handler = func(srv any, stream grpc.ServerStream) error {
+				return statusError(srv.(*metricsServer).g.broadcast(stream))
+			}
+		case "BroadcastBatch":
+			desc.Streams[i].Handler = func(srv any, stream grpc.ServerStream) error {
+				return statusError(srv.(*metricsServer).g.broadcastBatch(stream))
+			}
+		}
+	}
+	return &desc
+}
+
+func recordHandler(srv any, ctx context.Context, decode func(any) error, interceptor grpc.UnaryServerInterceptor) (any, error) {
+	raw := new(rawMessage)
+	if err := decode(raw); err != nil {
+		return nil, err
+	}
+	call := func(ctx context.Context, req any) (any, error) {
+		ack, err := srv.(*metricsServer).g.record(ctx, req.(*rawMessage).bytes)
+		return ack, statusError(err)
+	}
+	if interceptor == nil {
+		return call(ctx, raw)
+	}
+	return interceptor(ctx, raw, &grpc.UnaryServerInfo{Server: srv, FullMethod: holdpb.HoldMetrics_Record_FullMethodName}, call)
+}

@@ -1,0 +1,157 @@
+package gateway
+
+import (
+	"encoding/json"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humago"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"go.uber.org/zap"
+)
+
+const (
+	// MaxBodyBytes is the largest body of POST /hold.
+	MaxBodyBytes = 64 << 10
+
+	headerTimeout = 10 * time.Second // for a client to send its headers
+	bodyTimeout   = 30 * time.Second // for a client to send its body
+	idleTimeout   = 2 * time.Minute  // between two requests of a connection
+	writeTimeout  = 30 * time.Second // for a client to take the next piece of a stream
+)
+
+// Handler is the HTTP door.
+func (g *Gateway) Handler() http.Handler { return g.handler }
+
+// HTTPServer is a server of the HTTP door with timeouts that let answers stream
+// and let no silent client stay. The caller serves it on a listener and shuts it down.
+func (g *Gateway) HTTPServer() *http.Server {
+	return &http.Server{
+		Handler:           g.handler,
+		ReadHeaderTimeout: headerTimeout,
+		IdleTimeout:       idleTimeout,
+		MaxHeaderBytes:    64 << 10,
+		ErrorLog:          zap.NewStdLog(g.log),
+	}
+}
+
+// newHandler puts the paths together.
+func newHandler(g *Gateway) (http.Handler, error) {
+	mux := http.NewServeMux()
+	api := humago.New(mux, apiConfig(g.cfg.Version))
+	g.addHold(api)
+	g.addHolds(api)
+	g.addStats(api)
+	g.addHolder(api)
+	g.addHealth(api)
+	document, err := json.Marshal(api.OpenAPI())
+	if err != nil {
+		return nil, err
+	}
+	page, err := docsPage(api.OpenAPI())
+	if err != nil {
+		return nil, err
+	}
+	mux.Handle("GET /openapi.json", fixed("application/openapi+json", document))
+	mux.Handle("GET /docs", fixed("text/html; charset=utf-8", page))
+	mux.Handle("GET /metrics", promhttp.HandlerFor(g.cfg.Gatherer, promhttp.HandlerOpts{ErrorLog: zap.NewStdLog(g.log)}))
+	return g.observeHTTP(mux), nil
+}
+
+// apiConfig leaves out what huma would serve by itself: its documentation page
+// loads scripts from elsewhere, and links to schemas in answers are no part of
+// the contract.
+func apiConfig(version string) huma.Config {
+	if version == "" {
+		version = "dev"
+	}
+	config := huma.DefaultConfig("holdmetrics", version)
+	config.Info.Description = "Proof of hold: who held which token, for how long, with what weight. " +
+		"Hold events go in, exact scores come out. Figures are exact decimals as strings, with the nearest double beside them where one is of use."
+	config.OpenAPIPath, config.DocsPath, config.SchemasPath = "", "", ""
+	config.CreateHooks = nil
+	// A misspelt name would silently answer another question.
+	config.RejectUnknownQueryParameters = true
+	return config
+}
+
+// fixed serves bytes that never change.
+func fixed(contentType string, body []byte) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", contentType)
+		w.Header().Set("X-Content-Type-Options", "nosniff")
+		if contentType != "application/openapi+json" {
+			w.Header().Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'")
+		}
+		w.Write(body) //nolint:errcheck // the client is gone
+	})
+}
+
+// observeHTTP answers what no path takes with a problem document, counts requests
+// by their pattern, and logs them for whoever debugs.
+func (g *Gateway) observeHTTP(mux *http.ServeMux) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		seen := &statusWriter{ResponseWriter: w}
+		handler, pattern := mux.Handler(r)
+		defer func() { g.observedHTTP(r, pattern, seen.code()) }() // also where an answer is cut off
+		if pattern == "" {
+			noPath(seen, r, handler)
+			return
+		}
+		mux.ServeHTTP(seen, r)
+	})
+}
+
+func (g *Gateway) observedHTTP(r *http.Request, pattern string, status int) {
+	if pattern == "" {
+		pattern = "none" // a label must not be the client's choice
+	}
+	g.metrics.requests.WithLabelValues("http", pattern, strconv.Itoa(status)).Inc()
+	if g.log.Core().Enabled(zap.DebugLevel) {
+		g.log.Debug("HTTP request", zap.String("method", r.Method), zap.String("path", r.URL.Path), zap.Int("status", status))
+	}
+}
+
+// noPath asks the mux's own answer whether the path or the method was wrong.
+func noPath(w http.ResponseWriter, r *http.Request, handler http.Handler) {
+	probe := &statusWriter{ResponseWriter: discard{http.Header{}}}
+	handler.ServeHTTP(probe, r)
+	if allow := probe.Header().Get("Allow"); allow != "" {
+		w.Header().Set("Allow", allow)
+		writeProblem(w, failure{status: http.StatusMethodNotAllowed, message: r.Method + " is not among the methods of this path: " + allow})
+		return
+	}
+	writeProblem(w, failure{status: http.StatusNotFound, message: "there is nothing at this path; see /docs"})
+}
+
+// statusWriter remembers the status of an answer.
+type statusWriter struct {
+	http.ResponseWriter
+	status int
+}
+
+func (w *statusWriter) WriteHeader(status int) {
+	if w.status == 0 {
+		w.status = status
+	}
+	w.ResponseWriter.WriteHeader(status)
+}
+
+// Unwrap lets http.ResponseController through.
+func (w *statusWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+func (w *statusWriter) code() int {
+	if w.status == 0 {
+		return http.StatusOK
+	}
+	return w.status
+}
+
+// discard is an answer that nobody reads.
+type discard struct{ header http.Header }
+
+func (d discard) Header() http.Header         { return d.header }
+func (d discard) Write(b []byte) (int, error) { return len(b), nil }
+func (d discard) WriteHeader(int)             {}

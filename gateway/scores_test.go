@@ -1,0 +1,333 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"holdmetrics/ingest"
+	"holdmetrics/processor/hold"
+	"holdmetrics/projection/storetest"
+	holdpb "holdmetrics/proto"
+)
+
+func allOf(t *testing.T, w *world, req *holdpb.ScoresRequest) ([]*holdpb.Score, error) {
+	t.Helper()
+	stream, err := w.query().Scores(t.Context(), req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var rows []*holdpb.Score
+	for {
+		row, err := stream.Recv()
+		if errors.Is(err, io.EOF) {
+			return rows, nil
+		}
+		if err != nil {
+			return rows, err
+		}
+		rows = append(rows, row)
+	}
+}
+
+// scoreWorld has two holders with holds at known times, and one who only waits.
+func scoreWorld(t *testing.T) *world {
+	w := newWorld(t)
+	w.apply(t, 9, 1_650_000_000e9,
+		held("x", "alice", 1000, 2000, 2.5),
+		held("y", "alice", 1000, 1100, 3),
+		openHold("y", "alice", 5000, 1),
+		held("x", "bo/b", 1000, 4000, 1),
+		held("x", "bo/b", 2000, 4000, 10),
+		hold.Draft{Token: "x", Holder: "waits", End: at(77)},
+		held("z", "lock", 1000, testNow/1e9+100, 2), // ends after now
+	)
+	return w
+}
+
+func TestScores(t *testing.T) {
+	t.Parallel()
+	w := scoreWorld(t)
+	const now = testNow / 1e9
+	for name, c := range map[string]struct {
+		req  *holdpb.ScoresRequest
+		want []string // token, holder, score, held, settled, settled held
+	}{
+		"now, by holder": {&holdpb.ScoresRequest{}, []string{
+			fmt.Sprint(" alice ", 2500+300+now-5000, " ", 1000+100+now-5000, " 2800 1100"),
+			" bo/b 21000 3000 21000 3000",
+			fmt.Sprint(" lock ", 2*(now-1000), " ", now-1000, " ", 2*(now-900), " ", now-900),
+			" waits 0 0 0 0",
+		}},
+		"now, by token": {&holdpb.ScoresRequest{ByToken: true}, []string{
+			"x alice 2500 1000 2500 1000",
+			fmt.Sprint("y alice ", 300+now-5000, " ", 100+now-5000, " 300 100"),
+			"x bo/b 21000 3000 21000 3000",
+			fmt.Sprint("z lock ", 2*(now-1000), " ", now-1000, " ", 2*(now-900), " ", now-900),
+			"x waits 0 0 0 0",
+		}},
+		"as of, all": {&holdpb.ScoresRequest{AsOf: seconds(2001)}, []string{
+			" alice 2800 1100 2800 1100",
+			" bo/b 1010 1001 0 0",
+			" lock 2002 1001 0 0",
+			" waits 0 0 0 0",
+		}},
+		"as of a fraction, one, by token": {&holdpb.ScoresRequest{HolderId: "alice", ByToken: true, AsOf: &timestamppb.Timestamp{Seconds: 1000, Nanos: 1}}, []string{
+			"x alice 0.0000000025 0.000000001 0 0",
+			"y alice 0.000000003 0.000000001 0 0",
+		}},
+		"as of the epoch": {&holdpb.ScoresRequest{HolderId: "alice", AsOf: seconds(0)}, []string{" alice 0 0 0 0"}},
+		"as of the end":   {&holdpb.ScoresRequest{HolderId: "bo/b", AsOf: seconds(4000)}, []string{" bo/b 21000 3000 21000 3000"}},
+		"one, now":        {&holdpb.ScoresRequest{HolderId: "bo/b"}, []string{" bo/b 21000 3000 21000 3000"}},
+		"only waiting":    {&holdpb.ScoresRequest{HolderId: "waits", ByToken: true}, []string{"x waits 0 0 0 0"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			rows, err := allOf(t, w, c.req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var got []string
+			for _, r := range rows {
+				got = append(got, strings.Join([]string{r.TokenId, r.HolderId, r.Score, r.HeldSeconds, r.SettledScore, r.SettledHeldSeconds}, " "))
+				if fmt.Sprintf("%.0f", r.ScoreDouble) != fmt.Sprintf("%.0f", mustFloat(r.Score)) {
+					t.Errorf("double %v beside %s", r.ScoreDouble, r.Score)
+				}
+				want := testNow
+				if c.req.AsOf != nil {
+					want = c.req.AsOf.AsTime().UnixNano()
+				}
+				if r.AsOf.AsTime().UnixNano() != want || r.AppliedThrough.GetSeconds() != 1_650_000_000 {
+					t.Errorf("as of %v, applied through %v", r.AsOf, r.AppliedThrough)
+				}
+			}
+			if !slices.Equal(got, c.want) {
+				t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(c.want, "\n"))
+			}
+		})
+	}
+}
+
+func mustFloat(s string) (f float64) {
+	if _, err := fmt.Sscan(s, &f); err != nil {
+		panic(err)
+	}
+	return f
+}
+
+// Rows of all partitions come in one order, whatever the partition and however
+// many stretches it takes.
+func TestScoresMergePartitions(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	var events []hold.Draft
+	var want []string
+	for i := range 4 * 2 * stretch {
+		holder := fmt.Sprintf("h%06d", i)
+		events = append(events, held("t", holder, 100, 200, 1), held("u", holder, 100, 200, 1))
+		want = append(want, holder)
+	}
+	w.apply(t, 1, 1e9, events...)
+	for _, asOf := range []*timestamppb.Timestamp{nil, seconds(150)} {
+		for _, byToken := range []bool{false, true} {
+			rows, err := allOf(t, w, &holdpb.ScoresRequest{AsOf: asOf, ByToken: byToken})
+			if err != nil {
+				t.Fatal(err)
+			}
+			var got []string
+			for i, r := range rows {
+				if byToken && r.TokenId != []string{"t", "u"}[i%2] {
+					t.Fatalf("row %d: %v", i, r)
+				}
+				if !byToken || i%2 == 0 {
+					got = append(got, r.HolderId)
+				}
+			}
+			if !slices.Equal(got, want) {
+				t.Fatalf("%d holders, want %d, in order", len(got), len(want))
+			}
+		}
+	}
+}
+
+// A client that leaves in the middle leaves nothing open (goleak, and the store's
+// own check at Close).
+func TestScoresOfAClientThatLeaves(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	var events []hold.Draft
+	for i := range 16 * stretch {
+		events = append(events, held("t", fmt.Sprintf("h%06d", i), 100, 200, 1))
+	}
+	w.apply(t, 1, 1e9, events...)
+	ctx, cancel := context.WithCancel(t.Context())
+	stream, err := w.query().Scores(ctx, &holdpb.ScoresRequest{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := stream.Recv(); err != nil {
+		t.Fatal(err)
+	}
+	cancel()
+	for err == nil {
+		_, err = stream.Recv()
+	}
+	if status.Code(err) != codes.Canceled {
+		t.Fatal(err)
+	}
+}
+
+func TestScoresRefusals(t *testing.T) {
+	t.Parallel()
+	w := scoreWorld(t)
+	for name, c := range map[string]struct {
+		req   *holdpb.ScoresRequest
+		code  codes.Code
+		field string
+	}{
+		"unknown holder":   {&holdpb.ScoresRequest{HolderId: "nobody"}, codes.NotFound, ""},
+		"before the epoch": {&holdpb.ScoresRequest{AsOf: seconds(-1)}, codes.InvalidArgument, "as_of"},
+		"past 2200":        {&holdpb.ScoresRequest{AsOf: seconds(hold.Horizon/1e9 + 1)}, codes.InvalidArgument, "as_of"},
+		"bad nanoseconds":  {&holdpb.ScoresRequest{AsOf: &timestamppb.Timestamp{Seconds: 1, Nanos: -1}}, codes.InvalidArgument, "as_of"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			_, err := allOf(t, w, c.req)
+			if status.Code(err) != c.code || violated(err) != c.field {
+				t.Fatalf("got %v (%q)", err, violated(err))
+			}
+		})
+	}
+}
+
+// violated is the field that a status names.
+func violated(err error) string {
+	for _, d := range status.Convert(err).Details() {
+		if b, ok := d.(*errdetails.BadRequest); ok {
+			return b.GetFieldViolations()[0].GetField()
+		}
+	}
+	return ""
+}
+
+func TestScoresOfABrokenStore(t *testing.T) {
+	t.Parallel()
+	w := scoreWorld(t)
+	w.store.FailNext(storetest.OpView, 1000, errors.New("disk on fire"))
+	if _, err := allOf(t, w, &holdpb.ScoresRequest{}); status.Code(err) != codes.Internal {
+		t.Fatal(err)
+	}
+	if _, err := allOf(t, w, &holdpb.ScoresRequest{HolderId: "alice"}); status.Code(err) != codes.Internal {
+		t.Fatal(err)
+	}
+}
+
+func TestScoresWaitForTheStore(t *testing.T) {
+	t.Parallel()
+	ends := map[int]uint64{0: 0, 1: 50, 2: 70, 3: 60}
+	for name, c := range map[string]struct {
+		after uint64
+		want  map[int]uint64
+	}{
+		"all that the log holds": {0, map[int]uint64{1: 50, 2: 70, 3: 60}},
+		"a position":             {55, map[int]uint64{1: 50, 2: 55, 3: 55}},
+		"not there yet":          {71, map[int]uint64{0: 71, 1: 71, 2: 71, 3: 71}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			waits := make(chan [2]uint64, 16)
+			w := newWorld(t, func(w *world) {
+				w.cfg.Log = &fakeLog{partitions: 4, ends: ends}
+				w.cfg.WaitApplied = func(_ context.Context, p int, position uint64) error {
+					waits <- [2]uint64{uint64(p), position}
+					return nil
+				}
+			})
+			if _, err := allOf(t, w, &holdpb.ScoresRequest{After: c.after}); err != nil {
+				t.Fatal(err)
+			}
+			close(waits)
+			got := map[int]uint64{}
+			for wait := range waits {
+				got[int(wait[0])] = wait[1]
+			}
+			if fmt.Sprint(got) != fmt.Sprint(c.want) {
+				t.Errorf("waited for %v, want %v", got, c.want)
+			}
+		})
+	}
+}
+
+func TestScoresOfAStoreThatStaysBehind(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, func(w *world) {
+		w.cfg.Freshness = time.Millisecond
+		w.cfg.Log = &fakeLog{partitions: 1, ends: map[int]uint64{0: 5}}
+		w.cfg.WaitApplied = func(ctx context.Context, _ int, _ uint64) error { <-ctx.Done(); return ctx.Err() }
+	})
+	_, err := allOf(t, w, &holdpb.ScoresRequest{HolderId: "alice"})
+	if status.Code(err) != codes.DeadlineExceeded || !strings.Contains(err.Error(), "hint") {
+		t.Fatal(err)
+	}
+	w = newWorld(t, func(w *world) {
+		w.cfg.Log = &fakeLog{partitions: 1, ends: map[int]uint64{0: 5}}
+		w.cfg.WaitApplied = func(context.Context, int, uint64) error { return errors.New("partition 0 has stopped") }
+	})
+	if _, err := allOf(t, w, &holdpb.ScoresRequest{}); status.Code(err) != codes.Unavailable || !strings.Contains(err.Error(), "has stopped") {
+		t.Fatal(err)
+	}
+	w = newWorld(t, func(w *world) { w.cfg.Log = &fakeLog{partitions: 1, err: errors.New("no responders")} })
+	if _, err := allOf(t, w, &holdpb.ScoresRequest{}); status.Code(err) != codes.Unavailable {
+		t.Fatal(err)
+	}
+}
+
+func TestRecordRefusals(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		event *holdpb.HoldMsg
+		err   error
+		code  codes.Code
+		field string
+	}{
+		"good":        {goodEvent(1), nil, codes.OK, ""},
+		"no token":    {&holdpb.HoldMsg{HolderId: "h", Start: seconds(1)}, nil, codes.InvalidArgument, "token_id"},
+		"long id":     {&holdpb.HoldMsg{TokenId: "t", HolderId: strings.Repeat("h", 257), Start: seconds(1)}, nil, codes.InvalidArgument, "holder_id"},
+		"future":      {&holdpb.HoldMsg{TokenId: "t", HolderId: "h", Start: seconds(testNow/1e9 + 301)}, nil, codes.InvalidArgument, "start"},
+		"busy":        {goodEvent(1), ingest.ErrBusy, codes.ResourceExhausted, ""},
+		"closed":      {goodEvent(1), ingest.ErrClosed, codes.Unavailable, ""},
+		"log is away": {goodEvent(1), &ingest.NotAcknowledgedError{Cause: errors.New("no responders")}, codes.Unavailable, ""},
+		"unknown":     {goodEvent(1), errors.New("bug"), codes.Internal, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, func(w *world) { w.cfg.Producer = &fakeProducer{err: c.err} })
+			ack, err := w.metrics().Record(t.Context(), c.event)
+			if status.Code(err) != c.code || violated(err) != c.field || (err == nil) != ack.GetOk() {
+				t.Fatalf("got %v, %v", ack, err)
+			}
+			if c.code == codes.ResourceExhausted && len(status.Convert(err).Details()) != 1 {
+				t.Fatal("no retry info")
+			}
+		})
+	}
+	t.Run("not UTF-8", func(t *testing.T) {
+		t.Parallel()
+		w := newWorld(t)
+		err := w.conn.Invoke(t.Context(), holdpb.HoldMetrics_Record_FullMethodName,
+			&rawMessage{bytes: []byte{0x0a, 1, 0xff}}, new(holdpb.HoldAck), forceRaw)
+		if status.Code(err) != codes.InvalidArgument || violated(err) != "token_id" {
+			t.Fatal(err)
+		}
+	})
+}

@@ -1,0 +1,162 @@
+package gateway
+
+import (
+	"bytes"
+	"context"
+	"net"
+	"net/http"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"holdmetrics/ingest"
+	holdpb "holdmetrics/proto"
+)
+
+// stallingLog is a connection to a log whose acknowledgements stop coming.
+type stallingLog struct {
+	*server.Server
+	stalled chan struct{} // closed: no more is read
+	freed   chan struct{} // closed: it is again
+}
+
+func (s *stallingLog) InProcessConn() (net.Conn, error) {
+	c, err := s.Server.InProcessConn()
+	return &stallingConn{c, s}, err
+}
+
+type stallingConn struct {
+	net.Conn
+	log *stallingLog
+}
+
+func (c *stallingConn) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	select {
+	case <-c.log.stalled:
+		<-c.log.freed
+	default:
+	}
+	return n, err
+}
+
+// stalledLog exchanges the fakes for a real producer, of little room, on a log
+// that acknowledges nothing.
+func stalledLog(t *testing.T, room int) (func(*world), *ingest.Producer) {
+	t.Helper()
+	s, err := server.NewServer(&server.Options{JetStream: true, StoreDir: t.TempDir(), DontListen: true, NoSigs: true, NoLog: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Start()
+	stall := &stallingLog{Server: s, stalled: make(chan struct{}), freed: make(chan struct{})}
+	closed := make(chan struct{})
+	nc, err := nats.Connect("", nats.InProcessServer(stall), nats.ClosedHandler(func(*nats.Conn) { close(closed) }))
+	if err != nil {
+		t.Fatal(err)
+	}
+	js, err := jetstream.New(nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := ingest.OpenLog(t.Context(), js, ingest.LogConfig{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := ingest.NewProducer(l, ingest.ProducerOptions{
+		Now: func() int64 { return testNow }, MaxPending: room, MaxWait: 10 * time.Millisecond,
+	})
+	close(stall.stalled)
+	t.Cleanup(func() {
+		close(stall.freed)
+		ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+		defer cancel()
+		if err := p.Close(ctx); err != nil {
+			t.Errorf("close producer: %v", err)
+		}
+		nc.Close()
+		<-closed
+		s.Shutdown()
+		s.WaitForShutdown()
+	})
+	return func(w *world) {
+		w.cfg.Producer = p
+		w.cfg.RecordWait, w.cfg.StreamWait = 20*time.Millisecond, 20*time.Millisecond
+	}, p
+}
+
+// A log that stalls slows its producers down and then tells them so, at every
+// door, both while there is room for their events and when there is none. What
+// waits never exceeds the room.
+func TestAStalledLogIsToldAtEveryDoor(t *testing.T) {
+	t.Parallel()
+	const room = 500
+	grpcDoor := func(err error) (string, bool) {
+		return status.Code(err).String(), status.Code(err) == codes.ResourceExhausted
+	}
+	httpDoor := func(path string, body []byte) func(*testing.T, *world) (string, bool) {
+		return func(t *testing.T, w *world) (string, bool) {
+			resp, answer := do(t, http.MethodPost, w.url+path, string(body))
+			problemOf(t, resp, answer)
+			return string(answer), resp.StatusCode == http.StatusTooManyRequests && resp.Header.Get("Retry-After") != ""
+		}
+	}
+	var lines bytes.Buffer
+	if err := manyLines(&lines, 20*room); err != nil {
+		t.Fatal(err)
+	}
+	for name, door := range map[string]func(*testing.T, *world) (answer string, told bool){
+		"Record": func(t *testing.T, w *world) (string, bool) {
+			_, err := w.metrics().Record(t.Context(), goodEvent(1))
+			return grpcDoor(err)
+		},
+		"Broadcast": func(t *testing.T, w *world) (string, bool) {
+			stream, err := w.metrics().Broadcast(t.Context())
+			for i := 0; err == nil && i < 20*room; i++ {
+				err = stream.Send(goodEvent(i))
+			}
+			_, err = stream.Recv()
+			return grpcDoor(err)
+		},
+		"BroadcastBatch": func(t *testing.T, w *world) (string, bool) {
+			stream, err := w.metrics().BroadcastBatch(t.Context())
+			batch := &holdpb.HoldBatch{}
+			for i := range 100 {
+				batch.Events = append(batch.Events, goodEvent(i))
+			}
+			for i := 0; err == nil && i < room/5; i++ {
+				err = stream.Send(batch)
+			}
+			_, err = stream.Recv()
+			return grpcDoor(err)
+		},
+		"POST hold":  httpDoor("/hold", []byte(goodLine(1))),
+		"POST holds": httpDoor("/holds", lines.Bytes()),
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			withLog, p := stalledLog(t, room)
+			w := newWorld(t, withLog)
+			for range 3 { // with room, then without
+				var clients sync.WaitGroup
+				for range 4 {
+					clients.Go(func() {
+						if answer, told := door(t, w); !told {
+							t.Errorf("answered %s", answer)
+						}
+					})
+				}
+				clients.Wait()
+				if events, _ := p.Pending(); events > room || events == 0 {
+					t.Errorf("%d events wait, there is room for %d", events, room)
+				}
+			}
+		})
+	}
+}

@@ -1,0 +1,186 @@
+package ingest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+const (
+	deadLetterPrefix = "hold.dlq."
+
+	// Headers of a dead letter.
+	headerReason = "Hold-Reason"
+	headerField  = "Hold-Field"
+	headerOrigin = "Hold-Origin"
+
+	// Headers of a letter that carries a part of its event only: how many bytes
+	// the event has, and where they all are.
+	headerSize  = "Hold-Size"
+	headerWhole = "Hold-Whole"
+
+	maxReason = 1 << 10 // of every header's text
+
+	// minLetter is the smallest limit that a letter is cut to. What a letter has
+	// to say fits in; a server that takes no more than that takes no events.
+	minLetter = 512
+)
+
+// DeadLetter is an event of the log that could not be applied, with the reason.
+// Partition, Sequence and Index name it: the partition and the position of the
+// log's message, and the event's place within its frame (0 for a lone event).
+//
+// The log keeps the whole event for ever. So where letter and headers together
+// would be larger than the server's largest message, the letter carries the first
+// bytes of the event, as many as fit, and says so.
+type DeadLetter struct {
+	Partition   int
+	Sequence    uint64
+	Index       int
+	Reason      string // one line; control characters become spaces, what is beyond 1 KiB is cut
+	Field       string // the field that was refused, where one was
+	Origin      string // where it came from, such as the log's id and subject; cut like Reason, as is Field
+	ContentType string // of Data, as its producer said: JSONContentType, or empty for protobuf
+	Data        []byte // the bytes as they came, or the first of them
+
+	// Truncated and Size are for those who read letters. PublishDeadLetter finds
+	// them out by itself, and heeds them where a letter that was cut is published again.
+	Truncated bool // Data is not all; the rest is in the message of the log that Sequence names
+	Size      int  // bytes of the whole event
+}
+
+// Subject is the subject of the letter in the stream of dead letters.
+func (d *DeadLetter) Subject() string {
+	return deadLetterPrefix + strconv.Itoa(d.Partition) + "." + strconv.FormatUint(d.Sequence, 10) + "." + strconv.Itoa(d.Index)
+}
+
+// PublishDeadLetter stores a dead letter and returns when the stream has it. The
+// stream keeps one message a subject, so doing it again, as after a crash,
+// changes nothing but the letter's place in the stream. A letter that is too
+// large for the server, or for the stream, is cut until it fits, see DeadLetter.
+func (l *Log) PublishDeadLetter(ctx context.Context, d DeadLetter) error {
+	most := math.MaxInt
+	if n := l.js.Conn().MaxPayload(); n > 0 && n < math.MaxInt { // 0: not connected yet
+		most = int(n)
+	}
+	for {
+		m := d.message(most)
+		ack, err := l.js.PublishMsg(ctx, m)
+		if err == nil && ack.Stream != DeadLetterStream {
+			err = fmt.Errorf("stream %s answered", ack.Stream)
+		}
+		if err == nil {
+			return nil
+		}
+		// A stream may have a limit of its own, and another server a smaller one.
+		if size := payload(m); tooLarge(err) && size > minLetter {
+			most = max(size/2, minLetter)
+			continue
+		}
+		return fmt.Errorf("ingest: dead letter %s (hint: the partition waits until stream %s takes it): %w", m.Subject, DeadLetterStream, err)
+	}
+}
+
+// message is the letter as it is published: headers and data together within
+// most bytes, but for what the headers have to say in any case.
+func (d *DeadLetter) message(most int) *nats.Msg {
+	m := &nats.Msg{Subject: d.Subject(), Header: nats.Header{}, Data: d.Data}
+	text := min(maxReason, max(most, minLetter)/8) // so that all of them take half of it
+	m.Header[headerReason] = []string{oneLine(d.Reason, text)}
+	for name, value := range map[string]string{headerField: d.Field, headerOrigin: d.Origin, ContentTypeHeader: d.ContentType} {
+		if value = oneLine(value, text); value != "" {
+			m.Header[name] = []string{value}
+		}
+	}
+	if payload(m) <= most && !d.Truncated {
+		return m
+	}
+	m.Header[headerSize] = []string{strconv.Itoa(max(d.Size, len(d.Data)))}
+	m.Header[headerWhole] = []string{fmt.Sprintf("stream %s, sequence %d, partition %d, index %d", StreamName, d.Sequence, d.Partition, d.Index)}
+	m.Data = nil // to weigh the headers alone
+	m.Data = d.Data[:min(len(d.Data), max(0, most-payload(m)))]
+	return m
+}
+
+// payload is what counts against the server's limit: headers and data.
+func payload(m *nats.Msg) int { return m.Size() - len(m.Subject) - len(m.Reply) }
+
+// tooLarge says whether a message was refused for its size.
+func tooLarge(err error) bool {
+	if errors.Is(err, nats.ErrMaxPayload) {
+		return true
+	}
+	refused := (*jetstream.APIError)(nil)
+	return errors.As(err, &refused) && refused.ErrorCode == jetstream.JSErrCodeStreamMessageExceedsMaximum
+}
+
+// ReadDeadLetter reads a message of the stream of dead letters, of which it
+// takes subject, headers and data, as both jetstream.Msg and
+// jetstream.RawStreamMsg have them. Data is not copied. The error matches ErrDeadLetter.
+func ReadDeadLetter(subject string, header nats.Header, data []byte) (DeadLetter, error) {
+	rest, ok := strings.CutPrefix(subject, deadLetterPrefix)
+	parts := strings.Split(rest, ".")
+	if !ok || len(parts) != 3 {
+		return DeadLetter{}, fmt.Errorf("%w: subject %q", ErrDeadLetter, clip(subject))
+	}
+	d := DeadLetter{
+		Reason:      header.Get(headerReason),
+		Field:       header.Get(headerField),
+		Origin:      header.Get(headerOrigin),
+		ContentType: header.Get(ContentTypeHeader),
+		Data:        data,
+		Size:        len(data),
+	}
+	if size := header.Get(headerSize); size != "" {
+		n, err := strconv.Atoi(size)
+		if err != nil || n < len(data) {
+			return DeadLetter{}, fmt.Errorf("%w: header %s of %q", ErrDeadLetter, headerSize, clip(size))
+		}
+		d.Truncated, d.Size = true, n
+	}
+	partition, err1 := strconv.ParseUint(parts[0], 10, 31)
+	sequence, err2 := strconv.ParseUint(parts[1], 10, 64)
+	index, err3 := strconv.ParseUint(parts[2], 10, 31)
+	if err := errors.Join(err1, err2, err3); err != nil {
+		return DeadLetter{}, fmt.Errorf("%w: subject %q: %w", ErrDeadLetter, clip(subject), err)
+	}
+	d.Partition, d.Sequence, d.Index = int(partition), sequence, int(index)
+	return d, nil
+}
+
+// DeadLetters gives the number of letters that are kept.
+func (l *Log) DeadLetters(ctx context.Context) (uint64, error) {
+	s, err := l.js.Stream(ctx, DeadLetterStream)
+	if err != nil {
+		return 0, fmt.Errorf("ingest: stream %s: %w", DeadLetterStream, err)
+	}
+	return s.CachedInfo().State.Msgs, nil
+}
+
+// oneLine makes a text fit for a header: valid UTF-8, no control characters, no
+// space around it, at most so many bytes.
+func oneLine(s string, most int) string {
+	s = s[:min(len(s), 4*most)] // a long text is not walked to its end
+	s = strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return ' '
+		}
+		return r
+	}, strings.ToValidUTF8(s, "\uFFFD"))
+	if len(s) > most {
+		cut := most
+		for !utf8.RuneStart(s[cut]) {
+			cut--
+		}
+		s = s[:cut]
+	}
+	return strings.TrimSpace(s)
+}

@@ -1,0 +1,84 @@
+package ingest
+
+import (
+	"errors"
+	"fmt"
+)
+
+// Sentinels of this package. What is wrong with a field of an event is a
+// *hold.FieldError, which may wrap one of them.
+var (
+	// ErrSubjectToken: the text is not the subject token of any holder.
+	ErrSubjectToken = errors.New("ingest: not a subject token")
+	// ErrMalformed: the bytes are no event at all; no single field is to blame.
+	ErrMalformed = errors.New("ingest: malformed event")
+	// ErrFrame: a frame is damaged. Events before the damage are good.
+	ErrFrame = errors.New("ingest: damaged frame")
+	// ErrDeadLetter: a message of the dead letter stream is not one that this package wrote.
+	ErrDeadLetter = errors.New("ingest: not a dead letter")
+
+	// ErrUnknownField: a JSON event has a field that no event has.
+	ErrUnknownField = errors.New("is not a field of an event")
+	// ErrRepeatedField: a JSON event has a field twice.
+	ErrRepeatedField = errors.New("is given twice")
+	// ErrFieldType: a value is of the wrong kind, such as an object for a name.
+	ErrFieldType = errors.New("has a value of the wrong type")
+	// ErrRevision: a revision is not an integer from 0 to 2^64-1.
+	ErrRevision = errors.New("is not an integer from 0 to 18446744073709551615")
+	// ErrBool: a yes or no is neither true nor false.
+	ErrBool = errors.New("is neither true nor false")
+
+	// ErrBusy: there was no room for another event before the caller's time was up.
+	// The event was not taken. (Hint: the log is slower than the producers. Send
+	// less at once, look at the disk of the NATS server, or raise MaxPending.)
+	ErrBusy = errors.New("ingest: too many events wait for the log; retry later, or look at the disk of the NATS server")
+	// ErrClosed: the producer is closed. The event was not taken.
+	ErrClosed = errors.New("ingest: producer is closed")
+	// ErrNotAcknowledged: the log did not acknowledge the event. It may be in the
+	// log all the same; sending it again is harmless, since an equal event is the
+	// same fact.
+	ErrNotAcknowledged = errors.New("ingest: not acknowledged by the log")
+
+	// ErrLogSettings: a stream exists, but is not one that holds events. See LogSettingsError.
+	ErrLogSettings = errors.New("ingest: stream settings do not fit")
+	// ErrLogConfig: OpenLog was asked for something that cannot be made.
+	ErrLogConfig = errors.New("ingest: bad log configuration")
+)
+
+// LogSettingsError says which setting of an existing stream does not fit, and
+// what an operator can do. It matches ErrLogSettings.
+type LogSettingsError struct {
+	Stream  string // name of the stream
+	Setting string // as the NATS documentation calls it
+	Got     string
+	Want    string
+	Hint    string
+}
+
+// Error gives stream, setting and hint in one line.
+func (e *LogSettingsError) Error() string {
+	return fmt.Sprintf("%v: stream %s has %s %s, want %s (hint: %s)", ErrLogSettings, e.Stream, e.Setting, e.Got, e.Want, e.Hint)
+}
+
+// Is makes the error match ErrLogSettings.
+func (e *LogSettingsError) Is(target error) bool { return target == ErrLogSettings }
+
+// NotAcknowledgedError is what callers get whose frame the log did not
+// acknowledge. It matches ErrNotAcknowledged and its cause.
+type NotAcknowledgedError struct {
+	Partition int
+	Attempts  int   // publishes that were tried
+	Cause     error // of the last attempt
+}
+
+// Error names the partition and the last cause.
+func (e *NotAcknowledgedError) Error() string {
+	return fmt.Sprintf("%v: partition %d, %d attempts, last: %v (hint: is the NATS server up, and has its disk room? sending the event again is harmless)",
+		ErrNotAcknowledged, e.Partition, e.Attempts, e.Cause)
+}
+
+// Is makes the error match ErrNotAcknowledged.
+func (e *NotAcknowledgedError) Is(target error) bool { return target == ErrNotAcknowledged }
+
+// Unwrap gives the cause of the last attempt.
+func (e *NotAcknowledgedError) Unwrap() error { return e.Cause }

@@ -1,0 +1,109 @@
+package ingest
+
+import (
+	"sync"
+
+	"holdmetrics/processor/hold"
+)
+
+// completion is told, exactly once, what became of an event. index is the number
+// that was handed in with it.
+type completion interface {
+	complete(index int, position uint64, err error)
+}
+
+// entry is who waits for an event.
+type entry struct {
+	to    completion
+	index int
+}
+
+// openFrame is a frame that is being filled or waits to be published, and who
+// waits for its events, in order.
+type openFrame struct {
+	w       FrameWriter
+	entries []entry
+}
+
+// room is what the frame's events took of the producer's room, in bytes. The
+// frame's own header was never asked for.
+func (f *openFrame) room() int { return f.w.Len() - frameHeader }
+
+func (f *openFrame) reset() {
+	f.w.Reset()
+	clear(f.entries) // let go of the callers
+	f.entries = f.entries[:0]
+}
+
+// lane is one partition's way to the log: frames in line, of which the last may
+// still be filled. One goroutine takes them from the front, one at a time. While
+// it waits for an acknowledgement the events that come gather behind it, so the
+// slower the log, the fuller the frames.
+type lane struct {
+	partition int
+	subject   string
+	most      int // bytes of a frame
+
+	mu     sync.Mutex
+	line   []*openFrame
+	closed bool
+
+	wake chan struct{} // capacity 1: there may be something to do
+}
+
+// put adds an event of size bytes; false means that the lane is closed. The
+// caller calls rouse after it, or after a run of puts.
+func (l *lane) put(d *hold.Draft, size int, e entry, fresh func() *openFrame) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed {
+		return false
+	}
+	n := len(l.line)
+	if n == 0 || !l.line[n-1].w.fits(size, l.most) {
+		l.line = append(l.line, fresh())
+		n++
+	}
+	f := l.line[n-1]
+	f.w.AppendDraft(d)
+	f.entries = append(f.entries, e)
+	return true
+}
+
+// rouse tells the lane's goroutine that there may be something to do.
+func (l *lane) rouse() {
+	select {
+	case l.wake <- struct{}{}:
+	default:
+	}
+}
+
+// next takes the frame at the front, full or not. more is false when there is
+// none and there will never be one.
+func (l *lane) next() (f *openFrame, more bool) {
+	for {
+		l.mu.Lock()
+		if len(l.line) > 0 {
+			f = l.line[0]
+			n := copy(l.line, l.line[1:])
+			l.line[n] = nil
+			l.line = l.line[:n]
+			l.mu.Unlock()
+			return f, true
+		}
+		closed := l.closed
+		l.mu.Unlock()
+		if closed {
+			return nil, false
+		}
+		<-l.wake
+	}
+}
+
+// close lets no more events in; what is in line is still published.
+func (l *lane) close() {
+	l.mu.Lock()
+	l.closed = true
+	l.mu.Unlock()
+	l.rouse()
+}

@@ -1,0 +1,268 @@
+package ingest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"sync/atomic"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"holdmetrics/processor/hold"
+)
+
+const (
+	// StreamName is the name of the event log.
+	StreamName = "HOLD_EVENTS"
+	// DeadLetterStream is the name of the stream of what could not be applied.
+	DeadLetterStream = "HOLD_DLQ"
+	// DefaultPartitions is how many partitions a new log has unless LogConfig says otherwise.
+	DefaultPartitions = 16
+
+	// maxPartitions keeps a slip of the hand from making a log that no worker can
+	// read: every partition is a consumer of the server and a goroutine of the producer.
+	maxPartitions = 1024
+
+	metaLogID      = "holdmetrics_log_id"
+	metaPartitions = "holdmetrics_partitions"
+)
+
+// LogConfig says how a log is made. It counts only where there is none yet,
+// since a log keeps its partitions, and its replicas are the operator's to change.
+type LogConfig struct {
+	Partitions int // 0: DefaultPartitions
+	Replicas   int // 0: 1
+	// Limits are what the log begins with; zero: hold.DefaultLimits. Those of a
+	// log that exists are changed by SetLimits.
+	Limits hold.Limits
+}
+
+// Log is an opened event log: the stream of events, the stream of dead letters,
+// and what was fixed when they were made. It holds no resources, needs no
+// closing, and is safe for concurrent use.
+type Log struct {
+	js         jetstream.JetStream
+	events     jetstream.Stream
+	id         string
+	partitions int
+	limits     atomic.Pointer[[]limitsFrom] // never changed in place
+}
+
+// OpenLog opens the event log of a JetStream account, and makes what is absent of it.
+//
+// Several processes may do so at once: one of them makes the log, the others
+// find it. A log that exists keeps its id, its number of partitions and its
+// replicas, whatever cfg says. A stream of that name which is not fit to be the
+// event log is a *LogSettingsError; nothing is repaired behind the operator's back.
+func OpenLog(ctx context.Context, js jetstream.JetStream, cfg LogConfig) (*Log, error) {
+	if cfg.Partitions == 0 {
+		cfg.Partitions = DefaultPartitions
+	}
+	if cfg.Replicas == 0 {
+		cfg.Replicas = 1
+	}
+	if cfg.Partitions < 1 || cfg.Partitions > maxPartitions {
+		return nil, fmt.Errorf("%w: %d partitions (hint: 1 to %d, 16 is a good number)", ErrLogConfig, cfg.Partitions, maxPartitions)
+	}
+	events, err := openStream(ctx, js, eventsConfig(cfg, uuid.NewString()))
+	if err != nil {
+		return nil, err
+	}
+	have := events.CachedInfo().Config
+	l := &Log{js: js, events: events, id: have.Metadata[metaLogID]}
+	l.partitions, err = checkEvents(&have)
+	if err != nil {
+		return nil, err
+	}
+	if err := l.openLimits(&have); err != nil {
+		return nil, err
+	}
+	letters, err := openStream(ctx, js, deadLetterConfig(cfg))
+	if err != nil {
+		return nil, err
+	}
+	have = letters.CachedInfo().Config
+	if err := checkDeadLetters(&have); err != nil {
+		return nil, err
+	}
+	return l, nil
+}
+
+// ID returns the log's id, a UUID that was fixed when the log was made. A
+// checkpoint that names another id belongs to another log.
+func (l *Log) ID() string { return l.id }
+
+// Partitions returns the number of partitions, fixed when the log was made.
+func (l *Log) Partitions() int { return l.partitions }
+
+// JetStream returns the handle that the log was opened with.
+func (l *Log) JetStream() jetstream.JetStream { return l.js }
+
+// End returns the position of the last message of a partition, or 0 when the
+// partition is empty. It asks the stream's leader, so whatever was acknowledged
+// before the call is counted.
+func (l *Log) End(ctx context.Context, partition int) (uint64, error) {
+	msg, err := l.events.GetLastMsgForSubject(ctx, LogSubject(partition))
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, fmt.Errorf("ingest: end of partition %d: %w", partition, err)
+	}
+	return msg.Sequence, nil
+}
+
+// LastPosition returns the last position of the whole log, or 0 when it is empty.
+func (l *Log) LastPosition(ctx context.Context) (uint64, error) {
+	info, err := l.events.Info(ctx)
+	if err != nil {
+		return 0, fmt.Errorf("ingest: last position of the log: %w", err)
+	}
+	return info.State.LastSeq, nil
+}
+
+// openStream returns a stream as it is, or makes it.
+func openStream(ctx context.Context, js jetstream.JetStream, cfg jetstream.StreamConfig) (jetstream.Stream, error) {
+	s, err := js.Stream(ctx, cfg.Name)
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		s, err = js.CreateStream(ctx, cfg)
+		if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) { // another process was faster
+			s, err = js.Stream(ctx, cfg.Name)
+		}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("ingest: open stream %s (hint: does the server run JetStream, and may this user create streams?): %w", cfg.Name, err)
+	}
+	return s, nil
+}
+
+func eventsConfig(cfg LogConfig, id string) jetstream.StreamConfig {
+	return jetstream.StreamConfig{
+		Name:             StreamName,
+		Description:      "holdmetrics: the event log. Everything else can be rebuilt from it.",
+		Subjects:         eventSubjects(cfg.Partitions),
+		Storage:          jetstream.FileStorage,
+		Retention:        jetstream.LimitsPolicy,
+		Replicas:         cfg.Replicas,
+		DenyDelete:       true,
+		DenyPurge:        true,
+		Compression:      jetstream.S2Compression,
+		SubjectTransform: transform(cfg.Partitions),
+		// Nobody needs the server to drop duplicates: an equal event is the same
+		// fact, and this package sets no Nats-Msg-Id. The server cannot be told not
+		// to: none means two minutes, and this is the least that it takes. It keeps
+		// the server from remembering two minutes of ids, and, nearly, from dropping
+		// a raw producer's event because its id was used before.
+		Duplicates: 100 * time.Millisecond,
+		Metadata:   metadataOf(cfg, id),
+	}
+}
+
+func deadLetterConfig(cfg LogConfig) jetstream.StreamConfig {
+	return jetstream.StreamConfig{
+		Name:              DeadLetterStream,
+		Description:       "holdmetrics: events that could not be applied, with the reason.",
+		Subjects:          []string{deadLetterPrefix + ">"},
+		Storage:           jetstream.FileStorage,
+		Retention:         jetstream.LimitsPolicy,
+		Replicas:          cfg.Replicas,
+		MaxMsgsPerSubject: 1,
+		Discard:           jetstream.DiscardOld,
+		Compression:       jetstream.S2Compression,
+		Duplicates:        100 * time.Millisecond,
+	}
+}
+
+// eventSubjects are the raw door and the subjects of the partitions. The latter
+// are listed one by one, so that a subject which no partition has, such as
+// hold.log.99, is no stream's, and its publisher gets no acknowledgement for
+// what nobody would read.
+func eventSubjects(partitions int) []string {
+	subjects := make([]string, 0, 1+partitions)
+	subjects = append(subjects, RawSubjectPrefix+"*")
+	for p := range partitions {
+		subjects = append(subjects, LogSubject(p))
+	}
+	slices.Sort(subjects)
+	return subjects
+}
+
+func transform(partitions int) *jetstream.SubjectTransformConfig {
+	return &jetstream.SubjectTransformConfig{
+		Source:      RawSubjectPrefix + "*",
+		Destination: fmt.Sprintf("%s{{partition(%d,1)}}", logSubjectPrefix, partitions),
+	}
+}
+
+// checkEvents says whether a stream is fit to be the event log, and how many
+// partitions it has. Compression, replicas and placement are the operator's.
+func checkEvents(c *jetstream.StreamConfig) (int, error) {
+	const other = "this stream was not made by holdmetrics; use another account or JetStream domain, or move the stream away"
+	const repair = "put it back with `nats stream edit " + StreamName + "`"
+	fail := func(setting, got, want, hint string) (int, error) {
+		return 0, &LogSettingsError{Stream: StreamName, Setting: setting, Got: got, Want: want, Hint: hint}
+	}
+	if c.Metadata[metaLogID] == "" {
+		return fail("metadata "+metaLogID, "none", "the id of the log", other)
+	}
+	p, err := strconv.Atoi(c.Metadata[metaPartitions])
+	if err != nil || p < 1 || p > maxPartitions {
+		return fail("metadata "+metaPartitions, strconv.Quote(c.Metadata[metaPartitions]), "the number of partitions", other)
+	}
+	want := eventsConfig(LogConfig{Partitions: p}, "")
+	if got := slices.Sorted(slices.Values(c.Subjects)); !slices.Equal(got, want.Subjects) {
+		return fail("subjects", clip(fmt.Sprint(got)),
+			fmt.Sprintf("%s*, and one by one %s to %s", RawSubjectPrefix, LogSubject(0), LogSubject(p-1)), repair)
+	}
+	if c.SubjectTransform == nil || *c.SubjectTransform != *want.SubjectTransform {
+		got := "none"
+		if c.SubjectTransform != nil {
+			got = c.SubjectTransform.Source + " to " + c.SubjectTransform.Destination
+		}
+		return fail("subject_transform", got, want.SubjectTransform.Source+" to "+want.SubjectTransform.Destination,
+			repair+"; events that raw producers sent meanwhile were not stored under their partition")
+	}
+	loses := []struct {
+		setting string
+		bad     bool
+		got     string
+		want    string
+	}{
+		{"storage", c.Storage != jetstream.FileStorage, c.Storage.String(), "file"},
+		{"retention", c.Retention != jetstream.LimitsPolicy, c.Retention.String(), "limits"},
+		{"persist_mode", c.PersistMode != jetstream.DefaultPersistMode, c.PersistMode.String(), "default"},
+		{"max_msgs", c.MaxMsgs > 0, strconv.FormatInt(c.MaxMsgs, 10), "no limit"},
+		{"max_bytes", c.MaxBytes > 0, strconv.FormatInt(c.MaxBytes, 10), "no limit"},
+		{"max_age", c.MaxAge > 0, c.MaxAge.String(), "no limit"},
+		{"max_msgs_per_subject", c.MaxMsgsPerSubject > 0, strconv.FormatInt(c.MaxMsgsPerSubject, 10), "no limit"},
+		{"max_msg_size", c.MaxMsgSize > 0, strconv.Itoa(int(c.MaxMsgSize)), "no limit"},
+		{"deny_delete", !c.DenyDelete, "false", "true"},
+		{"deny_purge", !c.DenyPurge, "false", "true"},
+		{"allow_rollup_hdrs", c.AllowRollup, "true", "false"},
+		{"no_ack", c.NoAck, "true", "false"},
+		{"sealed", c.Sealed, "true", "false"},
+	}
+	for _, s := range loses {
+		if s.bad {
+			return fail(s.setting, s.got, s.want, repair+", or where that is refused, copy the log into a stream that holdmetrics made: with this setting events could be lost")
+		}
+	}
+	return p, nil
+}
+
+func checkDeadLetters(c *jetstream.StreamConfig) error {
+	want := deadLetterConfig(LogConfig{})
+	const hint = "put it back with `nats stream edit " + DeadLetterStream + "`, or delete the stream after saving what you need: it is made anew"
+	if !slices.Equal(c.Subjects, want.Subjects) {
+		return &LogSettingsError{DeadLetterStream, "subjects", fmt.Sprint(c.Subjects), fmt.Sprint(want.Subjects), hint}
+	}
+	if c.MaxMsgsPerSubject != 1 || c.Discard != jetstream.DiscardOld {
+		return &LogSettingsError{DeadLetterStream, "max_msgs_per_subject and discard",
+			fmt.Sprintf("%d, %v", c.MaxMsgsPerSubject, c.Discard), "1, old", hint}
+	}
+	return nil
+}

@@ -1,0 +1,264 @@
+package ingest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"holdmetrics/processor/hold"
+)
+
+// Defaults of ProducerOptions.
+const (
+	DefaultMaxPending      = 64 << 10
+	DefaultMaxPendingBytes = 64 << 20
+	DefaultMaxWait         = 10 * time.Second
+	DefaultAttemptTimeout  = 5 * time.Second
+	DefaultRetryFor        = 30 * time.Second
+	DefaultRetryWait       = 50 * time.Millisecond
+
+	maxRetryWait = time.Second
+
+	// minPendingBytes has room for any one event that hold.Draft.Check accepts.
+	minPendingBytes = 4 << 10
+)
+
+// ProducerOptions are the limits of a Producer. The zero value of each field is its default.
+type ProducerOptions struct {
+	// Limits is how far ahead of the clock times may be; default hold.DefaultLimits.
+	Limits hold.Limits
+	// Now is the clock that events are checked against, in nanoseconds since the
+	// epoch; default the system's.
+	Now func() int64
+	// MaxPending is how many events may wait for the log at once, over all partitions.
+	MaxPending int
+	// MaxPendingBytes is the same in bytes of encoded events; at least 4 KiB.
+	MaxPendingBytes int
+	// MaxWait is how long a caller waits for room before ErrBusy; negative: until
+	// its context ends. A batch waits so long for each piece of it.
+	MaxWait time.Duration
+	// AttemptTimeout is how long one publish waits for its acknowledgement.
+	AttemptTimeout time.Duration
+	// RetryFor is how long a frame is published again, while the connection comes
+	// back, before its callers get an error.
+	RetryFor time.Duration
+	// RetryWait is the pause before the second attempt; it doubles up to a second.
+	RetryWait time.Duration
+}
+
+func (o ProducerOptions) withDefaults() ProducerOptions {
+	if o.Limits == (hold.Limits{}) {
+		o.Limits = hold.DefaultLimits()
+	}
+	if o.Now == nil {
+		o.Now = func() int64 { return time.Now().UnixNano() }
+	}
+	if o.MaxPending <= 0 {
+		o.MaxPending = DefaultMaxPending
+	}
+	if o.MaxPendingBytes <= 0 {
+		o.MaxPendingBytes = DefaultMaxPendingBytes
+	}
+	o.MaxPendingBytes = max(o.MaxPendingBytes, minPendingBytes)
+	if o.MaxWait == 0 {
+		o.MaxWait = DefaultMaxWait
+	}
+	if o.AttemptTimeout <= 0 {
+		o.AttemptTimeout = DefaultAttemptTimeout
+	}
+	if o.RetryFor <= 0 {
+		o.RetryFor = DefaultRetryFor
+	}
+	if o.RetryWait <= 0 {
+		o.RetryWait = DefaultRetryWait
+	}
+	return o
+}
+
+// publisher is all that a Producer needs of a log: it stores data under subject
+// and returns its position once the log has it. It does not keep data.
+type publisher interface {
+	publish(ctx context.Context, subject string, data []byte) (uint64, error)
+}
+
+// Producer checks events, gathers them into frames and publishes them, and tells
+// each caller when the log has its event, never before.
+//
+// There is one frame in flight for each partition. An event that finds its
+// partition idle leaves at once; those that come meanwhile share the next frame.
+// What waits is bounded (MaxPending, MaxPendingBytes): beyond it callers wait,
+// for MaxWait at most.
+//
+// A publish that fails is tried again, for RetryFor; an event may then be in the
+// log twice, which changes nothing, since an equal event is the same fact. The
+// events of one partition are published in the order in which they were sent,
+// unless a retry comes between.
+//
+// A draft is encoded before the call returns, so the caller may use its memory again.
+//
+// Safe for concurrent use. Close it: it owns a goroutine for each partition.
+type Producer struct {
+	pub   publisher
+	o     ProducerOptions
+	lanes []*lane
+	room  *room
+
+	frames sync.Pool // *openFrame
+	calls  sync.Pool // *call
+
+	ctx    context.Context // of the lanes; ends when Close gives up waiting
+	cancel context.CancelCauseFunc
+	done   chan struct{} // all lanes have ended
+}
+
+// NewProducer starts a producer on a log.
+func NewProducer(l *Log, o ProducerOptions) *Producer {
+	most := MaxFrameBytes
+	if limit := int(l.js.Conn().MaxPayload()); limit > 0 {
+		most = min(most, limit)
+	}
+	return startProducer(logPublisher{l.js}, l.partitions, most, o)
+}
+
+func startProducer(pub publisher, partitions, frameBytes int, o ProducerOptions) *Producer {
+	o = o.withDefaults()
+	p := &Producer{
+		pub:   pub,
+		o:     o,
+		lanes: make([]*lane, partitions),
+		room:  newRoom(o.MaxPending, o.MaxPendingBytes),
+		done:  make(chan struct{}),
+	}
+	p.frames.New = func() any { return new(openFrame) }
+	p.calls.New = func() any { return &call{result: make(chan outcome, 1)} }
+	p.ctx, p.cancel = context.WithCancelCause(context.Background())
+	var running sync.WaitGroup
+	for i := range p.lanes {
+		l := &lane{partition: i, subject: LogSubject(i), most: frameBytes, wake: make(chan struct{}, 1)}
+		p.lanes[i] = l
+		running.Go(func() { p.run(l) })
+	}
+	go func() {
+		running.Wait()
+		close(p.done)
+	}()
+	return p
+}
+
+// Record checks an event, sends it and waits until the log has it. It returns
+// the position of the log's message that carries it.
+//
+// A refused event is a *hold.FieldError. ErrBusy and ErrClosed mean that the
+// event was not taken. Any other error, and the end of ctx, leave open whether
+// the log has it; sending it again is harmless.
+func (p *Producer) Record(ctx context.Context, d *hold.Draft) (uint64, error) {
+	c := p.calls.Get().(*call)
+	if err := p.send(ctx, d, c); err != nil {
+		p.calls.Put(c)
+		return 0, err
+	}
+	select {
+	case r := <-c.result:
+		p.calls.Put(c)
+		return r.position, r.err
+	case <-ctx.Done(): // c is left to its completion
+		return 0, fmt.Errorf("%w: %w", ErrNotAcknowledged, context.Cause(ctx))
+	}
+}
+
+// Send checks an event and sends it. It waits for room only, which is the
+// producer's backpressure, not for the log.
+//
+// When it returns nil, done is called exactly once, with the position of the
+// log's message or with an error that leaves open whether the log has the event
+// (ErrNotAcknowledged). When it returns an error, which it does as Record does,
+// the event was not taken and done is never called. ctx counts until Send returns.
+//
+// done runs on the partition's goroutine, which publishes nothing meanwhile. So
+// it must not wait for anything, least of all for this producer.
+func (p *Producer) Send(ctx context.Context, d *hold.Draft, done func(position uint64, err error)) error {
+	return p.send(ctx, d, doneFunc(done))
+}
+
+func (p *Producer) send(ctx context.Context, d *hold.Draft, to completion) error {
+	if _, err := d.Check(p.o.Now(), p.o.Limits); err != nil {
+		return err
+	}
+	size := sizeEvent(d)
+	if err := p.admit(ctx, 1, framed(size)); err != nil {
+		return err
+	}
+	l := p.laneOf(d)
+	if !l.put(d, size, entry{to: to}, p.freshFrame) {
+		p.room.give(1, framed(size))
+		return ErrClosed
+	}
+	l.rouse()
+	return nil
+}
+
+// Pending is what waits for the log at the moment, in events and bytes.
+func (p *Producer) Pending() (events, bytes int) { return p.room.taken() }
+
+// Close lets no more events in, publishes what waits and returns when all of it
+// is acknowledged or has failed, every caller told. When ctx ends first, the rest
+// fails with ErrNotAcknowledged, and Close returns the cause of ctx. A second
+// Close does the same as the first.
+func (p *Producer) Close(ctx context.Context) error {
+	for _, l := range p.lanes {
+		l.close()
+	}
+	select {
+	case <-p.done:
+		p.cancel(ErrClosed)
+		return nil
+	case <-ctx.Done():
+	}
+	p.cancel(ErrClosed)
+	<-p.done
+	return fmt.Errorf("ingest: close producer: %w", context.Cause(ctx))
+}
+
+func (p *Producer) laneOf(d *hold.Draft) *lane { return p.lanes[Partition(d.Holder, len(p.lanes))] }
+
+func (p *Producer) freshFrame() *openFrame { return p.frames.Get().(*openFrame) }
+
+// admit waits for room.
+func (p *Producer) admit(ctx context.Context, events, bytes int) error {
+	if err := ctx.Err(); err != nil {
+		return fmt.Errorf("%w: %w", ErrBusy, context.Cause(ctx))
+	}
+	if p.room.tryTake(events, bytes) {
+		return nil
+	}
+	if p.o.MaxWait > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeoutCause(ctx, p.o.MaxWait, errWaited)
+		defer cancel()
+	}
+	err := p.room.take(ctx, events, bytes)
+	if err == nil || errors.Is(err, ErrBusy) {
+		return err
+	}
+	return fmt.Errorf("%w: %w", ErrBusy, err)
+}
+
+// errWaited is the cause of a wait that MaxWait ended.
+var errWaited = fmt.Errorf("%w (waited MaxWait)", ErrBusy)
+
+// doneFunc lets a plain function be told.
+type doneFunc func(position uint64, err error)
+
+func (f doneFunc) complete(_ int, position uint64, err error) { f(position, err) }
+
+// call is a caller of Record that waits.
+type call struct{ result chan outcome }
+
+type outcome struct {
+	position uint64
+	err      error
+}
+
+func (c *call) complete(_ int, position uint64, err error) { c.result <- outcome{position, err} }

@@ -1,0 +1,94 @@
+package ingest
+
+import (
+	"container/list"
+	"context"
+	"sync"
+)
+
+// room bounds what a producer has taken and the log has not acknowledged yet, in
+// events and in bytes. Who finds no room waits in line, first come first served,
+// so that a large batch is not starved by small ones. Nobody may ask for more
+// than the whole room.
+type room struct {
+	maxEvents, maxBytes int
+
+	mu            sync.Mutex
+	events, bytes int // taken
+	line          list.List
+}
+
+type waiter struct {
+	events, bytes int
+	ready         chan struct{}
+}
+
+func newRoom(events, bytes int) *room { return &room{maxEvents: events, maxBytes: bytes} }
+
+// tryTake takes room if there is some and nobody is waiting for it.
+func (r *room) tryTake(events, bytes int) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.line.Len() > 0 || !r.fits(events, bytes) {
+		return false
+	}
+	r.events, r.bytes = r.events+events, r.bytes+bytes
+	return true
+}
+
+// take waits for room until ctx ends, and returns the context's cause then.
+func (r *room) take(ctx context.Context, events, bytes int) error {
+	if r.tryTake(events, bytes) {
+		return nil
+	}
+	r.mu.Lock()
+	w := &waiter{events: events, bytes: bytes, ready: make(chan struct{})}
+	place := r.line.PushBack(w)
+	r.serve() // room may have come back since
+	r.mu.Unlock()
+	select {
+	case <-w.ready:
+		return nil
+	case <-ctx.Done():
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	select {
+	case <-w.ready: // served in the same moment
+		return nil
+	default:
+	}
+	r.line.Remove(place)
+	r.serve() // who stood behind may need less
+	return context.Cause(ctx)
+}
+
+// give returns room that was taken, all at once or in parts.
+func (r *room) give(events, bytes int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.events, r.bytes = r.events-events, r.bytes-bytes
+	r.serve()
+}
+
+func (r *room) serve() {
+	for e := r.line.Front(); e != nil; e = r.line.Front() {
+		w := e.Value.(*waiter)
+		if !r.fits(w.events, w.bytes) {
+			return
+		}
+		r.events, r.bytes = r.events+w.events, r.bytes+w.bytes
+		r.line.Remove(e)
+		close(w.ready)
+	}
+}
+
+func (r *room) fits(events, bytes int) bool {
+	return r.events+events <= r.maxEvents && r.bytes+bytes <= r.maxBytes
+}
+
+func (r *room) taken() (events, bytes int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.events, r.bytes
+}

@@ -1,0 +1,46 @@
+// Package rows is what the importers share: import files, plain or gzip, read
+// row by row, each row with the place where it stands, and the events that the
+// rows come to.
+//
+// Nothing in it keeps more than a row in memory, and nothing is safe for
+// concurrent use.
+package rows
+
+import (
+	"strconv"
+
+	"holdmetrics/processor/hold"
+)
+
+// Place is where a row stands.
+type Place struct {
+	File string
+	Line int // from 1; 0: the file as a whole
+}
+
+// String is "file:line".
+func (p Place) String() string {
+	if p.Line == 0 {
+		return p.File
+	}
+	return p.File + ":" + strconv.Itoa(p.Line)
+}
+
+// Error is what is wrong with a row.
+type Error struct {
+	Place Place
+	Err   error
+}
+
+// Error is one line that begins with "file:line: ".
+func (e *Error) Error() string { return e.Place.String() + ": " + e.Err.Error() }
+
+// Unwrap gives what is wrong.
+func (e *Error) Unwrap() error { return e.Err }
+
+// Event is one event that rows came to, unchecked, and the row to name when it
+// is refused. Its strings stay valid.
+type Event struct {
+	Draft hold.Draft
+	Place Place
+}

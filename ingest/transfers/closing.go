@@ -1,0 +1,136 @@
+package transfers
+
+import (
+	"bufio"
+	"compress/gzip"
+	"encoding/csv"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+)
+
+// CheckClosing says whether [Ledger.SaveClosing] can write that file, before
+// hours are spent on what would then be lost: its directory takes new files, and
+// it is none of the inputs ("-" is the standard input). It may be the file of
+// opening balances, which is read before and replaced whole. The error matches
+// [ErrClosing].
+func CheckClosing(name string, inputs ...string) error {
+	if name == "-" {
+		return fmt.Errorf("%w: name a file", ErrClosing)
+	}
+	there, err := os.Stat(name)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+	case err != nil:
+		return fmt.Errorf("%w: %w", ErrClosing, err)
+	case !there.Mode().IsRegular():
+		return fmt.Errorf("%w: %s is not a file", ErrClosing, name)
+	default:
+		for _, input := range inputs {
+			info, err := statInput(input)
+			if err == nil && os.SameFile(info, there) {
+				return fmt.Errorf("%w: %s is a file that is read; choose another name", ErrClosing, name)
+			}
+		}
+	}
+	f, err := createBeside(resolve(name))
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrClosing, err)
+	}
+	if err := errors.Join(f.Close(), os.Remove(f.Name())); err != nil {
+		return fmt.Errorf("%w: %w", ErrClosing, err)
+	}
+	return nil
+}
+
+func statInput(name string) (fs.FileInfo, error) {
+	if name == "-" {
+		return os.Stdin.Stat()
+	}
+	return os.Stat(name)
+}
+
+// resolve is the file that a link leads to, so that a rename does not replace the link.
+func resolve(name string) string {
+	if path, err := filepath.EvalSymlinks(name); err == nil {
+		return path
+	}
+	return name
+}
+
+func createBeside(name string) (*os.File, error) {
+	return os.CreateTemp(filepath.Dir(name), "."+filepath.Base(name)+".*")
+}
+
+// SaveClosing writes every balance that is not zero, by token, then holder, and
+// the row that says up to when, so that the next file continues this one. A name
+// that ends in .gz is written with gzip. The file is there whole or not at all;
+// one that was there before is replaced.
+func (l *Ledger) SaveClosing(name string) (err error) {
+	path := resolve(name)
+	f, err := createBeside(path)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			_ = f.Close()
+			_ = os.Remove(f.Name())
+		}
+	}()
+	w := bufio.NewWriter(f)
+	if strings.HasSuffix(name, ".gz") {
+		packed := gzip.NewWriter(w)
+		if err = l.writeBalances(packed); err == nil {
+			err = packed.Close()
+		}
+	} else {
+		err = l.writeBalances(w)
+	}
+	if err != nil {
+		return err
+	}
+	if err = w.Flush(); err != nil {
+		return err
+	}
+	// CreateTemp keeps files to their owner; a result is as readable as any other.
+	if err = f.Chmod(0o644); err != nil {
+		return err
+	}
+	if err = f.Sync(); err != nil {
+		return err
+	}
+	if err = f.Close(); err != nil {
+		return err
+	}
+	return os.Rename(f.Name(), path)
+}
+
+func (l *Ledger) writeBalances(w io.Writer) error {
+	out := csv.NewWriter(w)
+	if err := out.Write(balanceColumns[:]); err != nil {
+		return err
+	}
+	var row [balanceWidth]string
+	for _, key := range l.sorted() {
+		a := l.accounts[key]
+		row[colToken], row[colHolder], row[colBalance], row[colSince] = key.token, key.holder, text(&a.balance), seconds(a.since)
+		if err := out.Write(row[:]); err != nil {
+			return err
+		}
+	}
+	row = [balanceWidth]string{colDecimals: strconv.Itoa(l.opt.Decimals), colNFT: strconv.FormatBool(l.opt.NFT)}
+	if asOf := max(l.at, l.openedAt); asOf > 0 {
+		row[colAsOf] = seconds(asOf)
+	}
+	if err := out.Write(row[:]); err != nil {
+		return err
+	}
+	out.Flush()
+	return out.Error()
+}

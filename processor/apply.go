@@ -1,0 +1,129 @@
+package processor
+
+import (
+	"context"
+	"strings"
+
+	"holdmetrics/ingest"
+	"holdmetrics/processor/hold"
+)
+
+// batch is what one round of reading comes to. Its memory is used again.
+type batch struct {
+	clock      int64       // log time, up to the message that is decoded
+	limits     hold.Limits // of the message that is decoded
+	items      []item
+	newHolders []*holder // entered by this batch, to be loaded
+	newPairs   []*pair
+	letters    []ingest.DeadLetter
+	rejected   map[string]uint64 // by reason
+
+	letterBytes int
+}
+
+func (b *batch) reset(clock int64) {
+	clear(b.items)
+	clear(b.newHolders)
+	clear(b.newPairs)
+	*b = batch{clock: clock, items: b.items[:0], newHolders: b.newHolders[:0], newPairs: b.newPairs[:0], rejected: b.rejected}
+	clear(b.rejected)
+}
+
+// Estimates of what an event and a pair add to the next flush.
+const (
+	dirtyEventBytes  = 128
+	dirtyPairBytes   = 512
+	dirtyHolderBytes = 256
+)
+
+// process applies the messages of one round. An error means that nothing of them
+// was applied and that the partition cannot go on.
+func (p *partition) process(ctx context.Context, messages []message) error {
+	if len(messages) == 0 {
+		return nil
+	}
+	p.applying()
+	b := &p.batch
+	b.reset(p.clock)
+	for i := range messages {
+		p.decode(&messages[i])
+	}
+	if err := p.load(ctx); err != nil {
+		return err
+	}
+	duplicates := 0
+	for i := range b.items {
+		it := &b.items[i]
+		if it.fact.HoldID != "" {
+			it.fact.HoldID = strings.Clone(it.fact.HoldID)
+		}
+		// A fact that is there already marks its pair all the same: after a crash
+		// the fact may be in the store without the figures that follow from it.
+		if it.pair.state.Add(it.fact) {
+			it.pair.facts = append(it.pair.facts, it.fact)
+		} else {
+			duplicates++
+		}
+		p.touch(it)
+	}
+	last := &messages[len(messages)-1]
+	p.position, p.clock, p.pending = last.position, b.clock, last.pending
+	p.events += uint64(len(b.items))
+	rejected := 0
+	for _, n := range b.rejected {
+		rejected += int(n)
+	}
+	p.rejected += uint64(rejected)
+	p.sendLetters()
+	p.dirtyBytes += len(b.items)*dirtyEventBytes + b.letterBytes
+	p.changed()
+	p.metrics.batch(b, duplicates)
+	return nil
+}
+
+// touch marks the pair and the holder of an event that was applied.
+func (p *partition) touch(it *item) {
+	pr, h := it.pair, it.pair.holder
+	pr.at, pr.used = it.at, true
+	// After a crash a store that is not atomic may hold a holder as it was later
+	// than its checkpoint. What readers saw never steps back.
+	h.updatedAt, h.position = max(h.updatedAt, it.at), max(h.position, it.position)
+	if !pr.touched {
+		pr.touched = true
+		p.touchedPairs = append(p.touchedPairs, pr)
+	}
+	if !h.touched {
+		h.touched = true
+		p.touchedHolders = append(p.touchedHolders, h)
+	}
+	if !pr.dirty {
+		pr.dirty = true
+		p.dirtyPairs = append(p.dirtyPairs, pr)
+		p.dirtyBytes += dirtyPairBytes
+	}
+	if !h.dirty {
+		h.dirty = true
+		p.dirtyHolders = append(p.dirtyHolders, h)
+		p.dirtyBytes += dirtyHolderBytes
+	}
+	// What the bucket has already would step back if it was published again.
+	if !h.unpublished && p.bucket != nil && it.position > p.publishFloor {
+		h.unpublished = true
+		p.unpublished = append(p.unpublished, h)
+	}
+}
+
+// sendLetters starts publishing the batch's dead letters, in bytes of their own:
+// the messages they were cut from may be large.
+func (p *partition) sendLetters() {
+	if len(p.batch.letters) == 0 {
+		return
+	}
+	out := make([]ingest.DeadLetter, len(p.batch.letters))
+	for i, l := range p.batch.letters {
+		l.Data = append([]byte(nil), l.Data...)
+		out[i] = l
+	}
+	p.letters.send(p.background, out, p.log.PublishDeadLetter, p.retry)
+	clear(p.batch.letters)
+}

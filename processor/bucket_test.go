@@ -1,0 +1,135 @@
+package processor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"holdmetrics/ingest"
+	"holdmetrics/processor/hold"
+	"holdmetrics/projection"
+	"holdmetrics/projection/storetest"
+)
+
+// keptBucket is a log of two partitions, and the bucket of a store that is gone.
+// The store was of another policy, so none of its figures is right any more.
+func keptBucket(t *testing.T, holders int) (*memLog, *memBucket) {
+	t.Helper()
+	log, bucket := newMemLog(2), newMemBucket()
+	for i := range holders {
+		for range 2 {
+			at := logBegin + int64(len(log.messages[0])+len(log.messages[1]))
+			log.add(at, held(fmt.Sprintf("h%d", i), "t", logBegin-3*minute, logBegin-2*minute-at%7*1e9))
+		}
+	}
+	run(t, Config{Store: storetest.NewMemory(), Policy: hold.Sum}, log, bucket).finish(t, log)
+	bucket.published = 0
+	return log, bucket
+}
+
+// The store is made again beside a bucket that was kept: every holder is
+// published, though none has new events.
+func TestStoreIsMadeAgain(t *testing.T) {
+	t.Parallel()
+	log, bucket := keptBucket(t, 3000)
+	store := storetest.NewMemory()
+	run(t, Config{Store: store}, log, bucket).finish(t, log)
+	compareBucket(t, log, store, bucket)
+	if bucket.backwards != nil {
+		t.Error(bucket.backwards)
+	}
+	if bucket.published != 3000 || bucket.owed[0] || bucket.owed[1] {
+		t.Errorf("%d snapshots published, owed: %v", bucket.published, bucket.owed)
+	}
+	// It was done once.
+	again := bucket.copy()
+	run(t, Config{Store: store}, log, again).finish(t, log)
+	if again.published != 0 {
+		t.Errorf("%d snapshots published again", again.published)
+	}
+}
+
+// The process dies while it owes the bucket its holders: before the store is as
+// far, and after, when the bucket has some of them.
+func TestStoreIsMadeAgainInPieces(t *testing.T) {
+	t.Parallel()
+	log, bucket := keptBucket(t, 3000)
+	gone := fmt.Errorf("the process died: %w", projection.ErrClosed)
+	memory := storetest.NewMemory()
+	const many = 1 << 30
+	for _, c := range []struct {
+		name               string
+		flushes, publishes int64
+	}{{"in the replay", 1, many}, {"in the middle", many, 1}} {
+		name := c.name
+		store := storetest.NewFaulty(memory)
+		var flushes, publishes atomic.Int64
+		store.SetHook(func(_ context.Context, op storetest.Op, _ int) error {
+			if op == storetest.OpFlush && flushes.Add(1) > c.flushes {
+				return gone
+			}
+			return nil
+		})
+		bucket.hook = func() error {
+			if publishes.Add(1) > c.publishes {
+				return gone
+			}
+			return nil
+		}
+		// One message at a time and little room: a replay takes many flushes.
+		log.slow = true
+		r := run(t, Config{Store: store, FlushBytes: 32 << 10}, log, bucket)
+		if err := <-r.ended; !errors.Is(err, ErrAllFailed) {
+			t.Fatalf("%s: %v", name, err)
+		}
+		bucket.hook = nil
+		if !bucket.owed[0] || !bucket.owed[1] {
+			t.Errorf("%s: owed %v", name, bucket.owed)
+		}
+		memory = memory.Reopen()
+		log.slow = false
+	}
+	run(t, Config{Store: memory}, log, bucket).finish(t, log)
+	compareBucket(t, log, memory, bucket)
+	if bucket.backwards != nil {
+		t.Error(bucket.backwards)
+	}
+}
+
+// New events come while all holders are published anew; what they change comes
+// after, and the reader waits no longer than that.
+func TestEventsWhileAllIsPublishedAnew(t *testing.T) {
+	t.Parallel()
+	log, bucket := keptBucket(t, 50)
+	entered, release := make(chan struct{}, 1), make(chan struct{})
+	bucket.hook = func() error {
+		select {
+		case entered <- struct{}{}:
+			<-release
+		default:
+		}
+		return nil
+	}
+	store := storetest.NewMemory()
+	r := run(t, Config{Store: store, FlushInterval: time.Nanosecond}, log, bucket)
+	<-entered
+	var last [2]uint64
+	for i := range 50 {
+		d := held(fmt.Sprintf("h%d", i), "t", logBegin-2*minute, logBegin-minute)
+		last[ingest.Partition(d.Holder, 2)] = log.add(logBegin+minute, d)
+	}
+	for p, position := range last {
+		if err := r.WaitApplied(context.Background(), p, position); err != nil {
+			t.Fatal(err)
+		}
+	}
+	close(release)
+	r.finish(t, log)
+	compareBucket(t, log, store, bucket)
+	if bucket.backwards != nil {
+		t.Error(bucket.backwards)
+	}
+}

@@ -1,0 +1,106 @@
+package processor
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/zap"
+
+	"holdmetrics/ingest"
+	"holdmetrics/processor/hold"
+	"holdmetrics/projection"
+)
+
+// Defaults of [Config].
+const (
+	DefaultCacheBytes    = 256 << 20
+	DefaultFlushBytes    = 64 << 20
+	DefaultFlushInterval = time.Second
+	DefaultGCInterval    = 30 * time.Second
+	DefaultStopTimeout   = 10 * time.Second
+	DefaultRulesVersion  = "none"
+)
+
+// acceptedAhead is by how much the log's clock may lag behind that of a door
+// that accepted an event, so that what a door accepted is never refused here.
+const acceptedAhead = int64(time.Minute)
+
+// Config says what a [Worker] works on. Log and Store are required; a zero in
+// any other field is its default.
+type Config struct {
+	Log   *ingest.Log
+	Store projection.Store
+	// Snapshots is the bucket that readers watch; nil: none is kept.
+	Snapshots *projection.Snapshots
+
+	Policy hold.Policy // of pairs that are new to the store
+
+	CacheBytes    int           // bound of the pairs in memory, over all partitions
+	FlushBytes    int           // bound of what is applied but not flushed, over all partitions; half of it starts a flush
+	FlushInterval time.Duration // from the first change to its flush
+	GCInterval    time.Duration // how often the cache is trimmed even where it is not full
+	StopTimeout   time.Duration // how long the last flush and publish may take after ctx ended
+
+	Partitions   []int  // nil: all
+	RulesVersion string // of the rules that are applied; every snapshot names it
+
+	// DiscardDeadLetters counts what is rejected and writes no letters, as a
+	// rebuild does.
+	DiscardDeadLetters bool
+
+	// Epoch gives the epoch under which a partition is written, from that of its
+	// checkpoint (0 where there is none). nil: one more, which is right where
+	// there is one owner.
+	Epoch func(ctx context.Context, partition int, stored uint64) (uint64, error)
+
+	// Now tells how long a partition has been at something; nil: the clock. What
+	// is stored follows from the log's own time alone.
+	Now func() time.Time
+
+	Logger     *zap.Logger
+	Registerer prometheus.Registerer // nil: metrics are kept, and shown nowhere
+}
+
+func (c *Config) setDefaults(log eventLog) error {
+	setDefault(&c.CacheBytes, DefaultCacheBytes)
+	setDefault(&c.FlushBytes, DefaultFlushBytes)
+	setDefault(&c.FlushInterval, DefaultFlushInterval)
+	setDefault(&c.GCInterval, DefaultGCInterval)
+	setDefault(&c.StopTimeout, DefaultStopTimeout)
+	setDefault(&c.RulesVersion, DefaultRulesVersion)
+	setDefault(&c.Logger, zap.NewNop())
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.Epoch == nil {
+		c.Epoch = func(_ context.Context, _ int, stored uint64) (uint64, error) { return stored + 1, nil }
+	}
+	if c.Store == nil {
+		return fmt.Errorf("%w: no store", ErrConfig)
+	}
+	if c.CacheBytes < 0 || c.FlushBytes < 0 || c.FlushInterval < 0 || c.GCInterval < 0 || c.StopTimeout < 0 {
+		return fmt.Errorf("%w: a bound or an interval is negative", ErrConfig)
+	}
+	if c.Partitions == nil {
+		for p := range log.Partitions() {
+			c.Partitions = append(c.Partitions, p)
+		}
+	}
+	seen := map[int]bool{}
+	for _, p := range c.Partitions {
+		if p < 0 || p >= log.Partitions() || seen[p] {
+			return fmt.Errorf("%w: partition %d: the log has 0 to %d, each is given once", ErrConfig, p, log.Partitions()-1)
+		}
+		seen[p] = true
+	}
+	return nil
+}
+
+func setDefault[T comparable](field *T, value T) {
+	var zero T
+	if *field == zero {
+		*field = value
+	}
+}

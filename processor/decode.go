@@ -1,0 +1,140 @@
+package processor
+
+import (
+	"errors"
+	"fmt"
+
+	"holdmetrics/ingest"
+	"holdmetrics/processor/hold"
+)
+
+// item is an accepted event of a batch: its fact, and the pair it belongs to.
+type item struct {
+	pair     *pair
+	fact     hold.Fact // its HoldID lies in the message
+	at       int64     // log time
+	position uint64
+}
+
+// errPartition: an event was published to another partition than its holder's.
+var errPartition = errors.New("holder belongs to another partition")
+
+// reasons are the values of the label `reason` of holdmetrics_events_rejected_total.
+var reasons = []struct {
+	err    error
+	reason string
+}{
+	{ingest.ErrFrame, "damaged_frame"},
+	{errPartition, "wrong_partition"},
+	{hold.ErrRequired, "required"},
+	{hold.ErrTooLong, "too_long"},
+	{hold.ErrNotUTF8, "not_utf8"},
+	{hold.ErrControl, "control_character"},
+	{hold.ErrTime, "time"},
+	{hold.ErrOrder, "order"},
+	{hold.ErrFuture, "future"},
+	{hold.ErrWeight, "weight"},
+}
+
+// reasonMalformed is the reason of everything else: bytes that are no event.
+const reasonMalformed = "malformed"
+
+func reasonOf(err error) string {
+	for _, r := range reasons {
+		if errors.Is(err, r.err) {
+			return r.reason
+		}
+	}
+	return reasonMalformed
+}
+
+// decode reads one message into items, entering holders and pairs that are not
+// in memory for load to fill. What is refused becomes a dead letter.
+func (p *partition) decode(m *message) {
+	p.batch.clock = max(p.batch.clock, m.at)
+	p.batch.limits = p.log.LimitsAt(m.position)
+	var d hold.Draft
+	switch {
+	case m.json:
+		if err := ingest.DecodeJSON(m.data, &d); err != nil {
+			p.reject(m, 0, m.data, err)
+			return
+		}
+		p.accept(m, 0, m.data, &d)
+	case ingest.IsFrame(m.data):
+		frame := ingest.ReadFrame(m.data)
+		for index := 0; ; index++ {
+			event, ok := frame.Next()
+			if !ok {
+				break
+			}
+			p.decodeEvent(m, index, event, &d)
+		}
+		if err := frame.Err(); err != nil {
+			p.reject(m, frame.Index(), frame.Rest(), err)
+		}
+	default:
+		p.decodeEvent(m, 0, m.data, &d)
+	}
+}
+
+func (p *partition) decodeEvent(m *message, index int, event []byte, d *hold.Draft) {
+	if err := ingest.DecodeEvent(event, d); err != nil {
+		p.reject(m, index, event, err)
+		return
+	}
+	p.accept(m, index, event, d)
+}
+
+// accept checks a draft against the log's own clock, and the limits that the log
+// had at that position, which decides the same way whenever the log is read.
+func (p *partition) accept(m *message, index int, data []byte, d *hold.Draft) {
+	event, err := d.Check(m.at+acceptedAhead, p.batch.limits)
+	if err != nil {
+		p.reject(m, index, data, err)
+		return
+	}
+	h := p.cache.holders[event.Holder]
+	if h == nil {
+		if home := ingest.Partition(event.Holder, p.log.Partitions()); home != p.id {
+			p.reject(m, index, data, &hold.FieldError{Field: "holder_id", Err: errPartition, Detail: fmt.Sprintf("%d, not %d", home, p.id)})
+			return
+		}
+		h = p.cache.addHolder(event.Holder)
+		p.batch.newHolders = append(p.batch.newHolders, h)
+	}
+	t := p.cache.tokenOf(event.Token)
+	pr := p.cache.pairs[pairKey{h, t}]
+	if pr == nil {
+		pr = p.cache.addPair(h, t)
+		p.batch.newPairs = append(p.batch.newPairs, pr)
+	}
+	p.batch.items = append(p.batch.items, item{pair: pr, fact: event.Fact(), at: p.batch.clock, position: m.position})
+}
+
+// reject counts an event that is refused and makes its dead letter.
+func (p *partition) reject(m *message, index int, data []byte, err error) {
+	p.batch.rejected[reasonOf(err)]++
+	if p.cfg.DiscardDeadLetters {
+		return
+	}
+	letter := ingest.DeadLetter{
+		Partition: p.id,
+		Sequence:  m.position,
+		Index:     index,
+		Reason:    err.Error(),
+		Origin:    m.origin,
+		Data:      data,
+	}
+	if m.json {
+		letter.ContentType = ingest.JSONContentType
+	}
+	if field := (*hold.FieldError)(nil); errors.As(err, &field) {
+		letter.Field = field.Field
+	}
+	p.batch.letters = append(p.batch.letters, letter)
+	p.batch.letterBytes += len(data) + letterOverhead
+}
+
+// letterOverhead is what a dead letter takes in memory beside its data.
+const letterOverhead = 512

@@ -1,0 +1,51 @@
+// Package processor is the worker: it reads the event log and keeps the
+// projections, one reader a partition.
+//
+//	read frames ▶ decode ▶ load the pairs not in memory, in one call ▶ add facts ▶ mark dirty ▶ flush / publish
+//
+// A [Worker] runs the partitions it is given, each in a goroutine of its own
+// that owns all of the partition's memory, with a flusher and a publisher
+// beside it. Offsets live with the state: a flush writes facts, figures and the
+// partition's checkpoint, and a start reads on behind that checkpoint. What was
+// read after it is applied again, which changes nothing, because an equal fact
+// is the same fact.
+//
+// # The life of a partition
+//
+//		             checkpoint read, bucket caught up
+//		  Loading ──────────────────────────▶ CatchingUp
+//		     │                                    │  the end that the log had at the start is applied
+//		     │                                    ▼
+//		     │       ctx ends                  Running
+//		     │   ┌──────────◀─────────────────────┤
+//		     │   ▼                                │
+//		     │ Stopped                            │
+//		     │                                    │
+//		     └───────────▶ Failed ◀───────────────┘
+//		   foreign or shorter log      fenced by a newer owner, damaged store
+//
+//	  - Loading: reads the checkpoint, compares it with the log, and publishes
+//	    again what a crash took from the snapshot bucket.
+//	  - CatchingUp: applies what the log held when the partition was started; and,
+//	    where the bucket was ahead of the store, publishes every holder anew.
+//	  - Running: applies events as they come.
+//	  - Stopped: the context ended; what was applied is flushed and published,
+//	    or Run says that it could not be, and the next start applies it again.
+//	  - Failed: stopped for good by an error that trying again cannot heal; its
+//	    neighbours go on. Errors that may pass, such as a store that is away, fail
+//	    nothing: they are tried again with growing pauses while the reader waits.
+//
+// # What makes a run repeatable
+//
+// The same log gives the same stored bytes, whatever the batches, flushes and
+// crashes. So everything that is stored follows from the log alone:
+//
+//   - Log time is the greatest timestamp of the messages so far, so it never
+//     steps back, not even where the broker's clock does.
+//   - An event counts as applied whether or not its fact was there already, since
+//     after a crash it always is.
+//   - The figures of a pair are those at the log time of its own last event.
+//   - The figures of a holder are the sum of its pairs at the log time of the
+//     holder's last event, where its line begins. The line of each pair is taken
+//     in the piece that holds at that time: see sum.
+package processor

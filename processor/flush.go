@@ -1,0 +1,143 @@
+package processor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"holdmetrics/projection"
+)
+
+// flushJob is one flush on its way. The partition goes on while it is written,
+// so nothing in it is touched any more.
+type flushJob struct {
+	batch   projection.Batch
+	letters *letters // to be durable before the checkpoint passes them
+	number  uint64
+	bytes   int // estimate; counted against the bound until it is written
+}
+
+type flushDone struct {
+	job  *flushJob
+	took time.Duration
+	err  error
+}
+
+// flusher writes flushes one after the other until jobs is closed.
+func (p *partition) flusher(ctx context.Context, jobs <-chan *flushJob, done chan<- flushDone) {
+	for job := range jobs {
+		began := time.Now()
+		err := job.letters.wait()
+		if err == nil {
+			err = p.retry(ctx, "flush", func(ctx context.Context) error { return p.store.Flush(ctx, &job.batch) })
+		}
+		done <- flushDone{job, time.Since(began), err}
+	}
+}
+
+// wantsFlush says whether it is time to flush.
+func (p *partition) wantsFlush() bool {
+	if p.flushing || p.position == p.encoded {
+		return false
+	}
+	wanted := p.wanted.Load()
+	if p.anew && p.stored < p.publishFloor && p.position >= p.publishFloor {
+		return true // the bucket waits for the store
+	}
+	return p.dirtyBytes >= p.flushBytes/2 || p.flushDue || p.encoded < wanted && wanted <= p.position
+}
+
+// startFlush encodes what changed and hands it to the flusher.
+func (p *partition) startFlush(ctx context.Context) error {
+	p.applying()
+	if err := p.settle(ctx); err != nil {
+		return err
+	}
+	p.flushes++
+	job := &flushJob{
+		batch: projection.Batch{
+			Partition: p.id,
+			Pairs:     make([]projection.PairChange, 0, len(p.dirtyPairs)),
+			Holders:   make([]projection.HolderRecord, 0, len(p.dirtyHolders)),
+			Checkpoint: projection.Checkpoint{
+				LogID: p.log.ID(), Position: p.position, Epoch: p.epoch,
+				LogTime: p.clock, Events: p.events, Rejected: p.rejected,
+			},
+		},
+		letters: p.letters,
+		number:  p.flushes,
+		bytes:   p.dirtyBytes,
+	}
+	for _, pr := range p.dirtyPairs {
+		job.batch.Pairs = append(job.batch.Pairs, p.encode(pr))
+	}
+	for _, h := range p.dirtyHolders {
+		h.dirty, h.flush = false, p.flushes
+		job.batch.Holders = append(job.batch.Holders, projection.HolderRecord{
+			Holder: h.name, Figures: h.sum.at(h.sumAt, h.breaks.next()), UpdatedAt: h.updatedAt, Position: h.position,
+		})
+	}
+	clear(p.dirtyPairs)
+	clear(p.dirtyHolders)
+	p.dirtyPairs, p.dirtyHolders = p.dirtyPairs[:0], p.dirtyHolders[:0]
+	p.letters = &letters{}
+	p.dirtyBytes, p.inflightBytes = 0, job.bytes
+	p.encoded, p.flushing, p.flushArmed, p.flushDue = p.position, true, false, false
+	p.flushTimer.Stop()
+	p.flushBegan = p.cfg.Now()
+	p.jobs <- job // has room: one is in flight at most
+	return nil
+}
+
+// encode takes a pair's changes out of it.
+func (p *partition) encode(pr *pair) projection.PairChange {
+	c := projection.PairChange{Key: pr.key(), Policy: pr.state.Policy(), Figures: pr.figures, Facts: pr.facts}
+	if c.Figures.Line.Since != pr.at {
+		// Another pair of the holder took its events on past a break of this one's line.
+		c.Figures = pr.state.Figures(pr.at)
+	}
+	for page := range pr.state.DirtyPages() {
+		c.Pages = append(c.Pages, page) // its bytes are ours
+	}
+	pr.state.ClearDirty()
+	pr.facts, pr.dirty, pr.flush = nil, false, p.flushes
+	return c
+}
+
+// finishFlush notes that a flush is written.
+func (p *partition) finishFlush(d flushDone) error {
+	p.flushing, p.flushBegan, p.inflightBytes = false, time.Time{}, 0
+	if d.err != nil {
+		return fmt.Errorf("processor: partition %d: flush up to position %d: %w", p.id, d.job.batch.Checkpoint.Position, d.err)
+	}
+	p.flushed, p.stored = d.job.number, d.job.batch.Checkpoint.Position
+	p.metrics.flush(d)
+	p.set(func(s *PartitionStatus) { s.Checkpoint = d.job.batch.Checkpoint.Position })
+	if p.position != p.encoded {
+		p.changed()
+	}
+	return nil
+}
+
+// flushRest writes what is left when the partition stops.
+func (p *partition) flushRest(ctx context.Context) error {
+	for p.flushing || p.position != p.encoded {
+		if !p.flushing {
+			if err := p.startFlush(ctx); err != nil {
+				return notFlushed(err)
+			}
+		}
+		if err := p.finishFlush(<-p.flushesDone); err != nil {
+			return notFlushed(err)
+		}
+	}
+	return nil
+}
+
+func notFlushed(err error) error {
+	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		return fmt.Errorf("%w: %w", ErrNotFlushed, err)
+	}
+	return err
+}

@@ -1,0 +1,43 @@
+package hold
+
+import (
+	"errors"
+	"fmt"
+)
+
+// What can be wrong with a field of an event. Each comes wrapped in a
+// [FieldError], which names the field.
+var (
+	ErrRequired = errors.New("is required")
+	ErrTooLong  = errors.New("is longer than 256 bytes")
+	ErrNotUTF8  = errors.New("is not valid UTF-8")
+	ErrControl  = errors.New("has a control character")
+	ErrTime     = errors.New("is not a time after the epoch and up to 2200")
+	ErrOrder    = errors.New("is before start")
+	ErrFuture   = errors.New("is too far in the future")
+	ErrWeight   = errors.New("is not a weight")
+)
+
+// ErrCorrupt says that stored bytes do not decode. They were damaged, or
+// written by something else.
+var ErrCorrupt = errors.New("hold: stored bytes do not decode")
+
+// FieldError says which field of an event was refused, and why.
+type FieldError struct {
+	Field  string // as named in hold.proto
+	Err    error  // one of the sentinels above
+	Detail string // what was wrong; may be empty
+}
+
+// Error is one line: the field, the rule, the detail.
+func (e *FieldError) Error() string {
+	if e.Detail == "" {
+		return e.Field + " " + e.Err.Error()
+	}
+	return e.Field + " " + e.Err.Error() + ": " + e.Detail
+}
+
+// Unwrap gives the sentinel.
+func (e *FieldError) Unwrap() error { return e.Err }
+
+func weightError(detail string) error { return fmt.Errorf("%w: %s", ErrWeight, detail) }

@@ -1,0 +1,181 @@
+package hold
+
+import (
+	"errors"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+)
+
+// maxID is the longest id, in bytes.
+const maxID = 256
+
+// Horizon is the last instant a hold may name: 2200-01-01T00:00:00Z.
+const Horizon int64 = 7_258_118_400 * int64(time.Second)
+
+// Stamp is a time as it came, unchecked.
+type Stamp struct {
+	Seconds int64
+	Nanos   int32
+	Set     bool // false: the field was not there
+}
+
+// StampOf is the stamp of ns nanoseconds since the epoch.
+func StampOf(ns int64) Stamp {
+	seconds, nanos := ns/1e9, ns%1e9
+	if nanos < 0 {
+		seconds, nanos = seconds-1, nanos+1e9
+	}
+	return Stamp{Seconds: seconds, Nanos: int32(nanos), Set: true}
+}
+
+// Draft is an event as it came, unchecked.
+type Draft struct {
+	Token, Holder, HoldID string
+	Start, End            Stamp
+	Weight                float64
+	WeightGiven           bool   // a Weight of 0 was said, not left out; any other Weight always was
+	WeightExact           string // beats Weight
+	Revision              uint64
+	Retract               bool
+}
+
+// Limits says how far ahead of the clock an event may reach, in nanoseconds.
+type Limits struct {
+	MaxClockSkew int64 // of a start
+	MaxFutureEnd int64 // of an end
+}
+
+// DefaultLimits are five minutes each.
+func DefaultLimits() Limits {
+	return Limits{MaxClockSkew: int64(5 * time.Minute), MaxFutureEnd: int64(5 * time.Minute)}
+}
+
+// Plus is the limits, each wider by ns nanoseconds.
+func (l Limits) Plus(ns int64) Limits {
+	return Limits{MaxClockSkew: l.MaxClockSkew + ns, MaxFutureEnd: l.MaxFutureEnd + ns}
+}
+
+// Event is an accepted event. Its strings are those of its draft.
+type Event struct {
+	Token, Holder, HoldID string
+	Start, End            int64 // ns; 0: absent
+	Weight                Weight
+	HasWeight             bool
+	Revision              uint64
+	Retract               bool
+}
+
+// Check accepts a draft or says which field was refused and why, as a
+// [*FieldError]. now is the checker's clock in nanoseconds. It is the one place
+// where the rules of acceptance stand; every door calls it.
+func (d *Draft) Check(now int64, lim Limits) (Event, error) {
+	e := Event{Token: d.Token, Holder: d.Holder, HoldID: d.HoldID, Revision: d.Revision, Retract: d.Retract}
+	if err := checkID("token_id", d.Token, true); err != nil {
+		return Event{}, err
+	}
+	if err := checkID("holder_id", d.Holder, true); err != nil {
+		return Event{}, err
+	}
+	if err := checkID("hold_id", d.HoldID, false); err != nil {
+		return Event{}, err
+	}
+	var err error
+	if d.End.Set && (d.End.Seconds != 0 || d.End.Nanos != 0) {
+		if e.End, err = checkTime("end", d.End, now, lim.MaxFutureEnd); err != nil {
+			return Event{}, err
+		}
+	}
+	switch {
+	case d.Start.Set:
+		if e.Start, err = checkTime("start", d.Start, now, lim.MaxClockSkew); err != nil {
+			return Event{}, err
+		}
+		if e.End != 0 && e.End < e.Start {
+			return Event{}, &FieldError{Field: "end", Err: ErrOrder, Detail: formatTime(e.End) + " is before " + formatTime(e.Start)}
+		}
+	case e.End == 0 && !(d.Retract && d.HoldID != ""):
+		return Event{}, &FieldError{Field: "start", Err: ErrRequired, Detail: "only a stop (an end alone) and a retract by hold_id go without"}
+	}
+	if e.Weight, e.HasWeight, err = d.weight(); err != nil {
+		return Event{}, err
+	}
+	return e, nil
+}
+
+// weight reads both forms; each is checked, also where the other one counts.
+func (d *Draft) weight() (Weight, bool, error) {
+	w, err := WeightFromFloat(d.Weight)
+	if err != nil {
+		return Weight{}, false, fieldError("weight", err)
+	}
+	given := d.WeightGiven || d.Weight != 0
+	if d.WeightExact != "" {
+		if w, err = ParseWeight(d.WeightExact); err != nil {
+			return Weight{}, false, fieldError("weight_exact", err)
+		}
+		given = true
+	}
+	return w, given, nil
+}
+
+// fieldError names the field of a weight's error.
+func fieldError(field string, err error) error {
+	_, detail, _ := strings.Cut(err.Error(), ": ")
+	if !errors.Is(err, ErrWeight) {
+		detail = err.Error()
+	}
+	return &FieldError{Field: field, Err: ErrWeight, Detail: detail}
+}
+
+func checkID(field, id string, required bool) error {
+	if id == "" {
+		if required {
+			return &FieldError{Field: field, Err: ErrRequired}
+		}
+		return nil
+	}
+	if len(id) > maxID {
+		return &FieldError{Field: field, Err: ErrTooLong, Detail: strconv.Itoa(len(id)) + " bytes"}
+	}
+	// Ids are ASCII nearly always, which one comparison a byte settles.
+	for i := 0; i < len(id); i++ {
+		if c := id[i]; c < 0x20 || c >= 0x7f {
+			return checkRunes(field, id)
+		}
+	}
+	return nil
+}
+
+func checkRunes(field, id string) error {
+	if !utf8.ValidString(id) {
+		return &FieldError{Field: field, Err: ErrNotUTF8}
+	}
+	for i, r := range id {
+		if unicode.IsControl(r) {
+			return &FieldError{Field: field, Err: ErrControl, Detail: strconv.QuoteRuneToASCII(r) + " at byte " + strconv.Itoa(i)}
+		}
+	}
+	return nil
+}
+
+func checkTime(field string, t Stamp, now, ahead int64) (int64, error) {
+	if t.Nanos < 0 || t.Nanos > 999_999_999 {
+		return 0, &FieldError{Field: field, Err: ErrTime, Detail: strconv.Itoa(int(t.Nanos)) + " nanoseconds"}
+	}
+	if t.Seconds < 0 || t.Seconds == 0 && t.Nanos == 0 || t.Seconds > Horizon/1e9 {
+		return 0, &FieldError{Field: field, Err: ErrTime, Detail: strconv.FormatInt(t.Seconds, 10) + " seconds since the epoch"}
+	}
+	ns := t.Seconds*1e9 + int64(t.Nanos)
+	if ns > Horizon {
+		return 0, &FieldError{Field: field, Err: ErrTime, Detail: formatTime(ns)}
+	}
+	if ns > now && ns-now > ahead {
+		return 0, &FieldError{Field: field, Err: ErrFuture, Detail: formatTime(ns) + " is more than " + time.Duration(ahead).String() + " ahead of " + formatTime(now)}
+	}
+	return ns, nil
+}
+
+func formatTime(ns int64) string { return time.Unix(0, ns).UTC().Format(time.RFC3339Nano) }

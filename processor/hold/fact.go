@@ -1,0 +1,209 @@
+package hold
+
+import (
+	"encoding/binary"
+	"fmt"
+)
+
+// Kind is what a fact is about.
+type Kind uint8
+
+// The kinds of facts.
+const (
+	KindHold        Kind = 1 + iota // a hold, open or ended
+	KindStop                        // an end without a start
+	KindRetractHold                 // takes away a hold: by content, or by hold_id
+	KindRetractStop                 // takes away a stop
+)
+
+// Fact is what an event says, in canonical form: what says nothing is zero. Two
+// facts that are == are the same fact.
+//
+//	kind         without HoldID             with HoldID
+//	hold         Start, End, Weight         and Revision
+//	stop         End                        End, Revision
+//	retract hold Start, End, Weight         Revision
+//	retract stop End                        End, Revision
+type Fact struct {
+	Kind       Kind
+	HasWeight  bool
+	HoldID     string // empty: none
+	Revision   uint64
+	Start, End int64 // ns; an End of 0 in a hold: open
+	Weight     Weight
+}
+
+// Fact is what the event says of its pair. It shares the event's HoldID string.
+func (e *Event) Fact() Fact {
+	f := Fact{HoldID: e.HoldID, End: e.End}
+	if e.HoldID != "" {
+		f.Revision = e.Revision
+	}
+	switch {
+	case e.Start == 0 && e.End != 0: // a stop
+		f.Kind = KindStop
+		if e.Retract {
+			f.Kind = KindRetractStop
+		}
+		return f
+	case e.Retract:
+		f.Kind = KindRetractHold
+		if e.HoldID != "" {
+			f.End = 0
+			return f
+		}
+	default:
+		f.Kind = KindHold
+	}
+	f.Start = e.Start
+	if e.HasWeight {
+		f.Weight, f.HasWeight = e.Weight, true
+	}
+	return f
+}
+
+// The first byte of the binary form: the kind, and what follows.
+const (
+	factKindMask  = 0x07
+	factHasWeight = 0x08
+	factHasID     = 0x10
+)
+
+// Append appends the fact's binary form: the same fact always gives the same
+// bytes, and different facts different ones. The bytes delimit themselves.
+func (f *Fact) Append(dst []byte) []byte {
+	head := byte(f.Kind)
+	if f.HasWeight {
+		head |= factHasWeight
+	}
+	if f.HoldID != "" {
+		head |= factHasID
+	}
+	dst = append(dst, head)
+	if f.HoldID != "" {
+		dst = binary.AppendUvarint(dst, uint64(len(f.HoldID)))
+		dst = append(dst, f.HoldID...)
+		dst = binary.AppendUvarint(dst, f.Revision)
+	}
+	dst = binary.AppendUvarint(dst, uint64(f.Start))
+	dst = binary.AppendUvarint(dst, uint64(f.End))
+	if f.HasWeight {
+		dst = appendLimbs(dst, f.Weight[:])
+	}
+	return dst
+}
+
+// ParseFact reads what Append wrote and gives the bytes behind it. Its errors
+// wrap [ErrCorrupt]. The HoldID is copied.
+func ParseFact(b []byte) (Fact, []byte, error) {
+	r := reader{b: b}
+	head := r.byte()
+	f := Fact{Kind: Kind(head & factKindMask), HasWeight: head&factHasWeight != 0}
+	if head&factHasID != 0 {
+		f.HoldID = string(r.bytes(r.uvarint()))
+		f.Revision = r.uvarint()
+	}
+	f.Start, f.End = r.time(), r.time()
+	if f.HasWeight {
+		r.limbs(f.Weight[:])
+	}
+	if r.bad || head&^(factKindMask|factHasWeight|factHasID) != 0 || !f.valid(head&factHasID != 0) {
+		return Fact{}, nil, fmt.Errorf("%w: fact", ErrCorrupt)
+	}
+	return f, r.b, nil
+}
+
+// valid says whether the fact is one that an accepted event can say.
+func (f *Fact) valid(hasID bool) bool {
+	if hasID && (f.HoldID == "" || len(f.HoldID) > maxID) || !f.HasWeight && f.Weight != (Weight{}) || f.Weight.Cmp(maxWeight) >= 0 {
+		return false
+	}
+	switch f.Kind {
+	case KindHold:
+	case KindStop, KindRetractStop:
+		return f.Start == 0 && f.End != 0 && !f.HasWeight
+	case KindRetractHold:
+		if hasID {
+			return f.Start == 0 && f.End == 0 && !f.HasWeight
+		}
+	default:
+		return false
+	}
+	return f.Start != 0 && (f.End == 0 || f.End >= f.Start)
+}
+
+// appendLimbs appends a count byte and that many bytes of the number, low first.
+func appendLimbs(dst []byte, limbs []uint64) []byte {
+	at := len(dst)
+	dst = append(dst, 0)
+	for _, l := range limbs {
+		dst = binary.LittleEndian.AppendUint64(dst, l)
+	}
+	end := len(dst)
+	for end > at+1 && dst[end-1] == 0 {
+		end--
+	}
+	dst[at] = byte(end - at - 1)
+	return dst[:end]
+}
+
+// reader takes bytes apart; once something is missing it is bad and gives zeros.
+type reader struct {
+	b   []byte
+	bad bool
+}
+
+func (r *reader) byte() byte {
+	if len(r.b) == 0 {
+		r.bad = true
+		return 0
+	}
+	c := r.b[0]
+	r.b = r.b[1:]
+	return c
+}
+
+func (r *reader) uvarint() uint64 {
+	v, n := binary.Uvarint(r.b)
+	// A longer form of the same number is not what Append wrote.
+	if n <= 0 || n > 1 && r.b[n-1] == 0 {
+		r.bad, r.b = true, nil
+		return 0
+	}
+	r.b = r.b[n:]
+	return v
+}
+
+func (r *reader) time() int64 {
+	v := r.uvarint()
+	if v > uint64(Horizon) {
+		r.bad = true
+		return 0
+	}
+	return int64(v)
+}
+
+func (r *reader) bytes(n uint64) []byte {
+	if n > uint64(len(r.b)) {
+		r.bad, r.b = true, nil
+		return nil
+	}
+	b := r.b[:n]
+	r.b = r.b[n:]
+	return b
+}
+
+func (r *reader) limbs(dst []uint64) {
+	n := int(r.byte())
+	b := r.bytes(uint64(n))
+	if r.bad || n > len(dst)*8 || n > 0 && b[n-1] == 0 {
+		r.bad = true
+		return
+	}
+	for i := range dst {
+		dst[i] = 0
+	}
+	for i, c := range b {
+		dst[i/8] |= uint64(c) << (8 * (i % 8))
+	}
+}

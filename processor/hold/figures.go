@@ -1,0 +1,116 @@
+package hold
+
+import (
+	"encoding/binary"
+	"fmt"
+)
+
+// Amount is a score and the time held beside it.
+type Amount struct {
+	Score Score
+	Held  Held
+}
+
+// Add is a + b.
+func (a Amount) Add(b Amount) Amount {
+	return Amount{Score: a.Score.Add(b.Score), Held: a.Held.Add(b.Held)}
+}
+
+// Sub is a - b. Where b is greater it wraps; adding b gives a again.
+func (a Amount) Sub(b Amount) Amount {
+	return Amount{Score: a.Score.Sub(b.Score), Held: a.Held.Sub(b.Held)}
+}
+
+// Line is a live score between events: at T in [Since, Until) it is
+// Base + Rate x (T - Since). Until is the first instant at which the line may
+// break; nobody extrapolates past it.
+type Line struct {
+	Base     Amount
+	Rate     Rate
+	HeldRate uint64 // pairs that are held: nanoseconds a nanosecond
+	Since    int64  // ns
+	Until    int64  // ns; 0: no break is known
+}
+
+// At is the live amount at t, which must lie in [Since, Until).
+func (l *Line) At(t int64) Amount {
+	a := l.Base
+	if t > l.Since {
+		ns := uint64(t - l.Since)
+		a.Score = a.Score.Add(l.Rate.Times(ns))
+		var held Held
+		mul(held[:], []uint64{l.HeldRate}, ns)
+		a.Held = a.Held.Add(held)
+	}
+	return a
+}
+
+// Holds says whether the line may be read at t.
+func (l *Line) Holds(t int64) bool { return t >= l.Since && (l.Until == 0 || t < l.Until) }
+
+// Plus is the sum of two lines: it begins where the later one does and ends
+// where the first of them may break. Where the later one begins only after the
+// other may have broken, the sum holds nowhere: Since is not before Until.
+func (l Line) Plus(m Line) Line {
+	since := max(l.Since, m.Since)
+	until := l.Until
+	if until == 0 || m.Until != 0 && m.Until < until {
+		until = m.Until
+	}
+	return Line{
+		Base:     l.At(since).Add(m.At(since)),
+		Rate:     l.Rate.Add(m.Rate),
+		HeldRate: l.HeldRate + m.HeldRate,
+		Since:    since,
+		Until:    until,
+	}
+}
+
+// Figures are what is kept of a pair, or of a holder as the sum of its pairs.
+type Figures struct {
+	Settled Amount // ended holds only
+	Line    Line   // every hold
+	Waiting uint64 // facts that found nothing to act on
+}
+
+// Plus is the sum of both.
+func (f Figures) Plus(g Figures) Figures {
+	return Figures{Settled: f.Settled.Add(g.Settled), Line: f.Line.Plus(g.Line), Waiting: f.Waiting + g.Waiting}
+}
+
+// Append appends the binary form of the figures. The same figures always give
+// the same bytes, and the bytes delimit themselves.
+func (f *Figures) Append(dst []byte) []byte {
+	dst = f.Settled.append(dst)
+	dst = f.Line.Base.append(dst)
+	dst = appendLimbs(dst, f.Line.Rate[:])
+	dst = binary.AppendUvarint(dst, f.Line.HeldRate)
+	dst = binary.AppendUvarint(dst, uint64(f.Line.Since))
+	dst = binary.AppendUvarint(dst, uint64(f.Line.Until))
+	return binary.AppendUvarint(dst, f.Waiting)
+}
+
+func (a *Amount) append(dst []byte) []byte {
+	return appendLimbs(appendLimbs(dst, a.Score[:]), a.Held[:])
+}
+
+// ParseFigures reads what Append wrote and gives the bytes behind it. Its
+// errors wrap [ErrCorrupt].
+func ParseFigures(b []byte) (Figures, []byte, error) {
+	r := reader{b: b}
+	var f Figures
+	r.limbs(f.Settled.Score[:])
+	r.limbs(f.Settled.Held[:])
+	r.limbs(f.Line.Base.Score[:])
+	r.limbs(f.Line.Base.Held[:])
+	r.limbs(f.Line.Rate[:])
+	f.Line.HeldRate = r.uvarint()
+	// Since is the time of a reading, which a wrong clock may put past the horizon.
+	since, until := r.uvarint(), r.uvarint()
+	f.Line.Since, f.Line.Until = int64(since), int64(until)
+	f.Waiting = r.uvarint()
+	if r.bad || f.Line.Since < 0 || f.Line.Until < 0 {
+		return Figures{}, nil, fmt.Errorf("%w: figures", ErrCorrupt)
+	}
+	return f, r.b, nil
+}

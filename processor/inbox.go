@@ -1,0 +1,86 @@
+package processor
+
+import "sync"
+
+// message is one message of the log.
+type message struct {
+	position uint64
+	at       int64  // the log's time of it, ns
+	pending  uint64 // messages of the partition behind it, when it was sent
+	json     bool   // the producer said so; else a frame or a HoldMsg
+	origin   string // where it came from, for dead letters
+	data     []byte
+}
+
+// messageBytes is what a message takes beside its data: itself, at its place in
+// a queue that may have grown to twice its length, and the piece of memory that
+// its data lies in. Without it an inbox of empty messages would have no bound.
+const messageBytes = 256
+
+// inbox hands messages from the log's client to the partition, all that is at
+// hand at once, so that the busier the partition, the larger its batches. It is
+// bounded in bytes, of data and of what each message takes beside: put waits while it is full.
+type inbox struct {
+	limit int
+	ready chan struct{} // has one token while there are messages
+
+	mu     sync.Mutex
+	room   sync.Cond
+	queue  []message
+	spare  []message
+	bytes  int
+	closed bool
+}
+
+func newInbox(limit int) *inbox {
+	b := &inbox{limit: limit, ready: make(chan struct{}, 1)}
+	b.room.L = &b.mu
+	return b
+}
+
+// put adds a message, waiting for room. It says false where the inbox was closed.
+func (b *inbox) put(m message) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for b.bytes >= b.limit && !b.closed {
+		b.room.Wait()
+	}
+	if b.closed {
+		return false
+	}
+	b.queue = append(b.queue, m)
+	b.bytes += len(m.data) + messageBytes
+	if len(b.queue) == 1 {
+		select {
+		case b.ready <- struct{}{}:
+		default:
+		}
+	}
+	return true
+}
+
+// take gives all messages at hand, in order. They are valid until the next take.
+func (b *inbox) take() []message {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	clear(b.spare)
+	b.queue, b.spare = b.spare[:0], b.queue
+	b.bytes = 0
+	b.room.Broadcast()
+	return b.spare
+}
+
+// empty says whether nothing is at hand.
+func (b *inbox) empty() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return len(b.queue) == 0
+}
+
+// close ends every put, now and later.
+func (b *inbox) close() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.closed = true
+	b.room.Broadcast()
+}

@@ -1,0 +1,28 @@
+package processor
+
+import "testing"
+
+// Messages without a byte take memory too.
+func TestInboxOfEmptyMessagesIsBounded(t *testing.T) {
+	t.Parallel()
+	const most = 1000
+	b := newInbox(most * messageBytes)
+	for i := range most {
+		if !b.put(message{position: uint64(i)}) {
+			t.Fatal("closed")
+		}
+	}
+	if b.bytes < b.limit {
+		t.Fatalf("%d bytes of %d: there is room for ever more", b.bytes, b.limit)
+	}
+	done := make(chan bool)
+	go func() { done <- b.put(message{position: most}) }()
+	// The put that waits shows itself only when there is room: all that was put
+	// before is taken at once, and it not among them.
+	if n := len(b.take()); n != most {
+		t.Errorf("%d messages in an inbox for %d", n, most)
+	}
+	if !<-done || len(b.take()) != 1 {
+		t.Error("the message that waited is lost")
+	}
+}

@@ -1,0 +1,183 @@
+package processor
+
+import (
+	"context"
+	"fmt"
+
+	"holdmetrics/processor/hold"
+	"holdmetrics/projection"
+)
+
+// atomicStore is what a store may implement to say that a flush is seen whole or
+// not at all. Others may have, after a crash, facts and figures beyond their
+// checkpoint.
+type atomicStore interface{ AtomicFlush() bool }
+
+// load fills the holders and pairs that the batch entered: one call for the
+// holders, one for the pairs.
+func (p *partition) load(ctx context.Context) error {
+	b := &p.batch
+	err := p.loadHolders(ctx, b.newHolders)
+	if err == nil {
+		missing := p.missing[:0]
+		for _, pr := range b.newPairs {
+			if pr.holder.fresh {
+				pr.state = hold.NewPair(p.cfg.Policy)
+			} else {
+				missing = append(missing, pr)
+			}
+		}
+		err = p.loadPairs(ctx, missing)
+		clear(missing)
+		p.missing = missing[:0]
+	}
+	for _, h := range b.newHolders {
+		h.fresh = false // from here on the store may have pairs of it
+	}
+	if err != nil {
+		p.drop()
+	}
+	return err
+}
+
+// drop takes out what a batch entered that could not be loaded. A holder leaves
+// with its last pair.
+func (p *partition) drop() {
+	for _, pr := range p.batch.newPairs {
+		p.cache.remove(pr, p.flushed)
+	}
+}
+
+// inTail says whether the store may hold something of messages that are still
+// to be applied.
+func (p *partition) inTail() bool { return !p.atomic && p.position < p.tail }
+
+func (p *partition) loadHolders(ctx context.Context, holders []*holder) error {
+	if len(holders) == 0 {
+		return nil
+	}
+	names := make([]string, len(holders))
+	for i, h := range holders {
+		names[i] = h.name
+	}
+	var records []*projection.HolderRecord
+	err := p.retry(ctx, "load holders", func(ctx context.Context) (err error) {
+		records, err = p.store.LoadHolders(ctx, p.id, names)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("processor: partition %d: load holders: %w", p.id, err)
+	}
+	for i, h := range holders {
+		r := records[i]
+		if r != nil {
+			h.updatedAt, h.sumAt, h.position = r.UpdatedAt, r.UpdatedAt, r.Position
+		}
+		switch {
+		case r == nil && !p.inTail():
+			h.fresh = true
+		case r == nil || p.inTail() || r.Figures.Line.Until != 0:
+			if err := p.sumAnew(ctx, h); err != nil {
+				return err
+			}
+		default:
+			h.sum.add(&r.Figures)
+		}
+	}
+	return nil
+}
+
+// sumAnew adds a holder's sum up from its pairs as they are stored: where the
+// stored sum may not be that of its pairs, and where a line may break, since the
+// sum does not say whose. Pairs whose stored line has broken before the instant
+// of the sum are loaded with the batch's own, since only the pair itself knows
+// how its line goes on.
+func (p *partition) sumAnew(ctx context.Context, h *holder) error {
+	type part struct {
+		token   string
+		figures hold.Figures
+	}
+	var parts []part
+	err := p.retry(ctx, "read a holder's pairs", func(ctx context.Context) error {
+		parts = parts[:0]
+		return p.store.HolderPairs(ctx, p.id, h.name, func(key projection.PairKey, f hold.Figures) error {
+			parts = append(parts, part{key.Token, f})
+			return nil
+		})
+	})
+	if err != nil {
+		return fmt.Errorf("processor: partition %d: read the pairs of holder %q: %w", p.id, h.name, err)
+	}
+	// A pair may have been written later than its holder. No line can be read before
+	// it begins, so the holder's last event is at least as late as any pair's.
+	for i := range parts {
+		h.updatedAt = max(h.updatedAt, parts[i].figures.Line.Since)
+	}
+	h.sumAt = h.updatedAt
+	for i := range parts {
+		f := &parts[i].figures
+		if f.Line.Holds(h.sumAt) {
+			h.sum.add(f)
+			if f.Line.Until != 0 {
+				p.cache.setBreak(h, p.cache.tokenOf(parts[i].token), f.Line.Until)
+			}
+			continue
+		}
+		t := p.cache.tokenOf(parts[i].token)
+		pr := p.cache.pairs[pairKey{h, t}]
+		if pr == nil {
+			pr = p.cache.addPair(h, t)
+			p.batch.newPairs = append(p.batch.newPairs, pr)
+		}
+		pr.stale = true
+	}
+	return nil
+}
+
+// loadPairs fills pairs whose holders are loaded.
+func (p *partition) loadPairs(ctx context.Context, pairs []*pair) error {
+	if len(pairs) == 0 {
+		return nil
+	}
+	keys := make([]projection.PairKey, len(pairs))
+	for i, pr := range pairs {
+		keys[i] = pr.key()
+	}
+	var records []*projection.PairRecord
+	err := p.retry(ctx, "load pairs", func(ctx context.Context) (err error) {
+		records, err = p.store.Load(ctx, p.id, keys)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("processor: partition %d: load pairs: %w", p.id, err)
+	}
+	for i, pr := range pairs {
+		r := records[i]
+		if r == nil {
+			pr.state = hold.NewPair(p.cfg.Policy)
+			pr.stale = false
+			continue
+		}
+		if pr.state, err = r.Open(); err != nil {
+			return fmt.Errorf("processor: partition %d: pair %q of holder %q: %w", p.id, pr.token.name, pr.holder.name, err)
+		}
+		p.enter(pr, &r.Figures)
+	}
+	return nil
+}
+
+// enter notes what of a pair that was just opened is in its holder's sum.
+func (p *partition) enter(pr *pair, stored *hold.Figures) {
+	h := pr.holder
+	pr.at = stored.Line.Since
+	pr.figures = *stored
+	if !stored.Line.Holds(h.sumAt) {
+		pr.figures = pr.state.Figures(h.sumAt)
+	}
+	if pr.stale {
+		pr.stale = false
+		h.sum.add(&pr.figures)
+		p.cache.setBreak(h, pr.token, pr.figures.Line.Until)
+	}
+	p.cache.count(pr)
+}

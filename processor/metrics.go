@@ -1,0 +1,125 @@
+package processor
+
+import (
+	"errors"
+	"strconv"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// metrics are those of a worker, by partition.
+type metrics struct {
+	applied      *prometheus.CounterVec
+	duplicates   *prometheus.CounterVec
+	rejected     *prometheus.CounterVec // and by reason
+	flushSeconds *prometheus.HistogramVec
+	flushBytes   *prometheus.HistogramVec
+	published    *prometheus.CounterVec
+	publishTime  *prometheus.HistogramVec
+	lagMessages  *prometheus.GaugeVec
+	lagSeconds   *prometheus.GaugeVec
+	position     *prometheus.GaugeVec
+	cacheBytes   *prometheus.GaugeVec
+	dirtyBytes   *prometheus.GaugeVec
+	failed       *prometheus.GaugeVec
+}
+
+const metricsNamespace = "holdmetrics"
+
+// newMetrics makes the metrics and registers them, where there is where.
+func newMetrics(r prometheus.Registerer) (*metrics, error) {
+	labels := []string{"partition"}
+	counter := func(name, help string, more ...string) *prometheus.CounterVec {
+		return prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: metricsNamespace, Name: name, Help: help}, append(labels, more...))
+	}
+	gauge := func(name, help string) *prometheus.GaugeVec {
+		return prometheus.NewGaugeVec(prometheus.GaugeOpts{Namespace: metricsNamespace, Name: name, Help: help}, labels)
+	}
+	histogram := func(name, help string, buckets []float64) *prometheus.HistogramVec {
+		return prometheus.NewHistogramVec(prometheus.HistogramOpts{Namespace: metricsNamespace, Name: name, Help: help, Buckets: buckets}, labels)
+	}
+	seconds := prometheus.ExponentialBuckets(0.001, 2, 14)
+	m := &metrics{
+		applied:      counter("events_applied_total", "Events applied, duplicates included."),
+		duplicates:   counter("events_duplicate_total", "Events applied whose fact was there already."),
+		rejected:     counter("events_rejected_total", "Events refused, each a dead letter.", "reason"),
+		flushSeconds: histogram("flush_seconds", "How long a flush took, with the dead letters it waited for.", seconds),
+		flushBytes:   histogram("flush_bytes", "Estimated size of a flush.", prometheus.ExponentialBuckets(1<<10, 4, 9)),
+		published:    counter("snapshots_published_total", "Snapshots acknowledged by the bucket."),
+		publishTime:  histogram("publish_seconds", "How long a publish took, its encoding included.", seconds),
+		lagMessages:  gauge("lag_messages", "Messages of the partition that are not applied, as of the last batch."),
+		lagSeconds:   gauge("lag_seconds", "How far log time is behind the clock while messages wait; 0 while none do."),
+		position:     gauge("applied_position", "Position of the log that is applied in memory."),
+		cacheBytes:   gauge("cache_bytes", "Estimated bytes of pairs and holders in memory."),
+		dirtyBytes:   gauge("dirty_bytes", "Estimated bytes that are applied and not yet durable in the store."),
+		failed:       gauge("partition_failed", "1 where the partition stopped for good."),
+	}
+	if r == nil {
+		return m, nil
+	}
+	return m, errors.Join(
+		r.Register(m.applied), r.Register(m.duplicates), r.Register(m.rejected),
+		r.Register(m.flushSeconds), r.Register(m.flushBytes), r.Register(m.published), r.Register(m.publishTime),
+		r.Register(m.lagMessages), r.Register(m.lagSeconds), r.Register(m.position),
+		r.Register(m.cacheBytes), r.Register(m.dirtyBytes), r.Register(m.failed),
+	)
+}
+
+// partitionMetrics are one partition's, looked up once. They are counted once a
+// batch, a flush or a publish, never once an event.
+type partitionMetrics struct {
+	applied, duplicates, published                                         prometheus.Counter
+	rejected                                                               *prometheus.CounterVec
+	flushSeconds, flushBytes, publishTime                                  prometheus.Observer
+	lagMessages, lagSeconds, position, cacheBytes, dirtyBytes, failedGauge prometheus.Gauge
+}
+
+func (m *metrics) partition(id int) *partitionMetrics {
+	label := strconv.Itoa(id)
+	return &partitionMetrics{
+		applied:      m.applied.WithLabelValues(label),
+		duplicates:   m.duplicates.WithLabelValues(label),
+		published:    m.published.WithLabelValues(label),
+		rejected:     m.rejected.MustCurryWith(prometheus.Labels{"partition": label}),
+		flushSeconds: m.flushSeconds.WithLabelValues(label),
+		flushBytes:   m.flushBytes.WithLabelValues(label),
+		publishTime:  m.publishTime.WithLabelValues(label),
+		lagMessages:  m.lagMessages.WithLabelValues(label),
+		lagSeconds:   m.lagSeconds.WithLabelValues(label),
+		position:     m.position.WithLabelValues(label),
+		cacheBytes:   m.cacheBytes.WithLabelValues(label),
+		dirtyBytes:   m.dirtyBytes.WithLabelValues(label),
+		failedGauge:  m.failed.WithLabelValues(label),
+	}
+}
+
+func (m *partitionMetrics) batch(b *batch, duplicates int) {
+	m.applied.Add(float64(len(b.items)))
+	m.duplicates.Add(float64(duplicates))
+	for reason, n := range b.rejected {
+		m.rejected.WithLabelValues(reason).Add(float64(n))
+	}
+}
+
+func (m *partitionMetrics) flush(d flushDone) {
+	m.flushSeconds.Observe(d.took.Seconds())
+	m.flushBytes.Observe(float64(d.job.bytes))
+}
+
+func (m *partitionMetrics) publish(d publishDone) {
+	m.published.Add(float64(d.job.count))
+	m.publishTime.Observe(d.took.Seconds())
+}
+
+func (m *partitionMetrics) note(s *PartitionStatus) {
+	m.lagMessages.Set(float64(s.Pending))
+	lag := 0.0
+	if s.Pending > 0 {
+		lag = max(0, time.Since(time.Unix(0, s.LogTime)).Seconds())
+	}
+	m.lagSeconds.Set(lag)
+	m.position.Set(float64(s.Position))
+	m.cacheBytes.Set(float64(s.CacheBytes))
+	m.dirtyBytes.Set(float64(s.DirtyBytes))
+}

@@ -1,0 +1,252 @@
+package processor
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"go.uber.org/zap"
+
+	"holdmetrics/projection"
+)
+
+// inboxBytes is how much of a partition is read ahead, and so about how large a
+// batch can be.
+const inboxBytes = 512 << 10
+
+// partition is one partition of the log and all that is in memory of it. Its
+// fields belong to the goroutine of run, but for those that are said to be shared.
+type partition struct {
+	id      int
+	cfg     *Config
+	log     eventLog
+	store   projection.Store
+	bucket  snapshots // nil: none
+	logger  *zap.Logger
+	metrics *partitionMetrics
+	atomic  bool // the store's flushes are
+
+	cacheBytes, flushBytes int // its share of the worker's bounds
+
+	// background ends when the worker gives up waiting, a while after ctx.
+	background context.Context
+
+	in    *inbox
+	cache *cache
+	batch batch
+
+	position uint64 // of the last message applied
+	clock    int64  // log time: the greatest timestamp up to position
+	epoch    uint64
+	events   uint64 // as in the checkpoint
+	rejected uint64
+	pending  uint64 // messages behind position, when the last batch was sent
+	tail     uint64 // the log's end at the start; what a former owner may have written lies before it
+
+	touchedPairs   []*pair // since the last settle
+	touchedHolders []*holder
+	broken         []*pair // settle: to be figured anew
+	unloaded       []*pair // settle: of those, the ones that are not in memory
+	missing        []*pair // load: scratch
+	dirtyPairs     []*pair // since the last flush was encoded
+	dirtyHolders   []*holder
+	unpublished    []*holder // since the last publish was handed over
+	letters        *letters  // since the last flush was encoded
+
+	dirtyBytes    int // of what is applied and not encoded
+	inflightBytes int // of the flush that is being written
+	flushes       uint64
+	flushed       uint64 // number of the last flush that was written
+	encoded       uint64 // position of the last flush that was encoded
+	stored        uint64 // position of the last flush that was written
+	flushing      bool
+	flushBegan    time.Time
+	flushArmed    bool // flushTimer runs
+	flushDue      bool // flushTimer has run out
+	flushTimer    *time.Timer
+	jobs          chan *flushJob
+	flushesDone   chan flushDone
+
+	published     uint64 // position of the last publish that was handed over
+	publishFloor  uint64 // what the bucket had at the start
+	anew          bool   // every holder is to be published once the store has passed publishFloor
+	publishing    bool
+	publishBegan  time.Time
+	turn          chan struct{} // the worker's: has one item, which the partition that publishes holds
+	publishJobs   chan *publishJob
+	publishesDone chan publishDone
+
+	// Shared.
+	wake   chan struct{} // somebody waits for wanted
+	wanted atomic.Uint64 // position that somebody waits for
+	mu     sync.Mutex
+	status PartitionStatus
+	moved  chan struct{} // closed and replaced when status changes what waiters look at
+
+	troubleWith string    // what status.Trouble is about
+	hungry      time.Time // since when the log has had more, and position was hungryAt
+	hungryAt    uint64
+}
+
+func newPartition(id int, cfg *Config, log eventLog, bucket snapshots, turn chan struct{}, metrics *partitionMetrics) *partition {
+	store, ok := cfg.Store.(atomicStore)
+	return &partition{
+		id: id, cfg: cfg, log: log, store: cfg.Store, bucket: bucket,
+		logger:        cfg.Logger.With(zap.Int("partition", id)),
+		metrics:       metrics,
+		atomic:        ok && store.AtomicFlush(),
+		cacheBytes:    cfg.CacheBytes / len(cfg.Partitions),
+		flushBytes:    cfg.FlushBytes / len(cfg.Partitions),
+		in:            newInbox(inboxBytes),
+		cache:         newCache(),
+		batch:         batch{rejected: map[string]uint64{}},
+		letters:       &letters{},
+		flushTimer:    stoppedTimer(),
+		jobs:          make(chan *flushJob, 1),
+		flushesDone:   make(chan flushDone, 1),
+		turn:          turn,
+		publishJobs:   make(chan *publishJob, 1),
+		publishesDone: make(chan publishDone, 1),
+		wake:          make(chan struct{}, 1),
+		status:        PartitionStatus{Partition: id, State: Loading},
+		moved:         make(chan struct{}),
+	}
+}
+
+func stoppedTimer() *time.Timer {
+	t := time.NewTimer(0)
+	t.Stop()
+	return t
+}
+
+// retry is retry for the partition, whose status says what it fails with meanwhile.
+func (p *partition) retry(ctx context.Context, what string, f func(context.Context) error) error {
+	failed := false
+	return retry(ctx, p.logger, what, func(ctx context.Context) error {
+		err := f(ctx)
+		if err != nil || failed {
+			p.trouble(what, err)
+			failed = err != nil
+		}
+		return err
+	})
+}
+
+// run works until ctx ends, and then writes what is left, which it may do until
+// background ends. It returns when everything that it started has ended.
+func (p *partition) run(ctx, background context.Context) error {
+	// Whatever ends the partition ends what it started.
+	background, cancel := context.WithCancel(background)
+	p.background = background
+	var workers sync.WaitGroup
+	workers.Go(func() { p.flusher(background, p.jobs, p.flushesDone) })
+	workers.Go(func() { p.publisher(background, p.publishJobs, p.publishesDone) })
+	defer func() {
+		cancel()
+		close(p.jobs)
+		close(p.publishJobs)
+		workers.Wait()
+		p.letters.wg.Wait()
+		p.flushTimer.Stop()
+	}()
+
+	err := p.start(ctx)
+	if err == nil {
+		var stopReading func()
+		if stopReading, err = p.read(ctx); err == nil {
+			err = p.loop(ctx)
+			p.in.close()
+			// The log may be away, and its client slow to notice; the store need not wait for it.
+			workers.Go(stopReading)
+		}
+	}
+	if err != nil && ctx.Err() == nil {
+		return err
+	}
+	if err := p.flushRest(background); err != nil {
+		return err
+	}
+	if err := p.publishLast(background); err != nil {
+		// The bucket is behind the checkpoint; the next start publishes it again.
+		p.logger.Warn("stopped before everything was published", zap.Error(err))
+	}
+	return nil
+}
+
+func (p *partition) read(ctx context.Context) (stop func(), err error) {
+	err = p.retry(ctx, "read the log", func(ctx context.Context) (err error) {
+		stop, err = p.log.read(ctx, p.id, p.position, p.in, p.logger)
+		return err
+	})
+	return stop, err
+}
+
+// loop applies, flushes and publishes until ctx ends (nil) or something fails
+// for good.
+func (p *partition) loop(ctx context.Context) error {
+	gc := time.NewTicker(p.cfg.GCInterval)
+	defer gc.Stop()
+	for {
+		if err := p.hand(ctx); err != nil {
+			return err
+		}
+		p.idle()
+		ready := p.in.ready
+		if p.full() {
+			ready = nil
+		}
+		var err error
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-ready:
+			err = p.process(ctx, p.in.take())
+			if p.cache.bytes > p.cacheBytes {
+				p.cache.trim(p.cacheBytes-p.cacheBytes/8, p.flushed)
+			}
+		case done := <-p.flushesDone:
+			err = p.finishFlush(done)
+		case done := <-p.publishesDone:
+			err = p.finishPublish(done)
+		case <-p.flushTimer.C:
+			p.flushArmed, p.flushDue = false, true
+		case <-p.publishTurn():
+			err = p.startPublish(ctx)
+		case <-p.wake:
+		case <-gc.C:
+			p.cache.trim(p.cacheBytes, p.flushed)
+		}
+		if err != nil {
+			return err
+		}
+		p.note()
+	}
+}
+
+// hand starts the flush whose time has come.
+func (p *partition) hand(ctx context.Context) error {
+	if p.wantsFlush() {
+		return p.startFlush(ctx)
+	}
+	return nil
+}
+
+// full says whether the reader has to wait for the flusher or the publisher.
+func (p *partition) full() bool {
+	return p.dirtyBytes+p.inflightBytes >= p.flushBytes || len(p.unpublished) >= publishMost
+}
+
+// changed starts the clock of the next flush with the first change after the last.
+func (p *partition) changed() {
+	if !p.flushing && !p.flushArmed {
+		p.flushArmed = true
+		p.flushTimer.Reset(p.cfg.FlushInterval)
+	}
+}
+
+// fail says what the partition was at.
+func fail(p *partition, what string, err error) error {
+	return fmt.Errorf("processor: partition %d: %s: %w", p.id, what, err)
+}

@@ -1,0 +1,330 @@
+package processor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"reflect"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"holdmetrics/ingest"
+	"holdmetrics/processor/hold"
+	"holdmetrics/projection"
+	"holdmetrics/projection/storetest"
+)
+
+const (
+	logBegin = 1_700_000_000 * int64(time.Second)
+	minute   = int64(time.Minute)
+)
+
+// randomLog is a history of few holders, tokens and instants, so that events
+// meet; ends ahead of the log's clock, so that lines break; duplicates; and a
+// clock that steps back now and then.
+func randomLog(r *rand.Rand, messages int) *memLog {
+	log := newMemLog(2)
+	now := logBegin
+	var all []hold.Draft
+	for range messages {
+		now += r.Int64N(3*minute) - minute/2
+		partition := r.IntN(log.partitions)
+		var frame []hold.Draft
+		for range 1 + r.IntN(4) {
+			d := randomDraft(r, now)
+			if len(all) > 0 && r.IntN(5) == 0 {
+				d = all[r.IntN(len(all))]
+			}
+			for ingest.Partition(d.Holder, log.partitions) != partition {
+				d.Holder = fmt.Sprintf("h%d", r.IntN(12))
+			}
+			all = append(all, d)
+			frame = append(frame, d)
+		}
+		log.add(now, frame...)
+	}
+	return log
+}
+
+func randomDraft(r *rand.Rand, now int64) hold.Draft {
+	at := func() hold.Stamp { return hold.StampOf(now/minute*minute + (r.Int64N(16)-11)*minute) }
+	d := hold.Draft{
+		Token:  fmt.Sprintf("t%d", r.IntN(4)),
+		Holder: fmt.Sprintf("h%d", r.IntN(12)),
+		Weight: float64(r.IntN(3)),
+	}
+	if r.IntN(3) == 0 {
+		d.HoldID, d.Revision = fmt.Sprintf("id%d", r.IntN(3)), uint64(r.IntN(3))
+	}
+	switch r.IntN(6) {
+	case 0:
+		d.End = at()
+	case 1, 2:
+		d.Start = at()
+	default: // sometimes with an end before the start, which is refused
+		d.Start, d.End = at(), at()
+	}
+	d.Retract = r.IntN(8) == 0
+	return d
+}
+
+// crashing is a store whose process dies at the n-th call: the call fails and so
+// does every later one. A flush that it dies in was written in part, in the order
+// that a store without transactions has to keep.
+type crashing struct {
+	*storetest.Faulty
+	inner  *storetest.Memory
+	atomic bool
+	random *rand.Rand
+}
+
+var errCrash = fmt.Errorf("the process died: %w", projection.ErrClosed)
+
+func newCrashing(inner *storetest.Memory, atomic bool, calls int, r *rand.Rand) *crashing {
+	c := &crashing{Faulty: storetest.NewFaulty(inner), inner: inner, atomic: atomic, random: r}
+	left := make(chan struct{}, calls)
+	for range calls {
+		left <- struct{}{}
+	}
+	c.SetHook(func(_ context.Context, op storetest.Op, _ int) error {
+		if op == storetest.OpSetMeta {
+			return nil
+		}
+		select {
+		case <-left:
+			return nil
+		default:
+			return errCrash
+		}
+	})
+	return c
+}
+
+func (c *crashing) AtomicFlush() bool { return c.atomic }
+
+func (c *crashing) Flush(ctx context.Context, b *projection.Batch) error {
+	err := c.Faulty.Flush(ctx, b)
+	if err == nil || c.atomic {
+		return err
+	}
+	// Every pair with its facts before any figures of holders; the checkpoint last.
+	part := projection.Batch{Partition: b.Partition}
+	part.Checkpoint, _, _ = c.inner.Checkpoint(ctx, b.Partition)
+	pairs := int(rand.N(int64(len(b.Pairs) + 1)))
+	part.Pairs = b.Pairs[:pairs]
+	if pairs == len(b.Pairs) {
+		part.Holders = b.Holders[:rand.N(int64(len(b.Holders)+1))]
+	}
+	if part.Checkpoint.LogID == "" {
+		part.Checkpoint.LogID = b.Checkpoint.LogID
+	}
+	if err := c.inner.Flush(ctx, &part); err != nil {
+		return err
+	}
+	return errCrash
+}
+
+func TestAnyCrashLeavesTheSameState(t *testing.T) {
+	t.Parallel()
+	for _, atomic := range []bool{true, false} {
+		for seed := range uint64(60) {
+			t.Run(fmt.Sprintf("atomic=%v/%d", atomic, seed), func(t *testing.T) {
+				t.Parallel()
+				r := rand.New(rand.NewPCG(seed, 4))
+				log := randomLog(r, 120)
+				log.slow = r.IntN(3) > 0
+				want := storetest.NewMemory()
+				run(t, Config{Store: want, FlushInterval: time.Hour}, log, nil).finish(t, log)
+
+				store, bucket := storetest.NewMemory(), newMemBucket()
+				lost := bucket.copy()
+				crashes := 1 + r.IntN(6)
+				for range crashes {
+					w := run(t, Config{
+						Store: newCrashing(store, atomic, 4+r.IntN(50), r), FlushInterval: time.Duration(1 + r.IntN(300_000)),
+						CacheBytes: 1 + r.IntN(20_000), FlushBytes: 1 + r.IntN(40_000), GCInterval: time.Millisecond,
+					}, log, bucket)
+					if err := waitAll(w, log); err != nil && !errors.Is(err, projection.ErrClosed) {
+						t.Fatal(err)
+					}
+					w.stop()
+					if err := <-w.ended; err != nil && !errors.Is(err, projection.ErrClosed) {
+						t.Fatal(err)
+					}
+					if bucket.backwards != nil {
+						t.Fatal(bucket.backwards)
+					}
+					if r.IntN(2) == 0 { // what an asynchronous bucket loses
+						bucket = lost
+					}
+					lost = bucket.copy()
+					store = store.Reopen()
+				}
+				run(t, Config{Store: asAtomic{store, atomic}, FlushInterval: time.Millisecond}, log, bucket).finish(t, log)
+				if bucket.backwards != nil {
+					t.Fatal(bucket.backwards)
+				}
+				compareStores(t, log, want, store, atomic)
+				compareWithFacts(t, log, store)
+				compareBucket(t, log, store, bucket)
+			})
+		}
+	}
+}
+
+type asAtomic struct {
+	projection.Store
+	atomic bool
+}
+
+func (s asAtomic) AtomicFlush() bool { return s.atomic }
+
+// waitAll waits for all partitions of the log; the first error ends it.
+func waitAll(w *running, log *memLog) error {
+	for p := range log.partitions {
+		if err := w.WaitApplied(context.Background(), p, log.last); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// state is what a store has of a partition.
+type state struct {
+	pairs   map[projection.PairKey]projection.PairRecord
+	holders map[string]projection.HolderRecord
+}
+
+func stateOf(t testing.TB, s projection.Store, partition int) state {
+	t.Helper()
+	ctx := context.Background()
+	st := state{map[projection.PairKey]projection.PairRecord{}, map[string]projection.HolderRecord{}}
+	view, err := s.View(ctx, partition)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer view.Close()
+	if err := view.AllPairs(ctx, func(r *projection.PairRecord) error {
+		st.pairs[r.Key] = *r.Clone()
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.ChangedSince(ctx, partition, 0, func(h *projection.HolderRecord) error {
+		st.holders[h.Holder] = *h
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	return st
+}
+
+// compareStores requires the same records; byte for byte where no flush was
+// ever written in part, else the same facts.
+func compareStores(t testing.TB, log *memLog, want, got projection.Store, bytes bool) {
+	t.Helper()
+	for partition := range log.partitions {
+		w, g := stateOf(t, want, partition), stateOf(t, got, partition)
+		if !bytes {
+			for _, s := range []state{w, g} {
+				for key, r := range s.pairs {
+					p, err := r.Open()
+					if err != nil {
+						t.Fatal(err)
+					}
+					r.Facts, r.Pages = slices.Collect(p.Facts()), nil
+					s.pairs[key] = r
+				}
+			}
+		}
+		if diff := cmp.Diff(w.pairs, g.pairs); diff != "" {
+			t.Fatalf("partition %d: pairs (-undisturbed +got):\n%s", partition, diff)
+		}
+		if diff := cmp.Diff(w.holders, g.holders); diff != "" {
+			t.Fatalf("partition %d: holders (-undisturbed +got):\n%s", partition, diff)
+		}
+		a, _, _ := want.Checkpoint(context.Background(), partition)
+		b, _, _ := got.Checkpoint(context.Background(), partition)
+		if a.Epoch = b.Epoch; !reflect.DeepEqual(a, b) {
+			t.Fatalf("partition %d: checkpoint %+v, undisturbed %+v", partition, b, a)
+		}
+	}
+}
+
+// compareWithFacts requires what follows from the log's events alone, folded
+// from scratch and added up pair by pair.
+func compareWithFacts(t testing.TB, log *memLog, store projection.Store) {
+	t.Helper()
+	for partition := range log.partitions {
+		facts, holders := map[projection.PairKey][]hold.Fact{}, map[string]int64{}
+		pairs := map[projection.PairKey]int64{}
+		clock := int64(0)
+		for _, m := range log.messages[partition] {
+			clock = max(clock, m.at)
+			frame := ingest.ReadFrame(m.data)
+			for event, ok := frame.Next(); ok; event, ok = frame.Next() {
+				var d hold.Draft
+				if err := ingest.DecodeEvent(event, &d); err != nil {
+					t.Fatal(err)
+				}
+				e, err := d.Check(m.at+minute, hold.DefaultLimits())
+				if err != nil {
+					continue
+				}
+				key := projection.PairKey{Holder: e.Holder, Token: e.Token}
+				facts[key] = append(facts[key], e.Fact())
+				pairs[key], holders[e.Holder] = clock, clock
+			}
+		}
+		st := stateOf(t, store, partition)
+		if len(st.pairs) != len(facts) || len(st.holders) != len(holders) {
+			t.Fatalf("partition %d: %d pairs of %d holders, want %d of %d", partition, len(st.pairs), len(st.holders), len(facts), len(holders))
+		}
+		sums := map[string]hold.Figures{}
+		for key, f := range facts {
+			p := hold.PairFromFacts(hold.Merge, slices.Values(f))
+			if got, want := st.pairs[key].Figures, p.Figures(pairs[key]); got != want {
+				t.Fatalf("pair %v: figures %+v, want %+v", key, got, want)
+			}
+			at := p.Figures(holders[key.Holder])
+			if sum, ok := sums[key.Holder]; ok {
+				at = at.Plus(sum)
+			}
+			sums[key.Holder] = at
+		}
+		for name, want := range sums {
+			if got := st.holders[name]; got.Figures != want || got.UpdatedAt != holders[name] {
+				t.Fatalf("holder %s: %+v at %d, want %+v at %d", name, got.Figures, got.UpdatedAt, want, holders[name])
+			}
+		}
+	}
+}
+
+// compareBucket requires the snapshots to be those of the store's holders.
+func compareBucket(t testing.TB, log *memLog, store projection.Store, bucket *memBucket) {
+	t.Helper()
+	holders := 0
+	for partition := range log.partitions {
+		for name, h := range stateOf(t, store, partition).holders {
+			holders++
+			s := bucket.get(name)
+			if s == nil {
+				t.Fatalf("holder %s has no snapshot", name)
+			}
+			if s.ScoreExact != h.Figures.Settled.Score.String() || s.LiveBase != h.Figures.Line.Base.Score.String() ||
+				s.Position != h.Position || s.UpdatedAt.AsTime().UnixNano() != h.UpdatedAt || s.Waiting != h.Figures.Waiting {
+				t.Fatalf("holder %s: snapshot %v of record %+v", name, s, h)
+			}
+		}
+		if end, _ := log.End(context.Background(), partition); bucket.positions[partition] != end {
+			t.Fatalf("partition %d: bucket is at %d of %d", partition, bucket.positions[partition], end)
+		}
+	}
+	if holders != len(bucket.stats) {
+		t.Fatalf("%d snapshots of %d holders", len(bucket.stats), holders)
+	}
+}

@@ -1,0 +1,230 @@
+package processor
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"holdmetrics/ingest"
+	"holdmetrics/projection"
+	holdpb "holdmetrics/proto"
+)
+
+// snapshots is what the worker needs of the bucket; *projection.Snapshots is the
+// one that counts.
+type snapshots interface {
+	Publish(ctx context.Context, partition int, entries []projection.Entry, position uint64) error
+	Position(ctx context.Context, partition int) (uint64, error)
+	Owed(ctx context.Context, partition int) (bool, error)
+	SetOwed(ctx context.Context, partition int, owed bool) error
+	Generation() string
+}
+
+const (
+	// publishMost bounds how many holders wait to be published. The reader waits
+	// at it, so a bucket that is away makes no partition grow.
+	publishMost = 1 << 15
+	// publishChunk is how many holders are published at once at a start.
+	publishChunk = 1000
+	// publishBulk is how many holders make a publish one of load: after it the
+	// bucket rests as long as it took, or publishBehind times as long while the
+	// partition is behind the log. What changes meanwhile is published once.
+	// Without the rest a flood of events spends the machine on snapshots that the
+	// next ones replace.
+	publishBulk   = 64
+	publishBehind = 3
+)
+
+type publishJob struct {
+	holders  []projection.HolderRecord
+	position uint64
+	behind   bool
+	anew     bool   // not holders, but all that the store has up to position
+	floor    uint64 // anew: what the bucket has all of meanwhile
+	count    int    // of snapshots that were published
+}
+
+// rest is how long the bucket rests after a publish that took so long.
+func (j *publishJob) rest(took time.Duration) time.Duration {
+	switch {
+	case j.count < publishBulk:
+		return 0
+	case j.behind:
+		return publishBehind * took
+	}
+	return took
+}
+
+type publishDone struct {
+	job  *publishJob
+	took time.Duration
+	err  error
+}
+
+// publisher publishes snapshots until jobs is closed. With each job comes the
+// turn of the bucket, which it passes on after a rest.
+//
+// The partitions take turns because the bucket is one stream, which takes one
+// message after the other: side by side they would only wait there, with
+// snapshots that are out of date by the time they are stored.
+func (p *partition) publisher(ctx context.Context, jobs <-chan *publishJob, done chan<- publishDone) {
+	for job := range jobs {
+		began := time.Now()
+		err := p.do(ctx, job)
+		took := time.Since(began)
+		done <- publishDone{job, took, err}
+		pause(ctx, job.rest(took))
+		p.turn <- struct{}{}
+	}
+}
+
+func (p *partition) do(ctx context.Context, job *publishJob) (err error) {
+	if !job.anew {
+		job.count = len(job.holders)
+		return p.publish(ctx, job.holders, job.position)
+	}
+	job.count, err = p.publishAnew(ctx, job.floor, job.position)
+	return err
+}
+
+// pause waits, or until ctx ends.
+func pause(ctx context.Context, d time.Duration) {
+	if d <= 0 {
+		return
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+}
+
+func (p *partition) publish(ctx context.Context, holders []projection.HolderRecord, position uint64) error {
+	entries := make([]projection.Entry, len(holders))
+	for i := range holders {
+		value, err := snapshotOf(&holders[i], p.cfg.RulesVersion, p.bucket.Generation())
+		if err != nil {
+			return fmt.Errorf("processor: partition %d: snapshot of holder %q: %w", p.id, holders[i].Holder, err)
+		}
+		entries[i] = projection.Entry{Key: ingest.SubjectToken(holders[i].Holder), Value: value}
+	}
+	return p.retry(ctx, "publish snapshots", func(ctx context.Context) error {
+		return p.bucket.Publish(ctx, p.id, entries, position)
+	})
+}
+
+// wantsPublish says whether there is something to publish, and nothing in flight.
+func (p *partition) wantsPublish() bool {
+	switch {
+	case p.bucket == nil || p.publishing:
+		return false
+	case p.anew:
+		// From the store, so that has to be as far as the bucket. What changes is
+		// held back until then: the store may be behind it.
+		return p.stored >= p.publishFloor
+	}
+	return p.position != p.published && p.position >= p.publishFloor
+}
+
+// publishTurn is where the turn to publish comes from, nil where none is wanted.
+func (p *partition) publishTurn() <-chan struct{} {
+	if p.wantsPublish() {
+		return p.turn
+	}
+	return nil
+}
+
+// startPublish hands what changed to the publisher, with the turn that was taken.
+func (p *partition) startPublish(ctx context.Context) error {
+	p.applying()
+	if p.anew {
+		p.published, p.publishing = p.stored, true // its length is the store's, so publishBegan says nothing
+		p.publishJobs <- &publishJob{position: p.stored, anew: true, floor: p.publishFloor}
+		return nil
+	}
+	if err := p.settle(ctx); err != nil {
+		p.turn <- struct{}{}
+		return err
+	}
+	job := &publishJob{position: p.position, behind: p.pending > 0, holders: make([]projection.HolderRecord, 0, len(p.unpublished))}
+	for _, h := range p.unpublished {
+		h.unpublished = false
+		job.holders = append(job.holders, projection.HolderRecord{
+			Holder: h.name, Figures: h.sum.at(h.sumAt, h.breaks.next()), UpdatedAt: h.updatedAt, Position: h.position,
+		})
+		p.cache.removeHolder(h, p.flushed)
+	}
+	clear(p.unpublished)
+	p.unpublished = p.unpublished[:0]
+	p.published, p.publishing, p.publishBegan = p.position, true, p.cfg.Now()
+	p.publishJobs <- job // has room: one is in flight at most
+	return nil
+}
+
+// finishPublish notes that snapshots are acknowledged.
+func (p *partition) finishPublish(d publishDone) error {
+	p.publishing, p.publishBegan = false, time.Time{}
+	if d.err != nil {
+		return d.err
+	}
+	if d.job.anew {
+		p.anew = false
+	}
+	p.set(func(s *PartitionStatus) { s.Published = d.job.position })
+	p.metrics.publish(d)
+	return nil
+}
+
+// publishLast publishes what is left when the partition stops.
+func (p *partition) publishLast(ctx context.Context) error {
+	for p.publishing || p.wantsPublish() {
+		if !p.publishing {
+			select {
+			case <-p.turn:
+			case <-ctx.Done():
+				return context.Cause(ctx)
+			}
+			if err := p.startPublish(ctx); err != nil {
+				return err
+			}
+		}
+		if err := p.finishPublish(<-p.publishesDone); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// snapshotOf is the HoldStat of a holder. The same record always gives the same bytes.
+func snapshotOf(r *projection.HolderRecord, rules, generation string) ([]byte, error) {
+	f := &r.Figures
+	s := &holdpb.HoldStat{
+		HolderId:      r.Holder,
+		TotalSeconds:  f.Settled.Held.Seconds(),
+		WeightedScore: f.Settled.Score.Float64(),
+		UpdatedAt:     timestamp(r.UpdatedAt),
+		ScoreExact:    f.Settled.Score.String(),
+		HeldExact:     f.Settled.Held.String(),
+		LiveBase:      f.Line.Base.Score.String(),
+		LiveRate:      f.Line.Rate.String(),
+		LiveHeldBase:  f.Line.Base.Held.String(),
+		LiveHeldRate:  f.Line.HeldRate,
+		Since:         timestamp(f.Line.Since),
+		Position:      r.Position,
+		Waiting:       f.Waiting,
+		Rules:         rules,
+		Generation:    generation,
+	}
+	if f.Line.Until != 0 {
+		s.Until = timestamp(f.Line.Until)
+	}
+	return proto.MarshalOptions{Deterministic: true}.Marshal(s)
+}
+
+func timestamp(ns int64) *timestamppb.Timestamp {
+	return &timestamppb.Timestamp{Seconds: ns / 1e9, Nanos: int32(ns % 1e9)}
+}

@@ -1,0 +1,73 @@
+package processor
+
+import "context"
+
+// settle brings figures up to date: of the pairs that were touched since the
+// last settle, and the sums of their holders. Until then events only add facts,
+// so a pair that takes many events between two flushes is figured once.
+//
+// How often it is called does not show in what it leaves: a pair's figures are
+// those at its own last event, a holder's sum is made of the pieces of lines
+// that hold at the holder's last event.
+//
+// An error means that a pair could not be loaded; calling it again carries on.
+func (p *partition) settle(ctx context.Context) error {
+	for _, pr := range p.touchedPairs {
+		p.refigure(pr, pr.at)
+		p.cache.count(pr)
+		pr.touched = false
+	}
+	clear(p.touchedPairs)
+	p.touchedPairs = p.touchedPairs[:0]
+
+	// Lines that have broken since go on as another line, which only their pairs know.
+	for _, h := range p.touchedHolders {
+		if h.breaks == nil {
+			continue
+		}
+		for _, t := range h.breaks.expired(h.updatedAt) {
+			pr := p.cache.pairs[pairKey{h, t}]
+			if pr == nil {
+				pr = p.cache.addPair(h, t)
+				p.unloaded = append(p.unloaded, pr)
+			}
+			pr.touched = true
+			p.broken = append(p.broken, pr)
+			p.cache.release(t)
+		}
+	}
+	if len(p.unloaded) > 0 {
+		// While sumAt is still the instant of the last settle, a pair that is loaded
+		// finds which piece of its line is in the sum.
+		if err := p.loadPairs(ctx, p.unloaded); err != nil {
+			return err
+		}
+		clear(p.unloaded)
+		p.unloaded = p.unloaded[:0]
+	}
+	for _, pr := range p.broken {
+		p.refigure(pr, pr.holder.updatedAt)
+		pr.touched = false
+	}
+	clear(p.broken)
+	p.broken = p.broken[:0]
+
+	for _, h := range p.touchedHolders {
+		h.sumAt, h.touched = h.updatedAt, false
+		if h.breaks != nil && len(h.breaks.until) == 0 {
+			h.breaks = nil
+		}
+	}
+	clear(p.touchedHolders)
+	p.touchedHolders = p.touchedHolders[:0]
+	return nil
+}
+
+// refigure replaces what a holder's sum has of a pair by its figures at an instant.
+func (p *partition) refigure(pr *pair, at int64) {
+	h := pr.holder
+	h.sum.sub(&pr.figures)
+	pr.figures = pr.state.Figures(at)
+	h.sum.add(&pr.figures)
+	p.cache.setBreak(h, pr.token, pr.figures.Line.Until)
+}

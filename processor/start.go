@@ -1,0 +1,50 @@
+package processor
+
+import (
+	"context"
+
+	"go.uber.org/zap"
+
+	"holdmetrics/projection"
+)
+
+// start finds out where to go on, and brings the bucket up to there.
+func (p *partition) start(ctx context.Context) error {
+	var (
+		checkpoint projection.Checkpoint
+		found      bool
+	)
+	err := p.retry(ctx, "read the checkpoint", func(ctx context.Context) (err error) {
+		checkpoint, found, err = p.store.Checkpoint(ctx, p.id)
+		return err
+	})
+	if err != nil {
+		return fail(p, "read the checkpoint", err)
+	}
+	err = p.retry(ctx, "read the end of the log", func(ctx context.Context) (err error) {
+		p.tail, err = p.log.End(ctx, p.id)
+		return err
+	})
+	if err != nil {
+		return fail(p, "read the end of the log", err)
+	}
+	if found && checkpoint.LogID != p.log.ID() {
+		return &ForeignLogError{Partition: p.id, Checkpoint: checkpoint.LogID, ID: p.log.ID()}
+	}
+	if checkpoint.Position > p.tail {
+		return &LogShorterError{Partition: p.id, Checkpoint: checkpoint.Position, End: p.tail}
+	}
+	p.position, p.encoded, p.stored, p.clock = checkpoint.Position, checkpoint.Position, checkpoint.Position, checkpoint.LogTime
+	p.events, p.rejected = checkpoint.Events, checkpoint.Rejected
+	if p.epoch, err = p.cfg.Epoch(ctx, p.id, checkpoint.Epoch); err != nil {
+		return fail(p, "take the partition's epoch", err)
+	}
+	if err := p.startBucket(ctx); err != nil {
+		return fail(p, "bring the snapshot bucket up to the checkpoint", err)
+	}
+	p.set(func(s *PartitionStatus) { s.State, s.Checkpoint, s.Published = CatchingUp, p.encoded, p.published })
+	p.note()
+	p.logger.Debug("partition started",
+		zap.Uint64("position", p.position), zap.Uint64("end", p.tail), zap.Uint64("epoch", p.epoch))
+	return nil
+}

@@ -1,0 +1,122 @@
+package processor
+
+import (
+	"context"
+	"fmt"
+	"time"
+)
+
+// State is where a partition is in its life, which the package comment draws.
+type State uint8
+
+// The states.
+const (
+	Loading State = iota
+	CatchingUp
+	Running
+	Stopped
+	Failed
+)
+
+// String is the state's name in status and metrics.
+func (s State) String() string {
+	switch s {
+	case Loading:
+		return "loading"
+	case CatchingUp:
+		return "catching up"
+	case Running:
+		return "running"
+	case Stopped:
+		return "stopped"
+	case Failed:
+		return "failed"
+	}
+	return fmt.Sprintf("state(%d)", uint8(s))
+}
+
+// PartitionStatus is how a partition does.
+type PartitionStatus struct {
+	Partition  int
+	State      State
+	Err        error  // why it failed, or had not flushed everything when it was stopped
+	Position   uint64 // applied in memory
+	Checkpoint uint64 // durable in the store
+	Published  uint64 // acknowledged by the snapshot bucket
+	Pending    uint64 // messages of the partition behind Position, when the last batch was sent
+	LogTime    int64  // ns, the log's time of Position
+	Epoch      uint64
+	Events     uint64 // applied since the store was made
+	Rejected   uint64 // refused since the store was made
+	Pairs      int    // in memory
+	CacheBytes int    // estimate of what is in memory
+	DirtyBytes int    // estimate of what is applied and not durable
+
+	// Since when the partition has been at one piece of work, by Config.Now; zero
+	// where it is not. What takes longer than it should is stuck: see Stuck.
+	Applying   time.Time // a batch of messages, with what it loads from the store
+	Flushing   time.Time // a flush, with the dead letters that it waits for
+	Publishing time.Time // a publish to the snapshot bucket
+
+	// Trouble is why what is being tried again failed last, nil where nothing is.
+	Trouble error
+}
+
+// note makes public how the partition does.
+func (p *partition) note() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	s := &p.status
+	s.Position, s.LogTime, s.Epoch = p.position, p.clock, p.epoch
+	s.Events, s.Rejected, s.Pending = p.events, p.rejected, p.pending
+	s.Pairs, s.CacheBytes, s.DirtyBytes = len(p.cache.ring), p.cache.bytes, p.dirtyBytes+p.inflightBytes
+	if s.State == CatchingUp && p.position >= p.tail && !p.anew {
+		s.State = Running
+	}
+	p.metrics.note(s)
+}
+
+// set changes the public status and wakes everyone who waits for it to change.
+func (p *partition) set(change func(*PartitionStatus)) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	change(&p.status)
+	close(p.moved)
+	p.moved = make(chan struct{})
+}
+
+// snapshot is the public status, and a channel that is closed when the state or
+// the checkpoint changes.
+func (p *partition) snapshot() (PartitionStatus, <-chan struct{}) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.status, p.moved
+}
+
+// waitStored returns when the checkpoint is at position or behind it.
+func (p *partition) waitStored(ctx context.Context, position uint64) error {
+	for {
+		s, moved := p.snapshot()
+		switch {
+		case s.Checkpoint >= position:
+			return nil
+		case s.State == Failed:
+			return s.Err
+		case s.State == Stopped:
+			return fmt.Errorf("%w: partition %d is stored up to position %d", ErrStopped, p.id, s.Checkpoint)
+		}
+		// Raised after the look and before the wait, and cleared by no one: a flush
+		// that covers it ends the wait, whoever asked for it.
+		for old := p.wanted.Load(); old < position && !p.wanted.CompareAndSwap(old, position); old = p.wanted.Load() {
+		}
+		select {
+		case p.wake <- struct{}{}:
+		default:
+		}
+		select {
+		case <-moved:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}

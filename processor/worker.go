@@ -1,0 +1,188 @@
+package processor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"go.uber.org/zap"
+
+	"holdmetrics/projection"
+)
+
+// Worker reads partitions of the log and keeps their projections. Its methods
+// are safe for concurrent use.
+type Worker struct {
+	cfg        Config
+	log        eventLog
+	partitions []*partition // in the order of cfg.Partitions
+	byID       map[int]*partition
+	started    atomic.Bool
+}
+
+// New makes a worker. It does nothing until Run. The error wraps [ErrConfig], or
+// says which metric is registered already.
+func New(cfg Config) (*Worker, error) {
+	if cfg.Log == nil {
+		return nil, fmt.Errorf("%w: no log", ErrConfig)
+	}
+	var bucket snapshots
+	if cfg.Snapshots != nil {
+		bucket = cfg.Snapshots
+	}
+	return newWorker(cfg, jetStreamLog{cfg.Log}, bucket)
+}
+
+func newWorker(cfg Config, log eventLog, bucket snapshots) (*Worker, error) {
+	if err := cfg.setDefaults(log); err != nil {
+		return nil, err
+	}
+	metrics, err := newMetrics(cfg.Registerer)
+	if err != nil {
+		return nil, fmt.Errorf("processor: register metrics: %w", err)
+	}
+	w := &Worker{cfg: cfg, log: log, byID: map[int]*partition{}}
+	turn := make(chan struct{}, 1)
+	turn <- struct{}{}
+	for _, id := range cfg.Partitions {
+		p := newPartition(id, &w.cfg, log, bucket, turn, metrics.partition(id))
+		w.partitions = append(w.partitions, p)
+		w.byID[id] = p
+	}
+	return w, nil
+}
+
+// Run works until ctx ends; then it flushes and publishes what was applied,
+// within Config.StopTimeout, and returns. Everything that it started has ended
+// by then. It can be called once.
+//
+// A partition that fails stays in [Worker.Status]; the others go on, and Run with
+// them. What Run cannot return while they do is logged, once. When all have
+// failed, Run returns an [AllFailedError], since a process that can do nothing
+// should not look alive. After ctx ended, an error that wraps [ErrNotFlushed]
+// says that the store did not take everything in time; the next start applies it
+// again. Where the store was made for other settings the error wraps
+// [projection.ErrMetaFixed], and nothing was run.
+func (w *Worker) Run(ctx context.Context) error {
+	if w.started.Swap(true) {
+		return fmt.Errorf("%w: Run was called before", ErrConfig)
+	}
+	if err := w.fixMeta(ctx); err != nil {
+		if ctx.Err() != nil {
+			err = nil
+		}
+		for _, p := range w.partitions {
+			w.finish(p, err)
+		}
+		return err
+	}
+	background, giveUp := context.WithCancel(context.WithoutCancel(ctx))
+	defer giveUp()
+	var running sync.WaitGroup
+	errs := make([]error, len(w.partitions))
+	logged := make([]bool, len(w.partitions))
+	var left atomic.Int64
+	left.Store(int64(len(w.partitions)))
+	for i, p := range w.partitions {
+		running.Go(func() {
+			errs[i] = p.run(ctx, background)
+			w.finish(p, errs[i])
+			if others := left.Add(-1); others > 0 && errs[i] != nil && ctx.Err() == nil {
+				logged[i] = true
+				p.logger.Error("partition failed", zap.Error(errs[i]))
+			}
+		})
+	}
+	ended := make(chan struct{})
+	var watch sync.WaitGroup
+	watch.Go(func() { stopIn(ctx, w.cfg.StopTimeout, ended, giveUp) })
+	running.Wait()
+	close(ended)
+	watch.Wait()
+
+	var unsaid []error
+	for i, err := range errs {
+		if err != nil && !logged[i] {
+			unsaid = append(unsaid, err)
+		}
+	}
+	if ctx.Err() == nil {
+		return &AllFailedError{Last: errors.Join(unsaid...), All: errs}
+	}
+	return errors.Join(unsaid...)
+}
+
+// stopIn calls giveUp a while after ctx ended, unless everything ended before.
+func stopIn(ctx context.Context, timeout time.Duration, ended <-chan struct{}, giveUp func()) {
+	select {
+	case <-ended:
+		return
+	case <-ctx.Done():
+	}
+	timer := time.NewTimer(timeout)
+	defer timer.Stop()
+	select {
+	case <-ended:
+	case <-timer.C:
+		giveUp()
+	}
+}
+
+// fixMeta fixes in the store what may not change under it.
+func (w *Worker) fixMeta(ctx context.Context) error {
+	return retry(ctx, w.cfg.Logger, "fix the store's settings", func(ctx context.Context) error {
+		return w.cfg.Store.SetMeta(ctx, map[string]string{
+			projection.MetaPolicy:     w.cfg.Policy.String(),
+			projection.MetaPartitions: strconv.Itoa(w.log.Partitions()),
+		})
+	})
+}
+
+// finish notes how a partition ended. One that could not flush in time has not
+// failed: the next start applies the rest.
+func (w *Worker) finish(p *partition, err error) {
+	failed := err != nil && !errors.Is(err, ErrNotFlushed)
+	p.set(func(s *PartitionStatus) {
+		s.State, s.Err = Stopped, err
+		if failed {
+			s.State = Failed
+		}
+	})
+	if failed {
+		p.metrics.failedGauge.Set(1)
+	}
+}
+
+// Status says how each partition does, in the order of Config.Partitions.
+func (w *Worker) Status() []PartitionStatus {
+	out := make([]PartitionStatus, len(w.partitions))
+	for i, p := range w.partitions {
+		out[i], _ = p.snapshot()
+	}
+	return out
+}
+
+// WaitApplied returns when the store has everything of a partition up to a
+// position of the log, which it asks to be flushed at once. A position behind
+// the partition's last message is reached with that message, so any position of
+// the log will do. It returns ctx's error where ctx ends first, the partition's
+// own where it has failed, and one that wraps [ErrStopped] where it has stopped
+// or is not this worker's.
+func (w *Worker) WaitApplied(ctx context.Context, partition int, position uint64) error {
+	p := w.byID[partition]
+	if p == nil {
+		return fmt.Errorf("%w: partition %d is not run here", ErrStopped, partition)
+	}
+	if s, _ := p.snapshot(); s.Checkpoint >= position {
+		return nil
+	}
+	end, err := w.log.End(ctx, partition)
+	if err != nil {
+		return fmt.Errorf("processor: wait for position %d of partition %d: %w", position, partition, err)
+	}
+	return p.waitStored(ctx, min(position, end))
+}

@@ -1,0 +1,119 @@
+package projection
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// The snapshot bucket is a NATS key-value bucket: a stream KV_<bucket> whose
+// subjects are $KV.<bucket>.<key>, and any KV client reads it.
+const (
+	bucketNamePrefix = "HOLD_STATS_"
+
+	// The bucket's own keys contain a dot, and a holder's subject token never
+	// does, so they cannot be taken for a holder.
+	positionKeyPrefix = "_pos."
+	ownKeyMark        = "."
+)
+
+// SnapshotConfig says which bucket, and how it is kept.
+type SnapshotConfig struct {
+	Generation string // of letters, digits, '_' and '-'
+	Replicas   int    // 0: one
+	// Async lets the broker acknowledge a put before it is on disk. It is for one
+	// owner that publishes again what a crash lost (`serve`). Without it, puts are
+	// as durable as the broker's sync_interval says, and the bucket takes atomic
+	// batches.
+	Async bool
+}
+
+// BucketName is the name of a generation's bucket.
+func BucketName(generation string) string { return bucketNamePrefix + generation }
+
+func subjectPrefix(generation string) string { return "$KV." + BucketName(generation) + "." }
+
+func positionKey(partition int) string { return positionKeyPrefix + strconv.Itoa(partition) }
+
+// positionOf reads a key as positionKey wrote it.
+func positionOf(key string) (partition int, ok bool) {
+	number, ok := strings.CutPrefix(key, positionKeyPrefix)
+	if !ok {
+		return 0, false
+	}
+	partition, err := strconv.Atoi(number)
+	return partition, err == nil && partition >= 0 && strconv.Itoa(partition) == number
+}
+
+func validGeneration(generation string) bool {
+	if generation == "" {
+		return false
+	}
+	for _, c := range []byte(generation) {
+		letter := 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z'
+		if !letter && !('0' <= c && c <= '9') && c != '_' && c != '-' {
+			return false
+		}
+	}
+	return true
+}
+
+// streamConfig is what jetstream.CreateKeyValue would ask for, and the two
+// settings that KeyValueConfig does not offer: how writes are persisted, and
+// atomic batches (the broker refuses them together). That is why the bucket's
+// stream is made here and not by CreateKeyValue.
+func (c *SnapshotConfig) streamConfig() jetstream.StreamConfig {
+	s := jetstream.StreamConfig{
+		Name:               "KV_" + BucketName(c.Generation),
+		Description:        "Snapshots of holders, kept by holdmetrics; can be deleted, and is made again from the store",
+		Subjects:           []string{subjectPrefix(c.Generation) + ">"},
+		Storage:            jetstream.FileStorage,
+		Replicas:           max(c.Replicas, 1),
+		MaxMsgsPerSubject:  1,
+		MaxMsgs:            -1,
+		MaxBytes:           -1,
+		MaxMsgSize:         -1,
+		MaxConsumers:       -1,
+		Discard:            jetstream.DiscardNew,
+		AllowRollup:        true,
+		DenyDelete:         true,
+		AllowDirect:        true,
+		AllowAtomicPublish: !c.Async,
+	}
+	if c.Async {
+		s.PersistMode = jetstream.AsyncPersistMode
+	}
+	return s
+}
+
+// openBucket finds the bucket's stream or makes it.
+func openBucket(ctx context.Context, js jetstream.JetStream, c SnapshotConfig) (jetstream.Stream, error) {
+	if !validGeneration(c.Generation) {
+		return nil, fmt.Errorf("projection: generation %q is not made of letters, digits, '_' and '-'", c.Generation)
+	}
+	want := c.streamConfig()
+	stream, err := js.Stream(ctx, want.Name)
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		stream, err = js.CreateStream(ctx, want)
+		if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) {
+			// Somebody else made it in between, maybe with other settings.
+			stream, err = js.Stream(ctx, want.Name)
+		}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("projection: open snapshot bucket %s: %w", BucketName(c.Generation), err)
+	}
+	have := stream.CachedInfo().Config
+	switch {
+	case have.MaxMsgsPerSubject != 1 || len(have.Subjects) != 1 || have.Subjects[0] != want.Subjects[0]:
+		return nil, fmt.Errorf("%w: stream %s exists and is no snapshot bucket; delete it, or use another generation", ErrForeign, want.Name)
+	case have.PersistMode != want.PersistMode:
+		return nil, fmt.Errorf("%w: bucket %s is in persist mode %v, wanted is %v (async needs a broker of version 2.12); delete the bucket, it is made again from the store",
+			ErrForeign, BucketName(c.Generation), have.PersistMode, want.PersistMode)
+	}
+	return stream, nil
+}

@@ -1,0 +1,225 @@
+package embedded
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"sync/atomic"
+	"testing"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
+
+	"holdmetrics/processor/hold"
+	"holdmetrics/projection"
+)
+
+// crashBatch is the n-th flush: it changes every pair, page and holder.
+func crashBatch(n uint64, pairs int) *projection.Batch {
+	b := &projection.Batch{Partition: 1, Checkpoint: projection.Checkpoint{LogID: "log", Position: n, Epoch: 1}}
+	for i := range pairs {
+		holder := fmt.Sprintf("holder-%04d", i)
+		figures := hold.Figures{Waiting: n}
+		b.Pairs = append(b.Pairs, projection.PairChange{
+			Key: projection.PairKey{Holder: holder, Token: "token"}, Figures: figures,
+			Pages: []hold.Page{{Data: fmt.Append(nil, n)}, {Key: []byte("t"), Data: fmt.Append(nil, n)}},
+		})
+		b.Holders = append(b.Holders, projection.HolderRecord{Holder: holder, Figures: figures, Position: n})
+	}
+	return b
+}
+
+// wholeState reads everything and fails where it is not of one flush. It says which.
+func wholeState(t *testing.T, s *Store, pairs int) uint64 {
+	t.Helper()
+	ctx := context.Background()
+	v, err := s.View(ctx, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer v.Close()
+	c, _ := v.Checkpoint()
+	want, count := fmt.Sprint(c.Position), 0
+	err = v.AllPairs(ctx, func(r *projection.PairRecord) error {
+		count++
+		if r.Figures.Waiting != c.Position || len(r.Pages) != 2 || string(r.Pages[0].Data) != want || string(r.Pages[1].Data) != want {
+			t.Fatalf("at checkpoint %d there is %+v", c.Position, r)
+		}
+		h, err := v.Holder(ctx, r.Key.Holder)
+		if err == nil && h.Position != c.Position {
+			t.Fatalf("at checkpoint %d there is %+v", c.Position, h)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.Position > 0 && count != pairs {
+		t.Fatalf("at checkpoint %d there are %d pairs, want %d", c.Position, count, pairs)
+	}
+	return c.Position
+}
+
+// The machine loses its power at any moment: what Flush acknowledged is there,
+// and what was under way is there as a whole or not at all.
+func TestCrash(t *testing.T) {
+	t.Parallel()
+	const pairs = 40
+	for seed := range uint64(20) {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			t.Parallel()
+			rng := rand.New(rand.NewPCG(seed, 1))
+			fs := vfs.NewCrashableMem()
+			s, err := Open("data", Options{fs: fs, MemTableBytes: 1 << 20})
+			if err != nil {
+				t.Fatal(err)
+			}
+			var acked atomic.Uint64
+			stop, stopped := make(chan struct{}), make(chan struct{})
+			go func() {
+				defer close(stopped)
+				for n := uint64(1); ; n++ {
+					select {
+					case <-stop:
+						return
+					default:
+					}
+					if err := s.Flush(context.Background(), crashBatch(n, pairs)); err != nil {
+						t.Errorf("flush %d: %v", n, err)
+						return
+					}
+					acked.Store(n)
+				}
+			}()
+			for round := range 6 {
+				for acked.Load() < uint64(round*10) {
+					select {
+					case <-stopped:
+						t.FailNow()
+					default:
+					}
+				}
+				before := acked.Load()
+				clone := fs.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: rng.IntN(101), RNG: rng})
+				after := acked.Load() + 1
+				again, err := Open("data", Options{fs: clone})
+				if err != nil {
+					t.Fatalf("open after a crash: %v", err)
+				}
+				if got := wholeState(t, again, pairs); got < before || got > after {
+					t.Errorf("after a crash it is at flush %d, want %d to %d", got, before, after)
+				}
+				if err := again.Close(); err != nil {
+					t.Error(err)
+				}
+			}
+			close(stop)
+			<-stopped
+			if err := s.Close(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// The disk refuses a write or an fsync: Flush says so, the store takes no more
+// calls, and the next start finds the state before.
+func TestDiskFails(t *testing.T) {
+	t.Parallel()
+	for _, kind := range []errorfs.OpKind{errorfs.OpFileSyncData, errorfs.OpFileWrite} {
+		t.Run(fmt.Sprint(kind), func(t *testing.T) {
+			t.Parallel()
+			broken := errors.New("the disk is broken")
+			var failing atomic.Bool
+			mem := vfs.NewCrashableMem()
+			fs := errorfs.Wrap(mem, errorfs.InjectorFunc(func(op errorfs.Op) error {
+				if failing.Load() && (op.Kind == kind || kind == errorfs.OpFileSyncData && (op.Kind == errorfs.OpFileSync || op.Kind == errorfs.OpFileSyncTo)) {
+					return broken
+				}
+				return nil
+			}))
+			s, err := Open("data", Options{fs: fs})
+			if err != nil {
+				t.Fatal(err)
+			}
+			for n := range uint64(5) {
+				if err := s.Flush(context.Background(), crashBatch(n+1, 10)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			failing.Store(true)
+			err = s.Flush(context.Background(), crashBatch(6, 10))
+			if !errors.Is(err, projection.ErrClosed) {
+				t.Fatalf("flush on a broken disk: %v", err)
+			}
+			if err := s.Ping(context.Background()); !errors.Is(err, projection.ErrClosed) {
+				t.Errorf("ping after that: %v", err)
+			}
+			crashed := mem.CrashClone(vfs.CrashCloneCfg{})
+			failing.Store(false)
+			if err := s.Close(); !errors.Is(err, projection.ErrClosed) {
+				t.Errorf("close after that: %v", err)
+			}
+			again, err := Open("data", Options{fs: crashed})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer again.Close()
+			if got := wholeState(t, again, 10); got != 5 {
+				t.Errorf("after the failure it is at flush %d, want 5", got)
+			}
+			if err := again.Flush(context.Background(), crashBatch(6, 10)); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// dump is all that is stored, in order.
+func dump(t *testing.T, s *Store) (all []string) {
+	t.Helper()
+	it, err := s.db.NewIter(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer it.Close()
+	for it.First(); it.Valid(); it.Next() {
+		all = append(all, fmt.Sprintf("%x=%x", it.Key(), it.Value()))
+	}
+	return all
+}
+
+func TestSameBatchesSameBytes(t *testing.T) {
+	t.Parallel()
+	var dumps [2][]string
+	for i := range dumps {
+		s, err := Open("data", Options{fs: vfs.NewMem(), MemTableBytes: uint64(1+3*i) << 20})
+		if err != nil {
+			t.Fatal(err)
+		}
+		values := map[string]string{}
+		for n := range 20 {
+			values[fmt.Sprint(n)] = fmt.Sprint(n * n)
+		}
+		if err := s.SetMeta(context.Background(), values); err != nil {
+			t.Fatal(err)
+		}
+		for n := range uint64(30) {
+			if err := s.Flush(context.Background(), crashBatch(n+1, 100)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		dumps[i] = dump(t, s)
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if !slices.Equal(dumps[0], dumps[1]) {
+		t.Error("two stores of the same batches differ")
+	}
+	if len(dumps[0]) != 1+20+1+3*100 {
+		t.Errorf("%d keys", len(dumps[0]))
+	}
+}

@@ -1,0 +1,219 @@
+package embedded
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"sync"
+	"syscall"
+
+	"github.com/cockroachdb/pebble/v2"
+
+	"holdmetrics/projection"
+)
+
+// Store is a projection.Store in a data directory. It is safe for concurrent
+// use. Flushes of one partition take turns; those of several share their fsyncs.
+type Store struct {
+	dir   string
+	db    *pebble.DB
+	cache *pebble.Cache
+	lock  *pebble.Lock
+
+	mu     sync.Mutex
+	closed error          // why the store takes no more calls; nil: it does
+	inUse  sync.WaitGroup // calls under way and views open
+
+	partitionsMu sync.Mutex
+	partitions   map[int]*partition
+
+	metaMu sync.Mutex
+}
+
+var _ projection.Store = (*Store)(nil)
+
+// partition is what a flush needs of its partition. Nobody else writes to the
+// directory, so the checkpoint is read once and known from then on.
+type partition struct {
+	mu         sync.Mutex // held for a whole flush
+	known      bool
+	checkpoint projection.Checkpoint
+}
+
+// Open opens the store in a directory, which is made where there is none.
+//
+// Errors wrap [projection.ErrLocked] where a process has the directory open,
+// [projection.ErrForeign] where something else lives in it, and
+// [projection.ErrCorrupt] where it is damaged.
+func Open(dir string, o Options) (*Store, error) {
+	o = o.withDefaults()
+	if err := o.check(); err != nil {
+		return nil, err
+	}
+	if err := o.fs.MkdirAll(dir, 0o755); err != nil {
+		return nil, fmt.Errorf("embedded: make data directory %s: %w", dir, err)
+	}
+	fresh, err := checkDirectory(dir, o.fs)
+	if err != nil {
+		return nil, err
+	}
+	lock, err := lockDirectory(dir, o.fs)
+	if err != nil {
+		return nil, err
+	}
+	s := &Store{dir: dir, lock: lock, partitions: map[int]*partition{}}
+	if err := s.open(&o, fresh); err != nil {
+		return nil, errors.Join(err, s.release())
+	}
+	return s, nil
+}
+
+func (s *Store) open(o *Options, fresh bool) (err error) {
+	defer recoverFatal(&err)
+	s.cache = pebble.NewCache(o.cacheSize())
+	p := o.pebbleOptions(s.cache)
+	p.Lock = s.lock
+	p.ErrorIfNotExists = !fresh
+	s.db, err = pebble.Open(s.dir, p)
+	if err != nil {
+		return s.openError(err)
+	}
+	return s.checkFormat(fresh)
+}
+
+// release gives up what Open took. It is for a store that no call uses.
+func (s *Store) release() (err error) {
+	defer recoverFatal(&err)
+	if s.db != nil {
+		err = s.db.Close()
+	}
+	if s.cache != nil {
+		s.cache.Unref()
+	}
+	return errors.Join(err, s.lock.Close())
+}
+
+// lockDirectory takes the directory for this process.
+func lockDirectory(dir string, files filesystem) (*pebble.Lock, error) {
+	lock, err := pebble.LockDirectory(dir, files)
+	if err == nil {
+		return lock, nil
+	}
+	// A lock that is held comes as a bare error number, or as a message of
+	// Pebble's where the holder is this very process; a lock file that cannot be
+	// made (no permission, read-only disk) comes as a path error.
+	var path *fs.PathError
+	if errors.As(err, &path) {
+		return nil, fmt.Errorf("embedded: lock data directory %s: %w", dir, err)
+	}
+	if errors.Is(err, syscall.EAGAIN) || errors.Is(err, syscall.EACCES) {
+		return nil, fmt.Errorf("%w: another process holds %s; stop it, or choose another data directory", projection.ErrLocked, dir)
+	}
+	return nil, fmt.Errorf("%w: %s: %w; close the other store, or choose another data directory", projection.ErrLocked, dir, err)
+}
+
+// Ping reads from the database. After a write that failed, which takes the store
+// out of service, and after Close it says so.
+func (s *Store) Ping(ctx context.Context) (err error) {
+	leave, err := s.enter(ctx)
+	if err != nil {
+		return err
+	}
+	defer leave()
+	defer recoverFatal(&err)
+	value, closer, err := s.db.Get(formatKey())
+	switch {
+	case errors.Is(err, pebble.ErrNotFound):
+		return corrupt("data directory "+s.dir, errors.New("its format is gone"))
+	case err != nil:
+		return s.readError(err)
+	case string(value) != formatText:
+		err = corrupt("data directory "+s.dir, fmt.Errorf("its format has become %q", value))
+	}
+	return errors.Join(err, closer.Close())
+}
+
+// AtomicFlush says that a flush is written whole or not at all, so that after a
+// crash figures and checkpoint fit each other.
+func (s *Store) AtomicFlush() bool { return true }
+
+// Close waits for the calls under way and for open views to be closed, and gives
+// the directory up. Calls after it return [projection.ErrClosed].
+func (s *Store) Close() error {
+	s.mu.Lock()
+	if errors.Is(s.closed, errClosedByUser) {
+		s.mu.Unlock()
+		return nil
+	}
+	failed := s.closed
+	s.closed = errClosedByUser
+	s.mu.Unlock()
+	s.inUse.Wait()
+	err := s.release()
+	if failed != nil {
+		// What the database says on its way out after it failed is not news.
+		return failed
+	}
+	return err
+}
+
+var errClosedByUser = fmt.Errorf("%w: the store was closed", projection.ErrClosed)
+
+// enter begins a call; leave ends it. A store that failed takes no calls: what
+// is in memory may be ahead of the disk.
+func (s *Store) enter(ctx context.Context) (leave func(), err error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed != nil {
+		return nil, s.closed
+	}
+	s.inUse.Add(1)
+	return s.inUse.Done, nil
+}
+
+// fail takes the store out of service and returns why.
+func (s *Store) fail(cause error) error {
+	err := fmt.Errorf("%w: the data directory %s cannot be written: %w; look at the disk, then start again",
+		projection.ErrClosed, s.dir, cause)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed == nil {
+		s.closed = err
+	}
+	return err
+}
+
+// recoverFatal turns what pebbleLogger panics with into an error.
+func recoverFatal(err *error) {
+	switch r := recover().(type) {
+	case nil:
+	case fatalError:
+		*err = r
+	default:
+		panic(r)
+	}
+}
+
+func (s *Store) partition(p int) *partition {
+	s.partitionsMu.Lock()
+	defer s.partitionsMu.Unlock()
+	part := s.partitions[p]
+	if part == nil {
+		part = &partition{}
+		s.partitions[p] = part
+	}
+	return part
+}
+
+func checkPartition(p int) error {
+	if p < 0 || p >= maxPartition {
+		return fmt.Errorf("%w: partition %d is not between 0 and %d", projection.ErrBatch, p, maxPartition-1)
+	}
+	return nil
+}
+
+var errViewClosed = fmt.Errorf("%w: the view was closed", projection.ErrClosed)

@@ -1,0 +1,26 @@
+package embedded
+
+import (
+	"testing"
+
+	"go.uber.org/goleak"
+
+	"holdmetrics/projection"
+	"holdmetrics/projection/storetest"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func TestSuite(t *testing.T) {
+	t.Parallel()
+	storetest.Run(t, func(t *testing.T) storetest.Harness {
+		dir := t.TempDir()
+		return storetest.Harness{Open: func(t *testing.T) projection.Store {
+			s, err := Open(dir, Options{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return s
+		}}
+	})
+}

@@ -1,0 +1,57 @@
+package projection
+
+import (
+	"errors"
+	"fmt"
+)
+
+// Errors that callers decide on. What is returned wraps one of these and says
+// more, with a hint where an operator can do something.
+var (
+	// ErrNotFound: there is no record of that holder.
+	ErrNotFound = errors.New("projection: not found")
+	// ErrFenced: another owner of the partition, with a greater epoch, has written. Stop, do not retry.
+	ErrFenced = errors.New("projection: fenced off by a newer owner")
+	// ErrLocked: another process holds the data directory.
+	ErrLocked = errors.New("projection: data directory is in use")
+	// ErrForeign: the directory or bucket holds something that this program did not make, or made in another version.
+	ErrForeign = errors.New("projection: not a store of this program")
+	// ErrCorrupt: what is stored cannot be read back.
+	ErrCorrupt = errors.New("projection: stored data is damaged")
+	// ErrMetaFixed: a named value was fixed when the store was made, to something else.
+	ErrMetaFixed = errors.New("projection: value is fixed")
+	// ErrClosed: the store, view or bucket was closed, or has failed for good.
+	ErrClosed = errors.New("projection: closed")
+	// ErrBatch: the caller's batch contradicts itself. Nothing of it was written.
+	ErrBatch = errors.New("projection: bad batch")
+)
+
+// FencedError says which epochs met. It wraps [ErrFenced].
+type FencedError struct {
+	Partition int
+	Stored    uint64 // epoch of the newer owner
+	Mine      uint64 // epoch of the batch that was refused
+}
+
+// Error names partition and epochs, and says what the owner is to do.
+func (e *FencedError) Error() string {
+	return fmt.Sprintf("%v: partition %d is at epoch %d, the batch is of epoch %d; stop this owner, the newer one carries on",
+		ErrFenced, e.Partition, e.Stored, e.Mine)
+}
+
+// Unwrap gives [ErrFenced].
+func (e *FencedError) Unwrap() error { return ErrFenced }
+
+// MetaError says which value differs. It wraps [ErrMetaFixed].
+type MetaError struct {
+	Name, Stored, Wanted string
+}
+
+// Error names the value, as it is stored and as it was wanted, and says what an operator can do.
+func (e *MetaError) Error() string {
+	return fmt.Sprintf("%v: %s is %q since the store was made, not %q; use the stored value, or another data directory or database",
+		ErrMetaFixed, e.Name, e.Stored, e.Wanted)
+}
+
+// Unwrap gives [ErrMetaFixed].
+func (e *MetaError) Unwrap() error { return ErrMetaFixed }

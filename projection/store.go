@@ -1,0 +1,164 @@
+package projection
+
+import (
+	"context"
+
+	"holdmetrics/processor/hold"
+)
+
+// Names of the values that every store is given when it is made (see [Store.SetMeta]).
+const (
+	MetaLogID      = "log_id"     // id of the log that the store was made from
+	MetaPartitions = "partitions" // number of partitions of that log, decimal
+	MetaPolicy     = "policy"     // default overlap policy, as hold.ParsePolicy reads it
+)
+
+// PairKey names a pair: one token with one holder.
+type PairKey struct{ Holder, Token string }
+
+// Compare orders pairs by holder, then token, both by bytes.
+func (k PairKey) Compare(o PairKey) int {
+	switch {
+	case k.Holder < o.Holder:
+		return -1
+	case k.Holder > o.Holder:
+		return 1
+	case k.Token < o.Token:
+		return -1
+	case k.Token > o.Token:
+		return 1
+	}
+	return 0
+}
+
+// Checkpoint says how far a partition of the log is in the store.
+type Checkpoint struct {
+	LogID    string // id of the log that Position belongs to
+	Position uint64 // stream sequence of the last message applied
+	Epoch    uint64 // of the owner that wrote it
+	LogTime  int64  // the log's own time of that message, unix nanoseconds
+	Events   uint64 // events applied since the store was made
+	Rejected uint64 // events refused since the store was made
+}
+
+// PairRecord is a pair as it is stored. A store keeps either pages or facts of
+// it, so a reader calls Open and looks at neither.
+type PairRecord struct {
+	Key     PairKey
+	Policy  hold.Policy
+	Figures hold.Figures
+	Pages   []hold.Page // in no order; a store that keeps pages
+	Facts   []hold.Fact // in no order; a store that keeps facts
+}
+
+// HolderRecord is the sum of a holder's pairs.
+type HolderRecord struct {
+	Holder    string
+	Figures   hold.Figures
+	UpdatedAt int64  // the log's time of the last event applied, unix nanoseconds
+	Position  uint64 // of the log, of that event
+}
+
+// PairChange is what a flush writes of one pair.
+//
+// Facts are those that are new since the pair's last flush; they may have been
+// written before by a flush that did not get as far as its checkpoint. Pages
+// are those that changed; one with empty Data is removed. A store keeps the
+// facts or the pages, and leaves the other alone.
+type PairChange struct {
+	Key     PairKey
+	Policy  hold.Policy
+	Figures hold.Figures
+	Facts   []hold.Fact
+	Pages   []hold.Page
+}
+
+// Batch is one flush of one partition. No pair and no holder occurs in it
+// twice. The store keeps no reference to it once Flush has returned.
+type Batch struct {
+	Partition  int
+	Pairs      []PairChange
+	Holders    []HolderRecord
+	Checkpoint Checkpoint
+}
+
+// Reader is the part of a store that a door needs. It is safe for concurrent use.
+//
+// Every method returns ctx's error where ctx ends first, and errors that wrap
+// [ErrCorrupt] or [ErrClosed] where that is what happened.
+type Reader interface {
+	// View opens a view of one partition. It must be closed, and soon: what it
+	// pins is kept on disk until then.
+	View(ctx context.Context, partition int) (PartitionView, error)
+	// Holder reads one holder's figures as last flushed; [ErrNotFound] where there are none.
+	Holder(ctx context.Context, partition int, holder string) (*HolderRecord, error)
+	// Checkpoint says how far the partition is; false where it was never flushed.
+	Checkpoint(ctx context.Context, partition int) (Checkpoint, bool, error)
+	// Ping answers without error where the store can be read and written.
+	Ping(ctx context.Context) error
+}
+
+// PartitionView is a partition as it was at one checkpoint: the flush that wrote
+// that checkpoint and those before it are in it, no later one is. So an answer
+// can say `applied_through` for exactly what it read, whatever is flushed
+// meanwhile. It is for one goroutine.
+//
+// A record given to a callback, with all that it refers to, is valid until the
+// callback returns; take what is needed out of it, or Clone it. An error of the
+// callback ends the walk and is returned as it is.
+type PartitionView interface {
+	// Checkpoint of this view; false where the partition was never flushed.
+	Checkpoint() (Checkpoint, bool)
+	// Holder reads one holder's figures; [ErrNotFound] where there are none.
+	Holder(ctx context.Context, holder string) (*HolderRecord, error)
+	// Pairs walks one holder's pairs by token.
+	Pairs(ctx context.Context, holder string, fn func(*PairRecord) error) error
+	// AllPairs walks all pairs by holder, then token.
+	AllPairs(ctx context.Context, fn func(*PairRecord) error) error
+	// Close releases the view. Closing twice is harmless.
+	Close() error
+}
+
+// Store keeps the projections of all partitions. It is safe for concurrent use;
+// one partition has one writer at a time (its owner), and flushes of different
+// partitions do not wait for each other.
+type Store interface {
+	Reader
+
+	// Load reads pairs, in the order of keys, nil where there is none. One call
+	// serves a whole batch. The records are the caller's to keep.
+	Load(ctx context.Context, partition int, keys []PairKey) ([]*PairRecord, error)
+
+	// LoadHolders reads holders, in the order given, nil where there is none.
+	LoadHolders(ctx context.Context, partition int, holders []string) ([]*HolderRecord, error)
+
+	// HolderPairs walks the figures of one holder's pairs by token, without
+	// reading the pairs themselves, however large they are.
+	HolderPairs(ctx context.Context, partition int, holder string, fn func(PairKey, hold.Figures) error) error
+
+	// Flush writes a batch and returns when it is durable.
+	//
+	// It is guarded: where the stored epoch is greater than the batch's, the
+	// error is a [*FencedError] and nothing is changed. After any other error the
+	// batch may be written in part, facts and figures before the checkpoint,
+	// never the other way round; writing it again is harmless. A store that is
+	// atomic leaves the previous state whole.
+	Flush(ctx context.Context, b *Batch) error
+
+	// ChangedSince walks the holders whose Position is greater than position,
+	// by holder. The record is valid until the callback returns. The walk sees
+	// every holder that was changed when it began; what is flushed meanwhile it
+	// may or may not see.
+	ChangedSince(ctx context.Context, partition int, position uint64, fn func(*HolderRecord) error) error
+
+	// Meta reads the named values that are fixed for the life of the store.
+	Meta(ctx context.Context) (map[string]string, error)
+
+	// SetMeta fixes named values. One that is fixed already stays; where it was
+	// fixed to something else the error is a [*MetaError] and nothing is changed.
+	SetMeta(ctx context.Context, values map[string]string) error
+
+	// Close flushes what the store buffers and gives up its resources. Calls
+	// after it return [ErrClosed]. No call may be under way, no view open.
+	Close() error
+}

@@ -1,0 +1,201 @@
+package storetest
+
+import (
+	"context"
+	"sync"
+
+	"holdmetrics/processor/hold"
+	"holdmetrics/projection"
+)
+
+// Op names a call of a store.
+type Op string
+
+// The calls that a [Faulty] asks its hook about. OpAfterFlush is asked when the
+// flush was written: an error there is an answer that got lost.
+const (
+	OpView         Op = "View"
+	OpHolder       Op = "Holder"
+	OpCheckpoint   Op = "Checkpoint"
+	OpPing         Op = "Ping"
+	OpLoad         Op = "Load"
+	OpLoadHolders  Op = "LoadHolders"
+	OpHolderPairs  Op = "HolderPairs"
+	OpFlush        Op = "Flush"
+	OpAfterFlush   Op = "AfterFlush"
+	OpChangedSince Op = "ChangedSince"
+	OpMeta         Op = "Meta"
+	OpSetMeta      Op = "SetMeta"
+)
+
+// Hook decides about one call before it is made: it returns the error that the
+// call is to fail with, or nil; and it may block, which stalls the call. It is
+// called from the goroutines of the callers. A hook that stalls listens to ctx.
+type Hook func(ctx context.Context, op Op, partition int) error
+
+// Faulty is a store that fails and stalls on command.
+type Faulty struct {
+	projection.Store // what it stands on
+
+	mu    sync.Mutex
+	hook  Hook
+	calls map[Op]int
+}
+
+var _ projection.Store = (*Faulty)(nil)
+
+// NewFaulty stands in front of a store, and does nothing until it is told to.
+func NewFaulty(s projection.Store) *Faulty { return &Faulty{Store: s, calls: map[Op]int{}} }
+
+// SetHook asks hook about all calls from now on; nil: no one.
+func (f *Faulty) SetHook(hook Hook) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.hook = hook
+}
+
+// FailNext makes the next n calls of op fail with err.
+func (f *Faulty) FailNext(op Op, n int, err error) {
+	var mu sync.Mutex
+	f.SetHook(func(_ context.Context, called Op, _ int) error {
+		mu.Lock()
+		defer mu.Unlock()
+		if called != op || n == 0 {
+			return nil
+		}
+		n--
+		return err
+	})
+}
+
+// Stall makes calls of op wait until release is called or their context ends.
+// Entered gets a value for each that waits, as far as somebody listens.
+func (f *Faulty) Stall(op Op) (entered <-chan struct{}, release func()) {
+	in, out := make(chan struct{}), make(chan struct{})
+	f.SetHook(func(ctx context.Context, called Op, _ int) error {
+		if called != op {
+			return nil
+		}
+		select {
+		case in <- struct{}{}:
+		case <-out:
+		case <-ctx.Done():
+		}
+		select {
+		case <-out:
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	})
+	return in, sync.OnceFunc(func() { close(out) })
+}
+
+// Calls is how often op was called.
+func (f *Faulty) Calls(op Op) int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.calls[op]
+}
+
+func (f *Faulty) ask(ctx context.Context, op Op, partition int) error {
+	f.mu.Lock()
+	hook := f.hook
+	f.calls[op]++
+	f.mu.Unlock()
+	if hook == nil {
+		return nil
+	}
+	return hook(ctx, op, partition)
+}
+
+// View asks the hook, then the store. So do the others.
+func (f *Faulty) View(ctx context.Context, partition int) (projection.PartitionView, error) {
+	if err := f.ask(ctx, OpView, partition); err != nil {
+		return nil, err
+	}
+	return f.Store.View(ctx, partition)
+}
+
+// Holder asks the hook, then the store.
+func (f *Faulty) Holder(ctx context.Context, partition int, holder string) (*projection.HolderRecord, error) {
+	if err := f.ask(ctx, OpHolder, partition); err != nil {
+		return nil, err
+	}
+	return f.Store.Holder(ctx, partition, holder)
+}
+
+// Checkpoint asks the hook, then the store.
+func (f *Faulty) Checkpoint(ctx context.Context, partition int) (projection.Checkpoint, bool, error) {
+	if err := f.ask(ctx, OpCheckpoint, partition); err != nil {
+		return projection.Checkpoint{}, false, err
+	}
+	return f.Store.Checkpoint(ctx, partition)
+}
+
+// Ping asks the hook, then the store.
+func (f *Faulty) Ping(ctx context.Context) error {
+	if err := f.ask(ctx, OpPing, -1); err != nil {
+		return err
+	}
+	return f.Store.Ping(ctx)
+}
+
+// Load asks the hook, then the store.
+func (f *Faulty) Load(ctx context.Context, partition int, keys []projection.PairKey) ([]*projection.PairRecord, error) {
+	if err := f.ask(ctx, OpLoad, partition); err != nil {
+		return nil, err
+	}
+	return f.Store.Load(ctx, partition, keys)
+}
+
+// LoadHolders asks the hook, then the store.
+func (f *Faulty) LoadHolders(ctx context.Context, partition int, holders []string) ([]*projection.HolderRecord, error) {
+	if err := f.ask(ctx, OpLoadHolders, partition); err != nil {
+		return nil, err
+	}
+	return f.Store.LoadHolders(ctx, partition, holders)
+}
+
+// HolderPairs asks the hook, then the store.
+func (f *Faulty) HolderPairs(ctx context.Context, partition int, holder string, fn func(projection.PairKey, hold.Figures) error) error {
+	if err := f.ask(ctx, OpHolderPairs, partition); err != nil {
+		return err
+	}
+	return f.Store.HolderPairs(ctx, partition, holder, fn)
+}
+
+// Flush asks the hook, then the store, then the hook again.
+func (f *Faulty) Flush(ctx context.Context, b *projection.Batch) error {
+	if err := f.ask(ctx, OpFlush, b.Partition); err != nil {
+		return err
+	}
+	if err := f.Store.Flush(ctx, b); err != nil {
+		return err
+	}
+	return f.ask(ctx, OpAfterFlush, b.Partition)
+}
+
+// ChangedSince asks the hook, then the store.
+func (f *Faulty) ChangedSince(ctx context.Context, partition int, position uint64, fn func(*projection.HolderRecord) error) error {
+	if err := f.ask(ctx, OpChangedSince, partition); err != nil {
+		return err
+	}
+	return f.Store.ChangedSince(ctx, partition, position, fn)
+}
+
+// Meta asks the hook, then the store.
+func (f *Faulty) Meta(ctx context.Context) (map[string]string, error) {
+	if err := f.ask(ctx, OpMeta, -1); err != nil {
+		return nil, err
+	}
+	return f.Store.Meta(ctx)
+}
+
+// SetMeta asks the hook, then the store.
+func (f *Faulty) SetMeta(ctx context.Context, values map[string]string) error {
+	if err := f.ask(ctx, OpSetMeta, -1); err != nil {
+		return err
+	}
+	return f.Store.SetMeta(ctx, values)
+}

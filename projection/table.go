@@ -1,0 +1,216 @@
+package projection
+
+import (
+	"slices"
+	"sort"
+	"strings"
+	"sync"
+)
+
+// table is the snapshots of a view, with two orders over them.
+//
+// By key: sorted is all items in order, and never changes once it is made, so
+// that a walk needs no lock. Holders that came since are in added, and are
+// merged into a new sorted by the next walk. After a start, new holders are rare
+// beside changes, and a walk finds nothing to merge.
+//
+// By change: history has an entry for every change, numbered without gaps of
+// meaning; an item knows the number of its last one, and entries before that are
+// stale. A reader of changes is a number in it. When more than half of the
+// history is stale it is written anew without that, numbers unchanged.
+//
+// For a million holders: a map entry, an item (72 bytes), its key, its value, an
+// entry of history or two (16 bytes each) and one of sorted. A key is a copy of
+// its own, not a slice of the message's subject, which would keep the bucket's
+// prefix a million times; the value is the message's own memory.
+type table struct {
+	mu      sync.RWMutex
+	items   map[string]*item
+	sorted  []*item // immutable
+	added   []*item // not in sorted yet, by time
+	gone    int     // items of sorted that are gone
+	history []historyEntry
+	last    uint64 // number of the last change
+	current int    // entries of history that are not stale
+	changed signal
+}
+
+type item struct {
+	key   string
+	value []byte
+	last  uint64 // number of its last change
+	pass  uint32 // of the watch that saw it last
+	gone  bool
+}
+
+type historyEntry struct {
+	number uint64
+	item   *item
+}
+
+const (
+	walkChunk       = 256     // items looked at under one lock
+	historyChunk    = 1 << 14 // entries looked at by one call of changes
+	historyRewrites = 1024    // stale entries that are not worth a rewrite
+)
+
+func (t *table) init() { t.items = map[string]*item{} }
+
+func (t *table) len() int {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	return len(t.items)
+}
+
+func (t *table) get(key string) ([]byte, bool) {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	it := t.items[key]
+	if it == nil {
+		return nil, false
+	}
+	return it.value, true
+}
+
+// put takes over a snapshot. The key may be part of a larger string. It reports
+// whether this pass of the watch sees the key for the first time.
+func (t *table) put(key string, value []byte, pass uint32) (first bool) {
+	t.mu.Lock()
+	it := t.items[key]
+	if it == nil {
+		it = &item{key: strings.Clone(key)}
+		t.items[it.key] = it
+		t.added = append(t.added, it)
+		t.current++
+	}
+	first = it.pass != pass
+	it.pass, it.value = pass, value
+	t.note(it)
+	t.mu.Unlock()
+	t.changed.raise()
+	return first
+}
+
+// remove drops a holder, if it is there.
+func (t *table) remove(key string) {
+	t.mu.Lock()
+	it := t.items[key]
+	if it != nil {
+		t.drop(it)
+	}
+	t.mu.Unlock()
+	if it != nil {
+		t.changed.raise()
+	}
+}
+
+// sweep drops what this pass has not seen.
+func (t *table) sweep(pass uint32) {
+	t.mu.Lock()
+	var lost []*item
+	for _, it := range t.items {
+		if it.pass != pass {
+			lost = append(lost, it)
+		}
+	}
+	slices.SortFunc(lost, func(a, b *item) int { return strings.Compare(a.key, b.key) })
+	for _, it := range lost {
+		t.drop(it)
+	}
+	t.mu.Unlock()
+	if len(lost) > 0 {
+		t.changed.raise()
+	}
+}
+
+func (t *table) drop(it *item) {
+	delete(t.items, it.key)
+	it.gone, it.value = true, nil
+	t.gone++
+	t.note(it)
+}
+
+// note adds a change to the history.
+func (t *table) note(it *item) {
+	t.last++
+	it.last = t.last
+	t.history = append(t.history, historyEntry{t.last, it})
+	if len(t.history) > 2*t.current+historyRewrites {
+		t.rewriteHistory()
+	}
+}
+
+func (t *table) rewriteHistory() {
+	kept := make([]historyEntry, 0, t.current+t.current/2+historyRewrites)
+	for _, e := range t.history {
+		// That a holder went is told for as long as it has not come back.
+		if e.number == e.item.last && (!e.item.gone || t.items[e.item.key] == nil) {
+			kept = append(kept, e)
+		}
+	}
+	t.history, t.current = kept, len(kept)
+}
+
+func (t *table) changes(after uint64, limit int) (changes []Change, next uint64) {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	start := sort.Search(len(t.history), func(i int) bool { return t.history[i].number > after })
+	next = after
+	for _, e := range t.history[start:min(len(t.history), start+historyChunk)] {
+		if len(changes) == limit {
+			break
+		}
+		next = e.number
+		if e.number == e.item.last {
+			changes = append(changes, Change{Key: e.item.key, Value: e.item.value, Gone: e.item.gone})
+		}
+	}
+	return changes, next
+}
+
+func (t *table) all(fn func(key string, value []byte) bool) {
+	sorted := t.order()
+	var chunk [walkChunk]Change
+	for len(sorted) > 0 {
+		n := min(len(sorted), walkChunk)
+		t.mu.RLock()
+		for i, it := range sorted[:n] {
+			chunk[i] = Change{Key: it.key, Value: it.value, Gone: it.gone}
+		}
+		t.mu.RUnlock()
+		for i := range chunk[:n] {
+			if !chunk[i].Gone && !fn(chunk[i].Key, chunk[i].Value) {
+				return
+			}
+		}
+		sorted = sorted[n:]
+	}
+}
+
+// order is all items by key.
+func (t *table) order() []*item {
+	t.mu.RLock()
+	sorted, upToDate := t.sorted, len(t.added) == 0 && t.gone == 0
+	t.mu.RUnlock()
+	if upToDate {
+		return sorted
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	slices.SortFunc(t.added, func(a, b *item) int { return strings.Compare(a.key, b.key) })
+	merged := make([]*item, 0, len(t.items))
+	old, added := t.sorted, t.added
+	for len(old) > 0 || len(added) > 0 {
+		var it *item
+		if len(added) == 0 || len(old) > 0 && old[0].key < added[0].key {
+			it, old = old[0], old[1:]
+		} else {
+			it, added = added[0], added[1:]
+		}
+		if !it.gone {
+			merged = append(merged, it)
+		}
+	}
+	t.sorted, t.added, t.gone = merged, nil, 0
+	return merged
+}

@@ -1,0 +1,156 @@
+package projection
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"sync/atomic"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// View keeps the current snapshots of a bucket in memory. It is safe for
+// concurrent use, and made for thousands of readers.
+//
+// One watch on the bucket feeds it. When the connection was lost, the bucket was
+// made anew, or anything else leaves doubt that the watch saw everything, the
+// watch is made again: the view goes on answering with what it has, takes over
+// what the bucket has now, and drops what the bucket has no longer.
+//
+// A reader that follows changes keeps nothing but a number (see [View.Changes]),
+// so a slow one costs no memory and slows nobody.
+type View struct {
+	js     jetstream.JetStream
+	stream string
+	prefix string // of subjects
+
+	ready     chan struct{} // closed when the view was complete for the first time
+	readyOnce sync.Once
+	cancel    context.CancelFunc
+	done      chan struct{} // closed when the watch has ended for good
+	trouble   atomic.Pointer[error]
+
+	table     table
+	positions positions
+}
+
+// Watch opens a view. It returns when the bucket was found, before the view is
+// complete. ctx is for finding it; the view lives until Close.
+func (s *Snapshots) Watch(ctx context.Context) (*View, error) {
+	name := s.stream.CachedInfo().Config.Name
+	if _, err := s.js.Stream(ctx, name); err != nil {
+		return nil, fmt.Errorf("projection: watch snapshot bucket %s: %w", BucketName(s.config.Generation), err)
+	}
+	watching, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	v := &View{
+		js: s.js, stream: name, prefix: s.prefix,
+		ready: make(chan struct{}), cancel: cancel, done: make(chan struct{}),
+	}
+	v.table.init()
+	v.positions.init()
+	go func() {
+		defer close(v.done)
+		v.watch(watching)
+	}()
+	return v, nil
+}
+
+// Close ends the watch and waits for it. What the view holds can still be read.
+func (v *View) Close() error {
+	v.cancel()
+	<-v.done
+	return nil
+}
+
+// Ready is closed when the view has all that the bucket had when it was opened.
+func (v *View) Ready() <-chan struct{} { return v.ready }
+
+// Wait returns when the view is ready; with [ErrClosed] where it was closed before.
+func (v *View) Wait(ctx context.Context) error {
+	select {
+	case <-v.ready:
+		return nil
+	case <-v.done:
+		return ErrClosed
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// Err is what keeps the view from following the bucket; nil while it follows.
+func (v *View) Err() error {
+	if err := v.trouble.Load(); err != nil {
+		return *err
+	}
+	return nil
+}
+
+// Len is the number of holders.
+func (v *View) Len() int { return v.table.len() }
+
+// Get is the current snapshot of a holder, as it was published; false where
+// there is none. The bytes must not be changed.
+func (v *View) Get(key string) (value []byte, ok bool) { return v.table.get(key) }
+
+// All calls fn for every holder, in the order of their keys, until it returns
+// false. Holders that are there all the time come exactly once; each snapshot is
+// the one that is current when it is its turn. fn may take its time and may use
+// the view: nothing is locked while it runs. It must not change the bytes.
+func (v *View) All(fn func(key string, value []byte) bool) { v.table.all(fn) }
+
+// Change is what became of one holder: its current snapshot, or nothing where it
+// is gone from the bucket.
+type Change struct {
+	Key   string
+	Value []byte // not to be changed
+	Gone  bool
+}
+
+// Changes returns what has changed after a point in the view's own history, in
+// the order of the changes, at most limit of them, and the point to go on from.
+// Each holder comes once, with its current snapshot, however often it has
+// changed. From 0 on, it is every holder there is. When next equals after, there
+// is nothing more; fewer than limit, even none, with another next are not the end.
+//
+// That is a watcher:
+//
+//	for after := uint64(0); ; {
+//		changed := view.Changed() // before Changes, so that nothing is missed
+//		changes, next := view.Changes(after, 256)
+//		if next == after {
+//			select {
+//			case <-changed:
+//			case <-ctx.Done():
+//			}
+//			continue
+//		}
+//		after = next
+//		send(changes)
+//	}
+func (v *View) Changes(after uint64, limit int) (changes []Change, next uint64) {
+	return v.table.changes(after, limit)
+}
+
+// Changed is closed at the next change. All who wait for one share the channel.
+func (v *View) Changed() <-chan struct{} { return v.table.changed.wait() }
+
+// Position is the position of the log that the view has all of, of a partition;
+// 0 where that is not known yet.
+func (v *View) Position(partition int) uint64 { return v.positions.get(partition) }
+
+// WaitPosition returns when the view has all of a position of the log.
+func (v *View) WaitPosition(ctx context.Context, partition int, position uint64) error {
+	for {
+		moved := v.positions.moved.wait()
+		if v.positions.get(partition) >= position {
+			return nil
+		}
+		select {
+		case <-moved:
+		case <-v.done:
+			return ErrClosed
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}

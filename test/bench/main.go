@@ -1,0 +1,134 @@
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+	"time"
+)
+
+func main() {
+	if len(os.Args) == 3 && os.Args[1] == childCommand {
+		os.Exit(childMain(os.Args[2]))
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx, os.Args[1:], os.Stdout, os.Stderr); err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		stop()
+		os.Exit(1)
+	}
+}
+
+// options are the command line.
+type options struct {
+	json, rows, profile string
+	list, quick         bool
+	repeat              int
+}
+
+func parseOptions(args []string, errors io.Writer) (options, error) {
+	var o options
+	f := flag.NewFlagSet("bench", flag.ContinueOnError)
+	f.SetOutput(errors)
+	f.StringVar(&o.json, "json", "", "write the table to this `file` as well, as JSON")
+	f.StringVar(&o.rows, "rows", "", "run these rows only, `a,b`")
+	f.StringVar(&o.profile, "profile", "", "write CPU profiles of what was measured to this `directory`")
+	f.BoolVar(&o.list, "list", false, "list the rows")
+	f.BoolVar(&o.quick, "quick", false, "smaller sizes: shows that everything runs, not how fast")
+	f.IntVar(&o.repeat, "repeat", 3, "repetitions of the rows that are not long; the median is shown")
+	if err := f.Parse(args); err != nil {
+		return o, err
+	}
+	if f.NArg() > 0 {
+		return o, fmt.Errorf("what is %q? (see -h)", f.Arg(0))
+	}
+	if o.repeat < 1 {
+		return o, fmt.Errorf("-repeat %d: at least one", o.repeat)
+	}
+	return o, nil
+}
+
+// run measures and prints. What was measured before an error or Ctrl-C is
+// printed all the same.
+func run(ctx context.Context, args []string, out, progress io.Writer) error {
+	o, err := parseOptions(args, progress)
+	if err != nil {
+		return err
+	}
+	if o.list {
+		for _, r := range allRows() {
+			fmt.Fprintf(out, "%-12s %s\n", r.name(), r.about())
+		}
+		return nil
+	}
+	rows, err := pickRows(allRows(), o.rows)
+	if err != nil {
+		return err
+	}
+	if o.profile != "" {
+		if o.profile, err = filepath.Abs(o.profile); err == nil {
+			err = os.MkdirAll(o.profile, 0o755)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	dir, err := os.MkdirTemp("", "holdmetrics-bench-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	b := &bench{quick: o.quick, profile: o.profile, dir: dir,
+		log: func(format string, args ...any) { fmt.Fprintf(progress, format+"\n", args...) }}
+	lines, failed := b.runRows(ctx, rows, o.repeat)
+	if err := printTable(out, lines); err != nil {
+		return err
+	}
+	if o.json != "" {
+		text, err := encodeJSON(lines)
+		if err != nil {
+			return err
+		}
+		if err := os.WriteFile(o.json, text, 0o644); err != nil {
+			return err
+		}
+	}
+	return failed
+}
+
+// runRows runs rows one after the other. A row that fails does not keep the
+// others from running; the error names the first.
+func (b *bench) runRows(ctx context.Context, rows []row, repeat int) (lines []line, failed error) {
+	for _, r := range rows {
+		began := time.Now()
+		var repetitions [][]line
+		for i := range r.repeats(repeat) {
+			got, err := r.run(ctx, b)
+			b.clean()
+			if ctx.Err() != nil {
+				return lines, context.Cause(ctx)
+			}
+			if err != nil {
+				b.log("%s: %v", r.name(), err)
+				if failed == nil {
+					failed = fmt.Errorf("row %s: %w", r.name(), err)
+				}
+				break
+			}
+			for j := range got {
+				l := &got[j]
+				b.log("%s %d/%d: %s: %s %s, against %s, %s", r.name(), i+1, r.repeats(repeat), l.name, number(l.value), l.unit, number(l.againstValue), l.note)
+			}
+			repetitions = append(repetitions, got)
+		}
+		b.log("%s: %.0f s", r.name(), time.Since(began).Seconds())
+		lines = append(lines, medians(repetitions)...)
+	}
+	return lines, failed
+}

@@ -1,0 +1,116 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"time"
+)
+
+// childCommand is the hidden subcommand that makes this program a child.
+const childCommand = "child"
+
+// profileVariable tells a child where its CPU profile goes.
+const profileVariable = "HOLDMETRICS_BENCH_PROFILE"
+
+// stopGrace is how long a child may take to end after it was asked to.
+const stopGrace = 20 * time.Second
+
+// process is a child that runs until it is stopped.
+type process struct {
+	cmd    *exec.Cmd
+	stdin  io.WriteCloser
+	stderr *bytes.Buffer
+	out    *json.Decoder
+	done   chan error // gets the end of the process
+}
+
+// startChild starts this program in a role, gives it its input as JSON, and
+// returns when it has answered with its first value, which goes to ready.
+//
+//	parent                         child
+//	  input (one JSON value) ──▶
+//	                         ◀──   ready or result (one JSON value)
+//	  end of input           ──▶   stops, and exits
+func (b *bench) startChild(ctx context.Context, role string, cores int, input, ready any) (*process, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	cmd := exec.Command(self, childCommand, role)
+	cmd.Env = os.Environ()
+	if b.profile != "" {
+		cmd.Env = append(cmd.Env, profileVariable+"="+b.profile)
+	}
+	if cores > 0 {
+		cmd.Env = append(cmd.Env, fmt.Sprintf("GOMAXPROCS=%d", cores))
+	}
+	p := &process{cmd: cmd, stderr: new(bytes.Buffer), done: make(chan error, 1)}
+	cmd.Stderr = p.stderr
+	if p.stdin, err = cmd.StdinPipe(); err != nil {
+		return nil, err
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	p.out = json.NewDecoder(bufio.NewReader(out))
+	if err := cmd.Start(); err != nil {
+		return nil, err
+	}
+	// Wait closes the pipe, so it may begin only when everything was read.
+	answered := make(chan error, 1)
+	go func() {
+		err := json.NewEncoder(p.stdin).Encode(input)
+		if err == nil {
+			err = p.out.Decode(ready)
+		}
+		answered <- err
+		_, _ = io.Copy(io.Discard, out)
+		p.done <- cmd.Wait()
+	}()
+	select {
+	case err = <-answered:
+	case <-ctx.Done():
+		err = context.Cause(ctx)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("child %s: %w", role, errors.Join(err, p.stop()))
+	}
+	return p, nil
+}
+
+// call runs a child that does one thing and answers with what came of it.
+func (b *bench) call(ctx context.Context, role string, cores int, input, result any) error {
+	p, err := b.startChild(ctx, role, cores, input, result)
+	if err != nil {
+		return err
+	}
+	return p.stop()
+}
+
+// stop asks the child to end and waits for it. After stopGrace it is killed.
+func (p *process) stop() error {
+	_ = p.stdin.Close()
+	late := time.AfterFunc(stopGrace, func() { _ = p.cmd.Process.Kill() })
+	defer late.Stop()
+	if err := <-p.done; err != nil {
+		return fmt.Errorf("%w: %s", err, bytes.TrimSpace(p.stderr.Bytes()))
+	}
+	return nil
+}
+
+// stopAll stops processes, the last first, and joins their errors with err.
+func stopAll(err *error, processes ...*process) {
+	for i := len(processes) - 1; i >= 0; i-- {
+		if p := processes[i]; p != nil {
+			*err = errors.Join(*err, p.stop())
+		}
+	}
+}

@@ -1,0 +1,104 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/status"
+
+	"holdmetrics/ingest"
+	"holdmetrics/projection"
+	holdpb "holdmetrics/proto"
+)
+
+// projected returns when the snapshots and the store of a running server have
+// all that its log holds now, as clients see it: the bucket's positions, and a
+// read of each partition that asks for that position (which has the worker flush
+// at once). It gives the time when that was so.
+func projected(ctx context.Context, at addresses) (time.Time, error) {
+	conn, js, err := dialNATS(at.NATS)
+	if err != nil {
+		return time.Time{}, err
+	}
+	defer conn.Close()
+	log, err := ingest.OpenLog(ctx, js, ingest.LogConfig{})
+	if err != nil {
+		return time.Time{}, err
+	}
+	door, err := grpc.NewClient(at.GRPC, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		return time.Time{}, err
+	}
+	defer door.Close()
+	bucket, err := js.Stream(ctx, "KV_"+projection.BucketName("1"))
+	if err != nil {
+		return time.Time{}, err
+	}
+	errs := make([]error, log.Partitions())
+	var waiting sync.WaitGroup
+	for p := range errs {
+		waiting.Go(func() {
+			end, err := log.End(ctx, p)
+			if err == nil && end > 0 {
+				err = errors.Join(awaitSnapshots(ctx, bucket, p, end), awaitStore(ctx, door, p, log.Partitions(), end))
+			}
+			errs[p] = err
+		})
+	}
+	waiting.Wait()
+	return time.Now(), errors.Join(errs...)
+}
+
+func awaitSnapshots(ctx context.Context, bucket jetstream.Stream, partition int, end uint64) error {
+	subject := fmt.Sprintf("$KV.%s._pos.%d", projection.BucketName("1"), partition)
+	for {
+		message, err := bucket.GetLastMsgForSubject(ctx, subject)
+		if err == nil {
+			if at, err := strconv.ParseUint(string(message.Data), 10, 64); err != nil || at >= end {
+				return err
+			}
+		} else if !errors.Is(err, jetstream.ErrMsgNotFound) {
+			return err
+		}
+		if !pause(ctx, 5*time.Millisecond) {
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// awaitStore reads some holder of the partition, until the read is not stale.
+func awaitStore(ctx context.Context, door *grpc.ClientConn, partition, partitions int, end uint64) error {
+	holder := ""
+	for i := 0; holder == ""; i++ {
+		if h := holderName(i); ingest.Partition(h, partitions) == partition {
+			holder = h
+		}
+	}
+	for {
+		rows, err := holdpb.NewHoldMetricsQueryClient(door).Scores(ctx, &holdpb.ScoresRequest{HolderId: holder, After: end})
+		if err == nil {
+			if _, err = rows.Recv(); errors.Is(err, io.EOF) {
+				return nil // the partition has other holders
+			}
+		}
+		switch status.Code(err) {
+		case codes.OK:
+			return nil
+		case codes.Unavailable, codes.DeadlineExceeded, codes.FailedPrecondition, codes.Aborted: // stale: ask again
+			if !pause(ctx, 5*time.Millisecond) {
+				return context.Cause(ctx)
+			}
+		default:
+			return err
+		}
+	}
+}

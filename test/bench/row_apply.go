@@ -1,0 +1,134 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"runtime"
+	"time"
+
+	"holdmetrics/processor/hold"
+)
+
+// applyRow is processor/hold alone on one core (GOMAXPROCS=1, so the collector
+// works on it too): each event finds its pair in a map by holder and its fact is
+// added; at the end every pair gives its figures. Against a map from holder to a
+// float total, one addition an event. Both begin empty and see the same events
+// in the same, scattered order of holders. Not measured: decoding and checking,
+// which come before (events are ready), and anything that is stored.
+type applyRow struct{ often }
+
+func (applyRow) name() string { return "apply" }
+func (applyRow) about() string {
+	return "apply: processor/hold alone, one core, in order and mixed, 20,000 and 200,000 holders"
+}
+
+func (applyRow) run(ctx context.Context, b *bench) ([]line, error) {
+	var lines []line
+	for _, c := range []struct {
+		name  string
+		mixed bool
+		aim   aim
+	}{
+		{"apply ended, in order", false, aim{ratioAtLeast(0.5), atLeast(5e6)}},
+		{"apply mixed, out of order", true, aim{ratioAtLeast(0.2), atLeast(2e6)}},
+	} {
+		for _, holders := range []int{20_000, 200_000} {
+			var out workOutput
+			if err := b.call(ctx, "apply", 1, workInput{Events: b.size(1_000_000), Holders: holders, Mixed: c.mixed}, &out); err != nil {
+				return nil, err
+			}
+			lines = append(lines, line{name: fmt.Sprintf("%s, %d,000 holders", c.name, holders/1000), value: out.Value, unit: "events/s",
+				against: "map of float totals", againstValue: out.Peer, aim: c.aim})
+		}
+	}
+	return lines, nil
+}
+
+func applyRole(_ context.Context, raw json.RawMessage, answer func(any) error) error {
+	in, err := input[workInput](raw)
+	if err != nil {
+		return err
+	}
+	events, err := applyEvents(in)
+	if err != nil {
+		return err
+	}
+	timed := func(f func()) float64 {
+		runtime.GC() // neither pays for the garbage of what came before
+		began := time.Now()
+		f()
+		return float64(len(events)) / time.Since(began).Seconds()
+	}
+	warm := events[:len(events)/10]
+	applyFacts(warm)
+	applyFloats(warm)
+	return answer(workOutput{
+		Value: timed(func() { applyFacts(events) }),
+		Peer:  timed(func() { applyFloats(events) }),
+	})
+}
+
+func applyFacts(events []hold.Event) {
+	pairs := map[string]*hold.Pair{}
+	for i := range events {
+		e := &events[i]
+		p := pairs[e.Holder]
+		if p == nil {
+			p = hold.NewPair(hold.Merge)
+			pairs[e.Holder] = p
+		}
+		p.Add(e.Fact())
+	}
+	var total hold.Figures
+	for _, p := range pairs {
+		total = p.Figures(hold.Horizon - 1)
+	}
+	runtime.KeepAlive(total)
+}
+
+func applyFloats(events []hold.Event) {
+	totals := map[string]float64{}
+	for i := range events {
+		e := &events[i]
+		totals[e.Holder] += plainScore(e)
+	}
+	runtime.KeepAlive(totals)
+}
+
+// applyEvents are the events of rounds of holders. In order, each is an ended
+// hold. Mixed, of three holds one comes ended, one as an open and its end, one as
+// an open and a stop; then all events are shuffled.
+func applyEvents(in workInput) ([]hold.Event, error) {
+	events := make([]hold.Event, 0, in.Events+1)
+	from := newSource(0, 1, in.Holders)
+	var d hold.Draft
+	for i := 0; len(events) < in.Events; i++ {
+		from.next(&d)
+		e, err := d.Check(hold.Horizon, hold.DefaultLimits())
+		if err != nil {
+			return nil, err
+		}
+		if !in.Mixed {
+			events = append(events, e)
+			continue
+		}
+		open, end := e, e
+		open.End = 0
+		switch (i + i/in.Holders) % 3 {
+		case 0:
+			events = append(events, e)
+		case 1:
+			events = append(events, open, end)
+		case 2:
+			end.Start = 0
+			events = append(events, open, end)
+		}
+	}
+	if in.Mixed {
+		r := rand.New(rand.NewPCG(1, 2))
+		r.Shuffle(len(events), func(i, j int) { events[i], events[j] = events[j], events[i] })
+	}
+	return events, nil
+}

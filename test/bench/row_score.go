@@ -1,0 +1,135 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"sync"
+	"time"
+
+	"holdmetrics/processor/hold"
+)
+
+// scoreRow is the exact score of a slice of 20,000 ended events of one pair:
+// facts in, settled amount out, merged, on two cores (each takes one half of the
+// time, which no hold crosses, and the halves are added). Against a float sum of
+// (end - start) x weight over the same slice on two cores, which reads the same
+// memory and merges nothing. Not measured: decoding and checking.
+type scoreRow struct{ often }
+
+func (scoreRow) name() string  { return "score" }
+func (scoreRow) about() string { return "score: a slice of 20,000 ended events of one pair, two cores" }
+
+func (scoreRow) run(ctx context.Context, b *bench) ([]line, error) {
+	_, window := b.window()
+	var out workOutput
+	if err := b.call(ctx, "score", 2, workInput{Events: 20_000, Window: window / 2}, &out); err != nil {
+		return nil, err
+	}
+	return []line{{name: "score", value: out.Value, unit: "events/s",
+		against: "bare parallel sum", againstValue: out.Peer, aim: aim{ratioAtLeast(0.3)}}}, nil
+}
+
+// workInput is what a row about a package by itself works on.
+type workInput struct {
+	Events, Holders int
+	Mixed           bool
+	Window          time.Duration
+}
+
+// workOutput is what came of it: of the thing measured, and of its peer.
+type workOutput struct{ Value, Peer float64 }
+
+const scoreCores = 2
+
+func scoreRole(_ context.Context, raw json.RawMessage, answer func(any) error) error {
+	in, err := input[workInput](raw)
+	if err != nil {
+		return err
+	}
+	events, err := endedEvents(in.Events)
+	if err != nil {
+		return err
+	}
+	exact := scoreSlice(events)
+	bare := sumSlice(events)
+	if got := exact.Score.Float64(); got < bare*0.999999 || got > bare*1.000001 {
+		return fmt.Errorf("the score is %g, the sum %g", got, bare)
+	}
+	return answer(workOutput{
+		Value: perSecond(in, func() { scoreSlice(events) }),
+		Peer:  perSecond(in, func() { sumSlice(events) }),
+	})
+}
+
+// endedEvents are holds of one pair that follow one another.
+func endedEvents(n int) ([]hold.Event, error) {
+	events := make([]hold.Event, n)
+	for i := range events {
+		weight, err := hold.WeightFromFloat(1 + float64(i%8)/2)
+		if err != nil {
+			return nil, err
+		}
+		start := int64(eventBase+eventStep*i) * 1e9
+		events[i] = hold.Event{Token: "token", Holder: "holder", Start: start, End: start + 5e9, Weight: weight, HasWeight: true}
+	}
+	return events, nil
+}
+
+// perSecond is how many events a second f handles, warmed up.
+func perSecond(in workInput, f func()) float64 {
+	for until := time.Now().Add(in.Window / 4); time.Now().Before(until); {
+		f()
+	}
+	runs, began := 0, time.Now()
+	for time.Since(began) < in.Window {
+		f()
+		runs++
+	}
+	return float64(runs*in.Events) / time.Since(began).Seconds()
+}
+
+// eachPart runs f on parts of the events, each on a core.
+func eachPart[T any](events []hold.Event, f func([]hold.Event) T) [scoreCores]T {
+	var out [scoreCores]T
+	var working sync.WaitGroup
+	for i := range out {
+		part := events[len(events)*i/scoreCores : len(events)*(i+1)/scoreCores]
+		working.Go(func() { out[i] = f(part) })
+	}
+	working.Wait()
+	return out
+}
+
+func scoreSlice(events []hold.Event) hold.Amount {
+	var total hold.Amount
+	for _, part := range eachPart(events, func(part []hold.Event) hold.Amount {
+		pair := hold.NewPair(hold.Merge)
+		for i := range part {
+			pair.Add(part[i].Fact())
+		}
+		return pair.SettledAt(hold.Horizon)
+	}) {
+		total = total.Add(part)
+	}
+	return total
+}
+
+// sumSlice is in weight-seconds. The weights fit the lowest limb.
+func sumSlice(events []hold.Event) float64 {
+	total := 0.0
+	for _, part := range eachPart(events, func(part []hold.Event) float64 {
+		sum := 0.0
+		for i := range part {
+			sum += plainScore(&part[i])
+		}
+		return sum
+	}) {
+		total += part
+	}
+	return total
+}
+
+func plainScore(e *hold.Event) float64 {
+	return float64(e.End-e.Start) * float64(e.Weight[0]) * 1e-27
+}

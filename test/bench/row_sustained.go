@@ -1,0 +1,200 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// sustainedRow is what the real `holdmetrics serve` takes for a minute: events of
+// 100,000 holders by bulk RPC, snapshots and checkpoints out. The load sends as
+// fast as it can while no more than sustainedLag worth of events is sent and not
+// applied, so the rate is one that the whole path keeps up with, and not one that
+// only the log does. The lag at the end is the time from the last acknowledgement
+// until the bucket and the store have every event, as a client sees it
+// (projected). The whole minute counts, from the first event on.
+type sustainedRow struct{ once }
+
+const (
+	sustainedHolders = 100_000
+	// sustainedLag is half of the lag that is allowed; at the beginning, before a
+	// rate is known, sustainedStart events may be on their way.
+	sustainedLag   = 500 * time.Millisecond
+	sustainedStart = 64 << 10
+	// lagPatience is when a lag counts as endless.
+	lagPatience = 30 * time.Second
+)
+
+func (sustainedRow) name() string { return "sustained" }
+func (sustainedRow) about() string {
+	return "sustained: gateway in, snapshots and checkpoint out, 60 s, 100,000 holders"
+}
+
+// sustainedOutput is what came of it.
+type sustainedOutput struct {
+	PerSecond float64
+	Lag       time.Duration
+}
+
+func (sustainedRow) run(ctx context.Context, b *bench) (_ []line, err error) {
+	peer, err := b.logIngest(ctx)
+	if err != nil {
+		return nil, err
+	}
+	dir, err := b.tempDir("sustained")
+	if err != nil {
+		return nil, err
+	}
+	s, err := b.startServe(ctx, dir)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, s.stop()) }()
+	if err := s.ready(ctx); err != nil {
+		return nil, err
+	}
+	in := loadInput{At: s.at, Window: window{Count: time.Duration(b.size(60)) * time.Second}, Holders: sustainedHolders, Workers: bulkStreams, Batch: 1024}
+	var out sustainedOutput
+	if err := b.call(ctx, "sustained", 0, in, &out); err != nil {
+		return nil, err
+	}
+	return []line{
+		{name: "sustained", value: out.PerSecond, unit: "events/s", fsync: true,
+			against: "log ingest", againstValue: peer, aim: aim{ratioAtLeast(0.3)}, note: fmt.Sprintf("for %v", in.Window.Count)},
+		{name: "sustained, lag at the end", value: float64(out.Lag) / float64(time.Millisecond), unit: "ms", fsync: true, aim: aim{atMost(1000)}},
+	}, nil
+}
+
+func sustainedRole(ctx context.Context, raw json.RawMessage, answer func(any) error) error {
+	in, err := input[loadInput](raw)
+	if err != nil {
+		return err
+	}
+	conn, err := dialRaw(in.At.GRPC)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	pace := &pace{url: "http://" + in.At.HTTP + "/metrics", wake: make(chan struct{})}
+	var acked atomic.Int64
+	sending, cancel := context.WithCancel(ctx)
+	defer cancel()
+	errs := make(chan error, in.Workers+1)
+	var running sync.WaitGroup
+	running.Go(func() { errs <- pace.run(sending) })
+	began := time.Now()
+	for w := range in.Workers {
+		running.Go(func() {
+			batches := newBatches(newSource(w, in.Workers, in.Holders))
+			until := began.Add(in.Window.Count)
+			errs <- finite(ctx, conn, batchMethod, func(buf []byte) []byte {
+				if time.Now().After(until) || !pace.wait(ctx, int64(in.Batch)) {
+					return nil
+				}
+				return batches.append(buf, in.Batch)
+			}, func(message []byte) error { return countBatch(message, &acked) })
+		})
+	}
+	for range in.Workers {
+		if err := <-errs; err != nil {
+			cancel()
+			running.Wait()
+			return err
+		}
+	}
+	last := time.Now()
+	cancel()
+	running.Wait()
+	within, stop := context.WithTimeout(ctx, lagPatience)
+	defer stop()
+	then, err := projected(within, in.At)
+	if err != nil && within.Err() == nil {
+		return err
+	}
+	return answer(sustainedOutput{PerSecond: float64(acked.Load()) / last.Sub(began).Seconds(), Lag: then.Sub(last)})
+}
+
+// pace lets no more be sent than the server applies soon.
+type pace struct {
+	url string
+
+	mu      sync.Mutex
+	sent    int64
+	applied int64
+	limit   int64
+	wake    chan struct{} // closed and replaced when applied or limit changed
+}
+
+// wait takes room for n events.
+func (p *pace) wait(ctx context.Context, n int64) bool {
+	for {
+		p.mu.Lock()
+		wake := p.wake
+		if p.sent-p.applied < max(p.limit, sustainedStart) {
+			p.sent += n
+			p.mu.Unlock()
+			return true
+		}
+		p.mu.Unlock()
+		select {
+		case <-wake:
+		case <-ctx.Done():
+			return false
+		}
+	}
+}
+
+// run looks at what was applied until ctx ends.
+func (p *pace) run(ctx context.Context) error {
+	const every = 100 * time.Millisecond
+	rate, last := 0.0, time.Now()
+	for pause(ctx, every) {
+		applied, err := appliedEvents(ctx, p.url)
+		if err != nil {
+			return unlessDone(ctx, err)
+		}
+		now := time.Now()
+		p.mu.Lock()
+		rate += (float64(applied-p.applied)/now.Sub(last).Seconds() - rate) / 8
+		last = now
+		p.applied, p.limit = applied, int64(rate*sustainedLag.Seconds())
+		close(p.wake)
+		p.wake = make(chan struct{})
+		p.mu.Unlock()
+	}
+	return nil
+}
+
+// appliedEvents adds up the counter of all partitions.
+func appliedEvents(ctx context.Context, url string) (int64, error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return 0, err
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return 0, err
+	}
+	defer response.Body.Close()
+	total := 0.0
+	lines := bufio.NewScanner(response.Body)
+	for lines.Scan() {
+		if text, ok := strings.CutPrefix(lines.Text(), "holdmetrics_events_applied_total{"); ok {
+			_, number, _ := strings.Cut(text, "} ")
+			n, err := strconv.ParseFloat(number, 64)
+			if err != nil {
+				return 0, err
+			}
+			total += n
+		}
+	}
+	return int64(total), lines.Err()
+}
