@@ -208,15 +208,24 @@ func (p *watchPass) caughtUp() {
 		p.swept = true
 		p.view.table.sweep(p.pass)
 	}
+	// Before the positions are told: who has waited for one must not find the
+	// trouble of an earlier pass beside it.
+	p.recovered()
 	p.view.positions.publish()
 	p.becomeComplete()
+}
+
+func (p *watchPass) recovered() {
+	if !p.complete {
+		p.view.trouble.Store(nil)
+	}
 }
 
 func (p *watchPass) becomeComplete() {
 	if p.complete {
 		return
 	}
+	p.recovered()
 	p.complete = true
-	p.view.trouble.Store(nil)
 	p.view.readyOnce.Do(func() { close(p.view.ready) })
 }
