@@ -59,6 +59,8 @@ type Snapshots interface {
 	// All calls fn for every snapshot by key, until fn says false. A value is a
 	// HoldStat as protobuf.
 	All(fn func(key string, value []byte) bool)
+	// Len is the number of holders.
+	Len() int
 }
 
 // Config is what a gateway is made of. Fields without a remark are required.
@@ -73,6 +75,8 @@ type Config struct {
 	WaitApplied func(ctx context.Context, partition int, position uint64) error
 	// Ready gives the reason why the server is not ready, or nil.
 	Ready func(ctx context.Context) error
+	// Owners tells how the partitions do; nil: nobody knows.
+	Owners Owners
 
 	Now        func() int64          // unix nanoseconds; nil: the system's clock
 	Freshness  time.Duration         // longest wait of a read for the store; 0: DefaultFreshness
@@ -95,6 +99,8 @@ type Gateway struct {
 	// goroutine ends just after its stream, not before, because what unblocks a
 	// Recv is the end of the stream.
 	receivers sync.WaitGroup
+
+	sums chan struct{} // places for reads that add up everything
 }
 
 // New makes a gateway. Its errors wrap [ErrConfig].
@@ -125,7 +131,7 @@ func New(cfg Config) (*Gateway, error) {
 	if cfg.Gatherer == nil {
 		cfg.Gatherer = prometheus.NewRegistry()
 	}
-	g := &Gateway{cfg: cfg, log: cfg.Logger}
+	g := &Gateway{cfg: cfg, log: cfg.Logger, sums: make(chan struct{}, maxSums)}
 	var err error
 	if g.metrics, err = newMetrics(cfg.Registerer); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrConfig, err)

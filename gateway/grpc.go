@@ -57,7 +57,7 @@ type metricsServer struct {
 }
 
 // Stats sends the current snapshots, then ends.
-func (s *metricsServer) Stats(_ *holdpb.Empty, stream grpc.ServerStreamingServer[holdpb.HoldStat]) error {
+func (s *metricsServer) Stats(_ *holdpb.StatsRequest, stream grpc.ServerStreamingServer[holdpb.HoldStat]) error {
 	return statusError(s.g.sendSnapshots(stream))
 }
 
@@ -68,7 +68,7 @@ type queryServer struct {
 }
 
 // GetSnapshot is the same as Stats.
-func (s *queryServer) GetSnapshot(_ *holdpb.Empty, stream grpc.ServerStreamingServer[holdpb.HoldStat]) error {
+func (s *queryServer) GetSnapshot(_ *holdpb.StatsRequest, stream grpc.ServerStreamingServer[holdpb.HoldStat]) error {
 	return statusError(s.g.sendSnapshots(stream))
 }
 
@@ -81,6 +81,22 @@ func (s *queryServer) HealthCheck(context.Context, *holdpb.Empty) (*holdpb.HoldA
 // Scores reads exact figures from the store.
 func (s *queryServer) Scores(req *holdpb.ScoresRequest, stream grpc.ServerStreamingServer[holdpb.Score]) error {
 	return statusError(s.g.sendScores(req, stream))
+}
+
+// Explain sends the holds behind a score.
+func (s *queryServer) Explain(req *holdpb.ExplainRequest, stream grpc.ServerStreamingServer[holdpb.Contribution]) error {
+	return statusError(s.g.sendContributions(req, stream))
+}
+
+// History sends the score at evenly spaced instants.
+func (s *queryServer) History(req *holdpb.HistoryRequest, stream grpc.ServerStreamingServer[holdpb.ScorePoint]) error {
+	return statusError(s.g.sendHistory(req, stream))
+}
+
+// Status says how the partitions do, and who owns them.
+func (s *queryServer) Status(ctx context.Context, _ *holdpb.Empty) (*holdpb.StatusAnswer, error) {
+	answer, err := s.g.answerStatus(ctx)
+	return answer, statusError(err)
 }
 
 // metricsService is the generated description of poh.HoldMetrics, with the

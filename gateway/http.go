@@ -45,7 +45,11 @@ func newHandler(g *Gateway) (http.Handler, error) {
 	g.addHolds(api)
 	g.addStats(api)
 	g.addHolder(api)
+	g.addScores(api)
+	g.addExplain(api)
+	g.addHistory(api)
 	g.addHealth(api)
+	g.addStatus(api)
 	document, err := json.Marshal(api.OpenAPI())
 	if err != nil {
 		return nil, err

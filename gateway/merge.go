@@ -49,23 +49,9 @@ func (h *sources) Pop() any {
 	return last
 }
 
-// allScores merges the partitions, each of which is in order, into one order over
-// all holders. All views are opened before the first row goes out, so that a
-// client that reads slowly still gets what was there when it asked.
-func (g *Gateway) allScores(ctx context.Context, q scoreQuery, partitions []int, emit func(*scoreRow) error) (err error) {
-	var views []projection.PartitionView
-	defer func() {
-		for _, v := range views {
-			v.Close()
-		}
-	}()
-	for _, p := range partitions {
-		view, err := g.cfg.Reader.View(ctx, p)
-		if err != nil {
-			return storeError(ctx, err)
-		}
-		views = append(views, view)
-	}
+// mergeScores merges the partitions, each of which is in order, into one order
+// over all holders.
+func mergeScores(ctx context.Context, q scoreQuery, views []projection.PartitionView, emit func(*scoreRow) error) error {
 	reading, cancel := context.WithCancel(ctx)
 	var readers sync.WaitGroup
 	defer func() {
@@ -81,7 +67,7 @@ func (g *Gateway) allScores(ctx context.Context, q scoreQuery, partitions []int,
 			s.err = readPartition(reading, view, q, s.rows)
 		})
 	}
-	return storeError(ctx, mergeRows(all, emit))
+	return mergeRows(all, emit)
 }
 
 func mergeRows(all []*source, emit func(*scoreRow) error) error {
@@ -126,6 +112,9 @@ func readPartition(ctx context.Context, view projection.PartitionView, q scoreQu
 	}
 	var sum scoreRow // of the holder under way, without byToken
 	err := view.AllPairs(ctx, func(r *projection.PairRecord) error {
+		if q.token != "" && r.Key.Token != q.token {
+			return nil
+		}
 		live, settled, err := amounts(r, q)
 		if err != nil {
 			return err

@@ -38,11 +38,14 @@ func (g *Gateway) fail(err error, location string) error {
 func retryAfterHeader() string { return strconv.Itoa(int(retryAfter.Seconds())) }
 
 // writeProblem answers where huma does not.
-func writeProblem(w http.ResponseWriter, f failure) {
+func writeProblem(w http.ResponseWriter, f failure) { writeProblemAt(w, f, "") }
+
+// writeProblemAt does, where the error may name a field of a part of the request.
+func writeProblemAt(w http.ResponseWriter, f failure, location string) {
 	w.Header().Set("Content-Type", "application/problem+json")
 	if f.retry {
 		w.Header().Set("Retry-After", retryAfterHeader())
 	}
 	w.WriteHeader(f.status)
-	json.NewEncoder(w).Encode(f.problem("")) //nolint:errcheck // the client is gone
+	json.NewEncoder(w).Encode(f.problem(location)) //nolint:errcheck // the client is gone
 }

@@ -13,18 +13,40 @@ import (
 
 // scoreQuery asks for exact figures.
 type scoreQuery struct {
+	window
 	holder  string // empty: all
+	token   string // empty: all
 	byToken bool   // a row a pair, else a row a holder
-	at      int64  // the instant, unix nanoseconds; the time of the request without asOf
-	asOf    bool   // at was asked for
+	share   bool   // with the sums over all holders
 	after   uint64 // 0: all that the log holds now
 }
+
+// check says what is wrong with a query, beside its times.
+func (q *scoreQuery) check() error {
+	if q.share && q.byToken && q.holder == "" && q.token == "" {
+		return &hold.FieldError{Field: "share", Err: ErrTogether,
+			Detail: "by token it needs a holder or a token, since the sums of every token are not kept in memory"}
+	}
+	return nil
+}
+
+// now says whether the query is about the present, which the stored figures
+// answer as long as their line holds.
+func (q *scoreQuery) now(f *hold.Figures) bool { return !q.asOf && f.Line.Holds(q.at) }
 
 // scoreRow is a holder, or a holder's token.
 type scoreRow struct {
 	token, holder string
 	live, settled hold.Amount
-	applied       int64 // the log's time up to which the partition is applied; 0: nothing is
+	applied       int64   // the log's time up to which the partition is applied; 0: nothing is
+	total         *totals // with share
+}
+
+// totals are sums over all holders.
+type totals struct{ live, settled hold.Amount }
+
+func (t *totals) add(live, settled hold.Amount) {
+	t.live, t.settled = t.live.Add(live), t.settled.Add(settled)
 }
 
 // add makes r the sum over one more pair.
@@ -32,53 +54,106 @@ func (r *scoreRow) add(live, settled hold.Amount) {
 	r.live, r.settled = r.live.Add(live), r.settled.Add(settled)
 }
 
-// asOfTime checks the instant of a query. It is the rule of both doors.
-func asOfTime(t hold.Stamp) (int64, error) {
-	ns := int64(0)
-	ok := t.Nanos >= 0 && t.Nanos < 1e9 && t.Seconds >= 0 && t.Seconds <= hold.Horizon/1e9
-	if ok {
-		ns = t.Seconds*1e9 + int64(t.Nanos)
-		ok = ns <= hold.Horizon
-	}
-	if !ok {
-		return 0, &hold.FieldError{Field: "as_of", Err: hold.ErrTime}
-	}
-	return ns, nil
-}
-
-// instant sets what the query is about: the time that was given, or now.
-func (g *Gateway) instant(q *scoreQuery, t hold.Stamp) (err error) {
-	if q.asOf = t.Set; !q.asOf {
-		q.at = g.cfg.Now()
-		return nil
-	}
-	q.at, err = asOfTime(t)
-	return err
-}
-
 // scores emits the rows of a query, ordered by holder, then token. A holder
-// without facts is [projection.ErrNotFound]. A row is valid until emit returns.
+// without facts, or without facts of the token, is [projection.ErrNotFound]. A
+// row is valid until emit returns.
 func (g *Gateway) scores(ctx context.Context, q scoreQuery, emit func(*scoreRow) error) error {
-	partitions := []int{}
-	if q.holder != "" {
-		partitions = append(partitions, ingest.Partition(q.holder, g.cfg.Log.Partitions()))
-	} else {
-		for p := range g.cfg.Log.Partitions() {
-			partitions = append(partitions, p)
-		}
-	}
-	if err := g.awaitApplied(ctx, partitions, q.after); err != nil {
+	views, sums, err := g.open(ctx, q)
+	if err != nil {
 		return err
 	}
+	defer closeViews(views)
+	if q.share {
+		rows := emit
+		emit = func(r *scoreRow) error {
+			if r.total = sums.all(); q.byToken {
+				r.total = sums.of(r.token)
+			}
+			return rows(r)
+		}
+	}
 	if q.holder == "" {
-		return g.allScores(ctx, q, partitions, emit)
+		return storeError(ctx, mergeScores(ctx, q, views, emit))
 	}
-	view, err := g.cfg.Reader.View(ctx, partitions[0])
-	if err != nil {
-		return storeError(ctx, err)
+	return storeError(ctx, holderScores(ctx, g.viewOf(q.holder, views), q, emit))
+}
+
+// open waits for what a query asks for, opens the views that it needs, and adds
+// up all holders where it asks for shares. The views are the caller's to close.
+func (g *Gateway) open(ctx context.Context, q scoreQuery) (views []projection.PartitionView, s *sums, err error) {
+	if err := q.check(); err != nil {
+		return nil, nil, err
 	}
-	defer view.Close()
-	return storeError(ctx, holderScores(ctx, view, q, emit))
+	partitions := g.partitionsOf(q.holder)
+	if q.share {
+		partitions = g.partitionsOf("")
+	}
+	if err := g.awaitApplied(ctx, partitions, q.after); err != nil {
+		return nil, nil, err
+	}
+	if views, err = g.views(ctx, partitions); err != nil || !q.share {
+		return views, nil, err
+	}
+	if s, err = g.sumAll(ctx, q, views); err != nil {
+		closeViews(views)
+		return nil, nil, storeError(ctx, err)
+	}
+	return views, s, nil
+}
+
+// viewOf is the view that a holder is in, of those of all partitions or of its own.
+func (g *Gateway) viewOf(holder string, views []projection.PartitionView) projection.PartitionView {
+	if len(views) == 1 {
+		return views[0]
+	}
+	return views[ingest.Partition(holder, len(views))]
+}
+
+// partitionsOf is the partition of a holder, or all where none is named.
+func (g *Gateway) partitionsOf(holder string) []int {
+	n := g.cfg.Log.Partitions()
+	if holder != "" {
+		return []int{ingest.Partition(holder, n)}
+	}
+	all := make([]int, n)
+	for p := range all {
+		all[p] = p
+	}
+	return all
+}
+
+// views opens a view of each partition. All are opened before the first row goes
+// out, so that a client that reads slowly still gets what was there when it asked.
+func (g *Gateway) views(ctx context.Context, partitions []int) (views []projection.PartitionView, err error) {
+	for _, p := range partitions {
+		view, err := g.cfg.Reader.View(ctx, p)
+		if err != nil {
+			closeViews(views)
+			return nil, storeError(ctx, err)
+		}
+		views = append(views, view)
+	}
+	return views, nil
+}
+
+func closeViews(views []projection.PartitionView) {
+	for _, v := range views {
+		v.Close()
+	}
+}
+
+// holderView opens the view that answers for one holder, once it has applied
+// what was asked for.
+func (g *Gateway) holderView(ctx context.Context, holder string, after uint64) (projection.PartitionView, error) {
+	if holder == "" {
+		return nil, &hold.FieldError{Field: "holder_id", Err: hold.ErrRequired}
+	}
+	partition := g.partitionsOf(holder)
+	if err := g.awaitApplied(ctx, partition, after); err != nil {
+		return nil, err
+	}
+	view, err := g.cfg.Reader.View(ctx, partition[0])
+	return view, storeError(ctx, err)
 }
 
 // holderScores emits the rows of one holder.
@@ -89,11 +164,13 @@ func holderScores(ctx context.Context, view projection.PartitionView, q scoreQue
 	}
 	applied := appliedThrough(view)
 	sum := scoreRow{holder: q.holder, applied: applied}
-	if !q.byToken && !q.asOf && record.Figures.Line.Holds(q.at) {
+	if !q.byToken && q.token == "" && q.now(&record.Figures) {
 		sum.live, sum.settled = record.Figures.Line.At(q.at), record.Figures.Settled
 		return emit(&sum)
 	}
-	err = view.Pairs(ctx, q.holder, func(r *projection.PairRecord) error {
+	none := true
+	err = holderPairs(ctx, view, q.holder, q.token, func(r *projection.PairRecord) error {
+		none = false
 		live, settled, err := amounts(r, q)
 		if err != nil {
 			return err
@@ -104,16 +181,31 @@ func holderScores(ctx context.Context, view projection.PartitionView, q scoreQue
 		}
 		return emit(&scoreRow{token: r.Key.Token, holder: q.holder, live: live, settled: settled, applied: applied})
 	})
-	if err != nil || q.byToken {
+	switch {
+	case err != nil:
 		return err
+	case none && q.token != "":
+		return projection.ErrNotFound
+	case q.byToken:
+		return nil
 	}
 	return emit(&sum)
+}
+
+// holderPairs walks the pairs of a holder, or the one of a token.
+func holderPairs(ctx context.Context, view projection.PartitionView, holder, token string, fn func(*projection.PairRecord) error) error {
+	return view.Pairs(ctx, holder, func(r *projection.PairRecord) error {
+		if token != "" && r.Key.Token != token {
+			return nil
+		}
+		return fn(r)
+	})
 }
 
 // amounts are the figures of one pair. What is stored beside the pair is enough
 // where now is asked for and no line breaks before it; else the pair is opened.
 func amounts(r *projection.PairRecord, q scoreQuery) (live, settled hold.Amount, err error) {
-	if !q.asOf && r.Figures.Line.Holds(q.at) {
+	if q.now(&r.Figures) {
 		return r.Figures.Line.At(q.at), r.Figures.Settled, nil
 	}
 	pair, err := r.Open()
@@ -121,7 +213,8 @@ func amounts(r *projection.PairRecord, q scoreQuery) (live, settled hold.Amount,
 		return hold.Amount{}, hold.Amount{}, err
 	}
 	if q.asOf {
-		return pair.LiveAt(q.at), pair.SettledAt(q.at), nil
+		live, settled = q.of(pair)
+		return live, settled, nil
 	}
 	return pair.LiveAt(q.at), r.Figures.Settled, nil
 }

@@ -10,23 +10,17 @@ import (
 
 // sendScores answers Scores.
 func (g *Gateway) sendScores(req *holdpb.ScoresRequest, stream grpc.ServerStreamingServer[holdpb.Score]) error {
-	q := scoreQuery{holder: req.GetHolderId(), byToken: req.GetByToken(), after: req.GetAfter()}
-	var t hold.Stamp
-	if asked := req.GetAsOf(); asked != nil {
-		t = hold.Stamp{Seconds: asked.GetSeconds(), Nanos: asked.GetNanos(), Set: true}
-	}
-	if err := g.instant(&q, t); err != nil {
+	w, err := g.window(instants{stampOf(req.GetAsOf()), stampOf(req.GetFrom()), stampOf(req.GetTo())})
+	if err != nil {
 		return err
 	}
-	asOf := timestamppb.New(timeOf(q.at))
-	applied := map[int64]*timestamppb.Timestamp{0: nil} // few: one a partition
+	q := scoreQuery{
+		window: w, holder: req.GetHolderId(), token: req.GetTokenId(),
+		byToken: req.GetByToken(), share: req.GetShare(), after: req.GetAfter(),
+	}
+	asOf, from, applied := timestampOf(w.at), fromOf(w), appliedTimes{}
 	return g.scores(stream.Context(), q, func(r *scoreRow) error {
-		through, ok := applied[r.applied]
-		if !ok {
-			through = timestamppb.New(timeOf(r.applied))
-			applied[r.applied] = through
-		}
-		return stream.Send(&holdpb.Score{
+		score := &holdpb.Score{
 			TokenId:            r.token,
 			HolderId:           r.holder,
 			Score:              r.live.Score.String(),
@@ -36,7 +30,114 @@ func (g *Gateway) sendScores(req *holdpb.ScoresRequest, stream grpc.ServerStream
 			ScoreDouble:        r.live.Score.Float64(),
 			SettledScoreDouble: r.settled.Score.Float64(),
 			AsOf:               asOf,
-			AppliedThrough:     through,
-		})
+			From:               from,
+			AppliedThrough:     applied.of(r.applied),
+		}
+		if t := r.total; t != nil {
+			score.TotalScore, score.TotalSettledScore = t.live.Score.String(), t.settled.Score.String()
+			score.Share = shareOf(r.live.Score, t.live.Score)
+			score.SettledShare = shareOf(r.settled.Score, t.settled.Score)
+		}
+		return stream.Send(score)
 	})
+}
+
+// sendContributions answers Explain.
+func (g *Gateway) sendContributions(req *holdpb.ExplainRequest, stream grpc.ServerStreamingServer[holdpb.Contribution]) error {
+	w, err := g.window(instants{stampOf(req.GetAsOf()), stampOf(req.GetFrom()), stampOf(req.GetTo())})
+	if err != nil {
+		return err
+	}
+	q := explainQuery{window: w, holder: req.GetHolderId(), token: req.GetTokenId(), after: req.GetAfter()}
+	asOf, from, applied := timestampOf(w.at), fromOf(w), appliedTimes{}
+	return g.explain(stream.Context(), q, func(c *contribution) error {
+		removed := c.Removed()
+		row := &holdpb.Contribution{
+			TokenId:        c.token,
+			Policy:         c.policy.String(),
+			Start:          timestampOf(c.Start),
+			Weight:         c.Weight.String(),
+			HoldId:         c.HoldID,
+			Alone:          c.Alone.Score.String(),
+			Counted:        c.Counted.Score.String(),
+			Removed:        removed.String(),
+			HeldSeconds:    c.Alone.Held.String(),
+			CountedSeconds: c.Counted.Held.String(),
+			AloneDouble:    c.Alone.Score.Float64(),
+			CountedDouble:  c.Counted.Score.Float64(),
+			RemovedDouble:  removed.Float64(),
+			AsOf:           asOf,
+			From:           from,
+			AppliedThrough: applied.of(c.applied),
+		}
+		if c.End != 0 {
+			row.End = timestampOf(c.End)
+		}
+		return stream.Send(row)
+	})
+}
+
+// sendHistory answers History.
+func (g *Gateway) sendHistory(req *holdpb.HistoryRequest, stream grpc.ServerStreamingServer[holdpb.ScorePoint]) error {
+	w, err := g.window(instants{from: stampOf(req.GetFrom()), to: stampOf(req.GetTo())})
+	if err != nil {
+		return err
+	}
+	points, err := g.history(stream.Context(), historyQuery{
+		window: w, holder: req.GetHolderId(), token: req.GetTokenId(), points: uint64(req.GetPoints()), after: req.GetAfter(),
+	})
+	if err != nil {
+		return err
+	}
+	applied := appliedTimes{}
+	for i := range points {
+		p := &points[i]
+		err := stream.Send(&holdpb.ScorePoint{
+			AsOf:               timestampOf(p.at),
+			Score:              p.live.Score.String(),
+			HeldSeconds:        p.live.Held.String(),
+			SettledScore:       p.settled.Score.String(),
+			SettledHeldSeconds: p.settled.Held.String(),
+			ScoreDouble:        p.live.Score.Float64(),
+			SettledScoreDouble: p.settled.Score.Float64(),
+			AppliedThrough:     applied.of(p.applied),
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// stampOf is a time of a request, which nobody has checked yet.
+func stampOf(t *timestamppb.Timestamp) hold.Stamp {
+	if t == nil {
+		return hold.Stamp{}
+	}
+	return hold.Stamp{Seconds: t.GetSeconds(), Nanos: t.GetNanos(), Set: true}
+}
+
+func timestampOf(ns int64) *timestamppb.Timestamp { return timestamppb.New(timeOf(ns)) }
+
+func fromOf(w window) *timestamppb.Timestamp {
+	if !w.hasFrom {
+		return nil
+	}
+	return timestampOf(w.from)
+}
+
+// appliedTimes are the messages of log times, of which there is one a partition.
+type appliedTimes map[int64]*timestamppb.Timestamp
+
+// of is nil for 0: nothing is applied.
+func (a appliedTimes) of(ns int64) *timestamppb.Timestamp {
+	if ns == 0 {
+		return nil
+	}
+	t, ok := a[ns]
+	if !ok {
+		t = timestampOf(ns)
+		a[ns] = t
+	}
+	return t
 }

@@ -154,7 +154,7 @@ func TestStatsThroughTheBucket(t *testing.T) {
 	if err := view.WaitPosition(t.Context(), 0, 7); err != nil {
 		t.Fatal(err)
 	}
-	stream, err := w.metrics().Stats(t.Context(), &holdpb.Empty{})
+	stream, err := w.metrics().Stats(t.Context(), &holdpb.StatsRequest{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -175,7 +175,7 @@ func TestStatsWaitsForTheFirstLoad(t *testing.T) {
 	snapshots.ready = make(chan struct{})
 	w := newWorld(t, func(w *world) { w.cfg.Snapshots = snapshots })
 	ctx, cancel := context.WithCancel(t.Context())
-	impatient, err := w.metrics().Stats(ctx, &holdpb.Empty{})
+	impatient, err := w.metrics().Stats(ctx, &holdpb.StatsRequest{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -183,7 +183,7 @@ func TestStatsWaitsForTheFirstLoad(t *testing.T) {
 	if _, err := impatient.Recv(); status.Code(err) != codes.Canceled {
 		t.Fatal(err)
 	}
-	patient, err := w.metrics().Stats(t.Context(), &holdpb.Empty{})
+	patient, err := w.metrics().Stats(t.Context(), &holdpb.StatsRequest{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -197,7 +197,7 @@ func TestStatsWaitsForTheFirstLoad(t *testing.T) {
 		}
 	}
 	snapshots.err = projection.ErrClosed
-	closed, err := w.metrics().Stats(t.Context(), &holdpb.Empty{})
+	closed, err := w.metrics().Stats(t.Context(), &holdpb.StatsRequest{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -217,7 +217,7 @@ func TestSlowStatsHoldsUpNobody(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	for range 4 {
-		if _, err := w.metrics().Stats(ctx, &holdpb.Empty{}); err != nil {
+		if _, err := w.metrics().Stats(ctx, &holdpb.StatsRequest{}); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -153,6 +153,18 @@ func (s *fakeSnapshots) All(fn func(string, []byte) bool) {
 	}
 }
 
+func (s *fakeSnapshots) Len() int { return len(s.stats) }
+
+// fakeOwners say the same every time.
+type fakeOwners struct {
+	partitions []PartitionStatus
+	err        error
+}
+
+func (o *fakeOwners) Partitions(context.Context) ([]PartitionStatus, error) {
+	return o.partitions, o.err
+}
+
 // newWorld makes a gateway over fakes; change exchanges some of them first.
 func newWorld(t testing.TB, change ...func(*world)) *world {
 	t.Helper()
@@ -164,6 +176,7 @@ func newWorld(t testing.TB, change ...func(*world)) *world {
 		Snapshots:   readySnapshots(),
 		WaitApplied: func(context.Context, int, uint64) error { return nil },
 		Ready:       func(context.Context) error { return nil },
+		Owners:      &fakeOwners{},
 		Now:         func() int64 { return testNow },
 		Freshness:   time.Minute,
 		Registerer:  w.registry,

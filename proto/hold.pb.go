@@ -15,6 +15,7 @@ package holdpb
 import (
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	durationpb "google.golang.org/protobuf/types/known/durationpb"
 	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
 	sync "sync"
@@ -27,6 +28,53 @@ const (
 	// Verify that runtime/protoimpl is sufficiently up-to-date.
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
+
+// RankBy is the score that a ranking is by.
+type RankBy int32
+
+const (
+	RankBy_SETTLED RankBy = 0
+	RankBy_LIVE    RankBy = 1
+)
+
+// Enum value maps for RankBy.
+var (
+	RankBy_name = map[int32]string{
+		0: "SETTLED",
+		1: "LIVE",
+	}
+	RankBy_value = map[string]int32{
+		"SETTLED": 0,
+		"LIVE":    1,
+	}
+)
+
+func (x RankBy) Enum() *RankBy {
+	p := new(RankBy)
+	*p = x
+	return p
+}
+
+func (x RankBy) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (RankBy) Descriptor() protoreflect.EnumDescriptor {
+	return file_hold_proto_enumTypes[0].Descriptor()
+}
+
+func (RankBy) Type() protoreflect.EnumType {
+	return &file_hold_proto_enumTypes[0]
+}
+
+func (x RankBy) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use RankBy.Descriptor instead.
+func (RankBy) EnumDescriptor() ([]byte, []int) {
+	return file_hold_proto_rawDescGZIP(), []int{0}
+}
 
 // Empty is zero bytes on the wire. Every request type that replaces it keeps
 // the old meaning when it is zero bytes too.
@@ -432,8 +480,16 @@ type HoldStat struct {
 	Waiting       uint64                 `protobuf:"varint,17,opt,name=waiting,proto3" json:"waiting,omitempty"`   // facts that found nothing to act on
 	Rules         string                 `protobuf:"bytes,18,opt,name=rules,proto3" json:"rules,omitempty"`        // version of the rules that were applied
 	Generation    string                 `protobuf:"bytes,19,opt,name=generation,proto3" json:"generation,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	// What follows is added when a snapshot is read, and is not stored with it.
+	LiveScore       string                 `protobuf:"bytes,20,opt,name=live_score,json=liveScore,proto3" json:"live_score,omitempty"` // live at as_of, weight-seconds
+	LiveScoreDouble float64                `protobuf:"fixed64,21,opt,name=live_score_double,json=liveScoreDouble,proto3" json:"live_score_double,omitempty"`
+	LiveHeld        string                 `protobuf:"bytes,22,opt,name=live_held,json=liveHeld,proto3" json:"live_held,omitempty"`                   // live at as_of, seconds
+	AsOf            *timestamppb.Timestamp `protobuf:"bytes,23,opt,name=as_of,json=asOf,proto3" json:"as_of,omitempty"`                               // never past until: where the line may have broken, until itself
+	AppliedThrough  *timestamppb.Timestamp `protobuf:"bytes,24,opt,name=applied_through,json=appliedThrough,proto3" json:"applied_through,omitempty"` // log time up to which the holder's partition is applied
+	Complete        bool                   `protobuf:"varint,25,opt,name=complete,proto3" json:"complete,omitempty"`                                  // of a watch: no holder, but the mark that every current snapshot was sent
+	Gone            bool                   `protobuf:"varint,26,opt,name=gone,proto3" json:"gone,omitempty"`                                          // of a watch: the holder's snapshot was removed
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
 }
 
 func (x *HoldStat) Reset() {
@@ -578,6 +634,160 @@ func (x *HoldStat) GetGeneration() string {
 	return ""
 }
 
+func (x *HoldStat) GetLiveScore() string {
+	if x != nil {
+		return x.LiveScore
+	}
+	return ""
+}
+
+func (x *HoldStat) GetLiveScoreDouble() float64 {
+	if x != nil {
+		return x.LiveScoreDouble
+	}
+	return 0
+}
+
+func (x *HoldStat) GetLiveHeld() string {
+	if x != nil {
+		return x.LiveHeld
+	}
+	return ""
+}
+
+func (x *HoldStat) GetAsOf() *timestamppb.Timestamp {
+	if x != nil {
+		return x.AsOf
+	}
+	return nil
+}
+
+func (x *HoldStat) GetAppliedThrough() *timestamppb.Timestamp {
+	if x != nil {
+		return x.AppliedThrough
+	}
+	return nil
+}
+
+func (x *HoldStat) GetComplete() bool {
+	if x != nil {
+		return x.Complete
+	}
+	return false
+}
+
+func (x *HoldStat) GetGone() bool {
+	if x != nil {
+		return x.Gone
+	}
+	return false
+}
+
+// StatsRequest asks for snapshots. Zero bytes, an Empty, ask for all, once.
+type StatsRequest struct {
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	Watch     bool                   `protobuf:"varint,1,opt,name=watch,proto3" json:"watch,omitempty"`                         // after the snapshots the mark that they are complete, then every change
+	HolderIds []string               `protobuf:"bytes,2,rep,name=holder_ids,json=holderIds,proto3" json:"holder_ids,omitempty"` // empty: all; at most 1000
+	// Of a watch: also changes that leave the settled figures as they are, and
+	// the live figures in every answer. Without watch the live figures are always there.
+	Live        bool                 `protobuf:"varint,3,opt,name=live,proto3" json:"live,omitempty"`
+	MinInterval *durationpb.Duration `protobuf:"bytes,4,opt,name=min_interval,json=minInterval,proto3" json:"min_interval,omitempty"` // of a watch: least time between two updates of one holder, up to an hour
+	After       uint64               `protobuf:"varint,5,opt,name=after,proto3" json:"after,omitempty"`                               // wait until the snapshots have this position of the log
+	// With one of these the answer comes from the stored facts, as of that time or
+	// of the window [from, to); not with watch.
+	AsOf          *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=as_of,json=asOf,proto3" json:"as_of,omitempty"`
+	From          *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=from,proto3" json:"from,omitempty"`
+	To            *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=to,proto3" json:"to,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StatsRequest) Reset() {
+	*x = StatsRequest{}
+	mi := &file_hold_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StatsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StatsRequest) ProtoMessage() {}
+
+func (x *StatsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_hold_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StatsRequest.ProtoReflect.Descriptor instead.
+func (*StatsRequest) Descriptor() ([]byte, []int) {
+	return file_hold_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *StatsRequest) GetWatch() bool {
+	if x != nil {
+		return x.Watch
+	}
+	return false
+}
+
+func (x *StatsRequest) GetHolderIds() []string {
+	if x != nil {
+		return x.HolderIds
+	}
+	return nil
+}
+
+func (x *StatsRequest) GetLive() bool {
+	if x != nil {
+		return x.Live
+	}
+	return false
+}
+
+func (x *StatsRequest) GetMinInterval() *durationpb.Duration {
+	if x != nil {
+		return x.MinInterval
+	}
+	return nil
+}
+
+func (x *StatsRequest) GetAfter() uint64 {
+	if x != nil {
+		return x.After
+	}
+	return 0
+}
+
+func (x *StatsRequest) GetAsOf() *timestamppb.Timestamp {
+	if x != nil {
+		return x.AsOf
+	}
+	return nil
+}
+
+func (x *StatsRequest) GetFrom() *timestamppb.Timestamp {
+	if x != nil {
+		return x.From
+	}
+	return nil
+}
+
+func (x *StatsRequest) GetTo() *timestamppb.Timestamp {
+	if x != nil {
+		return x.To
+	}
+	return nil
+}
+
 // ScoresRequest asks for exact figures from the store. Defaults: all holders, summed over tokens, now.
 type ScoresRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -585,13 +795,17 @@ type ScoresRequest struct {
 	AsOf          *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=as_of,json=asOf,proto3" json:"as_of,omitempty"`             // absent: the time of the request
 	ByToken       bool                   `protobuf:"varint,3,opt,name=by_token,json=byToken,proto3" json:"by_token,omitempty"`   // a row a (token, holder), else a row a holder
 	After         uint64                 `protobuf:"varint,4,opt,name=after,proto3" json:"after,omitempty"`                      // wait until the store has applied this position; 0: all that the log held when the request came
+	From          *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=from,proto3" json:"from,omitempty"`                         // figures of the window [from, to): those at to less those at from
+	To            *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=to,proto3" json:"to,omitempty"`                             // end of the window, another name for as_of; absent: the time of the request
+	TokenId       string                 `protobuf:"bytes,7,opt,name=token_id,json=tokenId,proto3" json:"token_id,omitempty"`    // of this token alone
+	Share         bool                   `protobuf:"varint,8,opt,name=share,proto3" json:"share,omitempty"`                      // with the share of the sum over all holders; reads every pair
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ScoresRequest) Reset() {
 	*x = ScoresRequest{}
-	mi := &file_hold_proto_msgTypes[7]
+	mi := &file_hold_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -603,7 +817,7 @@ func (x *ScoresRequest) String() string {
 func (*ScoresRequest) ProtoMessage() {}
 
 func (x *ScoresRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_hold_proto_msgTypes[7]
+	mi := &file_hold_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -616,7 +830,7 @@ func (x *ScoresRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ScoresRequest.ProtoReflect.Descriptor instead.
 func (*ScoresRequest) Descriptor() ([]byte, []int) {
-	return file_hold_proto_rawDescGZIP(), []int{7}
+	return file_hold_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *ScoresRequest) GetHolderId() string {
@@ -647,6 +861,34 @@ func (x *ScoresRequest) GetAfter() uint64 {
 	return 0
 }
 
+func (x *ScoresRequest) GetFrom() *timestamppb.Timestamp {
+	if x != nil {
+		return x.From
+	}
+	return nil
+}
+
+func (x *ScoresRequest) GetTo() *timestamppb.Timestamp {
+	if x != nil {
+		return x.To
+	}
+	return nil
+}
+
+func (x *ScoresRequest) GetTokenId() string {
+	if x != nil {
+		return x.TokenId
+	}
+	return ""
+}
+
+func (x *ScoresRequest) GetShare() bool {
+	if x != nil {
+		return x.Share
+	}
+	return false
+}
+
 // Score is one row: a holder, or a holder's token.
 type Score struct {
 	state              protoimpl.MessageState `protogen:"open.v1"`
@@ -660,13 +902,20 @@ type Score struct {
 	SettledScoreDouble float64                `protobuf:"fixed64,8,opt,name=settled_score_double,json=settledScoreDouble,proto3" json:"settled_score_double,omitempty"`
 	AsOf               *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=as_of,json=asOf,proto3" json:"as_of,omitempty"`
 	AppliedThrough     *timestamppb.Timestamp `protobuf:"bytes,10,opt,name=applied_through,json=appliedThrough,proto3" json:"applied_through,omitempty"` // log time up to which the partition is applied
-	unknownFields      protoimpl.UnknownFields
-	sizeCache          protoimpl.SizeCache
+	From               *timestamppb.Timestamp `protobuf:"bytes,11,opt,name=from,proto3" json:"from,omitempty"`                                           // of a window
+	// With share: what all holders have in the same window, of the same token (by
+	// token: of this row's token), and the row's part of it, nearest double; 0 of nothing.
+	TotalScore        string  `protobuf:"bytes,12,opt,name=total_score,json=totalScore,proto3" json:"total_score,omitempty"`
+	TotalSettledScore string  `protobuf:"bytes,13,opt,name=total_settled_score,json=totalSettledScore,proto3" json:"total_settled_score,omitempty"`
+	Share             float64 `protobuf:"fixed64,14,opt,name=share,proto3" json:"share,omitempty"`
+	SettledShare      float64 `protobuf:"fixed64,15,opt,name=settled_share,json=settledShare,proto3" json:"settled_share,omitempty"`
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
 }
 
 func (x *Score) Reset() {
 	*x = Score{}
-	mi := &file_hold_proto_msgTypes[8]
+	mi := &file_hold_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -678,7 +927,7 @@ func (x *Score) String() string {
 func (*Score) ProtoMessage() {}
 
 func (x *Score) ProtoReflect() protoreflect.Message {
-	mi := &file_hold_proto_msgTypes[8]
+	mi := &file_hold_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -691,7 +940,7 @@ func (x *Score) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Score.ProtoReflect.Descriptor instead.
 func (*Score) Descriptor() ([]byte, []int) {
-	return file_hold_proto_rawDescGZIP(), []int{8}
+	return file_hold_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Score) GetTokenId() string {
@@ -764,12 +1013,1244 @@ func (x *Score) GetAppliedThrough() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *Score) GetFrom() *timestamppb.Timestamp {
+	if x != nil {
+		return x.From
+	}
+	return nil
+}
+
+func (x *Score) GetTotalScore() string {
+	if x != nil {
+		return x.TotalScore
+	}
+	return ""
+}
+
+func (x *Score) GetTotalSettledScore() string {
+	if x != nil {
+		return x.TotalSettledScore
+	}
+	return ""
+}
+
+func (x *Score) GetShare() float64 {
+	if x != nil {
+		return x.Share
+	}
+	return 0
+}
+
+func (x *Score) GetSettledShare() float64 {
+	if x != nil {
+		return x.SettledShare
+	}
+	return 0
+}
+
+// ExplainRequest asks for the holds behind a holder's score.
+type ExplainRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	HolderId      string                 `protobuf:"bytes,1,opt,name=holder_id,json=holderId,proto3" json:"holder_id,omitempty"`
+	TokenId       string                 `protobuf:"bytes,2,opt,name=token_id,json=tokenId,proto3" json:"token_id,omitempty"` // empty: all
+	AsOf          *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=as_of,json=asOf,proto3" json:"as_of,omitempty"`          // absent: the time of the request
+	From          *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=from,proto3" json:"from,omitempty"`                      // of the window [from, to)
+	To            *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=to,proto3" json:"to,omitempty"`                          // another name for as_of
+	After         uint64                 `protobuf:"varint,6,opt,name=after,proto3" json:"after,omitempty"`                   // as in ScoresRequest
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExplainRequest) Reset() {
+	*x = ExplainRequest{}
+	mi := &file_hold_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExplainRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExplainRequest) ProtoMessage() {}
+
+func (x *ExplainRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_hold_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExplainRequest.ProtoReflect.Descriptor instead.
+func (*ExplainRequest) Descriptor() ([]byte, []int) {
+	return file_hold_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *ExplainRequest) GetHolderId() string {
+	if x != nil {
+		return x.HolderId
+	}
+	return ""
+}
+
+func (x *ExplainRequest) GetTokenId() string {
+	if x != nil {
+		return x.TokenId
+	}
+	return ""
+}
+
+func (x *ExplainRequest) GetAsOf() *timestamppb.Timestamp {
+	if x != nil {
+		return x.AsOf
+	}
+	return nil
+}
+
+func (x *ExplainRequest) GetFrom() *timestamppb.Timestamp {
+	if x != nil {
+		return x.From
+	}
+	return nil
+}
+
+func (x *ExplainRequest) GetTo() *timestamppb.Timestamp {
+	if x != nil {
+		return x.To
+	}
+	return nil
+}
+
+func (x *ExplainRequest) GetAfter() uint64 {
+	if x != nil {
+		return x.After
+	}
+	return 0
+}
+
+// Contribution is what one hold adds to a score. What the holds of a pair count
+// adds up to the pair's live score in the same window.
+type Contribution struct {
+	state          protoimpl.MessageState `protogen:"open.v1"`
+	TokenId        string                 `protobuf:"bytes,1,opt,name=token_id,json=tokenId,proto3" json:"token_id,omitempty"`
+	Policy         string                 `protobuf:"bytes,2,opt,name=policy,proto3" json:"policy,omitempty"` // merge or sum
+	Start          *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=start,proto3" json:"start,omitempty"`
+	End            *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=end,proto3" json:"end,omitempty"` // absent: open
+	Weight         string                 `protobuf:"bytes,5,opt,name=weight,proto3" json:"weight,omitempty"`
+	HoldId         string                 `protobuf:"bytes,6,opt,name=hold_id,json=holdId,proto3" json:"hold_id,omitempty"`
+	Alone          string                 `protobuf:"bytes,7,opt,name=alone,proto3" json:"alone,omitempty"`                                          // what it would count if there were no other hold, weight-seconds
+	Counted        string                 `protobuf:"bytes,8,opt,name=counted,proto3" json:"counted,omitempty"`                                      // what it counts
+	Removed        string                 `protobuf:"bytes,9,opt,name=removed,proto3" json:"removed,omitempty"`                                      // what overlap with heavier or equal holds removed: alone - counted
+	HeldSeconds    string                 `protobuf:"bytes,10,opt,name=held_seconds,json=heldSeconds,proto3" json:"held_seconds,omitempty"`          // how long it covers the window
+	CountedSeconds string                 `protobuf:"bytes,11,opt,name=counted_seconds,json=countedSeconds,proto3" json:"counted_seconds,omitempty"` // how long it is the one that counts
+	AloneDouble    float64                `protobuf:"fixed64,12,opt,name=alone_double,json=aloneDouble,proto3" json:"alone_double,omitempty"`
+	CountedDouble  float64                `protobuf:"fixed64,13,opt,name=counted_double,json=countedDouble,proto3" json:"counted_double,omitempty"`
+	RemovedDouble  float64                `protobuf:"fixed64,14,opt,name=removed_double,json=removedDouble,proto3" json:"removed_double,omitempty"`
+	AsOf           *timestamppb.Timestamp `protobuf:"bytes,15,opt,name=as_of,json=asOf,proto3" json:"as_of,omitempty"`
+	From           *timestamppb.Timestamp `protobuf:"bytes,16,opt,name=from,proto3" json:"from,omitempty"`
+	AppliedThrough *timestamppb.Timestamp `protobuf:"bytes,17,opt,name=applied_through,json=appliedThrough,proto3" json:"applied_through,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *Contribution) Reset() {
+	*x = Contribution{}
+	mi := &file_hold_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Contribution) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Contribution) ProtoMessage() {}
+
+func (x *Contribution) ProtoReflect() protoreflect.Message {
+	mi := &file_hold_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Contribution.ProtoReflect.Descriptor instead.
+func (*Contribution) Descriptor() ([]byte, []int) {
+	return file_hold_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *Contribution) GetTokenId() string {
+	if x != nil {
+		return x.TokenId
+	}
+	return ""
+}
+
+func (x *Contribution) GetPolicy() string {
+	if x != nil {
+		return x.Policy
+	}
+	return ""
+}
+
+func (x *Contribution) GetStart() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Start
+	}
+	return nil
+}
+
+func (x *Contribution) GetEnd() *timestamppb.Timestamp {
+	if x != nil {
+		return x.End
+	}
+	return nil
+}
+
+func (x *Contribution) GetWeight() string {
+	if x != nil {
+		return x.Weight
+	}
+	return ""
+}
+
+func (x *Contribution) GetHoldId() string {
+	if x != nil {
+		return x.HoldId
+	}
+	return ""
+}
+
+func (x *Contribution) GetAlone() string {
+	if x != nil {
+		return x.Alone
+	}
+	return ""
+}
+
+func (x *Contribution) GetCounted() string {
+	if x != nil {
+		return x.Counted
+	}
+	return ""
+}
+
+func (x *Contribution) GetRemoved() string {
+	if x != nil {
+		return x.Removed
+	}
+	return ""
+}
+
+func (x *Contribution) GetHeldSeconds() string {
+	if x != nil {
+		return x.HeldSeconds
+	}
+	return ""
+}
+
+func (x *Contribution) GetCountedSeconds() string {
+	if x != nil {
+		return x.CountedSeconds
+	}
+	return ""
+}
+
+func (x *Contribution) GetAloneDouble() float64 {
+	if x != nil {
+		return x.AloneDouble
+	}
+	return 0
+}
+
+func (x *Contribution) GetCountedDouble() float64 {
+	if x != nil {
+		return x.CountedDouble
+	}
+	return 0
+}
+
+func (x *Contribution) GetRemovedDouble() float64 {
+	if x != nil {
+		return x.RemovedDouble
+	}
+	return 0
+}
+
+func (x *Contribution) GetAsOf() *timestamppb.Timestamp {
+	if x != nil {
+		return x.AsOf
+	}
+	return nil
+}
+
+func (x *Contribution) GetFrom() *timestamppb.Timestamp {
+	if x != nil {
+		return x.From
+	}
+	return nil
+}
+
+func (x *Contribution) GetAppliedThrough() *timestamppb.Timestamp {
+	if x != nil {
+		return x.AppliedThrough
+	}
+	return nil
+}
+
+// HistoryRequest asks for the score over time.
+type HistoryRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	HolderId      string                 `protobuf:"bytes,1,opt,name=holder_id,json=holderId,proto3" json:"holder_id,omitempty"`
+	TokenId       string                 `protobuf:"bytes,2,opt,name=token_id,json=tokenId,proto3" json:"token_id,omitempty"` // empty: summed over all
+	From          *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=from,proto3" json:"from,omitempty"`                      // absent: the start of the first hold
+	To            *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=to,proto3" json:"to,omitempty"`                          // absent: the time of the request
+	Points        uint32                 `protobuf:"varint,5,opt,name=points,proto3" json:"points,omitempty"`                 // 2 to 1000, from and to among them; 0: 100
+	After         uint64                 `protobuf:"varint,6,opt,name=after,proto3" json:"after,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HistoryRequest) Reset() {
+	*x = HistoryRequest{}
+	mi := &file_hold_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HistoryRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HistoryRequest) ProtoMessage() {}
+
+func (x *HistoryRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_hold_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HistoryRequest.ProtoReflect.Descriptor instead.
+func (*HistoryRequest) Descriptor() ([]byte, []int) {
+	return file_hold_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *HistoryRequest) GetHolderId() string {
+	if x != nil {
+		return x.HolderId
+	}
+	return ""
+}
+
+func (x *HistoryRequest) GetTokenId() string {
+	if x != nil {
+		return x.TokenId
+	}
+	return ""
+}
+
+func (x *HistoryRequest) GetFrom() *timestamppb.Timestamp {
+	if x != nil {
+		return x.From
+	}
+	return nil
+}
+
+func (x *HistoryRequest) GetTo() *timestamppb.Timestamp {
+	if x != nil {
+		return x.To
+	}
+	return nil
+}
+
+func (x *HistoryRequest) GetPoints() uint32 {
+	if x != nil {
+		return x.Points
+	}
+	return 0
+}
+
+func (x *HistoryRequest) GetAfter() uint64 {
+	if x != nil {
+		return x.After
+	}
+	return 0
+}
+
+// ScorePoint is the exact score as of one instant.
+type ScorePoint struct {
+	state              protoimpl.MessageState `protogen:"open.v1"`
+	AsOf               *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=as_of,json=asOf,proto3" json:"as_of,omitempty"`
+	Score              string                 `protobuf:"bytes,2,opt,name=score,proto3" json:"score,omitempty"` // live
+	HeldSeconds        string                 `protobuf:"bytes,3,opt,name=held_seconds,json=heldSeconds,proto3" json:"held_seconds,omitempty"`
+	SettledScore       string                 `protobuf:"bytes,4,opt,name=settled_score,json=settledScore,proto3" json:"settled_score,omitempty"`
+	SettledHeldSeconds string                 `protobuf:"bytes,5,opt,name=settled_held_seconds,json=settledHeldSeconds,proto3" json:"settled_held_seconds,omitempty"`
+	ScoreDouble        float64                `protobuf:"fixed64,6,opt,name=score_double,json=scoreDouble,proto3" json:"score_double,omitempty"`
+	SettledScoreDouble float64                `protobuf:"fixed64,7,opt,name=settled_score_double,json=settledScoreDouble,proto3" json:"settled_score_double,omitempty"`
+	AppliedThrough     *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=applied_through,json=appliedThrough,proto3" json:"applied_through,omitempty"`
+	unknownFields      protoimpl.UnknownFields
+	sizeCache          protoimpl.SizeCache
+}
+
+func (x *ScorePoint) Reset() {
+	*x = ScorePoint{}
+	mi := &file_hold_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ScorePoint) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ScorePoint) ProtoMessage() {}
+
+func (x *ScorePoint) ProtoReflect() protoreflect.Message {
+	mi := &file_hold_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ScorePoint.ProtoReflect.Descriptor instead.
+func (*ScorePoint) Descriptor() ([]byte, []int) {
+	return file_hold_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *ScorePoint) GetAsOf() *timestamppb.Timestamp {
+	if x != nil {
+		return x.AsOf
+	}
+	return nil
+}
+
+func (x *ScorePoint) GetScore() string {
+	if x != nil {
+		return x.Score
+	}
+	return ""
+}
+
+func (x *ScorePoint) GetHeldSeconds() string {
+	if x != nil {
+		return x.HeldSeconds
+	}
+	return ""
+}
+
+func (x *ScorePoint) GetSettledScore() string {
+	if x != nil {
+		return x.SettledScore
+	}
+	return ""
+}
+
+func (x *ScorePoint) GetSettledHeldSeconds() string {
+	if x != nil {
+		return x.SettledHeldSeconds
+	}
+	return ""
+}
+
+func (x *ScorePoint) GetScoreDouble() float64 {
+	if x != nil {
+		return x.ScoreDouble
+	}
+	return 0
+}
+
+func (x *ScorePoint) GetSettledScoreDouble() float64 {
+	if x != nil {
+		return x.SettledScoreDouble
+	}
+	return 0
+}
+
+func (x *ScorePoint) GetAppliedThrough() *timestamppb.Timestamp {
+	if x != nil {
+		return x.AppliedThrough
+	}
+	return nil
+}
+
+// TopRequest asks for a page of a ranking: by score, the greatest first, equal ones by holder_id.
+type TopRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	By            RankBy                 `protobuf:"varint,1,opt,name=by,proto3,enum=poh.RankBy" json:"by,omitempty"`
+	TokenId       string                 `protobuf:"bytes,2,opt,name=token_id,json=tokenId,proto3" json:"token_id,omitempty"` // empty: over all tokens
+	Limit         uint32                 `protobuf:"varint,3,opt,name=limit,proto3" json:"limit,omitempty"`                   // 1 to 1000; 0: 100
+	Cursor        string                 `protobuf:"bytes,4,opt,name=cursor,proto3" json:"cursor,omitempty"`                  // next_cursor of the page before, of the same ranking
+	After         uint64                 `protobuf:"varint,5,opt,name=after,proto3" json:"after,omitempty"`                   // wait for this position of the log
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TopRequest) Reset() {
+	*x = TopRequest{}
+	mi := &file_hold_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TopRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TopRequest) ProtoMessage() {}
+
+func (x *TopRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_hold_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TopRequest.ProtoReflect.Descriptor instead.
+func (*TopRequest) Descriptor() ([]byte, []int) {
+	return file_hold_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *TopRequest) GetBy() RankBy {
+	if x != nil {
+		return x.By
+	}
+	return RankBy_SETTLED
+}
+
+func (x *TopRequest) GetTokenId() string {
+	if x != nil {
+		return x.TokenId
+	}
+	return ""
+}
+
+func (x *TopRequest) GetLimit() uint32 {
+	if x != nil {
+		return x.Limit
+	}
+	return 0
+}
+
+func (x *TopRequest) GetCursor() string {
+	if x != nil {
+		return x.Cursor
+	}
+	return ""
+}
+
+func (x *TopRequest) GetAfter() uint64 {
+	if x != nil {
+		return x.After
+	}
+	return 0
+}
+
+// RankedHolder is a holder with its place.
+type RankedHolder struct {
+	state              protoimpl.MessageState `protogen:"open.v1"`
+	Rank               uint64                 `protobuf:"varint,1,opt,name=rank,proto3" json:"rank,omitempty"` // from 1
+	HolderId           string                 `protobuf:"bytes,2,opt,name=holder_id,json=holderId,proto3" json:"holder_id,omitempty"`
+	Score              string                 `protobuf:"bytes,3,opt,name=score,proto3" json:"score,omitempty"` // live at as_of of the answer
+	SettledScore       string                 `protobuf:"bytes,4,opt,name=settled_score,json=settledScore,proto3" json:"settled_score,omitempty"`
+	ScoreDouble        float64                `protobuf:"fixed64,5,opt,name=score_double,json=scoreDouble,proto3" json:"score_double,omitempty"`
+	SettledScoreDouble float64                `protobuf:"fixed64,6,opt,name=settled_score_double,json=settledScoreDouble,proto3" json:"settled_score_double,omitempty"`
+	Rate               string                 `protobuf:"bytes,7,opt,name=rate,proto3" json:"rate,omitempty"` // weight-seconds a second, from as_of to until
+	Until              *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=until,proto3" json:"until,omitempty"`
+	HeldSeconds        string                 `protobuf:"bytes,9,opt,name=held_seconds,json=heldSeconds,proto3" json:"held_seconds,omitempty"` // live
+	SettledHeldSeconds string                 `protobuf:"bytes,10,opt,name=settled_held_seconds,json=settledHeldSeconds,proto3" json:"settled_held_seconds,omitempty"`
+	unknownFields      protoimpl.UnknownFields
+	sizeCache          protoimpl.SizeCache
+}
+
+func (x *RankedHolder) Reset() {
+	*x = RankedHolder{}
+	mi := &file_hold_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RankedHolder) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RankedHolder) ProtoMessage() {}
+
+func (x *RankedHolder) ProtoReflect() protoreflect.Message {
+	mi := &file_hold_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RankedHolder.ProtoReflect.Descriptor instead.
+func (*RankedHolder) Descriptor() ([]byte, []int) {
+	return file_hold_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *RankedHolder) GetRank() uint64 {
+	if x != nil {
+		return x.Rank
+	}
+	return 0
+}
+
+func (x *RankedHolder) GetHolderId() string {
+	if x != nil {
+		return x.HolderId
+	}
+	return ""
+}
+
+func (x *RankedHolder) GetScore() string {
+	if x != nil {
+		return x.Score
+	}
+	return ""
+}
+
+func (x *RankedHolder) GetSettledScore() string {
+	if x != nil {
+		return x.SettledScore
+	}
+	return ""
+}
+
+func (x *RankedHolder) GetScoreDouble() float64 {
+	if x != nil {
+		return x.ScoreDouble
+	}
+	return 0
+}
+
+func (x *RankedHolder) GetSettledScoreDouble() float64 {
+	if x != nil {
+		return x.SettledScoreDouble
+	}
+	return 0
+}
+
+func (x *RankedHolder) GetRate() string {
+	if x != nil {
+		return x.Rate
+	}
+	return ""
+}
+
+func (x *RankedHolder) GetUntil() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Until
+	}
+	return nil
+}
+
+func (x *RankedHolder) GetHeldSeconds() string {
+	if x != nil {
+		return x.HeldSeconds
+	}
+	return ""
+}
+
+func (x *RankedHolder) GetSettledHeldSeconds() string {
+	if x != nil {
+		return x.SettledHeldSeconds
+	}
+	return ""
+}
+
+// TopAnswer is a page. All pages of one cursor are of the same state and instant.
+type TopAnswer struct {
+	state             protoimpl.MessageState `protogen:"open.v1"`
+	Holders           []*RankedHolder        `protobuf:"bytes,1,rep,name=holders,proto3" json:"holders,omitempty"`
+	NextCursor        string                 `protobuf:"bytes,2,opt,name=next_cursor,json=nextCursor,proto3" json:"next_cursor,omitempty"` // empty: there is no more
+	Count             uint64                 `protobuf:"varint,3,opt,name=count,proto3" json:"count,omitempty"`                            // of holders that are ranked
+	TotalScore        string                 `protobuf:"bytes,4,opt,name=total_score,json=totalScore,proto3" json:"total_score,omitempty"` // of all of them, live at as_of
+	TotalSettledScore string                 `protobuf:"bytes,5,opt,name=total_settled_score,json=totalSettledScore,proto3" json:"total_settled_score,omitempty"`
+	AsOf              *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=as_of,json=asOf,proto3" json:"as_of,omitempty"`
+	AppliedThrough    *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=applied_through,json=appliedThrough,proto3" json:"applied_through,omitempty"` // every partition is applied at least up to here
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
+}
+
+func (x *TopAnswer) Reset() {
+	*x = TopAnswer{}
+	mi := &file_hold_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TopAnswer) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TopAnswer) ProtoMessage() {}
+
+func (x *TopAnswer) ProtoReflect() protoreflect.Message {
+	mi := &file_hold_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TopAnswer.ProtoReflect.Descriptor instead.
+func (*TopAnswer) Descriptor() ([]byte, []int) {
+	return file_hold_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *TopAnswer) GetHolders() []*RankedHolder {
+	if x != nil {
+		return x.Holders
+	}
+	return nil
+}
+
+func (x *TopAnswer) GetNextCursor() string {
+	if x != nil {
+		return x.NextCursor
+	}
+	return ""
+}
+
+func (x *TopAnswer) GetCount() uint64 {
+	if x != nil {
+		return x.Count
+	}
+	return 0
+}
+
+func (x *TopAnswer) GetTotalScore() string {
+	if x != nil {
+		return x.TotalScore
+	}
+	return ""
+}
+
+func (x *TopAnswer) GetTotalSettledScore() string {
+	if x != nil {
+		return x.TotalSettledScore
+	}
+	return ""
+}
+
+func (x *TopAnswer) GetAsOf() *timestamppb.Timestamp {
+	if x != nil {
+		return x.AsOf
+	}
+	return nil
+}
+
+func (x *TopAnswer) GetAppliedThrough() *timestamppb.Timestamp {
+	if x != nil {
+		return x.AppliedThrough
+	}
+	return nil
+}
+
+// RankRequest asks for the place of one holder.
+type RankRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	HolderId      string                 `protobuf:"bytes,1,opt,name=holder_id,json=holderId,proto3" json:"holder_id,omitempty"`
+	By            RankBy                 `protobuf:"varint,2,opt,name=by,proto3,enum=poh.RankBy" json:"by,omitempty"`
+	TokenId       string                 `protobuf:"bytes,3,opt,name=token_id,json=tokenId,proto3" json:"token_id,omitempty"` // empty: over all tokens
+	After         uint64                 `protobuf:"varint,4,opt,name=after,proto3" json:"after,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RankRequest) Reset() {
+	*x = RankRequest{}
+	mi := &file_hold_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RankRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RankRequest) ProtoMessage() {}
+
+func (x *RankRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_hold_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RankRequest.ProtoReflect.Descriptor instead.
+func (*RankRequest) Descriptor() ([]byte, []int) {
+	return file_hold_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *RankRequest) GetHolderId() string {
+	if x != nil {
+		return x.HolderId
+	}
+	return ""
+}
+
+func (x *RankRequest) GetBy() RankBy {
+	if x != nil {
+		return x.By
+	}
+	return RankBy_SETTLED
+}
+
+func (x *RankRequest) GetTokenId() string {
+	if x != nil {
+		return x.TokenId
+	}
+	return ""
+}
+
+func (x *RankRequest) GetAfter() uint64 {
+	if x != nil {
+		return x.After
+	}
+	return 0
+}
+
+// RankAnswer is the place of one holder, and its share of the sum of all.
+type RankAnswer struct {
+	state             protoimpl.MessageState `protogen:"open.v1"`
+	Holder            *RankedHolder          `protobuf:"bytes,1,opt,name=holder,proto3" json:"holder,omitempty"`
+	Count             uint64                 `protobuf:"varint,2,opt,name=count,proto3" json:"count,omitempty"`
+	TotalScore        string                 `protobuf:"bytes,3,opt,name=total_score,json=totalScore,proto3" json:"total_score,omitempty"`
+	TotalSettledScore string                 `protobuf:"bytes,4,opt,name=total_settled_score,json=totalSettledScore,proto3" json:"total_settled_score,omitempty"`
+	Share             float64                `protobuf:"fixed64,5,opt,name=share,proto3" json:"share,omitempty"`
+	SettledShare      float64                `protobuf:"fixed64,6,opt,name=settled_share,json=settledShare,proto3" json:"settled_share,omitempty"`
+	AsOf              *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=as_of,json=asOf,proto3" json:"as_of,omitempty"`
+	AppliedThrough    *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=applied_through,json=appliedThrough,proto3" json:"applied_through,omitempty"`
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
+}
+
+func (x *RankAnswer) Reset() {
+	*x = RankAnswer{}
+	mi := &file_hold_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RankAnswer) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RankAnswer) ProtoMessage() {}
+
+func (x *RankAnswer) ProtoReflect() protoreflect.Message {
+	mi := &file_hold_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RankAnswer.ProtoReflect.Descriptor instead.
+func (*RankAnswer) Descriptor() ([]byte, []int) {
+	return file_hold_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *RankAnswer) GetHolder() *RankedHolder {
+	if x != nil {
+		return x.Holder
+	}
+	return nil
+}
+
+func (x *RankAnswer) GetCount() uint64 {
+	if x != nil {
+		return x.Count
+	}
+	return 0
+}
+
+func (x *RankAnswer) GetTotalScore() string {
+	if x != nil {
+		return x.TotalScore
+	}
+	return ""
+}
+
+func (x *RankAnswer) GetTotalSettledScore() string {
+	if x != nil {
+		return x.TotalSettledScore
+	}
+	return ""
+}
+
+func (x *RankAnswer) GetShare() float64 {
+	if x != nil {
+		return x.Share
+	}
+	return 0
+}
+
+func (x *RankAnswer) GetSettledShare() float64 {
+	if x != nil {
+		return x.SettledShare
+	}
+	return 0
+}
+
+func (x *RankAnswer) GetAsOf() *timestamppb.Timestamp {
+	if x != nil {
+		return x.AsOf
+	}
+	return nil
+}
+
+func (x *RankAnswer) GetAppliedThrough() *timestamppb.Timestamp {
+	if x != nil {
+		return x.AppliedThrough
+	}
+	return nil
+}
+
+// PartitionState is how a partition of the log does at its owner.
+type PartitionState struct {
+	state          protoimpl.MessageState `protogen:"open.v1"`
+	Partition      uint32                 `protobuf:"varint,1,opt,name=partition,proto3" json:"partition,omitempty"`
+	Owner          string                 `protobuf:"bytes,2,opt,name=owner,proto3" json:"owner,omitempty"`
+	State          string                 `protobuf:"bytes,3,opt,name=state,proto3" json:"state,omitempty"`
+	Epoch          uint64                 `protobuf:"varint,4,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	Position       uint64                 `protobuf:"varint,5,opt,name=position,proto3" json:"position,omitempty"`   // applied in memory
+	Stored         uint64                 `protobuf:"varint,6,opt,name=stored,proto3" json:"stored,omitempty"`       // durable in the store
+	Published      uint64                 `protobuf:"varint,7,opt,name=published,proto3" json:"published,omitempty"` // in the snapshots
+	End            uint64                 `protobuf:"varint,8,opt,name=end,proto3" json:"end,omitempty"`             // last position of the partition in the log
+	Lag            uint64                 `protobuf:"varint,9,opt,name=lag,proto3" json:"lag,omitempty"`             // messages that are not applied
+	Events         uint64                 `protobuf:"varint,10,opt,name=events,proto3" json:"events,omitempty"`      // applied since the store was made
+	Rejected       uint64                 `protobuf:"varint,11,opt,name=rejected,proto3" json:"rejected,omitempty"`
+	AppliedThrough *timestamppb.Timestamp `protobuf:"bytes,12,opt,name=applied_through,json=appliedThrough,proto3" json:"applied_through,omitempty"`
+	Trouble        string                 `protobuf:"bytes,13,opt,name=trouble,proto3" json:"trouble,omitempty"` // what is being tried again, or why it failed; empty: nothing
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *PartitionState) Reset() {
+	*x = PartitionState{}
+	mi := &file_hold_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PartitionState) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PartitionState) ProtoMessage() {}
+
+func (x *PartitionState) ProtoReflect() protoreflect.Message {
+	mi := &file_hold_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PartitionState.ProtoReflect.Descriptor instead.
+func (*PartitionState) Descriptor() ([]byte, []int) {
+	return file_hold_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *PartitionState) GetPartition() uint32 {
+	if x != nil {
+		return x.Partition
+	}
+	return 0
+}
+
+func (x *PartitionState) GetOwner() string {
+	if x != nil {
+		return x.Owner
+	}
+	return ""
+}
+
+func (x *PartitionState) GetState() string {
+	if x != nil {
+		return x.State
+	}
+	return ""
+}
+
+func (x *PartitionState) GetEpoch() uint64 {
+	if x != nil {
+		return x.Epoch
+	}
+	return 0
+}
+
+func (x *PartitionState) GetPosition() uint64 {
+	if x != nil {
+		return x.Position
+	}
+	return 0
+}
+
+func (x *PartitionState) GetStored() uint64 {
+	if x != nil {
+		return x.Stored
+	}
+	return 0
+}
+
+func (x *PartitionState) GetPublished() uint64 {
+	if x != nil {
+		return x.Published
+	}
+	return 0
+}
+
+func (x *PartitionState) GetEnd() uint64 {
+	if x != nil {
+		return x.End
+	}
+	return 0
+}
+
+func (x *PartitionState) GetLag() uint64 {
+	if x != nil {
+		return x.Lag
+	}
+	return 0
+}
+
+func (x *PartitionState) GetEvents() uint64 {
+	if x != nil {
+		return x.Events
+	}
+	return 0
+}
+
+func (x *PartitionState) GetRejected() uint64 {
+	if x != nil {
+		return x.Rejected
+	}
+	return 0
+}
+
+func (x *PartitionState) GetAppliedThrough() *timestamppb.Timestamp {
+	if x != nil {
+		return x.AppliedThrough
+	}
+	return nil
+}
+
+func (x *PartitionState) GetTrouble() string {
+	if x != nil {
+		return x.Trouble
+	}
+	return ""
+}
+
+// WorkerState is one process that owns partitions.
+type WorkerState struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	Partitions    []uint32               `protobuf:"varint,2,rep,packed,name=partitions,proto3" json:"partitions,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WorkerState) Reset() {
+	*x = WorkerState{}
+	mi := &file_hold_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WorkerState) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WorkerState) ProtoMessage() {}
+
+func (x *WorkerState) ProtoReflect() protoreflect.Message {
+	mi := &file_hold_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WorkerState.ProtoReflect.Descriptor instead.
+func (*WorkerState) Descriptor() ([]byte, []int) {
+	return file_hold_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *WorkerState) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *WorkerState) GetPartitions() []uint32 {
+	if x != nil {
+		return x.Partitions
+	}
+	return nil
+}
+
+// StatusAnswer is how the whole system does.
+type StatusAnswer struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Partitions    []*PartitionState      `protobuf:"bytes,1,rep,name=partitions,proto3" json:"partitions,omitempty"`
+	Workers       []*WorkerState         `protobuf:"bytes,2,rep,name=workers,proto3" json:"workers,omitempty"`
+	Holders       uint64                 `protobuf:"varint,3,opt,name=holders,proto3" json:"holders,omitempty"`
+	Events        uint64                 `protobuf:"varint,4,opt,name=events,proto3" json:"events,omitempty"`     // applied, of all partitions
+	Lag           uint64                 `protobuf:"varint,5,opt,name=lag,proto3" json:"lag,omitempty"`           // of all partitions
+	Watchers      uint64                 `protobuf:"varint,6,opt,name=watchers,proto3" json:"watchers,omitempty"` // of this gateway
+	At            *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=at,proto3" json:"at,omitempty"`
+	Version       string                 `protobuf:"bytes,8,opt,name=version,proto3" json:"version,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StatusAnswer) Reset() {
+	*x = StatusAnswer{}
+	mi := &file_hold_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StatusAnswer) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StatusAnswer) ProtoMessage() {}
+
+func (x *StatusAnswer) ProtoReflect() protoreflect.Message {
+	mi := &file_hold_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StatusAnswer.ProtoReflect.Descriptor instead.
+func (*StatusAnswer) Descriptor() ([]byte, []int) {
+	return file_hold_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *StatusAnswer) GetPartitions() []*PartitionState {
+	if x != nil {
+		return x.Partitions
+	}
+	return nil
+}
+
+func (x *StatusAnswer) GetWorkers() []*WorkerState {
+	if x != nil {
+		return x.Workers
+	}
+	return nil
+}
+
+func (x *StatusAnswer) GetHolders() uint64 {
+	if x != nil {
+		return x.Holders
+	}
+	return 0
+}
+
+func (x *StatusAnswer) GetEvents() uint64 {
+	if x != nil {
+		return x.Events
+	}
+	return 0
+}
+
+func (x *StatusAnswer) GetLag() uint64 {
+	if x != nil {
+		return x.Lag
+	}
+	return 0
+}
+
+func (x *StatusAnswer) GetWatchers() uint64 {
+	if x != nil {
+		return x.Watchers
+	}
+	return 0
+}
+
+func (x *StatusAnswer) GetAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.At
+	}
+	return nil
+}
+
+func (x *StatusAnswer) GetVersion() string {
+	if x != nil {
+		return x.Version
+	}
+	return ""
+}
+
 var File_hold_proto protoreflect.FileDescriptor
 
 const file_hold_proto_rawDesc = "" +
 	"\n" +
 	"\n" +
-	"hold.proto\x12\x03poh\x1a\x1fgoogle/protobuf/timestamp.proto\"\a\n" +
+	"hold.proto\x12\x03poh\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\a\n" +
 	"\x05Empty\"\xbd\x02\n" +
 	"\aHoldMsg\x12\x19\n" +
 	"\btoken_id\x18\x01 \x01(\tR\atokenId\x12\x1b\n" +
@@ -796,7 +2277,7 @@ const file_hold_proto_rawDesc = "" +
 	"\vHoldRefusal\x12\x14\n" +
 	"\x05index\x18\x01 \x01(\rR\x05index\x12\x14\n" +
 	"\x05error\x18\x02 \x01(\tR\x05error\x12\x14\n" +
-	"\x05field\x18\x03 \x01(\tR\x05field\"\xd6\x04\n" +
+	"\x05field\x18\x03 \x01(\tR\x05field\"\xe4\x06\n" +
 	"\bHoldStat\x12\x1b\n" +
 	"\tholder_id\x18\x01 \x01(\tR\bholderId\x12#\n" +
 	"\rtotal_seconds\x18\x02 \x01(\x03R\ftotalSeconds\x12%\n" +
@@ -819,12 +2300,34 @@ const file_hold_proto_rawDesc = "" +
 	"\x05rules\x18\x12 \x01(\tR\x05rules\x12\x1e\n" +
 	"\n" +
 	"generation\x18\x13 \x01(\tR\n" +
-	"generationJ\x04\b\x05\x10\x06J\x04\b\x06\x10\aJ\x04\b\a\x10\b\"\x8e\x01\n" +
+	"generation\x12\x1d\n" +
+	"\n" +
+	"live_score\x18\x14 \x01(\tR\tliveScore\x12*\n" +
+	"\x11live_score_double\x18\x15 \x01(\x01R\x0fliveScoreDouble\x12\x1b\n" +
+	"\tlive_held\x18\x16 \x01(\tR\bliveHeld\x12/\n" +
+	"\x05as_of\x18\x17 \x01(\v2\x1a.google.protobuf.TimestampR\x04asOf\x12C\n" +
+	"\x0fapplied_through\x18\x18 \x01(\v2\x1a.google.protobuf.TimestampR\x0eappliedThrough\x12\x1a\n" +
+	"\bcomplete\x18\x19 \x01(\bR\bcomplete\x12\x12\n" +
+	"\x04gone\x18\x1a \x01(\bR\x04goneJ\x04\b\x05\x10\x06J\x04\b\x06\x10\aJ\x04\b\a\x10\b\"\xb8\x02\n" +
+	"\fStatsRequest\x12\x14\n" +
+	"\x05watch\x18\x01 \x01(\bR\x05watch\x12\x1d\n" +
+	"\n" +
+	"holder_ids\x18\x02 \x03(\tR\tholderIds\x12\x12\n" +
+	"\x04live\x18\x03 \x01(\bR\x04live\x12<\n" +
+	"\fmin_interval\x18\x04 \x01(\v2\x19.google.protobuf.DurationR\vminInterval\x12\x14\n" +
+	"\x05after\x18\x05 \x01(\x04R\x05after\x12/\n" +
+	"\x05as_of\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\x04asOf\x12.\n" +
+	"\x04from\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\x04from\x12*\n" +
+	"\x02to\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\x02to\"\x9b\x02\n" +
 	"\rScoresRequest\x12\x1b\n" +
 	"\tholder_id\x18\x01 \x01(\tR\bholderId\x12/\n" +
 	"\x05as_of\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x04asOf\x12\x19\n" +
 	"\bby_token\x18\x03 \x01(\bR\abyToken\x12\x14\n" +
-	"\x05after\x18\x04 \x01(\x04R\x05after\"\x9a\x03\n" +
+	"\x05after\x18\x04 \x01(\x04R\x05after\x12.\n" +
+	"\x04from\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\x04from\x12*\n" +
+	"\x02to\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\x02to\x12\x19\n" +
+	"\btoken_id\x18\a \x01(\tR\atokenId\x12\x14\n" +
+	"\x05share\x18\b \x01(\bR\x05share\"\xd6\x04\n" +
 	"\x05Score\x12\x19\n" +
 	"\btoken_id\x18\x01 \x01(\tR\atokenId\x12\x1b\n" +
 	"\tholder_id\x18\x02 \x01(\tR\bholderId\x12\x14\n" +
@@ -836,20 +2339,152 @@ const file_hold_proto_rawDesc = "" +
 	"\x14settled_score_double\x18\b \x01(\x01R\x12settledScoreDouble\x12/\n" +
 	"\x05as_of\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\x04asOf\x12C\n" +
 	"\x0fapplied_through\x18\n" +
-	" \x01(\v2\x1a.google.protobuf.TimestampR\x0eappliedThrough2\xbf\x01\n" +
+	" \x01(\v2\x1a.google.protobuf.TimestampR\x0eappliedThrough\x12.\n" +
+	"\x04from\x18\v \x01(\v2\x1a.google.protobuf.TimestampR\x04from\x12\x1f\n" +
+	"\vtotal_score\x18\f \x01(\tR\n" +
+	"totalScore\x12.\n" +
+	"\x13total_settled_score\x18\r \x01(\tR\x11totalSettledScore\x12\x14\n" +
+	"\x05share\x18\x0e \x01(\x01R\x05share\x12#\n" +
+	"\rsettled_share\x18\x0f \x01(\x01R\fsettledShare\"\xeb\x01\n" +
+	"\x0eExplainRequest\x12\x1b\n" +
+	"\tholder_id\x18\x01 \x01(\tR\bholderId\x12\x19\n" +
+	"\btoken_id\x18\x02 \x01(\tR\atokenId\x12/\n" +
+	"\x05as_of\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x04asOf\x12.\n" +
+	"\x04from\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x04from\x12*\n" +
+	"\x02to\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\x02to\x12\x14\n" +
+	"\x05after\x18\x06 \x01(\x04R\x05after\"\xff\x04\n" +
+	"\fContribution\x12\x19\n" +
+	"\btoken_id\x18\x01 \x01(\tR\atokenId\x12\x16\n" +
+	"\x06policy\x18\x02 \x01(\tR\x06policy\x120\n" +
+	"\x05start\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x05start\x12,\n" +
+	"\x03end\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x03end\x12\x16\n" +
+	"\x06weight\x18\x05 \x01(\tR\x06weight\x12\x17\n" +
+	"\ahold_id\x18\x06 \x01(\tR\x06holdId\x12\x14\n" +
+	"\x05alone\x18\a \x01(\tR\x05alone\x12\x18\n" +
+	"\acounted\x18\b \x01(\tR\acounted\x12\x18\n" +
+	"\aremoved\x18\t \x01(\tR\aremoved\x12!\n" +
+	"\fheld_seconds\x18\n" +
+	" \x01(\tR\vheldSeconds\x12'\n" +
+	"\x0fcounted_seconds\x18\v \x01(\tR\x0ecountedSeconds\x12!\n" +
+	"\falone_double\x18\f \x01(\x01R\valoneDouble\x12%\n" +
+	"\x0ecounted_double\x18\r \x01(\x01R\rcountedDouble\x12%\n" +
+	"\x0eremoved_double\x18\x0e \x01(\x01R\rremovedDouble\x12/\n" +
+	"\x05as_of\x18\x0f \x01(\v2\x1a.google.protobuf.TimestampR\x04asOf\x12.\n" +
+	"\x04from\x18\x10 \x01(\v2\x1a.google.protobuf.TimestampR\x04from\x12C\n" +
+	"\x0fapplied_through\x18\x11 \x01(\v2\x1a.google.protobuf.TimestampR\x0eappliedThrough\"\xd2\x01\n" +
+	"\x0eHistoryRequest\x12\x1b\n" +
+	"\tholder_id\x18\x01 \x01(\tR\bholderId\x12\x19\n" +
+	"\btoken_id\x18\x02 \x01(\tR\atokenId\x12.\n" +
+	"\x04from\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x04from\x12*\n" +
+	"\x02to\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x02to\x12\x16\n" +
+	"\x06points\x18\x05 \x01(\rR\x06points\x12\x14\n" +
+	"\x05after\x18\x06 \x01(\x04R\x05after\"\xe7\x02\n" +
+	"\n" +
+	"ScorePoint\x12/\n" +
+	"\x05as_of\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x04asOf\x12\x14\n" +
+	"\x05score\x18\x02 \x01(\tR\x05score\x12!\n" +
+	"\fheld_seconds\x18\x03 \x01(\tR\vheldSeconds\x12#\n" +
+	"\rsettled_score\x18\x04 \x01(\tR\fsettledScore\x120\n" +
+	"\x14settled_held_seconds\x18\x05 \x01(\tR\x12settledHeldSeconds\x12!\n" +
+	"\fscore_double\x18\x06 \x01(\x01R\vscoreDouble\x120\n" +
+	"\x14settled_score_double\x18\a \x01(\x01R\x12settledScoreDouble\x12C\n" +
+	"\x0fapplied_through\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\x0eappliedThrough\"\x88\x01\n" +
+	"\n" +
+	"TopRequest\x12\x1b\n" +
+	"\x02by\x18\x01 \x01(\x0e2\v.poh.RankByR\x02by\x12\x19\n" +
+	"\btoken_id\x18\x02 \x01(\tR\atokenId\x12\x14\n" +
+	"\x05limit\x18\x03 \x01(\rR\x05limit\x12\x16\n" +
+	"\x06cursor\x18\x04 \x01(\tR\x06cursor\x12\x14\n" +
+	"\x05after\x18\x05 \x01(\x04R\x05after\"\xea\x02\n" +
+	"\fRankedHolder\x12\x12\n" +
+	"\x04rank\x18\x01 \x01(\x04R\x04rank\x12\x1b\n" +
+	"\tholder_id\x18\x02 \x01(\tR\bholderId\x12\x14\n" +
+	"\x05score\x18\x03 \x01(\tR\x05score\x12#\n" +
+	"\rsettled_score\x18\x04 \x01(\tR\fsettledScore\x12!\n" +
+	"\fscore_double\x18\x05 \x01(\x01R\vscoreDouble\x120\n" +
+	"\x14settled_score_double\x18\x06 \x01(\x01R\x12settledScoreDouble\x12\x12\n" +
+	"\x04rate\x18\a \x01(\tR\x04rate\x120\n" +
+	"\x05until\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\x05until\x12!\n" +
+	"\fheld_seconds\x18\t \x01(\tR\vheldSeconds\x120\n" +
+	"\x14settled_held_seconds\x18\n" +
+	" \x01(\tR\x12settledHeldSeconds\"\xb6\x02\n" +
+	"\tTopAnswer\x12+\n" +
+	"\aholders\x18\x01 \x03(\v2\x11.poh.RankedHolderR\aholders\x12\x1f\n" +
+	"\vnext_cursor\x18\x02 \x01(\tR\n" +
+	"nextCursor\x12\x14\n" +
+	"\x05count\x18\x03 \x01(\x04R\x05count\x12\x1f\n" +
+	"\vtotal_score\x18\x04 \x01(\tR\n" +
+	"totalScore\x12.\n" +
+	"\x13total_settled_score\x18\x05 \x01(\tR\x11totalSettledScore\x12/\n" +
+	"\x05as_of\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\x04asOf\x12C\n" +
+	"\x0fapplied_through\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\x0eappliedThrough\"x\n" +
+	"\vRankRequest\x12\x1b\n" +
+	"\tholder_id\x18\x01 \x01(\tR\bholderId\x12\x1b\n" +
+	"\x02by\x18\x02 \x01(\x0e2\v.poh.RankByR\x02by\x12\x19\n" +
+	"\btoken_id\x18\x03 \x01(\tR\atokenId\x12\x14\n" +
+	"\x05after\x18\x04 \x01(\x04R\x05after\"\xcf\x02\n" +
+	"\n" +
+	"RankAnswer\x12)\n" +
+	"\x06holder\x18\x01 \x01(\v2\x11.poh.RankedHolderR\x06holder\x12\x14\n" +
+	"\x05count\x18\x02 \x01(\x04R\x05count\x12\x1f\n" +
+	"\vtotal_score\x18\x03 \x01(\tR\n" +
+	"totalScore\x12.\n" +
+	"\x13total_settled_score\x18\x04 \x01(\tR\x11totalSettledScore\x12\x14\n" +
+	"\x05share\x18\x05 \x01(\x01R\x05share\x12#\n" +
+	"\rsettled_share\x18\x06 \x01(\x01R\fsettledShare\x12/\n" +
+	"\x05as_of\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\x04asOf\x12C\n" +
+	"\x0fapplied_through\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\x0eappliedThrough\"\xf9\x02\n" +
+	"\x0ePartitionState\x12\x1c\n" +
+	"\tpartition\x18\x01 \x01(\rR\tpartition\x12\x14\n" +
+	"\x05owner\x18\x02 \x01(\tR\x05owner\x12\x14\n" +
+	"\x05state\x18\x03 \x01(\tR\x05state\x12\x14\n" +
+	"\x05epoch\x18\x04 \x01(\x04R\x05epoch\x12\x1a\n" +
+	"\bposition\x18\x05 \x01(\x04R\bposition\x12\x16\n" +
+	"\x06stored\x18\x06 \x01(\x04R\x06stored\x12\x1c\n" +
+	"\tpublished\x18\a \x01(\x04R\tpublished\x12\x10\n" +
+	"\x03end\x18\b \x01(\x04R\x03end\x12\x10\n" +
+	"\x03lag\x18\t \x01(\x04R\x03lag\x12\x16\n" +
+	"\x06events\x18\n" +
+	" \x01(\x04R\x06events\x12\x1a\n" +
+	"\brejected\x18\v \x01(\x04R\brejected\x12C\n" +
+	"\x0fapplied_through\x18\f \x01(\v2\x1a.google.protobuf.TimestampR\x0eappliedThrough\x12\x18\n" +
+	"\atrouble\x18\r \x01(\tR\atrouble\"=\n" +
+	"\vWorkerState\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1e\n" +
+	"\n" +
+	"partitions\x18\x02 \x03(\rR\n" +
+	"partitions\"\x95\x02\n" +
+	"\fStatusAnswer\x123\n" +
+	"\n" +
+	"partitions\x18\x01 \x03(\v2\x13.poh.PartitionStateR\n" +
+	"partitions\x12*\n" +
+	"\aworkers\x18\x02 \x03(\v2\x10.poh.WorkerStateR\aworkers\x12\x18\n" +
+	"\aholders\x18\x03 \x01(\x04R\aholders\x12\x16\n" +
+	"\x06events\x18\x04 \x01(\x04R\x06events\x12\x10\n" +
+	"\x03lag\x18\x05 \x01(\x04R\x03lag\x12\x1a\n" +
+	"\bwatchers\x18\x06 \x01(\x04R\bwatchers\x12*\n" +
+	"\x02at\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\x02at\x12\x18\n" +
+	"\aversion\x18\b \x01(\tR\aversion*\x1f\n" +
+	"\x06RankBy\x12\v\n" +
+	"\aSETTLED\x10\x00\x12\b\n" +
+	"\x04LIVE\x10\x012\xc6\x01\n" +
 	"\vHoldMetrics\x12+\n" +
 	"\tBroadcast\x12\f.poh.HoldMsg\x1a\f.poh.HoldAck(\x010\x01\x12$\n" +
-	"\x06Record\x12\f.poh.HoldMsg\x1a\f.poh.HoldAck\x12$\n" +
-	"\x05Stats\x12\n" +
-	".poh.Empty\x1a\r.poh.HoldStat0\x01\x127\n" +
-	"\x0eBroadcastBatch\x12\x0e.poh.HoldBatch\x1a\x11.poh.HoldBatchAck(\x010\x012\x93\x01\n" +
-	"\x10HoldMetricsQuery\x12*\n" +
-	"\vGetSnapshot\x12\n" +
-	".poh.Empty\x1a\r.poh.HoldStat0\x01\x12'\n" +
+	"\x06Record\x12\f.poh.HoldMsg\x1a\f.poh.HoldAck\x12+\n" +
+	"\x05Stats\x12\x11.poh.StatsRequest\x1a\r.poh.HoldStat0\x01\x127\n" +
+	"\x0eBroadcastBatch\x12\x0e.poh.HoldBatch\x1a\x11.poh.HoldBatchAck(\x010\x012\xfe\x02\n" +
+	"\x10HoldMetricsQuery\x121\n" +
+	"\vGetSnapshot\x12\x11.poh.StatsRequest\x1a\r.poh.HoldStat0\x01\x12'\n" +
 	"\vHealthCheck\x12\n" +
 	".poh.Empty\x1a\f.poh.HoldAck\x12*\n" +
 	"\x06Scores\x12\x12.poh.ScoresRequest\x1a\n" +
-	".poh.Score0\x01B\x1aZ\x18holdmetrics/proto;holdpbb\x06proto3"
+	".poh.Score0\x01\x123\n" +
+	"\aExplain\x12\x13.poh.ExplainRequest\x1a\x11.poh.Contribution0\x01\x121\n" +
+	"\aHistory\x12\x13.poh.HistoryRequest\x1a\x0f.poh.ScorePoint0\x01\x12&\n" +
+	"\x03Top\x12\x0f.poh.TopRequest\x1a\x0e.poh.TopAnswer\x12)\n" +
+	"\x04Rank\x12\x10.poh.RankRequest\x1a\x0f.poh.RankAnswer\x12'\n" +
+	"\x06Status\x12\n" +
+	".poh.Empty\x1a\x11.poh.StatusAnswerB\x1aZ\x18holdmetrics/proto;holdpbb\x06proto3"
 
 var (
 	file_hold_proto_rawDescOnce sync.Once
@@ -863,49 +2498,109 @@ func file_hold_proto_rawDescGZIP() []byte {
 	return file_hold_proto_rawDescData
 }
 
-var file_hold_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
+var file_hold_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
+var file_hold_proto_msgTypes = make([]protoimpl.MessageInfo, 22)
 var file_hold_proto_goTypes = []any{
-	(*Empty)(nil),                 // 0: poh.Empty
-	(*HoldMsg)(nil),               // 1: poh.HoldMsg
-	(*HoldAck)(nil),               // 2: poh.HoldAck
-	(*HoldBatch)(nil),             // 3: poh.HoldBatch
-	(*HoldBatchAck)(nil),          // 4: poh.HoldBatchAck
-	(*HoldRefusal)(nil),           // 5: poh.HoldRefusal
-	(*HoldStat)(nil),              // 6: poh.HoldStat
-	(*ScoresRequest)(nil),         // 7: poh.ScoresRequest
-	(*Score)(nil),                 // 8: poh.Score
-	(*timestamppb.Timestamp)(nil), // 9: google.protobuf.Timestamp
+	(RankBy)(0),                   // 0: poh.RankBy
+	(*Empty)(nil),                 // 1: poh.Empty
+	(*HoldMsg)(nil),               // 2: poh.HoldMsg
+	(*HoldAck)(nil),               // 3: poh.HoldAck
+	(*HoldBatch)(nil),             // 4: poh.HoldBatch
+	(*HoldBatchAck)(nil),          // 5: poh.HoldBatchAck
+	(*HoldRefusal)(nil),           // 6: poh.HoldRefusal
+	(*HoldStat)(nil),              // 7: poh.HoldStat
+	(*StatsRequest)(nil),          // 8: poh.StatsRequest
+	(*ScoresRequest)(nil),         // 9: poh.ScoresRequest
+	(*Score)(nil),                 // 10: poh.Score
+	(*ExplainRequest)(nil),        // 11: poh.ExplainRequest
+	(*Contribution)(nil),          // 12: poh.Contribution
+	(*HistoryRequest)(nil),        // 13: poh.HistoryRequest
+	(*ScorePoint)(nil),            // 14: poh.ScorePoint
+	(*TopRequest)(nil),            // 15: poh.TopRequest
+	(*RankedHolder)(nil),          // 16: poh.RankedHolder
+	(*TopAnswer)(nil),             // 17: poh.TopAnswer
+	(*RankRequest)(nil),           // 18: poh.RankRequest
+	(*RankAnswer)(nil),            // 19: poh.RankAnswer
+	(*PartitionState)(nil),        // 20: poh.PartitionState
+	(*WorkerState)(nil),           // 21: poh.WorkerState
+	(*StatusAnswer)(nil),          // 22: poh.StatusAnswer
+	(*timestamppb.Timestamp)(nil), // 23: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),   // 24: google.protobuf.Duration
 }
 var file_hold_proto_depIdxs = []int32{
-	9,  // 0: poh.HoldMsg.start:type_name -> google.protobuf.Timestamp
-	9,  // 1: poh.HoldMsg.end:type_name -> google.protobuf.Timestamp
-	1,  // 2: poh.HoldBatch.events:type_name -> poh.HoldMsg
-	5,  // 3: poh.HoldBatchAck.refused:type_name -> poh.HoldRefusal
-	9,  // 4: poh.HoldStat.updated_at:type_name -> google.protobuf.Timestamp
-	9,  // 5: poh.HoldStat.since:type_name -> google.protobuf.Timestamp
-	9,  // 6: poh.HoldStat.until:type_name -> google.protobuf.Timestamp
-	9,  // 7: poh.ScoresRequest.as_of:type_name -> google.protobuf.Timestamp
-	9,  // 8: poh.Score.as_of:type_name -> google.protobuf.Timestamp
-	9,  // 9: poh.Score.applied_through:type_name -> google.protobuf.Timestamp
-	1,  // 10: poh.HoldMetrics.Broadcast:input_type -> poh.HoldMsg
-	1,  // 11: poh.HoldMetrics.Record:input_type -> poh.HoldMsg
-	0,  // 12: poh.HoldMetrics.Stats:input_type -> poh.Empty
-	3,  // 13: poh.HoldMetrics.BroadcastBatch:input_type -> poh.HoldBatch
-	0,  // 14: poh.HoldMetricsQuery.GetSnapshot:input_type -> poh.Empty
-	0,  // 15: poh.HoldMetricsQuery.HealthCheck:input_type -> poh.Empty
-	7,  // 16: poh.HoldMetricsQuery.Scores:input_type -> poh.ScoresRequest
-	2,  // 17: poh.HoldMetrics.Broadcast:output_type -> poh.HoldAck
-	2,  // 18: poh.HoldMetrics.Record:output_type -> poh.HoldAck
-	6,  // 19: poh.HoldMetrics.Stats:output_type -> poh.HoldStat
-	4,  // 20: poh.HoldMetrics.BroadcastBatch:output_type -> poh.HoldBatchAck
-	6,  // 21: poh.HoldMetricsQuery.GetSnapshot:output_type -> poh.HoldStat
-	2,  // 22: poh.HoldMetricsQuery.HealthCheck:output_type -> poh.HoldAck
-	8,  // 23: poh.HoldMetricsQuery.Scores:output_type -> poh.Score
-	17, // [17:24] is the sub-list for method output_type
-	10, // [10:17] is the sub-list for method input_type
-	10, // [10:10] is the sub-list for extension type_name
-	10, // [10:10] is the sub-list for extension extendee
-	0,  // [0:10] is the sub-list for field type_name
+	23, // 0: poh.HoldMsg.start:type_name -> google.protobuf.Timestamp
+	23, // 1: poh.HoldMsg.end:type_name -> google.protobuf.Timestamp
+	2,  // 2: poh.HoldBatch.events:type_name -> poh.HoldMsg
+	6,  // 3: poh.HoldBatchAck.refused:type_name -> poh.HoldRefusal
+	23, // 4: poh.HoldStat.updated_at:type_name -> google.protobuf.Timestamp
+	23, // 5: poh.HoldStat.since:type_name -> google.protobuf.Timestamp
+	23, // 6: poh.HoldStat.until:type_name -> google.protobuf.Timestamp
+	23, // 7: poh.HoldStat.as_of:type_name -> google.protobuf.Timestamp
+	23, // 8: poh.HoldStat.applied_through:type_name -> google.protobuf.Timestamp
+	24, // 9: poh.StatsRequest.min_interval:type_name -> google.protobuf.Duration
+	23, // 10: poh.StatsRequest.as_of:type_name -> google.protobuf.Timestamp
+	23, // 11: poh.StatsRequest.from:type_name -> google.protobuf.Timestamp
+	23, // 12: poh.StatsRequest.to:type_name -> google.protobuf.Timestamp
+	23, // 13: poh.ScoresRequest.as_of:type_name -> google.protobuf.Timestamp
+	23, // 14: poh.ScoresRequest.from:type_name -> google.protobuf.Timestamp
+	23, // 15: poh.ScoresRequest.to:type_name -> google.protobuf.Timestamp
+	23, // 16: poh.Score.as_of:type_name -> google.protobuf.Timestamp
+	23, // 17: poh.Score.applied_through:type_name -> google.protobuf.Timestamp
+	23, // 18: poh.Score.from:type_name -> google.protobuf.Timestamp
+	23, // 19: poh.ExplainRequest.as_of:type_name -> google.protobuf.Timestamp
+	23, // 20: poh.ExplainRequest.from:type_name -> google.protobuf.Timestamp
+	23, // 21: poh.ExplainRequest.to:type_name -> google.protobuf.Timestamp
+	23, // 22: poh.Contribution.start:type_name -> google.protobuf.Timestamp
+	23, // 23: poh.Contribution.end:type_name -> google.protobuf.Timestamp
+	23, // 24: poh.Contribution.as_of:type_name -> google.protobuf.Timestamp
+	23, // 25: poh.Contribution.from:type_name -> google.protobuf.Timestamp
+	23, // 26: poh.Contribution.applied_through:type_name -> google.protobuf.Timestamp
+	23, // 27: poh.HistoryRequest.from:type_name -> google.protobuf.Timestamp
+	23, // 28: poh.HistoryRequest.to:type_name -> google.protobuf.Timestamp
+	23, // 29: poh.ScorePoint.as_of:type_name -> google.protobuf.Timestamp
+	23, // 30: poh.ScorePoint.applied_through:type_name -> google.protobuf.Timestamp
+	0,  // 31: poh.TopRequest.by:type_name -> poh.RankBy
+	23, // 32: poh.RankedHolder.until:type_name -> google.protobuf.Timestamp
+	16, // 33: poh.TopAnswer.holders:type_name -> poh.RankedHolder
+	23, // 34: poh.TopAnswer.as_of:type_name -> google.protobuf.Timestamp
+	23, // 35: poh.TopAnswer.applied_through:type_name -> google.protobuf.Timestamp
+	0,  // 36: poh.RankRequest.by:type_name -> poh.RankBy
+	16, // 37: poh.RankAnswer.holder:type_name -> poh.RankedHolder
+	23, // 38: poh.RankAnswer.as_of:type_name -> google.protobuf.Timestamp
+	23, // 39: poh.RankAnswer.applied_through:type_name -> google.protobuf.Timestamp
+	23, // 40: poh.PartitionState.applied_through:type_name -> google.protobuf.Timestamp
+	20, // 41: poh.StatusAnswer.partitions:type_name -> poh.PartitionState
+	21, // 42: poh.StatusAnswer.workers:type_name -> poh.WorkerState
+	23, // 43: poh.StatusAnswer.at:type_name -> google.protobuf.Timestamp
+	2,  // 44: poh.HoldMetrics.Broadcast:input_type -> poh.HoldMsg
+	2,  // 45: poh.HoldMetrics.Record:input_type -> poh.HoldMsg
+	8,  // 46: poh.HoldMetrics.Stats:input_type -> poh.StatsRequest
+	4,  // 47: poh.HoldMetrics.BroadcastBatch:input_type -> poh.HoldBatch
+	8,  // 48: poh.HoldMetricsQuery.GetSnapshot:input_type -> poh.StatsRequest
+	1,  // 49: poh.HoldMetricsQuery.HealthCheck:input_type -> poh.Empty
+	9,  // 50: poh.HoldMetricsQuery.Scores:input_type -> poh.ScoresRequest
+	11, // 51: poh.HoldMetricsQuery.Explain:input_type -> poh.ExplainRequest
+	13, // 52: poh.HoldMetricsQuery.History:input_type -> poh.HistoryRequest
+	15, // 53: poh.HoldMetricsQuery.Top:input_type -> poh.TopRequest
+	18, // 54: poh.HoldMetricsQuery.Rank:input_type -> poh.RankRequest
+	1,  // 55: poh.HoldMetricsQuery.Status:input_type -> poh.Empty
+	3,  // 56: poh.HoldMetrics.Broadcast:output_type -> poh.HoldAck
+	3,  // 57: poh.HoldMetrics.Record:output_type -> poh.HoldAck
+	7,  // 58: poh.HoldMetrics.Stats:output_type -> poh.HoldStat
+	5,  // 59: poh.HoldMetrics.BroadcastBatch:output_type -> poh.HoldBatchAck
+	7,  // 60: poh.HoldMetricsQuery.GetSnapshot:output_type -> poh.HoldStat
+	3,  // 61: poh.HoldMetricsQuery.HealthCheck:output_type -> poh.HoldAck
+	10, // 62: poh.HoldMetricsQuery.Scores:output_type -> poh.Score
+	12, // 63: poh.HoldMetricsQuery.Explain:output_type -> poh.Contribution
+	14, // 64: poh.HoldMetricsQuery.History:output_type -> poh.ScorePoint
+	17, // 65: poh.HoldMetricsQuery.Top:output_type -> poh.TopAnswer
+	19, // 66: poh.HoldMetricsQuery.Rank:output_type -> poh.RankAnswer
+	22, // 67: poh.HoldMetricsQuery.Status:output_type -> poh.StatusAnswer
+	56, // [56:68] is the sub-list for method output_type
+	44, // [44:56] is the sub-list for method input_type
+	44, // [44:44] is the sub-list for extension type_name
+	44, // [44:44] is the sub-list for extension extendee
+	0,  // [0:44] is the sub-list for field type_name
 }
 
 func init() { file_hold_proto_init() }
@@ -918,13 +2613,14 @@ func file_hold_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_hold_proto_rawDesc), len(file_hold_proto_rawDesc)),
-			NumEnums:      0,
-			NumMessages:   9,
+			NumEnums:      1,
+			NumMessages:   22,
 			NumExtensions: 0,
 			NumServices:   2,
 		},
 		GoTypes:           file_hold_proto_goTypes,
 		DependencyIndexes: file_hold_proto_depIdxs,
+		EnumInfos:         file_hold_proto_enumTypes,
 		MessageInfos:      file_hold_proto_msgTypes,
 	}.Build()
 	File_hold_proto = out.File

@@ -39,7 +39,8 @@ type HoldMetricsClient interface {
 	Broadcast(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[HoldMsg, HoldAck], error)
 	Record(ctx context.Context, in *HoldMsg, opts ...grpc.CallOption) (*HoldAck, error)
 	// Stats sends the current snapshots and ends; with no holder yet, one empty HoldStat.
-	Stats(ctx context.Context, in *Empty, opts ...grpc.CallOption) (grpc.ServerStreamingClient[HoldStat], error)
+	// With watch it goes on with what changes.
+	Stats(ctx context.Context, in *StatsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[HoldStat], error)
 	// BroadcastBatch answers one ack per batch, in order.
 	BroadcastBatch(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[HoldBatch, HoldBatchAck], error)
 }
@@ -75,13 +76,13 @@ func (c *holdMetricsClient) Record(ctx context.Context, in *HoldMsg, opts ...grp
 	return out, nil
 }
 
-func (c *holdMetricsClient) Stats(ctx context.Context, in *Empty, opts ...grpc.CallOption) (grpc.ServerStreamingClient[HoldStat], error) {
+func (c *holdMetricsClient) Stats(ctx context.Context, in *StatsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[HoldStat], error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	stream, err := c.cc.NewStream(ctx, &HoldMetrics_ServiceDesc.Streams[1], HoldMetrics_Stats_FullMethodName, cOpts...)
 	if err != nil {
 		return nil, err
 	}
-	x := &grpc.GenericClientStream[Empty, HoldStat]{ClientStream: stream}
+	x := &grpc.GenericClientStream[StatsRequest, HoldStat]{ClientStream: stream}
 	if err := x.ClientStream.SendMsg(in); err != nil {
 		return nil, err
 	}
@@ -115,7 +116,8 @@ type HoldMetricsServer interface {
 	Broadcast(grpc.BidiStreamingServer[HoldMsg, HoldAck]) error
 	Record(context.Context, *HoldMsg) (*HoldAck, error)
 	// Stats sends the current snapshots and ends; with no holder yet, one empty HoldStat.
-	Stats(*Empty, grpc.ServerStreamingServer[HoldStat]) error
+	// With watch it goes on with what changes.
+	Stats(*StatsRequest, grpc.ServerStreamingServer[HoldStat]) error
 	// BroadcastBatch answers one ack per batch, in order.
 	BroadcastBatch(grpc.BidiStreamingServer[HoldBatch, HoldBatchAck]) error
 	mustEmbedUnimplementedHoldMetricsServer()
@@ -134,7 +136,7 @@ func (UnimplementedHoldMetricsServer) Broadcast(grpc.BidiStreamingServer[HoldMsg
 func (UnimplementedHoldMetricsServer) Record(context.Context, *HoldMsg) (*HoldAck, error) {
 	return nil, status.Error(codes.Unimplemented, "method Record not implemented")
 }
-func (UnimplementedHoldMetricsServer) Stats(*Empty, grpc.ServerStreamingServer[HoldStat]) error {
+func (UnimplementedHoldMetricsServer) Stats(*StatsRequest, grpc.ServerStreamingServer[HoldStat]) error {
 	return status.Error(codes.Unimplemented, "method Stats not implemented")
 }
 func (UnimplementedHoldMetricsServer) BroadcastBatch(grpc.BidiStreamingServer[HoldBatch, HoldBatchAck]) error {
@@ -187,11 +189,11 @@ func _HoldMetrics_Record_Handler(srv interface{}, ctx context.Context, dec func(
 }
 
 func _HoldMetrics_Stats_Handler(srv interface{}, stream grpc.ServerStream) error {
-	m := new(Empty)
+	m := new(StatsRequest)
 	if err := stream.RecvMsg(m); err != nil {
 		return err
 	}
-	return srv.(HoldMetricsServer).Stats(m, &grpc.GenericServerStream[Empty, HoldStat]{ServerStream: stream})
+	return srv.(HoldMetricsServer).Stats(m, &grpc.GenericServerStream[StatsRequest, HoldStat]{ServerStream: stream})
 }
 
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
@@ -242,16 +244,29 @@ const (
 	HoldMetricsQuery_GetSnapshot_FullMethodName = "/poh.HoldMetricsQuery/GetSnapshot"
 	HoldMetricsQuery_HealthCheck_FullMethodName = "/poh.HoldMetricsQuery/HealthCheck"
 	HoldMetricsQuery_Scores_FullMethodName      = "/poh.HoldMetricsQuery/Scores"
+	HoldMetricsQuery_Explain_FullMethodName     = "/poh.HoldMetricsQuery/Explain"
+	HoldMetricsQuery_History_FullMethodName     = "/poh.HoldMetricsQuery/History"
+	HoldMetricsQuery_Top_FullMethodName         = "/poh.HoldMetricsQuery/Top"
+	HoldMetricsQuery_Rank_FullMethodName        = "/poh.HoldMetricsQuery/Rank"
+	HoldMetricsQuery_Status_FullMethodName      = "/poh.HoldMetricsQuery/Status"
 )
 
 // HoldMetricsQueryClient is the client API for HoldMetricsQuery service.
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 type HoldMetricsQueryClient interface {
-	GetSnapshot(ctx context.Context, in *Empty, opts ...grpc.CallOption) (grpc.ServerStreamingClient[HoldStat], error)
+	// GetSnapshot is Stats without watch.
+	GetSnapshot(ctx context.Context, in *StatsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[HoldStat], error)
 	HealthCheck(ctx context.Context, in *Empty, opts ...grpc.CallOption) (*HoldAck, error)
 	// Scores reads exact figures from the store, ordered by holder, then token.
 	Scores(ctx context.Context, in *ScoresRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[Score], error)
+	// Explain sends the holds behind a score, by token, then start.
+	Explain(ctx context.Context, in *ExplainRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[Contribution], error)
+	// History sends the score at evenly spaced instants.
+	History(ctx context.Context, in *HistoryRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ScorePoint], error)
+	Top(ctx context.Context, in *TopRequest, opts ...grpc.CallOption) (*TopAnswer, error)
+	Rank(ctx context.Context, in *RankRequest, opts ...grpc.CallOption) (*RankAnswer, error)
+	Status(ctx context.Context, in *Empty, opts ...grpc.CallOption) (*StatusAnswer, error)
 }
 
 type holdMetricsQueryClient struct {
@@ -262,13 +277,13 @@ func NewHoldMetricsQueryClient(cc grpc.ClientConnInterface) HoldMetricsQueryClie
 	return &holdMetricsQueryClient{cc}
 }
 
-func (c *holdMetricsQueryClient) GetSnapshot(ctx context.Context, in *Empty, opts ...grpc.CallOption) (grpc.ServerStreamingClient[HoldStat], error) {
+func (c *holdMetricsQueryClient) GetSnapshot(ctx context.Context, in *StatsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[HoldStat], error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	stream, err := c.cc.NewStream(ctx, &HoldMetricsQuery_ServiceDesc.Streams[0], HoldMetricsQuery_GetSnapshot_FullMethodName, cOpts...)
 	if err != nil {
 		return nil, err
 	}
-	x := &grpc.GenericClientStream[Empty, HoldStat]{ClientStream: stream}
+	x := &grpc.GenericClientStream[StatsRequest, HoldStat]{ClientStream: stream}
 	if err := x.ClientStream.SendMsg(in); err != nil {
 		return nil, err
 	}
@@ -310,14 +325,90 @@ func (c *holdMetricsQueryClient) Scores(ctx context.Context, in *ScoresRequest, 
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type HoldMetricsQuery_ScoresClient = grpc.ServerStreamingClient[Score]
 
+func (c *holdMetricsQueryClient) Explain(ctx context.Context, in *ExplainRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[Contribution], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &HoldMetricsQuery_ServiceDesc.Streams[2], HoldMetricsQuery_Explain_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[ExplainRequest, Contribution]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type HoldMetricsQuery_ExplainClient = grpc.ServerStreamingClient[Contribution]
+
+func (c *holdMetricsQueryClient) History(ctx context.Context, in *HistoryRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ScorePoint], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &HoldMetricsQuery_ServiceDesc.Streams[3], HoldMetricsQuery_History_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[HistoryRequest, ScorePoint]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type HoldMetricsQuery_HistoryClient = grpc.ServerStreamingClient[ScorePoint]
+
+func (c *holdMetricsQueryClient) Top(ctx context.Context, in *TopRequest, opts ...grpc.CallOption) (*TopAnswer, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(TopAnswer)
+	err := c.cc.Invoke(ctx, HoldMetricsQuery_Top_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *holdMetricsQueryClient) Rank(ctx context.Context, in *RankRequest, opts ...grpc.CallOption) (*RankAnswer, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(RankAnswer)
+	err := c.cc.Invoke(ctx, HoldMetricsQuery_Rank_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *holdMetricsQueryClient) Status(ctx context.Context, in *Empty, opts ...grpc.CallOption) (*StatusAnswer, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(StatusAnswer)
+	err := c.cc.Invoke(ctx, HoldMetricsQuery_Status_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // HoldMetricsQueryServer is the server API for HoldMetricsQuery service.
 // All implementations must embed UnimplementedHoldMetricsQueryServer
 // for forward compatibility.
 type HoldMetricsQueryServer interface {
-	GetSnapshot(*Empty, grpc.ServerStreamingServer[HoldStat]) error
+	// GetSnapshot is Stats without watch.
+	GetSnapshot(*StatsRequest, grpc.ServerStreamingServer[HoldStat]) error
 	HealthCheck(context.Context, *Empty) (*HoldAck, error)
 	// Scores reads exact figures from the store, ordered by holder, then token.
 	Scores(*ScoresRequest, grpc.ServerStreamingServer[Score]) error
+	// Explain sends the holds behind a score, by token, then start.
+	Explain(*ExplainRequest, grpc.ServerStreamingServer[Contribution]) error
+	// History sends the score at evenly spaced instants.
+	History(*HistoryRequest, grpc.ServerStreamingServer[ScorePoint]) error
+	Top(context.Context, *TopRequest) (*TopAnswer, error)
+	Rank(context.Context, *RankRequest) (*RankAnswer, error)
+	Status(context.Context, *Empty) (*StatusAnswer, error)
 	mustEmbedUnimplementedHoldMetricsQueryServer()
 }
 
@@ -328,7 +419,7 @@ type HoldMetricsQueryServer interface {
 // pointer dereference when methods are called.
 type UnimplementedHoldMetricsQueryServer struct{}
 
-func (UnimplementedHoldMetricsQueryServer) GetSnapshot(*Empty, grpc.ServerStreamingServer[HoldStat]) error {
+func (UnimplementedHoldMetricsQueryServer) GetSnapshot(*StatsRequest, grpc.ServerStreamingServer[HoldStat]) error {
 	return status.Error(codes.Unimplemented, "method GetSnapshot not implemented")
 }
 func (UnimplementedHoldMetricsQueryServer) HealthCheck(context.Context, *Empty) (*HoldAck, error) {
@@ -336,6 +427,21 @@ func (UnimplementedHoldMetricsQueryServer) HealthCheck(context.Context, *Empty) 
 }
 func (UnimplementedHoldMetricsQueryServer) Scores(*ScoresRequest, grpc.ServerStreamingServer[Score]) error {
 	return status.Error(codes.Unimplemented, "method Scores not implemented")
+}
+func (UnimplementedHoldMetricsQueryServer) Explain(*ExplainRequest, grpc.ServerStreamingServer[Contribution]) error {
+	return status.Error(codes.Unimplemented, "method Explain not implemented")
+}
+func (UnimplementedHoldMetricsQueryServer) History(*HistoryRequest, grpc.ServerStreamingServer[ScorePoint]) error {
+	return status.Error(codes.Unimplemented, "method History not implemented")
+}
+func (UnimplementedHoldMetricsQueryServer) Top(context.Context, *TopRequest) (*TopAnswer, error) {
+	return nil, status.Error(codes.Unimplemented, "method Top not implemented")
+}
+func (UnimplementedHoldMetricsQueryServer) Rank(context.Context, *RankRequest) (*RankAnswer, error) {
+	return nil, status.Error(codes.Unimplemented, "method Rank not implemented")
+}
+func (UnimplementedHoldMetricsQueryServer) Status(context.Context, *Empty) (*StatusAnswer, error) {
+	return nil, status.Error(codes.Unimplemented, "method Status not implemented")
 }
 func (UnimplementedHoldMetricsQueryServer) mustEmbedUnimplementedHoldMetricsQueryServer() {}
 func (UnimplementedHoldMetricsQueryServer) testEmbeddedByValue()                          {}
@@ -359,11 +465,11 @@ func RegisterHoldMetricsQueryServer(s grpc.ServiceRegistrar, srv HoldMetricsQuer
 }
 
 func _HoldMetricsQuery_GetSnapshot_Handler(srv interface{}, stream grpc.ServerStream) error {
-	m := new(Empty)
+	m := new(StatsRequest)
 	if err := stream.RecvMsg(m); err != nil {
 		return err
 	}
-	return srv.(HoldMetricsQueryServer).GetSnapshot(m, &grpc.GenericServerStream[Empty, HoldStat]{ServerStream: stream})
+	return srv.(HoldMetricsQueryServer).GetSnapshot(m, &grpc.GenericServerStream[StatsRequest, HoldStat]{ServerStream: stream})
 }
 
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
@@ -398,6 +504,82 @@ func _HoldMetricsQuery_Scores_Handler(srv interface{}, stream grpc.ServerStream)
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type HoldMetricsQuery_ScoresServer = grpc.ServerStreamingServer[Score]
 
+func _HoldMetricsQuery_Explain_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(ExplainRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(HoldMetricsQueryServer).Explain(m, &grpc.GenericServerStream[ExplainRequest, Contribution]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type HoldMetricsQuery_ExplainServer = grpc.ServerStreamingServer[Contribution]
+
+func _HoldMetricsQuery_History_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(HistoryRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(HoldMetricsQueryServer).History(m, &grpc.GenericServerStream[HistoryRequest, ScorePoint]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type HoldMetricsQuery_HistoryServer = grpc.ServerStreamingServer[ScorePoint]
+
+func _HoldMetricsQuery_Top_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(TopRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(HoldMetricsQueryServer).Top(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: HoldMetricsQuery_Top_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(HoldMetricsQueryServer).Top(ctx, req.(*TopRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _HoldMetricsQuery_Rank_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RankRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(HoldMetricsQueryServer).Rank(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: HoldMetricsQuery_Rank_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(HoldMetricsQueryServer).Rank(ctx, req.(*RankRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _HoldMetricsQuery_Status_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(Empty)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(HoldMetricsQueryServer).Status(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: HoldMetricsQuery_Status_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(HoldMetricsQueryServer).Status(ctx, req.(*Empty))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // HoldMetricsQuery_ServiceDesc is the grpc.ServiceDesc for HoldMetricsQuery service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -409,6 +591,18 @@ var HoldMetricsQuery_ServiceDesc = grpc.ServiceDesc{
 			MethodName: "HealthCheck",
 			Handler:    _HoldMetricsQuery_HealthCheck_Handler,
 		},
+		{
+			MethodName: "Top",
+			Handler:    _HoldMetricsQuery_Top_Handler,
+		},
+		{
+			MethodName: "Rank",
+			Handler:    _HoldMetricsQuery_Rank_Handler,
+		},
+		{
+			MethodName: "Status",
+			Handler:    _HoldMetricsQuery_Status_Handler,
+		},
 	},
 	Streams: []grpc.StreamDesc{
 		{
@@ -419,6 +613,16 @@ var HoldMetricsQuery_ServiceDesc = grpc.ServiceDesc{
 		{
 			StreamName:    "Scores",
 			Handler:       _HoldMetricsQuery_Scores_Handler,
+			ServerStreams: true,
+		},
+		{
+			StreamName:    "Explain",
+			Handler:       _HoldMetricsQuery_Explain_Handler,
+			ServerStreams: true,
+		},
+		{
+			StreamName:    "History",
+			Handler:       _HoldMetricsQuery_History_Handler,
 			ServerStreams: true,
 		},
 	},

@@ -127,6 +127,7 @@ func (p *plant) start(ctx context.Context) error {
 		Snapshots:   p.view,
 		WaitApplied: p.worker.WaitApplied,
 		Ready:       p.ready,
+		Owners:      owners{id: "serve", worker: p.worker},
 		Version:     version(),
 		Logger:      p.log.Named("gateway"),
 		Registerer:  p.registry,

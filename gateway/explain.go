@@ -1,0 +1,144 @@
+package gateway
+
+import (
+	"context"
+	"math/bits"
+
+	"holdmetrics/processor/hold"
+	"holdmetrics/projection"
+)
+
+// explainQuery asks for the holds behind the score of a holder.
+type explainQuery struct {
+	window
+	holder, token string // an empty token: all
+	after         uint64
+}
+
+// contribution is a row of an answer to it.
+type contribution struct {
+	hold.Contribution
+	token   string
+	policy  hold.Policy
+	applied int64
+}
+
+// explain emits what each hold of a holder contributes, by token, then in the
+// order of [hold.Pair.Holds]. A row is valid until emit returns.
+func (g *Gateway) explain(ctx context.Context, q explainQuery, emit func(*contribution) error) error {
+	view, err := g.holderView(ctx, q.holder, q.after)
+	if err != nil {
+		return err
+	}
+	defer view.Close()
+	applied := appliedThrough(view)
+	none := true
+	err = holderPairs(ctx, view, q.holder, q.token, func(r *projection.PairRecord) error {
+		none = false
+		pair, err := r.Open()
+		if err != nil {
+			return err
+		}
+		row := contribution{token: r.Key.Token, policy: pair.Policy(), applied: applied}
+		for _, row.Contribution = range hold.Explain(pair.Policy(), pair.Holds(), q.from, q.at) {
+			if err := emit(&row); err != nil {
+				return err
+			}
+		}
+		return ctx.Err()
+	})
+	if err == nil && none {
+		err = projection.ErrNotFound
+	}
+	return storeError(ctx, err)
+}
+
+const (
+	// MaxPoints is the most instants that a history has, DefaultPoints how many it
+	// has unless it is asked for another number.
+	MaxPoints     = 1000
+	DefaultPoints = 100
+)
+
+// historyQuery asks for the score of a holder over time.
+type historyQuery struct {
+	window               // the last instant, and the first where hasFrom
+	holder, token string // an empty token: summed over all
+	points        uint64 // 0: DefaultPoints
+	after         uint64
+}
+
+// scorePoint is the score as of an instant.
+type scorePoint struct {
+	at            int64
+	live, settled hold.Amount
+	applied       int64
+}
+
+// history gives the exact score at evenly spaced instants, the first and the last
+// of the window among them. Without a first one it begins with the first hold.
+func (g *Gateway) history(ctx context.Context, q historyQuery) ([]scorePoint, error) {
+	n := q.points
+	switch {
+	case n == 0:
+		n = DefaultPoints
+	case n < 2 || n > MaxPoints:
+		return nil, &hold.FieldError{Field: "points", Err: ErrRange, Detail: rangeDetail(2, MaxPoints)}
+	}
+	view, err := g.holderView(ctx, q.holder, q.after)
+	if err != nil {
+		return nil, err
+	}
+	defer view.Close()
+	from := q.from
+	if !q.hasFrom {
+		if from, err = firstStart(ctx, view, q); err != nil {
+			return nil, storeError(ctx, err)
+		}
+	}
+	points := make([]scorePoint, n)
+	applied := appliedThrough(view)
+	for i := range points {
+		hi, lo := bits.Mul64(uint64(q.at-from), uint64(i))
+		step, _ := bits.Div64(hi, lo, n-1)
+		points[i].at, points[i].applied = from+int64(step), applied
+	}
+	none := true
+	err = holderPairs(ctx, view, q.holder, q.token, func(r *projection.PairRecord) error {
+		none = false
+		pair, err := r.Open()
+		if err != nil {
+			return err
+		}
+		for i := range points {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			p := &points[i]
+			p.live, p.settled = p.live.Add(pair.LiveAt(p.at)), p.settled.Add(pair.SettledAt(p.at))
+		}
+		return nil
+	})
+	if err == nil && none {
+		err = projection.ErrNotFound
+	}
+	return points, storeError(ctx, err)
+}
+
+// firstStart is when the first hold that a history is about starts; its end where
+// there is none before.
+func firstStart(ctx context.Context, view projection.PartitionView, q historyQuery) (int64, error) {
+	first := q.at
+	err := holderPairs(ctx, view, q.holder, q.token, func(r *projection.PairRecord) error {
+		pair, err := r.Open()
+		if err != nil {
+			return err
+		}
+		for h := range pair.Holds() {
+			first = min(first, h.Start)
+			break
+		}
+		return nil
+	})
+	return first, err
+}

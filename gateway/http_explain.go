@@ -1,0 +1,139 @@
+package gateway
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"holdmetrics/ingest"
+	"holdmetrics/processor/hold"
+)
+
+// explainInput is the request of GET /stats/{holder}/holds.
+type explainInput struct {
+	Holder string `path:"holder" doc:"The holder's id, percent-encoded; a slash as %2F" example:"alice"`
+	Token  string `query:"token" doc:"Of this token alone"`
+	WindowInput
+	FormatInput
+}
+
+// ContributionRow is a hold and what it contributes.
+type ContributionRow struct {
+	TokenID        string     `json:"token_id" example:"pool"`
+	Policy         string     `json:"policy" enum:"merge,sum" doc:"How overlapping holds of the token count" example:"merge"`
+	Start          time.Time  `json:"start"`
+	End            *time.Time `json:"end,omitempty" doc:"Absent: the hold is open"`
+	Weight         string     `json:"weight" example:"2.5"`
+	HoldID         string     `json:"hold_id,omitempty"`
+	Alone          string     `json:"alone" doc:"What the hold would count in the window if there were no other, weight-seconds" example:"216000"`
+	Counted        string     `json:"counted" doc:"What it counts. All rows of a token add up to its score" example:"216000"`
+	Removed        string     `json:"removed" doc:"What overlap removed: alone - counted" example:"0"`
+	HeldSeconds    string     `json:"held_seconds" doc:"How long it covers the window" example:"86400"`
+	CountedSeconds string     `json:"counted_seconds" doc:"How long it is the one that counts" example:"86400"`
+	AloneDouble    float64    `json:"alone_double" example:"216000"`
+	CountedDouble  float64    `json:"counted_double" example:"216000"`
+	RemovedDouble  float64    `json:"removed_double" example:"0"`
+	WindowFigures
+}
+
+func (g *Gateway) addExplain(api huma.API) {
+	huma.Register(api, huma.Operation{
+		OperationID: "explain-holder",
+		Method:      http.MethodGet,
+		Path:        "/stats/{holder}/holds",
+		Summary:     "The holds behind a holder's score",
+		Description: "What each hold contributes to the live score, and what overlap removed, by token, then by start, streamed. Holds that do not reach into the window are left out.",
+		Responses:   rowResponses[ContributionRow](api, "Contributions", "The holds"),
+		Errors:      readErrors,
+	}, g.getHolds)
+}
+
+func (g *Gateway) getHolds(ctx context.Context, in *explainInput) (*huma.StreamResponse, error) {
+	w, err := g.windowIn(&in.WindowInput)
+	if err != nil {
+		return nil, g.fail(err, "query")
+	}
+	q := explainQuery{window: w, holder: in.Holder, token: in.Token, after: in.After}
+	return streamRows(g, ctx, in.Format, "path", func(emit func(*ContributionRow) error) error {
+		return g.explain(ctx, q, func(c *contribution) error {
+			removed := c.Removed()
+			return emit(&ContributionRow{
+				TokenID: c.token, Policy: c.policy.String(),
+				Start: timeOf(c.Start), End: timeOrNone(c.End), Weight: c.Weight.String(), HoldID: c.HoldID,
+				Alone: c.Alone.Score.String(), Counted: c.Counted.Score.String(), Removed: removed.String(),
+				HeldSeconds: c.Alone.Held.String(), CountedSeconds: c.Counted.Held.String(),
+				AloneDouble: c.Alone.Score.Float64(), CountedDouble: c.Counted.Score.Float64(), RemovedDouble: removed.Float64(),
+				WindowFigures: w.figures(c.applied),
+			})
+		})
+	}), nil
+}
+
+// historyInput is the request of GET /stats/{holder}/history.
+type historyInput struct {
+	Holder string `path:"holder" doc:"The holder's id, percent-encoded; a slash as %2F" example:"alice"`
+	Token  string `query:"token" doc:"Of this token alone; absent: summed over all"`
+	From   string `query:"from" doc:"The first instant, as as_of elsewhere. Absent: the start of the first hold"`
+	To     string `query:"to" doc:"The last instant. Absent: now"`
+	Points string `query:"points" doc:"How many instants, 2 to 1000. Absent: 100" example:"100"`
+	After  uint64 `query:"after" doc:"Wait until this position of the log is applied. 0: all that the log held when the request came"`
+	FormatInput
+}
+
+// PointRow is the score as of one instant.
+type PointRow struct {
+	AsOf time.Time `json:"as_of"`
+	ExactFigures
+	AppliedThrough *time.Time `json:"applied_through,omitempty" doc:"The log's time up to which the answer knows events"`
+}
+
+func (g *Gateway) addHistory(api huma.API) {
+	huma.Register(api, huma.Operation{
+		OperationID: "holder-history",
+		Method:      http.MethodGet,
+		Path:        "/stats/{holder}/history",
+		Summary:     "The score of a holder over time",
+		Description: "Exact at each of evenly spaced instants, the first and the last among them.",
+		Responses:   rowResponses[PointRow](api, "History", "The instants, by time"),
+		Errors:      readErrors,
+	}, g.getHistory)
+}
+
+func (g *Gateway) getHistory(ctx context.Context, in *historyInput) (*huma.StreamResponse, error) {
+	w, err := g.windowIn(&WindowInput{From: in.From, To: in.To})
+	q := historyQuery{window: w, holder: in.Holder, token: in.Token, after: in.After}
+	if err == nil {
+		q.points, err = countIn("points", in.Points, 2, MaxPoints)
+	}
+	if err != nil {
+		return nil, g.fail(err, "query")
+	}
+	points, err := g.history(ctx, q)
+	if err != nil {
+		return nil, g.fail(err, "query")
+	}
+	return streamRows(g, ctx, in.Format, "query", func(emit func(*PointRow) error) error {
+		for i := range points {
+			p := &points[i]
+			row := PointRow{AsOf: timeOf(p.at), ExactFigures: figuresOf(p.live, p.settled), AppliedThrough: timeOrNone(p.applied)}
+			if err := emit(&row); err != nil {
+				return err
+			}
+		}
+		return nil
+	}), nil
+}
+
+// countIn reads a number of a query; an empty text is 0, not given.
+func countIn(field, text string, least, most uint64) (uint64, error) {
+	if text == "" {
+		return 0, nil
+	}
+	n, err := ingest.ParseRevision(text)
+	if err != nil || n < least || n > most {
+		return 0, &hold.FieldError{Field: field, Err: ErrRange, Detail: rangeDetail(least, most)}
+	}
+	return n, nil
+}

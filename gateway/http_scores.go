@@ -1,0 +1,87 @@
+package gateway
+
+import (
+	"context"
+	"net/http"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"holdmetrics/processor/hold"
+)
+
+// scoresInput is the request of GET /scores.
+type scoresInput struct {
+	Holder  string `query:"holder" doc:"Of this holder alone. For a holder whose id cannot be in a path, such as watch or .." example:"alice"`
+	Token   string `query:"token" doc:"Of this token alone"`
+	ByToken bool   `query:"by_token" doc:"A row for each token of a holder"`
+	Share   bool   `query:"share" doc:"With the part of the sum over all holders. Reads every pair; by token it needs a holder or a token"`
+	WindowInput
+	FormatInput
+}
+
+// ScoreRow is a row of GET /scores.
+type ScoreRow struct {
+	HolderID string `json:"holder_id" example:"alice"`
+	TokenID  string `json:"token_id,omitempty" doc:"With by_token or token"`
+	ExactFigures
+	ShareFigures
+	WindowFigures
+}
+
+// ExactFigures are exact, with the nearest doubles beside them.
+type ExactFigures struct {
+	Score              string  `json:"score" doc:"Live, as of the instant, weight-seconds" example:"108000"`
+	HeldSeconds        string  `json:"held_seconds" doc:"Live, as of the instant, seconds" example:"43200"`
+	SettledScore       string  `json:"settled_score" doc:"Of ended holds: with as_of or a window those with an end up to it, else all" example:"0"`
+	SettledHeldSeconds string  `json:"settled_held_seconds" doc:"Of the same holds, seconds" example:"0"`
+	ScoreDouble        float64 `json:"score_double" example:"108000"`
+	SettledScoreDouble float64 `json:"settled_score_double" example:"0"`
+}
+
+func figuresOf(live, settled hold.Amount) ExactFigures {
+	return ExactFigures{
+		Score:              live.Score.String(),
+		HeldSeconds:        live.Held.String(),
+		SettledScore:       settled.Score.String(),
+		SettledHeldSeconds: settled.Held.String(),
+		ScoreDouble:        live.Score.Float64(),
+		SettledScoreDouble: settled.Score.Float64(),
+	}
+}
+
+var readErrors = []int{http.StatusNotFound, http.StatusUnprocessableEntity, http.StatusServiceUnavailable, http.StatusGatewayTimeout}
+
+func (g *Gateway) addScores(api huma.API) {
+	huma.Register(api, huma.Operation{
+		OperationID: "list-scores",
+		Method:      http.MethodGet,
+		Path:        "/scores",
+		Summary:     "Exact figures from the stored facts",
+		Description: "Of all holders or one, as of any time or of any window, ordered by holder, then token, streamed. The twin of the gRPC method Scores.",
+		Responses:   rowResponses[ScoreRow](api, "Scores", "The rows"),
+		Errors:      readErrors,
+	}, g.getScores)
+}
+
+func (g *Gateway) getScores(ctx context.Context, in *scoresInput) (*huma.StreamResponse, error) {
+	w, err := g.windowIn(&in.WindowInput)
+	q := scoreQuery{window: w, holder: in.Holder, token: in.Token, byToken: in.ByToken, share: in.Share, after: in.After}
+	if err == nil {
+		err = q.check()
+	}
+	if err != nil {
+		return nil, g.fail(err, "query")
+	}
+	return streamRows(g, ctx, in.Format, "query", func(emit func(*ScoreRow) error) error {
+		return g.scores(ctx, q, func(r *scoreRow) error {
+			row := ScoreRow{
+				HolderID: r.holder, TokenID: r.token, ExactFigures: figuresOf(r.live, r.settled),
+				ShareFigures: sharesOf(r.live.Score, r.settled.Score, r.total), WindowFigures: w.figures(r.applied),
+			}
+			if !q.byToken {
+				row.TokenID = q.token
+			}
+			return emit(&row)
+		})
+	}), nil
+}

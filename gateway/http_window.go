@@ -1,0 +1,75 @@
+package gateway
+
+import (
+	"time"
+
+	"holdmetrics/ingest"
+	"holdmetrics/processor/hold"
+)
+
+// WindowInput is the time that a read of the stored facts is about.
+type WindowInput struct {
+	AsOf  string `query:"as_of" doc:"RFC 3339, or unix seconds; up to nine fractional digits. Absent: now" example:"2023-05-02T00:00:00Z"`
+	From  string `query:"from" doc:"Figures of the window [from, to): those at to less those at from"`
+	To    string `query:"to" doc:"End of the window; another name for as_of"`
+	After uint64 `query:"after" doc:"Wait until this position of the log is applied. 0: all that the log held when the request came"`
+}
+
+// windowIn reads the times of a query.
+func (g *Gateway) windowIn(in *WindowInput) (window, error) {
+	var times instants
+	for _, t := range []struct {
+		field, text string
+		stamp       *hold.Stamp
+	}{{"as_of", in.AsOf, &times.asOf}, {"from", in.From, &times.from}, {"to", in.To, &times.to}} {
+		var err error
+		if *t.stamp, err = ingest.ParseTime(t.text); err != nil {
+			return window{}, ingest.InField(t.field, err)
+		}
+	}
+	return g.window(times)
+}
+
+// WindowFigures are what a row of an answer says of its time.
+type WindowFigures struct {
+	AsOf           time.Time  `json:"as_of" doc:"The instant that the figures are of; the end of the window"`
+	From           *time.Time `json:"from,omitempty" doc:"The beginning of the window"`
+	AppliedThrough *time.Time `json:"applied_through,omitempty" doc:"The log's time up to which the answer knows events. An event may still come late: nothing is final"`
+}
+
+func (w *window) figures(applied int64) WindowFigures {
+	f := WindowFigures{AsOf: timeOf(w.at), AppliedThrough: timeOrNone(applied)}
+	if w.hasFrom {
+		from := timeOf(w.from)
+		f.From = &from
+	}
+	return f
+}
+
+// timeOrNone is nil for 0.
+func timeOrNone(ns int64) *time.Time {
+	if ns == 0 {
+		return nil
+	}
+	t := timeOf(ns)
+	return &t
+}
+
+// ShareFigures are the part of the sum over all holders.
+type ShareFigures struct {
+	TotalScore        string   `json:"total_score,omitempty" doc:"With share: the sum of score over all holders, in the same window" example:"432000"`
+	TotalSettledScore string   `json:"total_settled_score,omitempty" doc:"With share: the sum of settled_score"`
+	Share             *float64 `json:"share,omitempty" doc:"With share: score / total_score, the nearest double; 0 of nothing" example:"0.25"`
+	SettledShare      *float64 `json:"settled_share,omitempty" doc:"With share: settled_score / total_settled_score"`
+}
+
+func sharesOf(live, settled hold.Score, t *totals) ShareFigures {
+	if t == nil {
+		return ShareFigures{}
+	}
+	share, settledShare := shareOf(live, t.live.Score), shareOf(settled, t.settled.Score)
+	return ShareFigures{
+		TotalScore: t.live.Score.String(), TotalSettledScore: t.settled.Score.String(),
+		Share: &share, SettledShare: &settledShare,
+	}
+}

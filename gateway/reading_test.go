@@ -1,0 +1,354 @@
+package gateway
+
+import (
+	"context"
+	"encoding/csv"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"holdmetrics/processor/hold"
+	holdpb "holdmetrics/proto"
+)
+
+// received is what a stream sends, to its end.
+func received[T any](stream grpc.ServerStreamingClient[T], err error) ([]*T, error) {
+	var all []*T
+	for err == nil {
+		var row *T
+		if row, err = stream.Recv(); err == nil {
+			all = append(all, row)
+		}
+	}
+	if errors.Is(err, io.EOF) {
+		err = nil
+	}
+	return all, err
+}
+
+// lines are the rows of an NDJSON answer.
+func lines[T any](t *testing.T, body []byte) (all []T) {
+	t.Helper()
+	for line := range strings.Lines(string(body)) {
+		var row T
+		if err := json.Unmarshal([]byte(line), &row); err != nil {
+			t.Fatalf("%s: %v", line, err)
+		}
+		all = append(all, row)
+	}
+	return all
+}
+
+// Windows, tokens and shares, at both doors.
+func TestScoresOfWindows(t *testing.T) {
+	t.Parallel()
+	w := scoreWorld(t)
+	const alice, bob = " alice 1250 500 0 0", " bo/b 500 500 0 0"
+	for name, c := range map[string]struct {
+		req   *holdpb.ScoresRequest
+		query string
+		want  []string
+	}{
+		"window": {&holdpb.ScoresRequest{From: seconds(1500), To: seconds(2000)}, "from=1500&to=2000", []string{
+			" alice 1250 500 2500 1000", bob, " lock 1000 500 0 0", " waits 0 0 0 0",
+		}},
+		"window within a hold": {&holdpb.ScoresRequest{From: seconds(1400), To: seconds(1900), HolderId: "alice"}, "from=1400&to=1900&holder=alice", []string{alice}},
+		"from as of":           {&holdpb.ScoresRequest{From: seconds(1400), AsOf: seconds(1900), HolderId: "alice"}, "from=1400&as_of=1900&holder=alice", []string{alice}},
+		"empty window":         {&holdpb.ScoresRequest{From: seconds(1500), To: seconds(1500), HolderId: "alice"}, "from=1500&to=1500&holder=alice", []string{" alice 0 0 0 0"}},
+		"until now":            {&holdpb.ScoresRequest{From: seconds(3000), HolderId: "bo/b"}, "from=3000&holder=bo/b", []string{" bo/b 10000 1000 21000 3000"}},
+		"of a token":           {&holdpb.ScoresRequest{To: seconds(2000), TokenId: "y"}, "to=2000&token=y", []string{" alice 300 100 300 100"}},
+		"of a token, by token": {&holdpb.ScoresRequest{To: seconds(2000), TokenId: "y", ByToken: true}, "to=2000&token=y&by_token=true", []string{"y alice 300 100 300 100"}},
+		"a token of one":       {&holdpb.ScoresRequest{To: seconds(2000), TokenId: "x", HolderId: "alice"}, "to=2000&token=x&holder=alice", []string{" alice 2500 1000 2500 1000"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			rows, err := allOf(t, w, c.req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var got []string
+			for _, r := range rows {
+				got = append(got, strings.Join([]string{r.TokenId, r.HolderId, r.Score, r.HeldSeconds, r.SettledScore, r.SettledHeldSeconds}, " "))
+				if (r.From == nil) != (c.req.From == nil) || r.AppliedThrough.GetSeconds() != 1_650_000_000 {
+					t.Errorf("from %v, applied through %v", r.From, r.AppliedThrough)
+				}
+			}
+			if !slices.Equal(got, c.want) {
+				t.Errorf("gRPC: got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(c.want, "\n"))
+			}
+			got = nil
+			for _, r := range lines[ScoreRow](t, get(t, w, "/scores?format=ndjson&"+c.query, 200)) {
+				token := r.TokenID
+				if c.req.TokenId != "" && !c.req.ByToken {
+					if token != c.req.TokenId {
+						t.Errorf("token %q", token)
+					}
+					token = ""
+				}
+				got = append(got, strings.Join([]string{token, r.HolderID, r.Score, r.HeldSeconds, r.SettledScore, r.SettledHeldSeconds}, " "))
+			}
+			if !slices.Equal(got, c.want) {
+				t.Errorf("HTTP: got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(c.want, "\n"))
+			}
+		})
+	}
+}
+
+func TestShares(t *testing.T) {
+	t.Parallel()
+	w := scoreWorld(t)
+	// As of 2000: alice 2800, bo/b 1000, lock 2000; of x 3500.
+	rows, err := allOf(t, w, &holdpb.ScoresRequest{To: seconds(2000), Share: true})
+	if err != nil || len(rows) != 4 || rows[0].Share != 2800.0/5800 || rows[0].TotalScore != "5800" || rows[0].SettledShare != 1 || rows[3].Share != 0 {
+		t.Fatal(rows, err)
+	}
+	rows, err = allOf(t, w, &holdpb.ScoresRequest{To: seconds(2000), Share: true, HolderId: "alice", ByToken: true})
+	if err != nil || len(rows) != 2 || rows[0].TotalScore != "3500" || rows[1].TotalScore != "300" || rows[0].Share != 2500.0/3500 {
+		t.Fatal(rows, err)
+	}
+	rows, err = allOf(t, w, &holdpb.ScoresRequest{To: seconds(2000), Share: true, TokenId: "z", ByToken: true})
+	if err != nil || len(rows) != 1 || rows[0].Share != 1 || rows[0].SettledShare != 0 || rows[0].TotalSettledScore != "0" {
+		t.Fatal(rows, err)
+	}
+	var body holderBody
+	if err := json.Unmarshal(get(t, w, "/stats/alice?to=2000&share=true", 200), &body); err != nil {
+		t.Fatal(err)
+	}
+	if *body.Share != 2800.0/5800 || *body.Tokens[0].Share != 2500.0/3500 || body.Tokens[1].TotalScore != "300" {
+		t.Fatalf("%+v", body)
+	}
+	if got := string(get(t, w, "/scores?to=2000&share=true&holder=lock&format=csv", 200)); got !=
+		"holder_id,token_id,score,held_seconds,settled_score,settled_held_seconds,score_double,settled_score_double,total_score,total_settled_score,share,settled_share,as_of,from,applied_through\n"+
+			"lock,,2000,1000,0,0,2000,0,5800,2800,0.3448275862068966,0,1970-01-01T00:33:20Z,,2022-04-15T05:20:00Z\n" {
+		t.Fatal(got)
+	}
+}
+
+func TestExplainAtBothDoors(t *testing.T) {
+	t.Parallel()
+	w := scoreWorld(t)
+	for name, c := range map[string]struct {
+		req         *holdpb.ExplainRequest
+		path, query string
+		want        []string
+	}{
+		"overlap": {&holdpb.ExplainRequest{HolderId: "bo/b", AsOf: seconds(2001)}, "bo%2Fb", "as_of=2001", []string{"x 1000 4000 1 1001 1000 1", "x 2000 4000 10 10 10 0"}},
+		"window":  {&holdpb.ExplainRequest{HolderId: "bo/b", From: seconds(1999), To: seconds(2001)}, "bo%2Fb", "from=1999&to=2001", []string{"x 1000 4000 1 2 1 1", "x 2000 4000 10 10 10 0"}},
+		"open":    {&holdpb.ExplainRequest{HolderId: "alice", TokenId: "y", To: seconds(6000)}, "alice", "token=y&to=6000", []string{"y 1000 1100 3 300 300 0", "y 5000 0 1 1000 1000 0"}},
+		"tokens":  {&holdpb.ExplainRequest{HolderId: "alice", To: seconds(2000)}, "alice", "to=2000", []string{"x 1000 2000 2.5 2500 2500 0", "y 1000 1100 3 300 300 0"}},
+		"nothing": {&holdpb.ExplainRequest{HolderId: "waits"}, "waits", "", nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			rows, err := received(w.query().Explain(t.Context(), c.req))
+			if err != nil {
+				t.Fatal(err)
+			}
+			var got []string
+			for _, r := range rows {
+				got = append(got, fmt.Sprint(r.TokenId, " ", r.Start.GetSeconds(), " ", r.End.GetSeconds(), " ", r.Weight, " ", r.Alone, " ", r.Counted, " ", r.Removed))
+				if r.Policy != "merge" || r.AsOf == nil || r.AppliedThrough == nil {
+					t.Errorf("%v", r)
+				}
+			}
+			if !slices.Equal(got, c.want) {
+				t.Errorf("gRPC: got %q\nwant %q", got, c.want)
+			}
+			got = nil
+			for _, r := range lines[ContributionRow](t, get(t, w, "/stats/"+c.path+"/holds?format=ndjson&"+c.query, 200)) {
+				end := int64(0)
+				if r.End != nil {
+					end = r.End.Unix()
+				}
+				got = append(got, fmt.Sprint(r.TokenID, " ", r.Start.Unix(), " ", end, " ", r.Weight, " ", r.Alone, " ", r.Counted, " ", r.Removed))
+			}
+			if !slices.Equal(got, c.want) {
+				t.Errorf("HTTP: got %q\nwant %q", got, c.want)
+			}
+		})
+	}
+	if got := get(t, w, "/stats/waits/holds", 200); string(got) != "[]\n" {
+		t.Errorf("%s", got)
+	}
+}
+
+func TestHistoryAtBothDoors(t *testing.T) {
+	t.Parallel()
+	w := scoreWorld(t)
+	points, err := received(w.query().History(t.Context(), &holdpb.HistoryRequest{HolderId: "bo/b", To: seconds(4000), Points: 4}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, p := range points {
+		got = append(got, fmt.Sprint(p.AsOf.GetSeconds(), " ", p.Score, " ", p.SettledScore))
+	}
+	if want := []string{"1000 0 0", "2000 1000 0", "3000 11000 0", "4000 21000 21000"}; !slices.Equal(got, want) {
+		t.Errorf("got %q", got)
+	}
+	body := string(get(t, w, "/stats/alice/history?token=y&from=999&to=1001&points=3&format=csv", 200))
+	want := "as_of,score,held_seconds,settled_score,settled_held_seconds,score_double,settled_score_double,applied_through\n" +
+		"1970-01-01T00:16:39Z,0,0,0,0,0,0,2022-04-15T05:20:00Z\n1970-01-01T00:16:40Z,0,0,0,0,0,0,2022-04-15T05:20:00Z\n1970-01-01T00:16:41Z,3,1,0,0,3,0,2022-04-15T05:20:00Z\n"
+	if body != want {
+		t.Errorf("got %s", body)
+	}
+	if got := lines[PointRow](t, get(t, w, "/stats/lock/history?format=ndjson", 200)); len(got) != DefaultPoints || got[0].AsOf.Unix() != 1000 || !got[99].AsOf.Equal(time.Unix(0, testNow)) {
+		t.Errorf("%d points", len(got))
+	}
+	// The last instant is exact however far it is away from the first.
+	rows, err := received(w.query().History(t.Context(), &holdpb.HistoryRequest{HolderId: "alice", From: seconds(0), To: timestamp(hold.Horizon), Points: MaxPoints}))
+	if err != nil || len(rows) != MaxPoints || rows[MaxPoints-1].AsOf.AsTime().UnixNano() != hold.Horizon {
+		t.Error(len(rows), err)
+	}
+}
+
+func timestamp(ns int64) *timestamppb.Timestamp { return timestamppb.New(time.Unix(0, ns)) }
+
+// What is wrong with a read is told in the same way at both doors, and names the field.
+func TestReadsRefuse(t *testing.T) {
+	t.Parallel()
+	w := scoreWorld(t)
+	early, late := seconds(5), seconds(4)
+	nothing := func(err error) error { return err }
+	scores := func(r *holdpb.ScoresRequest) error { _, err := allOf(t, w, r); return nothing(err) }
+	explain := func(r *holdpb.ExplainRequest) error {
+		_, err := received(w.query().Explain(t.Context(), r))
+		return err
+	}
+	history := func(r *holdpb.HistoryRequest) error {
+		_, err := received(w.query().History(t.Context(), r))
+		return err
+	}
+	for name, c := range map[string]struct {
+		err   error
+		code  codes.Code
+		field string
+
+		path     string
+		status   int
+		location string
+	}{
+		"from after to":    {scores(&holdpb.ScoresRequest{From: early, To: late}), codes.InvalidArgument, "from", "/scores?from=5&to=4", 422, "query.from"},
+		"from after now":   {scores(&holdpb.ScoresRequest{From: seconds(testNow/1e9 + 1)}), codes.InvalidArgument, "from", fmt.Sprint("/scores?from=", testNow/1e9+1), 422, "query.from"},
+		"as_of beside to":  {scores(&holdpb.ScoresRequest{AsOf: early, To: late}), codes.InvalidArgument, "to", "/stats/alice?as_of=5&to=4", 422, "query.to"},
+		"bad from":         {scores(&holdpb.ScoresRequest{From: &timestamppb.Timestamp{Nanos: -1}}), codes.InvalidArgument, "from", "/stats/alice/holds?from=x", 422, "query.from"},
+		"bad to":           {scores(&holdpb.ScoresRequest{To: seconds(-1)}), codes.InvalidArgument, "to", "/scores?to=-1", 422, "query.to"},
+		"share of all":     {scores(&holdpb.ScoresRequest{Share: true, ByToken: true}), codes.InvalidArgument, "share", "/scores?share=true&by_token=true", 422, "query.share"},
+		"unknown token":    {scores(&holdpb.ScoresRequest{HolderId: "alice", TokenId: "q"}), codes.NotFound, "", "/scores?holder=alice&token=q", 404, ""},
+		"unknown holder":   {scores(&holdpb.ScoresRequest{HolderId: "nobody", Share: true}), codes.NotFound, "", "/stats/nobody?share=true", 404, ""},
+		"bad format":       {nil, codes.OK, "", "/scores?format=xml", 422, "query.format"},
+		"explain nobody":   {explain(&holdpb.ExplainRequest{HolderId: "nobody"}), codes.NotFound, "", "/stats/nobody/holds", 404, ""},
+		"explain no one":   {explain(&holdpb.ExplainRequest{}), codes.InvalidArgument, "holder_id", "/stats//holds", 404, ""},
+		"explain window":   {explain(&holdpb.ExplainRequest{HolderId: "alice", From: early, To: late}), codes.InvalidArgument, "from", "/stats/alice/holds?from=5&to=4", 422, "query.from"},
+		"explain token":    {explain(&holdpb.ExplainRequest{HolderId: "alice", TokenId: "q"}), codes.NotFound, "", "/stats/alice/holds?token=q", 404, ""},
+		"history nobody":   {history(&holdpb.HistoryRequest{HolderId: "nobody"}), codes.NotFound, "", "/stats/nobody/history", 404, ""},
+		"history token":    {history(&holdpb.HistoryRequest{HolderId: "alice", TokenId: "q"}), codes.NotFound, "", "/stats/alice/history?token=q", 404, ""},
+		"one point":        {history(&holdpb.HistoryRequest{HolderId: "alice", Points: 1}), codes.InvalidArgument, "points", "/stats/alice/history?points=1", 422, "query.points"},
+		"too many points":  {history(&holdpb.HistoryRequest{HolderId: "alice", Points: 1001}), codes.InvalidArgument, "points", "/stats/alice/history?points=1001", 422, "query.points"},
+		"zero points":      {nil, codes.OK, "", "/stats/alice/history?points=0", 422, "query.points"},
+		"history backward": {history(&holdpb.HistoryRequest{HolderId: "alice", From: early, To: late}), codes.InvalidArgument, "from", "/stats/alice/history?from=5&to=4", 422, "query.from"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			if status.Code(c.err) != c.code || violated(c.err) != c.field {
+				t.Errorf("gRPC: %v (%q)", c.err, violated(c.err))
+			}
+			resp, body := do(t, http.MethodGet, w.url+c.path, "")
+			p := problemOf(t, resp, body)
+			if resp.StatusCode != c.status || c.location != "" && (len(p.Errors) == 0 || p.Errors[0].Location != c.location) {
+				t.Errorf("GET %s: %d %s", c.path, resp.StatusCode, body)
+			}
+		})
+	}
+}
+
+// Reads of one holder wait for a position no longer than they may.
+func TestHolderReadsOfAStoreThatStaysBehind(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, func(w *world) {
+		w.cfg.Freshness = time.Millisecond
+		w.cfg.Log = &fakeLog{partitions: 1, ends: map[int]uint64{0: 5}}
+		w.cfg.WaitApplied = func(ctx context.Context, _ int, _ uint64) error { <-ctx.Done(); return ctx.Err() }
+	})
+	for _, path := range []string{"/stats/alice/holds?after=900", "/stats/alice/history?after=900", "/scores?after=900", "/stats/alice"} {
+		resp, body := do(t, http.MethodGet, w.url+path, "")
+		if p := problemOf(t, resp, body); resp.StatusCode != 504 || !strings.Contains(p.Detail, "hint") {
+			t.Errorf("%s: %d %s", path, resp.StatusCode, body)
+		}
+	}
+	if _, err := received(w.query().Explain(t.Context(), &holdpb.ExplainRequest{HolderId: "alice", After: 900})); status.Code(err) != codes.DeadlineExceeded {
+		t.Error(err)
+	}
+	if _, err := received(w.query().History(t.Context(), &holdpb.HistoryRequest{HolderId: "alice", After: 900})); status.Code(err) != codes.DeadlineExceeded {
+		t.Error(err)
+	}
+}
+
+// A holder of more tokens than are kept in memory is answered whole, in order.
+func TestGetHolderOfManyTokens(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	var events []hold.Draft
+	const n = 3*tokensKept + 7
+	for i := range n {
+		events = append(events, held(fmt.Sprintf("t%05d", i), "h", 100, 200, 1))
+	}
+	w.apply(t, 1, 1e9, events...)
+	var body holderBody
+	if err := json.Unmarshal(get(t, w, "/stats/h", 200), &body); err != nil {
+		t.Fatal(err)
+	}
+	if len(body.Tokens) != n || body.Score != fmt.Sprint(100*n) {
+		t.Fatalf("%d tokens, score %s", len(body.Tokens), body.Score)
+	}
+	for i, token := range body.Tokens {
+		if token.TokenID != fmt.Sprintf("t%05d", i) || token.Score != "100" {
+			t.Fatalf("token %d: %+v", i, token)
+		}
+	}
+	rows, err := csv.NewReader(strings.NewReader(string(get(t, w, "/scores?holder=h&by_token=true&format=csv", 200)))).ReadAll()
+	if err != nil || len(rows) != n+1 {
+		t.Fatal(len(rows), err)
+	}
+}
+
+func TestStatus(t *testing.T) {
+	t.Parallel()
+	owned := &fakeOwners{partitions: []PartitionStatus{
+		{Partition: 0, Owner: "a", State: "running", Position: 9, Stored: 7, Published: 8, LogTime: 5e9, Events: 3},
+		{Partition: 1, Owner: "b", State: "catching up", Position: 4, Pending: 6, Events: 4, Rejected: 1, Trouble: "disk"},
+		{Partition: 2, Owner: "a", State: "running", Position: 1, Epoch: 2},
+	}}
+	w := newWorld(t, func(w *world) {
+		w.cfg.Owners, w.cfg.Version = owned, "v1"
+		w.cfg.Snapshots = readySnapshots(testStats()...)
+		w.cfg.Log = &fakeLog{partitions: 3, ends: map[int]uint64{0: 9, 1: 30, 2: 31}}
+	})
+	want := `{"partitions":[{"partition":0,"owner":"a","state":"running","epoch":0,"position":9,"stored":7,"published":8,"end":9,"lag":0,"events":3,"rejected":0,"applied_through":"1970-01-01T00:00:05Z"},` +
+		`{"partition":1,"owner":"b","state":"catching up","epoch":0,"position":4,"stored":0,"published":0,"end":30,"lag":6,"events":4,"rejected":1,"trouble":"disk"},` +
+		`{"partition":2,"owner":"a","state":"running","epoch":2,"position":1,"stored":0,"published":0,"end":31,"lag":1,"events":0,"rejected":0}],` +
+		`"workers":[{"id":"a","partitions":[0,2]},{"id":"b","partitions":[1]}],"holders":2,"events":7,"lag":7,"watchers":0,"at":"2023-11-14T22:13:20Z","version":"v1"}`
+	if got := strings.TrimSpace(string(get(t, w, "/status", 200))); got != want {
+		t.Errorf("got %s", got)
+	}
+	answer, err := w.query().Status(t.Context(), &holdpb.Empty{})
+	if err != nil || len(answer.Partitions) != 3 || answer.Partitions[1].Trouble != "disk" || answer.Lag != 7 || len(answer.Workers) != 2 || answer.Workers[0].Partitions[1] != 2 {
+		t.Error(answer, err)
+	}
+	owned.err = errors.New("no leases")
+	if _, err := w.query().Status(t.Context(), &holdpb.Empty{}); status.Code(err) != codes.Unavailable {
+		t.Error(err)
+	}
+	get(t, w, "/status", 503)
+}

@@ -1,0 +1,162 @@
+package gateway
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	holdpb "holdmetrics/proto"
+)
+
+// Owners tells how the partitions of the log do, and who owns them.
+type Owners interface {
+	// Partitions is what the owners last said, by partition; one that nobody owns
+	// may be left out.
+	Partitions(ctx context.Context) ([]PartitionStatus, error)
+}
+
+// PartitionStatus is how a partition does at its owner.
+type PartitionStatus struct {
+	Partition int
+	Owner     string // names the process
+	State     string // in a word or two
+	Epoch     uint64
+	Position  uint64 // applied in memory
+	Stored    uint64 // durable in the store
+	Published uint64 // in the snapshots
+	Pending   uint64 // messages behind Position, as last known
+	LogTime   int64  // ns, the log's time of Position
+	Events    uint64 // applied since the store was made
+	Rejected  uint64 // refused since the store was made
+	Trouble   string // what is tried again, or why it failed; empty: nothing
+}
+
+// partitionRow is a partition in GET /status.
+type partitionRow struct {
+	Partition      int        `json:"partition"`
+	Owner          string     `json:"owner" doc:"The process that applies it"`
+	State          string     `json:"state" example:"running"`
+	Epoch          uint64     `json:"epoch"`
+	Position       uint64     `json:"position" doc:"Applied in memory"`
+	Stored         uint64     `json:"stored" doc:"Durable in the store"`
+	Published      uint64     `json:"published" doc:"In the snapshots"`
+	End            uint64     `json:"end" doc:"Last position of the partition in the log"`
+	Lag            uint64     `json:"lag" doc:"Messages of the log that are not applied"`
+	Events         uint64     `json:"events" doc:"Applied since the store was made"`
+	Rejected       uint64     `json:"rejected" doc:"Refused since the store was made"`
+	AppliedThrough *time.Time `json:"applied_through,omitempty" doc:"The log's time of position"`
+	Trouble        string     `json:"trouble,omitempty"`
+}
+
+// workerRow is a process that owns partitions.
+type workerRow struct {
+	ID         string `json:"id"`
+	Partitions []int  `json:"partitions"`
+}
+
+// statusBody is the answer of GET /status.
+type statusBody struct {
+	Partitions []partitionRow `json:"partitions"`
+	Workers    []workerRow    `json:"workers"`
+	Holders    int            `json:"holders" doc:"With a snapshot"`
+	Events     uint64         `json:"events" doc:"Applied, of all partitions"`
+	Lag        uint64         `json:"lag" doc:"Messages of the log that are not applied"`
+	Watchers   int64          `json:"watchers" doc:"Clients that watch, at this gateway"`
+	At         time.Time      `json:"at"`
+	Version    string         `json:"version,omitempty"`
+}
+
+type statusOutput struct{ Body statusBody }
+
+func (g *Gateway) addStatus(api huma.API) {
+	huma.Register(api, huma.Operation{
+		OperationID: "status",
+		Method:      http.MethodGet,
+		Path:        "/status",
+		Summary:     "How the partitions do, and who owns them",
+		Errors:      []int{http.StatusServiceUnavailable},
+	}, func(ctx context.Context, _ *struct{}) (*statusOutput, error) {
+		body, err := g.status(ctx)
+		if err != nil {
+			return nil, g.fail(err, "")
+		}
+		return &statusOutput{Body: *body}, nil
+	})
+}
+
+// status asks the owners and the log.
+func (g *Gateway) status(ctx context.Context) (*statusBody, error) {
+	ctx, cancel := context.WithTimeout(ctx, readyTimeout)
+	defer cancel()
+	var owned []PartitionStatus
+	if g.cfg.Owners != nil {
+		var err error
+		if owned, err = g.cfg.Owners.Partitions(ctx); err != nil {
+			return nil, unavailable("the owners of the partitions", err)
+		}
+	}
+	body := &statusBody{
+		Partitions: []partitionRow{}, Workers: []workerRow{},
+		Holders: g.cfg.Snapshots.Len(), At: timeOf(g.cfg.Now()), Version: g.cfg.Version,
+	}
+	workers := map[string]int{}
+	for _, p := range owned {
+		end, err := g.cfg.Log.End(ctx, p.Partition)
+		if err != nil {
+			return nil, logAway(ctx, err)
+		}
+		row := partitionRow{
+			Partition: p.Partition, Owner: p.Owner, State: p.State, Epoch: p.Epoch,
+			Position: p.Position, Stored: p.Stored, Published: p.Published, End: end,
+			Events: p.Events, Rejected: p.Rejected, AppliedThrough: timeOrNone(p.LogTime), Trouble: p.Trouble,
+		}
+		// What the owner last heard may be old, but the end of the log is not.
+		if p.Position < end {
+			row.Lag = max(p.Pending, 1)
+		}
+		body.Partitions = append(body.Partitions, row)
+		body.Events, body.Lag = body.Events+p.Events, body.Lag+row.Lag
+		at, ok := workers[p.Owner]
+		if !ok {
+			at = len(body.Workers)
+			workers[p.Owner] = at
+			body.Workers = append(body.Workers, workerRow{ID: p.Owner})
+		}
+		body.Workers[at].Partitions = append(body.Workers[at].Partitions, p.Partition)
+	}
+	return body, nil
+}
+
+// answerStatus answers the gRPC method Status.
+func (g *Gateway) answerStatus(ctx context.Context) (*holdpb.StatusAnswer, error) {
+	body, err := g.status(ctx)
+	if err != nil {
+		return nil, err
+	}
+	out := &holdpb.StatusAnswer{
+		Holders: uint64(body.Holders), Events: body.Events, Lag: body.Lag, Watchers: uint64(body.Watchers),
+		At: timestampOf(body.At.UnixNano()), Version: body.Version,
+	}
+	for i := range body.Partitions {
+		p := &body.Partitions[i]
+		state := &holdpb.PartitionState{
+			Partition: uint32(p.Partition), Owner: p.Owner, State: p.State, Epoch: p.Epoch,
+			Position: p.Position, Stored: p.Stored, Published: p.Published, End: p.End, Lag: p.Lag,
+			Events: p.Events, Rejected: p.Rejected, Trouble: p.Trouble,
+		}
+		if p.AppliedThrough != nil {
+			state.AppliedThrough = timestampOf(p.AppliedThrough.UnixNano())
+		}
+		out.Partitions = append(out.Partitions, state)
+	}
+	for _, w := range body.Workers {
+		worker := &holdpb.WorkerState{Id: w.ID}
+		for _, p := range w.Partitions {
+			worker.Partitions = append(worker.Partitions, uint32(p))
+		}
+		out.Workers = append(out.Workers, worker)
+	}
+	return out, nil
+}

@@ -1,0 +1,84 @@
+package gateway
+
+import (
+	"errors"
+	"fmt"
+
+	"holdmetrics/processor/hold"
+)
+
+// What can be wrong with what a read asks for, beside hold.ErrTime. Each comes
+// in a hold.FieldError, which names the field.
+var (
+	ErrFromAfterTo = errors.New("is after the end of the window")
+	ErrTwice       = errors.New("means the same as as_of; give one of them")
+	ErrRange       = errors.New("is out of range")
+	ErrCursor      = errors.New("is not a cursor of this query")
+	ErrChoice      = errors.New("is not one of the choices")
+	ErrTogether    = errors.New("does not go with the other fields")
+)
+
+// window is the time that a read is about: the figures as of an instant, or what
+// they gained since another one.
+type window struct {
+	at      int64 // the instant, unix nanoseconds; the time of the request where none was asked for
+	asOf    bool  // at was asked for, or from was
+	from    int64 // of a window
+	hasFrom bool
+}
+
+// instants are the times of a request as they came.
+type instants struct{ asOf, from, to hold.Stamp }
+
+// window checks the times of a request. It is the rule of both doors.
+func (g *Gateway) window(in instants) (w window, err error) {
+	w.at = g.cfg.Now()
+	if in.asOf.Set && in.to.Set {
+		return w, &hold.FieldError{Field: "to", Err: ErrTwice}
+	}
+	for _, t := range []struct {
+		field string
+		stamp hold.Stamp
+	}{{"as_of", in.asOf}, {"to", in.to}} {
+		if t.stamp.Set {
+			if w.at, err = checkInstant(t.field, t.stamp); err != nil {
+				return w, err
+			}
+			w.asOf = true
+		}
+	}
+	if in.from.Set {
+		w.hasFrom, w.asOf = true, true
+		if w.from, err = checkInstant("from", in.from); err != nil {
+			return w, err
+		}
+		if w.from > w.at {
+			return w, &hold.FieldError{Field: "from", Err: ErrFromAfterTo}
+		}
+	}
+	return w, nil
+}
+
+// checkInstant is the time in unix nanoseconds. The epoch is one: as of it,
+// every figure is 0.
+func checkInstant(field string, t hold.Stamp) (int64, error) {
+	if t.Nanos < 0 || t.Nanos >= 1e9 || t.Seconds < 0 || t.Seconds > hold.Horizon/1e9 {
+		return 0, &hold.FieldError{Field: field, Err: hold.ErrTime}
+	}
+	ns := t.Seconds*1e9 + int64(t.Nanos)
+	if ns > hold.Horizon {
+		return 0, &hold.FieldError{Field: field, Err: hold.ErrTime}
+	}
+	return ns, nil
+}
+
+// of are the figures of a pair in the window.
+func (w *window) of(p *hold.Pair) (live, settled hold.Amount) {
+	live, settled = p.LiveAt(w.at), p.SettledAt(w.at)
+	if w.hasFrom {
+		live, settled = live.Sub(p.LiveAt(w.from)), settled.Sub(p.SettledAt(w.from))
+	}
+	return live, settled
+}
+
+func rangeDetail(least, most uint64) string { return fmt.Sprintf("it is %d to %d", least, most) }
