@@ -34,6 +34,12 @@ const (
 // and the caller's.
 func (p *Pair) DirtyPages() iter.Seq[Page] {
 	return func(yield func(Page) bool) {
+		if p.timeline == nil {
+			if p.dirty {
+				yield(Page{Data: p.rowsPage()})
+			}
+			return
+		}
 		slices.SortFunc(p.dirtyLeaves, func(a, b *node) int {
 			switch {
 			case a.initial:
@@ -75,6 +81,10 @@ func (p *Pair) DirtyPages() iter.Seq[Page] {
 
 // ClearDirty says that the pages which DirtyPages gave are stored, or on their way.
 func (p *Pair) ClearDirty() {
+	p.dirty = false
+	if p.timeline == nil {
+		return
+	}
 	for _, n := range p.dirtyLeaves {
 		n.dirty = false
 	}
@@ -88,6 +98,10 @@ func (p *Pair) ClearDirty() {
 // wrap [ErrCorrupt].
 func OpenPair(policy Policy, pages []Page) (*Pair, error) {
 	p := NewPair(policy)
+	if len(pages) == 0 || len(pages) == 1 && len(pages[0].Key) == 0 {
+		return openRows(p, pages)
+	}
+	p.grow()
 	leaves := []*node{p.root}
 	for _, page := range pages {
 		if len(page.Key) == 0 || page.Key[0] != pageOfLeaf {
@@ -113,16 +127,8 @@ func OpenPair(policy Policy, pages []Page) (*Pair, error) {
 	// is split.
 	p.opening = true
 	for _, page := range pages {
-		if len(page.Data) == 0 || page.Data[0] != pageVersion {
-			return nil, fmt.Errorf("%w: page of an unknown version", ErrCorrupt)
-		}
-		for b := page.Data[1:]; len(b) > 0; {
-			f, behind, err := ParseFact(b)
-			if err != nil {
-				return nil, err
-			}
-			p.Add(f)
-			b = behind
+		if err := p.addPage(page.Data); err != nil {
+			return nil, err
 		}
 	}
 	p.opening = false
@@ -179,5 +185,8 @@ func parseKey(b []byte) (key, error) {
 
 // Bytes is about how much memory the pair takes, in bytes. It costs nothing to ask.
 func (p *Pair) Bytes() int {
-	return int(unsafe.Sizeof(*p)+unsafe.Sizeof(node{})) + p.size
+	if p.timeline == nil {
+		return int(unsafe.Sizeof(*p)) + cap(p.rows)*int(unsafe.Sizeof(row{})) + cap(p.wide)*int(unsafe.Sizeof(Weight{}))
+	}
+	return int(unsafe.Sizeof(*p)+unsafe.Sizeof(timeline{})+unsafe.Sizeof(node{})) + p.size
 }

@@ -72,8 +72,22 @@ func cmpInt(a, b int64) int {
 // where one of them gives no weight, count as touched together, and so do the
 // facts of one hold_id, though those cost no more than the moving of a slice.
 //
+// A pair begins as rows (see row) and grows a timeline once it is too large, or
+// has facts that are too entangled, for them.
+//
 // A Pair is not safe for concurrent use.
 type Pair struct {
+	*timeline // nil: a small pair, whose facts are rows
+
+	rows    []row
+	wide    []Weight // of rows; see rowWide
+	policy  Policy
+	dirty   bool // rows are not stored yet
+	opening bool // leaves keep the shape they were stored in
+}
+
+// timeline is what a pair that has grown keeps of its facts, and of what follows.
+type timeline struct {
 	root    *node
 	ids     map[string]*identified // nil until a fact carries a hold_id
 	waiting uint64
@@ -82,17 +96,11 @@ type Pair struct {
 	dirtyLeaves []*node
 	dirtyIDs    []string
 
-	size    int // of entries, further nodes and ids, bytes
-	policy  Policy
-	opening bool // leaves keep the shape they were stored in
+	size int // of entries, further nodes and ids, bytes
 }
 
 // NewPair is a pair of which nothing is known yet.
-func NewPair(policy Policy) *Pair {
-	root := newLeaf()
-	root.initial = true
-	return &Pair{root: root, policy: policy}
-}
+func NewPair(policy Policy) *Pair { return &Pair{policy: policy} }
 
 // PairFromFacts is the pair of a set of facts, in any order.
 func PairFromFacts(policy Policy, facts iter.Seq[Fact]) *Pair {
@@ -110,6 +118,14 @@ func (p *Pair) Policy() Policy { return p.policy }
 // the fact was there already, which changes nothing. The fact must be one that
 // [Event.Fact] gives; its HoldID is kept.
 func (p *Pair) Add(f Fact) bool {
+	if p.timeline == nil {
+		if f.HoldID == "" {
+			if added, small := p.addRow(&f); small {
+				return added
+			}
+		}
+		p.grow()
+	}
 	added := false
 	switch {
 	case f.HoldID != "":
@@ -126,14 +142,29 @@ func (p *Pair) Add(f Fact) bool {
 }
 
 // Len is how many facts the pair keeps.
-func (p *Pair) Len() int { return p.facts }
+func (p *Pair) Len() int {
+	if p.timeline == nil {
+		return p.countRows()
+	}
+	return p.facts
+}
 
 // Waiting is how many facts found nothing to act on.
-func (p *Pair) Waiting() int { return int(p.waiting) }
+func (p *Pair) Waiting() int {
+	if p.timeline == nil {
+		f := p.fold()
+		return int(f.waiting)
+	}
+	return int(p.waiting)
+}
 
 // Facts gives every fact once: those without hold_id by time, then the others by id.
 func (p *Pair) Facts() iter.Seq[Fact] {
 	return func(yield func(Fact) bool) {
+		if p.timeline == nil {
+			p.rowFacts(yield)
+			return
+		}
 		if !p.root.visit(&key{}, func(e *entry) bool { return e.facts(yield) }) {
 			return
 		}
@@ -178,18 +209,10 @@ func (e *entry) facts(yield func(Fact) bool) bool {
 func (p *Pair) Holds() iter.Seq[Hold] {
 	return func(yield func(Hold) bool) {
 		var holds []Hold
-		p.root.visit(&key{}, func(e *entry) bool {
-			if e.is(flagCovers) && e.kind != entryID {
-				holds = append(holds, Hold{Start: e.at, End: e.effEnd(), Weight: e.weight})
-			}
-			return true
-		})
-		for _, id := range p.sortedIDs() {
-			if g := p.ids[id]; g.held {
-				h := g.hold
-				h.HoldID = id
-				holds = append(holds, h)
-			}
+		if p.timeline == nil {
+			holds = p.rowHolds(nil)
+		} else {
+			holds = p.timelineHolds(nil)
 		}
 		slices.SortFunc(holds, func(a, b Hold) int {
 			if a == b {
@@ -205,8 +228,31 @@ func (p *Pair) Holds() iter.Seq[Hold] {
 	}
 }
 
+// timelineHolds appends the effective holds, in no order.
+func (p *Pair) timelineHolds(holds []Hold) []Hold {
+	p.root.visit(&key{}, func(e *entry) bool {
+		if e.is(flagCovers) && e.kind != entryID {
+			holds = append(holds, Hold{Start: e.at, End: e.effEnd(), Weight: e.weight})
+		}
+		return true
+	})
+	for _, id := range p.sortedIDs() {
+		if g := p.ids[id]; g.held {
+			h := g.hold
+			h.HoldID = id
+			holds = append(holds, h)
+		}
+	}
+	return holds
+}
+
 // SettledAt is the settled amount as of t: the ended holds with end <= t.
 func (p *Pair) SettledAt(t int64) Amount {
+	if p.timeline == nil {
+		f := p.fold()
+		total := p.settledRows(&f, t)
+		return total.amount()
+	}
 	if p.root.lastEnd[endedHolds] <= t {
 		return p.root.areas[endedHolds].amount()
 	}
@@ -226,6 +272,11 @@ func (p *Pair) SettledAt(t int64) Amount {
 
 // LiveAt is the live amount as of t: every hold, cut at t.
 func (p *Pair) LiveAt(t int64) Amount {
+	if p.timeline == nil {
+		f := p.fold()
+		total := p.liveRows(&f, t)
+		return total.amount()
+	}
 	total := p.liveAt(t)
 	return total.amount()
 }
@@ -263,6 +314,9 @@ func (p *Pair) lastStretch(t int64) bool {
 // Figures are the settled figures of all ended holds, and the live line that
 // holds at the instant at, with Since = at.
 func (p *Pair) Figures(at int64) Figures {
+	if p.timeline == nil {
+		return p.figuresOfRows(at)
+	}
 	f := Figures{
 		Settled: p.root.areas[endedHolds].amount(),
 		Line:    Line{Base: p.LiveAt(at), Since: at},
