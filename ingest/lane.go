@@ -37,8 +37,8 @@ func (f *openFrame) reset() {
 
 // lane is one partition's way to the log: frames in line, of which the last may
 // still be filled. One goroutine takes them from the front, one at a time. While
-// it waits for an acknowledgement the events that come gather behind it, so the
-// slower the log, the fuller the frames.
+// it waits for an acknowledgement, or for its turn (see slots), the events that
+// come gather behind it, so the slower the log, the fuller the frames.
 type lane struct {
 	partition int
 	subject   string
@@ -78,26 +78,36 @@ func (l *lane) rouse() {
 	}
 }
 
-// next takes the frame at the front, full or not. more is false when there is
-// none and there will never be one.
-func (l *lane) next() (f *openFrame, more bool) {
+// await returns when there is a frame at the front; false when there is none and
+// there will never be one.
+func (l *lane) await() bool {
 	for {
 		l.mu.Lock()
-		if len(l.line) > 0 {
-			f = l.line[0]
-			n := copy(l.line, l.line[1:])
-			l.line[n] = nil
-			l.line = l.line[:n]
-			l.mu.Unlock()
-			return f, true
-		}
-		closed := l.closed
+		waiting, closed := len(l.line) > 0, l.closed
 		l.mu.Unlock()
-		if closed {
-			return nil, false
+		if waiting || closed {
+			return waiting
 		}
 		<-l.wake
 	}
+}
+
+// full says whether the frame at the front takes no more events. The lane is not empty.
+func (l *lane) full() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.line) > 1 || l.line[0].w.Count() >= MaxFrameEvents
+}
+
+// next takes the frame at the front, full or not. The lane is not empty.
+func (l *lane) next() *openFrame {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	f := l.line[0]
+	n := copy(l.line, l.line[1:])
+	l.line[n] = nil
+	l.line = l.line[:n]
+	return f
 }
 
 // close lets no more events in; what is in line is still published.

@@ -86,8 +86,10 @@ type publisher interface {
 // Producer checks events, gathers them into frames and publishes them, and tells
 // each caller when the log has its event, never before.
 //
-// There is one frame in flight for each partition. An event that finds its
-// partition idle leaves at once; those that come meanwhile share the next frame.
+// There is one frame in flight for each partition, and of frames that are not
+// full, over all partitions, only so many as keep the log busy. An event that
+// finds the log idle leaves at once; those that come meanwhile share the next
+// frame of their partition.
 // What waits is bounded (MaxPending, MaxPendingBytes): beyond it callers wait,
 // for MaxWait at most.
 //
@@ -104,6 +106,7 @@ type Producer struct {
 	o     ProducerOptions
 	lanes []*lane
 	room  *room
+	slots *slots
 
 	frames sync.Pool // *openFrame
 	calls  sync.Pool // *call
@@ -129,6 +132,7 @@ func startProducer(pub publisher, partitions, frameBytes int, o ProducerOptions)
 		o:     o,
 		lanes: make([]*lane, partitions),
 		room:  newRoom(o.MaxPending, o.MaxPendingBytes),
+		slots: newSlots(partitions),
 		done:  make(chan struct{}),
 	}
 	p.frames.New = func() any { return new(openFrame) }

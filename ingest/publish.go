@@ -29,12 +29,10 @@ func (l logPublisher) publish(ctx context.Context, subject string, data []byte) 
 
 // run is the goroutine of a lane. It ends when the lane is closed and empty.
 func (p *Producer) run(l *lane) {
-	for {
-		f, more := l.next()
-		if !more {
-			return
-		}
-		position, err := p.publish(l, f)
+	for l.await() {
+		slot := p.slots.take(p.ctx, l)
+		f := l.next()
+		position, err := p.publish(l, f, slot)
 		count, bytes := f.w.Count(), f.room()
 		for _, e := range f.entries {
 			e.to.complete(e.index, position, err)
@@ -46,13 +44,24 @@ func (p *Producer) run(l *lane) {
 	}
 }
 
-// publish tries until the log has the frame, or it is known or likely that it never will.
-func (p *Producer) publish(l *lane, f *openFrame) (uint64, error) {
+// publish tries until the log has the frame, or it is known or likely that it
+// never will. A slot is given back after the first attempt: a log that is away is
+// not kept busy.
+func (p *Producer) publish(l *lane, f *openFrame, slot bool) (uint64, error) {
 	ctx, cancel := context.WithTimeout(p.ctx, p.o.RetryFor)
 	defer cancel()
 	wait := p.o.RetryWait
 	for attempt := 1; ; attempt++ {
+		began := time.Now()
 		position, err := p.attempt(ctx, l.subject, f.w.Bytes())
+		if slot {
+			slot = false
+			took := time.Since(began)
+			if err != nil {
+				took = 0
+			}
+			p.slots.give(took)
+		}
 		if err == nil {
 			return position, nil
 		}
