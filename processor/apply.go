@@ -6,6 +6,7 @@ import (
 
 	"holdmetrics/ingest"
 	"holdmetrics/processor/hold"
+	"holdmetrics/projection"
 )
 
 // batch is what one round of reading comes to. Its memory is used again.
@@ -60,7 +61,7 @@ func (p *partition) process(ctx context.Context, messages []message) error {
 		// A fact that is there already marks its pair all the same: after a crash
 		// the fact may be in the store without the figures that follow from it.
 		if it.pair.state.Add(it.fact) {
-			it.pair.facts = append(it.pair.facts, it.fact)
+			it.pair.facts = append(it.pair.facts, projection.LoggedFact{Fact: it.fact, Position: it.position, LogTime: it.at})
 		} else {
 			duplicates++
 		}

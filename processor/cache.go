@@ -35,13 +35,13 @@ type holder struct {
 type pair struct {
 	holder  *holder
 	token   *token
-	state   *hold.Pair   // nil until it is loaded
-	figures hold.Figures // what is in holder.sum of it
-	facts   []hold.Fact  // new since the last flush was encoded
-	at      int64        // log time of its own last event
-	bytes   int          // as last counted
-	flush   uint64       // number of the last flush that carries it
-	slot    int          // its place in cache.ring
+	state   *hold.Pair              // nil until it is loaded
+	figures hold.Figures            // what is in holder.sum of it
+	facts   []projection.LoggedFact // new since the last flush was encoded
+	at      int64                   // log time of its own last event
+	bytes   int                     // as last counted
+	flush   uint64                  // number of the last flush that carries it
+	slot    int                     // its place in cache.ring
 
 	used    bool // since the clock's hand came by
 	touched bool // has events since the last settle

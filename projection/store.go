@@ -59,6 +59,15 @@ type HolderRecord struct {
 	Position  uint64 // of the log, of that event
 }
 
+// LoggedFact is a fact and where the log says it first. That depends on the log
+// alone, not on flushes or restarts, so whoever keeps it can say what was known at
+// a position of the log.
+type LoggedFact struct {
+	hold.Fact
+	Position uint64 // of the log, of the first event that says the fact
+	LogTime  int64  // the log's time of that event, unix nanoseconds
+}
+
 // PairChange is what a flush writes of one pair.
 //
 // Facts are those that are new since the pair's last flush; they may have been
@@ -69,7 +78,7 @@ type PairChange struct {
 	Key     PairKey
 	Policy  hold.Policy
 	Figures hold.Figures
-	Facts   []hold.Fact
+	Facts   []LoggedFact
 	Pages   []hold.Page
 }
 

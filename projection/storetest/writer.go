@@ -17,9 +17,9 @@ type writer struct {
 	policy    hold.Policy
 	at        projection.Checkpoint
 	pairs     map[projection.PairKey]*hold.Pair
-	figures   map[projection.PairKey]hold.Figures // as last written
-	holders   map[string]projection.HolderRecord  // as last written
-	fresh     map[projection.PairKey][]hold.Fact  // not written
+	figures   map[projection.PairKey]hold.Figures            // as last written
+	holders   map[string]projection.HolderRecord             // as last written
+	fresh     map[projection.PairKey][]projection.LoggedFact // not written
 }
 
 func newWriter(partition int) *writer {
@@ -29,7 +29,7 @@ func newWriter(partition int) *writer {
 		pairs:     map[projection.PairKey]*hold.Pair{},
 		figures:   map[projection.PairKey]hold.Figures{},
 		holders:   map[string]projection.HolderRecord{},
-		fresh:     map[projection.PairKey][]hold.Fact{},
+		fresh:     map[projection.PairKey][]projection.LoggedFact{},
 	}
 }
 
@@ -45,7 +45,7 @@ func (w *writer) add(holder, token string, f hold.Fact) {
 	w.at.Events++
 	w.at.LogTime += 1e6
 	if p.Add(f) {
-		w.fresh[key] = append(w.fresh[key], f)
+		w.fresh[key] = append(w.fresh[key], projection.LoggedFact{Fact: f, Position: w.at.Position, LogTime: w.at.LogTime})
 	} else if _, dirty := w.fresh[key]; !dirty {
 		w.fresh[key] = nil // written again all the same
 	}
