@@ -148,7 +148,7 @@ func TestStatsThroughTheBucket(t *testing.T) {
 	for _, s := range testStats() {
 		entries = append(entries, projection.Entry{Key: ingest.SubjectToken(s.GetHolderId()), Value: mustMarshal(s)})
 	}
-	if err := snapshots.Publish(t.Context(), 0, entries, 7); err != nil {
+	if err := snapshots.Publish(t.Context(), 0, entries, projection.Reached{Position: 7}); err != nil {
 		t.Fatal(err)
 	}
 	if err := view.WaitPosition(t.Context(), 0, 7); err != nil {

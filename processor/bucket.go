@@ -59,7 +59,7 @@ func (p *partition) startBucket(ctx context.Context) error {
 		return p.setOwed(ctx, true)
 	case p.anew:
 		p.publishFloor = p.position
-		if _, err = p.publishAnew(ctx, have, p.position); err == nil {
+		if _, err = p.publishAnew(ctx, have, p.reached()); err == nil {
 			p.anew = false
 		}
 		return err
@@ -68,18 +68,23 @@ func (p *partition) startBucket(ctx context.Context) error {
 		return nil
 	}
 	p.publishFloor = p.position
-	_, err = p.publishSince(ctx, have, have, p.position)
+	_, err = p.publishSince(ctx, have, have, p.reached())
 	return err
 }
 
+// reached is how far the partition is applied.
+func (p *partition) reached() projection.Reached {
+	return projection.Reached{Position: p.position, LogTime: p.clock}
+}
+
 // publishAnew publishes every holder that the store has, which is as far as
-// position, while the bucket has all of floor. It says how many there were.
+// to, while the bucket has all of floor. It says how many there were.
 //
 // Nothing else of the partition is published meanwhile, and the walk sees each
-// holder as it was at position or later. So what the bucket has of a holder is
+// holder as it was there or later. So what the bucket has of a holder is
 // older than what it is given here, and newer ones follow.
-func (p *partition) publishAnew(ctx context.Context, floor, position uint64) (count int, err error) {
-	if count, err = p.publishSince(ctx, 0, floor, position); err != nil {
+func (p *partition) publishAnew(ctx context.Context, floor uint64, to projection.Reached) (count int, err error) {
+	if count, err = p.publishSince(ctx, 0, floor, to); err != nil {
 		return count, err
 	}
 	return count, p.setOwed(ctx, false)
@@ -92,8 +97,8 @@ func (p *partition) setOwed(ctx context.Context, owed bool) error {
 }
 
 // publishSince publishes, in chunks, the holders of the store that changed since
-// a position. The bucket has all of floor meanwhile, and all of position then.
-func (p *partition) publishSince(ctx context.Context, since, floor, position uint64) (count int, err error) {
+// a position. The bucket has all of floor meanwhile, and all up to there then.
+func (p *partition) publishSince(ctx context.Context, since, floor uint64, to projection.Reached) (count int, err error) {
 	var chunk []projection.HolderRecord
 	err = p.retry(ctx, "read the holders that changed", func(ctx context.Context) error {
 		chunk, count = chunk[:0], 0
@@ -103,7 +108,7 @@ func (p *partition) publishSince(ctx context.Context, since, floor, position uin
 			if len(chunk) < publishChunk {
 				return nil
 			}
-			err := p.publish(ctx, chunk, floor)
+			err := p.publish(ctx, chunk, projection.Reached{Position: floor})
 			chunk = chunk[:0]
 			return err
 		})
@@ -111,5 +116,5 @@ func (p *partition) publishSince(ctx context.Context, since, floor, position uin
 	if err != nil {
 		return count, err
 	}
-	return count, p.publish(ctx, chunk, position)
+	return count, p.publish(ctx, chunk, to)
 }

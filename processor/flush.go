@@ -111,7 +111,7 @@ func (p *partition) finishFlush(d flushDone) error {
 	if d.err != nil {
 		return fmt.Errorf("processor: partition %d: flush up to position %d: %w", p.id, d.job.batch.Checkpoint.Position, d.err)
 	}
-	p.flushed, p.stored = d.job.number, d.job.batch.Checkpoint.Position
+	p.flushed, p.stored, p.storedTime = d.job.number, d.job.batch.Checkpoint.Position, d.job.batch.Checkpoint.LogTime
 	p.metrics.flush(d)
 	p.set(func(s *PartitionStatus) { s.Checkpoint = d.job.batch.Checkpoint.Position })
 	if p.position != p.encoded {

@@ -165,7 +165,7 @@ func newMemBucket() *memBucket {
 
 func (b *memBucket) Generation() string { return "1" }
 
-func (b *memBucket) Publish(_ context.Context, partition int, entries []projection.Entry, position uint64) error {
+func (b *memBucket) Publish(_ context.Context, partition int, entries []projection.Entry, to projection.Reached) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.hook != nil {
@@ -184,10 +184,10 @@ func (b *memBucket) Publish(_ context.Context, partition int, entries []projecti
 		b.stats[e.Key] = s
 		b.published++
 	}
-	if b.positions[partition] > position {
+	if b.positions[partition] > to.Position {
 		b.backwards = errors.New("position stepped back")
 	}
-	b.positions[partition] = position
+	b.positions[partition] = to.Position
 	return nil
 }
 

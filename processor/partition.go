@@ -61,6 +61,7 @@ type partition struct {
 	flushed       uint64 // number of the last flush that was written
 	encoded       uint64 // position of the last flush that was encoded
 	stored        uint64 // position of the last flush that was written
+	storedTime    int64  // the log's time of stored
 	flushing      bool
 	flushBegan    time.Time
 	flushArmed    bool // flushTimer runs

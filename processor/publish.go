@@ -16,7 +16,7 @@ import (
 // snapshots is what the worker needs of the bucket; *projection.Snapshots is the
 // one that counts.
 type snapshots interface {
-	Publish(ctx context.Context, partition int, entries []projection.Entry, position uint64) error
+	Publish(ctx context.Context, partition int, entries []projection.Entry, to projection.Reached) error
 	Position(ctx context.Context, partition int) (uint64, error)
 	Owed(ctx context.Context, partition int) (bool, error)
 	SetOwed(ctx context.Context, partition int, owed bool) error
@@ -39,12 +39,12 @@ const (
 )
 
 type publishJob struct {
-	holders  []projection.HolderRecord
-	position uint64
-	behind   bool
-	anew     bool   // not holders, but all that the store has up to position
-	floor    uint64 // anew: what the bucket has all of meanwhile
-	count    int    // of snapshots that were published
+	holders []projection.HolderRecord
+	to      projection.Reached
+	behind  bool
+	anew    bool   // not holders, but all that the store has up to there
+	floor   uint64 // anew: what the bucket has all of meanwhile
+	count   int    // of snapshots that were published
 }
 
 // rest is how long the bucket rests after a publish that took so long.
@@ -84,9 +84,9 @@ func (p *partition) publisher(ctx context.Context, jobs <-chan *publishJob, done
 func (p *partition) do(ctx context.Context, job *publishJob) (err error) {
 	if !job.anew {
 		job.count = len(job.holders)
-		return p.publish(ctx, job.holders, job.position)
+		return p.publish(ctx, job.holders, job.to)
 	}
-	job.count, err = p.publishAnew(ctx, job.floor, job.position)
+	job.count, err = p.publishAnew(ctx, job.floor, job.to)
 	return err
 }
 
@@ -103,7 +103,7 @@ func pause(ctx context.Context, d time.Duration) {
 	}
 }
 
-func (p *partition) publish(ctx context.Context, holders []projection.HolderRecord, position uint64) error {
+func (p *partition) publish(ctx context.Context, holders []projection.HolderRecord, to projection.Reached) error {
 	entries := make([]projection.Entry, len(holders))
 	for i := range holders {
 		value, err := snapshotOf(&holders[i], p.cfg.RulesVersion, p.bucket.Generation())
@@ -113,7 +113,7 @@ func (p *partition) publish(ctx context.Context, holders []projection.HolderReco
 		entries[i] = projection.Entry{Key: ingest.SubjectToken(holders[i].Holder), Value: value}
 	}
 	return p.retry(ctx, "publish snapshots", func(ctx context.Context) error {
-		return p.bucket.Publish(ctx, p.id, entries, position)
+		return p.bucket.Publish(ctx, p.id, entries, to)
 	})
 }
 
@@ -143,14 +143,14 @@ func (p *partition) startPublish(ctx context.Context) error {
 	p.applying()
 	if p.anew {
 		p.published, p.publishing = p.stored, true // its length is the store's, so publishBegan says nothing
-		p.publishJobs <- &publishJob{position: p.stored, anew: true, floor: p.publishFloor}
+		p.publishJobs <- &publishJob{to: projection.Reached{Position: p.stored, LogTime: p.storedTime}, anew: true, floor: p.publishFloor}
 		return nil
 	}
 	if err := p.settle(ctx); err != nil {
 		p.turn <- struct{}{}
 		return err
 	}
-	job := &publishJob{position: p.position, behind: p.pending > 0, holders: make([]projection.HolderRecord, 0, len(p.unpublished))}
+	job := &publishJob{to: p.reached(), behind: p.pending > 0, holders: make([]projection.HolderRecord, 0, len(p.unpublished))}
 	for _, h := range p.unpublished {
 		h.unpublished = false
 		job.holders = append(job.holders, projection.HolderRecord{
@@ -174,7 +174,7 @@ func (p *partition) finishPublish(d publishDone) error {
 	if d.job.anew {
 		p.anew = false
 	}
-	p.set(func(s *PartitionStatus) { s.Published = d.job.position })
+	p.set(func(s *PartitionStatus) { s.Published = d.job.to.Position })
 	p.metrics.publish(d)
 	return nil
 }

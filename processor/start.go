@@ -35,6 +35,7 @@ func (p *partition) start(ctx context.Context) error {
 		return &LogShorterError{Partition: p.id, Checkpoint: checkpoint.Position, End: p.tail}
 	}
 	p.position, p.encoded, p.stored, p.clock = checkpoint.Position, checkpoint.Position, checkpoint.Position, checkpoint.LogTime
+	p.storedTime = checkpoint.LogTime
 	p.events, p.rejected = checkpoint.Events, checkpoint.Rejected
 	if p.epoch, err = p.cfg.Epoch(ctx, p.id, checkpoint.Epoch); err != nil {
 		return fail(p, "take the partition's epoch", err)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strconv"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -72,19 +71,18 @@ func newPublisher(js jetstream.JetStream) (jetstream.JetStream, error) {
 // Generation is the name of the generation.
 func (s *Snapshots) Generation() string { return s.config.Generation }
 
-// Publish puts snapshots of one partition, and then that the bucket has all of
-// position. It returns when the broker has acknowledged everything.
+// Publish puts snapshots of one partition, and then that the bucket has all up to
+// a point of the log. It returns when the broker has acknowledged everything.
 //
 // Puts go out one behind the other without waiting; only the position waits for
 // all of them, so a bucket never claims what it does not have. After an error
 // some of the snapshots may be there and the position is not; publishing again
 // is harmless. Keys are distinct. Values are not kept.
-func (s *Snapshots) Publish(ctx context.Context, partition int, entries []Entry, position uint64) error {
+func (s *Snapshots) Publish(ctx context.Context, partition int, entries []Entry, to Reached) error {
 	if err := s.putAll(ctx, entries); err != nil {
 		return fmt.Errorf("projection: publish %d snapshots of partition %d: %w", len(entries), partition, err)
 	}
-	at := strconv.AppendUint(nil, position, 10)
-	if err := s.putAll(ctx, []Entry{{Key: positionKey(partition), Value: at}}); err != nil {
+	if err := s.putAll(ctx, []Entry{{Key: positionKey(partition), Value: to.append(nil)}}); err != nil {
 		return fmt.Errorf("projection: publish the position of partition %d: %w", partition, err)
 	}
 	return nil
@@ -143,12 +141,12 @@ func (s *Snapshots) Position(ctx context.Context, partition int) (uint64, error)
 	if err != nil {
 		return 0, fmt.Errorf("projection: read the position of partition %d: %w", partition, err)
 	}
-	position, err := strconv.ParseUint(string(msg.Data), 10, 64)
+	at, err := parseReached(msg.Data)
 	if err != nil {
 		return 0, fmt.Errorf("%w: bucket %s, key %s: %w; delete the bucket, it is made again from the store",
 			ErrCorrupt, BucketName(s.config.Generation), positionKey(partition), err)
 	}
-	return position, nil
+	return at.Position, nil
 }
 
 // Close gives up what Publish waits on. No Publish may be under way; the

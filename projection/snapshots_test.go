@@ -109,7 +109,7 @@ func entries(n int, value string) []projection.Entry {
 
 func publish(tb testing.TB, s *projection.Snapshots, partition int, all []projection.Entry, position uint64) {
 	tb.Helper()
-	if err := s.Publish(within(tb), partition, all, position); err != nil {
+	if err := s.Publish(within(tb), partition, all, projection.Reached{Position: position, LogTime: int64(position) * 1e9}); err != nil {
 		tb.Fatal(err)
 	}
 }
@@ -206,8 +206,8 @@ func TestPublishAndPosition(t *testing.T) {
 	if err := v.WaitPosition(ctx, 3, 41); err != nil {
 		t.Fatal(err)
 	}
-	if p := v.Position(3); p != 41 {
-		t.Errorf("position of the view is %d, want 41", p)
+	if p := v.Reached(3); p.Position != 41 || p.LogTime != 41e9 || v.Position(3) != 41 {
+		t.Errorf("the view is at %+v, want position 41", p)
 	}
 }
 
@@ -219,12 +219,12 @@ func TestPublishFails(t *testing.T) {
 	publish(t, s, 0, entries(1, "good"), 1)
 	all := entries(50, "bad")
 	all[20].Value = make([]byte, 2<<20) // larger than the broker takes
-	if err := s.Publish(within(t), 0, all, 2); err == nil {
+	if err := s.Publish(within(t), 0, all, projection.Reached{Position: 2}); err == nil {
 		t.Error("no error")
 	}
 	ctx, cancel := context.WithCancel(within(t))
 	cancel()
-	if err := s.Publish(ctx, 0, entries(50, "late"), 3); !errors.Is(err, context.Canceled) {
+	if err := s.Publish(ctx, 0, entries(50, "late"), projection.Reached{Position: 3}); !errors.Is(err, context.Canceled) {
 		t.Errorf("error after the context ended: %v", err)
 	}
 	if p, err := s.Position(within(t), 0); p != 1 || err != nil {

@@ -19,7 +19,7 @@ import (
 // stale. A reader of changes is a number in it. When more than half of the
 // history is stale it is written anew without that, numbers unchanged.
 //
-// For a million holders: a map entry, an item (72 bytes), its key, its value, an
+// For a million holders: a map entry, an item (80 bytes), its key, its value, an
 // entry of history or two (16 bytes each) and one of sorted. A key is a copy of
 // its own, not a slice of the message's subject, which would keep the bucket's
 // prefix a million times; the value is the message's own memory.
@@ -39,8 +39,10 @@ type item struct {
 	key   string
 	value []byte
 	last  uint64 // number of its last change
-	pass  uint32 // of the watch that saw it last
-	gone  bool
+	// settled is the number of the last change that changed its settled figures.
+	settled uint64
+	pass    uint32 // of the watch that saw it last
+	gone    bool
 }
 
 type historyEntry struct {
@@ -62,14 +64,26 @@ func (t *table) len() int {
 	return len(t.items)
 }
 
-func (t *table) get(key string) ([]byte, bool) {
+func (t *table) get(key string) (Change, bool) {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
 	it := t.items[key]
 	if it == nil {
-		return nil, false
+		return Change{}, false
 	}
-	return it.value, true
+	return it.change(), true
+}
+
+// change is what the item is now.
+func (it *item) change() Change {
+	return Change{Key: it.key, Value: it.value, Gone: it.gone, Number: it.last, Settled: it.settled}
+}
+
+// newest is the number of the last change.
+func (t *table) newest() uint64 {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	return t.last
 }
 
 // put takes over a snapshot. The key may be part of a larger string. It reports
@@ -77,6 +91,7 @@ func (t *table) get(key string) ([]byte, bool) {
 func (t *table) put(key string, value []byte, pass uint32) (first bool) {
 	t.mu.Lock()
 	it := t.items[key]
+	same := it != nil && settledEqual(it.value, value)
 	if it == nil {
 		it = &item{key: strings.Clone(key)}
 		t.items[it.key] = it
@@ -86,6 +101,9 @@ func (t *table) put(key string, value []byte, pass uint32) (first bool) {
 	first = it.pass != pass
 	it.pass, it.value = pass, value
 	t.note(it)
+	if !same {
+		it.settled = it.last
+	}
 	t.mu.Unlock()
 	t.changed.raise()
 	return first
@@ -128,6 +146,7 @@ func (t *table) drop(it *item) {
 	it.gone, it.value = true, nil
 	t.gone++
 	t.note(it)
+	it.settled = it.last
 }
 
 // note adds a change to the history.
@@ -151,18 +170,19 @@ func (t *table) rewriteHistory() {
 	t.history, t.current = kept, len(kept)
 }
 
-func (t *table) changes(after uint64, limit int) (changes []Change, next uint64) {
+func (t *table) changes(changes []Change, after uint64, limit int) ([]Change, uint64) {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
 	start := sort.Search(len(t.history), func(i int) bool { return t.history[i].number > after })
-	next = after
+	next := after
+	limit += len(changes)
 	for _, e := range t.history[start:min(len(t.history), start+historyChunk)] {
 		if len(changes) == limit {
 			break
 		}
 		next = e.number
 		if e.number == e.item.last {
-			changes = append(changes, Change{Key: e.item.key, Value: e.item.value, Gone: e.item.gone})
+			changes = append(changes, e.item.change())
 		}
 	}
 	return changes, next

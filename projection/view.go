@@ -90,7 +90,18 @@ func (v *View) Len() int { return v.table.len() }
 
 // Get is the current snapshot of a holder, as it was published; false where
 // there is none. The bytes must not be changed.
-func (v *View) Get(key string) (value []byte, ok bool) { return v.table.get(key) }
+func (v *View) Get(key string) (value []byte, ok bool) {
+	c, ok := v.table.get(key)
+	return c.Value, ok
+}
+
+// Lookup is the current snapshot of a holder and when it came; false where there
+// is none.
+func (v *View) Lookup(key string) (Change, bool) { return v.table.get(key) }
+
+// Last is the number of the last change: the point that a reader has reached who
+// has all that the view has now.
+func (v *View) Last() uint64 { return v.table.newest() }
 
 // All calls fn for every holder, in the order of their keys, until it returns
 // false. Holders that are there all the time come exactly once; each snapshot is
@@ -104,6 +115,10 @@ type Change struct {
 	Key   string
 	Value []byte // not to be changed
 	Gone  bool
+	// Number is the point of this change in the view's history, Settled that of the
+	// last change which changed the holder's settled figures: one that began or
+	// moved only what still runs leaves it behind.
+	Number, Settled uint64
 }
 
 // Changes returns what has changed after a point in the view's own history, in
@@ -128,7 +143,12 @@ type Change struct {
 //		send(changes)
 //	}
 func (v *View) Changes(after uint64, limit int) (changes []Change, next uint64) {
-	return v.table.changes(after, limit)
+	return v.table.changes(nil, after, limit)
+}
+
+// AppendChanges is Changes into memory of the caller's.
+func (v *View) AppendChanges(dst []Change, after uint64, limit int) (changes []Change, next uint64) {
+	return v.table.changes(dst, after, limit)
 }
 
 // Changed is closed at the next change. All who wait for one share the channel.
@@ -136,13 +156,16 @@ func (v *View) Changed() <-chan struct{} { return v.table.changed.wait() }
 
 // Position is the position of the log that the view has all of, of a partition;
 // 0 where that is not known yet.
-func (v *View) Position(partition int) uint64 { return v.positions.get(partition) }
+func (v *View) Position(partition int) uint64 { return v.positions.get(partition).Position }
+
+// Reached is the position and the log's time of it.
+func (v *View) Reached(partition int) Reached { return v.positions.get(partition) }
 
 // WaitPosition returns when the view has all of a position of the log.
 func (v *View) WaitPosition(ctx context.Context, partition int, position uint64) error {
 	for {
 		moved := v.positions.moved.wait()
-		if v.positions.get(partition) >= position {
+		if v.positions.get(partition).Position >= position {
 			return nil
 		}
 		select {

@@ -192,7 +192,7 @@ func TestViewSurvives(t *testing.T) {
 func publishUntil(ctx context.Context, t *testing.T, s *projection.Snapshots, all []projection.Entry, position uint64) {
 	t.Helper()
 	for {
-		err := s.Publish(ctx, 0, all, position)
+		err := s.Publish(ctx, 0, all, projection.Reached{Position: position})
 		if err == nil {
 			return
 		}

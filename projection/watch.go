@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strconv"
 	"strings"
 	"time"
 
@@ -171,8 +170,8 @@ func (p *watchPass) apply(msg jetstream.Msg) {
 	if strings.Contains(key, ownKeyMark) {
 		p.other(key)
 		if partition, ok := positionOf(key); ok {
-			if position, err := strconv.ParseUint(string(msg.Data()), 10, 64); err == nil {
-				v.positions.stage(partition, position)
+			if to, err := parseReached(msg.Data()); err == nil {
+				v.positions.stage(partition, to)
 			}
 		}
 		return
