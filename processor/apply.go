@@ -32,10 +32,19 @@ func (b *batch) reset(clock int64) {
 
 // Estimates of what an event and a pair add to the next flush.
 const (
-	dirtyEventBytes  = 128
+	dirtyEventBytes  = 128 // the fact, kept beside the pair until the flush
+	pagedEventBytes  = 32  // the fact in its page
 	dirtyPairBytes   = 512
 	dirtyHolderBytes = 256
 )
+
+// dirtyEvent is what one more event adds to the next flush.
+func (p *partition) dirtyEvent() int {
+	if p.paged {
+		return pagedEventBytes
+	}
+	return dirtyEventBytes
+}
 
 // process applies the messages of one round. An error means that nothing of them
 // was applied and that the partition cannot go on.
@@ -60,11 +69,13 @@ func (p *partition) process(ctx context.Context, messages []message) error {
 		}
 		// A fact that is there already marks its pair all the same: after a crash
 		// the fact may be in the store without the figures that follow from it.
-		if it.pair.state.Add(it.fact) {
-			it.pair.facts = append(it.pair.facts, projection.LoggedFact{Fact: it.fact, Position: it.position, LogTime: it.at})
-		} else {
+		switch {
+		case !it.pair.state.Add(it.fact):
 			duplicates++
+		case !p.paged:
+			it.pair.facts = append(it.pair.facts, projection.LoggedFact{Fact: it.fact, Position: it.position, LogTime: it.at})
 		}
+		p.cache.count(it.pair)
 		p.touch(it)
 	}
 	last := &messages[len(messages)-1]
@@ -76,7 +87,7 @@ func (p *partition) process(ctx context.Context, messages []message) error {
 	}
 	p.rejected += uint64(rejected)
 	p.sendLetters()
-	p.dirtyBytes += len(b.items)*dirtyEventBytes + b.letterBytes
+	p.dirtyBytes += len(b.items)*p.dirtyEvent() + b.letterBytes
 	p.changed()
 	p.metrics.batch(b, duplicates)
 	return nil

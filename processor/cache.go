@@ -77,6 +77,8 @@ type cache struct {
 	ring    []*pair // in no order; the clock's hand goes round it
 	hand    int
 	bytes   int
+	stuck   bool // it is over its bound until something is flushed
+	evicted bool // a pair left, so the store may know more than the cache
 }
 
 func newCache() *cache {
@@ -165,6 +167,7 @@ func (c *cache) trim(limit int, flushed uint64) {
 			spared++
 			continue
 		}
+		c.evicted = true
 		c.remove(pr, flushed)
 	}
 }

@@ -15,8 +15,8 @@ import (
 
 // Defaults of [Config].
 const (
-	DefaultCacheBytes    = 256 << 20
-	DefaultFlushBytes    = 64 << 20
+	DefaultCacheBytes    = 256 << 20 // at least; a quarter of the memory where that is more
+	DefaultFlushBytes    = 64 << 20  // at least; a sixteenth of the memory where that is more
 	DefaultFlushInterval = time.Second
 	DefaultGCInterval    = 30 * time.Second
 	DefaultStopTimeout   = 10 * time.Second
@@ -37,9 +37,9 @@ type Config struct {
 
 	Policy hold.Policy // of pairs that are new to the store
 
-	CacheBytes    int           // bound of the pairs in memory, over all partitions
-	FlushBytes    int           // bound of what is applied but not flushed, over all partitions; half of it starts a flush
-	FlushInterval time.Duration // from the first change to its flush
+	CacheBytes    int           // bound of the pairs in memory, over all partitions; 0: see DefaultCacheBytes
+	FlushBytes    int           // bound of what is applied but not flushed, over all partitions; half of it starts a flush; 0: see DefaultFlushBytes
+	FlushInterval time.Duration // from the first change to its flush; while the log is far ahead, flushBehind times as long
 	GCInterval    time.Duration // how often the cache is trimmed even where it is not full
 	StopTimeout   time.Duration // how long the last flush and publish may take after ctx ended
 
@@ -64,8 +64,11 @@ type Config struct {
 }
 
 func (c *Config) setDefaults(log eventLog) error {
-	setDefault(&c.CacheBytes, DefaultCacheBytes)
-	setDefault(&c.FlushBytes, DefaultFlushBytes)
+	if c.CacheBytes == 0 || c.FlushBytes == 0 {
+		available := memory()
+		setDefault(&c.CacheBytes, max(DefaultCacheBytes, available/cacheShare))
+		setDefault(&c.FlushBytes, max(DefaultFlushBytes, available/flushShare))
+	}
 	setDefault(&c.FlushInterval, DefaultFlushInterval)
 	setDefault(&c.GCInterval, DefaultGCInterval)
 	setDefault(&c.StopTimeout, DefaultStopTimeout)

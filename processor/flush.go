@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"holdmetrics/projection"
@@ -45,8 +47,23 @@ func (p *partition) wantsFlush() bool {
 	if p.anew && p.stored < p.publishFloor && p.position >= p.publishFloor {
 		return true // the bucket waits for the store
 	}
-	return p.dirtyBytes >= p.flushBytes/2 || p.flushDue || p.encoded < wanted && wanted <= p.position
+	due := p.flushDue && (!p.farBehind() || p.flushWaits >= flushBehind)
+	// The cache is full of what is dirty, which cannot leave it.
+	due = due || p.cache.stuck && len(p.dirtyPairs) > 0
+	return p.dirtyBytes >= p.flushBytes/2 || due || p.encoded < wanted && wanted <= p.position
 }
+
+// A partition that is behind the log by behindMessages or more flushes
+// flushBehind times as seldom: what a crash takes from it is in the log, and
+// every flush writes the pages of the same pairs again, so their number is what
+// a replay costs the store.
+const (
+	behindMessages = 32
+	flushBehind    = 20
+)
+
+// farBehind says whether the partition is catching up, as far as the last batch knew.
+func (p *partition) farBehind() bool { return p.pending >= behindMessages }
 
 // startFlush encodes what changed and hands it to the flusher.
 func (p *partition) startFlush(ctx context.Context) error {
@@ -69,6 +86,9 @@ func (p *partition) startFlush(ctx context.Context) error {
 		number:  p.flushes,
 		bytes:   p.dirtyBytes,
 	}
+	// In the order of the keys, in which a store takes them most easily.
+	slices.SortFunc(p.dirtyPairs, func(a, b *pair) int { return a.key().Compare(b.key()) })
+	slices.SortFunc(p.dirtyHolders, func(a, b *holder) int { return strings.Compare(a.name, b.name) })
 	for _, pr := range p.dirtyPairs {
 		job.batch.Pairs = append(job.batch.Pairs, p.encode(pr))
 	}
@@ -83,7 +103,7 @@ func (p *partition) startFlush(ctx context.Context) error {
 	p.dirtyPairs, p.dirtyHolders = p.dirtyPairs[:0], p.dirtyHolders[:0]
 	p.letters = &letters{}
 	p.dirtyBytes, p.inflightBytes = 0, job.bytes
-	p.encoded, p.flushing, p.flushArmed, p.flushDue = p.position, true, false, false
+	p.encoded, p.flushing, p.flushArmed, p.flushDue, p.flushWaits = p.position, true, false, false, 0
 	p.flushTimer.Stop()
 	p.flushBegan = p.cfg.Now()
 	p.jobs <- job // has room: one is in flight at most
@@ -112,6 +132,9 @@ func (p *partition) finishFlush(d flushDone) error {
 		return fmt.Errorf("processor: partition %d: flush up to position %d: %w", p.id, d.job.batch.Checkpoint.Position, d.err)
 	}
 	p.flushed, p.stored, p.storedTime = d.job.number, d.job.batch.Checkpoint.Position, d.job.batch.Checkpoint.LogTime
+	if p.cache.stuck {
+		p.trimFull()
+	}
 	p.metrics.flush(d)
 	p.set(func(s *PartitionStatus) { s.Checkpoint = d.job.batch.Checkpoint.Position })
 	if p.position != p.encoded {

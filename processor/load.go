@@ -13,15 +13,19 @@ import (
 // checkpoint.
 type atomicStore interface{ AtomicFlush() bool }
 
+// pageStore is what a store may implement to say that it keeps pages, and never
+// looks at the facts of a change.
+type pageStore interface{ KeepsPages() bool }
+
 // load fills the holders and pairs that the batch entered: one call for the
 // holders, one for the pairs.
 func (p *partition) load(ctx context.Context) error {
 	b := &p.batch
 	err := p.loadHolders(ctx, b.newHolders)
 	if err == nil {
-		missing := p.missing[:0]
+		missing, complete := p.missing[:0], p.complete()
 		for _, pr := range b.newPairs {
-			if pr.holder.fresh {
+			if complete || pr.holder.fresh {
 				pr.state = hold.NewPair(p.cfg.Policy)
 			} else {
 				missing = append(missing, pr)
@@ -52,8 +56,18 @@ func (p *partition) drop() {
 // to be applied.
 func (p *partition) inTail() bool { return !p.atomic && p.position < p.tail }
 
+// complete says whether the store has nothing that is not in memory: it had
+// nothing of the partition at the start, and nothing has left the cache since.
+func (p *partition) complete() bool { return p.unstored && p.atomic && !p.cache.evicted }
+
 func (p *partition) loadHolders(ctx context.Context, holders []*holder) error {
 	if len(holders) == 0 {
+		return nil
+	}
+	if p.complete() {
+		for _, h := range holders {
+			h.fresh = true
+		}
 		return nil
 	}
 	names := make([]string, len(holders))

@@ -27,6 +27,7 @@ type partition struct {
 	logger  *zap.Logger
 	metrics *partitionMetrics
 	atomic  bool // the store's flushes are
+	paged   bool // the store keeps pages, so no facts are gathered
 
 	cacheBytes, flushBytes int // its share of the worker's bounds
 
@@ -43,6 +44,7 @@ type partition struct {
 	events   uint64 // as in the checkpoint
 	rejected uint64
 	pending  uint64 // messages behind position, when the last batch was sent
+	unstored bool   // the store had nothing of the partition at the start
 	tail     uint64 // the log's end at the start; what a former owner may have written lies before it
 
 	touchedPairs   []*pair // since the last settle
@@ -66,6 +68,7 @@ type partition struct {
 	flushBegan    time.Time
 	flushArmed    bool // flushTimer runs
 	flushDue      bool // flushTimer has run out
+	flushWaits    int  // how often since the last flush
 	flushTimer    *time.Timer
 	jobs          chan *flushJob
 	flushesDone   chan flushDone
@@ -93,11 +96,13 @@ type partition struct {
 
 func newPartition(id int, cfg *Config, log eventLog, bucket snapshots, turn chan struct{}, metrics *partitionMetrics) *partition {
 	store, ok := cfg.Store.(atomicStore)
+	pages, keeps := cfg.Store.(pageStore)
 	return &partition{
 		id: id, cfg: cfg, log: log, store: cfg.Store, bucket: bucket,
 		logger:        cfg.Logger.With(zap.Int("partition", id)),
 		metrics:       metrics,
 		atomic:        ok && store.AtomicFlush(),
+		paged:         keeps && pages.KeepsPages(),
 		cacheBytes:    cfg.CacheBytes / len(cfg.Partitions),
 		flushBytes:    cfg.FlushBytes / len(cfg.Partitions),
 		in:            newInbox(inboxBytes),
@@ -204,8 +209,8 @@ func (p *partition) loop(ctx context.Context) error {
 			return nil
 		case <-ready:
 			err = p.process(ctx, p.in.take())
-			if p.cache.bytes > p.cacheBytes {
-				p.cache.trim(p.cacheBytes-p.cacheBytes/8, p.flushed)
+			if p.cache.bytes > p.cacheBytes && !p.cache.stuck {
+				p.trimFull()
 			}
 		case done := <-p.flushesDone:
 			err = p.finishFlush(done)
@@ -213,6 +218,10 @@ func (p *partition) loop(ctx context.Context) error {
 			err = p.finishPublish(done)
 		case <-p.flushTimer.C:
 			p.flushArmed, p.flushDue = false, true
+			p.flushWaits++
+			if p.flushWaits < flushBehind {
+				p.changed() // the time of a partition that is behind
+			}
 		case <-p.publishTurn():
 			err = p.startPublish(ctx)
 		case <-p.wake:
@@ -224,6 +233,12 @@ func (p *partition) loop(ctx context.Context) error {
 		}
 		p.note()
 	}
+}
+
+// trimFull trims the cache to some way below its bound, so that not every batch does.
+func (p *partition) trimFull() {
+	p.cache.trim(p.cacheBytes-p.cacheBytes/8, p.flushed)
+	p.cache.stuck = p.cache.bytes > p.cacheBytes
 }
 
 // hand starts the flush whose time has come.

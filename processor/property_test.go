@@ -79,13 +79,14 @@ type crashing struct {
 	*storetest.Faulty
 	inner  *storetest.Memory
 	atomic bool
+	paged  bool
 	random *rand.Rand
 }
 
 var errCrash = fmt.Errorf("the process died: %w", projection.ErrClosed)
 
 func newCrashing(inner *storetest.Memory, atomic bool, calls int, r *rand.Rand) *crashing {
-	c := &crashing{Faulty: storetest.NewFaulty(inner), inner: inner, atomic: atomic, random: r}
+	c := &crashing{Faulty: storetest.NewFaulty(inner), inner: inner, atomic: atomic, paged: r.IntN(2) == 0, random: r}
 	left := make(chan struct{}, calls)
 	for range calls {
 		left <- struct{}{}
@@ -105,6 +106,7 @@ func newCrashing(inner *storetest.Memory, atomic bool, calls int, r *rand.Rand) 
 }
 
 func (c *crashing) AtomicFlush() bool { return c.atomic }
+func (c *crashing) KeepsPages() bool  { return c.paged }
 
 func (c *crashing) Flush(ctx context.Context, b *projection.Batch) error {
 	err := c.Faulty.Flush(ctx, b)

@@ -36,6 +36,9 @@ const (
 	// next ones replace.
 	publishBulk   = 64
 	publishBehind = 3
+	// publishRest is the longest rest: a publish that took long because the
+	// machine was busy says nothing of the next one.
+	publishRest = time.Second
 )
 
 type publishJob struct {
@@ -53,9 +56,9 @@ func (j *publishJob) rest(took time.Duration) time.Duration {
 	case j.count < publishBulk:
 		return 0
 	case j.behind:
-		return publishBehind * took
+		took *= publishBehind
 	}
-	return took
+	return min(took, publishRest)
 }
 
 type publishDone struct {
@@ -131,7 +134,14 @@ func (p *partition) wantsPublish() bool {
 }
 
 // publishTurn is where the turn to publish comes from, nil where none is wanted.
+//
+// A partition that is far behind the log publishes no more often than it
+// flushes: in a replay nearly every holder changes again before anybody could
+// have read what was published of it.
 func (p *partition) publishTurn() <-chan struct{} {
+	if p.farBehind() && p.published >= p.encoded && len(p.unpublished) < publishMost {
+		return nil
+	}
 	if p.wantsPublish() {
 		return p.turn
 	}

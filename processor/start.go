@@ -36,6 +36,7 @@ func (p *partition) start(ctx context.Context) error {
 	}
 	p.position, p.encoded, p.stored, p.clock = checkpoint.Position, checkpoint.Position, checkpoint.Position, checkpoint.LogTime
 	p.storedTime = checkpoint.LogTime
+	p.unstored = !found
 	p.events, p.rejected = checkpoint.Events, checkpoint.Rejected
 	if p.epoch, err = p.cfg.Epoch(ctx, p.id, checkpoint.Epoch); err != nil {
 		return fail(p, "take the partition's epoch", err)

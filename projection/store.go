@@ -73,7 +73,8 @@ type LoggedFact struct {
 // Facts are those that are new since the pair's last flush; they may have been
 // written before by a flush that did not get as far as its checkpoint. Pages
 // are those that changed; one with empty Data is removed. A store keeps the
-// facts or the pages, and leaves the other alone.
+// facts or the pages, and leaves the other alone. One that has a method
+// KeepsPages() bool which says true may be given changes without facts.
 type PairChange struct {
 	Key     PairKey
 	Policy  hold.Policy

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/KimMachineGun/automemlimit/memlimit"
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/bloom"
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -19,7 +20,7 @@ type Logger interface {
 
 // Options of a store. The zero value is what a machine of two cores wants.
 type Options struct {
-	CacheBytes    int64  // of blocks that were read, at least; 0: 64 MiB
+	CacheBytes    int64  // of blocks that were read, at least; 0: a 32nd of the memory, at least 64 MiB
 	MemTableBytes uint64 // of writes not in tables yet, twice, and four times at most; 0: 32 MiB
 	Logger        Logger // nil: silence
 
@@ -28,6 +29,7 @@ type Options struct {
 
 const (
 	defaultCacheBytes    = 64 << 20
+	cacheShare           = 32
 	defaultMemTableBytes = 32 << 20
 	bloomBits            = 10 // a key: one probe in a hundred is in vain
 )
@@ -71,7 +73,13 @@ func (o *Options) pebbleOptions(cache *pebble.Cache) *pebble.Options {
 
 func (o Options) withDefaults() Options {
 	if o.CacheBytes == 0 {
-		o.CacheBytes = defaultCacheBytes
+		// Filters and indexes alone are some 3 bytes a key; where they do not stay
+		// in the cache, every seek reads and decompresses them again.
+		memory, err := memlimit.ApplyFallback(memlimit.FromCgroup, memlimit.FromSystem)()
+		if err != nil {
+			memory = 0
+		}
+		o.CacheBytes = max(defaultCacheBytes, int64(memory/cacheShare))
 	}
 	if o.MemTableBytes == 0 {
 		o.MemTableBytes = defaultMemTableBytes

@@ -138,6 +138,10 @@ func (s *Store) Ping(ctx context.Context) (err error) {
 // crash figures and checkpoint fit each other.
 func (s *Store) AtomicFlush() bool { return true }
 
+// KeepsPages says that the store looks at the pages of a change and not at its
+// facts, so nobody needs to gather them.
+func (s *Store) KeepsPages() bool { return true }
+
 // Close waits for the calls under way and for open views to be closed, and gives
 // the directory up. Calls after it return [projection.ErrClosed].
 func (s *Store) Close() error {

@@ -1,0 +1,78 @@
+package processor
+
+import (
+	"context"
+	"fmt"
+	"sync/atomic"
+	"testing"
+
+	"holdmetrics/projection/storetest"
+)
+
+// A partition that is far behind waits with flushes and publishes, but not for ever.
+func TestFarBehindIsInNoHurry(t *testing.T) {
+	t.Parallel()
+	changed := &pair{}
+	for _, c := range []struct {
+		name           string
+		set            func(p *partition)
+		flush, publish bool
+	}{
+		{"at the end of the log", func(p *partition) { p.pending, p.flushDue = 0, true }, true, true},
+		{"not yet due", func(p *partition) {}, false, true},
+		{"far behind", func(p *partition) { p.pending, p.flushDue = 100, true }, false, false},
+		{"for long", func(p *partition) { p.pending, p.flushDue, p.flushWaits = 100, true, flushBehind }, true, false},
+		{"after a flush", func(p *partition) { p.pending, p.encoded = 100, 6 }, false, true},
+		{"asked for", func(p *partition) { p.pending = 100; p.wanted.Store(6) }, true, false},
+		{"with enough to flush", func(p *partition) { p.pending, p.dirtyBytes = 100, p.flushBytes }, true, false},
+		{"with a cache that is full", func(p *partition) { p.pending, p.cache.stuck, p.dirtyPairs = 100, true, []*pair{changed} }, true, false},
+		{"with enough to publish", func(p *partition) { p.pending, p.unpublished = 100, make([]*holder, publishMost) }, false, true},
+	} {
+		w, err := newWorker(Config{Store: storetest.NewMemory()}, newMemLog(1), newMemBucket())
+		if err != nil {
+			t.Fatal(err)
+		}
+		p := w.partitions[0]
+		p.position, p.encoded, p.published = 7, 5, 5
+		c.set(p)
+		if got := p.wantsFlush(); got != c.flush {
+			t.Errorf("%s: wants to flush: %v", c.name, got)
+		}
+		if got := p.publishTurn() != nil; got != c.publish {
+			t.Errorf("%s: wants to publish: %v", c.name, got)
+		}
+	}
+}
+
+// A store that had nothing of a partition is asked for nothing until something left the cache.
+func TestAnEmptyStoreIsAskedForNothing(t *testing.T) {
+	t.Parallel()
+	log := newMemLog(1)
+	at := logBegin
+	for i := range 300 {
+		at += minute
+		log.add(at, held(fmt.Sprintf("h%d", i%40), fmt.Sprintf("t%d", i%3), at-2*minute, at-minute))
+	}
+	want := storetest.NewMemory()
+	run(t, Config{Store: want}, log, nil).finish(t, log)
+	for _, c := range []struct {
+		cacheBytes int
+		loads      bool
+	}{{1 << 30, false}, {1 << 10, true}} {
+		var loads atomic.Int64
+		memory := storetest.NewMemory()
+		store := storetest.NewFaulty(memory)
+		store.SetHook(func(_ context.Context, op storetest.Op, _ int) error {
+			if op == storetest.OpLoad || op == storetest.OpLoadHolders {
+				loads.Add(1)
+			}
+			return nil
+		})
+		log.slow = true
+		run(t, Config{Store: asAtomic{store, true}, CacheBytes: c.cacheBytes}, log, nil).finish(t, log)
+		if got := loads.Load() > 0; got != c.loads {
+			t.Errorf("a cache of %d bytes: loads %v", c.cacheBytes, got)
+		}
+		compareStores(t, log, want, memory, true)
+	}
+}
