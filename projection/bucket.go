@@ -68,20 +68,22 @@ func validGeneration(generation string) bool {
 // stream is made here and not by CreateKeyValue.
 func (c *SnapshotConfig) streamConfig() jetstream.StreamConfig {
 	s := jetstream.StreamConfig{
-		Name:               "KV_" + BucketName(c.Generation),
-		Description:        "Snapshots of holders, kept by holdmetrics; can be deleted, and is made again from the store",
-		Subjects:           []string{subjectPrefix(c.Generation) + ">"},
-		Storage:            jetstream.FileStorage,
-		Replicas:           max(c.Replicas, 1),
-		MaxMsgsPerSubject:  1,
-		MaxMsgs:            -1,
-		MaxBytes:           -1,
-		MaxMsgSize:         -1,
-		MaxConsumers:       -1,
-		Discard:            jetstream.DiscardNew,
-		AllowRollup:        true,
-		DenyDelete:         true,
-		AllowDirect:        true,
+		Name:              "KV_" + BucketName(c.Generation),
+		Description:       "Snapshots of holders, kept by holdmetrics; can be deleted, and is made again from the store",
+		Subjects:          []string{subjectPrefix(c.Generation) + ">"},
+		Storage:           jetstream.FileStorage,
+		Replicas:          max(c.Replicas, 1),
+		MaxMsgsPerSubject: 1,
+		MaxMsgs:           -1,
+		MaxBytes:          -1,
+		MaxMsgSize:        -1,
+		MaxConsumers:      -1,
+		Discard:           jetstream.DiscardNew,
+		AllowRollup:       true,
+		DenyDelete:        true,
+		// A direct read is answered by any replica, which may not have the latest: a
+		// new owner would not see what the former one wrote.
+		AllowDirect:        c.Async,
 		AllowAtomicPublish: !c.Async,
 	}
 	if c.Async {
@@ -114,6 +116,9 @@ func openBucket(ctx context.Context, js jetstream.JetStream, c SnapshotConfig) (
 	case have.PersistMode != want.PersistMode:
 		return nil, fmt.Errorf("%w: bucket %s is in persist mode %v, wanted is %v (async needs a broker of version 2.12); delete the bucket, it is made again from the store",
 			ErrForeign, BucketName(c.Generation), have.PersistMode, want.PersistMode)
+	case !c.Async && (!have.AllowAtomicPublish || have.AllowDirect):
+		return nil, fmt.Errorf("%w: bucket %s does not take atomic batches, or answers direct reads (wanted are allow_atomic without allow_direct, of a broker of version 2.12 or later); delete the bucket, it is made again from the store",
+			ErrForeign, BucketName(c.Generation))
 	}
 	return stream, nil
 }

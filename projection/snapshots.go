@@ -134,19 +134,25 @@ func await(ctx context.Context, f jetstream.PubAckFuture) error {
 // Position is the position that the bucket has all of; 0 where nothing of the
 // partition was ever published.
 func (s *Snapshots) Position(ctx context.Context, partition int) (uint64, error) {
+	at, _, err := s.reached(ctx, partition)
+	return at.Position, err
+}
+
+// reached is what the position key says, and the sequence of its message.
+func (s *Snapshots) reached(ctx context.Context, partition int) (Reached, uint64, error) {
 	msg, err := s.stream.GetLastMsgForSubject(ctx, s.prefix+positionKey(partition))
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
-		return 0, nil
+		return Reached{}, 0, nil
 	}
 	if err != nil {
-		return 0, fmt.Errorf("projection: read the position of partition %d: %w", partition, err)
+		return Reached{}, 0, fmt.Errorf("projection: read the position of partition %d: %w", partition, err)
 	}
 	at, err := parseReached(msg.Data)
 	if err != nil {
-		return 0, fmt.Errorf("%w: bucket %s, key %s: %w; delete the bucket, it is made again from the store",
+		return Reached{}, 0, fmt.Errorf("%w: bucket %s, key %s: %w; delete the bucket, it is made again from the store",
 			ErrCorrupt, BucketName(s.config.Generation), positionKey(partition), err)
 	}
-	return at.Position, nil
+	return at, msg.Sequence, nil
 }
 
 // Close gives up what Publish waits on. No Publish may be under way; the
