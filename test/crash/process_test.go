@@ -1,0 +1,187 @@
+package crash
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// patience is how long anything may take before a test gives up on it.
+const patience = 3 * time.Minute
+
+// process is one that is started again and again, always with the same arguments.
+type process struct {
+	t    *testing.T
+	name string
+	args []string
+	env  []string
+	log  output
+
+	cmd   *exec.Cmd
+	ended chan error // gets what Wait said
+	held  bool
+	lives atomic.Int64 // how often it has ended
+}
+
+// output is what a process printed, over all its lives.
+type output struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (o *output) Write(b []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.text.Write(b)
+}
+
+func (o *output) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.text.String()
+}
+
+// run starts a process that the test ends.
+func run(t *testing.T, name string, args ...string) *process {
+	p := &process{t: t, name: name, args: args, env: cleanEnvironment()}
+	p.start()
+	t.Cleanup(func() {
+		p.end(syscall.SIGKILL)
+		text := p.log.String()
+		if strings.Contains(text, "DATA RACE") {
+			t.Errorf("%s has a data race", name)
+		}
+		if strings.Contains(text, "panic:") {
+			t.Errorf("%s panicked", name)
+		}
+		if t.Failed() {
+			t.Logf("what %s said:\n%s", name, last(text, 20_000))
+		}
+	})
+	return p
+}
+
+func last(s string, most int) string {
+	if len(s) > most {
+		return "…" + s[len(s)-most:]
+	}
+	return s
+}
+
+func (p *process) start() {
+	p.t.Helper()
+	cmd := exec.Command(p.args[0], p.args[1:]...)
+	cmd.Env, cmd.Stdout, cmd.Stderr = p.env, &p.log, &p.log
+	if err := cmd.Start(); err != nil {
+		p.t.Fatalf("starting %s: %v", p.name, err)
+	}
+	p.cmd, p.ended, p.held = cmd, make(chan error, 1), false
+	ended := p.ended
+	go func() { ended <- cmd.Wait() }() // ends with the process, which the test always ends
+}
+
+// end ends the process by a signal and waits for it. What is held goes on before.
+func (p *process) end(signal syscall.Signal) error {
+	if p.cmd == nil {
+		return nil
+	}
+	if err := p.cmd.Process.Signal(signal); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		return err
+	}
+	if p.held && signal != syscall.SIGKILL {
+		p.release()
+	}
+	late := time.AfterFunc(patience, func() { _ = p.cmd.Process.Kill() })
+	defer late.Stop()
+	err := <-p.ended
+	p.cmd = nil
+	p.lives.Add(1)
+	return err
+}
+
+// kill ends the process as a power cut does, and starts it again.
+func (p *process) kill() {
+	p.end(syscall.SIGKILL)
+	p.start()
+}
+
+// restart asks the process to stop, which it must do cleanly, and starts it again.
+func (p *process) restart() {
+	p.t.Helper()
+	if err := p.end(syscall.SIGTERM); err != nil {
+		p.t.Errorf("%s was asked to stop and ended with %v", p.name, err)
+	}
+	p.start()
+}
+
+// hold keeps the process from running until release.
+func (p *process) hold() {
+	p.held = true
+	_ = p.cmd.Process.Signal(syscall.SIGSTOP)
+}
+
+func (p *process) release() {
+	p.held = false
+	_ = p.cmd.Process.Signal(syscall.SIGCONT)
+}
+
+// alive fails the test where the process has ended by itself.
+func (p *process) alive() {
+	select {
+	case err := <-p.ended:
+		p.ended <- err
+		p.t.Fatalf("%s ended by itself: %v", p.name, err)
+	default:
+	}
+}
+
+// cleanEnvironment keeps what the machine sets away from the settings.
+func cleanEnvironment() []string {
+	env := os.Environ()
+	for _, name := range []string{
+		"DATA_DIR", "GRPC_ADDRESS", "HTTP_HOST", "HTTP_PORT", "NATS_ADDRESS", "NATS_URL", "POLICY", "MAX_CLOCK_SKEW",
+		"MAX_FUTURE_END", "GC_INTERVAL", "LOG_LEVEL", "MONGODB_URL", "MONGODB_URI", "MONGODB_DB",
+	} {
+		env = append(env, name+"=")
+	}
+	return env
+}
+
+// ports gives addresses that a process can have again after it was killed. They
+// lie below those that the system hands out, so that no other test gets one in
+// between; a test that runs beside this one takes others.
+func ports(t *testing.T, n int) []string {
+	t.Helper()
+	var found []string
+	for port := 10_000 + os.Getpid()*37%20_000; len(found) < n; port++ {
+		portsMu.Lock()
+		taken := portsGiven[port]
+		portsGiven[port] = true
+		portsMu.Unlock()
+		address := fmt.Sprintf("127.0.0.1:%d", port)
+		if taken {
+			continue
+		}
+		l, err := net.Listen("tcp", address)
+		if err != nil {
+			continue
+		}
+		_ = l.Close()
+		found = append(found, address)
+	}
+	return found
+}
+
+var (
+	portsMu    sync.Mutex
+	portsGiven = map[int]bool{}
+)

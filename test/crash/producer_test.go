@@ -1,0 +1,144 @@
+package crash
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
+	"google.golang.org/grpc/credentials/insecure"
+
+	holdpb "holdmetrics/proto"
+)
+
+// batchSize is how many events a producer sends at once.
+const batchSize = 200
+
+// producer sends batch after batch to one of the doors, each until it is
+// acknowledged. It keeps what was.
+type producer struct {
+	t     *testing.T
+	crowd *crowd
+	doors []holdpb.HoldMetricsClient
+
+	acked []*holdpb.HoldMsg // the producer's goroutine's, until run has returned
+	again int               // batches that had to be sent once more
+}
+
+// load is the producers of a test.
+type load struct {
+	producers []*producer
+	events    atomic.Int64 // acknowledged
+	moved     chan struct{}
+	stop      context.CancelFunc
+	done      sync.WaitGroup
+}
+
+// startLoad starts n producers, which send until finish is called.
+func startLoad(t *testing.T, n int, seed uint64, doors ...string) *load {
+	ctx, cancel := context.WithCancel(context.Background())
+	l := &load{stop: cancel, moved: make(chan struct{}, 1)}
+	var clients []holdpb.HoldMetricsClient
+	for _, door := range doors {
+		clients = append(clients, holdpb.NewHoldMetricsClient(dial(t, door)))
+	}
+	for i := range n {
+		p := &producer{t: t, crowd: newCrowd(string(rune('a'+i)), seed, uint64(i)), doors: clients}
+		l.producers = append(l.producers, p)
+		l.done.Go(func() { p.run(ctx, l) })
+	}
+	t.Cleanup(func() { cancel(); l.done.Wait() })
+	return l
+}
+
+// dial connects to a door that may be away for a while, many times.
+func dial(t *testing.T, address string) *grpc.ClientConn {
+	t.Helper()
+	conn, err := grpc.NewClient(address, grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithConnectParams(grpc.ConnectParams{
+			Backoff:           backoff.Config{BaseDelay: 20 * time.Millisecond, Multiplier: 1.5, MaxDelay: 300 * time.Millisecond},
+			MinConnectTimeout: time.Second,
+		}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close() })
+	return conn
+}
+
+// run sends until ctx ends, and then until the last batch is acknowledged.
+func (p *producer) run(ctx context.Context, l *load) {
+	deadline, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	stop := context.AfterFunc(ctx, func() { time.AfterFunc(patience, cancel) })
+	defer stop()
+	for ctx.Err() == nil {
+		batch := p.crowd.batch(batchSize)
+		for !p.send(deadline, batch) {
+			if deadline.Err() != nil {
+				p.t.Error("a batch was not acknowledged in time")
+				return
+			}
+			p.again++
+		}
+		p.acked = append(p.acked, batch...)
+		l.events.Add(int64(len(batch)))
+		select {
+		case l.moved <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// send sends a batch to one of the doors and says whether all of it was acknowledged.
+func (p *producer) send(ctx context.Context, batch []*holdpb.HoldMsg) bool {
+	// A door whose process is held says nothing at all.
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	door := p.doors[p.crowd.rand.IntN(len(p.doors))]
+	stream, err := door.BroadcastBatch(ctx, grpc.WaitForReady(true))
+	if err != nil {
+		return false
+	}
+	if err := stream.Send(&holdpb.HoldBatch{Events: batch}); err != nil {
+		return false
+	}
+	ack, err := stream.Recv()
+	if err != nil {
+		return false
+	}
+	if len(ack.Refused) > 0 {
+		p.t.Errorf("an event was refused: %v: %v", batch[ack.Refused[0].Index], ack.Refused[0])
+	}
+	_ = stream.CloseSend()
+	return true
+}
+
+// more waits until n further events are acknowledged.
+func (l *load) more(t *testing.T, n int64) {
+	t.Helper()
+	late := time.NewTimer(patience)
+	defer late.Stop()
+	for want := l.events.Load() + n; l.events.Load() < want; {
+		select {
+		case <-l.moved:
+		case <-late.C:
+			t.Fatalf("nothing is acknowledged any more, after %d events", l.events.Load())
+		}
+	}
+}
+
+// finish stops the producers when their last batches are acknowledged, and gives
+// what they sent.
+func (l *load) finish() (acked []*holdpb.HoldMsg, again int) {
+	l.stop()
+	l.done.Wait()
+	for _, p := range l.producers {
+		acked = append(acked, p.acked...)
+		again += p.again
+	}
+	return acked, again
+}
