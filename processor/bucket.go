@@ -10,16 +10,19 @@ import (
 
 // startBucket brings the bucket and the checkpoint together.
 //
-// Where the bucket is behind, a crash took from it what came last: every holder
-// that changed since its position is published again, now.
+// What the bucket says that it has all of may be less than what it has: the
+// position comes after its snapshots, and a crash comes in between. No snapshot
+// can be ahead of the log, though. So where the log holds more than the
+// checkpoint, nothing is published until the partition has come to what was the
+// end of the log at the start, so that no score steps back; then the store, which
+// is as far, gives every holder that changed since the bucket's position.
 //
-// Where it is ahead, the crash came between a publish and its flush, or the store
-// was deleted and is made again from the log. Nothing is published until the
-// partition has come as far again, so that no score steps back; and then every
-// holder is, once (publishAnew): one without new events would keep for ever what
-// a former store said of it, which another version of this program, or another
-// policy, may say differently. This is owed until it is done, over any number
-// of starts.
+// Where the bucket says more than the checkpoint, the crash came between a
+// publish and its flush, or the store was deleted and is made again from the log.
+// Then it is every holder that is published, once: one without new events would
+// keep for ever what a former store said of it, which another version of this
+// program, or another policy, may say differently. This is owed until it is done,
+// over any number of starts.
 //
 // No holder of the bucket can be missing in the new store: an event is decided by
 // the log alone (its position, its time and the limits of that position), so
@@ -31,17 +34,17 @@ func (p *partition) startBucket(ctx context.Context) error {
 		return nil
 	}
 	var have uint64
+	var owed bool
 	err := p.retry(ctx, "read the bucket's position", func(ctx context.Context) (err error) {
 		have, err = p.bucket.Position(ctx, p.id)
 		if err == nil {
-			p.anew, err = p.bucket.Owed(ctx, p.id)
+			owed, err = p.bucket.Owed(ctx, p.id)
 		}
 		return err
 	})
 	if err != nil {
 		return err
 	}
-	p.published = p.position
 	if have > p.tail {
 		// Nothing that this log can say reaches it, and waiting would be for ever.
 		p.logger.Warn("the snapshot bucket is ahead of the log, so it is from another one; its holders are published over"+
@@ -49,27 +52,34 @@ func (p *partition) startBucket(ctx context.Context) error {
 			zap.Uint64("bucket", have), zap.Uint64("end", p.tail))
 		have = 0
 	}
-	switch {
-	case have > p.position:
-		p.publishFloor, p.published = have, have
-		if p.anew {
-			return nil
+	if have > p.position && !owed {
+		owed = true
+		if err := p.setOwed(ctx, true); err != nil {
+			return err
 		}
-		p.anew = true
-		return p.setOwed(ctx, true)
-	case p.anew:
-		p.publishFloor = p.position
-		if _, err = p.publishAnew(ctx, have, p.reached()); err == nil {
-			p.anew = false
-		}
-		return err
-	case have == p.position:
-		p.publishFloor = have
-		return nil
 	}
-	p.publishFloor = p.position
-	_, err = p.publishSince(ctx, have, have, p.reached())
-	return err
+	p.published, p.publishFloor = p.position, p.tail
+	p.owes = &debt{has: have, since: have, all: owed}
+	if owed {
+		p.owes.since = 0
+	}
+	if p.position < p.tail {
+		return nil // the loop pays it, at the floor
+	}
+	if have < p.position || owed {
+		if _, err = p.pay(ctx, p.owes, p.reached()); err != nil {
+			return err
+		}
+	}
+	p.owes = nil
+	return nil
+}
+
+// debt is what the bucket is to be given from the store.
+type debt struct {
+	has   uint64 // the position that the bucket has all of
+	since uint64 // holders that changed behind it
+	all   bool   // this is noted in the bucket
 }
 
 // reached is how far the partition is applied.
@@ -77,14 +87,15 @@ func (p *partition) reached() projection.Reached {
 	return projection.Reached{Position: p.position, LogTime: p.clock}
 }
 
-// publishAnew publishes every holder that the store has, which is as far as
-// to, while the bucket has all of floor. It says how many there were.
+// pay publishes the holders that are owed, of the store, which is as far as to.
+// It says how many there were.
 //
 // Nothing else of the partition is published meanwhile, and the walk sees each
 // holder as it was there or later. So what the bucket has of a holder is
 // older than what it is given here, and newer ones follow.
-func (p *partition) publishAnew(ctx context.Context, floor uint64, to projection.Reached) (count int, err error) {
-	if count, err = p.publishSince(ctx, 0, floor, to); err != nil {
+func (p *partition) pay(ctx context.Context, d *debt, to projection.Reached) (count int, err error) {
+	count, err = p.publishSince(ctx, d.since, d.has, to)
+	if err != nil || !d.all {
 		return count, err
 	}
 	return count, p.setOwed(ctx, false)
@@ -97,8 +108,8 @@ func (p *partition) setOwed(ctx context.Context, owed bool) error {
 }
 
 // publishSince publishes, in chunks, the holders of the store that changed since
-// a position. The bucket has all of floor meanwhile, and all up to there then.
-func (p *partition) publishSince(ctx context.Context, since, floor uint64, to projection.Reached) (count int, err error) {
+// a position. The bucket has all of has meanwhile, and all up to there then.
+func (p *partition) publishSince(ctx context.Context, since, has uint64, to projection.Reached) (count int, err error) {
 	var chunk []projection.HolderRecord
 	err = p.retry(ctx, "read the holders that changed", func(ctx context.Context) error {
 		chunk, count = chunk[:0], 0
@@ -108,7 +119,7 @@ func (p *partition) publishSince(ctx context.Context, since, floor uint64, to pr
 			if len(chunk) < publishChunk {
 				return nil
 			}
-			err := p.publish(ctx, chunk, projection.Reached{Position: floor})
+			err := p.publish(ctx, chunk, projection.Reached{Position: has})
 			chunk = chunk[:0]
 			return err
 		})

@@ -133,3 +133,39 @@ func TestEventsWhileAllIsPublishedAnew(t *testing.T) {
 		t.Error(bucket.backwards)
 	}
 }
+
+// The process dies in the middle of a publish: the bucket has newer snapshots than
+// its position says, and than the store has. None of them steps back.
+func TestCrashInAPublish(t *testing.T) {
+	t.Parallel()
+	for _, lost := range []string{"the position", "the position and one more"} {
+		t.Run(lost, func(t *testing.T) {
+			t.Parallel()
+			log, bucket, store := newMemLog(2), newMemBucket(), storetest.NewMemory()
+			send := func(n int) {
+				for i := range n {
+					at := logBegin + int64(len(log.messages[0])+len(log.messages[1]))
+					log.add(at, held(fmt.Sprintf("h%d", i%20), "t", logBegin-3*minute+at%5, logBegin-2*minute+at%7))
+				}
+			}
+			send(40)
+			first := bucket.copy() // of which nothing is published
+			run(t, Config{Store: store}, log, bucket).finish(t, log)
+			if lost == "the position" {
+				first = bucket.copy()
+			}
+			store = store.Reopen()
+			send(200)
+			newer := bucket.copy()
+			run(t, Config{Store: storetest.NewMemory()}, log, newer).finish(t, log)
+
+			newer.positions, newer.owed = first.positions, first.owed
+			log.slow = true // what comes in between would be published
+			run(t, Config{Store: store, FlushInterval: time.Nanosecond}, log, newer).finish(t, log)
+			compareBucket(t, log, store, newer)
+			if newer.backwards != nil {
+				t.Error(newer.backwards)
+			}
+		})
+	}
+}

@@ -24,10 +24,11 @@
 //		     └───────────▶ Failed ◀───────────────┘
 //		   foreign or shorter log      fenced by a newer owner, damaged store
 //
-//	  - Loading: reads the checkpoint, compares it with the log, and publishes
-//	    again what a crash took from the snapshot bucket.
-//	  - CatchingUp: applies what the log held when the partition was started; and,
-//	    where the bucket was ahead of the store, publishes every holder anew.
+//	  - Loading: reads the checkpoint, and compares it with the log and with what
+//	    the snapshot bucket has.
+//	  - CatchingUp: applies what the log held when the partition was started, and
+//	    then publishes what a crash took from the bucket, or every holder where the
+//	    bucket was ahead of the store.
 //	  - Running: applies events as they come.
 //	  - Stopped: the context ended; what was applied is flushed and published,
 //	    or Run says that it could not be, and the next start applies it again.

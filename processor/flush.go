@@ -44,7 +44,7 @@ func (p *partition) wantsFlush() bool {
 		return false
 	}
 	wanted := p.wanted.Load()
-	if p.anew && p.stored < p.publishFloor && p.position >= p.publishFloor {
+	if p.owes != nil && p.stored < p.publishFloor && p.position >= p.publishFloor {
 		return true // the bucket waits for the store
 	}
 	due := p.flushDue && (!p.farBehind() || p.flushWaits >= flushBehind)

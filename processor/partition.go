@@ -74,8 +74,8 @@ type partition struct {
 	flushesDone   chan flushDone
 
 	published     uint64 // position of the last publish that was handed over
-	publishFloor  uint64 // what the bucket had at the start
-	anew          bool   // every holder is to be published once the store has passed publishFloor
+	publishFloor  uint64 // the bucket may have snapshots up to here, from before the start
+	owes          *debt  // what is to be published from the store once that has passed publishFloor
 	publishing    bool
 	publishBegan  time.Time
 	turn          chan struct{} // the worker's: has one item, which the partition that publishes holds

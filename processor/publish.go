@@ -45,9 +45,8 @@ type publishJob struct {
 	holders []projection.HolderRecord
 	to      projection.Reached
 	behind  bool
-	anew    bool   // not holders, but all that the store has up to there
-	floor   uint64 // anew: what the bucket has all of meanwhile
-	count   int    // of snapshots that were published
+	owed    *debt // not holders, but what the store has up to there
+	count   int   // of snapshots that were published
 }
 
 // rest is how long the bucket rests after a publish that took so long.
@@ -85,11 +84,11 @@ func (p *partition) publisher(ctx context.Context, jobs <-chan *publishJob, done
 }
 
 func (p *partition) do(ctx context.Context, job *publishJob) (err error) {
-	if !job.anew {
+	if job.owed == nil {
 		job.count = len(job.holders)
 		return p.publish(ctx, job.holders, job.to)
 	}
-	job.count, err = p.publishAnew(ctx, job.floor, job.to)
+	job.count, err = p.pay(ctx, job.owed, job.to)
 	return err
 }
 
@@ -125,8 +124,8 @@ func (p *partition) wantsPublish() bool {
 	switch {
 	case p.bucket == nil || p.publishing:
 		return false
-	case p.anew:
-		// From the store, so that has to be as far as the bucket. What changes is
+	case p.owes != nil:
+		// From the store, so that has to be as far as the bucket may be. What changes is
 		// held back until then: the store may be behind it.
 		return p.stored >= p.publishFloor
 	}
@@ -151,9 +150,9 @@ func (p *partition) publishTurn() <-chan struct{} {
 // startPublish hands what changed to the publisher, with the turn that was taken.
 func (p *partition) startPublish(ctx context.Context) error {
 	p.applying()
-	if p.anew {
+	if p.owes != nil {
 		p.published, p.publishing = p.stored, true // its length is the store's, so publishBegan says nothing
-		p.publishJobs <- &publishJob{to: projection.Reached{Position: p.stored, LogTime: p.storedTime}, anew: true, floor: p.publishFloor}
+		p.publishJobs <- &publishJob{to: projection.Reached{Position: p.stored, LogTime: p.storedTime}, owed: p.owes}
 		return nil
 	}
 	if err := p.settle(ctx); err != nil {
@@ -181,8 +180,8 @@ func (p *partition) finishPublish(d publishDone) error {
 	if d.err != nil {
 		return d.err
 	}
-	if d.job.anew {
-		p.anew = false
+	if d.job.owed != nil {
+		p.owes = nil
 	}
 	p.set(func(s *PartitionStatus) { s.Published = d.job.to.Position })
 	p.metrics.publish(d)

@@ -70,7 +70,7 @@ func (p *partition) note() {
 	s.Position, s.LogTime, s.Epoch = p.position, p.clock, p.epoch
 	s.Events, s.Rejected, s.Pending = p.events, p.rejected, p.pending
 	s.Pairs, s.CacheBytes, s.DirtyBytes = len(p.cache.ring), p.cache.bytes, p.dirtyBytes+p.inflightBytes
-	if s.State == CatchingUp && p.position >= p.tail && !p.anew {
+	if s.State == CatchingUp && p.position >= p.tail && p.owes == nil {
 		s.State = Running
 	}
 	p.metrics.note(s)
