@@ -2,7 +2,7 @@ GO      ?= go
 TOOL     = $(GO) tool -modfile=tools/go.mod
 PACKAGES = ./...
 
-.PHONY: run build test bench lint generate
+.PHONY: run build test crash bench lint generate
 
 # Everything in one process; Ctrl-C stops it. ARGS="--data-dir /tmp/x" passes flags on.
 run: build
@@ -16,6 +16,10 @@ test:
 	@if [ "$$($(GO) env CGO_ENABLED)" = 1 ]; then set -- -race; \
 	else echo "no C compiler: testing without the race detector"; set --; fi; \
 	echo $(GO) test "$$@" $(PACKAGES); $(GO) test "$$@" $(PACKAGES)
+
+# Processes are killed again and again, and nothing may be lost. A short run is part of test.
+crash:
+	$(GO) test -race -count=1 -v -timeout 2h ./test/crash -kills 200 $(ARGS)
 
 # The whole path beside its ceilings, in one table. ARGS="-rows ingest,bulk -json FILE"; -h says more.
 bench:

@@ -18,6 +18,9 @@ import (
 // patience is how long anything may take before a test gives up on it.
 const patience = 3 * time.Minute
 
+// banner is what every server prints when it is up, and listens to signals.
+const banner = "Ctrl-C stops it."
+
 // process is one that is started again and again, always with the same arguments.
 type process struct {
 	t    *testing.T
@@ -28,6 +31,7 @@ type process struct {
 
 	cmd   *exec.Cmd
 	ended chan error // gets what Wait said
+	up    <-chan struct{}
 	held  bool
 	lives atomic.Int64 // how often it has ended
 }
@@ -36,12 +40,27 @@ type process struct {
 type output struct {
 	mu   sync.Mutex
 	text bytes.Buffer
+	life int           // where this life's begins
+	up   chan struct{} // closed when the banner was printed in this life; nil: it was
 }
 
 func (o *output) Write(b []byte) (int, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return o.text.Write(b)
+	n, err := o.text.Write(b)
+	if o.up != nil && bytes.Contains(o.text.Bytes()[o.life:], []byte(banner)) {
+		close(o.up)
+		o.up = nil
+	}
+	return n, err
+}
+
+// begin begins a life, and gives what is closed when the process is up.
+func (o *output) begin() <-chan struct{} {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.life, o.up = o.text.Len(), make(chan struct{})
+	return o.up
 }
 
 func (o *output) String() string {
@@ -80,6 +99,7 @@ func last(s string, most int) string {
 func (p *process) start() {
 	p.t.Helper()
 	cmd := exec.Command(p.args[0], p.args[1:]...)
+	p.up = p.log.begin()
 	cmd.Env, cmd.Stdout, cmd.Stderr = p.env, &p.log, &p.log
 	if err := cmd.Start(); err != nil {
 		p.t.Fatalf("starting %s: %v", p.name, err)
@@ -114,9 +134,20 @@ func (p *process) kill() {
 	p.start()
 }
 
-// restart asks the process to stop, which it must do cleanly, and starts it again.
+// restart asks the process to stop, which it must do cleanly once it is up, and
+// starts it again.
 func (p *process) restart() {
 	p.t.Helper()
+	late := time.NewTimer(patience)
+	defer late.Stop()
+	select {
+	case <-p.up:
+	case err := <-p.ended:
+		p.ended <- err
+		p.t.Fatalf("%s ended by itself: %v", p.name, err)
+	case <-late.C:
+		p.t.Fatalf("%s does not come up", p.name)
+	}
 	if err := p.end(syscall.SIGTERM); err != nil {
 		p.t.Errorf("%s was asked to stop and ended with %v", p.name, err)
 	}

@@ -79,7 +79,7 @@ func (w *watcher) forget() bool {
 
 // snapshots reads the current snapshots of all holders.
 func snapshots(ctx context.Context, door holdpb.HoldMetricsClient, fn func(*holdpb.HoldStat)) error {
-	stream, err := door.Stats(ctx, &holdpb.Empty{}, grpc.WaitForReady(true))
+	stream, err := door.Stats(ctx, &holdpb.StatsRequest{}, grpc.WaitForReady(true))
 	if err != nil {
 		return err
 	}
