@@ -67,13 +67,16 @@ func (p *partition) process(ctx context.Context, messages []message) error {
 		if it.fact.HoldID != "" {
 			it.fact.HoldID = strings.Clone(it.fact.HoldID)
 		}
+		if !it.pair.touched {
+			it.pair.part()
+		}
 		// A fact that is there already marks its pair all the same: after a crash
 		// the fact may be in the store without the figures that follow from it.
 		switch {
 		case !it.pair.state.Add(it.fact):
 			duplicates++
 		case !p.paged:
-			it.pair.facts = append(it.pair.facts, projection.LoggedFact{Fact: it.fact, Position: it.position, LogTime: it.at})
+			p.facts[it.pair] = append(p.facts[it.pair], projection.LoggedFact{Fact: it.fact, Position: it.position, LogTime: it.at})
 		}
 		p.cache.count(it.pair)
 		p.touch(it)

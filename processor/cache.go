@@ -14,16 +14,21 @@ type token struct {
 	refs int // pairs in memory and breaks that name it
 }
 
-// holder is the one copy of a holder's name, and its figures.
+// holder is the one copy of a holder's name, and what its pairs come to.
+//
+// Most holders have one pair in memory, so one lies in the holder itself, and its
+// figures are kept nowhere: they are those that the pair gives at sumAt. What all
+// others come to is in rest, whether they are in memory or not.
 type holder struct {
 	name      string
-	sum       sum     // of all its pairs, also those that are not in memory
-	sumAt     int64   // the instant at which every line in sum holds
+	rest      *sum    // of all pairs but first; nil: nothing
 	breaks    *breaks // nil: no line of its pairs is known to break
+	sumAt     int64   // the instant at which every line in the sum holds
 	updatedAt int64   // log time of the last event applied
 	position  uint64  // of that event
-	pairs     int     // in memory
-	flush     uint64  // number of the last flush that carries it
+	first     pair    // its token is nil: none
+	pairs     int32   // in memory
+	flush     uint32  // number of the last flush that carries it
 
 	fresh       bool // while loading: the store has neither it nor any pair of it
 	touched     bool // has events since the last settle
@@ -33,24 +38,81 @@ type holder struct {
 
 // pair is a pair in memory.
 type pair struct {
-	holder  *holder
-	token   *token
-	state   *hold.Pair              // nil until it is loaded
-	figures hold.Figures            // what is in holder.sum of it
-	facts   []projection.LoggedFact // new since the last flush was encoded
-	at      int64                   // log time of its own last event
-	bytes   int                     // as last counted
-	flush   uint64                  // number of the last flush that carries it
-	slot    int                     // its place in cache.ring
+	holder *holder
+	token  *token
+	state  *hold.Pair // nil until it is loaded
+	at     int64      // log time of its own last event
+	bytes  int        // as last counted
+	flush  uint32     // number of the last flush that carries it
+	slot   int32      // its place in cache.ring
 
 	used    bool // since the clock's hand came by
-	touched bool // has events since the last settle
+	touched bool // has events since the last settle: it is in no sum
 	dirty   bool // has events since the last flush was encoded
-	stale   bool // while loading: its figures are not in holder.sum yet
+	stale   bool // while loading: its figures are not in the holder's sum yet
 }
 
 func (pr *pair) key() projection.PairKey {
 	return projection.PairKey{Holder: pr.holder.name, Token: pr.token.name}
+}
+
+// isFirst says whether the pair lies in its holder.
+func (pr *pair) isFirst() bool { return pr == &pr.holder.first }
+
+// join adds the pair's figures to its holder's sum. They are those at an instant
+// at which every line of the sum holds, or is about to.
+func (pr *pair) join(f *hold.Figures) {
+	if !pr.isFirst() {
+		pr.holder.addRest(f)
+	}
+}
+
+// part takes the pair's figures, which are those at sumAt, out of its holder's
+// sum, before a fact changes them.
+func (pr *pair) part() {
+	if pr.isFirst() || pr.holder.rest == nil || pr.state.Len() == 0 {
+		return
+	}
+	f := pr.state.Figures(pr.holder.sumAt)
+	pr.holder.rest.sub(&f)
+}
+
+// takeFirst takes the figures of the first pair, which was just loaded, out of the rest.
+func (h *holder) takeFirst(f *hold.Figures) {
+	if h.rest == nil {
+		return // it has none yet
+	}
+	if h.rest.sub(f); *h.rest == (sum{}) {
+		h.rest = nil
+	}
+}
+
+// addRest adds figures to the rest.
+func (h *holder) addRest(f *hold.Figures) {
+	if h.rest == nil {
+		h.rest = &sum{}
+	}
+	h.rest.add(f)
+}
+
+// figures are the sum of all the holder's pairs, with a line that begins at
+// sumAt. No pair of it may be touched.
+func (h *holder) figures() hold.Figures {
+	until := h.breaks.next()
+	if h.rest == nil && h.first.state != nil {
+		f := h.first.state.Figures(h.sumAt)
+		f.Line.Until = until
+		return f
+	}
+	var all sum
+	if h.rest != nil {
+		all = *h.rest
+	}
+	if h.first.state != nil {
+		f := h.first.state.Figures(h.sumAt)
+		all.add(&f)
+	}
+	return all.at(h.sumAt, until)
 }
 
 type pairKey struct {
@@ -60,7 +122,8 @@ type pairKey struct {
 
 // Estimates of what an entry takes beside its own name, maps included.
 const (
-	pairOverhead   = int(unsafe.Sizeof(pair{})) + 2*int(unsafe.Sizeof(pairKey{})) + 24
+	firstOverhead  = 12 // the ring; the rest of it is its holder's
+	pairOverhead   = firstOverhead + int(unsafe.Sizeof(pair{})) + 2*int(unsafe.Sizeof(pairKey{})) + 24 + int(unsafe.Sizeof(sum{}))
 	holderOverhead = int(unsafe.Sizeof(holder{})) + 64
 	tokenOverhead  = int(unsafe.Sizeof(token{})) + 64
 )
@@ -73,8 +136,8 @@ const (
 type cache struct {
 	holders map[string]*holder
 	tokens  map[string]*token
-	pairs   map[pairKey]*pair
-	ring    []*pair // in no order; the clock's hand goes round it
+	pairs   map[pairKey]*pair // but for those that lie in their holders
+	ring    []*pair           // in no order; the clock's hand goes round it
 	hand    int
 	bytes   int
 	stuck   bool // it is over its bound until something is flushed
@@ -104,9 +167,22 @@ func (c *cache) tokenOf(name string) *token {
 	return t
 }
 
+// pair finds a pair, nil where it is not in memory.
+func (c *cache) pair(h *holder, t *token) *pair {
+	if h.first.token == t {
+		return &h.first
+	}
+	return c.pairs[pairKey{h, t}]
+}
+
 func (c *cache) addPair(h *holder, t *token) *pair {
-	pr := &pair{holder: h, token: t, slot: len(c.ring), bytes: pairOverhead, used: true}
-	c.pairs[pairKey{h, t}] = pr
+	pr := &h.first
+	if pr.token != nil {
+		pr = &pair{}
+		c.pairs[pairKey{h, t}] = pr
+	}
+	*pr = pair{holder: h, token: t, slot: int32(len(c.ring)), used: true}
+	pr.bytes = pr.overhead()
 	c.ring = append(c.ring, pr)
 	c.bytes += pr.bytes
 	h.pairs++
@@ -114,9 +190,16 @@ func (c *cache) addPair(h *holder, t *token) *pair {
 	return pr
 }
 
+func (pr *pair) overhead() int {
+	if pr.isFirst() {
+		return firstOverhead
+	}
+	return pairOverhead
+}
+
 // count takes a new estimate of what the pair takes.
 func (c *cache) count(pr *pair) {
-	n := pairOverhead + pr.state.Bytes()
+	n := pr.overhead() + pr.state.Bytes()
 	c.bytes += n - pr.bytes
 	pr.bytes = n
 }
@@ -154,7 +237,7 @@ func (c *cache) release(t *token) {
 
 // trim removes pairs until the cache is at most limit bytes, or until all that
 // is left is needed. flushed is the number of the last flush that was written.
-func (c *cache) trim(limit int, flushed uint64) {
+func (c *cache) trim(limit int, flushed uint32) {
 	// Two rounds: the first may only take the marks of use away.
 	for spared, most := 0, 2*len(c.ring); c.bytes > limit && spared < most && len(c.ring) > 0; {
 		if c.hand >= len(c.ring) {
@@ -172,21 +255,36 @@ func (c *cache) trim(limit int, flushed uint64) {
 	}
 }
 
-func (c *cache) remove(pr *pair, flushed uint64) {
+func (c *cache) remove(pr *pair, flushed uint32) {
 	last := c.ring[len(c.ring)-1]
 	c.ring[pr.slot], last.slot = last, pr.slot
 	c.ring[len(c.ring)-1] = nil
 	c.ring = c.ring[:len(c.ring)-1]
-	delete(c.pairs, pairKey{pr.holder, pr.token})
 	c.bytes -= pr.bytes
 	c.release(pr.token)
-	pr.holder.pairs--
-	c.removeHolder(pr.holder, flushed)
+	h := pr.holder
+	h.pairs--
+	if !pr.isFirst() {
+		delete(c.pairs, pairKey{h, pr.token})
+	} else {
+		state := pr.state
+		*pr = pair{}
+		if h.needed(flushed) && state != nil && state.Len() > 0 {
+			f := state.Figures(h.sumAt)
+			h.addRest(&f)
+		}
+	}
+	c.removeHolder(h, flushed)
+}
+
+// needed says whether the holder has to stay in memory.
+func (h *holder) needed(flushed uint32) bool {
+	return h.pairs > 0 || h.touched || h.dirty || h.unpublished || h.flush > flushed
 }
 
 // removeHolder removes a holder that nothing needs any more.
-func (c *cache) removeHolder(h *holder, flushed uint64) {
-	if h.pairs > 0 || h.touched || h.dirty || h.unpublished || h.flush > flushed {
+func (c *cache) removeHolder(h *holder, flushed uint32) {
+	if h.needed(flushed) {
 		return
 	}
 	if h.breaks != nil {

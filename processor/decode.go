@@ -103,11 +103,13 @@ func (p *partition) accept(m *message, index int, data []byte, d *hold.Draft) {
 		h = p.cache.addHolder(event.Holder)
 		p.batch.newHolders = append(p.batch.newHolders, h)
 	}
-	t := p.cache.tokenOf(event.Token)
-	pr := p.cache.pairs[pairKey{h, t}]
-	if pr == nil {
-		pr = p.cache.addPair(h, t)
-		p.batch.newPairs = append(p.batch.newPairs, pr)
+	pr := &h.first
+	if pr.token == nil || pr.token.name != event.Token {
+		t := p.cache.tokenOf(event.Token)
+		if pr = p.cache.pair(h, t); pr == nil {
+			pr = p.cache.addPair(h, t)
+			p.batch.newPairs = append(p.batch.newPairs, pr)
+		}
 	}
 	p.batch.items = append(p.batch.items, item{pair: pr, fact: event.Fact(), at: p.batch.clock, position: m.position})
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"holdmetrics/processor/hold"
 	"holdmetrics/projection"
 )
 
@@ -16,7 +17,7 @@ import (
 type flushJob struct {
 	batch   projection.Batch
 	letters *letters // to be durable before the checkpoint passes them
-	number  uint64
+	number  uint32
 	bytes   int // estimate; counted against the bound until it is written
 }
 
@@ -86,17 +87,28 @@ func (p *partition) startFlush(ctx context.Context) error {
 		number:  p.flushes,
 		bytes:   p.dirtyBytes,
 	}
-	// In the order of the keys, in which a store takes them most easily.
+	// In the order of the keys, in which a store takes them most easily. The holder
+	// of a dirty pair is dirty too.
 	slices.SortFunc(p.dirtyPairs, func(a, b *pair) int { return a.key().Compare(b.key()) })
 	slices.SortFunc(p.dirtyHolders, func(a, b *holder) int { return strings.Compare(a.name, b.name) })
-	for _, pr := range p.dirtyPairs {
-		job.batch.Pairs = append(job.batch.Pairs, p.encode(pr))
-	}
+	pairs := p.dirtyPairs
 	for _, h := range p.dirtyHolders {
 		h.dirty, h.flush = false, p.flushes
-		job.batch.Holders = append(job.batch.Holders, projection.HolderRecord{
-			Holder: h.name, Figures: h.sum.at(h.sumAt, h.breaks.next()), UpdatedAt: h.updatedAt, Position: h.position,
-		})
+		var figures *hold.Figures // of its first pair, where they are its own
+		for ; len(pairs) > 0 && pairs[0].holder == h; pairs = pairs[1:] {
+			job.batch.Pairs = append(job.batch.Pairs, p.encode(pairs[0]))
+			if pairs[0].isFirst() && pairs[0].at == h.sumAt && h.rest == nil {
+				figures = &job.batch.Pairs[len(job.batch.Pairs)-1].Figures
+			}
+		}
+		record := projection.HolderRecord{Holder: h.name, UpdatedAt: h.updatedAt, Position: h.position}
+		if figures != nil {
+			record.Figures = *figures
+			record.Figures.Line.Until = h.breaks.next() // another pair's may be earlier
+		} else {
+			record.Figures = h.figures()
+		}
+		job.batch.Holders = append(job.batch.Holders, record)
 	}
 	clear(p.dirtyPairs)
 	clear(p.dirtyHolders)
@@ -112,16 +124,16 @@ func (p *partition) startFlush(ctx context.Context) error {
 
 // encode takes a pair's changes out of it.
 func (p *partition) encode(pr *pair) projection.PairChange {
-	c := projection.PairChange{Key: pr.key(), Policy: pr.state.Policy(), Figures: pr.figures, Facts: pr.facts}
-	if c.Figures.Line.Since != pr.at {
-		// Another pair of the holder took its events on past a break of this one's line.
-		c.Figures = pr.state.Figures(pr.at)
+	c := projection.PairChange{Key: pr.key(), Policy: pr.state.Policy(), Figures: pr.state.Figures(pr.at)}
+	if !p.paged {
+		c.Facts = p.facts[pr]
+		delete(p.facts, pr)
 	}
 	for page := range pr.state.DirtyPages() {
 		c.Pages = append(c.Pages, page) // its bytes are ours
 	}
 	pr.state.ClearDirty()
-	pr.facts, pr.dirty, pr.flush = nil, false, p.flushes
+	pr.dirty, pr.flush = false, p.flushes
 	return c
 }
 

@@ -95,7 +95,7 @@ func (p *partition) loadHolders(ctx context.Context, holders []*holder) error {
 				return err
 			}
 		default:
-			h.sum.add(&r.Figures)
+			h.addRest(&r.Figures) // until the first pair is loaded, and takes its own out
 		}
 	}
 	return nil
@@ -131,14 +131,14 @@ func (p *partition) sumAnew(ctx context.Context, h *holder) error {
 	for i := range parts {
 		f := &parts[i].figures
 		if f.Line.Holds(h.sumAt) {
-			h.sum.add(f)
+			h.addRest(f)
 			if f.Line.Until != 0 {
 				p.cache.setBreak(h, p.cache.tokenOf(parts[i].token), f.Line.Until)
 			}
 			continue
 		}
 		t := p.cache.tokenOf(parts[i].token)
-		pr := p.cache.pairs[pairKey{h, t}]
+		pr := p.cache.pair(h, t)
 		if pr == nil {
 			pr = p.cache.addPair(h, t)
 			p.batch.newPairs = append(p.batch.newPairs, pr)
@@ -165,33 +165,40 @@ func (p *partition) loadPairs(ctx context.Context, pairs []*pair) error {
 	if err != nil {
 		return fmt.Errorf("processor: partition %d: load pairs: %w", p.id, err)
 	}
+	// All are opened before one enters a sum, so that an error leaves the sums as they are.
+	states := make([]*hold.Pair, len(pairs))
 	for i, pr := range pairs {
-		r := records[i]
-		if r == nil {
-			pr.state = hold.NewPair(p.cfg.Policy)
-			pr.stale = false
-			continue
-		}
-		if pr.state, err = r.Open(); err != nil {
+		if records[i] == nil {
+			states[i] = hold.NewPair(p.cfg.Policy)
+		} else if states[i], err = records[i].Open(); err != nil {
 			return fmt.Errorf("processor: partition %d: pair %q of holder %q: %w", p.id, pr.token.name, pr.holder.name, err)
 		}
-		p.enter(pr, &r.Figures)
+	}
+	for i, pr := range pairs {
+		if pr.state = states[i]; records[i] == nil {
+			pr.stale = false
+		} else {
+			p.enter(pr, &records[i].Figures)
+		}
 	}
 	return nil
 }
 
-// enter notes what of a pair that was just opened is in its holder's sum.
+// enter brings a pair that was just opened together with its holder's sum.
 func (p *partition) enter(pr *pair, stored *hold.Figures) {
 	h := pr.holder
 	pr.at = stored.Line.Since
-	pr.figures = *stored
+	f := *stored
 	if !stored.Line.Holds(h.sumAt) {
-		pr.figures = pr.state.Figures(h.sumAt)
+		f = pr.state.Figures(h.sumAt)
 	}
-	if pr.stale {
+	switch {
+	case pr.stale:
 		pr.stale = false
-		h.sum.add(&pr.figures)
-		p.cache.setBreak(h, pr.token, pr.figures.Line.Until)
+		pr.join(&f)
+		p.cache.setBreak(h, pr.token, f.Line.Until)
+	case pr.isFirst():
+		h.takeFirst(&f)
 	}
 	p.cache.count(pr)
 }

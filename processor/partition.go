@@ -49,18 +49,19 @@ type partition struct {
 
 	touchedPairs   []*pair // since the last settle
 	touchedHolders []*holder
-	broken         []*pair // settle: to be figured anew
-	unloaded       []*pair // settle: of those, the ones that are not in memory
-	missing        []*pair // load: scratch
-	dirtyPairs     []*pair // since the last flush was encoded
+	broken         []*pair                           // settle: to be figured anew
+	unloaded       []*pair                           // settle: of those, the ones that are not in memory
+	missing        []*pair                           // load: scratch
+	dirtyPairs     []*pair                           // since the last flush was encoded
+	facts          map[*pair][]projection.LoggedFact // of dirty pairs, where the store keeps facts
 	dirtyHolders   []*holder
 	unpublished    []*holder // since the last publish was handed over
 	letters        *letters  // since the last flush was encoded
 
 	dirtyBytes    int // of what is applied and not encoded
 	inflightBytes int // of the flush that is being written
-	flushes       uint64
-	flushed       uint64 // number of the last flush that was written
+	flushes       uint32
+	flushed       uint32 // number of the last flush that was written
 	encoded       uint64 // position of the last flush that was encoded
 	stored        uint64 // position of the last flush that was written
 	storedTime    int64  // the log's time of stored
@@ -107,6 +108,7 @@ func newPartition(id int, cfg *Config, log eventLog, bucket snapshots, turn chan
 		flushBytes:    cfg.FlushBytes / len(cfg.Partitions),
 		in:            newInbox(inboxBytes),
 		cache:         newCache(),
+		facts:         map[*pair][]projection.LoggedFact{},
 		batch:         batch{rejected: map[string]uint64{}},
 		letters:       &letters{},
 		flushTimer:    stoppedTimer(),

@@ -163,7 +163,7 @@ func (p *partition) startPublish(ctx context.Context) error {
 	for _, h := range p.unpublished {
 		h.unpublished = false
 		job.holders = append(job.holders, projection.HolderRecord{
-			Holder: h.name, Figures: h.sum.at(h.sumAt, h.breaks.next()), UpdatedAt: h.updatedAt, Position: h.position,
+			Holder: h.name, Figures: h.figures(), UpdatedAt: h.updatedAt, Position: h.position,
 		})
 		p.cache.removeHolder(h, p.flushed)
 	}

@@ -6,16 +6,13 @@ import "context"
 // last settle, and the sums of their holders. Until then events only add facts,
 // so a pair that takes many events between two flushes is figured once.
 //
-// How often it is called does not show in what it leaves: a pair's figures are
-// those at its own last event, a holder's sum is made of the pieces of lines
-// that hold at the holder's last event.
+// How often it is called does not show in what it leaves: a holder's sum is made
+// of the pieces of lines that hold at the holder's last event.
 //
 // An error means that a pair could not be loaded; calling it again carries on.
 func (p *partition) settle(ctx context.Context) error {
 	for _, pr := range p.touchedPairs {
-		p.refigure(pr, pr.at)
-		p.cache.count(pr)
-		pr.touched = false
+		p.refigure(pr)
 	}
 	clear(p.touchedPairs)
 	p.touchedPairs = p.touchedPairs[:0]
@@ -26,7 +23,7 @@ func (p *partition) settle(ctx context.Context) error {
 			continue
 		}
 		for _, t := range h.breaks.expired(h.updatedAt) {
-			pr := p.cache.pairs[pairKey{h, t}]
+			pr := p.cache.pair(h, t)
 			if pr == nil {
 				pr = p.cache.addPair(h, t)
 				p.unloaded = append(p.unloaded, pr)
@@ -37,8 +34,6 @@ func (p *partition) settle(ctx context.Context) error {
 		}
 	}
 	if len(p.unloaded) > 0 {
-		// While sumAt is still the instant of the last settle, a pair that is loaded
-		// finds which piece of its line is in the sum.
 		if err := p.loadPairs(ctx, p.unloaded); err != nil {
 			return err
 		}
@@ -46,8 +41,10 @@ func (p *partition) settle(ctx context.Context) error {
 		p.unloaded = p.unloaded[:0]
 	}
 	for _, pr := range p.broken {
-		p.refigure(pr, pr.holder.updatedAt)
-		pr.touched = false
+		// While sumAt is still the instant of the last settle, the pair gives what
+		// the sum has of it.
+		pr.part()
+		p.refigure(pr)
 	}
 	clear(p.broken)
 	p.broken = p.broken[:0]
@@ -63,11 +60,12 @@ func (p *partition) settle(ctx context.Context) error {
 	return nil
 }
 
-// refigure replaces what a holder's sum has of a pair by its figures at an instant.
-func (p *partition) refigure(pr *pair, at int64) {
+// refigure puts a pair that is in no sum into its holder's, in the piece of its
+// line that holds at the holder's last event.
+func (p *partition) refigure(pr *pair) {
 	h := pr.holder
-	h.sum.sub(&pr.figures)
-	pr.figures = pr.state.Figures(at)
-	h.sum.add(&pr.figures)
-	p.cache.setBreak(h, pr.token, pr.figures.Line.Until)
+	pr.touched = false
+	f := pr.state.Figures(h.updatedAt)
+	pr.join(&f)
+	p.cache.setBreak(h, pr.token, f.Line.Until)
 }

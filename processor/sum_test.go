@@ -114,7 +114,7 @@ func TestCacheCountsDownToNothing(t *testing.T) {
 			h = c.addHolder(name)
 		}
 		tk := c.tokenOf(fmt.Sprint("t", r.IntN(20)))
-		pr := c.pairs[pairKey{h, tk}]
+		pr := c.pair(h, tk)
 		if pr == nil {
 			pr = c.addPair(h, tk)
 			pr.state = hold.NewPair(hold.Merge)
