@@ -47,18 +47,17 @@ func TestFarBehindIsInNoHurry(t *testing.T) {
 // A store that had nothing of a partition is asked for nothing until something left the cache.
 func TestAnEmptyStoreIsAskedForNothing(t *testing.T) {
 	t.Parallel()
-	log := newMemLog(1)
-	at := logBegin
-	for i := range 300 {
-		at += minute
-		log.add(at, held(fmt.Sprintf("h%d", i%40), fmt.Sprintf("t%d", i%3), at-2*minute, at-minute))
-	}
-	want := storetest.NewMemory()
-	run(t, Config{Store: want}, log, nil).finish(t, log)
 	for _, c := range []struct {
 		cacheBytes int
 		loads      bool
 	}{{1 << 30, false}, {1 << 10, true}} {
+		log, at := newMemLog(1), logBegin
+		add := func(n int) {
+			for i := range n {
+				at += minute
+				log.add(at, held(fmt.Sprintf("h%d", i%40), fmt.Sprintf("t%d", i%3), at-2*minute, at-minute))
+			}
+		}
 		var loads atomic.Int64
 		memory := storetest.NewMemory()
 		store := storetest.NewFaulty(memory)
@@ -68,11 +67,18 @@ func TestAnEmptyStoreIsAskedForNothing(t *testing.T) {
 			}
 			return nil
 		})
-		log.slow = true
-		run(t, Config{Store: asAtomic{store, true}, CacheBytes: c.cacheBytes}, log, nil).finish(t, log)
+		r := run(t, Config{Store: asAtomic{store, true}, CacheBytes: c.cacheBytes}, log, nil)
+		add(200)
+		if err := waitAll(r, log); err != nil { // so what is over the bound can leave
+			t.Fatal(err)
+		}
+		add(200)
+		r.finish(t, log)
 		if got := loads.Load() > 0; got != c.loads {
 			t.Errorf("a cache of %d bytes: loads %v", c.cacheBytes, got)
 		}
+		want := storetest.NewMemory()
+		run(t, Config{Store: want}, log, nil).finish(t, log)
 		compareStores(t, log, want, memory, true)
 	}
 }
