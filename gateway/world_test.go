@@ -260,7 +260,10 @@ func (w *world) apply(t *testing.T, position uint64, logTime int64, drafts ...ho
 		if batches[p] == nil {
 			batches[p] = &projection.Batch{Partition: p, Checkpoint: projection.Checkpoint{LogID: "log", Position: position, Epoch: 1, LogTime: logTime}}
 		}
-		change := projection.PairChange{Key: key, Figures: pair.Figures(testNow), Facts: slices.Collect(pair.Facts())}
+		change := projection.PairChange{Key: key, Figures: pair.Figures(testNow)}
+		for f := range pair.Facts() {
+			change.Facts = append(change.Facts, projection.LoggedFact{Fact: f, Position: position, LogTime: logTime})
+		}
 		for page := range pair.DirtyPages() {
 			change.Pages = append(change.Pages, hold.Page{Key: slices.Clone(page.Key), Data: slices.Clone(page.Data)})
 		}
