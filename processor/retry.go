@@ -20,7 +20,7 @@ const (
 func lasting(err error) bool {
 	for _, target := range []error{
 		projection.ErrFenced, projection.ErrCorrupt, projection.ErrClosed, projection.ErrBatch, projection.ErrForeign,
-		projection.ErrMetaFixed, hold.ErrCorrupt,
+		projection.ErrMetaFixed, projection.ErrRefused, hold.ErrCorrupt,
 	} {
 		if errors.Is(err, target) {
 			return true

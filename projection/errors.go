@@ -22,6 +22,10 @@ var (
 	ErrMetaFixed = errors.New("projection: value is fixed")
 	// ErrClosed: the store, view or bucket was closed, or has failed for good.
 	ErrClosed = errors.New("projection: closed")
+	// ErrUnavailable: the store cannot be reached, or cannot write just now. Trying again may help.
+	ErrUnavailable = errors.New("projection: store is unavailable")
+	// ErrRefused: the store was reached and said no. Trying again does not help, an operator does.
+	ErrRefused = errors.New("projection: store refuses")
 	// ErrBatch: the caller's batch contradicts itself. Nothing of it was written.
 	ErrBatch = errors.New("projection: bad batch")
 )

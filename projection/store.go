@@ -172,3 +172,13 @@ type Store interface {
 	// after it return [ErrClosed]. No call may be under way, no view open.
 	Close() error
 }
+
+// Claimer is what a store of several processes implements beside [Store].
+type Claimer interface {
+	// Claim makes the caller the partition's owner of an epoch and says where it
+	// goes on: the checkpoint, with that epoch; false where the partition was never
+	// flushed. From then on no owner of a smaller epoch can write a checkpoint.
+	// Where one of a greater epoch has claimed or written, the error is a
+	// [*FencedError] and nothing is changed.
+	Claim(ctx context.Context, partition int, epoch uint64) (Checkpoint, bool, error)
+}

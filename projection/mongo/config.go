@@ -1,0 +1,137 @@
+package mongo
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	driver "go.mongodb.org/mongo-driver/v2/mongo"
+	"go.mongodb.org/mongo-driver/v2/mongo/options"
+	"go.mongodb.org/mongo-driver/v2/mongo/readconcern"
+	"go.mongodb.org/mongo-driver/v2/mongo/readpref"
+	"go.mongodb.org/mongo-driver/v2/mongo/writeconcern"
+)
+
+// Defaults of [Config].
+const (
+	DefaultDatabase         = "holdmetrics"
+	DefaultPoolMax          = 100
+	DefaultServerSelection  = 5 * time.Second
+	DefaultConnect          = 5 * time.Second
+	DefaultOperationTimeout = 30 * time.Second
+	DefaultPatience         = 10 * time.Second
+)
+
+// Logger receives what is going wrong while the store is opened. It is called
+// from several goroutines. A *zap.SugaredLogger is one.
+type Logger interface {
+	Infof(format string, args ...any)
+	Errorf(format string, args ...any)
+}
+
+// Config says which database and how to talk to it. URL alone is required; zero
+// values mean the defaults.
+type Config struct {
+	// URL is a connection string, mongodb:// or mongodb+srv:// (MONGODB_URL). Its
+	// options hold where the fields below are zero, except that writes always wait
+	// for a majority and are retried, and reads go to the primary.
+	URL string
+	// Database holds the collections (MONGODB_DB); another generation has another one.
+	Database string
+
+	PoolMax uint64 // connections to a server at most (MONGO_POOL_MAX)
+	PoolMin uint64 // connections that are kept open (MONGO_POOL_MIN)
+	// ServerSelection is how long an operation waits for a server that can take it,
+	// a primary above all (MONGO_SST_MS).
+	ServerSelection time.Duration
+	// Connect is how long dialling and the handshake may take (MONGO_CONNECT_MS).
+	Connect time.Duration
+
+	// OperationTimeout bounds one round trip, so that a server that has stopped
+	// answering is noticed. It is longer than the slowest index build at a start
+	// takes: indexes are made while the collections are empty.
+	OperationTimeout time.Duration
+	// Patience is for how long a call tries again while the database is away; then
+	// it returns an error that wraps [projection.ErrUnavailable], and the caller may
+	// call again. Open is patient without end.
+	Patience time.Duration
+
+	Logger Logger // nil: silence
+}
+
+func (c Config) withDefaults() Config {
+	fromURL := options.Client().ApplyURI(c.URL)
+	setDefault(&c.Database, DefaultDatabase)
+	setDefault(&c.OperationTimeout, DefaultOperationTimeout)
+	setDefault(&c.Patience, DefaultPatience)
+	setFrom(&c.PoolMax, fromURL.MaxPoolSize, DefaultPoolMax)
+	setFrom(&c.PoolMin, fromURL.MinPoolSize, 0)
+	setFrom(&c.ServerSelection, fromURL.ServerSelectionTimeout, DefaultServerSelection)
+	setFrom(&c.Connect, fromURL.ConnectTimeout, DefaultConnect)
+	return c
+}
+
+func setDefault[T comparable](value *T, to T) {
+	if *value == *new(T) {
+		*value = to
+	}
+}
+
+func setFrom[T comparable](value, url *T, otherwise T) {
+	if url != nil {
+		setDefault(value, *url)
+	}
+	setDefault(value, otherwise)
+}
+
+func (c *Config) check() error {
+	switch {
+	case c.URL == "":
+		return errors.New("mongo: no URL (hint: set MONGODB_URL, for example mongodb://localhost:27017)")
+	case c.PoolMin > c.PoolMax:
+		return fmt.Errorf("mongo: MONGO_POOL_MIN is %d, above MONGO_POOL_MAX, which is %d", c.PoolMin, c.PoolMax)
+	case c.ServerSelection < 0 || c.Connect < 0 || c.OperationTimeout < 0 || c.Patience < 0:
+		return errors.New("mongo: a timeout is below zero")
+	}
+	return nil
+}
+
+// client is what the driver is told.
+func (c *Config) client() *options.ClientOptions {
+	return options.Client().ApplyURI(c.URL).
+		SetAppName("holdmetrics").
+		SetMaxPoolSize(c.PoolMax).
+		SetMinPoolSize(c.PoolMin).
+		SetServerSelectionTimeout(c.ServerSelection).
+		SetConnectTimeout(c.Connect).
+		SetWriteConcern(writeconcern.Majority()).
+		SetReadConcern(readconcern.Local()).
+		SetReadPreference(readpref.Primary()).
+		SetRetryWrites(true).
+		SetRetryReads(true)
+}
+
+// collections of a store.
+type collections struct {
+	events, pairs, stats *driver.Collection
+	checkpoints, meta    *driver.Collection
+	// settled is checkpoints, read as a majority has them.
+	settled *driver.Collection
+}
+
+// Names of the collections.
+const (
+	eventsName      = "hold_events"
+	pairsName       = "hold_pairs"
+	statsName       = "hold_stats"
+	checkpointsName = "checkpoints"
+	metaName        = "hold_meta"
+)
+
+func collectionsOf(db *driver.Database) collections {
+	return collections{
+		events: db.Collection(eventsName), pairs: db.Collection(pairsName), stats: db.Collection(statsName),
+		checkpoints: db.Collection(checkpointsName), meta: db.Collection(metaName),
+		settled: db.Collection(checkpointsName, options.Collection().SetReadConcern(readconcern.Majority())),
+	}
+}

@@ -1,0 +1,56 @@
+// Package mongo is a projection.Store on MongoDB, for deployments of several
+// processes. It needs no transactions, sessions or change streams, and works on a
+// single server as on a replica set.
+//
+// # What is stored
+//
+//	hold_events   one document a fact; inserted, never changed, never deleted
+//	hold_pairs    one document a pair: its figures, and its facts while they are few
+//	hold_stats    one document a holder
+//	checkpoints   one document a partition, and its owner's epoch
+//	hold_meta     the store's format and its fixed values
+//
+// What is there for people (dates of milliseconds, doubles, names) stands beside
+// the exact values, which alone are read back.
+//
+// # One checkpoint at a time
+//
+// A flush is many writes, and readers must not see half of one. So nothing that a
+// flush writes can be seen before its checkpoint, which is its last write:
+//
+//   - A fact says the position of the log where it first stands. At a checkpoint
+//     of position P the facts with position <= P are there, and no others.
+//   - A document of figures has its last few versions, each with the epoch and
+//     the position of the flush that wrote it. At a checkpoint (P, E) the version
+//     with the greatest (epoch, position) counts, of those with position <= P and
+//     epoch <= E. An owner begins where the checkpoint stands, and its flushes
+//     touch again whatever an earlier owner wrote beyond that; so what a flush
+//     without a checkpoint left is either out of sight or was written over.
+//   - A view that is read so long that the version it needs is gone (versionsKept
+//     flushes of the same holder later) folds it anew from the facts, which are all
+//     still there. It is the same line; it may begin at the last fact instead of the
+//     last event, which may have been a duplicate.
+//
+// # Owners
+//
+// Figures and checkpoints are written by upserts whose filter lets pass a smaller
+// (epoch, position) only. Where the document has another one the server answers
+// E11000, since the upsert then tries to insert the same _id; the same comes
+// where two upserts race. So E11000 there means: read it. A greater epoch is
+// [projection.ErrFenced]. The same epoch and position has been written already. A
+// smaller one is tried again. E11000 on a fact means that it is there.
+//
+// Store.Claim writes an owner's epoch before its first flush, so that from then
+// on no older owner can move the checkpoint. It is a write of its own that a
+// majority has acknowledged, after which nothing that it answered can be rolled
+// back. From then on the owner's reads (Load, LoadHolders, HolderPairs,
+// ChangedSince) are of that checkpoint and of those that its own flushes write,
+// whatever a lagging primary would say.
+//
+// # What is read how
+//
+// Writes wait for a majority. Checkpoints are read with read concern majority,
+// other documents with local, from the primary: whatever a majority-committed
+// checkpoint stands for was majority-committed before it, so a primary has it; and
+// what it has beyond that, and might lose again, is not seen at that checkpoint.
+package mongo

@@ -1,0 +1,67 @@
+// Package mongotest gives tests a MongoDB server: the one of MONGODB_URL where it
+// is set, else one of their own, started from the program that MONGOD names, that
+// is on the PATH as mongod, or that lies at ../shared/mongod/mongod beside the
+// repository, on a free port with a directory of its own.
+//
+// The last of these is mongo-java-server, an independent server that speaks
+// MongoDB's protocol, and not MongoDB: it takes indexes that are not unique and
+// ignores them, is one node, and has no sessions. What it cannot show is to be
+// tried on a real one: make test MONGODB_URL=…
+package mongotest
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+)
+
+// ErrNone: there is no server to test with. What wraps it says what was looked
+// for; tests skip, and say it.
+var ErrNone = errors.New("mongotest: no MongoDB server to test with")
+
+// find gives the program to start.
+func find() (program string, err error) {
+	if program = os.Getenv("MONGOD"); program != "" {
+		return program, nil
+	}
+	if program, err = exec.LookPath("mongod"); err == nil {
+		return program, nil
+	}
+	root, err := repository()
+	if err != nil {
+		return "", err
+	}
+	program = filepath.Join(root, "..", "shared", "mongod", "mongod")
+	if _, err := os.Stat(program); err != nil {
+		return "", fmt.Errorf("%w: MONGODB_URL and MONGOD are not set, no mongod is on the PATH, and there is no %s", ErrNone, program)
+	}
+	if _, err := exec.LookPath("java"); err != nil {
+		return "", fmt.Errorf("%w: %s needs a Java runtime, 17 or newer (Debian: default-jre-headless)", ErrNone, program)
+	}
+	return program, nil
+}
+
+// standIn says whether a program is mongo-java-server.
+func standIn(program string) bool {
+	if resolved, err := filepath.EvalSymlinks(program); err == nil {
+		program = resolved
+	}
+	_, err := os.Stat(filepath.Join(filepath.Dir(program), "mongod.jar"))
+	return err == nil
+}
+
+// repository is the directory of go.mod, above the test's.
+func repository() (string, error) {
+	dir, err := os.Getwd()
+	for ; err == nil; dir = filepath.Dir(dir) {
+		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
+			return dir, nil
+		}
+		if dir == filepath.Dir(dir) {
+			return "", fmt.Errorf("%w: no go.mod above the working directory", ErrNone)
+		}
+	}
+	return "", err
+}

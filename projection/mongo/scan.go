@@ -1,0 +1,98 @@
+package mongo
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"go.mongodb.org/mongo-driver/v2/bson"
+	driver "go.mongodb.org/mongo-driver/v2/mongo"
+	"go.mongodb.org/mongo-driver/v2/mongo/options"
+)
+
+// scanBatch is how many documents come at once.
+const scanBatch = 1000
+
+// scan calls fn for each document that is found; raw is valid until fn returns.
+// Each round trip has OperationTimeout.
+func (s *Store) scan(ctx context.Context, c *driver.Collection, filter any, o *options.FindOptionsBuilder, fn func(raw bson.Raw) error) error {
+	var cursor *driver.Cursor
+	err := s.once(ctx, func(ctx context.Context) (err error) {
+		cursor, err = c.Find(ctx, filter, o.SetBatchSize(scanBatch))
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	defer closeCursor(cursor)
+	next := func() bool {
+		if cursor.RemainingBatchLength() > 0 {
+			return cursor.Next(ctx)
+		}
+		more := false
+		_ = s.once(ctx, func(ctx context.Context) error {
+			more = cursor.Next(ctx)
+			return nil
+		})
+		return more
+	}
+	for next() {
+		if err := fn(cursor.Current); err != nil {
+			return err
+		}
+	}
+	return cursor.Err()
+}
+
+// closeCursor tells the server that no more is wanted of a cursor. It does not
+// matter if it cannot be told: in time it closes the cursor by itself.
+func closeCursor(cursor *driver.Cursor) {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	_ = cursor.Close(ctx)
+}
+
+// stopped is an error of a callback, which ends a walk as it is.
+type stopped struct{ err error }
+
+func (s *stopped) Error() string { return s.err.Error() }
+
+// walk calls fn for the documents of a range of _ids, by _id. Where the server
+// goes away it goes on behind the last document that fn has had. An error of fn
+// that is a *stopped ends the walk with what it wraps.
+//
+// Plan: IXSCAN of _id, in its order, then FETCH with what further says; where hint
+// is given, IXSCAN of that index, then SORT.
+func (s *Store) walk(ctx context.Context, what string, c *driver.Collection, from, to string, further bson.D, find func() *options.FindOptionsBuilder, fn func(id string, raw bson.Raw) error) error {
+	p := s.patience(what)
+	lower := bson.E{Key: "$gte", Value: from}
+	for {
+		filter := append(bson.D{{Key: "_id", Value: bson.D{lower, {Key: "$lt", Value: to}}}}, further...)
+		o := find().SetSort(bson.D{{Key: "_id", Value: 1}})
+		err := s.scan(ctx, c, filter, o, func(raw bson.Raw) error {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			id, ok := raw.Lookup("_id").StringValueOK()
+			if !ok {
+				return corrupt(c.Name(), raw.Lookup("_id"), errID)
+			}
+			if err := fn(id, raw); err != nil {
+				return err
+			}
+			lower = bson.E{Key: "$gt", Value: id}
+			p.succeeded()
+			return nil
+		})
+		if err == nil {
+			return nil
+		}
+		var end *stopped
+		if errors.As(err, &end) {
+			return end.err
+		}
+		if err := p.wait(ctx, err); err != nil {
+			return err
+		}
+	}
+}

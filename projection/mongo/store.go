@@ -1,0 +1,182 @@
+package mongo
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"sync"
+
+	"go.mongodb.org/mongo-driver/v2/bson"
+	driver "go.mongodb.org/mongo-driver/v2/mongo"
+
+	"holdmetrics/projection"
+)
+
+// Store is a projection.Store in a MongoDB database. It is safe for concurrent
+// use. Flushes of one partition take turns.
+//
+// A database that is away does not end it: calls wait and try again for as long
+// as Config.Patience, then return an error that wraps
+// [projection.ErrUnavailable]; once the database is back they succeed.
+type Store struct {
+	config Config
+	client *driver.Client
+	collections
+
+	mu     sync.Mutex
+	closed bool
+	inUse  sync.WaitGroup // calls under way and views open
+
+	partitionsMu sync.Mutex
+	partitions   map[int]*partition
+}
+
+var (
+	_ projection.Store   = (*Store)(nil)
+	_ projection.Claimer = (*Store)(nil)
+)
+
+// partition is what the store knows of a partition that it is the owner of.
+type partition struct {
+	flush sync.Mutex // held for a whole flush
+
+	mu   sync.Mutex
+	mine bool // claimed or flushed here
+	base at   // the checkpoint that the owner goes on from
+	last projection.Checkpoint
+	some bool // last is set: the partition was flushed
+}
+
+// at is the place of a checkpoint, or of a flush.
+type at struct{ position, epoch int64 }
+
+// Open connects to the database, and makes collections and indexes where there
+// are none. While no server can be reached it tries again until ctx ends.
+//
+// The error wraps [projection.ErrForeign] where the collections hold something
+// that this program did not make, or another version of it.
+func Open(ctx context.Context, c Config) (*Store, error) {
+	c = c.withDefaults()
+	if err := c.check(); err != nil {
+		return nil, err
+	}
+	client, err := driver.Connect(c.client())
+	if err != nil {
+		return nil, fmt.Errorf("mongo: MONGODB_URL: %w", err)
+	}
+	s := &Store{
+		config: c, client: client, collections: collectionsOf(client.Database(c.Database)),
+		partitions: map[int]*partition{},
+	}
+	if err := s.setUp(ctx); err != nil {
+		return nil, errors.Join(err, s.disconnect())
+	}
+	return s, nil
+}
+
+// Close gives up the connections. Calls after it return [projection.ErrClosed].
+func (s *Store) Close() error {
+	s.mu.Lock()
+	was := s.closed
+	s.closed = true
+	s.mu.Unlock()
+	if was {
+		return nil
+	}
+	s.inUse.Wait()
+	return s.disconnect()
+}
+
+func (s *Store) disconnect() error {
+	// Ending the server's sessions is a courtesy; a server that does not answer is
+	// not waited for long.
+	ctx, cancel := context.WithTimeout(context.Background(), s.config.ServerSelection)
+	defer cancel()
+	if err := s.client.Disconnect(ctx); err != nil && ctx.Err() == nil {
+		return fmt.Errorf("mongo: disconnect: %w", err)
+	}
+	return nil
+}
+
+var (
+	errStoreClosed = fmt.Errorf("%w: the store was closed", projection.ErrClosed)
+	errViewClosed  = fmt.Errorf("%w: the view was closed", projection.ErrClosed)
+)
+
+// enter begins a call; leave ends it.
+func (s *Store) enter(ctx context.Context) (leave func(), err error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return nil, errStoreClosed
+	}
+	s.inUse.Add(1)
+	return s.inUse.Done, nil
+}
+
+// enterPartition is enter for a call about a partition.
+func (s *Store) enterPartition(ctx context.Context, p int) (leave func(), err error) {
+	if p < 0 || p > maxPartition {
+		return nil, fmt.Errorf("%w: partition %d is not between 0 and %d", projection.ErrBatch, p, maxPartition)
+	}
+	return s.enter(ctx)
+}
+
+func (s *Store) partition(p int) *partition {
+	s.partitionsMu.Lock()
+	defer s.partitionsMu.Unlock()
+	part := s.partitions[p]
+	if part == nil {
+		part = &partition{}
+		s.partitions[p] = part
+	}
+	return part
+}
+
+// Ping writes to the database and waits for a majority, so it says whether
+// flushes can succeed; it does not try again.
+func (s *Store) Ping(ctx context.Context) error {
+	leave, err := s.enter(ctx)
+	if err != nil {
+		return err
+	}
+	defer leave()
+	err = s.once(ctx, func(ctx context.Context) error {
+		// Plan: IXSCAN of _id.
+		result, err := s.meta.UpdateOne(ctx, bson.D{{Key: "_id", Value: formatID}}, bson.D{{Key: "$inc", Value: bson.D{{Key: "pings", Value: int64(1)}}}})
+		if err == nil && result.MatchedCount == 0 {
+			return fmt.Errorf("%w: the format of database %s is gone; was the database dropped? Start again, and the store is made anew from the log",
+				projection.ErrCorrupt, s.config.Database)
+		}
+		return err
+	})
+	if err == nil {
+		return nil
+	}
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	return explain("ping", err)
+}
+
+// AtomicFlush says that a flush is seen whole or not at all: whatever a flush has
+// written cannot be seen before its checkpoint.
+func (s *Store) AtomicFlush() bool { return true }
+
+func (s *Store) errorf(format string, args ...any) {
+	if s.config.Logger != nil {
+		s.config.Logger.Errorf(format, args...)
+	}
+}
+
+// toInt64 is a number of the log as the database has it.
+func toInt64(what string, n uint64) (int64, error) {
+	if n > math.MaxInt64 {
+		return 0, fmt.Errorf("%w: %s %d is greater than 2^63-1", projection.ErrBatch, what, n)
+	}
+	return int64(n), nil
+}
