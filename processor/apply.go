@@ -2,6 +2,7 @@ package processor
 
 import (
 	"context"
+	"slices"
 	"strings"
 
 	"holdmetrics/ingest"
@@ -61,26 +62,7 @@ func (p *partition) process(ctx context.Context, messages []message) error {
 	if err := p.load(ctx); err != nil {
 		return err
 	}
-	duplicates := 0
-	for i := range b.items {
-		it := &b.items[i]
-		if it.fact.HoldID != "" {
-			it.fact.HoldID = strings.Clone(it.fact.HoldID)
-		}
-		if !it.pair.touched {
-			it.pair.part()
-		}
-		// A fact that is there already marks its pair all the same: after a crash
-		// the fact may be in the store without the figures that follow from it.
-		switch {
-		case !it.pair.state.Add(it.fact):
-			duplicates++
-		case !p.paged:
-			p.facts[it.pair] = append(p.facts[it.pair], projection.LoggedFact{Fact: it.fact, Position: it.position, LogTime: it.at})
-		}
-		p.cache.count(it.pair)
-		p.touch(it)
-	}
+	duplicates := p.add(b.items)
 	last := &messages[len(messages)-1]
 	p.position, p.clock, p.pending = last.position, b.clock, last.pending
 	p.events += uint64(len(b.items))
@@ -94,6 +76,38 @@ func (p *partition) process(ctx context.Context, messages []message) error {
 	p.changed()
 	p.metrics.batch(b, duplicates)
 	return nil
+}
+
+// add adds the facts of events to their pairs and says how many were there already.
+func (p *partition) add(items []item) (duplicates int) {
+	var additions [64]hold.Addition
+	for some := range slices.Chunk(items, len(additions)) {
+		for i := range some {
+			it := &some[i]
+			if it.fact.HoldID != "" {
+				it.fact.HoldID = strings.Clone(it.fact.HoldID)
+			}
+			if !it.pair.touched {
+				it.pair.part()
+			}
+			p.touch(it)
+			additions[i] = hold.Addition{Pair: it.pair.state, Fact: it.fact}
+		}
+		hold.AddAll(additions[:len(some)])
+		for i := range some {
+			it := &some[i]
+			// A fact that is there already marks its pair all the same: after a crash
+			// the fact may be in the store without the figures that follow from it.
+			switch {
+			case !additions[i].New:
+				duplicates++
+			case !p.paged:
+				p.facts[it.pair] = append(p.facts[it.pair], projection.LoggedFact{Fact: it.fact, Position: it.position, LogTime: it.at})
+			}
+			p.cache.count(it.pair)
+		}
+	}
+	return duplicates
 }
 
 // touch marks the pair and the holder of an event that was applied.

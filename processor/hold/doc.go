@@ -2,13 +2,17 @@
 // accepted, what a pair of a token and a holder keeps of it, and which exact
 // figures follow.
 //
-// The package is pure: no I/O, no clock, no goroutines, no float arithmetic.
-// Nothing in it is safe for concurrent use unless it says so; values are.
+// The package is pure: no I/O, no clock, no float arithmetic, and no goroutines
+// but those of [Settled], which waits for them. Nothing in it is safe for
+// concurrent use unless it says so; values are.
 //
 // An event comes in as a [Draft], is checked by [Draft.Check] into an [Event],
 // and says one [Fact]. A [Pair] is a set of facts and what folds from it:
 //
 //	Draft ─Check─▶ Event ─Fact─▶ Fact ─Add─▶ Pair ─▶ Holds, Figures
+//
+// Who has many facts of many pairs at hand adds them with [AddAll]; who only wants
+// the score of a slice of events, and keeps nothing, asks [Settled].
 //
 // Facts are only ever added and their order does not matter: any permutation
 // and any duplication of the same facts gives the same holds and figures.

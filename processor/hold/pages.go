@@ -186,7 +186,7 @@ func parseKey(b []byte) (key, error) {
 // Bytes is about how much memory the pair takes, in bytes. It costs nothing to ask.
 func (p *Pair) Bytes() int {
 	if p.timeline == nil {
-		return int(unsafe.Sizeof(*p)) + cap(p.rows)*int(unsafe.Sizeof(row{})) + cap(p.wide)*int(unsafe.Sizeof(Weight{}))
+		return p.rowBytes()
 	}
 	return int(unsafe.Sizeof(*p)+unsafe.Sizeof(timeline{})+unsafe.Sizeof(node{})) + p.size
 }

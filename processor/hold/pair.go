@@ -80,7 +80,8 @@ type Pair struct {
 	*timeline // nil: a small pair, whose facts are rows
 
 	rows    []row
-	wide    []Weight // of rows; see rowWide
+	last    int64     // where the last row stands, so that most events need not look at it
+	wide    *[]Weight // of rows; see rowWide. nil: none
 	policy  Policy
 	dirty   bool // rows are not stored yet
 	opening bool // leaves keep the shape they were stored in
@@ -117,10 +118,12 @@ func (p *Pair) Policy() Policy { return p.policy }
 // Add adds a fact and brings holds and figures up to date. It says false where
 // the fact was there already, which changes nothing. The fact must be one that
 // [Event.Fact] gives; its HoldID is kept.
-func (p *Pair) Add(f Fact) bool {
+func (p *Pair) Add(f Fact) bool { return p.add(&f) }
+
+func (p *Pair) add(f *Fact) bool {
 	if p.timeline == nil {
 		if f.HoldID == "" {
-			if added, small := p.addRow(&f); small {
+			if added, small := p.addRow(f); small {
 				return added
 			}
 		}
@@ -129,11 +132,11 @@ func (p *Pair) Add(f Fact) bool {
 	added := false
 	switch {
 	case f.HoldID != "":
-		added = p.addIdentified(&f)
+		added = p.addIdentified(f)
 	case f.Kind == KindStop || f.Kind == KindRetractStop:
-		added = p.addStop(&f)
+		added = p.addStop(f)
 	default:
-		added = p.addContent(&f)
+		added = p.addContent(f)
 	}
 	if added {
 		p.facts++

@@ -3,6 +3,7 @@ package hold
 import (
 	"math"
 	"math/bits"
+	"slices"
 )
 
 // A small pair is rows: facts without hold_id, each in 24 bytes, in the order in
@@ -71,7 +72,7 @@ func packWeight(w *Weight) (packed uint64, fits bool) {
 func (p *Pair) weightOf(r *row) Weight {
 	number := r.what >> rowNumberAt
 	if r.what&rowWide != 0 {
-		return p.wide[number]
+		return (*p.wide)[number]
 	}
 	shift := uint(r.what>>rowShiftAt) % 64
 	return Weight{number << shift, number >> (64 - shift)}
@@ -82,13 +83,15 @@ func (p *Pair) pack(w *Weight) uint64 {
 	if packed, fits := packWeight(w); fits {
 		return packed
 	}
-	for i := len(p.wide) - 1; i >= 0; i-- {
-		if p.wide[i] == *w {
-			return uint64(i)<<rowNumberAt | rowWide
-		}
+	if p.wide == nil {
+		p.wide = new([]Weight)
 	}
-	p.wide = append(p.wide, *w)
-	return uint64(len(p.wide)-1)<<rowNumberAt | rowWide
+	i := slices.Index(*p.wide, *w)
+	if i < 0 {
+		i = len(*p.wide)
+		*p.wide = append(*p.wide, *w)
+	}
+	return uint64(i)<<rowNumberAt | rowWide
 }
 
 func (r *row) is(flag uint64) bool { return r.what&flag != 0 }
@@ -142,7 +145,7 @@ func (p *Pair) rowBefore(a, b *row) bool {
 func (p *Pair) addRow(f *Fact) (added, small bool) {
 	r := p.rowOf(f)
 	n := len(p.rows)
-	if n == 0 || p.rows[n-1].at < r.at {
+	if p.last < r.at {
 		// Most of what comes is newer than all that is there.
 		if n == smallMax {
 			return false, false
@@ -214,6 +217,7 @@ func (p *Pair) insertRow(i int, r row) {
 		copy(p.rows[i+1:], p.rows[i:n])
 	}
 	p.rows[i] = r
+	p.last = max(p.last, r.at)
 	p.dirty = true
 }
 

@@ -148,7 +148,7 @@ func (p *Pair) areaRows(f *fold, upTo func(start, end int64) (int64, bool)) area
 			total.addPacked(r.what, uint64(end-r.at))
 			continue
 		}
-		total.addLevel(&p.wide[r.what>>rowNumberAt], uint64(end-r.at), false)
+		total.addLevel(&(*p.wide)[r.what>>rowNumberAt], uint64(end-r.at), false)
 	}
 	return total
 }

@@ -1,6 +1,9 @@
 package hold
 
-import "fmt"
+import (
+	"fmt"
+	"unsafe"
+)
 
 // rowFacts gives every fact of a small pair once, by time.
 func (p *Pair) rowFacts(yield func(Fact) bool) bool {
@@ -50,4 +53,13 @@ func (p *Pair) addPage(data []byte) error {
 		b = behind
 	}
 	return nil
+}
+
+// rowBytes is what a small pair takes.
+func (p *Pair) rowBytes() int {
+	n := int(unsafe.Sizeof(*p)) + cap(p.rows)*int(unsafe.Sizeof(row{}))
+	if p.wide != nil {
+		n += int(unsafe.Sizeof(*p.wide)) + cap(*p.wide)*int(unsafe.Sizeof(Weight{}))
+	}
+	return n
 }

@@ -171,3 +171,36 @@ func TestRowsGrow(t *testing.T) {
 		t.Error("not grown by a hold_id")
 	}
 }
+
+// TestAddAll: facts that are added together are added as one by one, whatever the
+// pairs, small or grown.
+func TestAddAll(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		policy := genPolicy(t)
+		together, single := make([]*hold.Pair, 3), make([]*hold.Pair, 3)
+		for i := range together {
+			together[i], single[i] = hold.NewPair(policy), hold.NewPair(policy)
+		}
+		together[0].Grow()
+		single[0].Grow()
+		for range rapid.IntRange(1, 3).Draw(t, "batches") {
+			var additions []hold.Addition
+			var want []bool
+			for _, e := range rapid.OneOf(rapid.Custom(genSmallEvents), rapid.Custom(genEvents)).Draw(t, "events") {
+				i := rapid.IntRange(0, len(together)-1).Draw(t, "pair")
+				additions = append(additions, hold.Addition{Pair: together[i], Fact: e.Fact()})
+				want = append(want, single[i].Add(e.Fact()))
+			}
+			hold.AddAll(additions)
+			for i := range additions {
+				if additions[i].New != want[i] {
+					t.Fatalf("%+v: new %v, want %v", additions[i].Fact, additions[i].New, want[i])
+				}
+			}
+			for i := range together {
+				requireSamePair(t, together[i], single[i], []int64{1, 5, 100, hold.Horizon})
+			}
+		}
+	})
+}
