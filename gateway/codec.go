@@ -18,7 +18,9 @@ import (
 // their bytes, without an object each. And an event whose bytes are bad (an id
 // that is not UTF-8, say) must be refused in its place with its field named,
 // while the ordinary codec would end the whole stream over it.
-type rawMessage struct{ bytes []byte }
+//
+// What is sent may be in two parts, of which the first is shared by many streams.
+type rawMessage struct{ bytes, more []byte }
 
 // codec is the ordinary protobuf codec that also knows rawMessage.
 type codec struct{ encoding.CodecV2 }
@@ -29,6 +31,9 @@ func newCodec() codec { return codec{encoding.GetCodecV2("proto")} }
 // until the transport has written them.
 func (c codec) Marshal(v any) (mem.BufferSlice, error) {
 	if raw, ok := v.(*rawMessage); ok {
+		if len(raw.more) > 0 {
+			return mem.BufferSlice{mem.SliceBuffer(raw.bytes), mem.SliceBuffer(raw.more)}, nil
+		}
 		return mem.BufferSlice{mem.SliceBuffer(raw.bytes)}, nil
 	}
 	return c.CodecV2.Marshal(v)

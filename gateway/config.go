@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 
@@ -27,6 +28,14 @@ const DefaultRecordWait = 10 * time.Second
 // DefaultStreamWait is how long a stream may wait for the log without any
 // progress, unless [Config] says otherwise.
 const DefaultStreamWait = 20 * time.Second
+
+// DefaultWatchStall is how long a watcher may leave what it is sent untaken before
+// it is closed, and DefaultHeartbeat how often a watch by SSE says that it lives,
+// unless [Config] says otherwise.
+const (
+	DefaultWatchStall = 30 * time.Second
+	DefaultHeartbeat  = 15 * time.Second
+)
 
 // ErrConfig says that a [Config] lacks something.
 var ErrConfig = errors.New("gateway: bad configuration")
@@ -61,6 +70,19 @@ type Snapshots interface {
 	All(fn func(key string, value []byte) bool)
 	// Len is the number of holders.
 	Len() int
+	// Lookup is the current snapshot of a holder's key.
+	Lookup(key string) (projection.Change, bool)
+	// Each is All, with when each snapshot came.
+	Each(fn func(projection.Change) bool)
+	// AppendChanges, AppendLatest, Changed and Last follow what changes, as [projection.View] has it.
+	AppendChanges(dst []projection.Change, after uint64, limit int) (changes []projection.Change, next uint64)
+	AppendLatest(dst []projection.Change, after, before uint64, limit int) (changes []projection.Change, next, point uint64, more bool)
+	Changed() <-chan struct{}
+	Last() uint64
+	// Reached is how far the snapshots of a partition are, and WaitPosition returns
+	// when they are at a position.
+	Reached(partition int) projection.Reached
+	WaitPosition(ctx context.Context, partition int, position uint64) error
 }
 
 // Config is what a gateway is made of. Fields without a remark are required.
@@ -81,6 +103,8 @@ type Config struct {
 	Now        func() int64          // unix nanoseconds; nil: the system's clock
 	Freshness  time.Duration         // longest wait of a read for the store; 0: DefaultFreshness
 	RecordWait time.Duration         // longest wait of a single event for the log; 0: DefaultRecordWait
+	WatchStall time.Duration         // longest wait for a watcher to take what it is sent; 0: DefaultWatchStall
+	Heartbeat  time.Duration         // of a watch by SSE that has nothing to tell; 0: DefaultHeartbeat
 	StreamWait time.Duration         // longest wait of a stream for the log's next answer; 0: DefaultStreamWait
 	Version    string                // shown in the OpenAPI document; may be empty
 	Logger     *zap.Logger           // nil: none
@@ -101,6 +125,11 @@ type Gateway struct {
 	receivers sync.WaitGroup
 
 	sums chan struct{} // places for reads that add up everything
+	hub  *watchHub
+	// encoded is what watchers share. viewID names the view of the snapshots, whose
+	// history begins with this process.
+	encoded watchEncodings
+	viewID  string
 }
 
 // New makes a gateway. Its errors wrap [ErrConfig].
@@ -125,6 +154,12 @@ func New(cfg Config) (*Gateway, error) {
 	if cfg.StreamWait <= 0 {
 		cfg.StreamWait = DefaultStreamWait
 	}
+	if cfg.WatchStall <= 0 {
+		cfg.WatchStall = DefaultWatchStall
+	}
+	if cfg.Heartbeat <= 0 {
+		cfg.Heartbeat = DefaultHeartbeat
+	}
 	if cfg.Logger == nil {
 		cfg.Logger = zap.NewNop()
 	}
@@ -132,6 +167,8 @@ func New(cfg Config) (*Gateway, error) {
 		cfg.Gatherer = prometheus.NewRegistry()
 	}
 	g := &Gateway{cfg: cfg, log: cfg.Logger, sums: make(chan struct{}, maxSums)}
+	g.viewID = uuid.NewString()
+	g.hub = newWatchHub(g.cfg.Snapshots)
 	var err error
 	if g.metrics, err = newMetrics(cfg.Registerer); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrConfig, err)
@@ -142,6 +179,14 @@ func New(cfg Config) (*Gateway, error) {
 	return g, nil
 }
 
+// Drain ends the watches, which would go on for ever; their clients are told to
+// come again. Call it before the servers are stopped.
+func (g *Gateway) Drain() { g.hub.drain() }
+
 // Close waits for the last goroutines of streams that have ended. Call it when
-// the gRPC server has stopped; it waits for nothing else.
-func (g *Gateway) Close() { g.receivers.Wait() }
+// the servers have stopped.
+func (g *Gateway) Close() {
+	g.hub.drain()
+	g.receivers.Wait()
+	g.hub.wait()
+}

@@ -34,7 +34,9 @@ func TestOpenAPI(t *testing.T) {
 	if !strings.HasPrefix(doc.OpenAPI, "3.1.") || doc.Info.Title == "" || doc.Info.Version == "" {
 		t.Errorf("openapi %q, info %+v", doc.OpenAPI, doc.Info)
 	}
-	for path, method := range map[string]string{"/hold": "post", "/holds": "post", "/stats": "get", "/stats/{holder}": "get", "/healthz": "get", "/readyz": "get"} {
+	for path, method := range map[string]string{"/hold": "post", "/holds": "post", "/stats": "get", "/stats/{holder}": "get",
+		"/stats/watch": "get", "/scores": "get", "/stats/{holder}/holds": "get", "/stats/{holder}/history": "get", "/status": "get",
+		"/healthz": "get", "/readyz": "get"} {
 		op, ok := doc.Paths[path][method]
 		if !ok || op.OperationID == "" || len(op.Responses) == 0 {
 			t.Errorf("%s %s is not documented", method, path)

@@ -31,6 +31,10 @@ var (
 	// ErrSlow: the log took too long to acknowledge. It may have the events all
 	// the same; sending them again is harmless.
 	ErrSlow = errors.New("gateway: the log did not acknowledge in time; retry later, or look at the disk of the NATS server")
+	// ErrStalled: a watcher did not take what it was sent.
+	ErrStalled = errors.New("gateway: the watch was closed, because what it sent was not read; read faster, watch fewer holders, or ask for a longer interval")
+	// ErrDraining: the gateway is being stopped.
+	ErrDraining = errors.New("gateway: the server is being stopped; watch again")
 	// ErrUnavailable: the log, the snapshots or the processor does not answer.
 	ErrUnavailable = errors.New("gateway: not available")
 )
@@ -81,6 +85,10 @@ func failureOf(err error) failure {
 	// log comes first: a caller that gave up after its time was not acknowledged either.
 	case errors.Is(err, ingest.ErrBusy), errors.Is(err, ErrSlow):
 		return failure{code: codes.ResourceExhausted, status: http.StatusTooManyRequests, message: err.Error(), retry: true}
+	case errors.Is(err, ErrStalled):
+		return failure{code: codes.Aborted, status: http.StatusRequestTimeout, message: err.Error()}
+	case errors.Is(err, ErrDraining):
+		return failure{code: codes.Unavailable, status: http.StatusServiceUnavailable, message: err.Error(), retry: true}
 	case errors.Is(err, ingest.ErrClosed), errors.Is(err, ingest.ErrNotAcknowledged):
 		return failure{code: codes.Unavailable, status: http.StatusServiceUnavailable, message: err.Error(), retry: true}
 	case errors.Is(err, context.Canceled):

@@ -15,6 +15,22 @@ import (
 // that the log has not reached yet is waited for as it stands, until the wait is
 // over: then the error is a [*StaleError].
 func (g *Gateway) awaitApplied(ctx context.Context, partitions []int, after uint64) error {
+	return g.await(ctx, partitions, after, g.cfg.WaitApplied)
+}
+
+// awaitSnapshots returns when the snapshots are at a position, likewise. After 0
+// there is nothing to wait for: they are what is current.
+func (g *Gateway) awaitSnapshots(ctx context.Context, partitions []int, after uint64) error {
+	if after == 0 {
+		return nil
+	}
+	return g.await(ctx, partitions, after, g.cfg.Snapshots.WaitPosition)
+}
+
+// applied waits until a position of a partition is applied.
+type applied func(ctx context.Context, partition int, position uint64) error
+
+func (g *Gateway) await(ctx context.Context, partitions []int, after uint64, wait applied) error {
 	within, cancel := context.WithTimeout(ctx, g.cfg.Freshness)
 	defer cancel()
 	ahead := false
@@ -41,15 +57,15 @@ func (g *Gateway) awaitApplied(ctx context.Context, partitions []int, after uint
 			if position == 0 {
 				return nil
 			}
-			return g.awaitPosition(ctx, within, p, position)
+			return g.awaitPosition(ctx, within, p, position, wait)
 		})
 	}
 	return group.Wait()
 }
 
 // awaitPosition waits within a context that ends no later than ctx, the request's.
-func (g *Gateway) awaitPosition(ctx, within context.Context, partition int, position uint64) error {
-	err := g.cfg.WaitApplied(within, partition, position)
+func (g *Gateway) awaitPosition(ctx, within context.Context, partition int, position uint64, wait applied) error {
+	err := wait(within, partition, position)
 	switch {
 	case err == nil:
 		return nil

@@ -11,6 +11,7 @@ import (
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/reflection"
 
+	"holdmetrics/processor/hold"
 	holdpb "holdmetrics/proto"
 )
 
@@ -56,9 +57,9 @@ type metricsServer struct {
 	g *Gateway
 }
 
-// Stats sends the current snapshots, then ends.
-func (s *metricsServer) Stats(_ *holdpb.StatsRequest, stream grpc.ServerStreamingServer[holdpb.HoldStat]) error {
-	return statusError(s.g.sendSnapshots(stream))
+// Stats sends the current snapshots, then ends, unless it is asked to watch.
+func (s *metricsServer) Stats(req *holdpb.StatsRequest, stream grpc.ServerStreamingServer[holdpb.HoldStat]) error {
+	return statusError(s.g.sendStats(req, stream))
 }
 
 // queryServer is poh.HoldMetricsQuery.
@@ -67,9 +68,12 @@ type queryServer struct {
 	g *Gateway
 }
 
-// GetSnapshot is the same as Stats.
-func (s *queryServer) GetSnapshot(_ *holdpb.StatsRequest, stream grpc.ServerStreamingServer[holdpb.HoldStat]) error {
-	return statusError(s.g.sendSnapshots(stream))
+// GetSnapshot is the same as Stats, but never watches.
+func (s *queryServer) GetSnapshot(req *holdpb.StatsRequest, stream grpc.ServerStreamingServer[holdpb.HoldStat]) error {
+	if req.GetWatch() {
+		return statusError(&hold.FieldError{Field: "watch", Err: ErrTogether, Detail: "call Stats"})
+	}
+	return statusError(s.g.sendStats(req, stream))
 }
 
 // HealthCheck says that the process answers. Whether it is ready is told by the

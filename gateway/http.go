@@ -44,6 +44,7 @@ func newHandler(g *Gateway) (http.Handler, error) {
 	g.addHold(api)
 	g.addHolds(api)
 	g.addStats(api)
+	g.addWatch(api)
 	g.addHolder(api)
 	g.addScores(api)
 	g.addExplain(api)

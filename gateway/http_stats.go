@@ -3,41 +3,44 @@ package gateway
 import (
 	"bufio"
 	"context"
-	"encoding/json"
-	"errors"
 	"net/http"
-	"reflect"
+	"strings"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
-	"github.com/danielgtaylor/huma/v2/adapters/humago"
-	"go.uber.org/zap"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"holdmetrics/processor/hold"
 	holdpb "holdmetrics/proto"
 )
 
 // statRow is a snapshot of a holder, as GET /stats has it.
 type statRow struct {
-	HolderID      string     `json:"holder_id" example:"alice"`
-	WeightedScore float64    `json:"weighted_score" doc:"Settled score, the double nearest to score_exact" example:"216000"`
-	TotalSeconds  int64      `json:"total_seconds" doc:"Settled held time, whole seconds" example:"86400"`
-	ScoreExact    string     `json:"score_exact" doc:"Settled score, weight-seconds" example:"216000"`
-	HeldExact     string     `json:"held_exact" doc:"Settled held time, seconds" example:"86400"`
-	LiveBase      string     `json:"live_base" doc:"Live score at since, weight-seconds" example:"216000"`
-	LiveRate      string     `json:"live_rate" doc:"Weight-seconds a second from since on" example:"0"`
-	LiveHeldBase  string     `json:"live_held_base" doc:"Live held time at since, seconds" example:"86400"`
-	LiveHeldRate  uint64     `json:"live_held_rate" doc:"Pairs that are held: seconds a second" example:"0"`
-	Since         *time.Time `json:"since,omitempty"`
-	Until         *time.Time `json:"until,omitempty" doc:"First instant at which the line may break; absent: none is known"`
-	UpdatedAt     *time.Time `json:"updated_at,omitempty" doc:"The log's time of the last event applied"`
-	Position      uint64     `json:"position" doc:"Of the log, of the last event applied" example:"42"`
-	Waiting       uint64     `json:"waiting" doc:"Facts that found nothing to act on" example:"0"`
-	Rules         string     `json:"rules,omitempty"`
-	Generation    string     `json:"generation,omitempty"`
+	HolderID        string     `json:"holder_id" example:"alice"`
+	WeightedScore   float64    `json:"weighted_score" doc:"Settled score, the double nearest to score_exact" example:"216000"`
+	TotalSeconds    int64      `json:"total_seconds" doc:"Settled held time, whole seconds" example:"86400"`
+	ScoreExact      string     `json:"score_exact" doc:"Settled score, weight-seconds" example:"216000"`
+	HeldExact       string     `json:"held_exact" doc:"Settled held time, seconds" example:"86400"`
+	LiveScore       string     `json:"live_score,omitempty" doc:"Live score as of as_of, weight-seconds. A settled watch goes without" example:"216000"`
+	LiveScoreDouble *float64   `json:"live_score_double,omitempty" example:"216000"`
+	LiveHeld        string     `json:"live_held,omitempty" doc:"Live held time as of as_of, seconds" example:"86400"`
+	LiveBase        string     `json:"live_base" doc:"Live score at since, weight-seconds" example:"216000"`
+	LiveRate        string     `json:"live_rate" doc:"Weight-seconds a second from since on" example:"0"`
+	LiveHeldBase    string     `json:"live_held_base" doc:"Live held time at since, seconds" example:"86400"`
+	LiveHeldRate    uint64     `json:"live_held_rate" doc:"Pairs that are held: seconds a second" example:"0"`
+	Since           *time.Time `json:"since,omitempty"`
+	Until           *time.Time `json:"until,omitempty" doc:"First instant at which the line may break; absent: none is known"`
+	AsOf            *time.Time `json:"as_of,omitempty" doc:"The instant that the live figures are of; never past until"`
+	UpdatedAt       *time.Time `json:"updated_at,omitempty" doc:"The log's time of the last event applied"`
+	AppliedThrough  *time.Time `json:"applied_through,omitempty" doc:"The log's time up to which the holder's partition is applied"`
+	Position        uint64     `json:"position" doc:"Of the log, of the last event applied" example:"42"`
+	Waiting         uint64     `json:"waiting" doc:"Facts that found nothing to act on" example:"0"`
+	Rules           string     `json:"rules,omitempty"`
+	Generation      string     `json:"generation,omitempty"`
 }
 
+// statRowOf is the row of a snapshot, without what is added when it is read.
 func statRowOf(s *holdpb.HoldStat) statRow {
 	return statRow{
 		HolderID:      s.GetHolderId(),
@@ -59,6 +62,41 @@ func statRowOf(s *holdpb.HoldStat) statRow {
 	}
 }
 
+// addLive adds the live figures as of an instant.
+func (r *statRow) addLive(live hold.Amount, at int64) {
+	double := live.Score.Float64()
+	r.LiveScore, r.LiveScoreDouble, r.LiveHeld, r.AsOf = live.Score.String(), &double, live.Held.String(), timeOrNone(at)
+}
+
+// row is the row of a snapshot that was read at an instant.
+func (s *stat) row() (statRow, error) {
+	var message holdpb.HoldStat
+	if err := proto.Unmarshal(s.value, &message); err != nil {
+		return statRow{}, err
+	}
+	row := statRowOf(&message)
+	row.addLive(s.live, s.at)
+	row.AppliedThrough = timeOrNone(s.applied)
+	return row, nil
+}
+
+// storedStat is a row of the stored facts in the form of a snapshot. It has no
+// line: what it is of is over.
+func storedStat(r *scoreRow, asOf, applied *timestamppb.Timestamp) *holdpb.HoldStat {
+	return &holdpb.HoldStat{
+		HolderId:        r.holder,
+		TotalSeconds:    r.settled.Held.Seconds(),
+		WeightedScore:   r.settled.Score.Float64(),
+		ScoreExact:      r.settled.Score.String(),
+		HeldExact:       r.settled.Held.String(),
+		LiveScore:       r.live.Score.String(),
+		LiveScoreDouble: r.live.Score.Float64(),
+		LiveHeld:        r.live.Held.String(),
+		AsOf:            asOf,
+		AppliedThrough:  applied,
+	}
+}
+
 func orZero(s string) string {
 	if s == "" {
 		return "0"
@@ -74,65 +112,77 @@ func timeIn(t *timestamppb.Timestamp) *time.Time {
 	return &at
 }
 
+// statsInput is the request of GET /stats.
+type statsInput struct {
+	Holders string `query:"holders" doc:"Of these holders alone, separated by commas; for an id with a comma in it, holder" example:"alice,bob"`
+	Holder  string `query:"holder" doc:"Of this holder alone"`
+	AsOf    string `query:"as_of" doc:"From the stored facts instead, as of this time: RFC 3339, or unix seconds" example:"2023-05-02T00:00:00Z"`
+	From    string `query:"from" doc:"From the stored facts instead, of the window [from, to)"`
+	To      string `query:"to" doc:"End of the window; another name for as_of"`
+	After   uint64 `query:"after" doc:"Wait until this position of the log is applied"`
+	FormatInput
+}
+
 func (g *Gateway) addStats(api huma.API) {
-	rows := api.OpenAPI().Components.Schemas.Schema(reflect.TypeFor[[]statRow](), true, "Stats")
 	huma.Register(api, huma.Operation{
 		OperationID: "list-stats",
 		Method:      http.MethodGet,
 		Path:        "/stats",
 		Summary:     "Current snapshots of all holders",
-		Description: "A JSON array, ordered by holder key, streamed. Empty while there is no holder.",
-		Responses: map[string]*huma.Response{"200": {
-			Description: "The snapshots",
-			Content:     map[string]*huma.MediaType{"application/json": {Schema: rows}},
-		}},
-		Errors: []int{http.StatusServiceUnavailable},
+		Description: "A JSON array, ordered by holder key, streamed. Empty while there is no holder. Of named holders in their order. " +
+			"With as_of, from or to the rows come from the stored facts, ordered by holder, and have no line.",
+		Responses: rowResponses[statRow](api, "Stats", "The snapshots"),
+		Errors:    readErrors,
 	}, g.getStats)
 }
 
-func (g *Gateway) getStats(ctx context.Context, _ *struct{}) (*huma.StreamResponse, error) {
-	// Before the answer begins, while it can still be a problem document.
-	if err := g.cfg.Snapshots.Wait(ctx); err != nil {
-		return nil, g.fail(unavailable("the snapshots", err), "")
+// holdersIn are the holders that a query names.
+func holdersIn(holders, holder string) []string {
+	var names []string
+	if holders != "" {
+		names = strings.Split(holders, ",")
 	}
-	return &huma.StreamResponse{Body: func(hctx huma.Context) { g.streamStats(ctx, hctx) }}, nil
+	if holder != "" {
+		names = append(names, holder)
+	}
+	return names
 }
 
-// streamStats writes the array. Where it fails half-way the connection is cut, so
-// that no client takes half an array for the whole.
-func (g *Gateway) streamStats(ctx context.Context, hctx huma.Context) {
-	_, w := humago.Unwrap(hctx)
-	out := newSlowWriter(w)
-	defer out.release()
-	w.Header().Set("Content-Type", "application/json")
-	var stat holdpb.HoldStat
-	separator := byte('[')
-	err := g.currentSnapshots(ctx, func(value []byte) error {
-		if err := proto.Unmarshal(value, &stat); err != nil {
-			return err
-		}
-		row, err := json.Marshal(statRowOf(&stat))
-		if err != nil {
-			return err
-		}
-		out.WriteByte(separator) //nolint:errcheck // bufio keeps the error for the next call
-		separator = ','
-		_, err = out.Write(row)
-		return err
-	})
-	if err == nil {
-		if separator == '[' {
-			out.WriteByte('[') //nolint:errcheck // bufio keeps the error for the next call
-		}
-		out.WriteString("]\n") //nolint:errcheck // bufio keeps the error for the next call
-		err = out.Flush()
+func (g *Gateway) getStats(ctx context.Context, in *statsInput) (*huma.StreamResponse, error) {
+	q := statsQuery{holders: holdersIn(in.Holders, in.Holder), after: in.After}
+	err := q.check()
+	if err == nil && in.AsOf+in.From+in.To != "" {
+		var w window
+		w, err = g.windowIn(&WindowInput{AsOf: in.AsOf, From: in.From, To: in.To})
+		q.window = &w
+	}
+	if err == nil && q.window == nil {
+		err = g.awaitCurrent(ctx, &q) // before the answer begins, while it can still be a problem document
 	}
 	if err != nil {
-		if !errors.Is(err, context.Canceled) && ctx.Err() == nil {
-			g.log.Debug("GET /stats was cut off", zap.Error(err))
-		}
-		panic(http.ErrAbortHandler)
+		return nil, g.fail(httpField(err, "holder_ids", "holders"), "query")
 	}
+	return streamRows(g, ctx, in.Format, "query", func(emit func(*statRow) error) error {
+		if q.window != nil {
+			return g.stored(ctx, &q, func(r *scoreRow) error {
+				row := statRowOf(storedStat(r, nil, nil))
+				row.addLive(r.live, q.window.at)
+				row.AppliedThrough = timeOrNone(r.applied)
+				return emit(&row)
+			})
+		}
+		return g.current(ctx, &q, func(value []byte) error {
+			s, err := g.readNow(value, g.cfg.Now())
+			if err != nil {
+				return err
+			}
+			row, err := s.row()
+			if err != nil {
+				return err
+			}
+			return emit(&row)
+		})
+	}), nil
 }
 
 // slowWriter buffers an answer of any length and gives its client writeTimeout

@@ -33,6 +33,10 @@ type metrics struct {
 	refusals *prometheus.CounterVec // events, by door, field
 	failures *prometheus.CounterVec // events, by door
 	taken    map[door]prometheus.Counter
+
+	watchers *prometheus.GaugeVec   // by door
+	updates  *prometheus.CounterVec // that watchers were sent, by door
+	stalled  *prometheus.CounterVec // watchers, by door
 }
 
 func newMetrics(reg prometheus.Registerer) (*metrics, error) {
@@ -46,6 +50,11 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 		refusals: counter("events_refused_total", "Events refused for what they say, by door and field (none: no single field).", "door", "field"),
 		failures: counter("events_failed_total", "Events that the log did not take or acknowledge, by door.", "door"),
 		taken:    map[door]prometheus.Counter{},
+		updates:  counter("watch_updates_total", "Snapshots and changes sent to watchers, by door.", "door"),
+		stalled:  counter("watchers_stalled_total", "Watchers that were closed because they did not take what they were sent, by door.", "door"),
+		watchers: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Namespace: "holdmetrics", Subsystem: "gateway", Name: "watchers", Help: "Clients that watch, by door.",
+		}, []string{"door"}),
 		open: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Namespace: "holdmetrics", Subsystem: "gateway", Name: "streams_open", Help: "gRPC streams that are open, by method.",
 		}, []string{"method"}),
@@ -57,7 +66,7 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 	if reg == nil {
 		return m, nil
 	}
-	for _, c := range []prometheus.Collector{m.requests, m.open, m.refusals, m.failures, accepted} {
+	for _, c := range []prometheus.Collector{m.requests, m.open, m.refusals, m.failures, accepted, m.watchers, m.updates, m.stalled} {
 		if err := reg.Register(c); err != nil {
 			return nil, err
 		}

@@ -2,11 +2,14 @@ package gateway
 
 import (
 	"encoding/json"
+	"errors"
 	"net/http"
 	"strconv"
 
 	"github.com/danielgtaylor/huma/v2"
 	"go.uber.org/zap"
+
+	"holdmetrics/processor/hold"
 )
 
 // problem is an error answer as RFC 9457 has it.
@@ -48,4 +51,16 @@ func writeProblemAt(w http.ResponseWriter, f failure, location string) {
 	}
 	w.WriteHeader(f.status)
 	json.NewEncoder(w).Encode(f.problem(location)) //nolint:errcheck // the client is gone
+}
+
+// httpField renames the field that an error names, where the query calls it
+// otherwise than the message of gRPC.
+func httpField(err error, from, to string) error {
+	var field *hold.FieldError
+	if !errors.As(err, &field) || field.Field != from {
+		return err
+	}
+	renamed := *field
+	renamed.Field = to
+	return &renamed
 }

@@ -2,20 +2,104 @@ package gateway
 
 import (
 	"context"
+	"fmt"
+	"strconv"
+	"time"
 
 	"google.golang.org/grpc"
 
+	"holdmetrics/ingest"
+	"holdmetrics/processor/hold"
+	"holdmetrics/projection"
 	holdpb "holdmetrics/proto"
 )
 
-// currentSnapshots calls fn for the snapshot of every holder, by holder key,
-// once the first load of the snapshots is complete. An error of fn ends it.
-func (g *Gateway) currentSnapshots(ctx context.Context, fn func(value []byte) error) error {
+const (
+	// MaxHolders is how many holders one read of snapshots may name.
+	MaxHolders = 1000
+	// MaxInterval is the longest time that a watch may leave between two updates of
+	// one holder.
+	MaxInterval = time.Hour
+)
+
+// statsQuery asks for snapshots.
+type statsQuery struct {
+	holders []string // empty: all; no holder comes twice
+	after   uint64   // wait until the snapshots are there; 0: do not
+	watch   bool
+	live    bool          // of a watch
+	every   time.Duration // of a watch: the least time between two updates of one holder
+	window  *window       // from the stored facts instead; nil: snapshots
+}
+
+// check says what is wrong with a query, beside its times, and makes its holders distinct.
+func (q *statsQuery) check() error {
+	switch {
+	case len(q.holders) > MaxHolders:
+		return &hold.FieldError{Field: "holder_ids", Err: ErrRange, Detail: fmt.Sprintf("%d holders; %s", len(q.holders), rangeDetail(0, MaxHolders))}
+	case q.every < 0 || q.every > MaxInterval:
+		return &hold.FieldError{Field: "min_interval", Err: ErrRange, Detail: "it is up to " + MaxInterval.String()}
+	case q.watch && q.window != nil:
+		return &hold.FieldError{Field: "watch", Err: ErrTogether, Detail: "a watch is of the present"}
+	}
+	seen := map[string]bool{}
+	distinct := q.holders[:0:0]
+	for i, h := range q.holders {
+		if h == "" {
+			return &hold.FieldError{Field: "holder_ids", Err: hold.ErrRequired, Detail: "number " + strconv.Itoa(i) + " is empty"}
+		}
+		if !seen[h] {
+			seen[h] = true
+			distinct = append(distinct, h)
+		}
+	}
+	q.holders = distinct
+	return nil
+}
+
+// partitions are those of the holders of the query.
+func (q *statsQuery) partitions(g *Gateway) []int {
+	if len(q.holders) == 0 {
+		return g.partitionsOf("")
+	}
+	var partitions []int
+	seen := map[int]bool{}
+	for _, h := range q.holders {
+		if p := g.partitionsOf(h)[0]; !seen[p] {
+			seen[p] = true
+			partitions = append(partitions, p)
+		}
+	}
+	return partitions
+}
+
+// awaitCurrent waits for the first load of the snapshots, and for what a query
+// asks for.
+func (g *Gateway) awaitCurrent(ctx context.Context, q *statsQuery) error {
 	if err := g.cfg.Snapshots.Wait(ctx); err != nil {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
 		return unavailable("the snapshots", err)
+	}
+	return g.awaitSnapshots(ctx, q.partitions(g), q.after)
+}
+
+// current calls fn for the snapshots of a query: all by holder key, or those of
+// the named holders in their order, where one without a snapshot is
+// [projection.ErrNotFound]. An error of fn ends it. Call awaitCurrent before.
+func (g *Gateway) current(ctx context.Context, q *statsQuery, fn func(value []byte) error) error {
+	if len(q.holders) > 0 {
+		for _, h := range q.holders {
+			c, ok := g.cfg.Snapshots.Lookup(ingest.SubjectToken(h))
+			if !ok {
+				return projection.ErrNotFound
+			}
+			if err := fn(c.Value); err != nil {
+				return err
+			}
+		}
+		return nil
 	}
 	var err error
 	g.cfg.Snapshots.All(func(_ string, value []byte) bool {
@@ -27,14 +111,67 @@ func (g *Gateway) currentSnapshots(ctx context.Context, fn func(value []byte) er
 	return err
 }
 
-// sendSnapshots answers Stats and GetSnapshot. The bytes of a snapshot are a
-// HoldStat, so they go out as they are. With no holder yet one empty HoldStat
-// goes out, as clients of the original service expect.
-func (g *Gateway) sendSnapshots(stream grpc.ServerStreamingServer[holdpb.HoldStat]) error {
+// stored emits the rows of a query that is answered from the stored facts.
+func (g *Gateway) stored(ctx context.Context, q *statsQuery, emit func(*scoreRow) error) error {
+	scores := scoreQuery{window: *q.window, after: q.after}
+	if len(q.holders) == 0 {
+		return g.scores(ctx, scores, emit)
+	}
+	for _, scores.holder = range q.holders {
+		if err := g.scores(ctx, scores, emit); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// statsQueryOf reads a request of gRPC.
+func (g *Gateway) statsQueryOf(req *holdpb.StatsRequest) (q statsQuery, err error) {
+	q = statsQuery{holders: req.GetHolderIds(), after: req.GetAfter(), watch: req.GetWatch(), live: req.GetLive()}
+	if d := req.GetMinInterval(); d != nil {
+		if d.CheckValid() != nil {
+			return q, &hold.FieldError{Field: "min_interval", Err: ErrRange}
+		}
+		q.every = d.AsDuration()
+	}
+	times := instants{stampOf(req.GetAsOf()), stampOf(req.GetFrom()), stampOf(req.GetTo())}
+	if times != (instants{}) {
+		w, err := g.window(times)
+		if err != nil {
+			return q, err
+		}
+		q.window = &w
+	}
+	return q, q.check()
+}
+
+// sendStats answers Stats and GetSnapshot. The bytes of a snapshot are a HoldStat,
+// so they go out as they are, with the live figures behind them. With no holder
+// yet one empty HoldStat goes out, as clients of the original service expect.
+func (g *Gateway) sendStats(req *holdpb.StatsRequest, stream grpc.ServerStreamingServer[holdpb.HoldStat]) error {
+	q, err := g.statsQueryOf(req)
+	if err != nil {
+		return err
+	}
+	ctx := stream.Context()
+	if q.window != nil {
+		asOf, applied := timestampOf(q.window.at), appliedTimes{}
+		return g.stored(ctx, &q, func(r *scoreRow) error { return stream.Send(storedStat(r, asOf, applied.of(r.applied))) })
+	}
+	if err := g.awaitCurrent(ctx, &q); err != nil {
+		return err
+	}
+	if q.watch {
+		return g.watchStream(&q, stream)
+	}
 	none := true
-	err := g.currentSnapshots(stream.Context(), func(value []byte) error {
+	err = g.current(ctx, &q, func(value []byte) error {
 		none = false
-		return stream.SendMsg(&rawMessage{bytes: value})
+		s, err := g.readNow(value, g.cfg.Now())
+		if err != nil {
+			return err
+		}
+		return stream.SendMsg(&rawMessage{bytes: s.value, more: appendLive(nil, s.live, s.at, s.applied)})
 	})
 	if err == nil && none {
 		err = stream.Send(&holdpb.HoldStat{})

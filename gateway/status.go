@@ -100,6 +100,7 @@ func (g *Gateway) status(ctx context.Context) (*statusBody, error) {
 	body := &statusBody{
 		Partitions: []partitionRow{}, Workers: []workerRow{},
 		Holders: g.cfg.Snapshots.Len(), At: timeOf(g.cfg.Now()), Version: g.cfg.Version,
+		Watchers: g.hub.count(),
 	}
 	workers := map[string]int{}
 	for _, p := range owned {

@@ -123,38 +123,6 @@ func (p *fakeProducer) SendBatch(_ context.Context, drafts []hold.Draft, done fu
 	done(r)
 }
 
-// fakeSnapshots are snapshots that stand still.
-type fakeSnapshots struct {
-	ready chan struct{}
-	err   error
-	stats []*holdpb.HoldStat
-}
-
-func readySnapshots(stats ...*holdpb.HoldStat) *fakeSnapshots {
-	s := &fakeSnapshots{ready: make(chan struct{}), stats: stats}
-	close(s.ready)
-	return s
-}
-
-func (s *fakeSnapshots) Wait(ctx context.Context) error {
-	select {
-	case <-s.ready:
-		return s.err
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
-
-func (s *fakeSnapshots) All(fn func(string, []byte) bool) {
-	for _, stat := range s.stats {
-		if !fn(ingest.SubjectToken(stat.GetHolderId()), mustMarshal(stat)) {
-			return
-		}
-	}
-}
-
-func (s *fakeSnapshots) Len() int { return len(s.stats) }
-
 // fakeOwners say the same every time.
 type fakeOwners struct {
 	partitions []PartitionStatus

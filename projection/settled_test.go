@@ -1,6 +1,7 @@
 package projection
 
 import (
+	"math"
 	"testing"
 
 	"google.golang.org/protobuf/proto"
@@ -51,5 +52,38 @@ func TestTableKnowsWhatSettled(t *testing.T) {
 	table.remove("h")
 	if changes, _ = table.changes(changes, next, 5); len(changes) != 2 || !changes[1].Gone || changes[1].Settled != table.newest() {
 		t.Errorf("gone: %+v", changes)
+	}
+}
+
+// Going back from the newest change, a reader meets each holder once, and what
+// changes meanwhile next time.
+func TestTableLatest(t *testing.T) {
+	t.Parallel()
+	var table table
+	table.init()
+	keys := func(changes []Change) (s string) {
+		for _, c := range changes {
+			s += c.Key
+		}
+		return s
+	}
+	for _, key := range []string{"a", "b", "c", "a", "d", "b"} {
+		table.put(key, []byte{1}, 1)
+	}
+	changes, next, point, more := table.latest(nil, 0, math.MaxUint64, 2)
+	if keys(changes) != "bd" || point != 6 || next != 5 || !more {
+		t.Fatal(keys(changes), next, point, more)
+	}
+	table.put("c", []byte{2}, 1) // it was not met yet
+	changes, next, point, more = table.latest(changes[:0], 0, next, 2)
+	if keys(changes) != "a" || point != 7 || more {
+		t.Fatal(keys(changes), next, point, more)
+	}
+	changes, _, _, more = table.latest(changes[:0], 6, math.MaxUint64, 2)
+	if keys(changes) != "c" || more {
+		t.Fatal(keys(changes), more)
+	}
+	if changes, _, point, more = table.latest(changes[:0], 7, math.MaxUint64, 2); len(changes) != 0 || more || point != 7 {
+		t.Fatal(keys(changes), more)
 	}
 }

@@ -188,18 +188,44 @@ func (t *table) changes(changes []Change, after uint64, limit int) ([]Change, ui
 	return changes, next
 }
 
-func (t *table) all(fn func(key string, value []byte) bool) {
+// latest is changes from the newest one back. point is the number of the newest
+// one when it began, more says whether some are left before next.
+func (t *table) latest(changes []Change, after, before uint64, limit int) (_ []Change, next, point uint64, more bool) {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	end := len(t.history)
+	if before <= t.last {
+		end = sort.Search(len(t.history), func(i int) bool { return t.history[i].number >= before })
+	}
+	next, limit = before, limit+len(changes)
+	for looked := 0; end > 0; end-- {
+		e := t.history[end-1]
+		if e.number <= after {
+			return changes, next, t.last, false
+		}
+		if looked++; len(changes) == limit || looked > historyChunk {
+			return changes, next, t.last, true
+		}
+		next = e.number
+		if e.number == e.item.last {
+			changes = append(changes, e.item.change())
+		}
+	}
+	return changes, next, t.last, false
+}
+
+func (t *table) each(fn func(Change) bool) {
 	sorted := t.order()
 	var chunk [walkChunk]Change
 	for len(sorted) > 0 {
 		n := min(len(sorted), walkChunk)
 		t.mu.RLock()
 		for i, it := range sorted[:n] {
-			chunk[i] = Change{Key: it.key, Value: it.value, Gone: it.gone}
+			chunk[i] = it.change()
 		}
 		t.mu.RUnlock()
 		for i := range chunk[:n] {
-			if !chunk[i].Gone && !fn(chunk[i].Key, chunk[i].Value) {
+			if !chunk[i].Gone && !fn(chunk[i]) {
 				return
 			}
 		}

@@ -107,7 +107,12 @@ func (v *View) Last() uint64 { return v.table.newest() }
 // false. Holders that are there all the time come exactly once; each snapshot is
 // the one that is current when it is its turn. fn may take its time and may use
 // the view: nothing is locked while it runs. It must not change the bytes.
-func (v *View) All(fn func(key string, value []byte) bool) { v.table.all(fn) }
+func (v *View) All(fn func(key string, value []byte) bool) {
+	v.table.each(func(c Change) bool { return fn(c.Key, c.Value) })
+}
+
+// Each is All, with when each snapshot came.
+func (v *View) Each(fn func(Change) bool) { v.table.each(fn) }
 
 // Change is what became of one holder: its current snapshot, or nothing where it
 // is gone from the bucket.
@@ -149,6 +154,20 @@ func (v *View) Changes(after uint64, limit int) (changes []Change, next uint64) 
 // AppendChanges is Changes into memory of the caller's.
 func (v *View) AppendChanges(dst []Change, after uint64, limit int) (changes []Change, next uint64) {
 	return v.table.changes(dst, after, limit)
+}
+
+// AppendLatest gives the same changes the other way round: those after a point and
+// before another one (math.MaxUint64: none), the newest first, at most limit of
+// them. next is where to go on, as before, while there is more; point is the
+// number of the last change of all when it looked.
+//
+// It is for a reader who may be slower than what it reads. Going forward, it would
+// meet the holders that change rarely and never those that change all the time,
+// which move to the end of the history before it comes there. Going back from the
+// end, it meets those first. What changes while it is on its way has a number
+// greater than the first point, and is met next time.
+func (v *View) AppendLatest(dst []Change, after, before uint64, limit int) (changes []Change, next, point uint64, more bool) {
+	return v.table.latest(dst, after, before, limit)
 }
 
 // Changed is closed at the next change. All who wait for one share the channel.

@@ -61,6 +61,7 @@ func (d *doors) open(gate *gateway.Gateway, failed chan<- error) (shut func() er
 		}
 	})
 	return func() error {
+		gate.Drain()
 		serving.Go(func() {
 			late := time.AfterFunc(doorGrace, rpc.Stop)
 			defer late.Stop()

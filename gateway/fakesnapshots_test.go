@@ -1,0 +1,186 @@
+package gateway
+
+import (
+	"context"
+	"slices"
+	"sync"
+
+	"holdmetrics/ingest"
+	"holdmetrics/projection"
+	holdpb "holdmetrics/proto"
+)
+
+// fakeSnapshots are snapshots that change when a test says so. They come in the
+// order in which they were first put.
+type fakeSnapshots struct {
+	ready chan struct{}
+	err   error
+
+	mu      sync.Mutex
+	order   []string
+	items   map[string]*fakeSnapshot
+	last    uint64
+	changed chan struct{}
+	reached map[int]projection.Reached
+}
+
+type fakeSnapshot struct {
+	projection.Change
+	settled string
+}
+
+func readySnapshots(stats ...*holdpb.HoldStat) *fakeSnapshots {
+	s := &fakeSnapshots{
+		ready: make(chan struct{}), items: map[string]*fakeSnapshot{}, changed: make(chan struct{}), reached: map[int]projection.Reached{},
+	}
+	for _, stat := range stats {
+		s.put(stat)
+	}
+	close(s.ready)
+	return s
+}
+
+func (s *fakeSnapshots) put(stat *holdpb.HoldStat) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	key := ingest.SubjectToken(stat.GetHolderId())
+	it := s.items[key]
+	if it == nil {
+		it = &fakeSnapshot{Change: projection.Change{Key: key}}
+		s.items[key] = it
+		s.order = append(s.order, key)
+	}
+	s.last++
+	it.Value, it.Number, it.Gone = mustMarshal(stat), s.last, false
+	if it.Settled == 0 || it.settled != stat.GetScoreExact() {
+		it.Settled, it.settled = s.last, stat.GetScoreExact()
+	}
+	s.wake()
+}
+
+func (s *fakeSnapshots) remove(holder string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	it := s.items[ingest.SubjectToken(holder)]
+	s.last++
+	it.Value, it.Number, it.Settled, it.Gone = nil, s.last, s.last, true
+	s.wake()
+}
+
+func (s *fakeSnapshots) reach(partition int, to projection.Reached) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.reached[partition] = to
+	s.wake()
+}
+
+func (s *fakeSnapshots) wake() {
+	close(s.changed)
+	s.changed = make(chan struct{})
+}
+
+func (s *fakeSnapshots) Wait(ctx context.Context) error {
+	select {
+	case <-s.ready:
+		return s.err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// changes are those after a point, by number.
+func (s *fakeSnapshots) changes(after uint64) (all []projection.Change) {
+	for _, key := range s.order {
+		if c := s.items[key].Change; c.Number > after {
+			all = append(all, c)
+		}
+	}
+	slices.SortFunc(all, func(a, b projection.Change) int { return int(a.Number) - int(b.Number) })
+	return all
+}
+
+func (s *fakeSnapshots) Each(fn func(projection.Change) bool) {
+	s.mu.Lock()
+	order := slices.Clone(s.order)
+	s.mu.Unlock()
+	for _, key := range order {
+		if c, ok := s.Lookup(key); ok && !fn(c) {
+			return
+		}
+	}
+}
+
+func (s *fakeSnapshots) All(fn func(string, []byte) bool) {
+	s.Each(func(c projection.Change) bool { return fn(c.Key, c.Value) })
+}
+
+func (s *fakeSnapshots) Len() (n int) {
+	s.Each(func(projection.Change) bool { n++; return true })
+	return n
+}
+
+func (s *fakeSnapshots) Lookup(key string) (projection.Change, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	it := s.items[key]
+	if it == nil || it.Gone {
+		return projection.Change{}, false
+	}
+	return it.Change, true
+}
+
+func (s *fakeSnapshots) AppendChanges(dst []projection.Change, after uint64, limit int) ([]projection.Change, uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, c := range s.changes(after)[:min(limit, len(s.changes(after)))] {
+		dst, after = append(dst, c), c.Number
+	}
+	return dst, after
+}
+
+func (s *fakeSnapshots) AppendLatest(dst []projection.Change, after, before uint64, limit int) (_ []projection.Change, next, point uint64, more bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, c := range slices.Backward(s.changes(after)) {
+		if c.Number >= before {
+			continue
+		}
+		if len(dst) == limit {
+			return dst, before, s.last, true
+		}
+		dst, before = append(dst, c), c.Number
+	}
+	return dst, before, s.last, false
+}
+
+func (s *fakeSnapshots) Changed() <-chan struct{} {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.changed
+}
+
+func (s *fakeSnapshots) Last() uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.last
+}
+
+func (s *fakeSnapshots) Reached(partition int) projection.Reached {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.reached[partition]
+}
+
+func (s *fakeSnapshots) WaitPosition(ctx context.Context, partition int, position uint64) error {
+	for {
+		changed := s.Changed()
+		if s.Reached(partition).Position >= position {
+			return nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}

@@ -1,0 +1,200 @@
+package gateway
+
+import (
+	"errors"
+	"math"
+	"time"
+
+	"google.golang.org/protobuf/encoding/protowire"
+
+	"holdmetrics/processor/hold"
+	"holdmetrics/projection"
+)
+
+// The fields of HoldStat, as hold.proto numbers them.
+const (
+	statHolder       protowire.Number = 1
+	statSettled      protowire.Number = 8
+	statSettledHeld  protowire.Number = 9
+	statBase         protowire.Number = 10
+	statRate         protowire.Number = 11
+	statHeldBase     protowire.Number = 12
+	statHeldRate     protowire.Number = 13
+	statSince        protowire.Number = 14
+	statUntil        protowire.Number = 15
+	statPosition     protowire.Number = 16
+	statLive         protowire.Number = 20
+	statLiveDouble   protowire.Number = 21
+	statLiveHeld     protowire.Number = 22
+	statAsOf         protowire.Number = 23
+	statApplied      protowire.Number = 24
+	timestampSeconds protowire.Number = 1
+	timestampNanos   protowire.Number = 2
+)
+
+var errSnapshot = errors.New("gateway: a snapshot does not decode; it was written by something else, or by another version")
+
+// snapshotFigures is what a snapshot says in figures. The holder is a slice of the
+// snapshot.
+type snapshotFigures struct {
+	holder   []byte
+	settled  hold.Amount
+	line     hold.Line
+	position uint64
+}
+
+// readSnapshot takes a snapshot apart, without an object for each part: there may
+// be a million of them to look at.
+func readSnapshot(value []byte) (s snapshotFigures, err error) {
+	for b := value; len(b) > 0; {
+		num, kind, n := protowire.ConsumeTag(b)
+		if n < 0 {
+			return s, errSnapshot
+		}
+		b = b[n:]
+		field := b
+		if n = protowire.ConsumeFieldValue(num, kind, b); n < 0 {
+			return s, errSnapshot
+		}
+		b = b[n:]
+		switch kind {
+		case protowire.BytesType:
+			text, _ := protowire.ConsumeBytes(field)
+			err = s.readBytes(num, text)
+		case protowire.VarintType:
+			v, _ := protowire.ConsumeVarint(field)
+			switch num {
+			case statHeldRate:
+				s.line.HeldRate = v
+			case statPosition:
+				s.position = v
+			}
+		}
+		if err != nil {
+			return s, errors.Join(errSnapshot, err)
+		}
+	}
+	return s, nil
+}
+
+func (s *snapshotFigures) readBytes(num protowire.Number, text []byte) (err error) {
+	switch num {
+	case statHolder:
+		s.holder = text
+	case statSettled:
+		s.settled.Score, err = hold.ParseScore(string(text))
+	case statSettledHeld:
+		s.settled.Held, err = hold.ParseHeld(string(text))
+	case statBase:
+		s.line.Base.Score, err = hold.ParseScore(string(text))
+	case statRate:
+		s.line.Rate, err = hold.ParseRate(string(text))
+	case statHeldBase:
+		s.line.Base.Held, err = hold.ParseHeld(string(text))
+	case statSince:
+		s.line.Since, err = readTimestamp(text)
+	case statUntil:
+		s.line.Until, err = readTimestamp(text)
+	}
+	return err
+}
+
+func readTimestamp(b []byte) (int64, error) {
+	var seconds, nanos uint64
+	for len(b) > 0 {
+		num, kind, n := protowire.ConsumeTag(b)
+		if n < 0 {
+			return 0, errSnapshot
+		}
+		b = b[n:]
+		if n = protowire.ConsumeFieldValue(num, kind, b); n < 0 {
+			return 0, errSnapshot
+		}
+		if kind == protowire.VarintType {
+			v, _ := protowire.ConsumeVarint(b)
+			switch num {
+			case timestampSeconds:
+				seconds = v
+			case timestampNanos:
+				nanos = v
+			}
+		}
+		b = b[n:]
+	}
+	return int64(seconds)*int64(time.Second) + int64(nanos), nil
+}
+
+// figuresAt are the live figures at now, and the instant that they are of: now, or
+// the end of the line's piece that is next to it. At until the line still gives
+// the true figures, since a score does not jump; what comes after it, it does not
+// know.
+func figuresAt(line *hold.Line, now int64) (live hold.Amount, at int64) {
+	at = max(now, line.Since)
+	if line.Until != 0 {
+		at = min(at, line.Until)
+	}
+	return line.At(at), at
+}
+
+// appendLive appends to a snapshot the fields that are added when it is read.
+func appendLive(dst []byte, live hold.Amount, at, applied int64) []byte {
+	dst = protowire.AppendTag(dst, statLive, protowire.BytesType)
+	dst = protowire.AppendString(dst, live.Score.String())
+	if f := live.Score.Float64(); f != 0 {
+		dst = protowire.AppendTag(dst, statLiveDouble, protowire.Fixed64Type)
+		dst = protowire.AppendFixed64(dst, math.Float64bits(f))
+	}
+	dst = protowire.AppendTag(dst, statLiveHeld, protowire.BytesType)
+	dst = protowire.AppendString(dst, live.Held.String())
+	dst = appendTimestamp(dst, statAsOf, at)
+	return appendApplied(dst, applied)
+}
+
+// appendApplied appends applied_through, where it is known.
+func appendApplied(dst []byte, applied int64) []byte {
+	if applied == 0 {
+		return dst
+	}
+	return appendTimestamp(dst, statApplied, applied)
+}
+
+func appendTimestamp(dst []byte, num protowire.Number, ns int64) []byte {
+	var b [24]byte
+	t := b[:0]
+	if s := ns / 1e9; s != 0 {
+		t = protowire.AppendVarint(protowire.AppendTag(t, timestampSeconds, protowire.VarintType), uint64(s))
+	}
+	if rest := ns % 1e9; rest != 0 {
+		t = protowire.AppendVarint(protowire.AppendTag(t, timestampNanos, protowire.VarintType), uint64(rest))
+	}
+	dst = protowire.AppendTag(dst, num, protowire.BytesType)
+	return protowire.AppendBytes(dst, t)
+}
+
+// stat is a snapshot as it is answered: with the live figures of now.
+type stat struct {
+	value   []byte // as it was published
+	live    hold.Amount
+	at      int64
+	applied int64 // 0: not known
+}
+
+// readNow reads a snapshot at an instant.
+func (g *Gateway) readNow(value []byte, now int64) (stat, error) {
+	s, err := readSnapshot(value)
+	if err != nil {
+		return stat{}, err
+	}
+	out := stat{value: value, applied: g.appliedTo(s.holder)}
+	out.live, out.at = figuresAt(&s.line, now)
+	return out, nil
+}
+
+// appliedTo is the log's time that the snapshots of a holder's partition are at.
+func (g *Gateway) appliedTo(holder []byte) int64 {
+	return g.reached(g.partitionsOf(string(holder))[0]).LogTime
+}
+
+func (g *Gateway) reached(partition int) projection.Reached {
+	return g.cfg.Snapshots.Reached(partition)
+}

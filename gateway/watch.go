@@ -1,0 +1,234 @@
+package gateway
+
+import (
+	"context"
+	"math"
+	"sync"
+	"time"
+
+	"holdmetrics/ingest"
+	"holdmetrics/projection"
+)
+
+// watchSink is the client's end of a watch. It is used by one goroutine.
+type watchSink interface {
+	// update sends what became of a holder.
+	update(c *projection.Change) error
+	// complete sends the mark that everything current was sent. resumed says that
+	// it was sent earlier, up to the point where the watch goes on.
+	complete(point uint64, resumed bool) error
+	// endRound says that everything up to a point was sent, and lets it go out.
+	endRound(point uint64) error
+	// heartbeat says that the watch lives.
+	heartbeat() error
+}
+
+// watchQuery is a watch of snapshots.
+type watchQuery struct {
+	statsQuery
+	from      uint64        // the point to go on from; 0: from the beginning
+	heartbeat time.Duration // 0: none
+}
+
+// watchState is what a watcher keeps: a point in the view's history or, where it
+// watches some holders, one of each.
+type watchState struct {
+	g    *Gateway
+	q    *watchQuery
+	sink watchSink
+	keys []string
+	base uint64 // watching all: everything up to here was sent
+	// settled is the same of what changed the settled figures; at base or behind it.
+	settled uint64
+	sent    map[string]uint64 // watching some: what was sent of each, 0: nothing
+}
+
+// watch sends what is current, the mark, and then what changes, until ctx ends or
+// the sink fails.
+func (g *Gateway) watch(ctx context.Context, q *watchQuery, sink watchSink) error {
+	s := &watchState{g: g, q: q, sink: sink, base: q.from, settled: q.from}
+	for _, h := range q.holders {
+		s.keys = append(s.keys, ingest.SubjectToken(h))
+	}
+	if s.keys != nil {
+		s.sent = make(map[string]uint64, len(s.keys))
+	}
+	w, err := g.hub.join(s.keys)
+	if err != nil {
+		return err
+	}
+	defer g.hub.leave(w)
+	if err := s.begin(ctx); err != nil {
+		return err
+	}
+	beat := time.NewTimer(q.heartbeat)
+	defer beat.Stop()
+	if q.heartbeat <= 0 {
+		beat.Stop()
+	}
+	for {
+		select {
+		case <-w.wake:
+		case <-beat.C:
+			if err := sink.heartbeat(); err != nil {
+				return err
+			}
+			beat.Reset(q.heartbeat)
+			continue
+		case <-g.hub.over:
+			return ErrDraining
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+		began := time.Now()
+		sent, err := s.round(ctx)
+		if err != nil {
+			return err
+		}
+		if sent == 0 {
+			continue
+		}
+		if q.heartbeat > 0 {
+			beat.Reset(q.heartbeat)
+		}
+		// A round has each holder once at most, so the rest after it is the least
+		// time between two updates of one.
+		if err := g.rest(ctx, q.every-time.Since(began)); err != nil {
+			return err
+		}
+	}
+}
+
+// rest waits, and says why where the watch is over before.
+func (g *Gateway) rest(ctx context.Context, d time.Duration) error {
+	if d <= 0 {
+		return nil
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-g.hub.over:
+		return ErrDraining
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// begin sends what is current and the mark.
+func (s *watchState) begin(ctx context.Context) error {
+	resumed := s.base > 0 && s.keys == nil
+	if resumed {
+		if _, err := s.recent(); err != nil {
+			return err
+		}
+	} else {
+		point := s.g.cfg.Snapshots.Last()
+		if _, err := s.pass(ctx); err != nil {
+			return err
+		}
+		s.base, s.settled = point, point
+	}
+	if err := s.sink.complete(s.base, resumed); err != nil {
+		return err
+	}
+	return s.sink.endRound(s.base)
+}
+
+// round sends what changed since the last one.
+func (s *watchState) round(ctx context.Context) (sent int, err error) {
+	s.g.hub.busy(1)
+	defer s.g.hub.busy(-1)
+	if s.keys == nil {
+		sent, err = s.recent()
+	} else {
+		point := s.g.cfg.Snapshots.Last()
+		sent, err = s.pass(ctx)
+		s.base = point
+	}
+	if err != nil || sent == 0 {
+		return sent, err
+	}
+	return sent, s.sink.endRound(s.base)
+}
+
+// recentMost is how many changes a round takes at once, the newest first.
+const recentMost = 64
+
+// recentChanges are memory for rounds: only watchers that are at work have any.
+var recentChanges = sync.Pool{New: func() any { s := make([]projection.Change, 0, recentMost); return &s }}
+
+// recent sends what changed, where all holders are watched.
+func (s *watchState) recent() (sent int, err error) {
+	memory := recentChanges.Get().(*[]projection.Change)
+	changes := (*memory)[:0]
+	defer func() {
+		clear(changes[:cap(changes)])
+		*memory = changes[:0]
+		recentChanges.Put(memory)
+	}()
+	changes, next, point, more := s.g.cfg.Snapshots.AppendLatest(changes, s.base, math.MaxUint64, recentMost)
+	atOnce := !more
+	for {
+		for i := range changes {
+			if !s.wants(&changes[i], s.base, s.settled) {
+				continue
+			}
+			if err := s.sink.update(&changes[i]); err != nil {
+				return sent, err
+			}
+			sent++
+		}
+		if !more {
+			break
+		}
+		changes, next, _, more = s.g.cfg.Snapshots.AppendLatest(changes[:0], s.base, next, recentMost)
+	}
+	s.base = point
+	// A holder that changed while others were sent has moved on to the next round.
+	// If what changed then is not settled, an earlier change may be that is, and
+	// that nobody was told of: so what counts as told stays where it was.
+	if atOnce {
+		s.settled = point
+	}
+	return sent, nil
+}
+
+// pass goes over the holders of the watch, each once: where all are watched it
+// sends every one, else those that it has not sent as they are now.
+func (s *watchState) pass(ctx context.Context) (sent int, err error) {
+	if s.keys == nil {
+		s.g.cfg.Snapshots.Each(func(c projection.Change) bool {
+			if err = ctx.Err(); err == nil {
+				sent++
+				err = s.sink.update(&c)
+			}
+			return err == nil
+		})
+		return sent, err
+	}
+	for _, key := range s.keys {
+		c, ok := s.g.cfg.Snapshots.Lookup(key)
+		before := s.sent[key]
+		switch {
+		case !ok && before > 0:
+			c, s.sent[key] = projection.Change{Key: key, Gone: true}, 0
+		case ok && s.wants(&c, before, before):
+			s.sent[key] = c.Number
+		default:
+			continue
+		}
+		if err := s.sink.update(&c); err != nil {
+			return sent, err
+		}
+		sent++
+	}
+	return sent, nil
+}
+
+// wants says whether a change is to be sent to whom all up to a point was sent,
+// and of what is settled all up to another one.
+func (s *watchState) wants(c *projection.Change, point, settled uint64) bool {
+	return c.Number > point && (s.q.live || c.Settled > settled)
+}

@@ -1,0 +1,117 @@
+package gateway
+
+import (
+	"encoding/json"
+	"strconv"
+	"sync/atomic"
+	"time"
+
+	"holdmetrics/ingest"
+	"holdmetrics/projection"
+)
+
+// encodings keeps what changes look like on the wire, so that a change that goes
+// out to thousands of watchers is encoded once, and all of them send the same
+// memory. It is bounded: a place is used again by a later change. Nothing waits
+// for anything here; two watchers that encode the same change at the same time do
+// it twice.
+type encodings struct {
+	places [1 << 12]atomic.Pointer[encodedChange]
+}
+
+type encodedChange struct {
+	number uint64
+	at     int64 // when it was made, unix nanoseconds
+	bytes  []byte
+}
+
+// encodingAge is how old the live figures in a shared encoding may be.
+const encodingAge = int64(time.Second)
+
+// of is the encoding of a change, made by encode where there is none.
+func (e *encodings) of(number uint64, now int64, encode func() ([]byte, error)) ([]byte, error) {
+	place := &e.places[number%uint64(len(e.places))]
+	if known := place.Load(); known != nil && known.number == number && now-known.at < encodingAge {
+		return known.bytes, nil
+	}
+	b, err := encode()
+	if err == nil {
+		place.Store(&encodedChange{number, now, b})
+	}
+	return b, err
+}
+
+// watchEncodings are the forms in which changes go out.
+type watchEncodings struct{ messages, settledMessages, events, settledEvents encodings }
+
+// message is what follows a snapshot's own bytes in a gRPC message.
+func (g *Gateway) watchMessage(c *projection.Change, live bool) ([]byte, error) {
+	now := g.cfg.Now()
+	if !live {
+		return g.encoded.settledMessages.of(c.Number, now, func() ([]byte, error) {
+			s, err := readSnapshot(c.Value)
+			return appendApplied(nil, g.appliedTo(s.holder)), err
+		})
+	}
+	return g.encoded.messages.of(c.Number, now, func() ([]byte, error) {
+		s, err := g.readNow(c.Value, now)
+		return appendLive(nil, s.live, s.at, s.applied), err
+	})
+}
+
+// watchEvent is a change as an event of SSE.
+func (g *Gateway) watchEvent(c *projection.Change, live bool) ([]byte, error) {
+	now := g.cfg.Now()
+	shared := &g.encoded.events
+	if !live {
+		shared = &g.encoded.settledEvents
+	}
+	if c.Gone {
+		return goneEvent(c.Key)
+	}
+	return shared.of(c.Number, now, func() ([]byte, error) {
+		s, err := g.readNow(c.Value, now)
+		if err != nil {
+			return nil, err
+		}
+		row, err := s.row()
+		if err != nil {
+			return nil, err
+		}
+		if !live {
+			row.LiveScore, row.LiveScoreDouble, row.LiveHeld, row.AsOf = "", nil, "", nil
+		}
+		return event("stat", row)
+	})
+}
+
+// goneHolder is the data of an event that says that a holder has gone.
+type goneHolder struct {
+	HolderID string `json:"holder_id"`
+}
+
+func goneEvent(key string) ([]byte, error) {
+	holder, err := ingest.HolderOf(key)
+	if err != nil {
+		return nil, err
+	}
+	return event("gone", goneHolder{holder})
+}
+
+// event is an event of SSE with its data in one line.
+func event(name string, data any) ([]byte, error) {
+	text, err := json.Marshal(data)
+	if err != nil {
+		return nil, err
+	}
+	b := make([]byte, 0, len("event: \ndata: \n\n")+len(name)+len(text))
+	b = append(append(b, "event: "...), name...)
+	b = append(append(b, "\ndata: "...), text...)
+	return append(b, "\n\n"...), nil
+}
+
+// pointID is the id by which a watch goes on: the gateway's name for its view of
+// the snapshots, and a point in that view's history.
+func (g *Gateway) pointID(point uint64) string {
+	return g.viewID + "-" + strconv.FormatUint(point, 10)
+}

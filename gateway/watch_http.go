@@ -1,0 +1,169 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humago"
+	"go.uber.org/zap"
+
+	"holdmetrics/processor/hold"
+	"holdmetrics/projection"
+)
+
+// watchInput is the request of GET /stats/watch.
+type watchInput struct {
+	Holders  string `query:"holders" doc:"These holders alone, separated by commas, known or not yet" example:"alice,bob"`
+	Holder   string `query:"holder" doc:"This holder alone, whatever its id"`
+	Live     bool   `query:"live" doc:"Also changes that leave the settled figures as they are, and the live figures in every event"`
+	Interval string `query:"interval" doc:"Least time between two updates of one holder, such as 500ms or 2s, up to 1h" example:"1s"`
+	After    uint64 `query:"after" doc:"Wait until this position of the log is in the snapshots"`
+	LastID   string `header:"Last-Event-ID" doc:"Go on from there; browsers send it by themselves when they connect again"`
+}
+
+func (g *Gateway) addWatch(api huma.API) {
+	huma.Register(api, huma.Operation{
+		OperationID: "watch-stats",
+		Method:      http.MethodGet,
+		Path:        "/stats/watch",
+		Summary:     "Watch snapshots as Server-Sent Events",
+		Description: "An event stat for each current snapshot, whose data is a row of GET /stats; then an event complete; then an event stat for each change, and gone where a holder's snapshot was removed. " +
+			"A slow client gets the latest value of each holder, once, however often it changed. An id says what a client has all of: " +
+			"who comes again with it (Last-Event-ID) gets what changed since, as long as the server runs. Lines that begin with a colon say that the connection lives. " +
+			"A client that does not read is closed. The holder named watch is read at /scores?holder=watch.",
+		Responses: map[string]*huma.Response{"200": {
+			Description: "The events, without end",
+			Content:     map[string]*huma.MediaType{"text/event-stream": {Schema: &huma.Schema{Type: huma.TypeString}}},
+		}},
+		Errors: []int{http.StatusUnprocessableEntity, http.StatusServiceUnavailable, http.StatusGatewayTimeout},
+	}, g.getWatch)
+}
+
+func (g *Gateway) getWatch(ctx context.Context, in *watchInput) (*huma.StreamResponse, error) {
+	q := watchQuery{
+		statsQuery: statsQuery{holders: holdersIn(in.Holders, in.Holder), after: in.After, watch: true, live: in.Live},
+		from:       g.pointOf(in.LastID), heartbeat: g.cfg.Heartbeat,
+	}
+	var err error
+	if in.Interval != "" {
+		if q.every, err = time.ParseDuration(in.Interval); err != nil {
+			err = &hold.FieldError{Field: "min_interval", Err: ErrRange, Detail: "it is a duration such as 500ms"}
+		}
+	}
+	if err == nil {
+		err = q.check()
+	}
+	if err == nil {
+		err = g.awaitCurrent(ctx, &q.statsQuery)
+	}
+	if err != nil {
+		return nil, g.fail(httpField(httpField(err, "holder_ids", "holders"), "min_interval", "interval"), "query")
+	}
+	return &huma.StreamResponse{Body: func(hctx huma.Context) {
+		_, w := humago.Unwrap(hctx)
+		g.serveWatch(ctx, &q, w)
+	}}, nil
+}
+
+// pointOf is the point that an id of pointID names; 0 where it is not one of this
+// gateway's, so that the watch begins anew.
+func (g *Gateway) pointOf(id string) uint64 {
+	number, ok := strings.CutPrefix(id, g.viewID+"-")
+	if !ok {
+		return 0
+	}
+	point, err := strconv.ParseUint(number, 10, 64)
+	if err != nil || point > g.cfg.Snapshots.Last() {
+		return 0
+	}
+	return point
+}
+
+func (g *Gateway) serveWatch(ctx context.Context, q *watchQuery, w http.ResponseWriter) {
+	watchers := g.metrics.watchers.WithLabelValues("http")
+	watchers.Inc()
+	defer watchers.Dec()
+	sink := &httpWatch{g: g, w: w, control: http.NewResponseController(w), live: q.live}
+	defer sink.control.SetWriteDeadline(time.Time{}) //nolint:errcheck // where deadlines are not supported there is none
+	h := w.Header()
+	h.Set("Content-Type", "text/event-stream")
+	h.Set("Cache-Control", "no-cache, no-transform")
+	h.Set("X-Accel-Buffering", "no") // or a proxy may keep events back
+	err := g.watch(ctx, q, sink)
+	switch {
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		g.metrics.stalled.WithLabelValues("http").Inc()
+		panic(http.ErrAbortHandler)
+	case errors.Is(err, ErrDraining), ctx.Err() != nil:
+	default:
+		g.log.Debug("a watch ended", zap.Error(err))
+	}
+}
+
+// httpWatch is the client's end of a watch by SSE. It keeps no buffer of its own:
+// there may be ten thousand of it.
+type httpWatch struct {
+	g       *Gateway
+	w       http.ResponseWriter
+	control *http.ResponseController
+	live    bool
+	sent    int // since the last round ended
+}
+
+// write gives the client the time that it has to take it.
+func (w *httpWatch) write(b []byte) error {
+	w.control.SetWriteDeadline(time.Now().Add(w.g.cfg.WatchStall)) //nolint:errcheck // as above
+	_, err := w.w.Write(b)
+	return err
+}
+
+func (w *httpWatch) flush() error {
+	w.control.SetWriteDeadline(time.Now().Add(w.g.cfg.WatchStall)) //nolint:errcheck // as above
+	return w.control.Flush()
+}
+
+func (w *httpWatch) update(c *projection.Change) error {
+	b, err := w.g.watchEvent(c, w.live)
+	if err != nil {
+		return err
+	}
+	w.sent++
+	return w.write(b)
+}
+
+// completeMark is the data of the event complete.
+type completeMark struct {
+	Holders int       `json:"holders"`
+	Resumed bool      `json:"resumed"`
+	AsOf    time.Time `json:"as_of"`
+}
+
+func (w *httpWatch) complete(_ uint64, resumed bool) error {
+	b, err := event("complete", completeMark{w.g.cfg.Snapshots.Len(), resumed, timeOf(w.g.cfg.Now())})
+	if err != nil {
+		return err
+	}
+	return w.write(b)
+}
+
+func (w *httpWatch) endRound(point uint64) error {
+	w.g.metrics.updates.WithLabelValues("http").Add(float64(w.sent))
+	w.sent = 0
+	if err := w.write([]byte("id: " + w.g.pointID(point) + "\n\n")); err != nil {
+		return err
+	}
+	return w.flush()
+}
+
+func (w *httpWatch) heartbeat() error {
+	if err := w.write([]byte(":\n\n")); err != nil {
+		return err
+	}
+	return w.flush()
+}

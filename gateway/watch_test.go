@@ -1,0 +1,447 @@
+package gateway
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus/testutil"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	"holdmetrics/projection"
+	holdpb "holdmetrics/proto"
+)
+
+func statOf(holder, settled, rate string) *holdpb.HoldStat {
+	return &holdpb.HoldStat{HolderId: holder, ScoreExact: settled, LiveBase: settled, LiveRate: rate, Since: seconds(testNow/1e9 - 10)}
+}
+
+// watchOf begins a watch by gRPC; next gives a line for what comes.
+func watchOf(t *testing.T, w *world, req *holdpb.StatsRequest) (next func() string, stream grpc.ServerStreamingClient[holdpb.HoldStat]) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	t.Cleanup(cancel)
+	req.Watch = true
+	stream, err := w.metrics().Stats(ctx, req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return func() string {
+		t.Helper()
+		s, err := stream.Recv()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return lineOf(s)
+	}, stream
+}
+
+func lineOf(s *holdpb.HoldStat) string {
+	switch {
+	case s.Complete:
+		return "complete"
+	case s.Gone:
+		return s.HolderId + " gone"
+	}
+	return strings.TrimSpace(s.HolderId + " " + s.ScoreExact + " " + s.LiveScore)
+}
+
+// eventsOf begins a watch by SSE; next gives a line for each event, and an id that
+// stands alone as "id ...".
+func eventsOf(t *testing.T, w *world, query, lastID string) (next func() string, resp *http.Response) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, w.url+"/stats/watch?"+query, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if lastID != "" {
+		req.Header.Set("Last-Event-ID", lastID)
+	}
+	resp, err = http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { cancel(); resp.Body.Close() })
+	if resp.StatusCode != 200 || resp.Header.Get("Content-Type") != "text/event-stream" {
+		t.Fatalf("%d %v", resp.StatusCode, resp.Header)
+	}
+	in := bufio.NewReader(resp.Body)
+	return func() string {
+		t.Helper()
+		kind := ""
+		for {
+			line, err := in.ReadString('\n')
+			if err != nil {
+				t.Fatal(err)
+			}
+			name, data, _ := strings.Cut(strings.TrimSuffix(line, "\n"), ": ")
+			switch name {
+			case "event":
+				kind = data
+			case "id":
+				return "id " + data
+			case ":":
+				return "heartbeat"
+			case "data":
+				var row statRow
+				if err := json.Unmarshal([]byte(data), &row); err != nil {
+					t.Fatalf("%s: %v", data, err)
+				}
+				if kind == "stat" {
+					return strings.TrimSpace(row.HolderID + " " + row.ScoreExact + " " + row.LiveScore)
+				}
+				return strings.TrimSpace(row.HolderID + " " + kind)
+			}
+		}
+	}, resp
+}
+
+func expect(t *testing.T, next func() string, want ...string) {
+	t.Helper()
+	for _, line := range want {
+		got := next()
+		for strings.HasPrefix(got, "id ") || got == "heartbeat" {
+			got = next()
+		}
+		if got != line {
+			t.Fatalf("got %q, want %q", got, line)
+		}
+	}
+}
+
+// The snapshots, the mark, the changes; at both doors.
+func TestWatch(t *testing.T) {
+	t.Parallel()
+	type beginning func(t *testing.T, w *world, live bool, holders ...string) func() string
+	for door, begin := range map[string]beginning{
+		"gRPC": func(t *testing.T, w *world, live bool, holders ...string) func() string {
+			next, _ := watchOf(t, w, &holdpb.StatsRequest{Live: live, HolderIds: holders})
+			return next
+		},
+		"SSE": func(t *testing.T, w *world, live bool, holders ...string) func() string {
+			next, _ := eventsOf(t, w, fmt.Sprintf("live=%v&holders=%s", live, strings.Join(holders, ",")), "")
+			return next
+		},
+	} {
+		t.Run(door, func(t *testing.T) {
+			t.Parallel()
+			snapshots := readySnapshots(statOf("alice", "5", "1"), statOf("bob", "7", "0"))
+			w := newWorld(t, func(w *world) { w.cfg.Snapshots = snapshots })
+
+			live, settled := begin(t, w, true), begin(t, w, false)
+			some, one := begin(t, w, true, "carol", "bob"), begin(t, w, false, "alice")
+			expect(t, live, "alice 5 15", "bob 7 7", "complete")
+			expect(t, settled, "alice 5", "bob 7", "complete")
+			expect(t, some, "bob 7 7", "complete")
+			expect(t, one, "alice 5", "complete")
+
+			// A hold began: what is settled stays.
+			snapshots.put(statOf("alice", "5", "2"))
+			expect(t, live, "alice 5 25")
+			// A holder came.
+			snapshots.put(statOf("carol", "1", "0"))
+			expect(t, live, "carol 1 1")
+			expect(t, settled, "carol 1")
+			expect(t, some, "carol 1 1")
+			// A hold ended.
+			snapshots.put(statOf("alice", "30", "0"))
+			expect(t, live, "alice 30 30")
+			expect(t, settled, "alice 30")
+			expect(t, one, "alice 30")
+			snapshots.remove("bob")
+			for _, next := range []func() string{live, settled, some} {
+				expect(t, next, "bob gone")
+			}
+			snapshots.put(statOf("bob", "1", "0"))
+			expect(t, some, "bob 1 1")
+		})
+	}
+}
+
+func TestWatchOfNothing(t *testing.T) {
+	t.Parallel()
+	snapshots := readySnapshots()
+	w := newWorld(t, func(w *world) { w.cfg.Snapshots = snapshots })
+	next, _ := watchOf(t, w, &holdpb.StatsRequest{})
+	expect(t, next, "complete")
+	snapshots.put(statOf("a", "1", "0"))
+	expect(t, next, "a 1")
+}
+
+// An id names a point: who comes again with it gets what changed since.
+func TestWatchGoesOn(t *testing.T) {
+	t.Parallel()
+	snapshots := readySnapshots(statOf("a", "1", "0"), statOf("b", "1", "0"), statOf("c", "1", "0"))
+	w := newWorld(t, func(w *world) { w.cfg.Snapshots = snapshots })
+	next, resp := eventsOf(t, w, "", "")
+	expect(t, next, "a 1", "b 1", "c 1", "complete")
+	id, ok := strings.CutPrefix(next(), "id ")
+	if !ok {
+		t.Fatal("no id")
+	}
+	resp.Body.Close()
+	snapshots.put(statOf("b", "2", "0"))
+	snapshots.remove("c")
+	snapshots.put(statOf("a", "1", "5")) // nothing settled
+	again, _ := eventsOf(t, w, "", id)
+	expect(t, again, "c gone", "b 2", "complete")
+	snapshots.put(statOf("d", "1", "0"))
+	expect(t, again, "d 1")
+	for _, foreign := range []string{"x", "x-1", id[:len(id)-1] + "99999", id + "x"} {
+		next, _ := eventsOf(t, w, "", foreign)
+		expect(t, next, "a 1", "b 2", "d 1", "complete")
+	}
+}
+
+func TestWatchHeartbeat(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, func(w *world) { w.cfg.Heartbeat = time.Millisecond })
+	next, _ := eventsOf(t, w, "", "")
+	for next() != "heartbeat" {
+	}
+}
+
+// Within the interval a holder is told of once, and what it says next is the latest.
+func TestWatchInterval(t *testing.T) {
+	t.Parallel()
+	snapshots := readySnapshots()
+	w := newWorld(t, func(w *world) { w.cfg.Snapshots = snapshots })
+	next, stream := watchOf(t, w, &holdpb.StatsRequest{MinInterval: durationpb.New(time.Hour)})
+	events, _ := eventsOf(t, w, "interval=50ms", "")
+	expect(t, next, "complete")
+	expect(t, events, "complete")
+	snapshots.put(statOf("a", "1", "0"))
+	expect(t, next, "a 1")
+	expect(t, events, "a 1")
+	for i := range 100 {
+		snapshots.put(statOf("a", fmt.Sprint(i+2), "0"))
+	}
+	for last := ""; last != "a 101"; {
+		if last = events(); strings.HasPrefix(last, "id ") {
+			last = ""
+		}
+	}
+	w.gateway.Drain()
+	if s, err := stream.Recv(); status.Code(err) != codes.Unavailable {
+		t.Fatal(s, err)
+	}
+	if _, err := received(w.metrics().Stats(t.Context(), &holdpb.StatsRequest{Watch: true})); status.Code(err) != codes.Unavailable {
+		t.Fatal(err)
+	}
+}
+
+// A client that does not read meanwhile gets the latest value of each holder, not
+// every one that there was.
+func TestSlowWatcherGetsTheLatest(t *testing.T) {
+	t.Parallel()
+	snapshots := readySnapshots()
+	w := newWorld(t, func(w *world) { w.cfg.Snapshots = snapshots })
+	next, stream := watchOf(t, w, &holdpb.StatsRequest{})
+	expect(t, next, "complete")
+	other, _ := watchOf(t, w, &holdpb.StatsRequest{})
+	expect(t, other, "complete")
+	const holders, rounds = 100, 200
+	large := strings.Repeat("r", 4000) // so that the transport's own room is soon used up
+	for round := range rounds {
+		for h := range holders {
+			s := statOf(fmt.Sprint("h", h), fmt.Sprint(round), "0")
+			s.Rules = large
+			snapshots.put(s)
+		}
+	}
+	latest := map[string]string{}
+	count := 0
+	for len(latest) < holders || !allAre(latest, fmt.Sprint(rounds-1)) {
+		s, err := stream.Recv()
+		if err != nil {
+			t.Fatal(err)
+		}
+		latest[s.HolderId] = s.ScoreExact
+		count++
+	}
+	if count > holders*rounds/2 {
+		t.Errorf("%d updates of %d changes", count, holders*rounds)
+	}
+}
+
+func allAre(m map[string]string, want string) bool {
+	for _, v := range m {
+		if v != want {
+			return false
+		}
+	}
+	return true
+}
+
+// A watcher that stops reading is closed and counted; the others go on.
+func TestStalledWatcherIsClosed(t *testing.T) {
+	t.Parallel()
+	var stats []*holdpb.HoldStat
+	for i := range 3000 {
+		s := statOf(fmt.Sprint("h", i), "1", "0")
+		s.Rules = strings.Repeat("r", 4000)
+		stats = append(stats, s)
+	}
+	snapshots := readySnapshots(stats...)
+	w := newWorld(t, func(w *world) {
+		w.cfg.Snapshots = snapshots
+		w.cfg.WatchStall = 200 * time.Millisecond
+	})
+	_, stalled := watchOf(t, w, &holdpb.StatsRequest{})
+	c, err := net.Dial("tcp", strings.TrimPrefix(w.url, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if _, err := io.WriteString(c, "GET /stats/watch HTTP/1.1\r\nHost: h\r\n\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	for _, door := range []string{"grpc", "http"} {
+		for testutil.ToFloat64(w.gateway.metrics.stalled.WithLabelValues(door)) == 0 {
+			if t.Context().Err() != nil {
+				t.Fatal("not closed")
+			}
+			time.Sleep(time.Millisecond)
+		}
+	}
+	for err = nil; err == nil; {
+		_, err = stalled.Recv()
+	}
+	if status.Code(err) != codes.Aborted {
+		t.Error(err)
+	}
+	next, _ := watchOf(t, w, &holdpb.StatsRequest{HolderIds: []string{"h7"}})
+	expect(t, next, "h7 1", "complete")
+	if got := string(get(t, w, "/metrics", 200)); !strings.Contains(got, `holdmetrics_gateway_watchers_stalled_total{door="grpc"} 1`) {
+		t.Error("not in the metrics")
+	}
+}
+
+func TestWatchRefuses(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, func(w *world) { w.cfg.Freshness = time.Millisecond })
+	many := make([]string, MaxHolders+1)
+	for i := range many {
+		many[i] = fmt.Sprint(i)
+	}
+	for name, c := range map[string]struct {
+		req   *holdpb.StatsRequest
+		code  codes.Code
+		field string
+
+		path     string
+		status   int
+		location string
+	}{
+		"interval":           {&holdpb.StatsRequest{Watch: true, MinInterval: durationpb.New(-1)}, codes.InvalidArgument, "min_interval", "/stats/watch?interval=-1s", 422, "query.interval"},
+		"long interval":      {&holdpb.StatsRequest{Watch: true, MinInterval: durationpb.New(2 * time.Hour)}, codes.InvalidArgument, "min_interval", "/stats/watch?interval=2h", 422, "query.interval"},
+		"not an interval":    {&holdpb.StatsRequest{Watch: true, MinInterval: &durationpb.Duration{Seconds: 1, Nanos: -1}}, codes.InvalidArgument, "min_interval", "/stats/watch?interval=soon", 422, "query.interval"},
+		"too many holders":   {&holdpb.StatsRequest{Watch: true, HolderIds: many}, codes.InvalidArgument, "holder_ids", "/stats?holders=" + strings.Join(many, ","), 422, "query.holders"},
+		"an empty holder":    {&holdpb.StatsRequest{HolderIds: []string{"a", ""}}, codes.InvalidArgument, "holder_ids", "/stats/watch?holders=a,", 422, "query.holders"},
+		"watch as of":        {&holdpb.StatsRequest{Watch: true, AsOf: seconds(5)}, codes.InvalidArgument, "watch", "/stats/watch?as_of=5", 422, "query.as_of"},
+		"bad as of":          {&holdpb.StatsRequest{AsOf: seconds(-5)}, codes.InvalidArgument, "as_of", "/stats?as_of=x", 422, "query.as_of"},
+		"unknown holder":     {&holdpb.StatsRequest{HolderIds: []string{"nobody"}}, codes.NotFound, "", "/stats?holders=nobody", 404, ""},
+		"unknown, as of":     {&holdpb.StatsRequest{HolderIds: []string{"nobody"}, AsOf: seconds(5)}, codes.NotFound, "", "/stats?holder=nobody&as_of=5", 404, ""},
+		"a position to come": {&holdpb.StatsRequest{After: 9}, codes.DeadlineExceeded, "", "/stats?after=9", 504, ""},
+		"watch after":        {&holdpb.StatsRequest{Watch: true, After: 9}, codes.DeadlineExceeded, "", "/stats/watch?after=9", 504, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			if _, err := received(w.metrics().Stats(t.Context(), c.req)); status.Code(err) != c.code || violated(err) != c.field {
+				t.Errorf("gRPC: %v (%q)", err, violated(err))
+			}
+			resp, body := do(t, http.MethodGet, w.url+c.path, "")
+			p := problemOf(t, resp, body)
+			if resp.StatusCode != c.status || c.location != "" && (len(p.Errors) == 0 || p.Errors[0].Location != c.location) {
+				t.Errorf("GET: %d %s", resp.StatusCode, body)
+			}
+		})
+	}
+	if _, err := received(w.query().GetSnapshot(t.Context(), &holdpb.StatsRequest{Watch: true})); status.Code(err) != codes.InvalidArgument || violated(err) != "watch" {
+		t.Error(err)
+	}
+}
+
+// Snapshot reads wait for a position, and say through when they are applied.
+func TestStatsAfter(t *testing.T) {
+	t.Parallel()
+	snapshots := readySnapshots(statOf("alice", "1", "0"))
+	w := newWorld(t, func(w *world) {
+		w.cfg.Snapshots = snapshots
+		w.cfg.Log = &fakeLog{partitions: 1, ends: map[int]uint64{0: 9}}
+	})
+	answer := make(chan []*holdpb.HoldStat, 1)
+	go func() {
+		got, err := received(w.metrics().Stats(t.Context(), &holdpb.StatsRequest{After: 9}))
+		if err != nil {
+			t.Error(err)
+		}
+		answer <- got
+	}()
+	snapshots.put(statOf("alice", "2", "0"))
+	snapshots.reach(0, projection.Reached{Position: 9, LogTime: 77e9})
+	got := <-answer
+	if len(got) != 1 || got[0].ScoreExact != "2" || got[0].AppliedThrough.GetSeconds() != 77 {
+		t.Error(got)
+	}
+	rows := lines[statRow](t, get(t, w, "/stats?after=9&format=ndjson&holders=alice", 200))
+	if len(rows) != 1 || rows[0].AppliedThrough.Unix() != 77 || rows[0].LiveScore != "2" {
+		t.Errorf("%+v", rows)
+	}
+}
+
+// With a time, the rows of Stats come from the stored facts.
+func TestStatsAsOf(t *testing.T) {
+	t.Parallel()
+	w := scoreWorld(t)
+	got, err := received(w.metrics().Stats(t.Context(), &holdpb.StatsRequest{From: seconds(1500), To: seconds(2000)}))
+	if err != nil || len(got) != 4 || got[0].HolderId != "alice" || got[0].LiveScore != "1250" || got[0].ScoreExact != "2500" || got[0].AsOf.GetSeconds() != 2000 {
+		t.Fatal(got, err)
+	}
+	rows := lines[statRow](t, get(t, w, "/stats?from=1500&to=2000&format=ndjson&holders=alice,bo/b", 200))
+	if len(rows) != 2 || rows[1].HolderID != "bo/b" || rows[1].LiveScore != "500" || rows[0].WeightedScore != 2500 {
+		t.Fatalf("%+v", rows)
+	}
+	csv := string(get(t, w, "/stats?as_of=2000&format=csv&holder=alice", 200))
+	if !strings.HasPrefix(csv, "holder_id,weighted_score,") || !strings.Contains(csv, "\nalice,2800,1100,2800,1100,2800,") {
+		t.Fatal(csv)
+	}
+}
+
+// Many watchers of one gateway, on a connection each, all get what changes.
+func TestManyWatchers(t *testing.T) {
+	t.Parallel()
+	snapshots := readySnapshots(statOf("a", "0", "0"))
+	w := newWorld(t, func(w *world) { w.cfg.Snapshots = snapshots })
+	var nexts []func() string
+	for range 100 {
+		next, _ := watchOf(t, w, &holdpb.StatsRequest{})
+		expect(t, next, "a 0", "complete")
+		nexts = append(nexts, next)
+	}
+	if got := w.gateway.hub.count(); got != 100 {
+		t.Errorf("%d watchers", got)
+	}
+	for i := range 20 {
+		snapshots.put(statOf("a", fmt.Sprint(i+1), "0"))
+	}
+	for _, next := range nexts {
+		for next() != "a 20" {
+		}
+	}
+	w.close()
+	if got := w.gateway.hub.count(); got != 0 {
+		t.Errorf("%d watchers are left", got)
+	}
+}
