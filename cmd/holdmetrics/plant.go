@@ -52,6 +52,7 @@ type plant struct {
 	producer  *ingest.Producer
 
 	grpcAddr, httpAddr net.Addr
+	pprofAddr          net.Addr // nil: no profiles
 
 	failed chan error     // what broke while running
 	undo   []func() error // what stop does, last first
@@ -84,6 +85,9 @@ func (p *plant) start(ctx context.Context) error {
 	}
 	p.onStop(doors.close)
 	p.grpcAddr, p.httpAddr = doors.grpc.Addr(), doors.http.Addr()
+	if err := p.startProfiles(); err != nil {
+		return err
+	}
 
 	if p.broker, err = startBroker(filepath.Join(p.settings.dataDir, "nats"), p.settings.natsAddress, p.log); err != nil {
 		return err

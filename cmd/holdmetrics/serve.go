@@ -57,8 +57,12 @@ func serve(ctx context.Context, s *settings, out io.Writer, log *zap.Logger) err
 		}
 		return err
 	}
-	_, err = fmt.Fprintf(out, "holdmetrics serves %s, policy %s\n  gRPC  %s\n  HTTP  http://%s\n  NATS  nats://%s\nCtrl-C stops it.\n",
-		s.dataDir, p.policy, shown(p.grpcAddr), shown(p.httpAddr), shown(p.broker.address()))
+	profiles := ""
+	if p.pprofAddr != nil {
+		profiles = fmt.Sprintf("  pprof http://%s/debug/pprof/\n", p.pprofAddr)
+	}
+	_, err = fmt.Fprintf(out, "holdmetrics serves %s, policy %s\n  gRPC  %s\n  HTTP  http://%s\n  NATS  nats://%s\n%sCtrl-C stops it.\n",
+		s.dataDir, p.policy, shown(p.grpcAddr), shown(p.httpAddr), shown(p.broker.address()), profiles)
 	if err == nil {
 		select {
 		case <-ctx.Done():

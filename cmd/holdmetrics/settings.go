@@ -28,6 +28,8 @@ type settings struct {
 	limits      hold.Limits
 	gcInterval  time.Duration
 	logLevel    zapcore.Level
+
+	pprofAddress string // empty: no profiles
 }
 
 // The keys of the settings, which are the names of their flags.
@@ -41,6 +43,7 @@ const (
 	keyMaxFutureEnd = "max-future-end"
 	keyGCInterval   = "gc-interval"
 	keyLogLevel     = "log-level"
+	keyPprof        = "pprof-address"
 )
 
 // environment is the variable of each setting. HTTP_HOST and HTTP_PORT are put
@@ -54,6 +57,7 @@ var environment = map[string]string{
 	"MAX_FUTURE_END": keyMaxFutureEnd,
 	"GC_INTERVAL":    keyGCInterval,
 	"LOG_LEVEL":      keyLogLevel,
+	"PPROF_ADDRESS":  keyPprof,
 }
 
 const (
@@ -75,6 +79,7 @@ func settingFlags(c *cobra.Command) {
 	gc := nanoseconds(processor.DefaultGCInterval)
 	f.Var(&gc, keyGCInterval, "how often the pairs in memory are trimmed (GC_INTERVAL)")
 	f.String(keyLogLevel, "warn", "debug, info, warn or error (LOG_LEVEL)")
+	f.String(keyPprof, "", "loopback `address` that gives profiles of the program at /debug/pprof/ (PPROF_ADDRESS; default: none is opened)")
 }
 
 func readSettings(c *cobra.Command) (*settings, error) {
@@ -111,6 +116,7 @@ func parseSettings(k *koanf.Koanf) (*settings, error) {
 		httpAddress: k.String(keyHTTP),
 		natsAddress: k.String(keyNATS),
 	}
+	s.pprofAddress = k.String(keyPprof)
 	var err error
 	bad := func(key string, err error) error { return usagef("%s: %w", describe(key), err) }
 	if s.dataDir == "" {
@@ -119,6 +125,11 @@ func parseSettings(k *koanf.Koanf) (*settings, error) {
 	for _, key := range []string{keyGRPC, keyHTTP, keyNATS} {
 		if _, _, err := net.SplitHostPort(k.String(key)); err != nil {
 			return nil, bad(key, fmt.Errorf("%q is not HOST:PORT", k.String(key)))
+		}
+	}
+	if s.pprofAddress != "" {
+		if err := checkLoopback(s.pprofAddress); err != nil {
+			return nil, bad(keyPprof, err)
 		}
 	}
 	if text := k.String(keyPolicy); text != "" {

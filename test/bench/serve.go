@@ -6,11 +6,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 )
@@ -34,6 +36,8 @@ type served struct {
 	began  time.Time
 	at     addresses
 	done   chan error
+
+	profiled sync.WaitGroup
 }
 
 // startServe starts the real program on a data directory, and returns when it
@@ -44,8 +48,12 @@ func (b *bench) startServe(ctx context.Context, dir string) (*served, error) {
 		return nil, err
 	}
 	s := &served{stderr: new(bytes.Buffer), done: make(chan error, 1)}
-	s.cmd = exec.Command(binary, "serve", "--data-dir", dir,
-		"--grpc-address", "127.0.0.1:0", "--http-address", "127.0.0.1:0", "--nats-address", "127.0.0.1:0")
+	args := []string{"serve", "--data-dir", dir,
+		"--grpc-address", "127.0.0.1:0", "--http-address", "127.0.0.1:0", "--nats-address", "127.0.0.1:0"}
+	if b.profile != "" {
+		args = append(args, "--pprof-address", "127.0.0.1:0")
+	}
+	s.cmd = exec.Command(binary, args...)
 	s.cmd.Env = withoutSettings(os.Environ())
 	s.cmd.Stderr = s.stderr
 	s.cmd.SysProcAttr = ownGroup()
@@ -67,6 +75,8 @@ func (b *bench) startServe(ctx context.Context, dir string) (*served, error) {
 				s.at.HTTP = strings.TrimPrefix(f[1], "http://")
 			case len(f) == 2 && f[0] == "NATS":
 				s.at.NATS = f[1]
+			case len(f) == 2 && f[0] == "pprof":
+				s.profiled.Go(func() { s.saveProfile(f[1], b.profile) })
 			case strings.HasPrefix(lines.Text(), "Ctrl-C"):
 				close(up)
 			}
@@ -83,9 +93,29 @@ func (b *bench) startServe(ctx context.Context, dir string) (*served, error) {
 	}
 }
 
+// serveProfile is how long the program is profiled, from when its load has warmed up.
+const (
+	serveProfile     = 5
+	serveProfileFrom = 3 * time.Second
+)
+
+// saveProfile takes a CPU profile of the program. One that does not live so long has none.
+func (s *served) saveProfile(url, dir string) {
+	time.Sleep(serveProfileFrom)
+	response, err := http.Get(fmt.Sprintf("%sprofile?seconds=%d", url, serveProfile))
+	if err != nil {
+		return
+	}
+	defer response.Body.Close()
+	profile, err := io.ReadAll(response.Body)
+	if err == nil && response.StatusCode == http.StatusOK {
+		_ = os.WriteFile(filepath.Join(dir, fmt.Sprintf("serve-%d.pprof", s.cmd.Process.Pid)), profile, 0o644)
+	}
+}
+
 // withoutSettings keeps what the machine sets away from the server.
 func withoutSettings(env []string) []string {
-	for _, name := range []string{"DATA_DIR", "GRPC_ADDRESS", "HTTP_HOST", "HTTP_PORT", "NATS_ADDRESS", "POLICY", "MAX_CLOCK_SKEW", "MAX_FUTURE_END", "GC_INTERVAL", "LOG_LEVEL"} {
+	for _, name := range []string{"DATA_DIR", "GRPC_ADDRESS", "HTTP_HOST", "HTTP_PORT", "NATS_ADDRESS", "POLICY", "MAX_CLOCK_SKEW", "MAX_FUTURE_END", "GC_INTERVAL", "LOG_LEVEL", "PPROF_ADDRESS"} {
 		env = append(env, name+"=")
 	}
 	return env
@@ -98,6 +128,7 @@ func (s *served) stop() error {
 	}
 	late := time.AfterFunc(stopGrace, func() { _ = s.cmd.Process.Kill() })
 	defer late.Stop()
+	defer s.profiled.Wait()
 	if err := <-s.done; err != nil {
 		return fmt.Errorf("serve: %w: %s", err, s.stderr)
 	}
