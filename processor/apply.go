@@ -138,7 +138,7 @@ func (p *partition) touch(it *item) {
 	// What the bucket has already would step back if it was published again.
 	if !h.unpublished && p.bucket != nil && it.position > p.publishFloor {
 		h.unpublished = true
-		p.unpublished = append(p.unpublished, h)
+		p.unpublished.push(h, p.reached())
 	}
 }
 

@@ -58,7 +58,7 @@ func (p *partition) startBucket(ctx context.Context) error {
 			return err
 		}
 	}
-	p.published, p.publishFloor = p.position, p.tail
+	p.published, p.publishedTime, p.publishFloor = p.position, p.clock, p.tail
 	p.owes = &debt{has: have, since: have, all: owed}
 	if owed {
 		p.owes.since = 0

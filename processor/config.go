@@ -61,6 +61,8 @@ type Config struct {
 
 	Logger     *zap.Logger
 	Registerer prometheus.Registerer // nil: metrics are kept, and shown nowhere
+
+	turn int // holders that a partition publishes at once; 0: turnHolders
 }
 
 func (c *Config) setDefaults(log eventLog) error {
@@ -70,6 +72,7 @@ func (c *Config) setDefaults(log eventLog) error {
 		setDefault(&c.FlushBytes, max(DefaultFlushBytes, available/flushShare))
 	}
 	setDefault(&c.FlushInterval, DefaultFlushInterval)
+	setDefault(&c.turn, turnHolders)
 	setDefault(&c.GCInterval, DefaultGCInterval)
 	setDefault(&c.StopTimeout, DefaultStopTimeout)
 	setDefault(&c.RulesVersion, DefaultRulesVersion)

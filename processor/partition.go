@@ -55,8 +55,8 @@ type partition struct {
 	dirtyPairs     []*pair                           // since the last flush was encoded
 	facts          map[*pair][]projection.LoggedFact // of dirty pairs, where the store keeps facts
 	dirtyHolders   []*holder
-	unpublished    []*holder // since the last publish was handed over
-	letters        *letters  // since the last flush was encoded
+	unpublished    publishQueue
+	letters        *letters // since the last flush was encoded
 
 	dirtyBytes    int // of what is applied and not encoded
 	inflightBytes int // of the flush that is being written
@@ -74,7 +74,8 @@ type partition struct {
 	jobs          chan *flushJob
 	flushesDone   chan flushDone
 
-	published     uint64 // position of the last publish that was handed over
+	published     uint64 // what the bucket has all of with the last publish that was handed over
+	publishedTime int64  // the log's time of published
 	publishFloor  uint64 // the bucket may have snapshots up to here, from before the start
 	owes          *debt  // what is to be published from the store once that has passed publishFloor
 	publishing    bool
@@ -253,7 +254,7 @@ func (p *partition) hand(ctx context.Context) error {
 
 // full says whether the reader has to wait for the flusher or the publisher.
 func (p *partition) full() bool {
-	return p.dirtyBytes+p.inflightBytes >= p.flushBytes || len(p.unpublished) >= publishMost
+	return p.dirtyBytes+p.inflightBytes >= p.flushBytes || p.unpublished.len() >= publishMost
 }
 
 // changed starts the clock of the next flush with the first change after the last.

@@ -148,7 +148,7 @@ func TestAnyCrashLeavesTheSameState(t *testing.T) {
 				for range crashes {
 					w := run(t, Config{
 						Store: newCrashing(store, atomic, 4+r.IntN(50), r), FlushInterval: time.Duration(1 + r.IntN(300_000)),
-						CacheBytes: 1 + r.IntN(20_000), FlushBytes: 1 + r.IntN(40_000), GCInterval: time.Millisecond,
+						CacheBytes: 1 + r.IntN(20_000), FlushBytes: 1 + r.IntN(40_000), GCInterval: time.Millisecond, turn: 1 + r.IntN(12),
 					}, log, bucket)
 					if err := waitAll(w, log); err != nil && !errors.Is(err, projection.ErrClosed) {
 						t.Fatal(err)

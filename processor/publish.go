@@ -29,8 +29,12 @@ const (
 	publishMost = 1 << 15
 	// publishChunk is how many holders are published at once at a start.
 	publishChunk = 1000
-	// publishBulk is how many holders make a publish one of load: after it the
-	// bucket rests as long as it took, or publishBehind times as long while the
+	// turnHolders is how many holders a partition publishes in one turn. Small
+	// turns keep the way round short: with sixteen partitions and ten milliseconds
+	// a turn a new change is seen within a sixth of a second, whatever waits.
+	turnHolders = 256
+	// publishBulk is how many holders make a turn one of load: after it the bucket
+	// rests half as long as it took, or publishBehind times as long while the
 	// partition is behind the log. What changes meanwhile is published once.
 	// Without the rest a flood of events spends the machine on snapshots that the
 	// next ones replace.
@@ -38,7 +42,7 @@ const (
 	publishBehind = 3
 	// publishRest is the longest rest: a publish that took long because the
 	// machine was busy says nothing of the next one.
-	publishRest = time.Second
+	publishRest = 50 * time.Millisecond
 )
 
 type publishJob struct {
@@ -55,9 +59,9 @@ func (j *publishJob) rest(took time.Duration) time.Duration {
 	case j.count < publishBulk:
 		return 0
 	case j.behind:
-		took *= publishBehind
+		return min(publishBehind*took, publishRest)
 	}
-	return min(took, publishRest)
+	return min(took/2, publishRest)
 }
 
 type publishDone struct {
@@ -129,7 +133,7 @@ func (p *partition) wantsPublish() bool {
 		// held back until then: the store may be behind it.
 		return p.stored >= p.publishFloor
 	}
-	return p.position != p.published && p.position >= p.publishFloor
+	return (p.position != p.published || p.unpublished.len() > 0) && p.position >= p.publishFloor
 }
 
 // publishTurn is where the turn to publish comes from, nil where none is wanted.
@@ -138,7 +142,7 @@ func (p *partition) wantsPublish() bool {
 // flushes: in a replay nearly every holder changes again before anybody could
 // have read what was published of it.
 func (p *partition) publishTurn() <-chan struct{} {
-	if p.farBehind() && p.published >= p.encoded && len(p.unpublished) < publishMost {
+	if p.farBehind() && p.published >= p.encoded && p.unpublished.len() < publishMost {
 		return nil
 	}
 	if p.wantsPublish() {
@@ -151,7 +155,7 @@ func (p *partition) publishTurn() <-chan struct{} {
 func (p *partition) startPublish(ctx context.Context) error {
 	p.applying()
 	if p.owes != nil {
-		p.published, p.publishing = p.stored, true // its length is the store's, so publishBegan says nothing
+		p.published, p.publishedTime, p.publishing = p.stored, p.storedTime, true // its length is the store's, so publishBegan says nothing
 		p.publishJobs <- &publishJob{to: projection.Reached{Position: p.stored, LogTime: p.storedTime}, owed: p.owes}
 		return nil
 	}
@@ -159,17 +163,18 @@ func (p *partition) startPublish(ctx context.Context) error {
 		p.turn <- struct{}{}
 		return err
 	}
-	job := &publishJob{to: p.reached(), behind: p.pending > 0, holders: make([]projection.HolderRecord, 0, len(p.unpublished))}
-	for _, h := range p.unpublished {
+	job := &publishJob{behind: p.pending > 0, holders: make([]projection.HolderRecord, 0, min(p.unpublished.len(), p.cfg.turn))}
+	job.to = p.unpublished.take(p.cfg.turn, p.reached(), func(h *holder) {
 		h.unpublished = false
 		job.holders = append(job.holders, projection.HolderRecord{
 			Holder: h.name, Figures: h.figures(), UpdatedAt: h.updatedAt, Position: h.position,
 		})
 		p.cache.removeHolder(h, p.flushed)
+	})
+	if job.to.Position < p.published { // what was published from the store lies between
+		job.to = projection.Reached{Position: p.published, LogTime: p.publishedTime}
 	}
-	clear(p.unpublished)
-	p.unpublished = p.unpublished[:0]
-	p.published, p.publishing, p.publishBegan = p.position, true, p.cfg.Now()
+	p.published, p.publishedTime, p.publishing, p.publishBegan = job.to.Position, job.to.LogTime, true, p.cfg.Now()
 	p.publishJobs <- job // has room: one is in flight at most
 	return nil
 }

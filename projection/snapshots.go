@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -36,6 +37,7 @@ type Snapshots struct {
 	publisher jetstream.JetStream // our own, so that no one else's puts fill it up
 	stream    jetstream.Stream
 	prefix    string // of subjects
+	burst     burst  // of a bucket that has one owner
 }
 
 // OpenSnapshots opens the bucket of a generation, and makes it where there is
@@ -75,10 +77,18 @@ func (s *Snapshots) Generation() string { return s.config.Generation }
 // a point of the log. It returns when the broker has acknowledged everything.
 //
 // Puts go out one behind the other without waiting; only the position waits for
-// all of them, so a bucket never claims what it does not have. After an error
+// all of them (see burst where the bucket has one owner), so a bucket never
+// claims what it does not have. After an error
 // some of the snapshots may be there and the position is not; publishing again
 // is harmless. Keys are distinct. Values are not kept.
 func (s *Snapshots) Publish(ctx context.Context, partition int, entries []Entry, to Reached) error {
+	if s.config.Async {
+		all := append(slices.Clip(entries), Entry{Key: positionKey(partition), Value: to.append(nil)})
+		if err := s.putBurst(ctx, all); err != nil {
+			return fmt.Errorf("projection: publish %d snapshots of partition %d: %w", len(entries), partition, err)
+		}
+		return nil
+	}
 	if err := s.putAll(ctx, entries); err != nil {
 		return fmt.Errorf("projection: publish %d snapshots of partition %d: %w", len(entries), partition, err)
 	}
