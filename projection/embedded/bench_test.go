@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -137,4 +138,53 @@ func BenchmarkAllPairs(b *testing.B) {
 		_ = v.Close()
 	}
 	b.ReportMetric(float64(b.N)*200_000/b.Elapsed().Seconds(), "pairs/s")
+}
+
+// A replay's flushes into an empty store: 16 of 12,500 pairs and holders, 1 KB a
+// pair, fsyncs included; as batches and as tables.
+func BenchmarkFlushBulk(b *testing.B) {
+	for _, c := range []struct {
+		name  string
+		bytes int
+	}{{"batches", 1 << 40}, {"tables", 1}} {
+		b.Run(c.name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				b.StopTimer()
+				s, err := Open(b.TempDir(), Options{bulkBytes: c.bytes})
+				if err != nil {
+					b.Fatal(err)
+				}
+				var batches []*projection.Batch
+				next := 0
+				for p := range 16 {
+					batch := benchBatch(func() int { next++; return next }, 12_500, 1)
+					batch.Partition = p
+					page := make([]byte, 1000)
+					rng := rand.New(rand.NewPCG(1, 1))
+					for i := range page {
+						page[i] = byte(rng.IntN(24))
+					}
+					for i := range batch.Pairs {
+						batch.Pairs[i].Pages[0].Data = page
+					}
+					slices.SortFunc(batch.Pairs, comparePairs)
+					slices.SortFunc(batch.Holders, compareHolders)
+					batches = append(batches, batch)
+				}
+				b.StartTimer()
+				for _, batch := range batches {
+					if err := s.Flush(context.Background(), batch); err != nil {
+						b.Fatal(err)
+					}
+				}
+				b.StopTimer()
+				if err := s.Close(); err != nil {
+					b.Fatal(err)
+				}
+				b.StartTimer()
+			}
+			b.ReportMetric(float64(b.N)*200_000/b.Elapsed().Seconds(), "pairs/s")
+		})
+	}
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"testing"
 
@@ -72,7 +73,9 @@ func TestCrash(t *testing.T) {
 			t.Parallel()
 			rng := rand.New(rand.NewPCG(seed, 1))
 			fs := vfs.NewCrashableMem()
-			s, err := Open("data", Options{fs: fs, MemTableBytes: 1 << 20})
+			// Flushes go as batches, or as tables.
+			size := estimate(crashBatch(1, pairs))
+			s, err := Open("data", Options{fs: fs, MemTableBytes: 1 << 20, bulkBytes: []int{size + 1, 1}[seed%2]})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -177,6 +180,122 @@ func TestDiskFails(t *testing.T) {
 	}
 }
 
+// A table that cannot be written leaves the state before, and nothing else; once
+// the disk takes writes again, so does the store.
+func TestTableThatCannotBeWritten(t *testing.T) {
+	t.Parallel()
+	for _, kind := range []errorfs.OpKind{errorfs.OpCreate, errorfs.OpFileWrite, errorfs.OpFileSyncData} {
+		t.Run(fmt.Sprint(kind), func(t *testing.T) {
+			t.Parallel()
+			var failing atomic.Bool
+			mem := vfs.NewMem()
+			s, err := Open("data", Options{bulkBytes: 1, fs: errorfs.Wrap(mem, errorfs.InjectorFunc(func(op errorfs.Op) error {
+				if failing.Load() && op.Kind == kind && strings.Contains(op.Path, bulkPrefix) {
+					return errors.New("no room")
+				}
+				return nil
+			}))})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer s.Close()
+			for n := range uint64(3) {
+				failing.Store(true)
+				if err := s.Flush(context.Background(), crashBatch(n+1, 10)); err == nil || errors.Is(err, projection.ErrClosed) {
+					t.Fatalf("flush without room: %v", err)
+				}
+				if got := wholeState(t, s, 10); got != n {
+					t.Errorf("after the failure it is at flush %d, want %d", got, n)
+				}
+				failing.Store(false)
+				if err := s.Flush(context.Background(), crashBatch(n+1, 10)); err != nil {
+					t.Fatal(err)
+				}
+				if got := wholeState(t, s, 10); got != n+1 {
+					t.Errorf("it is at flush %d, want %d", got, n+1)
+				}
+			}
+			names, err := mem.List("data")
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, name := range names {
+				if strings.HasPrefix(name, bulkPrefix) {
+					t.Errorf("%s is left", name)
+				}
+			}
+		})
+	}
+}
+
+// What a crash left of tables is gone after the next start.
+func TestTablesOfACrashAreRemoved(t *testing.T) {
+	t.Parallel()
+	mem := vfs.NewMem()
+	open := func() *Store {
+		s, err := Open("data", Options{fs: mem, bulkBytes: 1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	s := open()
+	if err := s.Flush(context.Background(), crashBatch(1, 10)); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	left := mem.PathJoin("data", bulkPrefix+"1.sst")
+	if f, err := mem.Create(left, vfs.WriteCategoryUnspecified); err != nil {
+		t.Fatal(err)
+	} else if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s = open()
+	defer s.Close()
+	if _, err := mem.Stat(left); err == nil {
+		t.Error("it is still there")
+	}
+	if got := wholeState(t, s, 10); got != 1 {
+		t.Errorf("it is at flush %d", got)
+	}
+}
+
+// A page's key may begin another one's, and they come in any order.
+func TestPagesOfATableAreInOrder(t *testing.T) {
+	t.Parallel()
+	rng := rand.New(rand.NewPCG(1, 1))
+	var keys []string
+	for n := range 12 {
+		for _, c := range []string{"\x00", "\x01", "i", "\xff"} {
+			keys = append(keys, strings.Repeat(c, 1+n*n*3))
+		}
+	}
+	var dumps [2][]string
+	for i := range dumps {
+		s, err := Open("data", Options{fs: vfs.NewMem(), bulkBytes: 1 + i<<30})
+		if err != nil {
+			t.Fatal(err)
+		}
+		rng.Shuffle(len(keys), func(a, b int) { keys[a], keys[b] = keys[b], keys[a] })
+		change := projection.PairChange{Key: projection.PairKey{Holder: "h", Token: "t"}}
+		for _, k := range keys {
+			change.Pages = append(change.Pages, hold.Page{Key: []byte(k), Data: []byte(k)})
+		}
+		if err := s.Flush(context.Background(), &projection.Batch{Pairs: []projection.PairChange{change}}); err != nil {
+			t.Fatal(err)
+		}
+		dumps[i] = dump(t, s)
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if !slices.Equal(dumps[0], dumps[1]) {
+		t.Error("tables and batches differ")
+	}
+}
+
 // dump is all that is stored, in order.
 func dump(t *testing.T, s *Store) (all []string) {
 	t.Helper()
@@ -195,7 +314,7 @@ func TestSameBatchesSameBytes(t *testing.T) {
 	t.Parallel()
 	var dumps [2][]string
 	for i := range dumps {
-		s, err := Open("data", Options{fs: vfs.NewMem(), MemTableBytes: uint64(1+3*i) << 20})
+		s, err := Open("data", Options{fs: vfs.NewMem(), MemTableBytes: uint64(1+3*i) << 20, bulkBytes: 1 + i<<30})
 		if err != nil {
 			t.Fatal(err)
 		}

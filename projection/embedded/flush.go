@@ -4,16 +4,19 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/cockroachdb/pebble/v2"
 
+	"holdmetrics/processor/hold"
 	"holdmetrics/projection"
 )
 
 // ctxEvery is how many records are handled between two looks at the context.
 const ctxEvery = 256
 
-// Flush writes a batch atomically and returns after the fsync. After an error
+// Flush writes a batch atomically and returns after the fsync. One that is large
+// goes as tables, see bulk.go. After an error
 // the previous state is whole.
 func (s *Store) Flush(ctx context.Context, b *projection.Batch) error {
 	leave, err := s.enter(ctx)
@@ -30,17 +33,25 @@ func (s *Store) Flush(ctx context.Context, b *projection.Batch) error {
 	if err := s.guard(part, b); err != nil {
 		return err
 	}
-	batch := s.db.NewBatchWithSize(estimate(b))
-	defer batch.Close()
-	w := batchWriter{store: s, batch: batch, partition: b.Partition}
-	if err := w.write(ctx, b); err != nil {
-		return err
+	write := s.flushBatch
+	if estimate(b) >= s.bulkBytes {
+		write = s.flushBulk
 	}
-	if err := s.commit(batch); err != nil {
+	if err := write(ctx, b); err != nil {
 		return err
 	}
 	part.checkpoint = b.Checkpoint
 	return nil
+}
+
+func (s *Store) flushBatch(ctx context.Context, b *projection.Batch) error {
+	batch := s.db.NewBatchWithSize(estimate(b))
+	defer batch.Close()
+	w := batchWriter{store: s, to: batchOf{batch}, partition: b.Partition}
+	if err := w.write(ctx, b); err != nil {
+		return err
+	}
+	return s.commit(batch)
 }
 
 // guard refuses a batch of an owner that was followed by another one.
@@ -89,9 +100,10 @@ func estimate(b *projection.Batch) int {
 // batchWriter turns changes into puts and deletes. Its buffers serve one record after the other.
 type batchWriter struct {
 	store      *Store
-	batch      *pebble.Batch
+	to         written
 	partition  int
 	key, value []byte
+	pages      []*hold.Page
 }
 
 func (w *batchWriter) write(ctx context.Context, b *projection.Batch) error {
@@ -120,7 +132,7 @@ func (w *batchWriter) write(ctx context.Context, b *projection.Batch) error {
 	return ctx.Err()
 }
 
-func (w *batchWriter) set() error { return w.batch.Set(w.key, w.value, nil) }
+func (w *batchWriter) set() error { return w.to.Set(w.key, w.value) }
 
 // pair writes a pair's record and its pages.
 //
@@ -131,21 +143,19 @@ func (w *batchWriter) pair(c *projection.PairChange) error {
 	record := pairRecord{policy: c.Policy, figures: c.Figures}
 	w.key = appendPairKey(w.key[:0], w.partition, c.Key.Holder, c.Key.Token)
 	prefix, rootGiven := len(w.key), false
+	w.pages = w.pages[:0]
 	for i := range c.Pages {
 		page := &c.Pages[i]
-		if len(page.Key) == 0 {
+		switch {
+		case len(page.Key) == 0:
 			rootGiven = true
 			record.root, record.hasRoot = page.Data, len(page.Data) > 0
-			continue
-		}
-		if len(page.Key) > maxPageKey {
+		case len(page.Key) > maxPageKey:
 			return fmt.Errorf("%w: a page key of %d bytes", projection.ErrBatch, len(page.Key))
-		}
-		if err := w.page(appendPageKey(w.key[:prefix], page.Key), page.Data); err != nil {
-			return err
+		default:
+			w.pages = append(w.pages, page)
 		}
 	}
-	w.key = w.key[:prefix]
 	if !rootGiven {
 		closer, err := w.keepRoot(&record)
 		if err != nil {
@@ -154,13 +164,23 @@ func (w *batchWriter) pair(c *projection.PairChange) error {
 		defer closer()
 	}
 	w.value = record.append(w.value[:0])
-	return w.set()
+	if err := w.set(); err != nil {
+		return err
+	}
+	// Tables want their keys in order.
+	slices.SortFunc(w.pages, comparePages)
+	for _, page := range w.pages {
+		if err := w.page(appendPageKey(w.key[:prefix], page.Key), page.Data); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (w *batchWriter) page(key, data []byte) error {
 	w.key = key
 	if len(data) == 0 {
-		return w.batch.Delete(key, nil)
+		return w.to.Delete(key)
 	}
 	w.value = appendTagged(w.value[:0], data)
 	return w.set()

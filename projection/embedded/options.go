@@ -24,7 +24,8 @@ type Options struct {
 	MemTableBytes uint64 // of writes not in tables yet, twice, and four times at most; 0: 32 MiB
 	Logger        Logger // nil: silence
 
-	fs vfs.FS // tests crash and break it; nil: the operating system's
+	bulkBytes int    // tests write small flushes as tables; 0: defaultBulkBytes
+	fs        vfs.FS // tests crash and break it; nil: the operating system's
 }
 
 const (
@@ -83,6 +84,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.MemTableBytes == 0 {
 		o.MemTableBytes = defaultMemTableBytes
+	}
+	if o.bulkBytes == 0 {
+		o.bulkBytes = defaultBulkBytes
 	}
 	if o.fs == nil {
 		o.fs = vfs.Default

@@ -6,9 +6,11 @@ import (
 	"fmt"
 	"io/fs"
 	"sync"
+	"sync/atomic"
 	"syscall"
 
 	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"holdmetrics/projection"
 )
@@ -20,6 +22,11 @@ type Store struct {
 	db    *pebble.DB
 	cache *pebble.Cache
 	lock  *pebble.Lock
+
+	files     vfs.FS
+	options   *pebble.Options // as the database has them
+	bulkBytes int             // from which size on a flush goes as tables
+	tables    atomic.Uint64   // names of tables that were given away
 
 	mu     sync.Mutex
 	closed error          // why the store takes no more calls; nil: it does
@@ -62,7 +69,7 @@ func Open(dir string, o Options) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{dir: dir, lock: lock, partitions: map[int]*partition{}}
+	s := &Store{dir: dir, lock: lock, files: o.fs, bulkBytes: o.bulkBytes, partitions: map[int]*partition{}}
 	if err := s.open(&o, fresh); err != nil {
 		return nil, errors.Join(err, s.release())
 	}
@@ -75,6 +82,11 @@ func (s *Store) open(o *Options, fresh bool) (err error) {
 	p := o.pebbleOptions(s.cache)
 	p.Lock = s.lock
 	p.ErrorIfNotExists = !fresh
+	if err := removeTables(s.dir, o.fs); err != nil {
+		return err
+	}
+	p.EnsureDefaults()
+	s.options = p
 	s.db, err = pebble.Open(s.dir, p)
 	if err != nil {
 		return s.openError(err)

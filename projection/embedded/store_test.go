@@ -13,14 +13,19 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func TestSuite(t *testing.T) {
 	t.Parallel()
-	storetest.Run(t, func(t *testing.T) storetest.Harness {
-		dir := t.TempDir()
-		return storetest.Harness{Open: func(t *testing.T) projection.Store {
-			s, err := Open(dir, Options{})
-			if err != nil {
-				t.Fatal(err)
-			}
-			return s
-		}}
-	})
+	for name, o := range map[string]Options{"batches": {}, "tables": {bulkBytes: 1}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			storetest.Run(t, func(t *testing.T) storetest.Harness {
+				dir := t.TempDir()
+				return storetest.Harness{Open: func(t *testing.T) projection.Store {
+					s, err := Open(dir, o)
+					if err != nil {
+						t.Fatal(err)
+					}
+					return s
+				}}
+			})
+		})
+	}
 }
