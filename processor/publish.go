@@ -37,7 +37,8 @@ const (
 	// rests half as long as it took, or publishBehind times as long while the
 	// partition is behind the log. What changes meanwhile is published once.
 	// Without the rest a flood of events spends the machine on snapshots that the
-	// next ones replace.
+	// next ones replace. Where nothing has come meanwhile there is no flood, and
+	// no rest.
 	publishBulk   = 64
 	publishBehind = 3
 	// publishRest is the longest rest: a publish that took long because the
@@ -82,7 +83,9 @@ func (p *partition) publisher(ctx context.Context, jobs <-chan *publishJob, done
 		err := p.do(ctx, job)
 		took := time.Since(began)
 		done <- publishDone{job, took, err}
-		pause(ctx, job.rest(took))
+		if s, _ := p.snapshot(); s.Position != job.to.Position {
+			pause(ctx, job.rest(took))
+		}
 		p.turn <- struct{}{}
 	}
 }
