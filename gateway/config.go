@@ -126,6 +126,8 @@ type Gateway struct {
 
 	sums chan struct{} // places for reads that add up everything
 	hub  *watchHub
+	// ranks has the goroutines of the rankings, which end with it.
+	ranks *ranking
 	// encoded is what watchers share. viewID names the view of the snapshots, whose
 	// history begins with this process.
 	encoded watchEncodings
@@ -168,6 +170,7 @@ func New(cfg Config) (*Gateway, error) {
 	}
 	g := &Gateway{cfg: cfg, log: cfg.Logger, sums: make(chan struct{}, maxSums)}
 	g.viewID = uuid.NewString()
+	g.ranks = newRanking(g)
 	g.hub = newWatchHub(g.cfg.Snapshots)
 	var err error
 	if g.metrics, err = newMetrics(cfg.Registerer); err != nil {
@@ -189,4 +192,5 @@ func (g *Gateway) Close() {
 	g.hub.drain()
 	g.receivers.Wait()
 	g.hub.wait()
+	g.ranks.close()
 }

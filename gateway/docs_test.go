@@ -35,7 +35,7 @@ func TestOpenAPI(t *testing.T) {
 		t.Errorf("openapi %q, info %+v", doc.OpenAPI, doc.Info)
 	}
 	for path, method := range map[string]string{"/hold": "post", "/holds": "post", "/stats": "get", "/stats/{holder}": "get",
-		"/stats/watch": "get", "/scores": "get", "/stats/{holder}/holds": "get", "/stats/{holder}/history": "get", "/status": "get",
+		"/stats/watch": "get", "/top": "get", "/stats/{holder}/rank": "get", "/scores": "get", "/stats/{holder}/holds": "get", "/stats/{holder}/history": "get", "/status": "get",
 		"/healthz": "get", "/readyz": "get"} {
 		op, ok := doc.Paths[path][method]
 		if !ok || op.OperationID == "" || len(op.Responses) == 0 {

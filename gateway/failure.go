@@ -85,6 +85,8 @@ func failureOf(err error) failure {
 	// log comes first: a caller that gave up after its time was not acknowledged either.
 	case errors.Is(err, ingest.ErrBusy), errors.Is(err, ErrSlow):
 		return failure{code: codes.ResourceExhausted, status: http.StatusTooManyRequests, message: err.Error(), retry: true}
+	case errors.Is(err, ErrCursorGone):
+		return failure{code: codes.FailedPrecondition, status: http.StatusGone, field: "cursor", message: err.Error()}
 	case errors.Is(err, ErrStalled):
 		return failure{code: codes.Aborted, status: http.StatusRequestTimeout, message: err.Error()}
 	case errors.Is(err, ErrDraining):

@@ -97,6 +97,18 @@ func (s *queryServer) History(req *holdpb.HistoryRequest, stream grpc.ServerStre
 	return statusError(s.g.sendHistory(req, stream))
 }
 
+// Top sends a page of a ranking.
+func (s *queryServer) Top(ctx context.Context, req *holdpb.TopRequest) (*holdpb.TopAnswer, error) {
+	answer, err := s.g.answerTop(ctx, req)
+	return answer, statusError(err)
+}
+
+// Rank sends the place of one holder.
+func (s *queryServer) Rank(ctx context.Context, req *holdpb.RankRequest) (*holdpb.RankAnswer, error) {
+	answer, err := s.g.answerRank(ctx, req)
+	return answer, statusError(err)
+}
+
 // Status says how the partitions do, and who owns them.
 func (s *queryServer) Status(ctx context.Context, _ *holdpb.Empty) (*holdpb.StatusAnswer, error) {
 	answer, err := s.g.answerStatus(ctx)

@@ -50,6 +50,7 @@ func newHandler(g *Gateway) (http.Handler, error) {
 	g.addExplain(api)
 	g.addHistory(api)
 	g.addHealth(api)
+	g.addRank(api)
 	g.addStatus(api)
 	document, err := json.Marshal(api.OpenAPI())
 	if err != nil {

@@ -53,6 +53,12 @@ func writeProblemAt(w http.ResponseWriter, f failure, location string) {
 	json.NewEncoder(w).Encode(f.problem(location)) //nolint:errcheck // the client is gone
 }
 
+// writeJSON answers with one object.
+func (g *Gateway) writeJSON(w http.ResponseWriter, body any) {
+	w.Header().Set("Content-Type", "application/json")
+	json.NewEncoder(w).Encode(body) //nolint:errcheck // the client is gone
+}
+
 // httpField renames the field that an error names, where the query calls it
 // otherwise than the message of gRPC.
 func httpField(err error, from, to string) error {

@@ -1,0 +1,153 @@
+package gateway
+
+import (
+	"context"
+	"net/http"
+	"net/url"
+	"reflect"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humago"
+)
+
+// topInput is the request of GET /top.
+type topInput struct {
+	By     string `query:"by" enum:"settled,live" default:"settled" doc:"The score that the ranking is by"`
+	Token  string `query:"token" doc:"Of this token alone; absent: over all"`
+	Limit  string `query:"limit" doc:"How many holders, 1 to 1000. Absent: 100" example:"100"`
+	Cursor string `query:"cursor" doc:"next_cursor of the page before. All its pages are of the same state and the same instant"`
+	After  uint64 `query:"after" doc:"Wait until this position of the log is applied"`
+	FormatInput
+}
+
+// RankedRow is a holder with its place.
+type RankedRow struct {
+	Rank     uint64 `json:"rank" doc:"From 1; holders of equal scores are ordered by holder_id" example:"1"`
+	HolderID string `json:"holder_id" example:"alice"`
+	ExactFigures
+	Rate  string     `json:"rate" doc:"Weight-seconds a second, from as_of to until" example:"2.5"`
+	Until *time.Time `json:"until,omitempty" doc:"First instant at which the rate may change without an event; absent: none is known"`
+}
+
+// rankMarks are what a page says of itself.
+type rankMarks struct {
+	Count             int        `json:"count" doc:"Of holders that are ranked" example:"1000000"`
+	TotalScore        string     `json:"total_score" doc:"Live, of all of them" example:"432000"`
+	TotalSettledScore string     `json:"total_settled_score" example:"216000"`
+	AsOf              time.Time  `json:"as_of" doc:"The instant of the live figures"`
+	AppliedThrough    *time.Time `json:"applied_through,omitempty" doc:"Every partition is applied at least up to this time of the log"`
+}
+
+type topBody struct {
+	Holders    []RankedRow `json:"holders"`
+	NextCursor string      `json:"next_cursor,omitempty" doc:"Absent: there is no more"`
+	rankMarks
+}
+
+type rankBody struct {
+	RankedRow
+	Share        float64 `json:"share" doc:"score / total_score, the nearest double; 0 of nothing" example:"0.25"`
+	SettledShare float64 `json:"settled_share"`
+	rankMarks
+}
+
+type rankInput struct {
+	Holder string `path:"holder" doc:"The holder's id, percent-encoded; a slash as %2F" example:"alice"`
+	By     string `query:"by" enum:"settled,live" default:"settled" doc:"The score that the ranking is by"`
+	Token  string `query:"token" doc:"Of this token alone; absent: over all"`
+	After  uint64 `query:"after" doc:"Wait until this position of the log is applied"`
+}
+
+type rankOutput struct{ Body rankBody }
+
+func (g *Gateway) addRank(api huma.API) {
+	responses := rowResponses[RankedRow](api, "Ranking", "The page. As NDJSON and CSV it is the holders alone; the header Link names the next page")
+	responses["200"].Content["application/json"].Schema = api.OpenAPI().Components.Schemas.Schema(reflect.TypeFor[topBody](), true, "Top")
+	huma.Register(api, huma.Operation{
+		OperationID: "top",
+		Method:      http.MethodGet,
+		Path:        "/top",
+		Summary:     "The holders with the greatest scores",
+		Description: "By settled score, ordered exactly, or by live score as of a stated instant. Over all tokens it is made from the snapshots. " +
+			"The first question of a token reads every pair of the store; later ones read what has changed.",
+		Responses: responses,
+		Errors: []int{http.StatusGone, http.StatusUnprocessableEntity,
+			http.StatusServiceUnavailable, http.StatusGatewayTimeout},
+	}, g.getTop)
+	huma.Register(api, huma.Operation{
+		OperationID: "rank",
+		Method:      http.MethodGet,
+		Path:        "/stats/{holder}/rank",
+		Summary:     "The place of one holder, and its share of the sum of all",
+		Errors:      readErrors,
+	}, g.getRank)
+}
+
+func marksOf(page *rankPage) rankMarks {
+	return rankMarks{
+		Count: page.count, TotalScore: page.totals.live.Score.String(), TotalSettledScore: page.totals.settled.Score.String(),
+		AsOf: timeOf(page.at), AppliedThrough: timeOrNone(page.applied),
+	}
+}
+
+func (h *rankedHolder) row() RankedRow {
+	return RankedRow{
+		Rank: h.rank, HolderID: h.holder, ExactFigures: figuresOf(h.live, h.settled),
+		Rate: h.rate.String(), Until: timeOrNone(h.until),
+	}
+}
+
+func (g *Gateway) getTop(ctx context.Context, in *topInput) (*huma.StreamResponse, error) {
+	limit, err := countIn("limit", in.Limit, 1, MaxTop)
+	var page *rankPage
+	if err == nil {
+		page, err = g.top(ctx, topQuery{by: rankBy(in.By), token: in.Token, limit: limit, cursor: in.Cursor, after: in.After})
+	}
+	if err != nil {
+		return nil, g.fail(err, "query")
+	}
+	rows := make([]RankedRow, len(page.holders))
+	for i := range rows {
+		rows[i] = page.holders[i].row()
+	}
+	respond := streamRows(g, ctx, in.Format, "query", func(emit func(*RankedRow) error) error {
+		for i := range rows {
+			if err := emit(&rows[i]); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return &huma.StreamResponse{Body: func(hctx huma.Context) {
+		if page.next != "" {
+			query := url.Values{"by": {in.By}, "cursor": {page.next}, "format": {in.Format}}
+			if in.Token != "" {
+				query.Set("token", in.Token)
+			}
+			if in.Limit != "" {
+				query.Set("limit", in.Limit)
+			}
+			hctx.SetHeader("Link", "</top?"+query.Encode()+`>; rel="next"`)
+		}
+		if in.Format != "json" {
+			respond.Body(hctx)
+			return
+		}
+		_, w := humago.Unwrap(hctx)
+		g.writeJSON(w, topBody{Holders: rows, NextCursor: page.next, rankMarks: marksOf(page)})
+	}}, nil
+}
+
+func (g *Gateway) getRank(ctx context.Context, in *rankInput) (*rankOutput, error) {
+	page, err := g.rank(ctx, topQuery{by: rankBy(in.By), token: in.Token, after: in.After}, in.Holder)
+	if err != nil {
+		return nil, g.fail(err, "query")
+	}
+	h := &page.holders[0]
+	return &rankOutput{Body: rankBody{
+		RankedRow: h.row(), rankMarks: marksOf(page),
+		Share:        shareOf(h.live.Score, page.totals.live.Score),
+		SettledShare: shareOf(h.settled.Score, page.totals.settled.Score),
+	}}, nil
+}

@@ -1,0 +1,417 @@
+package gateway
+
+import (
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"testing"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"holdmetrics/processor/hold"
+	"holdmetrics/projection"
+	holdpb "holdmetrics/proto"
+)
+
+// ranked is a world whose snapshots say what its store has.
+type ranked struct {
+	*world
+	t         *testing.T
+	snapshots *fakeSnapshots
+	drafts    []hold.Draft
+	position  uint64
+	now       int64
+}
+
+func newRanked(t *testing.T, change ...func(*world)) *ranked {
+	r := &ranked{t: t, snapshots: readySnapshots(), now: testNow}
+	change = append([]func(*world){func(w *world) {
+		w.cfg.Snapshots = r.snapshots
+		w.cfg.Now = func() int64 { return r.now }
+	}}, change...)
+	r.world = newWorld(t, change...)
+	return r
+}
+
+// take adds events, all of whose holders' facts are applied anew, and publishes.
+func (r *ranked) take(drafts ...hold.Draft) {
+	r.t.Helper()
+	r.position++
+	changed := map[string]bool{}
+	for _, d := range drafts {
+		changed[d.Holder] = true
+	}
+	r.drafts = append(r.drafts, drafts...)
+	var all []hold.Draft
+	for _, d := range r.drafts {
+		if changed[d.Holder] {
+			all = append(all, d)
+		}
+	}
+	r.apply(r.t, r.position, int64(r.position)*1e9, all...)
+	for holder := range changed {
+		r.publish(holder)
+	}
+	for p := range r.cfg.Log.Partitions() {
+		r.snapshots.reach(p, projection.Reached{Position: r.position, LogTime: int64(r.position) * 1e9})
+	}
+}
+
+func (r *ranked) publish(holder string) {
+	record, err := r.store.Holder(r.t.Context(), r.partition(holder), holder)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	f := record.Figures
+	s := &holdpb.HoldStat{
+		HolderId: holder, WeightedScore: f.Settled.Score.Float64(), ScoreExact: f.Settled.Score.String(), HeldExact: f.Settled.Held.String(),
+		LiveBase: f.Line.Base.Score.String(), LiveRate: f.Line.Rate.String(), LiveHeldBase: f.Line.Base.Held.String(), LiveHeldRate: f.Line.HeldRate,
+		Since: timestamp(f.Line.Since), Position: r.position,
+	}
+	if f.Line.Until != 0 {
+		s.Until = timestamp(f.Line.Until)
+	}
+	r.snapshots.put(s)
+}
+
+// naive is the ranking as the stored facts have it: holder and score, in order.
+func (r *ranked) naive(token string, by holdpb.RankBy) (order []string) {
+	r.t.Helper()
+	req := &holdpb.ScoresRequest{AsOf: timestamp(r.now), TokenId: token}
+	if by == holdpb.RankBy_SETTLED {
+		req.AsOf = nil
+	}
+	rows, err := allOf(r.t, r.world, req)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	score := func(s *holdpb.Score) hold.Score {
+		text := s.SettledScore
+		if by == holdpb.RankBy_LIVE {
+			text = s.Score
+		}
+		v, err := hold.ParseScore(text)
+		if err != nil {
+			r.t.Fatal(err)
+		}
+		return v
+	}
+	slices.SortFunc(rows, func(a, b *holdpb.Score) int {
+		if c := score(b).Cmp(score(a)); c != 0 {
+			return c
+		}
+		return strings.Compare(a.HolderId, b.HolderId)
+	})
+	for _, s := range rows {
+		order = append(order, fmt.Sprint(s.HolderId, " ", score(s)))
+	}
+	return order
+}
+
+// pages is the ranking as pages have it.
+func (r *ranked) pages(token string, by holdpb.RankBy, limit uint32) (order []string) {
+	r.t.Helper()
+	req := &holdpb.TopRequest{TokenId: token, By: by, Limit: limit}
+	for {
+		page, err := r.query().Top(r.t.Context(), req)
+		if err != nil {
+			r.t.Fatal(err)
+		}
+		for _, h := range page.Holders {
+			score := h.SettledScore
+			if by == holdpb.RankBy_LIVE {
+				score = h.Score
+			}
+			if order = append(order, h.HolderId+" "+score); h.Rank != uint64(len(order)) {
+				r.t.Fatalf("%v is at %d", h, len(order))
+			}
+		}
+		if req.Cursor = page.NextCursor; req.Cursor == "" {
+			if page.Count != uint64(len(order)) {
+				r.t.Fatalf("%d of %d", len(order), page.Count)
+			}
+			return order
+		}
+	}
+}
+
+// The rankings are what sorting the exact scores gives, whatever happens between,
+// page by page and rank by rank.
+func TestRankingsAreExact(t *testing.T) {
+	t.Parallel()
+	r := newRanked(t)
+	random := rand.New(rand.NewPCG(1, 2))
+	const now = testNow / 1e9
+	weights := []string{"1", "1", "2", "0.000000000000000001", "1000000000000000000.000000000000000001", "1000000000000000000"}
+	for round := range 6 {
+		var drafts []hold.Draft
+		for range 60 {
+			d := hold.Draft{
+				Token: fmt.Sprint("t", random.IntN(3)), Holder: fmt.Sprintf("h%02d", random.IntN(40)), WeightExact: weights[random.IntN(len(weights))],
+				Start: at(now - 1000 + int64(random.IntN(5))*100),
+			}
+			switch random.IntN(3) {
+			case 0:
+				d.End = at(now - 200)
+			case 1:
+				d.End = at(now + 10*int64(round)) // the line breaks while we look
+			}
+			drafts = append(drafts, d)
+		}
+		r.take(drafts...)
+		for _, token := range []string{"", "t1"} {
+			for _, by := range []holdpb.RankBy{holdpb.RankBy_SETTLED, holdpb.RankBy_LIVE} {
+				want := r.naive(token, by)
+				for _, limit := range []uint32{1, 7, 0} {
+					r.gateway.ranks.forgetPins()
+					if got := r.pages(token, by, limit); !slices.Equal(got, want) {
+						t.Fatalf("round %d, token %q, by %v, limit %d: got\n%s\nwant\n%s", round, token, by, limit, strings.Join(got, "\n"), strings.Join(want, "\n"))
+					}
+				}
+				for place, line := range want {
+					holder, score, _ := strings.Cut(line, " ")
+					got, err := r.query().Rank(t.Context(), &holdpb.RankRequest{HolderId: holder, TokenId: token, By: by})
+					if err != nil || got.Holder.Rank != uint64(place+1) || by == holdpb.RankBy_LIVE && got.Holder.Score != score || got.Count != uint64(len(want)) {
+						t.Fatalf("%s: %v, %v, want %d", line, got, err, place+1)
+					}
+				}
+			}
+		}
+		r.now += 7e9
+	}
+}
+
+// forgetPins has the next page begin with a new state.
+func (r *ranking) forgetPins() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.pins.all = nil
+}
+
+func TestTopSaysWhatItIsOf(t *testing.T) {
+	t.Parallel()
+	r := newRanked(t)
+	const now = testNow / 1e9
+	r.take(held("x", "alice", now-100, now-50, 2), openHold("y", "bob", now-300, 0.5), openHold("x", "bob", now-10, 1))
+	want := `{"holders":[{"rank":1,"holder_id":"bob","score":"160","held_seconds":"310","settled_score":"0","settled_held_seconds":"0","score_double":160,"settled_score_double":0,"rate":"1.5"},` +
+		`{"rank":2,"holder_id":"alice","score":"100","held_seconds":"50","settled_score":"100","settled_held_seconds":"50","score_double":100,"settled_score_double":100,"rate":"0"}],` +
+		`"count":2,"total_score":"260","total_settled_score":"100","as_of":"2023-11-14T22:13:20Z","applied_through":"1970-01-01T00:00:01Z"}`
+	if got := strings.TrimSpace(string(get(t, r.world, "/top?by=live", 200))); got != want {
+		t.Errorf("got %s", got)
+	}
+	if got := string(get(t, r.world, "/top?token=x&format=csv&limit=1", 200)); !strings.HasSuffix(got, "\n1,alice,100,50,100,50,100,100,0,\n") {
+		t.Errorf("got %s", got)
+	}
+	var rank rankBody
+	if err := json.Unmarshal(get(t, r.world, "/stats/bob/rank?by=live", 200), &rank); err != nil {
+		t.Fatal(err)
+	}
+	if rank.Rank != 1 || rank.Count != 2 || rank.Share != 160.0/260 || rank.SettledShare != 0 || rank.TotalScore != "260" {
+		t.Errorf("%+v", rank)
+	}
+	if got := string(get(t, r.world, "/top?token=nobody", 200)); !strings.HasPrefix(got, `{"holders":[],"count":0,"total_score":"0"`) {
+		t.Errorf("got %s", got)
+	}
+}
+
+// Pages of one cursor are of one state, whatever changes meanwhile.
+func TestCursorsPin(t *testing.T) {
+	t.Parallel()
+	for _, by := range []string{"settled", "live"} {
+		t.Run(by, func(t *testing.T) {
+			t.Parallel()
+			r := newRanked(t)
+			const now = testNow / 1e9
+			for i := range 9 {
+				r.take(held("x", fmt.Sprint("h", i), now-100, now-50, float64(20-i)), openHold("y", fmt.Sprint("h", i), now-10, float64(i)))
+			}
+			want := r.pages("", map[string]holdpb.RankBy{"settled": 0, "live": 1}[by], 100)
+			resp, body := do(t, http.MethodGet, r.url+"/top?limit=2&by="+by, "")
+			var got []string
+			for {
+				var page topBody
+				if err := json.Unmarshal(body, &page); err != nil {
+					t.Fatal(err)
+				}
+				for _, h := range page.Holders {
+					score := h.SettledScore
+					if by == "live" {
+						score = h.Score
+					}
+					got = append(got, h.HolderID+" "+score)
+				}
+				link := resp.Header.Get("Link")
+				if page.NextCursor == "" {
+					if link != "" {
+						t.Error(link)
+					}
+					break
+				}
+				// The order turns round, a holder goes and one comes.
+				r.take(held("z", fmt.Sprint("h", len(got)), now-1000, now-1, 1e9), held("z", fmt.Sprint("new", len(got)), now-1000, now-1, 1e9))
+				r.now += 1e9
+				next, _, _ := strings.Cut(strings.TrimPrefix(link, "<"), ">")
+				if !strings.Contains(next, url.QueryEscape(page.NextCursor)) {
+					t.Fatal(link)
+				}
+				resp, body = do(t, http.MethodGet, r.url+next, "")
+			}
+			if !slices.Equal(got, want) {
+				t.Errorf("got %q\nwant %q", got, want)
+			}
+		})
+	}
+}
+
+// Who asks with the position of an event finds it ranked.
+func TestTopAfter(t *testing.T) {
+	t.Parallel()
+	r := newRanked(t)
+	const now = testNow / 1e9
+	r.cfg.Log.(*fakeLog).ends = map[int]uint64{0: 99, 1: 99, 2: 99, 3: 99}
+	r.take(held("x", "a", now-100, now-50, 1))
+	for _, token := range []string{"", "x"} {
+		r.pages(token, 0, 0) // the board is made
+	}
+	for i := range 5 {
+		r.take(held("x", "a", now-int64(i)*1000-1000, now-int64(i)*1000-999, 5), held("x", fmt.Sprint("n", i), now-100, now-50, float64(i)+2))
+		for _, token := range []string{"", "x"} {
+			page, err := r.query().Top(t.Context(), &holdpb.TopRequest{TokenId: token, After: r.position})
+			if err != nil || page.Count != uint64(i+2) || page.Holders[0].HolderId != fmt.Sprint("n", i) || page.AppliedThrough.GetSeconds() != int64(r.position) && token == "" {
+				t.Fatal(page, err)
+			}
+			got, err := r.query().Rank(t.Context(), &holdpb.RankRequest{HolderId: "a", TokenId: token, After: r.position})
+			if err != nil || got.Holder.SettledScore != fmt.Sprint(50+5*(i+1)) {
+				t.Fatal(got, err)
+			}
+		}
+	}
+}
+
+// A token's board waits with a holder until the store has what its snapshot has.
+func TestTokenBoardIsNotAheadOfTheStore(t *testing.T) {
+	t.Parallel()
+	r := newRanked(t)
+	const now = testNow / 1e9
+	r.take(held("x", "a", now-100, now-50, 1))
+	r.pages("x", 0, 0)
+	r.position += 5 // the snapshot is of a position that the store is not at
+	r.publish("a")
+	r.gateway.ranks.forgetPins()
+	if got := r.pages("x", 0, 0); !slices.Equal(got, []string{"a 50"}) {
+		t.Fatal(got)
+	}
+	r.take(held("x", "a", now-300, now-200, 1))
+	r.gateway.ranks.forgetPins()
+	if got := r.pages("x", 0, 0); !slices.Equal(got, []string{"a 150"}) {
+		t.Fatal(got)
+	}
+	r.gateway.ranks.mu.Lock()
+	defer r.gateway.ranks.mu.Unlock()
+	if dirty := r.gateway.ranks.tokens["x"].dirty; len(dirty) != 0 {
+		t.Error(dirty)
+	}
+}
+
+func TestRankingsRefuse(t *testing.T) {
+	t.Parallel()
+	r := newRanked(t, func(w *world) { w.cfg.Freshness = 1e6 })
+	const now = testNow / 1e9
+	for i := range 5 {
+		r.take(held("x", fmt.Sprint("h", i), now-100, now-50, 1))
+	}
+	page, err := r.query().Top(t.Context(), &holdpb.TopRequest{Limit: 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	gone := cursor{Pin: 999, By: bySettled, Offset: 1}.String()
+	past := cursor{Pin: 1, By: bySettled, Offset: 5}.String()
+	top := func(req *holdpb.TopRequest) error { _, err := r.query().Top(t.Context(), req); return err }
+	rank := func(req *holdpb.RankRequest) error { _, err := r.query().Rank(t.Context(), req); return err }
+	for name, c := range map[string]struct {
+		err   error
+		code  codes.Code
+		field string
+
+		path     string
+		status   int
+		location string
+	}{
+		"limit":                {top(&holdpb.TopRequest{Limit: 1001}), codes.InvalidArgument, "limit", "/top?limit=1001", 422, "query.limit"},
+		"no limit":             {nil, codes.OK, "", "/top?limit=0", 422, "query.limit"},
+		"not a limit":          {nil, codes.OK, "", "/top?limit=ten", 422, "query.limit"},
+		"by":                   {top(&holdpb.TopRequest{By: 7}), codes.InvalidArgument, "by", "/top?by=weight", 422, "query.by"},
+		"not a cursor":         {top(&holdpb.TopRequest{Cursor: "x"}), codes.InvalidArgument, "cursor", "/top?cursor=x", 422, "query.cursor"},
+		"cursor of a token":    {top(&holdpb.TopRequest{Cursor: page.NextCursor, TokenId: "x"}), codes.InvalidArgument, "cursor", "/top?token=x&cursor=" + page.NextCursor, 422, "query.cursor"},
+		"cursor of the other":  {top(&holdpb.TopRequest{Cursor: page.NextCursor, By: 1}), codes.InvalidArgument, "cursor", "/top?by=live&cursor=" + page.NextCursor, 422, "query.cursor"},
+		"cursor past the end":  {top(&holdpb.TopRequest{Cursor: past}), codes.InvalidArgument, "cursor", "/top?cursor=" + past, 422, "query.cursor"},
+		"cursor that is gone":  {top(&holdpb.TopRequest{Cursor: gone}), codes.FailedPrecondition, "cursor", "/top?cursor=" + gone, 410, "query.cursor"},
+		"rank of nobody":       {rank(&holdpb.RankRequest{HolderId: "nobody"}), codes.NotFound, "", "/stats/nobody/rank", 404, ""},
+		"rank of no one":       {rank(&holdpb.RankRequest{}), codes.InvalidArgument, "holder_id", "/stats//rank", 404, ""},
+		"rank by":              {rank(&holdpb.RankRequest{HolderId: "h1", By: 7}), codes.InvalidArgument, "by", "/stats/h1/rank?by=x", 422, "query.by"},
+		"rank without token":   {rank(&holdpb.RankRequest{HolderId: "h1", TokenId: "y"}), codes.NotFound, "", "/stats/h1/rank?token=y", 404, ""},
+		"a position to come":   {top(&holdpb.TopRequest{After: 900}), codes.DeadlineExceeded, "", "/top?after=900", 504, ""},
+		"rank after":           {rank(&holdpb.RankRequest{HolderId: "h1", After: 900}), codes.DeadlineExceeded, "", "/stats/h1/rank?after=900", 504, ""},
+		"not a position":       {nil, codes.OK, "", "/top?after=-1", 422, "query.after"},
+		"a misspelt parameter": {nil, codes.OK, "", "/top?tokens=x", 422, "query.tokens"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			if status.Code(c.err) != c.code || violated(c.err) != c.field {
+				t.Errorf("gRPC: %v (%q)", c.err, violated(c.err))
+			}
+			resp, body := do(t, http.MethodGet, r.url+c.path, "")
+			p := problemOf(t, resp, body)
+			if resp.StatusCode != c.status || c.location != "" && (len(p.Errors) == 0 || p.Errors[0].Location != c.location) {
+				t.Errorf("GET %s: %d %s", c.path, resp.StatusCode, body)
+			}
+		})
+	}
+}
+
+// Pins and token boards are bounded: the ones that nobody asked for longest go.
+func TestRankingsAreBounded(t *testing.T) {
+	t.Parallel()
+	r := newRanked(t)
+	const now = testNow / 1e9
+	var drafts []hold.Draft
+	for i := range 2 * maxTokenBoards {
+		drafts = append(drafts, held(fmt.Sprint("t", i), "a", now-100, now-50, 1), held(fmt.Sprint("t", i), "b", now-100, now-50, 1))
+	}
+	r.take(drafts...)
+	first, err := r.query().Top(t.Context(), &holdpb.TopRequest{Limit: 1, After: 0})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		for i := range 2 * maxTokenBoards {
+			if got := r.pages(fmt.Sprint("t", i), 0, 1); len(got) != 2 {
+				t.Fatal(got)
+			}
+			r.gateway.ranks.mu.Lock()
+			if n := len(r.gateway.ranks.tokens); n > maxTokenBoards {
+				t.Errorf("%d boards", n)
+			}
+			r.gateway.ranks.mu.Unlock()
+		}
+		for by := range 2 {
+			r.pages("t0", holdpb.RankBy(by), 1)
+		}
+	}
+	r.gateway.ranks.mu.Lock()
+	for range maxPins {
+		r.gateway.ranks.pins.add(&pin{})
+	}
+	if n := len(r.gateway.ranks.pins.all); n != maxPins {
+		t.Errorf("%d pins", n)
+	}
+	r.gateway.ranks.mu.Unlock()
+	if _, err := r.query().Top(t.Context(), &holdpb.TopRequest{Cursor: first.NextCursor}); status.Code(err) != codes.FailedPrecondition && err != nil {
+		t.Error(err)
+	}
+}
