@@ -21,15 +21,29 @@ func (p *partition) start(ctx context.Context) error {
 	if err != nil {
 		return fail(p, "read the checkpoint", err)
 	}
+	if found && checkpoint.LogID != p.log.ID() {
+		return &ForeignLogError{Partition: p.id, Checkpoint: checkpoint.LogID, ID: p.log.ID()}
+	}
+	if p.epoch, err = p.cfg.Epoch(ctx, p.id, checkpoint.Epoch); err != nil {
+		return fail(p, "take the partition's epoch", err)
+	}
+	if claimer, ok := p.store.(projection.Claimer); ok {
+		// An owner that does not know yet that it was followed may have written one
+		// checkpoint more, but from here on none.
+		err := p.retry(ctx, "claim the partition in the store", func(ctx context.Context) (err error) {
+			checkpoint, found, err = claimer.Claim(ctx, p.id, p.epoch)
+			return err
+		})
+		if err != nil {
+			return fail(p, "claim the partition in the store", err)
+		}
+	}
 	err = p.retry(ctx, "read the end of the log", func(ctx context.Context) (err error) {
 		p.tail, err = p.log.End(ctx, p.id)
 		return err
 	})
 	if err != nil {
 		return fail(p, "read the end of the log", err)
-	}
-	if found && checkpoint.LogID != p.log.ID() {
-		return &ForeignLogError{Partition: p.id, Checkpoint: checkpoint.LogID, ID: p.log.ID()}
 	}
 	if checkpoint.Position > p.tail {
 		return &LogShorterError{Partition: p.id, Checkpoint: checkpoint.Position, End: p.tail}
@@ -38,9 +52,6 @@ func (p *partition) start(ctx context.Context) error {
 	p.storedTime = checkpoint.LogTime
 	p.unstored = !found
 	p.events, p.rejected = checkpoint.Events, checkpoint.Rejected
-	if p.epoch, err = p.cfg.Epoch(ctx, p.id, checkpoint.Epoch); err != nil {
-		return fail(p, "take the partition's epoch", err)
-	}
 	if err := p.startBucket(ctx); err != nil {
 		return fail(p, "bring the snapshot bucket up to the checkpoint", err)
 	}

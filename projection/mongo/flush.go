@@ -8,6 +8,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/bson"
 	driver "go.mongodb.org/mongo-driver/v2/mongo"
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
+	"golang.org/x/sync/errgroup"
 
 	"holdmetrics/projection"
 )
@@ -17,6 +18,9 @@ import (
 const (
 	bulkDocuments = 1000
 	bulkBytes     = 4 << 20
+	// bulksAtOnce is how many of a flush are on their way: a majority's answer takes
+	// as long for one as for several.
+	bulksAtOnce = 4
 )
 
 const codeDuplicate = 11000
@@ -59,20 +63,20 @@ func (s *Store) Flush(ctx context.Context, b *projection.Batch) error {
 // writeFacts inserts the facts that are not there.
 func (s *Store) writeFacts(ctx context.Context, b *projection.Batch) error {
 	what := fmt.Sprintf("insert facts of partition %d", b.Partition)
+	bulks := startBulks(ctx)
 	var (
-		models = make([]driver.WriteModel, 0, bulkDocuments)
+		models []driver.WriteModel
 		bytes  int
 	)
-	send := func() error {
-		if len(models) == 0 {
-			return nil
-		}
-		err := s.try(ctx, what, func(ctx context.Context) error {
-			_, err := splitDuplicates(bulk(ctx, s.events, models))
-			return err
+	send := func() {
+		sent := models
+		bulks.start(func(ctx context.Context) error {
+			return s.try(ctx, what, func(ctx context.Context) error {
+				_, err := splitDuplicates(bulk(ctx, s.events, sent))
+				return err
+			})
 		})
-		models, bytes = models[:0], 0
-		return err
+		models, bytes = nil, 0
 	}
 	for i := range b.Pairs {
 		c := &b.Pairs[i]
@@ -80,13 +84,42 @@ func (s *Store) writeFacts(ctx context.Context, b *projection.Batch) error {
 			models = append(models, driver.NewInsertOneModel().SetDocument(factDocument(b.Partition, c.Key, &c.Facts[j])))
 			bytes += 512 + len(c.Key.Holder) + len(c.Key.Token) + len(c.Facts[j].HoldID)
 			if len(models) == bulkDocuments || bytes >= bulkBytes {
-				if err := send(); err != nil {
-					return err
-				}
+				send()
 			}
 		}
 	}
-	return send()
+	if len(models) > 0 {
+		send()
+	}
+	return bulks.wait()
+}
+
+// bulks are bulk writes on their way. The first that fails ends the others.
+type bulks struct {
+	group *errgroup.Group
+	outer context.Context
+	ctx   context.Context // of the group: ends with the first error, and with wait
+}
+
+func startBulks(ctx context.Context) *bulks {
+	b := &bulks{outer: ctx}
+	b.group, b.ctx = errgroup.WithContext(ctx)
+	b.group.SetLimit(bulksAtOnce)
+	return b
+}
+
+// start waits until there is room for one more, and does nothing once one has failed.
+func (b *bulks) start(write func(context.Context) error) {
+	if b.ctx.Err() == nil {
+		b.group.Go(func() error { return write(b.ctx) })
+	}
+}
+
+func (b *bulks) wait() error {
+	if err := b.group.Wait(); err != nil {
+		return err
+	}
+	return b.outer.Err() // one that ended before anything was started
 }
 
 func bulk(ctx context.Context, c *driver.Collection, models []driver.WriteModel) error {
@@ -116,25 +149,21 @@ func splitDuplicates(err error) (duplicates []int, other error) {
 	return duplicates, nil
 }
 
-// writeFigures writes pairs, then holders.
+// writeFigures writes pairs and holders.
 func (s *Store) writeFigures(ctx context.Context, b *projection.Batch, where at) error {
 	prefix := partitionPrefix(b.Partition)
-	pairs := guarded{store: s, collection: s.pairs, partition: b.Partition, where: where}
+	bulks := startBulks(ctx)
+	pairs := guarded{store: s, collection: s.pairs, partition: b.Partition, where: where, bulks: bulks}
 	for i := range b.Pairs {
-		if err := pairs.add(ctx, pairDocument(prefix, b.Partition, where, &b.Pairs[i])); err != nil {
-			return err
-		}
+		pairs.add(pairDocument(prefix, b.Partition, where, &b.Pairs[i]))
 	}
-	if err := pairs.send(ctx); err != nil {
-		return err
-	}
-	stats := guarded{store: s, collection: s.stats, partition: b.Partition, where: where}
+	pairs.send()
+	stats := guarded{store: s, collection: s.stats, partition: b.Partition, where: where, bulks: bulks}
 	for i := range b.Holders {
-		if err := stats.add(ctx, holderDocument(prefix, b.Partition, where, &b.Holders[i])); err != nil {
-			return err
-		}
+		stats.add(holderDocument(prefix, b.Partition, where, &b.Holders[i]))
 	}
-	return stats.send(ctx)
+	stats.send()
+	return bulks.wait()
 }
 
 // guarded writes records in bulk, each only over an older one.
@@ -143,32 +172,33 @@ type guarded struct {
 	collection *driver.Collection
 	partition  int
 	where      at
+	bulks      *bulks
 
 	records []record
 	bytes   int
 }
 
-func (g *guarded) add(ctx context.Context, r record) error {
+func (g *guarded) add(r record) {
 	g.records = append(g.records, r)
 	g.bytes += r.bytes
 	if len(g.records) == bulkDocuments || g.bytes >= bulkBytes {
-		return g.send(ctx)
+		g.send()
 	}
-	return nil
 }
 
-func (g *guarded) send(ctx context.Context) error {
-	if len(g.records) == 0 {
-		return nil
+func (g *guarded) send() {
+	left := g.records
+	g.records, g.bytes = nil, 0
+	if len(left) == 0 {
+		return
 	}
 	what := fmt.Sprintf("write %s of partition %d", g.collection.Name(), g.partition)
-	left := g.records
-	err := g.store.try(ctx, what, func(ctx context.Context) (err error) {
-		left, err = g.write(ctx, left)
-		return err
+	g.bulks.start(func(ctx context.Context) error {
+		return g.store.try(ctx, what, func(ctx context.Context) (err error) {
+			left, err = g.write(ctx, left)
+			return err
+		})
 	})
-	g.records, g.bytes = g.records[:0], 0
-	return err
 }
 
 // write gives the records that are to be tried again, and why.
