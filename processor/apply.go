@@ -136,9 +136,8 @@ func (p *partition) touch(it *item) {
 		p.dirtyBytes += dirtyHolderBytes
 	}
 	// What the bucket has already would step back if it was published again.
-	if !h.unpublished && p.bucket != nil && it.position > p.publishFloor {
-		h.unpublished = true
-		p.unpublished.push(h, p.reached())
+	if p.bucket != nil && it.position > p.publishFloor {
+		p.unpublished.change(h, p.reached())
 	}
 }
 

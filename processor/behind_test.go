@@ -26,7 +26,7 @@ func TestFarBehindIsInNoHurry(t *testing.T) {
 		{"asked for", func(p *partition) { p.pending = 100; p.wanted.Store(6) }, true, false},
 		{"with enough to flush", func(p *partition) { p.pending, p.dirtyBytes = 100, p.flushBytes }, true, false},
 		{"with a cache that is full", func(p *partition) { p.pending, p.cache.stuck, p.dirtyPairs = 100, true, []*pair{changed} }, true, false},
-		{"with enough to publish", func(p *partition) { p.pending, p.unpublished.entries = 100, make([]waitingHolder, publishMost) }, false, true},
+		{"with enough to publish", func(p *partition) { p.pending, p.unpublished.waiting = 100, publishMost }, false, true},
 	} {
 		w, err := newWorker(Config{Store: storetest.NewMemory()}, newMemLog(1), newMemBucket())
 		if err != nil {

@@ -30,10 +30,12 @@ type holder struct {
 	pairs     int32   // in memory
 	flush     uint32  // number of the last flush that carries it
 
-	fresh       bool // while loading: the store has neither it nor any pair of it
-	touched     bool // has events since the last settle
-	dirty       bool // has events since the last flush was encoded
-	unpublished bool // has events since it was last handed to the publisher
+	queued  uint32 // number of its place in the publish queue; 0: it has no events since it was handed to the publisher
+	changes uint8  // events in the queue, up to a bound
+
+	fresh   bool // while loading: the store has neither it nor any pair of it
+	touched bool // has events since the last settle
+	dirty   bool // has events since the last flush was encoded
 }
 
 // pair is a pair in memory.
@@ -279,7 +281,7 @@ func (c *cache) remove(pr *pair, flushed uint32) {
 
 // needed says whether the holder has to stay in memory.
 func (h *holder) needed(flushed uint32) bool {
-	return h.pairs > 0 || h.touched || h.dirty || h.unpublished || h.flush > flushed
+	return h.pairs > 0 || h.touched || h.dirty || h.queued != 0 || h.flush > flushed
 }
 
 // removeHolder removes a holder that nothing needs any more.

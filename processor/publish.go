@@ -168,7 +168,6 @@ func (p *partition) startPublish(ctx context.Context) error {
 	}
 	job := &publishJob{behind: p.pending > 0, holders: make([]projection.HolderRecord, 0, min(p.unpublished.len(), p.cfg.turn))}
 	job.to = p.unpublished.take(p.cfg.turn, p.reached(), func(h *holder) {
-		h.unpublished = false
 		job.holders = append(job.holders, projection.HolderRecord{
 			Holder: h.name, Figures: h.figures(), UpdatedAt: h.updatedAt, Position: h.position,
 		})
