@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -63,7 +64,8 @@ func awaitSnapshots(ctx context.Context, bucket jetstream.Stream, partition int,
 	for {
 		message, err := bucket.GetLastMsgForSubject(ctx, subject)
 		if err == nil {
-			if at, err := strconv.ParseUint(string(message.Data), 10, 64); err != nil || at >= end {
+			position, _, _ := strings.Cut(string(message.Data), " ") // the log's time is behind it
+			if at, err := strconv.ParseUint(position, 10, 64); err != nil || at >= end {
 				return err
 			}
 		} else if !errors.Is(err, jetstream.ErrMsgNotFound) {
