@@ -9,7 +9,6 @@ import (
 	"os/exec"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -33,7 +32,6 @@ type process struct {
 	ended chan error // gets what Wait said
 	up    <-chan struct{}
 	held  bool
-	lives atomic.Int64 // how often it has ended
 }
 
 // output is what a process printed, over all its lives.
@@ -124,7 +122,6 @@ func (p *process) end(signal syscall.Signal) error {
 	defer late.Stop()
 	err := <-p.ended
 	p.cmd = nil
-	p.lives.Add(1)
 	return err
 }
 

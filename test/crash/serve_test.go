@@ -27,7 +27,7 @@ func TestServe(t *testing.T) {
 				"--grpc-address", at[0], "--http-address", at[1], "--nats-address", at[2])
 			t.Logf("seed %d", *seed)
 			l := startLoad(t, 2, *seed, at[0])
-			w := startWatcher(t, at[0], p.lives.Load)
+			w := startWatcher(t, at[0], false)
 			c := &chaos{t: t, rand: rand.New(rand.NewPCG(*seed, 1<<32+uint64(policy))), load: l, procs: []*process{p}, pause: 300 * time.Millisecond}
 			l.more(t, batchSize)
 			c.disturb(*kills)
@@ -35,8 +35,8 @@ func TestServe(t *testing.T) {
 			acked, again := l.finish()
 			compare(t, policy, acked, at[0])
 			w.finish()
-			t.Logf("%d events, %d batches sent again; %d kills (%d of them twice), %d pauses, %d clean stops; %d reads of all snapshots: no difference",
-				len(acked), again, c.killed, c.early, c.paused, c.restarted, w.reads)
+			t.Logf("%d events, %d batches sent again; %d kills (%d of them twice), %d pauses, %d clean stops; %d updates in %d watches",
+				len(acked), again, c.killed, c.early, c.paused, c.restarted, w.updates, w.watches)
 		})
 	}
 }

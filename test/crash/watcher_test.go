@@ -6,35 +6,34 @@ import (
 	"io"
 	"sync"
 	"testing"
-	"time"
 
 	"google.golang.org/grpc"
 
 	holdpb "holdmetrics/proto"
 )
 
-// watcher reads snapshots over and over and looks whether a holder's position
-// ever steps back.
+// watcher watches all holders, over and over where the watch breaks, and looks
+// whether the position of one ever steps back.
 type watcher struct {
 	t    *testing.T
 	door holdpb.HoldMetricsClient
 	seen map[string]uint64 // position by holder
-	// life is of the process whose kill takes the last snapshots with it, which come
-	// again: the broker of serve keeps them in memory first. What was seen in one life
-	// says nothing about the next. nil: there is no such process.
-	life  func() int64
-	lived int64 // the life that seen is of
-	reads int
-	stop  context.CancelFunc
-	done  sync.WaitGroup
+	// lasting says that what was seen counts for ever. The broker of serve keeps
+	// snapshots in memory first, so a kill takes the last ones with it, which come
+	// again; there, it counts for as long as the watch.
+	lasting bool
+
+	watches, updates int
+	stop             context.CancelFunc
+	done             sync.WaitGroup
 }
 
-func startWatcher(t *testing.T, address string, life func() int64) *watcher {
+func startWatcher(t *testing.T, address string, lasting bool) *watcher {
 	ctx, cancel := context.WithCancel(context.Background())
-	w := &watcher{t: t, door: holdpb.NewHoldMetricsClient(dial(t, address)), seen: map[string]uint64{}, life: life, stop: cancel}
+	w := &watcher{t: t, door: holdpb.NewHoldMetricsClient(dial(t, address)), lasting: lasting, seen: map[string]uint64{}, stop: cancel}
 	w.done.Go(func() {
 		for ctx.Err() == nil {
-			w.read(ctx)
+			w.watch(ctx)
 		}
 	})
 	t.Cleanup(w.finish)
@@ -46,35 +45,33 @@ func (w *watcher) finish() {
 	w.done.Wait()
 }
 
-func (w *watcher) read(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
-	defer cancel()
-	w.forget()
-	now := map[string]uint64{}
-	err := snapshots(ctx, w.door, func(s *holdpb.HoldStat) { now[s.HolderId] = s.Position })
-	if w.forget() {
+// watch is one watch, until it breaks.
+func (w *watcher) watch(ctx context.Context) {
+	if !w.lasting {
+		clear(w.seen)
+	}
+	stream, err := w.door.Stats(ctx, &holdpb.StatsRequest{Watch: true, Live: true}, grpc.WaitForReady(true))
+	if err != nil {
 		return
 	}
-	// Also what came of a read that failed was seen.
-	for holder, position := range now {
-		if position < w.seen[holder] {
-			w.t.Errorf("the position of %q stepped back from %d to %d", holder, w.seen[holder], position)
+	w.watches++
+	for {
+		s, err := stream.Recv()
+		if err != nil {
+			return
 		}
-		w.seen[holder] = position
+		if s.Gone {
+			w.t.Errorf("the snapshot of %q is gone", s.HolderId)
+		}
+		if s.Complete || s.HolderId == "" {
+			continue
+		}
+		if s.Position < w.seen[s.HolderId] {
+			w.t.Errorf("the position of %q stepped back from %d to %d", s.HolderId, w.seen[s.HolderId], s.Position)
+		}
+		w.seen[s.HolderId] = s.Position
+		w.updates++
 	}
-	if err == nil {
-		w.reads++
-	}
-}
-
-// forget begins anew where another life has begun, and says so.
-func (w *watcher) forget() bool {
-	if w.life == nil || w.life() == w.lived {
-		return false
-	}
-	w.lived = w.life()
-	clear(w.seen)
-	return true
 }
 
 // snapshots reads the current snapshots of all holders.
