@@ -18,13 +18,10 @@ import (
 // ownServer is a server that the test may kill.
 func ownServer(t *testing.T) *mongotest.Server {
 	t.Helper()
-	if server == nil {
-		t.Skip(noServer)
+	s, err := mongotest.Own()
+	if errors.Is(err, mongotest.ErrNone) {
+		t.Skip(err)
 	}
-	if !server.Ours() {
-		t.Skip("the server of MONGODB_URL cannot be killed from here")
-	}
-	s, err := mongotest.New()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -99,7 +99,7 @@ func TestConfig(t *testing.T) {
 	if *o.MaxPoolSize != 7 || *o.MinPoolSize != 3 || *o.ConnectTimeout != 250*time.Millisecond || *o.ServerSelectionTimeout != time.Second {
 		t.Errorf("the pool is %d to %d, timeouts %v and %v", *o.MinPoolSize, *o.MaxPoolSize, *o.ConnectTimeout, *o.ServerSelectionTimeout)
 	}
-	if o.WriteConcern.W != "majority" || !*o.RetryWrites || !*o.RetryReads {
+	if o.WriteConcern.W != "majority" || !*o.WriteConcern.Journal || !*o.RetryWrites || !*o.RetryReads {
 		t.Errorf("writes wait for %v and are retried: %v", o.WriteConcern.W, *o.RetryWrites)
 	}
 }

@@ -2,6 +2,7 @@ package mongotest
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -13,6 +14,9 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"go.mongodb.org/mongo-driver/v2/mongo"
+	"go.mongodb.org/mongo-driver/v2/mongo/options"
 )
 
 // startTimeout is how long a server may take to start on a busy machine.
@@ -37,6 +41,11 @@ func New() (*Server, error) {
 	if url := os.Getenv("MONGODB_URL"); url != "" {
 		return &Server{URL: url, Name: "the server of MONGODB_URL"}, nil
 	}
+	return Own()
+}
+
+// Own starts a server that the caller may kill; otherwise it is as New.
+func Own() (*Server, error) {
 	program, err := find()
 	if err != nil {
 		return nil, err
@@ -139,6 +148,17 @@ func (s *Server) end(signal syscall.Signal) {
 		<-s.done
 	}
 	s.process = nil
+}
+
+// Drop takes a database away; tests that end a server of their own need not.
+func (s *Server) Drop(database string) error {
+	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
+	defer cancel()
+	client, err := mongo.Connect(options.Client().ApplyURI(s.URL))
+	if err != nil {
+		return err
+	}
+	return errors.Join(client.Database(database).Drop(ctx), client.Disconnect(ctx))
 }
 
 // Close ends the server and takes its data away.
