@@ -80,7 +80,7 @@ type partition struct {
 	owes          *debt  // what is to be published from the store once that has passed publishFloor
 	publishing    bool
 	publishBegan  time.Time
-	turn          chan struct{} // the worker's: has one item, which the partition that publishes holds
+	turn          chan struct{} // the worker's: has publishTurns items, which the partitions that publish hold
 	publishJobs   chan *publishJob
 	publishesDone chan publishDone
 

@@ -33,9 +33,14 @@ const (
 	// turns keep the way round short: with sixteen partitions and ten milliseconds
 	// a turn a new change is seen within a sixth of a second, whatever waits.
 	turnHolders = 256
+	// publishTurns is how many partitions publish at once: while one waits for its
+	// acknowledgement another encodes.
+	publishTurns = 2
+	// publishLate is how many messages behind the log make a partition late.
+	publishLate = 8
 	// publishBulk is how many holders make a turn one of load: after it the bucket
 	// rests half as long as it took, or publishBehind times as long while the
-	// partition is behind the log. What changes meanwhile is published once.
+	// partition is late. What changes meanwhile is published once.
 	// Without the rest a flood of events spends the machine on snapshots that the
 	// next ones replace. Where nothing has come meanwhile there is no flood, and
 	// no rest.
@@ -74,9 +79,9 @@ type publishDone struct {
 // publisher publishes snapshots until jobs is closed. With each job comes the
 // turn of the bucket, which it passes on after a rest.
 //
-// The partitions take turns because the bucket is one stream, which takes one
-// message after the other: side by side they would only wait there, with
-// snapshots that are out of date by the time they are stored.
+// The partitions take turns, publishTurns of them, because the bucket is one
+// stream, which takes one message after the other: side by side they would only
+// wait there, with snapshots that are out of date by the time they are stored.
 func (p *partition) publisher(ctx context.Context, jobs <-chan *publishJob, done chan<- publishDone) {
 	for job := range jobs {
 		began := time.Now()
@@ -166,7 +171,7 @@ func (p *partition) startPublish(ctx context.Context) error {
 		p.turn <- struct{}{}
 		return err
 	}
-	job := &publishJob{behind: p.pending > 0, holders: make([]projection.HolderRecord, 0, min(p.unpublished.len(), p.cfg.turn))}
+	job := &publishJob{behind: p.pending >= publishLate, holders: make([]projection.HolderRecord, 0, min(p.unpublished.len(), p.cfg.turn))}
 	job.to = p.unpublished.take(p.cfg.turn, p.reached(), func(h *holder) {
 		job.holders = append(job.holders, projection.HolderRecord{
 			Holder: h.name, Figures: h.figures(), UpdatedAt: h.updatedAt, Position: h.position,

@@ -46,8 +46,10 @@ func newWorker(cfg Config, log eventLog, bucket snapshots) (*Worker, error) {
 		return nil, fmt.Errorf("processor: register metrics: %w", err)
 	}
 	w := &Worker{cfg: cfg, log: log, byID: map[int]*partition{}}
-	turn := make(chan struct{}, 1)
-	turn <- struct{}{}
+	turn := make(chan struct{}, publishTurns)
+	for range publishTurns {
+		turn <- struct{}{}
+	}
 	for _, id := range cfg.Partitions {
 		p := newPartition(id, &w.cfg, log, bucket, turn, metrics.partition(id))
 		w.partitions = append(w.partitions, p)

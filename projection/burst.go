@@ -2,10 +2,7 @@ package projection
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
-	"fmt"
-	"strconv"
 	"sync"
 
 	"github.com/nats-io/nats.go"
@@ -26,103 +23,96 @@ import (
 // else wrote to the bucket, all of it is published again, each put with its own
 // acknowledgement.
 type burst struct {
-	mu    sync.Mutex // one burst at a time: sequences are counted
-	last  uint64     // sequence of the stream; 0: not known
-	wrong uint64     // bursts that were refused
+	mu   sync.Mutex // one burst is sent at a time: sequences are counted
+	last uint64     // the stream's last sequence once all that was sent is stored; 0: not known
 }
 
-const (
-	// burstMost is how many puts go under one acknowledgement. The broker's queue
-	// of a stream takes 10,000 and drops what is more.
-	burstMost = 2048
-
-	headerExpectedSequence = "Nats-Expected-Last-Sequence"
-	codeWrongLastSequence  = 10071
-)
+// burstMost is how many puts go under one acknowledgement. The broker's queue of a
+// stream takes 10,000 and drops what is more; then a burst is refused.
+const burstMost = 2048
 
 var errBurst = errors.New("the broker does not have all of a burst")
 
-// burst publishes entries, of which the last is stored after all others or not at all.
+// putBurst publishes entries, of which the last is stored after all others or not at all.
 func (s *Snapshots) putBurst(ctx context.Context, entries []Entry) error {
-	s.burst.mu.Lock()
-	defer s.burst.mu.Unlock()
 	for from := 0; from < len(entries); from += burstMost {
 		some := entries[from:min(from+burstMost, len(entries))]
-		err := errBurst // nothing to count from
-		if s.burst.last != 0 {
-			err = s.putCounted(ctx, some)
-		}
+		err := s.putCounted(ctx, some)
 		if errors.Is(err, errBurst) {
-			s.burst.wrong++
 			err = s.putEach(ctx, some)
 		}
 		if err != nil {
+			s.burst.mu.Lock()
 			s.burst.last = 0
+			s.burst.mu.Unlock()
 			return err
 		}
 	}
 	return nil
 }
 
-// putCounted publishes up to burstMost entries, with one acknowledgement.
+// putCounted publishes up to burstMost entries, with one acknowledgement. errBurst
+// means that they are to be published again.
 func (s *Snapshots) putCounted(ctx context.Context, entries []Entry) error {
-	conn := s.js.Conn()
-	n := len(entries) - 1
-	for i := range entries[:n] {
-		if err := conn.Publish(s.prefix+entries[i].Key, entries[i].Value); err != nil {
-			return err
-		}
-	}
-	want := s.burst.last + uint64(n)
-	ack, err := s.request(ctx, &nats.Msg{
-		Subject: s.prefix + entries[n].Key, Data: entries[n].Value,
-		Header: nats.Header{headerExpectedSequence: {strconv.FormatUint(want, 10)}},
-	})
+	last, err := s.send(entries)
 	if err != nil {
 		return err
 	}
-	s.burst.last = ack
-	return nil
+	_, err = acknowledged(ctx, last)
+	return err
+}
+
+// send sends a burst. The next one may be sent before this one is acknowledged: it
+// counts on it, and is refused where this one is.
+func (s *Snapshots) send(entries []Entry) (jetstream.PubAckFuture, error) {
+	s.burst.mu.Lock()
+	defer s.burst.mu.Unlock()
+	if s.burst.last == 0 {
+		return nil, errBurst // nothing to count from
+	}
+	n := len(entries) - 1
+	for i := range entries[:n] {
+		if err := s.js.Conn().Publish(s.prefix+entries[i].Key, entries[i].Value); err != nil {
+			s.burst.last = 0
+			return nil, err
+		}
+	}
+	s.burst.last += uint64(n)
+	last, err := s.publisher.PublishMsgAsync(&nats.Msg{Subject: s.prefix + entries[n].Key, Data: entries[n].Value},
+		jetstream.WithExpectLastSequence(s.burst.last))
+	s.burst.last++
+	return last, err
 }
 
 // putEach publishes entries with an acknowledgement each, the last after all others.
 func (s *Snapshots) putEach(ctx context.Context, entries []Entry) error {
+	s.burst.mu.Lock()
+	defer s.burst.mu.Unlock()
 	n := len(entries) - 1
 	if err := s.putAll(ctx, entries[:n]); err != nil {
 		return err
 	}
-	ack, err := s.request(ctx, &nats.Msg{Subject: s.prefix + entries[n].Key, Data: entries[n].Value})
+	last, err := s.publisher.PublishMsgAsync(&nats.Msg{Subject: s.prefix + entries[n].Key, Data: entries[n].Value})
 	if err != nil {
 		return err
 	}
-	s.burst.last = ack
-	return nil
+	s.burst.last, err = acknowledged(ctx, last)
+	return err
 }
 
-// request publishes one message and gives its sequence; errBurst where the broker
-// expected another one before it.
-func (s *Snapshots) request(ctx context.Context, m *nats.Msg) (sequence uint64, err error) {
-	ctx, cancel := context.WithTimeout(ctx, publishTimeout)
-	defer cancel()
-	answer, err := s.js.Conn().RequestMsgWithContext(ctx, m)
-	if err != nil {
+// acknowledged waits for the sequence that a message was given; errBurst where the
+// broker expected another one before it.
+func acknowledged(ctx context.Context, f jetstream.PubAckFuture) (uint64, error) {
+	select {
+	case ack := <-f.Ok():
+		return ack.Sequence, nil
+	case err := <-f.Err():
+		if api := (*jetstream.APIError)(nil); errors.As(err, &api) &&
+			(api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence || api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequenceConstant) {
+			return 0, errBurst
+		}
 		return 0, err
+	case <-ctx.Done():
+		return 0, ctx.Err()
 	}
-	var ack struct {
-		Error    *jetstream.APIError `json:"error"`
-		Stream   string              `json:"stream"`
-		Sequence uint64              `json:"seq"`
-	}
-	if err := json.Unmarshal(answer.Data, &ack); err != nil {
-		return 0, fmt.Errorf("an acknowledgement that cannot be read: %w", err)
-	}
-	switch {
-	case ack.Error != nil && ack.Error.ErrorCode == codeWrongLastSequence:
-		return 0, errBurst
-	case ack.Error != nil:
-		return 0, ack.Error
-	case ack.Stream != s.stream.CachedInfo().Config.Name:
-		return 0, fmt.Errorf("%w: stream %s answered for the bucket", ErrForeign, ack.Stream)
-	}
-	return ack.Sequence, nil
 }
