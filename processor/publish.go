@@ -32,14 +32,14 @@ const (
 	// turnHolders is how many holders a partition publishes in one turn. Small
 	// turns keep the way round short: with sixteen partitions and ten milliseconds
 	// a turn a new change is seen within a sixth of a second, whatever waits.
-	turnHolders = 256
+	turnHolders = 512
 	// publishTurns is how many partitions publish at once: while one waits for its
 	// acknowledgement another encodes.
 	publishTurns = 2
 	// publishLate is how many messages behind the log make a partition late.
 	publishLate = 8
 	// publishBulk is how many holders make a turn one of load: after it the bucket
-	// rests half as long as it took, or publishBehind times as long while the
+	// rests a quarter as long as it took, or publishBehind times as long while the
 	// partition is late. What changes meanwhile is published once.
 	// Without the rest a flood of events spends the machine on snapshots that the
 	// next ones replace. Where nothing has come meanwhile there is no flood, and
@@ -67,7 +67,7 @@ func (j *publishJob) rest(took time.Duration) time.Duration {
 	case j.behind:
 		return min(publishBehind*took, publishRest)
 	}
-	return min(took/2, publishRest)
+	return min(took/4, publishRest)
 }
 
 type publishDone struct {
