@@ -29,9 +29,10 @@ const (
 	publishMost = 1 << 15
 	// publishChunk is how many holders are published at once at a start.
 	publishChunk = 1000
-	// turnHolders is how many holders a partition publishes in one turn. Small
-	// turns keep the way round short: with sixteen partitions and ten milliseconds
-	// a turn a new change is seen within a sixth of a second, whatever waits.
+	// turnHolders is how many holders a partition publishes in one turn. On a busy
+	// machine a turn takes some eight milliseconds whatever is in it, so smaller
+	// ones publish less; larger ones make the way round longer, which is some
+	// seventy milliseconds for sixteen partitions.
 	turnHolders = 512
 	// publishTurns is how many partitions publish at once: while one waits for its
 	// acknowledgement another encodes.
