@@ -22,7 +22,8 @@ import (
 // Then it is every holder that is published, once: one without new events would
 // keep for ever what a former store said of it, which another version of this
 // program, or another policy, may say differently. This is owed until it is done,
-// over any number of starts.
+// over any number of starts. Where owners follow one another, the fence tells the
+// two cases apart (knowsFormer), and a store that was kept owes nothing.
 //
 // No holder of the bucket can be missing in the new store: an event is decided by
 // the log alone (its position, its time and the limits of that position), so
@@ -52,7 +53,7 @@ func (p *partition) startBucket(ctx context.Context) error {
 			zap.Uint64("bucket", have), zap.Uint64("end", p.tail))
 		have = 0
 	}
-	if have > p.position && !owed {
+	if have > p.position && !owed && !p.knowsFormer() {
 		owed = true
 		if err := p.setOwed(ctx, true); err != nil {
 			return err

@@ -50,6 +50,10 @@ type Config struct {
 	// rebuild does.
 	DiscardDeadLetters bool
 
+	// Ownership makes the worker one of several, which share the partitions among
+	// them as they come and go; nil: it runs Partitions, and nobody else does.
+	Ownership *Ownership
+
 	// Epoch gives the epoch under which a partition is written, from that of its
 	// checkpoint (0 where there is none). nil: one more, which is right where
 	// there is one owner.
@@ -85,6 +89,14 @@ func (c *Config) setDefaults(log eventLog) error {
 	}
 	if c.Store == nil {
 		return fmt.Errorf("%w: no store", ErrConfig)
+	}
+	if c.Ownership != nil {
+		if c.Partitions != nil {
+			return fmt.Errorf("%w: partitions are given, and to be shared with other workers", ErrConfig)
+		}
+		if c.Snapshots != nil && !c.Snapshots.Fences() {
+			return fmt.Errorf("%w: partitions are to be shared with other workers, and the snapshot bucket is for one owner", ErrConfig)
+		}
 	}
 	if c.CacheBytes < 0 || c.FlushBytes < 0 || c.FlushInterval < 0 || c.GCInterval < 0 || c.StopTimeout < 0 {
 		return fmt.Errorf("%w: a bound or an interval is negative", ErrConfig)

@@ -36,6 +36,20 @@
 //	    neighbours go on. Errors that may pass, such as a store that is away, fail
 //	    nothing: they are tried again with growing pauses while the reader waits.
 //
+// # Owners that follow one another
+//
+// With [Config.Ownership] a worker is one of several, and runs the partitions
+// that fall to it, as package lease has it. A partition goes from owner to owner
+// by what the drawing above shows, once for each owner, and these steps:
+//
+//	claim the lease ▶ put up the fence (epoch) ▶ tell the store (epoch) ▶ Loading … Stopped ▶ release the lease
+//
+// From its fence on, the bucket refuses a former owner; from its epoch on, the
+// store does. Before each flush the owner looks whether its lease may be over by
+// its own clock, and if so, drops everything: what was not flushed is in the log.
+// So a former owner can add, at most, one flush that was already under way, of
+// messages that were in the log before.
+//
 // # What makes a run repeatable
 //
 // The same log gives the same stored bytes, whatever the batches, flushes and

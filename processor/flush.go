@@ -33,7 +33,12 @@ func (p *partition) flusher(ctx context.Context, jobs <-chan *flushJob, done cha
 		began := time.Now()
 		err := job.letters.wait()
 		if err == nil {
-			err = p.retry(ctx, "flush", func(ctx context.Context) error { return p.store.Flush(ctx, &job.batch) })
+			err = p.retry(ctx, "flush", func(ctx context.Context) error {
+				if err := p.owned(); err != nil {
+					return err
+				}
+				return p.store.Flush(ctx, &job.batch)
+			})
 		}
 		done <- flushDone{job, time.Since(began), err}
 	}

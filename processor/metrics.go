@@ -94,6 +94,14 @@ func (m *metrics) partition(id int) *partitionMetrics {
 	}
 }
 
+// forget takes away what is only true of the partition's owner. Counters stay.
+func (m *metrics) forget(id int) {
+	label := prometheus.Labels{"partition": strconv.Itoa(id)}
+	for _, gauge := range []*prometheus.GaugeVec{m.lagMessages, m.lagSeconds, m.position, m.cacheBytes, m.dirtyBytes, m.failed} {
+		gauge.Delete(label)
+	}
+}
+
 func (m *partitionMetrics) batch(b *batch, duplicates int) {
 	m.applied.Add(float64(len(b.items)))
 	m.duplicates.Add(float64(duplicates))

@@ -29,7 +29,11 @@ type partition struct {
 	atomic  bool // the store's flushes are
 	paged   bool // the store keeps pages, so no facts are gathered
 
-	cacheBytes, flushBytes int // its share of the worker's bounds
+	cacheBytes, flushBytes int           // its share of the worker's bounds
+	sharers                *atomic.Int64 // how many partitions share them; nil: it does not change
+
+	tenure tenure // the right to write; nil: there is one owner, this one
+	found  uint64 // epoch of the checkpoint that was found
 
 	// background ends when the worker gives up waiting, a while after ctx.
 	background context.Context
@@ -151,7 +155,7 @@ func (p *partition) run(ctx, background context.Context) error {
 	p.background = background
 	var workers sync.WaitGroup
 	workers.Go(func() { p.flusher(background, p.jobs, p.flushesDone) })
-	workers.Go(func() { p.publisher(background, p.publishJobs, p.publishesDone) })
+	workers.Go(func() { p.publisher(background, ctx, p.publishJobs, p.publishesDone) })
 	defer func() {
 		cancel()
 		close(p.jobs)
@@ -198,6 +202,7 @@ func (p *partition) loop(ctx context.Context) error {
 	gc := time.NewTicker(p.cfg.GCInterval)
 	defer gc.Stop()
 	for {
+		p.share()
 		if err := p.hand(ctx); err != nil {
 			return err
 		}
@@ -226,7 +231,7 @@ func (p *partition) loop(ctx context.Context) error {
 				p.changed() // the time of a partition that is behind
 			}
 		case <-p.publishTurn():
-			err = p.startPublish(ctx)
+			err = p.startPublish(ctx, true)
 		case <-p.wake:
 		case <-gc.C:
 			p.cache.trim(p.cacheBytes, p.flushed)
@@ -242,6 +247,14 @@ func (p *partition) loop(ctx context.Context) error {
 func (p *partition) trimFull() {
 	p.cache.trim(p.cacheBytes-p.cacheBytes/8, p.flushed)
 	p.cache.stuck = p.cache.bytes > p.cacheBytes
+}
+
+// share takes the partition's part of the worker's bounds.
+func (p *partition) share() {
+	if p.sharers != nil {
+		n := int(max(p.sharers.Load(), 1))
+		p.cacheBytes, p.flushBytes = p.cfg.CacheBytes/n, p.cfg.FlushBytes/n
+	}
 }
 
 // hand starts the flush whose time has come.

@@ -58,6 +58,7 @@ type publishJob struct {
 	behind  bool
 	owed    *debt // not holders, but what the store has up to there
 	count   int   // of snapshots that were published
+	turn    bool  // the turn was taken for it, and is passed on after it
 }
 
 // rest is how long the bucket rests after a publish that took so long.
@@ -77,20 +78,24 @@ type publishDone struct {
 	err  error
 }
 
-// publisher publishes snapshots until jobs is closed. With each job comes the
-// turn of the bucket, which it passes on after a rest.
+// publisher publishes snapshots until jobs is closed. With each job, but for the
+// last of a partition that stops, comes the turn of the bucket, which it passes
+// on after a rest.
 //
 // The partitions take turns, publishTurns of them, because the bucket is one
 // stream, which takes one message after the other: side by side they would only
 // wait there, with snapshots that are out of date by the time they are stored.
-func (p *partition) publisher(ctx context.Context, jobs <-chan *publishJob, done chan<- publishDone) {
+func (p *partition) publisher(ctx, running context.Context, jobs <-chan *publishJob, done chan<- publishDone) {
 	for job := range jobs {
 		began := time.Now()
 		err := p.do(ctx, job)
 		took := time.Since(began)
 		done <- publishDone{job, took, err}
+		if !job.turn {
+			continue
+		}
 		if s, _ := p.snapshot(); s.Position != job.to.Position {
-			pause(ctx, job.rest(took))
+			pause(running, job.rest(took)) // the others should not wait for one that stops
 		}
 		p.turn <- struct{}{}
 	}
@@ -160,19 +165,21 @@ func (p *partition) publishTurn() <-chan struct{} {
 	return nil
 }
 
-// startPublish hands what changed to the publisher, with the turn that was taken.
-func (p *partition) startPublish(ctx context.Context) error {
+// startPublish hands what changed to the publisher, with the turn where it was taken.
+func (p *partition) startPublish(ctx context.Context, turn bool) error {
 	p.applying()
 	if p.owes != nil {
 		p.published, p.publishedTime, p.publishing = p.stored, p.storedTime, true // its length is the store's, so publishBegan says nothing
-		p.publishJobs <- &publishJob{to: projection.Reached{Position: p.stored, LogTime: p.storedTime}, owed: p.owes}
+		p.publishJobs <- &publishJob{to: projection.Reached{Position: p.stored, LogTime: p.storedTime}, owed: p.owes, turn: turn}
 		return nil
 	}
 	if err := p.settle(ctx); err != nil {
-		p.turn <- struct{}{}
+		if turn {
+			p.turn <- struct{}{}
+		}
 		return err
 	}
-	job := &publishJob{behind: p.pending >= publishLate, holders: make([]projection.HolderRecord, 0, min(p.unpublished.len(), p.cfg.turn))}
+	job := &publishJob{turn: turn, behind: p.pending >= publishLate, holders: make([]projection.HolderRecord, 0, min(p.unpublished.len(), p.cfg.turn))}
 	job.to = p.unpublished.take(p.cfg.turn, p.reached(), func(h *holder) {
 		job.holders = append(job.holders, projection.HolderRecord{
 			Holder: h.name, Figures: h.figures(), UpdatedAt: h.updatedAt, Position: h.position,
@@ -201,16 +208,12 @@ func (p *partition) finishPublish(d publishDone) error {
 	return nil
 }
 
-// publishLast publishes what is left when the partition stops.
+// publishLast publishes what is left when the partition stops. It does not wait
+// for its turn: the next owner waits for it.
 func (p *partition) publishLast(ctx context.Context) error {
 	for p.publishing || p.wantsPublish() {
 		if !p.publishing {
-			select {
-			case <-p.turn:
-			case <-ctx.Done():
-				return context.Cause(ctx)
-			}
-			if err := p.startPublish(ctx); err != nil {
+			if err := p.startPublish(ctx, false); err != nil {
 				return err
 			}
 		}

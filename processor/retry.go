@@ -8,6 +8,7 @@ import (
 	"go.uber.org/zap"
 
 	"holdmetrics/processor/hold"
+	"holdmetrics/processor/lease"
 	"holdmetrics/projection"
 )
 
@@ -20,7 +21,7 @@ const (
 func lasting(err error) bool {
 	for _, target := range []error{
 		projection.ErrFenced, projection.ErrCorrupt, projection.ErrClosed, projection.ErrBatch, projection.ErrForeign,
-		projection.ErrMetaFixed, projection.ErrRefused, hold.ErrCorrupt,
+		projection.ErrMetaFixed, projection.ErrRefused, hold.ErrCorrupt, lease.ErrLost, lease.ErrConfig,
 	} {
 		if errors.Is(err, target) {
 			return true

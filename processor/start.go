@@ -24,14 +24,28 @@ func (p *partition) start(ctx context.Context) error {
 	if found && checkpoint.LogID != p.log.ID() {
 		return &ForeignLogError{Partition: p.id, Checkpoint: checkpoint.LogID, ID: p.log.ID()}
 	}
-	if p.epoch, err = p.cfg.Epoch(ctx, p.id, checkpoint.Epoch); err != nil {
+	p.found = checkpoint.Epoch
+	if p.tenure == nil {
+		p.epoch, err = p.cfg.Epoch(ctx, p.id, checkpoint.Epoch)
+	} else {
+		err = p.take(ctx)
+	}
+	if err != nil {
 		return fail(p, "take the partition's epoch", err)
 	}
-	if claimer, ok := p.store.(projection.Claimer); ok {
+	claimer, claims := p.store.(projection.Claimer)
+	if claims || p.tenure != nil {
 		// An owner that does not know yet that it was followed may have written one
 		// checkpoint more, but from here on none.
 		err := p.retry(ctx, "claim the partition in the store", func(ctx context.Context) (err error) {
-			checkpoint, found, err = claimer.Claim(ctx, p.id, p.epoch)
+			if err := p.owned(); err != nil {
+				return err
+			}
+			if claims {
+				checkpoint, found, err = claimer.Claim(ctx, p.id, p.epoch)
+			} else {
+				checkpoint, found, err = p.claim(ctx)
+			}
 			return err
 		})
 		if err != nil {

@@ -67,11 +67,18 @@ func (s *PartitionStatus) Stuck(now time.Time, within time.Duration) error {
 // holds something behind a position that stood still for longer than within.
 func (w *Worker) Ready(ctx context.Context, within time.Duration) error {
 	now := w.cfg.Now()
-	for _, p := range w.partitions {
+	if w.cfg.Ownership != nil {
+		if err := w.heard(); err != nil {
+			return err
+		}
+	}
+	for _, p := range w.running() {
 		s, _ := p.snapshot()
 		switch {
 		case s.State == Failed:
 			return fmt.Errorf("partition %d failed: %w", s.Partition, s.Err)
+		case s.State == Stopped && w.cfg.Ownership != nil:
+			continue // it is being handed over
 		case s.State == Stopped:
 			return fmt.Errorf("%w: partition %d", ErrStopped, s.Partition)
 		}

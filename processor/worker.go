@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -11,17 +12,25 @@ import (
 
 	"go.uber.org/zap"
 
+	"holdmetrics/processor/lease"
 	"holdmetrics/projection"
 )
 
 // Worker reads partitions of the log and keeps their projections. Its methods
 // are safe for concurrent use.
 type Worker struct {
-	cfg        Config
-	log        eventLog
+	cfg     Config
+	log     eventLog
+	bucket  snapshots
+	metrics *metrics
+	turn    chan struct{}
+	started atomic.Bool
+	sharers atomic.Int64 // how many partitions share the bounds; with Config.Ownership
+
+	mu         sync.Mutex
 	partitions []*partition // in the order of cfg.Partitions
 	byID       map[int]*partition
-	started    atomic.Bool
+	member     *lease.Member // with Config.Ownership, while it runs
 }
 
 // New makes a worker. It does nothing until Run. The error wraps [ErrConfig], or
@@ -31,7 +40,10 @@ func New(cfg Config) (*Worker, error) {
 		return nil, fmt.Errorf("%w: no log", ErrConfig)
 	}
 	var bucket snapshots
-	if cfg.Snapshots != nil {
+	switch {
+	case cfg.Snapshots != nil && cfg.Ownership != nil:
+		bucket = fencedBucket{cfg.Snapshots}
+	case cfg.Snapshots != nil:
 		bucket = cfg.Snapshots
 	}
 	return newWorker(cfg, jetStreamLog{cfg.Log}, bucket)
@@ -45,17 +57,51 @@ func newWorker(cfg Config, log eventLog, bucket snapshots) (*Worker, error) {
 	if err != nil {
 		return nil, fmt.Errorf("processor: register metrics: %w", err)
 	}
-	w := &Worker{cfg: cfg, log: log, byID: map[int]*partition{}}
-	turn := make(chan struct{}, publishTurns)
+	w := &Worker{cfg: cfg, log: log, bucket: bucket, metrics: metrics, turn: make(chan struct{}, publishTurns), byID: map[int]*partition{}}
 	for range publishTurns {
-		turn <- struct{}{}
+		w.turn <- struct{}{}
 	}
-	for _, id := range cfg.Partitions {
-		p := newPartition(id, &w.cfg, log, bucket, turn, metrics.partition(id))
-		w.partitions = append(w.partitions, p)
-		w.byID[id] = p
+	if cfg.Ownership == nil {
+		for _, id := range cfg.Partitions {
+			w.add(id, nil)
+		}
 	}
 	return w, nil
+}
+
+// add makes a partition that is to run.
+func (w *Worker) add(id int, t tenure) *partition {
+	p := newPartition(id, &w.cfg, w.log, w.bucket, w.turn, w.metrics.partition(id))
+	if t != nil {
+		p.tenure, p.sharers = t, &w.sharers
+		w.sharers.Add(1)
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	at, _ := slices.BinarySearchFunc(w.partitions, id, func(p *partition, id int) int { return p.id - id })
+	if t == nil {
+		at = len(w.partitions)
+	}
+	w.partitions = slices.Insert(w.partitions, at, p)
+	w.byID[id] = p
+	return p
+}
+
+// remove takes out a partition that is another worker's now.
+func (w *Worker) remove(p *partition) {
+	w.sharers.Add(-1)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.partitions = slices.DeleteFunc(w.partitions, func(other *partition) bool { return other == p })
+	delete(w.byID, p.id)
+	w.metrics.forget(p.id)
+}
+
+// running are the partitions of this moment.
+func (w *Worker) running() []*partition {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.Clone(w.partitions)
 }
 
 // Run works until ctx ends; then it flushes and publishes what was applied,
@@ -69,6 +115,10 @@ func newWorker(cfg Config, log eventLog, bucket snapshots) (*Worker, error) {
 // says that the store did not take everything in time; the next start applies it
 // again. Where the store was made for other settings the error wraps
 // [projection.ErrMetaFixed], and nothing was run.
+//
+// With Config.Ownership it runs the partitions that fall to it, which may be
+// none; it returns when ctx has ended and all were handed over, or with a reason
+// why it cannot take part.
 func (w *Worker) Run(ctx context.Context) error {
 	if w.started.Swap(true) {
 		return fmt.Errorf("%w: Run was called before", ErrConfig)
@@ -81,6 +131,9 @@ func (w *Worker) Run(ctx context.Context) error {
 			w.finish(p, err)
 		}
 		return err
+	}
+	if w.cfg.Ownership != nil {
+		return w.runOwned(ctx)
 	}
 	background, giveUp := context.WithCancel(context.WithoutCancel(ctx))
 	defer giveUp()
@@ -159,10 +212,12 @@ func (w *Worker) finish(p *partition, err error) {
 	}
 }
 
-// Status says how each partition does, in the order of Config.Partitions.
+// Status says how each partition does, in the order of Config.Partitions; with
+// Config.Ownership, those that this worker owns.
 func (w *Worker) Status() []PartitionStatus {
-	out := make([]PartitionStatus, len(w.partitions))
-	for i, p := range w.partitions {
+	partitions := w.running()
+	out := make([]PartitionStatus, len(partitions))
+	for i, p := range partitions {
 		out[i], _ = p.snapshot()
 	}
 	return out
@@ -175,7 +230,9 @@ func (w *Worker) Status() []PartitionStatus {
 // own where it has failed, and one that wraps [ErrStopped] where it has stopped
 // or is not this worker's.
 func (w *Worker) WaitApplied(ctx context.Context, partition int, position uint64) error {
+	w.mu.Lock()
 	p := w.byID[partition]
+	w.mu.Unlock()
 	if p == nil {
 		return fmt.Errorf("%w: partition %d is not run here", ErrStopped, partition)
 	}

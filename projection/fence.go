@@ -15,7 +15,6 @@ import (
 
 const (
 	fenceKeyPrefix = "_fence."
-	aheadKeyPrefix = "_ahead."
 
 	// batchMost is how many messages the broker takes in one atomic batch.
 	batchMost = 1000
@@ -27,24 +26,18 @@ const (
 
 func fenceKey(partition int) string { return fenceKeyPrefix + strconv.Itoa(partition) }
 
-func aheadKey(partition int) string { return aheadKeyPrefix + strconv.Itoa(partition) }
-
 // Fence is one owner's right to write the snapshots of one partition. What it
 // writes goes in atomic batches, each of which the broker takes only while the
 // fence is this one's. So from the moment at which another owner has put up his
 // own, nothing comes from this one, whatever it still believes. It is safe for
 // concurrent use; what it writes goes one batch after the other.
 //
-// The layout of a batch:
-//
-//	_ahead.<p>    only where one batch is not enough: what the last will be up to
-//	snapshots…
-//	_pos.<p>      last; in all but the last batch it says again what it said before
-//
-// The first message carries the condition on _fence.<p>. The last one carries a
-// condition on _pos.<p>: nothing was written since the batch before. Without it a
-// batch that was given up, and sent again after its answer was lost, could arrive
-// a second time, after newer ones.
+// The first message of a batch carries the condition on _fence.<p>. The last one is
+// _pos.<p>; in all but the last batch of a Publish it says again what it said
+// before. It carries a condition too: nobody wrote it since the batch before. (Where
+// there are no snapshots it goes alone, and a new fence breaks that condition.)
+// Without it a batch that was given up, and sent again after its answer was lost,
+// could arrive a second time, after newer ones.
 type Fence struct {
 	s         *Snapshots
 	partition int
@@ -55,15 +48,18 @@ type Fence struct {
 	mu    sync.Mutex
 	at    Reached
 	atSeq uint64 // of the position's message
-	ahead uint64
 }
+
+// Fences says whether the bucket has fences: one that is kept for a single owner
+// has none.
+func (s *Snapshots) Fences() bool { return !s.config.Async }
 
 // Fence puts up a fence. epoch is given the epoch of the one that stands (0: none
 // does) and answers with the new one, which must be greater; it is asked again
 // where somebody else put one up in between, so it has to look whether the
 // caller is still the owner. Its error ends the attempt and is returned as it is.
 func (s *Snapshots) Fence(ctx context.Context, partition int, epoch func(ctx context.Context, former uint64) (uint64, error)) (*Fence, error) {
-	if s.config.Async {
+	if !s.Fences() {
 		return nil, fmt.Errorf("projection: bucket %s is for one owner: it has no fences", BucketName(s.config.Generation))
 	}
 	f := &Fence{s: s, partition: partition}
@@ -88,9 +84,14 @@ func (s *Snapshots) Fence(ctx context.Context, partition int, epoch func(ctx con
 			return nil, fmt.Errorf("projection: put up the fence of partition %d: %w", partition, err)
 		}
 	}
-	// Only now, since a former owner may have written until now.
+	// Only now, since a former owner may have written until now. The position is
+	// written once more: a lone one of his, which has nothing but the condition on it,
+	// is refused from here on.
 	if err := f.look(ctx); err != nil {
 		return nil, err
+	}
+	if err := f.batch(ctx, nil, f.at); err != nil {
+		return nil, fmt.Errorf("projection: put up the fence of partition %d: %w", partition, err)
 	}
 	return f, nil
 }
@@ -103,14 +104,6 @@ func (f *Fence) Former() uint64 { return f.former }
 
 // Generation is the name of the bucket's generation.
 func (f *Fence) Generation() string { return f.s.Generation() }
-
-// Ahead is the position of the log up to which single snapshots may be in the
-// bucket: that of the bucket, or a later one where a former owner did not finish.
-func (f *Fence) Ahead() uint64 {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return max(f.at.Position, f.ahead)
-}
 
 // Position is the position that the bucket has all of.
 func (f *Fence) Position(_ context.Context, partition int) (uint64, error) {
@@ -158,29 +151,13 @@ func (f *Fence) Publish(ctx context.Context, partition int, entries []Entry, to 
 
 func (f *Fence) publish(ctx context.Context, entries []Entry, to Reached) error {
 	const most = batchMost - 1 // and the position
-	if len(entries) > 0 && len(entries) <= most {
-		return f.batch(ctx, entries, to)
-	}
-	// An owner that dies between two batches leaves single snapshots that are ahead
-	// of the position; the next one must know how far. Without snapshots, the
-	// condition on the fence needs something to stand on.
-	ahead := max(f.ahead, to.Position)
-	first := append(make([]Entry, 0, most), Entry{Key: aheadKey(f.partition), Value: strconv.AppendUint(nil, ahead, 10)})
-	n := min(len(entries), most-1)
-	first = append(first, entries[:n]...)
-	for entries = entries[n:]; len(entries) > 0; entries = entries[n:] {
-		if err := f.batch(ctx, first, f.at); err != nil {
+	for len(entries) > most {
+		if err := f.batch(ctx, entries[:most], f.at); err != nil {
 			return err
 		}
-		f.ahead = ahead
-		n = min(len(entries), most)
-		first = entries[:n]
+		entries = entries[most:]
 	}
-	if err := f.batch(ctx, first, to); err != nil {
-		return err
-	}
-	f.ahead = ahead
-	return nil
+	return f.batch(ctx, entries, to)
 }
 
 // batch writes entries and then the position, all or nothing. f.mu is held.
@@ -210,6 +187,13 @@ func (f *Fence) send(ctx context.Context, entries []Entry, to Reached) (uint64, 
 	defer cancel()
 	id := uuid.NewString()
 	conn := f.s.js.Conn()
+	if len(entries) == 0 {
+		ack, err := f.s.js.Publish(ctx, f.s.prefix+positionKey(f.partition), to.append(nil), jetstream.WithExpectLastSequencePerSubject(f.atSeq))
+		if err != nil {
+			return 0, err
+		}
+		return ack.Sequence, nil
+	}
 	message := func(i int, key string, value []byte) *nats.Msg {
 		m := &nats.Msg{Subject: f.s.prefix + key, Data: value, Header: nats.Header{
 			headerBatchID:  {id},
@@ -245,9 +229,6 @@ func (f *Fence) look(ctx context.Context) error {
 	}
 	if seq != f.seq {
 		return &FencedError{Partition: f.partition, Stored: epoch, Mine: f.epoch}
-	}
-	if f.ahead, _, err = f.s.number(ctx, aheadKey(f.partition)); err != nil {
-		return err
 	}
 	f.at, f.atSeq, err = f.s.reached(ctx, f.partition)
 	return err

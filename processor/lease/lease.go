@@ -34,6 +34,13 @@ func (l *Lease) Partition() int { return l.partition }
 // for as long as the bucket exists.
 func (l *Lease) Revision() uint64 { return l.revision }
 
+// Last is the bucket's revision of the last renewal.
+func (l *Lease) Last() uint64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.last
+}
+
 // Lost is closed when the lease is over, also when it was released.
 func (l *Lease) Lost() <-chan struct{} { return l.lost }
 
@@ -79,17 +86,51 @@ func (l *Lease) Release(ctx context.Context) error {
 	if over {
 		return nil // it may be another's already
 	}
+	fail := func(err error) error { return fmt.Errorf("lease: release partition %d: %w", l.partition, err) }
 	kv, err := l.member.bucket(ctx)
-	if err == nil {
-		err = kv.Delete(ctx, partitionKey(l.partition), jetstream.LastRevision(last))
-	}
-	if refused(err) {
-		return nil // a renewal came in between, or it ran out
-	}
 	if err != nil {
-		return fmt.Errorf("lease: release partition %d: %w", l.partition, err)
+		return fail(err)
 	}
-	return nil
+	for {
+		err := kv.Delete(ctx, partitionKey(l.partition), jetstream.LastRevision(last))
+		if err == nil {
+			return nil
+		}
+		if !refused(err) {
+			return fail(err)
+		}
+		// A renewal that was given up stands all the same, or somebody else has it.
+		mine, at, err := l.member.holds(ctx, l.partition)
+		switch {
+		case err != nil:
+			return fail(err)
+		case !mine:
+			return nil
+		case at == last:
+			// The replica that answered is behind.
+			if err := pause(ctx, replicaPause); err != nil {
+				return fail(err)
+			}
+		}
+		last = at
+		l.mu.Lock()
+		l.last = at
+		l.mu.Unlock()
+	}
+}
+
+// replicaPause is how long a replica that is behind is left alone.
+const replicaPause = 20 * time.Millisecond
+
+func pause(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 // renew makes the lease run from now.

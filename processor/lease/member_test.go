@@ -137,6 +137,31 @@ func TestClaimAndHandOver(t *testing.T) {
 	}
 }
 
+// A renewal that nobody waited for any more stands all the same, and must not
+// keep the partition from being released.
+func TestReleaseAfterRenewalUnknown(t *testing.T) {
+	t.Parallel()
+	s := startServer(t)
+	js := connect(t, s)
+	m := join(t, js, Config{Worker: "a", Lease: time.Minute})
+	l := claim(t, m, 0)
+	at := l.Last()
+	if _, err := put(t.Context(), js, Bucket("1"), partitionKey(0), m.claim, &at, time.Minute); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Confirm(t.Context()); err != nil {
+		t.Fatalf("after a renewal whose answer was lost: %v", err)
+	}
+	at = l.Last()
+	if _, err := put(t.Context(), js, Bucket("1"), partitionKey(0), m.claim, &at, time.Minute); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Release(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	until(t, m.View(), "it is free", func() bool { _, owned := m.View().Owners()[0]; return !owned })
+}
+
 // A worker that dies is not heard any more, and its partition is free when its
 // lease has run out, which every other sees without asking.
 func TestRunsOut(t *testing.T) {
