@@ -131,7 +131,7 @@ func (g *Gateway) rank(ctx context.Context, q topQuery, holder string) (*rankPag
 	if q.by == byLive {
 		before = p.state.liveRank(p.at, row)
 	} else {
-		before = p.state.bySettled(rankItem{settled: row.settled, row: row})
+		before = p.state.bySettled(row.item())
 	}
 	page.add(p, uint64(before), row)
 	return page, nil

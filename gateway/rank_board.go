@@ -17,38 +17,38 @@ import (
 // they came until they are needed. A copy of the tree costs nothing, and shares
 // with the tree what does not change, so every page of a cursor can be of one state.
 //
-// By live score there is no order to keep, since it changes while nothing happens.
-// Each item has the line as doubles, which are good enough to leave out nearly all
-// holders of a million in some milliseconds; those that the doubles cannot tell
-// apart are compared exactly (rank_live.go).
+// By live score there is no order to keep, since it changes while nothing happens:
+// lines has every line once more, in a few bytes (rank_live.go).
 //
-// It costs about 130 bytes a holder beside the snapshot itself.
+// It costs about 170 bytes a holder beside the snapshot itself.
 type board struct {
 	tree *btree.BTreeG[rankItem]
 	rows map[string]*rankRow // by holder
 	// breaking are the rows whose line may break.
 	breaking map[*rankRow]int64
+	lines    liveLines
 
-	epoch  int64 // lines are doubles relative to it, unix nanoseconds
 	newest int64 // the latest since of a line
 	totals rankTotals
 }
 
 // rankItem is a row in the tree.
 type rankItem struct {
-	settled      float64
-	origin, rate float64 // weight-seconds at the board's epoch, and a second
-	row          *rankRow
+	settled float64
+	row     *rankRow
 }
 
-// rankRow is a holder. It is not changed once it is in a board.
+// rankRow is a holder. It belongs to one board, and is not changed once it is in it.
 type rankRow struct {
 	holder  string
 	value   []byte // a snapshot, or the figures themselves
 	figures bool   // value is hold.Figures
 	whole   bool   // the double is the settled score, exactly
 	settled float64
+	slot    int // among the lines
 }
+
+func (r *rankRow) item() rankItem { return rankItem{r.settled, r} }
 
 // rankTotals are the sums of a board. The live ones are kept as if every line had
 // begun at time zero; see the processor's sums for why wrapping does no harm.
@@ -92,7 +92,7 @@ func (r *rankRow) read() rankFigures {
 func newBoard(epoch int64) *board {
 	return &board{
 		tree: btree.NewBTreeGOptions(rankedBefore, btree.Options{NoLocks: true, Degree: 64}),
-		rows: map[string]*rankRow{}, breaking: map[*rankRow]int64{}, epoch: epoch,
+		rows: map[string]*rankRow{}, breaking: map[*rankRow]int64{}, lines: liveLines{epoch: epoch},
 	}
 }
 
@@ -110,15 +110,6 @@ func rankedBefore(a, b rankItem) bool {
 		}
 	}
 	return a.row.holder < b.row.holder
-}
-
-// item makes the item of a row and notes what the board has to know of it.
-func (b *board) item(row *rankRow, f *rankFigures) rankItem {
-	rate := roughly(f.line.Rate, 1e-24)
-	return rankItem{
-		settled: row.settled, row: row, rate: rate,
-		origin: roughly(f.line.Base.Score, 1e-33) - rate*float64(f.line.Since-b.epoch)*1e-9,
-	}
 }
 
 // roughly is limbs x scale, to some units in the last place.
@@ -169,12 +160,13 @@ var wholeScore = hold.Rate(hold.Rate{1e15}.Times(1e18))
 func (b *board) set(row *rankRow, f *rankFigures) {
 	b.drop(row.holder)
 	b.note(row, f)
-	b.tree.Set(b.item(row, f))
+	b.tree.Set(row.item())
 }
 
 func (b *board) note(row *rankRow, f *rankFigures) {
 	b.rows[row.holder] = row
 	b.totals.add(f)
+	b.lines.add(row, &f.line)
 	b.newest = max(b.newest, f.line.Since)
 	if f.line.Until != 0 {
 		b.breaking[row] = f.line.Until
@@ -188,7 +180,8 @@ func (b *board) drop(holder string) {
 		return
 	}
 	f := row.read()
-	b.tree.Delete(b.item(row, &f))
+	b.tree.Delete(row.item())
+	b.lines.remove(row.slot)
 	b.totals.sub(&f)
 	delete(b.rows, holder)
 	delete(b.breaking, row)
@@ -200,7 +193,7 @@ func (b *board) load(rows []*rankRow) {
 	for i, row := range rows {
 		f := row.read()
 		b.note(row, &f)
-		items[i] = b.item(row, &f)
+		items[i] = row.item()
 	}
 	sort.Slice(items, func(i, j int) bool { return rankedBefore(items[i], items[j]) })
 	for _, it := range items {
@@ -220,13 +213,13 @@ func (b *board) expired(t int64) (rows []*rankRow) {
 
 // state is the board as it is now; later changes of the board do not change it.
 func (b *board) state() rankState {
-	return rankState{tree: b.tree.Copy(), epoch: b.epoch, totals: b.totals}
+	return rankState{tree: b.tree.Copy(), lines: b.lines.freeze(), totals: b.totals}
 }
 
 // rankState is a board that stands still. It is safe for concurrent use.
 type rankState struct {
 	tree   *btree.BTreeG[rankItem]
-	epoch  int64
+	lines  frozenLines
 	totals rankTotals
 }
 

@@ -214,8 +214,10 @@ func TestTopSaysWhatItIsOf(t *testing.T) {
 	if rank.Rank != 1 || rank.Count != 2 || rank.Share != 160.0/260 || rank.SettledShare != 0 || rank.TotalScore != "260" {
 		t.Errorf("%+v", rank)
 	}
-	if got := string(get(t, r.world, "/top?token=nobody", 200)); !strings.HasPrefix(got, `{"holders":[],"count":0,"total_score":"0"`) {
-		t.Errorf("got %s", got)
+	for _, by := range []string{"settled", "live"} {
+		if got := string(get(t, r.world, "/top?token=nobody&by="+by, 200)); !strings.HasPrefix(got, `{"holders":[],"count":0,"total_score":"0"`) {
+			t.Errorf("got %s", got)
+		}
 	}
 }
 

@@ -35,7 +35,7 @@ const (
 	// asks has them do so at once.
 	rankPace = 100 * time.Millisecond
 	// rankChunk is how many changes are taken over under one lock.
-	rankChunk = 1024
+	rankChunk = 128
 	// rankReline is how many lines that have broken are drawn anew at once.
 	rankReline = 1024
 )

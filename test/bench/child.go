@@ -34,6 +34,9 @@ func roles() map[string]role {
 		"read":      readRole,
 		"sustained": sustainedRole,
 		"freshness": freshnessRole,
+		"watch":     watchRole,
+		"fanout":    fanoutRole,
+		"rank":      rankRole,
 		"memory":    memoryRole,
 		"pair":      pairRole,
 	}

@@ -28,6 +28,7 @@ func allRows() []row {
 	return []row{
 		ingestRow{}, bulkRow{}, broadcastRow{}, recordRow{}, holdsRow{},
 		scoreRow{}, applyRow{}, replayRow{}, sustainedRow{}, freshnessRow{},
+		watchRow{}, rankRow{},
 		memoryRow{}, pairRow{}, coldStartRow{},
 	}
 }

@@ -109,8 +109,11 @@ func memoryRole(ctx context.Context, raw json.RawMessage, answer func(any) error
 }
 
 // processMemory reads a figure of this process, in bytes, as Linux tells it.
-func processMemory(field string) (int, error) {
-	text, err := os.ReadFile("/proc/self/status")
+func processMemory(field string) (int, error) { return memoryOf(os.Getpid(), field) }
+
+// memoryOf reads a figure of a process of this machine.
+func memoryOf(pid int, field string) (int, error) {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {
 		return 0, err
 	}
@@ -120,5 +123,5 @@ func processMemory(field string) (int, error) {
 			return kib << 10, err
 		}
 	}
-	return 0, fmt.Errorf("/proc/self/status has no %s", field)
+	return 0, fmt.Errorf("/proc/%d/status has no %s", pid, field)
 }

@@ -1,0 +1,211 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"path/filepath"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"holdmetrics/ingest"
+	"holdmetrics/projection"
+	holdpb "holdmetrics/proto"
+)
+
+// rankRow is GET /top?limit=100 of 1,000,000 holders at a gateway of its own
+// process, while 2,000 of their snapshots change a second: from the request to the
+// last byte of the answer, the p99 of a hundred. Each asks for a new state: the
+// gateway gives who asks within 200 ms of another the same one. Against GET /stats of
+// one holder, which is a look-up by HTTP and JSON. Not measured: making the board, which the note has, once after a
+// start; and rankings of a token, which are the same once the board is made.
+type rankRow struct{ once }
+
+func (rankRow) name() string  { return "rank" }
+func (rankRow) about() string { return "rank: top 100 of 1,000,000 holders, settled and live, p99" }
+
+type rankInput struct {
+	Dir      string
+	Holders  int
+	Requests int
+}
+
+// rankOutput is in ms and bytes.
+type rankOutput struct {
+	Settled, Live, Rank, One float64 // p99
+	SettledP50, LiveP50      float64
+	Build                    float64
+	BytesEach                float64
+}
+
+func (rankRow) run(ctx context.Context, b *bench) ([]line, error) {
+	in := rankInput{Holders: b.size(1_000_000), Requests: b.size(100)}
+	var err error
+	if in.Dir, err = b.tempDir("rank"); err != nil {
+		return nil, err
+	}
+	var out rankOutput
+	if err := b.call(ctx, "rank", 0, in, &out); err != nil {
+		return nil, err
+	}
+	const against = "one snapshot by HTTP"
+	note := fmt.Sprintf("p50 %s ms; the board was made in %s s and takes %s bytes a holder beside the snapshots",
+		number(out.SettledP50), number(out.Build/1000), number(out.BytesEach))
+	return []line{
+		{name: "top 100, settled, p99", value: out.Settled, unit: "ms", against: against, againstValue: out.One, aim: aim{atMost(10)}, note: note},
+		{name: "top 100, live, p99", value: out.Live, unit: "ms", against: against, againstValue: out.One, aim: aim{atMost(10)}, note: fmt.Sprintf("p50 %s ms", number(out.LiveP50))},
+		{name: "rank of one, live, p99", value: out.Rank, unit: "ms", against: against, againstValue: out.One, aim: aim{atMost(10)}},
+	}, nil
+}
+
+func rankRole(ctx context.Context, raw json.RawMessage, answer func(any) error) (err error) {
+	in, err := input[rankInput](raw)
+	if err != nil {
+		return err
+	}
+	b, err := startBroker(filepath.Join(in.Dir, "nats"), false)
+	if err != nil {
+		return err
+	}
+	defer b.close()
+	p, err := startPlant(ctx, plantConfig{dir: in.Dir, broker: b, doors: true})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, p.stop()) }()
+	var out rankOutput
+	if err := p.measureRank(ctx, &in, &out); err != nil {
+		return err
+	}
+	return answer(out)
+}
+
+func (p *plant) measureRank(ctx context.Context, in *rankInput, out *rankOutput) error {
+	n := 0
+	for n < in.Holders {
+		entries := make([]projection.Entry, 0, 10_000)
+		for len(entries) < cap(entries) && n < in.Holders {
+			e, err := rankedStat(n, n)
+			if err != nil {
+				return err
+			}
+			entries = append(entries, e)
+			n++
+		}
+		if err := p.snapshots.Publish(ctx, 0, entries, projection.Reached{Position: uint64(n), LogTime: time.Now().UnixNano()}); err != nil {
+			return err
+		}
+	}
+	url := "http://" + p.addresses.HTTP
+	for { // until the view has all
+		if _, err := ask(ctx, url+"/stats?holder="+holderName(n-1)); err == nil {
+			break
+		}
+		if !pause(ctx, 50*time.Millisecond) {
+			return context.Cause(ctx)
+		}
+	}
+	before, err := processMemory("VmRSS:")
+	if err != nil {
+		return err
+	}
+	took, err := ask(ctx, url+"/top?limit=100")
+	if err != nil {
+		return err
+	}
+	out.Build = milliseconds(took)
+	after, err := processMemory("VmRSS:")
+	if err != nil {
+		return err
+	}
+	out.BytesEach = float64(after-before) / float64(in.Holders)
+
+	changing, cancel := context.WithCancelCause(ctx)
+	changed := make(chan error, 1)
+	go func() {
+		changed <- ticking(changing, time.Hour, 10*time.Millisecond, func() error {
+			entries := make([]projection.Entry, 20)
+			for i := range entries {
+				n++
+				var err error
+				if entries[i], err = rankedStat(n*7919%in.Holders, n); err != nil {
+					return err
+				}
+			}
+			return p.snapshots.Publish(changing, 0, entries, projection.Reached{Position: uint64(n)})
+		})
+	}()
+	defer func() {
+		cancel(errMeasured)
+		<-changed
+	}()
+	for _, c := range []struct {
+		path     string
+		p50, p99 *float64
+	}{
+		{"/top?limit=100", &out.SettledP50, &out.Settled},
+		{"/top?limit=100&by=live", &out.LiveP50, &out.Live},
+		{"/stats/" + holderName(in.Holders/2) + "/rank?by=live", nil, &out.Rank},
+		{"/stats?holder=" + holderName(in.Holders/2), nil, &out.One},
+	} {
+		var all []time.Duration
+		for range in.Requests {
+			if !pause(ctx, 210*time.Millisecond) {
+				return context.Cause(ctx)
+			}
+			took, err := ask(ctx, url+c.path)
+			if err != nil {
+				return err
+			}
+			all = append(all, took)
+		}
+		if *c.p99 = percentile(all, 0.99); c.p50 != nil {
+			*c.p50 = percentile(all, 0.50)
+		}
+	}
+	return nil
+}
+
+func milliseconds(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
+
+// ask reads an answer to its end.
+func ask(ctx context.Context, url string) (time.Duration, error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return 0, err
+	}
+	began := time.Now()
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return 0, err
+	}
+	defer response.Body.Close()
+	body, err := io.ReadAll(response.Body)
+	took := time.Since(began)
+	if err == nil && response.StatusCode != http.StatusOK {
+		err = fmt.Errorf("%s: %s: %.200s", url, response.Status, body)
+	}
+	return took, err
+}
+
+// rankedStat is a snapshot of a holder: scores all over the place, a third of them
+// with a hold that runs.
+func rankedStat(holder, seed int) (projection.Entry, error) {
+	score := fmt.Sprintf("%d.%09d", seed*7919%1_000_003, seed%1_000_000_000)
+	rate := "0"
+	if holder%3 == 0 {
+		rate = fmt.Sprint(1 + seed%97)
+	}
+	now := timestamppb.Now()
+	name := holderName(holder)
+	value, err := proto.Marshal(&holdpb.HoldStat{
+		HolderId: name, TotalSeconds: 5, ScoreExact: score, HeldExact: "5", LiveBase: score, LiveRate: rate,
+		LiveHeldBase: "5", UpdatedAt: now, Since: now, Position: uint64(seed), Rules: "none", Generation: "1",
+	})
+	return projection.Entry{Key: ingest.SubjectToken(name), Value: value}, err
+}
