@@ -85,6 +85,8 @@ type Pair struct {
 	policy  Policy
 	dirty   bool // rows are not stored yet
 	opening bool // leaves keep the shape they were stored in
+
+	few [fewRows]row // where the first rows lie; a Pair is not to be copied
 }
 
 // timeline is what a pair that has grown keeps of its facts, and of what follows.

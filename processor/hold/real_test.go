@@ -57,11 +57,13 @@ func (v realView) line(t int64) string {
 // realViews makes the package's pair in every way there is.
 func (w *world) realViews(t *testing.T, events []hold.Event) map[string]map[hold.Policy]view {
 	t.Helper()
-	out := map[string]map[hold.Policy]view{"one by one": {}, "from its facts": {}, "from its pages": {}}
+	out := map[string]map[hold.Policy]view{"one by one": {}, "from its facts": {}, "from its pages": {}, "with a timeline from the first": {}}
 	for _, policy := range w.policies {
-		pair := hold.NewPair(policy)
+		pair, timeline := hold.NewPair(policy), hold.NewPair(policy)
+		timeline.Grow()
 		for _, e := range events {
 			pair.Add(e.Fact())
+			timeline.Add(e.Fact())
 		}
 		for _, e := range events {
 			if pair.Add(e.Fact()) {
@@ -73,6 +75,7 @@ func (w *world) realViews(t *testing.T, events []hold.Event) map[string]map[hold
 			t.Fatalf("%s: open from pages: %v", w.name, err)
 		}
 		out["one by one"][policy] = realView{pair}
+		out["with a timeline from the first"][policy] = realView{timeline}
 		out["from its facts"][policy] = realView{hold.PairFromFacts(policy, pair.Facts())}
 		out["from its pages"][policy] = realView{opened}
 	}

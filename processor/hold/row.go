@@ -197,20 +197,19 @@ func (p *Pair) mixesWeights(i int, r *row) bool {
 	return i > 0 && mixes(&p.rows[i-1]) || i < len(p.rows) && mixes(&p.rows[i])
 }
 
-// rowSteps are the sizes that rows grow by: the last that fit a size class of the
-// allocator, with little slack while the pair is small, since slack costs memory.
-var rowSteps = [...]int{2, 5, 10, 21, 42, smallMax}
+// fewRows is how many rows lie in the pair itself: no more memory to find, and
+// none to allocate, for a holder of a few holds.
+const fewRows = 5
+
+// rowSteps are the sizes that rows grow by beyond the few: the last that fit a
+// size class of the allocator, with little slack while the pair is small, since
+// slack costs memory.
+var rowSteps = [...]int{10, 21, 42, smallMax}
 
 func (p *Pair) insertRow(i int, r row) {
 	n := len(p.rows)
 	if n == cap(p.rows) {
-		size := 0
-		for _, size = range rowSteps {
-			if size > n {
-				break
-			}
-		}
-		p.rows = append(make([]row, 0, size), p.rows...)
+		p.moreRows()
 	}
 	p.rows = p.rows[:n+1]
 	if i < n {
@@ -221,7 +220,20 @@ func (p *Pair) insertRow(i int, r row) {
 	p.dirty = true
 }
 
-// entry is the row as a timeline has it before anything follows from it.
+func (p *Pair) moreRows() {
+	if p.rows == nil {
+		p.rows = p.few[:0]
+		return
+	}
+	for _, size := range rowSteps {
+		if size > len(p.rows) {
+			p.rows = append(make([]row, 0, size), p.rows...)
+			return
+		}
+	}
+}
+
+// entryOf is the row as a timeline has it before anything follows from it.
 func (p *Pair) entryOf(r *row) entry {
 	e := entry{at: r.at, end: r.end, kind: entryFact}
 	if r.is(rowStop) {

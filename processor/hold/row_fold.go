@@ -143,12 +143,7 @@ func (p *Pair) areaRows(f *fold, upTo func(start, end int64) (int64, bool)) area
 			return p.sweepRows(f, upTo)
 		}
 		reach = end
-		total.held += uint64(end - r.at)
-		if !r.is(rowWide) {
-			total.addPacked(r.what, uint64(end-r.at))
-			continue
-		}
-		total.addLevel(&(*p.wide)[r.what>>rowNumberAt], uint64(end-r.at), false)
+		p.addRowArea(&total, r, uint64(end-r.at))
 	}
 	return total
 }
@@ -191,8 +186,37 @@ func (p *Pair) sweepRows(f *fold, upTo func(start, end int64) (int64, bool)) are
 	return total
 }
 
+// chainRows is the area of all rows where they are ended holds that follow one
+// another, and the end of the last one: nothing is to be folded then.
+func (p *Pair) chainRows() (total area, end int64, ok bool) {
+	last := int64(0)
+	for i := range p.rows {
+		r := &p.rows[i]
+		if r.at < end || r.at <= last || r.end == 0 || r.what&(rowSent|rowRetracted|rowStop) != rowSent {
+			return area{}, 0, false
+		}
+		last, end = r.at, r.end
+		p.addRowArea(&total, r, uint64(end-last))
+	}
+	return total, end, true
+}
+
+// addRowArea adds a row's weight over ns nanoseconds, which are held.
+func (p *Pair) addRowArea(total *area, r *row, ns uint64) {
+	total.held += ns
+	if r.is(rowWide) {
+		total.addLevel(&(*p.wide)[r.what>>rowNumberAt], ns, false)
+		return
+	}
+	total.addPacked(r.what, ns)
+}
+
 // figuresOfRows is Figures of a small pair.
 func (p *Pair) figuresOfRows(at int64) Figures {
+	if total, end, ok := p.chainRows(); ok && end <= at {
+		a := total.amount()
+		return Figures{Settled: a, Line: Line{Base: a, Since: at}}
+	}
 	f := p.fold()
 	settled := p.settledRows(&f, forever)
 	out := Figures{Settled: settled.amount(), Line: Line{Since: at}, Waiting: f.waiting}

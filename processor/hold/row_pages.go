@@ -57,7 +57,10 @@ func (p *Pair) addPage(data []byte) error {
 
 // rowBytes is what a small pair takes.
 func (p *Pair) rowBytes() int {
-	n := int(unsafe.Sizeof(*p)) + cap(p.rows)*int(unsafe.Sizeof(row{}))
+	n := int(unsafe.Sizeof(*p))
+	if cap(p.rows) > fewRows {
+		n += cap(p.rows) * int(unsafe.Sizeof(row{}))
+	}
 	if p.wide != nil {
 		n += int(unsafe.Sizeof(*p.wide)) + cap(*p.wide)*int(unsafe.Sizeof(Weight{}))
 	}
