@@ -194,7 +194,8 @@ func cell(v reflect.Value) string {
 	case time.Time:
 		return x.Format(time.RFC3339Nano)
 	case float64:
-		return strconv.FormatFloat(x, 'g', -1, 64)
+		text, _ := json.Marshal(x) // no score is infinite
+		return string(text)
 	case uint64:
 		return strconv.FormatUint(x, 10)
 	case int64:

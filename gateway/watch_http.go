@@ -33,7 +33,7 @@ func (g *Gateway) addWatch(api huma.API) {
 		Method:      http.MethodGet,
 		Path:        "/stats/watch",
 		Summary:     "Watch snapshots as Server-Sent Events",
-		Description: "An event stat for each current snapshot, whose data is a row of GET /stats; then an event complete; then an event stat for each change, and gone where a holder's snapshot was removed. " +
+		Description: "An event stat for each current snapshot, whose data is a row of GET /stats; then an event complete, which says how many there were; then an event stat for each change, and gone where a holder's snapshot was removed. " +
 			"A slow client gets the latest value of each holder, once, however often it changed. An id says what a client has all of: " +
 			"who comes again with it (Last-Event-ID) gets what changed since, as long as the server runs. Lines that begin with a colon say that the connection lives. " +
 			"A client that does not read is closed. The holder named watch is read at /scores?holder=watch.",
@@ -139,13 +139,13 @@ func (w *httpWatch) update(c *projection.Change) error {
 
 // completeMark is the data of the event complete.
 type completeMark struct {
-	Holders int       `json:"holders"`
+	Holders int       `json:"holders"` // sent before the mark
 	Resumed bool      `json:"resumed"`
 	AsOf    time.Time `json:"as_of"`
 }
 
 func (w *httpWatch) complete(_ uint64, resumed bool) error {
-	b, err := event("complete", completeMark{w.g.cfg.Snapshots.Len(), resumed, timeOf(w.g.cfg.Now())})
+	b, err := event("complete", completeMark{w.sent, resumed, timeOf(w.g.cfg.Now())})
 	if err != nil {
 		return err
 	}
