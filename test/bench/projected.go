@@ -44,16 +44,21 @@ func projected(ctx context.Context, at addresses) (time.Time, error) {
 	if err != nil {
 		return time.Time{}, err
 	}
-	errs := make([]error, log.Partitions())
+	ends := make([]uint64, log.Partitions())
+	for p := range ends {
+		if ends[p], err = log.End(ctx, p); err != nil {
+			return time.Time{}, err
+		}
+	}
+	errs := make([]error, 2*len(ends))
 	var waiting sync.WaitGroup
-	for p := range errs {
-		waiting.Go(func() {
-			end, err := log.End(ctx, p)
-			if err == nil && end > 0 {
-				err = errors.Join(awaitSnapshots(ctx, bucket, p, end), awaitStore(ctx, door, p, log.Partitions(), end))
-			}
-			errs[p] = err
-		})
+	for p, end := range ends {
+		if end == 0 {
+			continue
+		}
+		// Side by side: the read is what asks for the flush.
+		waiting.Go(func() { errs[2*p] = awaitSnapshots(ctx, bucket, p, end) })
+		waiting.Go(func() { errs[2*p+1] = awaitStore(ctx, door, p, len(ends), end) })
 	}
 	waiting.Wait()
 	return time.Now(), errors.Join(errs...)
