@@ -88,7 +88,7 @@ func failureOf(err error) failure {
 	case errors.Is(err, ErrCursorGone):
 		return failure{code: codes.FailedPrecondition, status: http.StatusGone, field: "cursor", message: err.Error()}
 	case errors.Is(err, ErrStalled):
-		return failure{code: codes.Aborted, status: http.StatusRequestTimeout, message: err.Error()}
+		return failure{code: codes.Canceled, status: http.StatusRequestTimeout, message: err.Error()}
 	case errors.Is(err, ErrDraining):
 		return failure{code: codes.Unavailable, status: http.StatusServiceUnavailable, message: err.Error(), retry: true}
 	case errors.Is(err, ingest.ErrClosed), errors.Is(err, ingest.ErrNotAcknowledged):

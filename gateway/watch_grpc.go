@@ -2,44 +2,53 @@ package gateway
 
 import (
 	"context"
+	"errors"
 	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/tap"
 
 	"holdmetrics/ingest"
 	"holdmetrics/projection"
 	holdpb "holdmetrics/proto"
 )
 
+// cancelKey is where a stream's context has what cancels it.
+type cancelKey struct{}
+
+// tapStats gives the streams of Stats a context that the gateway can cancel. That
+// is the one way to end a Send that the client does not take, other than a second
+// goroutine for each watcher, which would double what ten thousand of them cost.
+func tapStats(ctx context.Context, info *tap.Info) (context.Context, error) {
+	if info.FullMethodName != holdpb.HoldMetrics_Stats_FullMethodName {
+		return ctx, nil
+	}
+	ctx, cancel := context.WithCancel(ctx) // the stream's end cancels it, too
+	return context.WithValue(ctx, cancelKey{}, cancel), nil
+}
+
 // watchStream answers Stats with watch.
-//
-// What is sent may block for as long as the client does not read; so it is sent
-// by another goroutine, while this one looks whether it gets on. That goroutine
-// ends just after the stream, not before, because what unblocks a Send is the end
-// of the stream.
 func (g *Gateway) watchStream(q *statsQuery, stream grpc.ServerStreamingServer[holdpb.HoldStat]) error {
-	ctx, cancel := context.WithCancel(stream.Context())
-	defer cancel()
+	ctx := stream.Context()
+	cancel, ok := ctx.Value(cancelKey{}).(context.CancelFunc)
+	if !ok {
+		return unavailable("a watch", errors.New("the gRPC server was not made with Gateway.ServerOptions"))
+	}
 	watchers := g.metrics.watchers.WithLabelValues("grpc")
 	watchers.Inc()
 	defer watchers.Dec()
-	sink := &grpcWatch{g: g, stream: stream, live: q.live}
-	done := make(chan error, 1)
-	g.receivers.Go(func() { done <- g.watch(ctx, &watchQuery{statsQuery: *q}, sink) })
-	look := time.NewTicker(g.cfg.WatchStall / 4)
-	defer look.Stop()
-	for {
-		select {
-		case err := <-done:
-			return err
-		case <-look.C:
-			if began := sink.sending.Load(); began != 0 && time.Since(time.Unix(0, began)) > g.cfg.WatchStall {
-				g.metrics.stalled.WithLabelValues("grpc").Inc()
-				return ErrStalled
-			}
-		}
+	sink := &grpcWatch{g: g, stream: stream, live: q.live, cancel: cancel}
+	if err := g.hub.look(sink, g.cfg.WatchStall); err != nil {
+		return err
 	}
+	defer g.hub.lookAway(sink)
+	err := g.watch(ctx, &watchQuery{statsQuery: *q}, sink)
+	if sink.stalled.Load() {
+		g.metrics.stalled.WithLabelValues("grpc").Inc()
+		return ErrStalled
+	}
+	return err
 }
 
 // grpcWatch is the client's end of a watch by gRPC.
@@ -47,8 +56,18 @@ type grpcWatch struct {
 	g       *Gateway
 	stream  grpc.ServerStreamingServer[holdpb.HoldStat]
 	live    bool
-	sent    int          // since the last round ended
+	sent    int // since the last round ended
+	cancel  context.CancelFunc
+	stalled atomic.Bool  // it was closed for that
 	sending atomic.Int64 // when the send began that is under way, unix nanoseconds; 0: none is
+}
+
+// overdue closes the watch where a send began before a time and goes on.
+func (w *grpcWatch) overdue(before time.Time) {
+	if began := w.sending.Load(); began != 0 && began < before.UnixNano() {
+		w.stalled.Store(true)
+		w.cancel()
+	}
 }
 
 func (w *grpcWatch) send(m any) error {

@@ -22,9 +22,11 @@ type watchHub struct {
 	all     map[*watcher]struct{}            // those of all holders
 	byKey   map[string]map[*watcher]struct{} // those of some, by holder key
 	watched int
-	sending int           // watchers that are at work
-	running bool          // the goroutine
-	empty   chan struct{} // closed when the goroutine is to end
+	sending int                     // watchers that are at work
+	looked  map[*grpcWatch]struct{} // to be closed when they stall
+	looking chan struct{}           // closed when there are none; nil: there are none
+	running bool                    // the goroutine
+	empty   chan struct{}           // closed when the goroutine is to end
 	stopped bool
 	over    chan struct{} // closed by drain
 
@@ -50,7 +52,8 @@ const (
 
 func newWatchHub(s Snapshots) *watchHub {
 	return &watchHub{
-		snapshots: s, all: map[*watcher]struct{}{}, byKey: map[string]map[*watcher]struct{}{}, over: make(chan struct{}),
+		snapshots: s, all: map[*watcher]struct{}{}, byKey: map[string]map[*watcher]struct{}{},
+		looked: map[*grpcWatch]struct{}{}, over: make(chan struct{}),
 	}
 }
 
@@ -96,6 +99,50 @@ func (h *watchHub) leave(w *watcher) {
 	if h.watched == 0 && h.running {
 		h.running = false
 		close(h.empty)
+	}
+}
+
+// look adds a watch that is closed when a send takes longer than stall. One
+// goroutine looks after all of them, while there are any.
+func (h *watchHub) look(w *grpcWatch, stall time.Duration) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.stopped {
+		return ErrDraining
+	}
+	h.looked[w] = struct{}{}
+	if h.looking == nil {
+		none := make(chan struct{})
+		h.looking = none
+		h.followers.Go(func() { h.lookAfter(stall, none) })
+	}
+	return nil
+}
+
+func (h *watchHub) lookAway(w *grpcWatch) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if delete(h.looked, w); len(h.looked) == 0 && h.looking != nil {
+		close(h.looking)
+		h.looking = nil
+	}
+}
+
+func (h *watchHub) lookAfter(stall time.Duration, none <-chan struct{}) {
+	ticks := time.NewTicker(max(stall/4, time.Millisecond))
+	defer ticks.Stop()
+	for {
+		select {
+		case <-ticks.C:
+		case <-none:
+			return
+		}
+		before := time.Now().Add(-stall)
+		h.mu.Lock()
+		for w := range h.looked {
+			w.overdue(before)
+		}
+		h.mu.Unlock()
 	}
 }
 
