@@ -40,7 +40,11 @@ func (g *Gateway) explain(ctx context.Context, q explainQuery, emit func(*contri
 			return err
 		}
 		row := contribution{token: r.Key.Token, policy: pair.Policy(), applied: applied}
-		for _, row.Contribution = range hold.Explain(pair.Policy(), pair.Holds(), q.from, q.at) {
+		parts := hold.Explain(pair.Policy(), pair.HoldsIn(q.from, q.at), q.from, q.at)
+		if err := r.Check(pair); err != nil {
+			return err
+		}
+		for _, row.Contribution = range parts {
 			if err := emit(&row); err != nil {
 				return err
 			}
@@ -117,7 +121,7 @@ func (g *Gateway) history(ctx context.Context, q historyQuery) ([]scorePoint, er
 			p := &points[i]
 			p.live, p.settled = p.live.Add(pair.LiveAt(p.at)), p.settled.Add(pair.SettledAt(p.at))
 		}
-		return nil
+		return r.Check(pair)
 	})
 	if err == nil && none {
 		err = projection.ErrNotFound
@@ -138,7 +142,7 @@ func firstStart(ctx context.Context, view projection.PartitionView, q historyQue
 			first = min(first, h.Start)
 			break
 		}
-		return nil
+		return r.Check(pair)
 	})
 	return first, err
 }

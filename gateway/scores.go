@@ -214,9 +214,9 @@ func amounts(r *projection.PairRecord, q scoreQuery) (live, settled hold.Amount,
 	}
 	if q.asOf {
 		live, settled = q.of(pair)
-		return live, settled, nil
+		return live, settled, r.Check(pair)
 	}
-	return pair.LiveAt(q.at), r.Figures.Settled, nil
+	return pair.LiveAt(q.at), r.Figures.Settled, r.Check(pair)
 }
 
 // appliedThrough is the log's time of what a view holds.

@@ -47,8 +47,8 @@ func (p *partition) dirtyEvent() int {
 	return dirtyEventBytes
 }
 
-// process applies the messages of one round. An error means that nothing of them
-// was applied and that the partition cannot go on.
+// process applies the messages of one round. An error means that the partition
+// cannot go on: nothing of them was applied, or a pair was lost half-way.
 func (p *partition) process(ctx context.Context, messages []message) error {
 	if len(messages) == 0 {
 		return nil
@@ -63,6 +63,9 @@ func (p *partition) process(ctx context.Context, messages []message) error {
 		return err
 	}
 	duplicates := p.add(b.items)
+	if p.lost != nil {
+		return p.lost
+	}
 	last := &messages[len(messages)-1]
 	p.position, p.clock, p.pending = last.position, b.clock, last.pending
 	p.events += uint64(len(b.items))
@@ -81,6 +84,7 @@ func (p *partition) process(ctx context.Context, messages []message) error {
 // add adds the facts of events to their pairs and says how many were there already.
 func (p *partition) add(items []item) (duplicates int) {
 	var additions [64]hold.Addition
+	most := p.cacheBytes + p.cacheBytes/8
 	for some := range slices.Chunk(items, len(additions)) {
 		for i := range some {
 			it := &some[i]
@@ -105,6 +109,13 @@ func (p *partition) add(items []item) (duplicates int) {
 				p.facts[it.pair] = append(p.facts[it.pair], projection.LoggedFact{Fact: it.fact, Position: it.position, LogTime: it.at})
 			}
 			p.cache.count(it.pair)
+		}
+		// Pages that events bring into memory leave it with the batch under way.
+		if p.cache.bytes > most {
+			for i := range some {
+				p.cache.shrink(some[i].pair, p.cache.bytes-p.cacheBytes, p.flushed)
+			}
+			most = max(most, p.cache.bytes+p.cacheBytes/8)
 		}
 	}
 	return duplicates

@@ -48,6 +48,7 @@ type pair struct {
 	flush  uint32     // number of the last flush that carries it
 	slot   int32      // its place in cache.ring
 
+	large   bool // the state reads its pages from the store
 	used    bool // since the clock's hand came by
 	touched bool // has events since the last settle: it is in no sum
 	dirty   bool // has events since the last flush was encoded
@@ -133,8 +134,8 @@ const (
 // cache is what a partition has in memory. The unit is the pair; a holder stays
 // as long as one of its pairs does, or as long as it is to be written, and a
 // token as long as something names it. Pairs leave by the clock algorithm: the
-// hand spares what was used since it last came by. It belongs to the partition's
-// goroutine.
+// hand spares what was used since it last came by. Of a large pair parts leave
+// first. It belongs to the partition's goroutine.
 type cache struct {
 	holders map[string]*holder
 	tokens  map[string]*token
@@ -142,8 +143,9 @@ type cache struct {
 	ring    []*pair           // in no order; the clock's hand goes round it
 	hand    int
 	bytes   int
-	stuck   bool // it is over its bound until something is flushed
-	evicted bool // a pair left, so the store may know more than the cache
+	pages   func(projection.PairKey) hold.Pages // where a large pair reads its pages; nil: nowhere
+	stuck   bool                                // it is over its bound until something is flushed
+	evicted bool                                // a pair left, so the store may know more than the cache
 }
 
 func newCache() *cache {
@@ -201,6 +203,10 @@ func (pr *pair) overhead() int {
 
 // count takes a new estimate of what the pair takes.
 func (c *cache) count(pr *pair) {
+	if !pr.large && c.pages != nil && pr.state.Large() {
+		pr.large = true
+		pr.state.ReadFrom(c.pages(pr.key()))
+	}
 	n := pr.overhead() + pr.state.Bytes()
 	c.bytes += n - pr.bytes
 	pr.bytes = n
@@ -246,6 +252,9 @@ func (c *cache) trim(limit int, flushed uint32) {
 			c.hand = 0
 		}
 		pr := c.ring[c.hand]
+		if c.shrink(pr, c.bytes-limit, flushed); c.bytes <= limit {
+			return
+		}
 		if pr.used || pr.touched || pr.dirty || pr.flush > flushed {
 			pr.used = false
 			c.hand++
@@ -254,6 +263,15 @@ func (c *cache) trim(limit int, flushed uint32) {
 		}
 		c.evicted = true
 		c.remove(pr, flushed)
+	}
+}
+
+// shrink takes parts of a large pair out of memory, up to free bytes. What is not
+// stored yet stays.
+func (c *cache) shrink(pr *pair, free int, flushed uint32) {
+	if pr.large {
+		pr.state.Trim(free, pr.flush <= flushed)
+		c.count(pr)
 	}
 }
 

@@ -123,6 +123,10 @@ func (p *partition) startFlush(ctx context.Context) error {
 	p.encoded, p.flushing, p.flushArmed, p.flushDue, p.flushWaits = p.position, true, false, false, 0
 	p.flushTimer.Stop()
 	p.flushBegan = p.cfg.Now()
+	if p.lost != nil {
+		p.flushing = false
+		return p.lost
+	}
 	p.jobs <- job // has room: one is in flight at most
 	return nil
 }

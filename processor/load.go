@@ -170,7 +170,15 @@ func (p *partition) loadPairs(ctx context.Context, pairs []*pair) error {
 	for i, pr := range pairs {
 		if records[i] == nil {
 			states[i] = hold.NewPair(p.cfg.Policy)
-		} else if states[i], err = records[i].Open(); err != nil {
+			continue
+		}
+		if records[i].IsLarge() {
+			pr.large = true
+			if more := p.pagesOf(pr.key()); more != nil {
+				records[i].More = more
+			}
+		}
+		if states[i], err = records[i].Open(); err != nil {
 			return fmt.Errorf("processor: partition %d: pair %q of holder %q: %w", p.id, pr.token.name, pr.holder.name, err)
 		}
 	}

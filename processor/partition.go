@@ -41,6 +41,7 @@ type partition struct {
 	in    *inbox
 	cache *cache
 	batch batch
+	lost  error // a pair that is lost, which ends the partition; see pairPages
 
 	position uint64 // of the last message applied
 	clock    int64  // log time: the greatest timestamp up to position
@@ -103,7 +104,7 @@ type partition struct {
 func newPartition(id int, cfg *Config, log eventLog, bucket snapshots, turn chan struct{}, metrics *partitionMetrics) *partition {
 	store, ok := cfg.Store.(atomicStore)
 	pages, keeps := cfg.Store.(pageStore)
-	return &partition{
+	p := &partition{
 		id: id, cfg: cfg, log: log, store: cfg.Store, bucket: bucket,
 		logger:        cfg.Logger.With(zap.Int("partition", id)),
 		metrics:       metrics,
@@ -126,6 +127,10 @@ func newPartition(id int, cfg *Config, log eventLog, bucket snapshots, turn chan
 		status:        PartitionStatus{Partition: id, State: Loading},
 		moved:         make(chan struct{}),
 	}
+	if _, ok := p.store.(projection.PageReader); ok {
+		p.cache.pages = p.pagesOf
+	}
+	return p
 }
 
 func stoppedTimer() *time.Timer {
@@ -174,6 +179,9 @@ func (p *partition) run(ctx, background context.Context) error {
 			// The log may be away, and its client slow to notice; the store need not wait for it.
 			workers.Go(stopReading)
 		}
+	}
+	if p.lost != nil {
+		return notFlushed(p.lost)
 	}
 	if err != nil && ctx.Err() == nil {
 		return err
@@ -236,6 +244,9 @@ func (p *partition) loop(ctx context.Context) error {
 		case <-gc.C:
 			p.cache.trim(p.cacheBytes, p.flushed)
 		}
+		if err == nil {
+			err = p.lost
+		}
 		if err != nil {
 			return err
 		}
@@ -267,6 +278,9 @@ func (p *partition) hand(ctx context.Context) error {
 
 // full says whether the reader has to wait for the flusher or the publisher.
 func (p *partition) full() bool {
+	if p.flushing && p.cache.stuck && p.cache.bytes >= 2*p.cacheBytes {
+		return true // pages of large pairs that cannot leave before they are stored
+	}
 	return p.dirtyBytes+p.inflightBytes >= p.flushBytes || p.unpublished.len() >= publishMost
 }
 

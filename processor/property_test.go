@@ -211,7 +211,19 @@ func stateOf(t testing.TB, s projection.Store, partition int) state {
 	}
 	defer view.Close()
 	if err := view.AllPairs(ctx, func(r *projection.PairRecord) error {
-		st.pairs[r.Key] = *r.Clone()
+		whole := *r.Clone()
+		if whole.IsLarge() {
+			for _, prefix := range []string{"i", "n"} {
+				if err := r.More.Scan([]byte(prefix), func(page hold.Page) bool {
+					whole.Pages = append(whole.Pages, hold.Page{Key: slices.Clone(page.Key), Data: slices.Clone(page.Data)})
+					return true
+				}); err != nil {
+					return err
+				}
+			}
+		}
+		whole.More = nil // it has all pages
+		st.pairs[r.Key] = whole
 		return nil
 	}); err != nil {
 		t.Fatal(err)

@@ -186,6 +186,10 @@ func (p *partition) startPublish(ctx context.Context, turn bool) error {
 		})
 		p.cache.removeHolder(h, p.flushed)
 	})
+	if p.lost != nil {
+		p.turn <- struct{}{}
+		return p.lost
+	}
 	if job.to.Position < p.published { // what was published from the store lies between
 		job.to = projection.Reached{Position: p.published, LogTime: p.publishedTime}
 	}

@@ -57,7 +57,7 @@ func (p *partition) settle(ctx context.Context) error {
 	}
 	clear(p.touchedHolders)
 	p.touchedHolders = p.touchedHolders[:0]
-	return nil
+	return p.lost
 }
 
 // refigure puts a pair that is in no sum into its holder's, in the piece of its

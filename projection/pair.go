@@ -2,6 +2,8 @@ package projection
 
 import (
 	"bytes"
+	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -9,20 +11,61 @@ import (
 )
 
 // Open is the pair of the record, from its pages or from its facts. The pair
-// keeps nothing of the record that a later record could overwrite.
+// keeps nothing of the record that a later record could overwrite, but for More: a
+// large pair reads from it what it needs, for as long as it is used, which in a
+// view's callback is until that returns. Whoever looks at a pair asks it
+// afterwards for [hold.Pair.Err], or calls [Check].
 func (r *PairRecord) Open() (*hold.Pair, error) {
 	if len(r.Pages) == 0 {
 		return hold.PairFromFacts(r.Policy, slices.Values(r.Facts)), nil
 	}
-	p, err := hold.OpenPair(r.Policy, r.Pages)
+	p, err := hold.OpenPair(r.Policy, r.Pages, r.More)
 	if err != nil {
-		return nil, fmt.Errorf("%w: pair of holder %q and token %q: %w; restore the store from a backup, or let it be made again from the log",
-			ErrCorrupt, r.Key.Holder, r.Key.Token, err)
+		return nil, PairError(r.Key, err)
 	}
 	return p, nil
 }
 
-// Clone is a copy that outlives the callback.
+// IsLarge says whether the record has no page but the root of a large pair.
+func (r *PairRecord) IsLarge() bool {
+	return len(r.Pages) == 1 && len(r.Pages[0].Key) == 0 && hold.IsRoot(r.Pages[0].Data)
+}
+
+// Check says whether what the opened pair told since can be believed: all that it
+// needed was read, and was whole.
+func (r *PairRecord) Check(p *hold.Pair) error { return PairError(r.Key, p.Err()) }
+
+// PairError says of which pair an error is, where the pair is damaged, and what
+// an operator can do. Other errors stay as they are.
+func PairError(key PairKey, err error) error {
+	if !errors.Is(err, hold.ErrCorrupt) {
+		return err
+	}
+	return fmt.Errorf("%w: pair of holder %q and token %q: %w; restore the store from a backup, or let it be made again from the log",
+		ErrCorrupt, key.Holder, key.Token, err)
+}
+
+// PagesOf reads pages of a pair from a store as they are now, until ctx ends.
+func PagesOf(ctx context.Context, from PageReader, partition int, key PairKey) hold.Pages {
+	return &pagesOf{ctx, from, partition, key}
+}
+
+type pagesOf struct {
+	ctx       context.Context
+	from      PageReader
+	partition int
+	key       PairKey
+}
+
+func (p *pagesOf) Page(key []byte) ([]byte, error) {
+	return p.from.Page(p.ctx, p.partition, p.key, key)
+}
+
+func (p *pagesOf) Scan(prefix []byte, yield func(hold.Page) bool) error {
+	return p.from.Pages(p.ctx, p.partition, p.key, prefix, yield)
+}
+
+// Clone is a copy that outlives the callback, but for More.
 func (r *PairRecord) Clone() *PairRecord {
 	c := *r
 	c.Facts = slices.Clone(r.Facts)

@@ -42,13 +42,15 @@ type Checkpoint struct {
 }
 
 // PairRecord is a pair as it is stored. A store keeps either pages or facts of
-// it, so a reader calls Open and looks at neither.
+// it, so a reader calls Open and looks at neither. Of a large pair ([hold.IsRoot])
+// a store that is a [PageReader] gives the root only, however many pages it has.
 type PairRecord struct {
 	Key     PairKey
 	Policy  hold.Policy
 	Figures hold.Figures
 	Pages   []hold.Page // in no order; a store that keeps pages
 	Facts   []hold.Fact // in no order; a store that keeps facts
+	More    hold.Pages  // reads further pages of a large pair: of a record that Load gave, as they are when they are read
 }
 
 // HolderRecord is the sum of a holder's pairs.
@@ -129,6 +131,21 @@ type PartitionView interface {
 	Close() error
 }
 
+// PageReader is what a store is beside a [Store] that keeps pages and can read
+// some of a large pair's, so that nobody has to read them all. Whoever opens a
+// large pair for writing reads its pages as they are now; a view's records bring
+// the pages of the view.
+//
+// The pages of a pair belong together: those of one flush become readable all at
+// once, or not at all. A pair finds out when they do not ([hold.ErrCorrupt]).
+type PageReader interface {
+	// Page reads one page as last flushed; nil where there is none.
+	Page(ctx context.Context, partition int, pair PairKey, page []byte) ([]byte, error)
+	// Pages walks the pages whose keys begin with prefix, which is not empty, in
+	// the order of their keys, until fn says false. A page is valid until fn returns.
+	Pages(ctx context.Context, partition int, pair PairKey, prefix []byte, fn func(hold.Page) bool) error
+}
+
 // Store keeps the projections of all partitions. It is safe for concurrent use;
 // one partition has one writer at a time (its owner), and flushes of different
 // partitions do not wait for each other.
@@ -136,7 +153,8 @@ type Store interface {
 	Reader
 
 	// Load reads pairs, in the order of keys, nil where there is none. One call
-	// serves a whole batch. The records are the caller's to keep.
+	// serves a whole batch. The records are the caller's to keep; the ends of ctx
+	// and of the further pages of large pairs have nothing to do with each other.
 	Load(ctx context.Context, partition int, keys []PairKey) ([]*PairRecord, error)
 
 	// LoadHolders reads holders, in the order given, nil where there is none.

@@ -60,11 +60,13 @@ func (p *Pair) insertEnded(e entry) {
 
 // endsBefore says whether every entry stands before t.
 func (n *node) endsBefore(t int64) bool {
+	n.here()
 	for !n.leaf() {
 		n = n.kids[len(n.kids)-1]
 		if n.first.at >= t {
 			return false
 		}
+		n.here()
 	}
 	if len(n.entries) == 0 {
 		return n.first.at == 0 // a root that has nothing yet
@@ -148,7 +150,7 @@ func (p *Pair) refold(changed *key) {
 // refoldWeight is refold where every fact of the start gives its weight. Then
 // only the open one and the ended ones of one weight meet.
 func (p *Pair) refoldWeight(changed *key) {
-	fact := p.root.find(changed)
+	fact := p.must(changed)
 	counts := fact.active()
 	if changed.end != 0 {
 		p.count(changed, counts)

@@ -193,8 +193,10 @@ func (r *reader) bytes(n uint64) []byte {
 	return b
 }
 
-func (r *reader) limbs(dst []uint64) {
-	n := int(r.byte())
+func (r *reader) limbs(dst []uint64) { r.limbsOf(int(r.byte()), dst) }
+
+// limbsOf is limbs whose count was read.
+func (r *reader) limbsOf(n int, dst []uint64) {
 	b := r.bytes(uint64(n))
 	if r.bad || n > len(dst)*8 || n > 0 && b[n-1] == 0 {
 		r.bad = true

@@ -110,11 +110,15 @@ func FuzzOpenPair(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
 		for _, policy := range []hold.Policy{hold.Merge, hold.Sum} {
-			p, err := hold.OpenPair(policy, unpackPages(b))
+			p, err := hold.OpenPair(policy, unpackPages(b), nil)
 			if err != nil {
 				if !errors.Is(err, hold.ErrCorrupt) {
 					t.Fatalf("the error is no ErrCorrupt: %v", err)
 				}
+				continue
+			}
+			if p.Large() {
+				poke(t, p)
 				continue
 			}
 			q := hold.PairFromFacts(policy, p.Facts())
@@ -129,6 +133,62 @@ func FuzzOpenPair(f *testing.F) {
 			s := m.state()
 			requireSame(t, p, s, sampleTimes(s, 8, seeded(1)))
 		}
+	})
+}
+
+// poke does everything with a large pair whose pages may be anything: what it
+// tells may be wrong, and it may be lost, but then as damaged.
+func poke(t *testing.T, p *hold.Pair) {
+	t.Helper()
+	for i, e := range everything(40, 300, 5, seeded(2)) {
+		p.Add(e.Fact())
+		at := int64(i * 10)
+		p.LiveAt(at)
+		p.SettledAt(at)
+		p.Figures(at)
+		if i%10 == 0 {
+			for range p.DirtyPages() {
+			}
+			p.Trim(1<<20, true)
+		}
+	}
+	n := 0
+	for range p.Facts() {
+		n++
+	}
+	for range p.Holds() {
+		n++
+	}
+	if p.Err() != nil && !errors.Is(p.Err(), hold.ErrCorrupt) {
+		t.Fatalf("the error is no ErrCorrupt: %v", p.Err())
+	}
+}
+
+// FuzzLargePages: pages of a large pair whose checksums count for nothing.
+func FuzzLargePages(f *testing.F) {
+	for _, n := range []int{150, 400, 4000} {
+		for _, policy := range []hold.Policy{hold.Merge, hold.Sum} {
+			p := pairOf(policy, everything(n, int64(n), 5, seeded(uint64(n))))
+			f.Add(packPages(slices.Collect(p.DirtyPages())), policy == hold.Sum)
+		}
+	}
+	f.Fuzz(func(t *testing.T, b []byte, sum bool) {
+		policy := hold.Merge
+		if sum {
+			policy = hold.Sum
+		}
+		pages := stored{}
+		for _, page := range unpackPages(b) {
+			pages[string(page.Key)] = page.Data
+		}
+		p, err := hold.OpenUnchecked(policy, pages[""], pages)
+		if err != nil {
+			if !errors.Is(err, hold.ErrCorrupt) {
+				t.Fatalf("the error is no ErrCorrupt: %v", err)
+			}
+			return
+		}
+		poke(t, p)
 	})
 }
 

@@ -23,7 +23,10 @@ type identified struct {
 	held         bool     // hold is there
 	key          key      // of its entry in the timeline
 	waiting      uint64
+	facts        int
 	dirty        bool
+	flying       bool // its page is on its way
+	used         bool // since the hand of the pager came by
 }
 
 type idStop struct {
@@ -110,17 +113,21 @@ func insertSorted[T any](s []T, v T, compare func(a, b T) int) ([]T, bool) {
 // addIdentified adds a fact that carries a hold_id.
 func (p *Pair) addIdentified(f *Fact) bool {
 	g := p.ids[f.HoldID]
-	if g == nil {
-		if p.ids == nil {
-			p.ids = map[string]*identified{}
-		}
-		g = &identified{}
-		p.ids[strings.Clone(f.HoldID)] = g
-		p.size += len(f.HoldID) + int(unsafe.Sizeof(*g)) + 64
+	if g == nil && p.pager != nil {
+		g = p.loadID(f.HoldID)
 	}
+	if g == nil {
+		g = &identified{}
+		p.keepID(strings.Clone(f.HoldID), g)
+		if len(p.ids) > idsMax {
+			p.enlarge()
+		}
+	}
+	g.used = true
 	if !g.add(f) {
 		return false
 	}
+	g.facts++
 	p.size += int(unsafe.Sizeof(*f))
 	if !g.dirty {
 		g.dirty = true
@@ -141,7 +148,7 @@ func (p *Pair) addIdentified(f *Fact) bool {
 	}
 	g.hold, g.held = hold, held
 	if held {
-		g.key = key{at: hold.Start, end: hold.End, weight: hold.Weight, kind: entryID, ord: idOrd(f.HoldID)}
+		g.key = g.keyAt(idOrd(f.HoldID))
 		for p.root.find(&g.key) != nil {
 			g.key.ord++ // two ids of one hash with the same hold
 		}
@@ -149,6 +156,25 @@ func (p *Pair) addIdentified(f *Fact) bool {
 		p.count(&g.key, true)
 	}
 	return true
+}
+
+// keyAt is the key of the id's hold in the timeline.
+func (g *identified) keyAt(ord int64) key {
+	return key{at: g.hold.Start, end: g.hold.End, weight: g.hold.Weight, kind: entryID, ord: ord}
+}
+
+// keepID takes what is kept of a hold_id into memory.
+func (p *Pair) keepID(id string, g *identified) {
+	if p.ids == nil {
+		p.ids = map[string]*identified{}
+	}
+	p.ids[id] = g
+	p.size += g.bytes(id)
+}
+
+// bytes is about what is kept of that hold_id takes, in bytes.
+func (g *identified) bytes(id string) int {
+	return len(id) + int(unsafe.Sizeof(*g)) + 64 + g.facts*int(unsafe.Sizeof(Fact{}))
 }
 
 // idOrd tells equal holds of different ids apart in the timeline, the same way
@@ -264,8 +290,8 @@ func (g *identified) countWaiting() uint64 {
 	return n
 }
 
-// facts gives the facts of the id in a fixed order.
-func (g *identified) facts(id string, yield func(Fact) bool) bool {
+// eachFact gives the facts of the id in a fixed order.
+func (g *identified) eachFact(id string, yield func(Fact) bool) bool {
 	for _, f := range g.holds {
 		f.HoldID = id
 		if !yield(f) {

@@ -80,7 +80,7 @@ func BenchmarkOpenPair(b *testing.B) {
 			pages := slices.Collect(p.DirtyPages())
 			b.ReportAllocs()
 			for b.Loop() {
-				if _, err := hold.OpenPair(hold.Merge, pages); err != nil {
+				if _, err := hold.OpenPair(hold.Merge, pages, nil); err != nil {
 					b.Fatal(err)
 				}
 			}

@@ -202,7 +202,11 @@ func TestLarge(t *testing.T) {
 				times := sampleTimes(s, 200, random)
 				opened, _ := runStored(t, policy, events,
 					func(int) bool { return random(50) == 0 },
-					func(int) bool { return random(200) == 0 })
+					func(int) bool { return random(200) == 0 },
+					func(int) int { return int(random(40_000)) - 20_000 })
+				if err := opened.Err(); err != nil {
+					t.Fatal(err)
+				}
 				requireIdentical(t, p, opened, times)
 				requireIdentical(t, p, hold.PairFromFacts(policy, p.Facts()), times)
 				requireIdentical(t, p, pairOf(policy, mixed(events, random)), times)

@@ -29,7 +29,7 @@ func (p *Pair) place(h key, from int64, isNew bool) {
 
 // tighten takes a loose hold away. The stop that ended it ends another one.
 func (p *Pair) tighten(h *key) {
-	stop := p.root.find(h).eff
+	stop := p.must(h).eff
 	p.count(h, false)
 	if stop != 0 {
 		p.feed(stop)
@@ -97,6 +97,7 @@ func (n *node) stopAfter(h, from *key) *entry {
 	if n.firstStop > h.at {
 		return nil
 	}
+	n.here()
 	if n.leaf() {
 		for i := n.search(from); i < len(n.entries); i++ {
 			e := &n.entries[i]
@@ -120,6 +121,7 @@ func (n *node) topLoose(t int64) *entry {
 	if n.lastLoose <= t {
 		return nil
 	}
+	n.here()
 	if n.leaf() {
 		for i := n.search(&key{at: t}) - 1; i >= 0; i-- {
 			if e := &n.entries[i]; e.is(flagLoose) && (e.eff == 0 || e.eff > t) {
@@ -189,9 +191,8 @@ func (p *Pair) addStop(f *Fact) bool {
 // flag notes that an entry's fact, or its retract, is there.
 func (p *Pair) flag(k *key, flag uint8) {
 	p.root.update(k, p.policy, func(e *entry) { e.flags |= flag })
-	n := p.root
-	for !n.leaf() {
-		n = n.kids[n.route(k)]
+	if p.pager != nil {
+		return // soiled on the way
 	}
-	p.soil(n)
+	p.soil(p.root)
 }

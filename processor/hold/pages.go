@@ -1,9 +1,11 @@
 package hold
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
 	"iter"
+	"maps"
 	"slices"
 	"unsafe"
 )
@@ -14,76 +16,81 @@ type Page struct {
 	Key, Data []byte
 }
 
-// A pair is stored in pages: one a leaf of its timeline, and one a hold_id. A
-// page has facts and nothing else; what follows from them is folded anew when
-// the pair is opened. The first leaf's page has an empty key, so a small pair
-// without hold_ids is that one page.
+// A pair is stored in pages. A small pair has one, with an empty key, that has
+// the facts without hold_id and nothing else, and one for each hold_id, with its
+// facts; what follows from them is folded anew when the pair is opened. A large
+// pair (see pager) has one for each node of its timeline, with all that was
+// derived, and the same one for each hold_id. Its root is the page with the empty
+// key.
 //
-// Which facts share a leaf depends on the order in which they came, and on
-// nothing else: not on when pages were written or the pair was opened. So the
-// same log gives the same pages.
+//	facts  1 <fact> ...
+//	id     1 <fact> ... | 3 <ord> <fact> ...
+//
+// An ord stands there where it is not the usual one: two hold_ids of one hash had
+// the same hold.
+//
+// Where a fact stands depends on the order in which facts came, and on nothing
+// else: not on when pages were written, read or dropped from memory. So the same
+// log gives the same pages.
+//
+// Until version 2 every leaf had a page of facts, and a pair was read whole. Such
+// a pair is opened still, and made a large one of today, which its next flush
+// writes.
 const (
-	pageVersion = 1
+	pageFacts = 1
+	pageOrd   = 3
 
-	pageOfID   = 'i'
-	pageOfLeaf = 't'
+	pageOfID      = 'i'
+	pageOfNode    = 'n'
+	pageOfOldLeaf = 't'
 )
 
 // DirtyPages gives the pages that changed since the last ClearDirty, in a fixed
-// order: leaves by time, then hold_ids. It costs what changed. Their bytes are new
-// and the caller's.
+// order. It costs what changed. Their bytes are new and the caller's.
 func (p *Pair) DirtyPages() iter.Seq[Page] {
 	return func(yield func(Page) bool) {
+		if p.failed() {
+			return
+		}
+		if p.Large() && !p.pager.dirtyPages(yield) {
+			return
+		}
 		if p.timeline == nil {
 			if p.dirty {
 				yield(Page{Data: p.rowsPage()})
 			}
 			return
 		}
-		slices.SortFunc(p.dirtyLeaves, func(a, b *node) int {
-			switch {
-			case a.initial:
-				return -1
-			case b.initial:
-				return 1
-			}
-			return a.first.cmp(&b.first)
-		})
 		for _, n := range p.dirtyLeaves {
-			var k []byte
-			if !n.initial {
-				k = n.first.append(nil)
-			}
-			data := append(make([]byte, 0, 1+32*len(n.entries)), pageVersion)
+			data := append(make([]byte, 0, 1+32*len(n.entries)), pageFacts)
 			for i := range n.entries {
 				n.entries[i].facts(func(f Fact) bool {
 					data = f.Append(data)
 					return true
 				})
 			}
-			if !yield(Page{Key: k, Data: data}) {
+			if !yield(Page{Data: data}) {
 				return
 			}
 		}
 		slices.Sort(p.dirtyIDs)
 		for _, id := range p.dirtyIDs {
-			data := []byte{pageVersion}
-			p.ids[id].facts(id, func(f Fact) bool {
-				data = f.Append(data)
-				return true
-			})
-			if !yield(Page{Key: append([]byte{pageOfID}, id...), Data: data}) {
+			if !yield(Page{Key: idPageKey(id), Data: p.ids[id].page(id)}) {
 				return
 			}
 		}
 	}
 }
 
-// ClearDirty says that the pages which DirtyPages gave are stored, or on their way.
+// ClearDirty says that the pages which DirtyPages gave are stored, or on their
+// way; those that it gave before that are stored.
 func (p *Pair) ClearDirty() {
 	p.dirty = false
 	if p.timeline == nil {
 		return
+	}
+	if p.pager != nil {
+		p.pager.clearDirty()
 	}
 	for _, n := range p.dirtyLeaves {
 		n.dirty = false
@@ -94,93 +101,161 @@ func (p *Pair) ClearDirty() {
 	p.dirtyLeaves, p.dirtyIDs = nil, nil
 }
 
-// OpenPair is the pair that was stored as those pages, in any order. Its errors
+// OpenPair is the pair that was stored as those pages, in any order. Of a large
+// pair they need be no more than its root (see [IsRoot]): the others are read
+// from more when something asks for them, for as long as the pair is used. Where
+// more is nil, pages are all of the pair's, and must stay as they are. Its errors
 // wrap [ErrCorrupt].
-func OpenPair(policy Policy, pages []Page) (*Pair, error) {
-	p := NewPair(policy)
-	if len(pages) == 0 || len(pages) == 1 && len(pages[0].Key) == 0 {
-		return openRows(p, pages)
-	}
-	p.grow()
-	leaves := []*node{p.root}
+func OpenPair(policy Policy, pages []Page, more Pages) (*Pair, error) {
+	old := false
 	for _, page := range pages {
-		if len(page.Key) == 0 || page.Key[0] != pageOfLeaf {
+		switch {
+		case len(page.Key) == 0 && IsRoot(page.Data):
+			if more == nil {
+				more = gathered(pages)
+			}
+			return openRoot(policy, page.Data, more, false)
+		case len(page.Key) > 0 && page.Key[0] == pageOfOldLeaf:
+			old = true
+		}
+	}
+	p, err := openSmall(policy, pages, !old)
+	if err != nil || !old && (p.timeline == nil || len(p.root.entries) <= leafMax && len(p.ids) <= idsMax) {
+		return p, err
+	}
+	if !old { // more than a small pair has
+		p = PairFromFacts(policy, p.Facts())
+	}
+	if p.timeline == nil {
+		p.grow()
+	}
+	p.enlarge()
+	for _, page := range pages {
+		if len(page.Key) > 0 && page.Key[0] == pageOfOldLeaf {
+			p.pager.obsolete = append(p.pager.obsolete, bytes.Clone(page.Key))
+		}
+	}
+	return p, nil
+}
+
+// openSmall folds the facts of the pages. As small, all without hold_id are of
+// one leaf, and the pair has no page to write.
+func openSmall(policy Policy, pages []Page, small bool) (*Pair, error) {
+	p := NewPair(policy)
+	p.opening = small
+	for _, page := range pages {
+		if len(page.Key) > 0 && page.Key[0] == pageOfID {
+			id := string(page.Key[1:])
+			g, err := readID(id, page.Data)
+			if err == nil {
+				err = p.enterID(id, g, !small)
+			}
+			if err != nil {
+				return nil, err
+			}
 			continue
 		}
-		leaf := newLeaf()
-		var err error
-		if leaf.first, err = parseKey(page.Key); err != nil {
-			return nil, err
-		}
-		leaves = append(leaves, leaf)
-	}
-	rest := leaves[1:]
-	slices.SortFunc(rest, func(a, b *node) int { return a.first.cmp(&b.first) })
-	for i := 1; i < len(rest); i++ {
-		if rest[i-1].first.cmp(&rest[i].first) == 0 {
-			return nil, fmt.Errorf("%w: two pages of one key", ErrCorrupt)
-		}
-	}
-	p.root = grownOver(leaves, policy)
-
-	// The leaves have their places; facts that are added now find them, and none
-	// is split.
-	p.opening = true
-	for _, page := range pages {
 		if err := p.addPage(page.Data); err != nil {
 			return nil, err
 		}
 	}
-	p.opening = false
-	p.ClearDirty()
+	if small {
+		p.opening = false
+		p.ClearDirty()
+	}
 	return p, nil
 }
 
-// grownOver is a tree over leaves that are in order.
-func grownOver(level []*node, policy Policy) *node {
-	for len(level) > 1 {
-		var above []*node
-		for kids := range slices.Chunk(level, kidsMax) {
-			n := &node{first: kids[0].first, kids: slices.Clone(kids)}
-			n.summarize(policy)
-			above = append(above, n)
+// enterID takes what was kept of a hold_id into a pair that did not know it.
+func (p *Pair) enterID(id string, g *identified, dirty bool) error {
+	if p.timeline == nil {
+		p.grow()
+	}
+	if p.ids[id] != nil || g.held && p.root.find(&g.key) != nil {
+		return fmt.Errorf("%w: two pages of one hold_id", ErrCorrupt)
+	}
+	p.keepID(id, g)
+	p.facts += g.facts
+	p.waiting += g.waiting
+	if dirty {
+		g.dirty = true
+		p.dirtyIDs = append(p.dirtyIDs, id)
+	}
+	if g.held {
+		p.insert(entry{at: g.hold.Start, end: g.hold.End, weight: g.hold.Weight, kind: entryID, eff: g.key.ord})
+		p.count(&g.key, true)
+	}
+	return nil
+}
+
+func idPageKey(id string) []byte { return append([]byte{pageOfID}, id...) }
+
+// page is the data of the page of a hold_id.
+func (g *identified) page(id string) []byte {
+	data := []byte{pageFacts}
+	if g.held && g.key.ord != idOrd(id) {
+		data = binary.AppendUvarint([]byte{pageOrd}, uint64(g.key.ord))
+	}
+	g.eachFact(id, func(f Fact) bool {
+		data = f.Append(data)
+		return true
+	})
+	return data
+}
+
+// readID reads the page of a hold_id.
+func readID(id string, data []byte) (*identified, error) {
+	damaged := func() (*identified, error) { return nil, fmt.Errorf("%w: the page of hold_id %q", ErrCorrupt, id) }
+	r := reader{b: data}
+	g, ord := &identified{}, idOrd(id)
+	switch r.byte() {
+	case pageFacts:
+	case pageOrd:
+		ord = int64(r.uvarint())
+	default:
+		return damaged()
+	}
+	if r.bad || ord < 0 {
+		return damaged()
+	}
+	for b := r.b; len(b) > 0; {
+		f, behind, err := ParseFact(b)
+		if err != nil {
+			return nil, err
 		}
-		level = above
+		if f.HoldID != id || !g.add(&f) {
+			return damaged()
+		}
+		g.facts++
+		b = behind
 	}
-	return level[0]
+	g.waiting = g.countWaiting()
+	if g.hold, g.held = g.fold(); g.held {
+		g.key = g.keyAt(ord)
+	}
+	return g, nil
 }
 
-// append appends the key in a form whose bytes are in key order.
-func (k *key) append(dst []byte) []byte {
-	dst = append(dst, pageOfLeaf)
-	dst = binary.BigEndian.AppendUint64(dst, uint64(k.at))
-	has := byte(0)
-	if k.hasWeight {
-		has = 1
+// memoryPages are pages that are at hand.
+type memoryPages map[string][]byte
+
+func gathered(pages []Page) memoryPages {
+	m := make(memoryPages, len(pages))
+	for _, page := range pages {
+		m[string(page.Key)] = page.Data
 	}
-	dst = append(dst, byte(k.kind), has)
-	for i := len(k.weight) - 1; i >= 0; i-- {
-		dst = binary.BigEndian.AppendUint64(dst, k.weight[i])
-	}
-	dst = binary.BigEndian.AppendUint64(dst, uint64(k.end))
-	return binary.BigEndian.AppendUint64(dst, uint64(k.ord))
+	return m
 }
 
-func parseKey(b []byte) (key, error) {
-	const size = 1 + 8 + 2 + 4*8 + 8 + 8
-	if len(b) != size || b[0] != pageOfLeaf || b[9] > byte(entryID) || b[10] > 1 {
-		return key{}, fmt.Errorf("%w: page key", ErrCorrupt)
+func (m memoryPages) Page(key []byte) ([]byte, error) { return m[string(key)], nil }
+
+func (m memoryPages) Scan(prefix []byte, yield func(Page) bool) error {
+	for _, key := range slices.Sorted(maps.Keys(m)) {
+		if bytes.HasPrefix([]byte(key), prefix) && !yield(Page{Key: []byte(key), Data: m[key]}) {
+			break
+		}
 	}
-	k := key{at: int64(binary.BigEndian.Uint64(b[1:])), kind: entryKind(b[9]), hasWeight: b[10] == 1}
-	for i := range k.weight {
-		k.weight[len(k.weight)-1-i] = binary.BigEndian.Uint64(b[11+8*i:])
-	}
-	k.end = int64(binary.BigEndian.Uint64(b[43:]))
-	k.ord = int64(binary.BigEndian.Uint64(b[51:]))
-	if k.at < 0 || k.at > Horizon || k.end < 0 || k.end > Horizon || k.ord < 0 {
-		return key{}, fmt.Errorf("%w: page key", ErrCorrupt)
-	}
-	return k, nil
+	return nil
 }
 
 // Bytes is about how much memory the pair takes, in bytes. It costs nothing to ask.

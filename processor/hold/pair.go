@@ -84,7 +84,7 @@ type Pair struct {
 	wide    *[]Weight // of rows; see rowWide. nil: none
 	policy  Policy
 	dirty   bool // rows are not stored yet
-	opening bool // leaves keep the shape they were stored in
+	opening bool // the leaf keeps the shape it was stored in
 
 	few [fewRows]row // where the first rows lie; a Pair is not to be copied
 }
@@ -96,8 +96,9 @@ type timeline struct {
 	waiting uint64
 	facts   int
 
-	dirtyLeaves []*node
+	dirtyLeaves []*node // of a pair that is not large, which has one
 	dirtyIDs    []string
+	pager       *pager // nil: the pair is not large, and all of it is in memory
 
 	size int // of entries, further nodes and ids, bytes
 }
@@ -131,6 +132,14 @@ func (p *Pair) add(f *Fact) bool {
 		}
 		p.grow()
 	}
+	if p.pager != nil {
+		return p.addPaged(f)
+	}
+	return p.addGrown(f)
+}
+
+// addGrown adds to the timeline.
+func (p *Pair) addGrown(f *Fact) bool {
 	added := false
 	switch {
 	case f.HoldID != "":
@@ -170,11 +179,15 @@ func (p *Pair) Facts() iter.Seq[Fact] {
 			p.rowFacts(yield)
 			return
 		}
+		if p.pager != nil {
+			p.pagedFacts(yield)
+			return
+		}
 		if !p.root.visit(&key{}, func(e *entry) bool { return e.facts(yield) }) {
 			return
 		}
 		for _, id := range p.sortedIDs() {
-			if !p.ids[id].facts(id, yield) {
+			if !p.ids[id].eachFact(id, yield) {
 				return
 			}
 		}
@@ -213,6 +226,10 @@ func (e *entry) facts(yield func(Fact) bool) bool {
 // Holds gives the effective holds, by start, then end, weight and id.
 func (p *Pair) Holds() iter.Seq[Hold] {
 	return func(yield func(Hold) bool) {
+		if p.Large() {
+			p.pagedHolds(yield)
+			return
+		}
 		var holds []Hold
 		if p.timeline == nil {
 			holds = p.rowHolds(nil)
@@ -252,11 +269,18 @@ func (p *Pair) timelineHolds(holds []Hold) []Hold {
 }
 
 // SettledAt is the settled amount as of t: the ended holds with end <= t.
+//
+// It costs O(log n) and the holds that begin between the earliest one that reaches
+// past t and t.
 func (p *Pair) SettledAt(t int64) Amount {
 	if p.timeline == nil {
 		f := p.fold()
 		total := p.settledRows(&f, t)
 		return total.amount()
+	}
+	defer p.guard()
+	if p.failed() {
+		return Amount{}
 	}
 	if p.root.lastEnd[endedHolds] <= t {
 		return p.root.areas[endedHolds].amount()
@@ -281,6 +305,10 @@ func (p *Pair) LiveAt(t int64) Amount {
 		f := p.fold()
 		total := p.liveRows(&f, t)
 		return total.amount()
+	}
+	defer p.guard()
+	if p.failed() {
+		return Amount{}
 	}
 	total := p.liveAt(t)
 	return total.amount()
@@ -322,11 +350,17 @@ func (p *Pair) Figures(at int64) Figures {
 	if p.timeline == nil {
 		return p.figuresOfRows(at)
 	}
+	defer p.guard()
+	if p.failed() {
+		return Figures{}
+	}
 	f := Figures{
 		Settled: p.root.areas[endedHolds].amount(),
-		Line:    Line{Base: p.LiveAt(at), Since: at},
+		Line:    Line{Since: at},
 		Waiting: p.waiting,
 	}
+	live := p.liveAt(at)
+	f.Line.Base = live.amount()
 	level := p.root.tail
 	if p.lastStretch(at) {
 		if p.root.lastEnd[allHolds] == forever {
@@ -336,7 +370,7 @@ func (p *Pair) Figures(at int64) Figures {
 		one := p.integrate(allHolds, at, at+1)
 		copy(level[:], one.sum[:])
 		f.Line.HeldRate = one.held
-		if until := p.root.nextBreak(at); until != forever {
+		if until := p.root.nextBreak(at, forever); until != forever {
 			f.Line.Until = until
 		}
 	}
@@ -350,6 +384,7 @@ func (n *node) firstAcross(t int64) int64 {
 	if n.lastEnd[endedHolds] <= t {
 		return forever
 	}
+	n.here()
 	for i, kid := range n.kids {
 		if i > 0 && kid.first.at >= t {
 			break
@@ -370,23 +405,30 @@ func (n *node) firstAcross(t int64) int64 {
 	return forever
 }
 
-// nextBreak is the first start or end of a hold after t, or forever. It looks at
-// what starts or ends after t only, which is little where t is the present.
-func (n *node) nextBreak(t int64) int64 {
-	next := int64(forever)
+// nextBreak is the first start or end of a hold after t that comes before next,
+// or next. A hold that starts after t ends no sooner than it starts, so it looks
+// at the holds across t and the first one behind it.
+func (n *node) nextBreak(t, next int64) int64 {
 	if n.lastStart <= t && n.lastEnd[endedHolds] <= t {
 		return next
 	}
-	for _, kid := range n.kids {
-		next = min(next, kid.nextBreak(t))
+	n.here()
+	for i, kid := range n.kids {
+		if i > 0 && kid.first.at >= next {
+			return next
+		}
+		next = kid.nextBreak(t, next)
 	}
 	for i := range n.entries {
 		e := &n.entries[i]
+		if e.at >= next {
+			return next
+		}
 		if !e.is(flagCovers) {
 			continue
 		}
 		if e.at > t {
-			next = min(next, e.at)
+			return e.at
 		}
 		if end := e.effEnd(); end > t {
 			next = min(next, end)

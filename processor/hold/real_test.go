@@ -70,7 +70,7 @@ func (w *world) realViews(t *testing.T, events []hold.Event) map[string]map[hold
 				t.Fatalf("%s: %+v was new a second time", w.name, e)
 			}
 		}
-		opened, err := hold.OpenPair(policy, slices.Collect(pair.DirtyPages()))
+		opened, err := hold.OpenPair(policy, slices.Collect(pair.DirtyPages()), nil)
 		if err != nil {
 			t.Fatalf("%s: open from pages: %v", w.name, err)
 		}

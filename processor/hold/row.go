@@ -256,7 +256,7 @@ func (p *Pair) entryOf(r *row) entry {
 // grow gives a small pair its timeline.
 func (p *Pair) grow() {
 	t := &timeline{root: newLeaf()}
-	t.root.initial = true
+	t.root.leftmost = true
 	if n := len(p.rows); n > 0 {
 		f := p.fold()
 		t.waiting, t.facts, t.size = f.waiting, p.countRows(), n*entrySize

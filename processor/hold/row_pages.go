@@ -18,7 +18,7 @@ func (p *Pair) rowFacts(yield func(Fact) bool) bool {
 
 // rowsPage is the one page of a small pair: what the first leaf's would be.
 func (p *Pair) rowsPage() []byte {
-	data := append(make([]byte, 0, 1+32*len(p.rows)), pageVersion)
+	data := append(make([]byte, 0, 1+32*len(p.rows)), pageFacts)
 	p.rowFacts(func(f Fact) bool {
 		data = f.Append(data)
 		return true
@@ -26,28 +26,18 @@ func (p *Pair) rowsPage() []byte {
 	return data
 }
 
-// openRows opens a pair of at most one page, the first leaf's.
-func openRows(p *Pair, pages []Page) (*Pair, error) {
-	p.opening = true // should it grow after all
-	for _, page := range pages {
-		if err := p.addPage(page.Data); err != nil {
-			return nil, err
-		}
-	}
-	p.opening = false
-	p.ClearDirty()
-	return p, nil
-}
-
 // addPage adds the facts of a page.
 func (p *Pair) addPage(data []byte) error {
-	if len(data) == 0 || data[0] != pageVersion {
+	if len(data) == 0 || data[0] != pageFacts {
 		return fmt.Errorf("%w: page of an unknown version", ErrCorrupt)
 	}
 	for b := data[1:]; len(b) > 0; {
 		f, behind, err := ParseFact(b)
 		if err != nil {
 			return err
+		}
+		if f.HoldID != "" {
+			return fmt.Errorf("%w: a fact with a hold_id on a page of those without", ErrCorrupt)
 		}
 		p.Add(f)
 		b = behind

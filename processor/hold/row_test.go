@@ -100,7 +100,7 @@ func TestRowsAndTimeline(t *testing.T) {
 				requireSamePair(t, rows, timeline, times)
 				a.flush(rows)
 				b.flush(timeline)
-				grows.ClearDirty()
+				stored{}.flush(grows)
 			}
 			if rows.Grown() && !was {
 				requireSamePair(t, rows, timeline, times)
@@ -117,7 +117,7 @@ func TestRowsAndTimeline(t *testing.T) {
 		if !a.equal(b) {
 			t.Fatalf("stored pages differ")
 		}
-		opened, err := hold.OpenPair(policy, a.pages())
+		opened, err := hold.OpenPair(policy, a.pages(), nil)
 		if err != nil {
 			t.Fatalf("open: %v", err)
 		}

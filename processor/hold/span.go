@@ -19,7 +19,7 @@ func (p *Pair) cover(at, end int64, w *Weight, negative bool) {
 
 // count makes the entry of that key an effective hold, or none.
 func (p *Pair) count(k *key, on bool) {
-	e := p.root.find(k)
+	e := p.must(k)
 	if e.is(flagCovers) == on {
 		return
 	}
@@ -43,7 +43,7 @@ func (p *Pair) count(k *key, on bool) {
 // ends, or none (0), and moves its end where it counted already. What grows is
 // raised before the tree shows it, what shrinks is taken away after.
 func (p *Pair) countLoose(k *key, eff int64) {
-	e := p.root.find(k)
+	e := p.must(k)
 	at, was, w := e.at, e.eff, e.weight
 	counted := e.is(flagCovers)
 	if counted && was == eff {

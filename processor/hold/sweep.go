@@ -15,6 +15,10 @@ func (n *node) overlapping(dst []span, f family, a, b, maxEnd int64, policy Poli
 	if n.lastEnd[f] <= a || len(dst) > most {
 		return dst
 	}
+	if f == allHolds && n.lastStart <= a && n.lastEnd[endedHolds] <= a && maxEnd == forever {
+		return overAll(dst, a, b, &n.tail, policy) // open holds, all of them
+	}
+	n.here()
 	for _, kid := range n.kids {
 		if kid != n.kids[0] && kid.first.at >= b {
 			return dst
@@ -191,6 +195,7 @@ func (n *node) weigh(f family, a, b int64, total *area) {
 		total.addLevel(&n.tail, uint64(b-a), false) // open holds, all of them
 		return
 	}
+	n.here()
 	for i, kid := range n.kids {
 		if i > 0 && kid.first.at >= b {
 			return
@@ -234,13 +239,7 @@ func (p *Pair) raise(f family, a, b int64, w *Weight, negative bool) {
 	}
 	if p.root.lastEnd[f] <= a && p.root.leaf() {
 		// Nothing else is there: holds that come in order end here.
-		area := &p.root.areas[f]
-		area.addLevel(w, uint64(b-a), negative)
-		if negative {
-			area.held -= uint64(b - a)
-		} else {
-			area.held += uint64(b - a)
-		}
+		p.root.areas[f].raise(w, uint64(b-a), true, negative)
 		return
 	}
 	if p.policy == Sum {
@@ -258,23 +257,29 @@ func (p *Pair) raise(f family, a, b int64, w *Weight, negative bool) {
 }
 
 // spread adds a level over [a, b) to the areas of the nodes whose stretches of
-// time it crosses. lo and hi bound the node's own.
+// time it crosses, as far down as they are not within it. lo and hi bound the
+// node's own.
 func (n *node) spread(f family, a, b, lo, hi int64, level *Weight, held, negative bool) {
 	a, b = max(a, lo), min(b, hi)
 	if a >= b {
 		return
 	}
-	n.areas[f].addLevel(level, uint64(b-a), negative)
-	if held {
-		if negative {
-			n.areas[f].held -= uint64(b - a)
-		} else {
-			n.areas[f].held += uint64(b - a)
-		}
-	}
-	if len(n.kids) == 0 {
+	n.areas[f].raise(level, uint64(b-a), held, negative)
+	if n.leaf() {
 		return
 	}
+	if a == lo && b == hi {
+		if n.over == nil {
+			n.over = &[2]area{}
+		}
+		n.over[f].raise(level, 1, held, negative)
+		if *n.over == ([2]area{}) {
+			n.over = nil
+		}
+		return
+	}
+	n.here()
+	n.changed()
 	for i := n.kidAt(a); i < len(n.kids); i++ {
 		from, to := n.stretch(i, lo, hi)
 		if from >= b {
@@ -312,18 +317,24 @@ func (n *node) stretch(i int, lo, hi int64) (from, to int64) {
 
 // before is the area of the family over all time before t.
 func (p *Pair) before(f family, t int64) area {
-	var total area
+	var total, above area // above: what the nodes above have over this stretch
 	n, lo, hi := p.root, int64(0), Horizon
-	for !n.leaf() {
+	for !n.leaf() && t < hi {
+		n.here()
 		at := n.kidAt(t)
 		for i := range at {
 			total.add(&n.kids[i].areas[f])
 		}
-		lo, hi = n.stretch(at, lo, hi)
-		n = n.kids[at]
+		if n.over != nil {
+			above.add(&n.over[f])
+		}
+		from, to := n.stretch(at, lo, hi)
+		total.addTimes(&above, uint64(from-lo))
+		n, lo, hi = n.kids[at], from, to
 	}
 	if t >= hi {
 		total.add(&n.areas[f])
+		total.addTimes(&above, uint64(hi-lo))
 		return total
 	}
 	rest := p.integrate(f, lo, t)

@@ -51,6 +51,7 @@ func (t *topHold) search(n *node, f family, at int64) {
 			return
 		}
 	}
+	n.here()
 	first := -1
 	for i, kid := range n.kids {
 		if i > 0 && kid.first.at > at {
@@ -108,6 +109,7 @@ func (n *node) nextStart(f family, t, until int64, w *Weight) int64 {
 	if n.lastStart <= t || w != nil && n.heaviest[f].Cmp(*w) <= 0 {
 		return forever
 	}
+	n.here()
 	for i := range n.kids {
 		if i+1 < len(n.kids) && n.kids[i+1].first.at <= t {
 			continue

@@ -11,6 +11,7 @@ const (
 
 	// entrySize is what an entry takes, with the slack of its leaf.
 	entrySize = int(unsafe.Sizeof(entry{})) * 5 / 4
+	nodeSize  = int(unsafe.Sizeof(node{})) + 8
 )
 
 // area is a score before any multiplier, in units of 1e-18 weight x ns, and the
@@ -48,6 +49,33 @@ func (a *area) addLevel(level *Weight, ns uint64, negative bool) {
 	}
 }
 
+// raise is addLevel, with the time itself where that is held as well.
+func (a *area) raise(level *Weight, ns uint64, held, negative bool) {
+	a.addLevel(level, ns, negative)
+	switch {
+	case !held:
+	case negative:
+		a.held -= ns
+	default:
+		a.held += ns
+	}
+}
+
+// addTimes adds what a level per ns comes to in ns nanoseconds. All is modulo
+// the width of an area, so a level may have been taken away before it was added.
+func (a *area) addTimes(level *area, ns uint64) {
+	var product [6]uint64
+	mul(product[:], level.sum[:], ns)
+	add(a.sum[:], product[:])
+	a.held += level.held * ns
+}
+
+func (a *area) subTimes(level *area, ns uint64) {
+	var product area
+	product.addTimes(level, ns)
+	a.sub(&product)
+}
+
 // amount is the area as it is told: with a multiplier of 1.
 func (a *area) amount() Amount {
 	out := Amount{Held: HeldOf(a.held)}
@@ -72,17 +100,33 @@ const (
 //     the first key of its neighbour. Holds that began in another node count
 //     too: an area belongs to a time, not to the holds that stand there.
 //
+// What is added over the whole stretch of an inner node stops there, in over,
+// and what is below it does not hear of it: the area of a node is its own and,
+// for each node above it, over times the length of its stretch.
+//
 // So a change costs the way to its place, and the holds that overlap what it
 // changed. Entries leave only where the hold of a hold_id moves; nodes are never
 // merged, since facts are only ever added.
+//
+// Of a large pair what is below a node may be absent: it is in the node's page,
+// and here brings it. All that is said above of a node itself stands in the page
+// of the node above it, so that a search that passes a node by does not need it.
 type node struct {
 	first   key // lower bound of the keys below it; of the leftmost nodes unused
 	entries []entry
 	kids    []*node
-	dirty   bool // a leaf whose facts are not stored yet; it is in the pair's list
-	initial bool // the leaf that the pair began with, and so the leftmost
+	pager   *pager // nil: the pair is small
+
+	level    uint8  // 0: a leaf
+	leftmost bool   // of its level
+	dirty    bool   // its page is not stored; it is in the list of pair or pager
+	flying   bool   // its page is on its way; it is in the pager's list
+	absent   bool   // neither entries nor kids are in memory
+	used     bool   // since the hand of the pager came by
+	check    uint32 // checksum of its page as it was last written or read
 
 	areas [2]area
+	over  *[2]area // of an inner node, per ns; nil: nothing
 	summary
 }
 
@@ -152,7 +196,7 @@ func newLeaf() *node {
 	return n
 }
 
-func (n *node) leaf() bool { return n.kids == nil }
+func (n *node) leaf() bool { return n.level == 0 }
 
 // summarize takes the node's summary anew from what is right below it.
 func (n *node) summarize(policy Policy) {
@@ -165,14 +209,18 @@ func (n *node) summarize(policy Policy) {
 	}
 }
 
-// sumAreas takes an inner node's areas anew from its children's.
-func (n *node) sumAreas() {
-	n.areas = [2]area{}
-	for _, kid := range n.kids {
-		for f := range n.areas {
-			n.areas[f].add(&kid.areas[f])
+// sumAreas is what an inner node's areas are by its children's, on a stretch of
+// that length.
+func (n *node) sumAreas(length int64) (areas [2]area) {
+	for f := range areas {
+		for _, kid := range n.kids {
+			areas[f].add(&kid.areas[f])
+		}
+		if n.over != nil {
+			areas[f].addTimes(&n.over[f], uint64(length))
 		}
 	}
+	return areas
 }
 
 // search is the index of the first entry of a leaf whose key is k or greater.
@@ -223,8 +271,10 @@ func (k *key) cmp(o *key) int {
 
 // find is the entry of that key, or nil. It stays valid until the next insert or remove.
 func (n *node) find(k *key) *entry {
+	n.here()
 	for !n.leaf() {
 		n = n.kids[n.route(k)]
+		n.here()
 	}
 	if i := n.search(k); i < len(n.entries) && n.entries[i].cmpKey(k) == 0 {
 		return &n.entries[i]
@@ -235,17 +285,30 @@ func (n *node) find(k *key) *entry {
 // update lets change alter the entry of that key, which must be there, and
 // brings the summaries above it up to date. change must leave the key as it is.
 func (n *node) update(k *key, policy Policy, change func(*entry)) {
+	n.here()
 	if n.leaf() {
-		change(&n.entries[n.search(k)])
+		change(&n.entries[n.mustSearch(k)])
 	} else {
 		n.kids[n.route(k)].update(k, policy, change)
 	}
+	n.changed()
 	n.summarize(policy)
+}
+
+// mustSearch is the index of the entry of that key in a leaf, which must be there.
+func (n *node) mustSearch(k *key) int {
+	i := n.search(k)
+	if i == len(n.entries) || n.entries[i].cmpKey(k) != 0 {
+		n.pager.fail(errNotThere)
+	}
+	return i
 }
 
 // insert puts an entry in its place, where none of its key may be.
 func (n *node) insert(e entry, k *key, policy Policy) *node {
 	leaf := n
+	n.here()
+	n.changed()
 	if n.leaf() {
 		i := n.search(k)
 		if len(n.entries) == cap(n.entries) {
@@ -274,8 +337,10 @@ func (n *node) grow() {
 
 // remove takes the entry of that key out, which must be there.
 func (n *node) remove(k *key, policy Policy) {
+	n.here()
+	n.changed()
 	if n.leaf() {
-		i := n.search(k)
+		i := n.mustSearch(k)
 		n.entries = append(n.entries[:i], n.entries[i+1:]...)
 	} else {
 		n.kids[n.route(k)].remove(k, policy)
@@ -285,6 +350,7 @@ func (n *node) remove(k *key, policy Policy) {
 
 // visit calls fn for the entries from key k on, in order, until fn says false.
 func (n *node) visit(k *key, fn func(*entry) bool) bool {
+	n.here()
 	if n.leaf() {
 		for i := n.search(k); i < len(n.entries); i++ {
 			if !fn(&n.entries[i]) {
@@ -303,6 +369,7 @@ func (n *node) visit(k *key, fn func(*entry) bool) bool {
 
 // visitAt is visit up to the end of the instant of k.
 func (n *node) visitAt(k *key, fn func(*entry) bool) bool {
+	n.here()
 	if n.leaf() {
 		for i := n.search(k); i < len(n.entries); i++ {
 			if n.entries[i].at != k.at || !fn(&n.entries[i]) {
@@ -320,9 +387,11 @@ func (n *node) visitAt(k *key, fn func(*entry) bool) bool {
 }
 
 // split halves what is too full on the way to k. lo is where the node's
-// stretch of time begins. A full last leaf that was appended to keeps what it has and a
-// new one begins, so that holds that come in order fill their leaves.
-func (p *Pair) split(n *node, k *key, lo int64, last bool) *node {
+// stretch of time begins, above what the nodes above it have over theirs. A full
+// last leaf that was appended to keeps what it has and a new one begins, so that
+// holds that come in order fill their leaves.
+func (p *Pair) split(n *node, k *key, lo int64, above *[2]area, last bool) *node {
+	n.here()
 	if n.leaf() {
 		if len(n.entries) <= leafMax {
 			return nil
@@ -331,11 +400,12 @@ func (p *Pair) split(n *node, k *key, lo int64, last bool) *node {
 		if last && n.entries[len(n.entries)-1].cmpKey(k) == 0 {
 			mid = len(n.entries) - 1
 		}
-		right := &node{first: n.entries[mid].key()}
+		right := &node{first: n.entries[mid].key(), pager: p.pager}
 		for f := range right.areas {
 			// The earlier part is the one to look at: behind the last start there may
 			// be any number of ends.
 			left := p.integrate(family(f), lo, right.first.at)
+			left.subTimes(&above[f], uint64(right.first.at-lo))
 			right.areas[f] = n.areas[f]
 			right.areas[f].sub(&left)
 			n.areas[f] = left
@@ -344,18 +414,26 @@ func (p *Pair) split(n *node, k *key, lo int64, last bool) *node {
 		n.entries = append(make([]entry, 0, max(mid, leafMax/2+leafMax/4)), n.entries[:mid]...)
 		n.summarize(p.policy)
 		right.summarize(p.policy)
-		p.soil(n)
-		p.soil(right)
+		n.changed()
+		right.changed()
 		return right
 	}
 	i := n.route(k)
+	from := lo
 	if i > 0 {
-		lo = n.kids[i].first.at
+		from = n.kids[i].first.at
 	}
-	added := p.split(n.kids[i], k, lo, last && i == len(n.kids)-1)
+	below := *above
+	if n.over != nil {
+		for f := range below {
+			below[f].add(&n.over[f])
+		}
+	}
+	added := p.split(n.kids[i], k, from, &below, last && i == len(n.kids)-1)
 	if added == nil {
 		return nil
 	}
+	n.changed()
 	n.kids = append(n.kids, nil)
 	copy(n.kids[i+2:], n.kids[i+1:])
 	n.kids[i+1] = added
@@ -366,12 +444,20 @@ func (p *Pair) split(n *node, k *key, lo int64, last bool) *node {
 	if last && i+2 == len(n.kids) {
 		mid = len(n.kids) - 1
 	}
-	right := &node{first: n.kids[mid].first, kids: append([]*node(nil), n.kids[mid:]...)}
+	right := &node{first: n.kids[mid].first, level: n.level, kids: append([]*node(nil), n.kids[mid:]...), pager: p.pager}
 	n.kids = append([]*node(nil), n.kids[:mid]...)
-	for _, half := range []*node{n, right} {
-		half.summarize(p.policy)
-		half.sumAreas()
+	right.areas = n.areas
+	if n.over != nil {
+		over := *n.over
+		right.over = &over
 	}
+	n.areas = n.sumAreas(right.first.at - lo)
+	for f := range right.areas {
+		right.areas[f].sub(&n.areas[f])
+	}
+	n.summarize(p.policy)
+	right.summarize(p.policy)
+	right.changed()
 	return right
 }
 
@@ -387,17 +473,24 @@ func (p *Pair) insert(e entry) {
 	if len(leaf.entries) <= leafMax || p.opening {
 		return
 	}
-	p.size += int(unsafe.Sizeof(node{}))
-	if right := p.split(p.root, &k, 0, true); right != nil {
+	p.enlarge()
+	p.size += nodeSize
+	if right := p.split(p.root, &k, 0, &[2]area{}, true); right != nil {
 		left := p.root
-		p.root = &node{kids: []*node{left, right}}
+		p.size += nodeSize
+		p.root = &node{level: left.level + 1, leftmost: true, kids: []*node{left, right}, pager: p.pager}
+		p.root.areas = p.root.sumAreas(Horizon)
 		p.root.summarize(p.policy)
-		p.root.sumAreas()
+		p.root.changed()
 	}
 }
 
 // soil marks a leaf as not stored yet.
 func (p *Pair) soil(leaf *node) {
+	if leaf.pager != nil {
+		leaf.changed()
+		return
+	}
 	if !leaf.dirty {
 		leaf.dirty = true
 		p.dirtyLeaves = append(p.dirtyLeaves, leaf)

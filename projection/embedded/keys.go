@@ -39,7 +39,7 @@ import (
 //
 // The record and the pages of a pair share a prefix, the pair's, and the
 // comparer's Split says so to Pebble. So one prefix seek reads a pair with all
-// its pages, and one bloom filter probe a table tells that a pair is not there.
+// its pages (of a large pair, only the root is read then; see [hold.IsRoot]), and one bloom filter probe a table tells that a pair is not there.
 // Pebble wants to find the split also where leading bytes of a key are missing
 // (it may keep them elsewhere), so Split looks at the end: the last two bytes of
 // a page's key are the length of the page key, big endian and never zero, and

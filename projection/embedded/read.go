@@ -90,7 +90,13 @@ func (s *Store) Load(ctx context.Context, partition int, keys []projection.PairK
 		}
 		record := &projection.PairRecord{Key: keys[i]}
 		records[i] = record
-		return readPair(it, record, prefix, func(b []byte) []byte { return bytes.Clone(b) })
+		if err := readPair(it, record, prefix, func(b []byte) []byte { return bytes.Clone(b) }); err != nil {
+			return err
+		}
+		if record.IsLarge() {
+			record.More = projection.PagesOf(context.WithoutCancel(ctx), s, partition, keys[i])
+		}
+		return nil
 	})
 	if err != nil {
 		return nil, err
@@ -164,7 +170,8 @@ func (s *Store) seekEach(ctx context.Context, kind byte, partition int, order []
 }
 
 // readPair reads the pair whose record the iterator is on, with its pages, and
-// leaves the iterator behind them. Bytes are kept by way of keep.
+// leaves the iterator behind them. Of a large pair it reads the root and leaves
+// the iterator there. Bytes are kept by way of keep.
 func readPair(it *pebble.Iterator, record *projection.PairRecord, prefix []byte, keep func([]byte) []byte) error {
 	if !bytes.Equal(it.Key(), prefix) {
 		return corrupt("a pair", errors.New("a page without the pair's record"))
@@ -176,6 +183,9 @@ func readPair(it *pebble.Iterator, record *projection.PairRecord, prefix []byte,
 	record.Policy, record.Figures = p.policy, p.figures
 	if p.hasRoot {
 		record.Pages = append(record.Pages, hold.Page{Data: keep(p.root)})
+		if hold.IsRoot(p.root) {
+			return nil
+		}
 	}
 	for it.Next() && bytes.HasPrefix(it.Key(), prefix) {
 		data, err := parseTagged(it.Value(), "a page")

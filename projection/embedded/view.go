@@ -85,7 +85,9 @@ func (v *view) walk(ctx context.Context, lower, upper []byte, fn func(*projectio
 		record projection.PairRecord
 		prefix []byte
 		arena  arena
+		pages  = viewPages{ctx: ctx, view: v}
 	)
+	record.More = &pages
 	it.First()
 	for n := 0; it.Valid(); n++ {
 		if n%ctxEvery == 0 {
@@ -97,6 +99,7 @@ func (v *view) walk(ctx context.Context, lower, upper []byte, fn func(*projectio
 		if record.Key, err = v.pairKey(prefix, record.Key.Holder); err != nil {
 			return err
 		}
+		pages.pair = prefix
 		record.Pages = record.Pages[:0]
 		arena.reset()
 		if err := readPair(it, &record, prefix, arena.keep); err != nil {
@@ -107,6 +110,10 @@ func (v *view) walk(ctx context.Context, lower, upper []byte, fn func(*projectio
 		}
 		if err := fn(&record); err != nil {
 			return err
+		}
+		if record.IsLarge() {
+			// Over the pages of a large pair, which nobody has read yet.
+			it.SeekGE(afterPrefix(bytes.Clone(prefix)))
 		}
 	}
 	return v.store.readError(it.Error())

@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -102,6 +103,125 @@ func testPagesComeAndGo(t *testing.T, h Harness) {
 		if i%1000 == 999 {
 			compare(t, s, w)
 		}
+	}
+	h.compareAll(t, s, w)
+}
+
+// A store that reads pages hands out the root of a large pair, and one page for
+// one that is asked for; in a view they are those of the view.
+func testLargePair(t *testing.T, h Harness) {
+	s := h.opened(t)
+	reader, ok := s.(projection.PageReader)
+	if !ok {
+		t.Skip("the store does not read single pages")
+	}
+	ctx := context.Background()
+	w := newWriter(5)
+	add := func(from, to int64) {
+		for i := from; i < to; i++ {
+			n := i * 7919 % 5000
+			f := ended(10*n, 10*n+15)
+			if i%50 == 0 {
+				f.HoldID, f.Revision = fmt.Sprintf("lot-%d", i), 1
+			}
+			w.add("whale", "token", f)
+			w.add("whale", "a", f)
+			w.add("whalf", "token", f)
+		}
+	}
+	add(0, 3000)
+	w.add("whale", "tokem", opening(1))
+	w.add("whale", "tokenn", opening(1))
+	mustFlush(t, s, w)
+	compare(t, s, w)
+
+	key := projection.PairKey{Holder: "whale", Token: "token"}
+	load := func() *hold.Pair {
+		records, err := s.Load(ctx, 5, []projection.PairKey{key})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n := len(records[0].Pages); n != 1 {
+			t.Fatalf("%d pages of a large pair are loaded, want its root", n)
+		}
+		p, err := records[0].Open()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return p
+	}
+	old := load()
+	figures := func(p *hold.Pair) [2]hold.Amount {
+		return [2]hold.Amount{p.LiveAt(second(20_000)), p.SettledAt(second(20_000))}
+	}
+	want := figures(w.pairs[key])
+
+	for _, prefix := range []string{"i", "n"} {
+		var last string
+		n := 0
+		if err := reader.Pages(ctx, 5, key, []byte(prefix), func(page hold.Page) bool {
+			n++
+			if prefix == "i" && string(page.Key) <= last || page.Key[0] != prefix[0] {
+				t.Errorf("page %q after %q", page.Key, last)
+			}
+			last = string(page.Key)
+			one, err := reader.Page(ctx, 5, key, page.Key)
+			if err != nil || !bytes.Equal(one, page.Data) {
+				t.Errorf("page %q is %x, %v, want %x", page.Key, one, err, page.Data)
+			}
+			return true
+		}); err != nil || n < 60 {
+			t.Errorf("%d pages of prefix %s, %v", n, prefix, err)
+		}
+		n = 0
+		if err := reader.Pages(ctx, 5, key, []byte(prefix), func(hold.Page) bool { n++; return n < 3 }); err != nil || n != 3 {
+			t.Errorf("%d pages of 3, %v", n, err)
+		}
+	}
+	for _, none := range []struct {
+		key  projection.PairKey
+		page string
+	}{{key, "inone"}, {key, "n"}, {projection.PairKey{Holder: "none", Token: "token"}, "ilot-0"}} {
+		if data, err := reader.Page(ctx, 5, none.key, []byte(none.page)); data != nil || err != nil {
+			t.Errorf("page %q of %v is %x, %v, want none", none.page, none.key, data, err)
+		}
+	}
+
+	v, err := s.View(ctx, 5)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer v.Close()
+	add(3000, 5000)
+	mustFlush(t, s, w)
+	if err := v.Pairs(ctx, "whale", func(r *projection.PairRecord) error {
+		if r.Key != key {
+			return nil
+		}
+		if n := len(r.Pages); n != 1 {
+			t.Errorf("%d pages of a large pair are in a view's record, want its root", n)
+		}
+		p, err := r.Open()
+		if err != nil {
+			return err
+		}
+		if got := figures(p); got != want {
+			t.Errorf("the view tells %v, want %v", got, want)
+		}
+		return r.Check(p)
+	}); err != nil {
+		t.Error(err)
+	}
+	// One that was opened to be written and was overtaken may see pages of both
+	// flushes. It tells what it was asked for, or that it cannot.
+	if got := figures(old); got != want && !errors.Is(old.Err(), hold.ErrCorrupt) {
+		t.Errorf("a pair that was overtaken tells %v, %v", got, old.Err())
+	}
+	if got, want := figures(load()), figures(w.pairs[key]); got != want {
+		t.Errorf("the pair tells %v, want %v", got, want)
+	}
+	if err := v.Close(); err != nil {
+		t.Error(err)
 	}
 	h.compareAll(t, s, w)
 }

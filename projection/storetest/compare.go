@@ -163,6 +163,9 @@ func comparePair(t reporter, r *projection.PairRecord, w *writer) {
 	if g, w := got.Figures(w.at.LogTime), want.Figures(w.at.LogTime); g != w {
 		t.Fatalf("figures of the opened pair %v are %+v, want %+v", r.Key, g, w)
 	}
+	if err := r.Check(got); err != nil {
+		t.Fatalf("pair %v: %v", r.Key, err)
+	}
 }
 
 // mustFlush writes what is new.

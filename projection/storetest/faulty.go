@@ -19,6 +19,8 @@ const (
 	OpCheckpoint   Op = "Checkpoint"
 	OpPing         Op = "Ping"
 	OpLoad         Op = "Load"
+	OpPage         Op = "Page"
+	OpPages        Op = "Pages"
 	OpLoadHolders  Op = "LoadHolders"
 	OpHolderPairs  Op = "HolderPairs"
 	OpFlush        Op = "Flush"
@@ -147,6 +149,22 @@ func (f *Faulty) Load(ctx context.Context, partition int, keys []projection.Pair
 		return nil, err
 	}
 	return f.Store.Load(ctx, partition, keys)
+}
+
+// Page asks the hook, then the store, which must be a [projection.PageReader].
+func (f *Faulty) Page(ctx context.Context, partition int, pair projection.PairKey, page []byte) ([]byte, error) {
+	if err := f.ask(ctx, OpPage, partition); err != nil {
+		return nil, err
+	}
+	return f.Store.(projection.PageReader).Page(ctx, partition, pair, page)
+}
+
+// Pages asks the hook, then the store, which must be a [projection.PageReader].
+func (f *Faulty) Pages(ctx context.Context, partition int, pair projection.PairKey, prefix []byte, fn func(hold.Page) bool) error {
+	if err := f.ask(ctx, OpPages, partition); err != nil {
+		return err
+	}
+	return f.Store.(projection.PageReader).Pages(ctx, partition, pair, prefix, fn)
 }
 
 // LoadHolders asks the hook, then the store.

@@ -23,7 +23,10 @@ type Memory struct {
 	meta       map[string]string
 }
 
-var _ projection.Store = (*Memory)(nil)
+var (
+	_ projection.Store      = (*Memory)(nil)
+	_ projection.PageReader = (*Memory)(nil)
+)
 
 // memoryPartition is copied by the flush that follows a view, not by the view:
 // its maps are shared for as long as nobody writes.
@@ -126,9 +129,77 @@ func (m *Memory) Load(ctx context.Context, partition int, keys []projection.Pair
 	for i, key := range keys {
 		if r := p.pairs[key]; r != nil {
 			records[i] = r.Clone()
+			rootOnly(records[i])
+			if records[i].IsLarge() {
+				records[i].More = projection.PagesOf(context.WithoutCancel(ctx), m, partition, key)
+			}
 		}
 	}
 	return records, nil
+}
+
+// rootOnly leaves a copy of a record, of a large pair, no page but the root.
+func rootOnly(r *projection.PairRecord) {
+	for _, page := range r.Pages {
+		if len(page.Key) == 0 && hold.IsRoot(page.Data) {
+			r.Pages = []hold.Page{page}
+			return
+		}
+	}
+}
+
+// recordPages reads pages of a record, which never changes.
+type recordPages struct{ record *projection.PairRecord }
+
+func (p recordPages) Page(key []byte) ([]byte, error) {
+	if p.record == nil {
+		return nil, nil
+	}
+	i, ok := slices.BinarySearchFunc(p.record.Pages, key, func(p hold.Page, key []byte) int { return bytes.Compare(p.Key, key) })
+	if !ok {
+		return nil, nil
+	}
+	return bytes.Clone(p.record.Pages[i].Data), nil
+}
+
+func (p recordPages) Scan(prefix []byte, yield func(hold.Page) bool) error {
+	if p.record == nil {
+		return nil
+	}
+	for _, page := range p.record.Pages {
+		if bytes.HasPrefix(page.Key, prefix) && !yield(hold.Page{Key: bytes.Clone(page.Key), Data: bytes.Clone(page.Data)}) {
+			break
+		}
+	}
+	return nil
+}
+
+// Page reads one page of a pair.
+func (m *Memory) Page(ctx context.Context, partition int, pair projection.PairKey, page []byte) ([]byte, error) {
+	pages, err := m.pages(ctx, partition, pair)
+	if err != nil {
+		return nil, err
+	}
+	return pages.Page(page)
+}
+
+// Pages walks pages of a pair.
+func (m *Memory) Pages(ctx context.Context, partition int, pair projection.PairKey, prefix []byte, fn func(hold.Page) bool) error {
+	pages, err := m.pages(ctx, partition, pair)
+	if err != nil {
+		return err
+	}
+	return pages.Scan(prefix, fn)
+}
+
+func (m *Memory) pages(ctx context.Context, partition int, pair projection.PairKey) (recordPages, error) {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	p, err := m.read(ctx, partition)
+	if err != nil {
+		return recordPages{}, err
+	}
+	return recordPages{p.pairs[pair]}, nil
 }
 
 // LoadHolders reads holders.
@@ -327,7 +398,10 @@ func (v *memoryView) walk(ctx context.Context, fn func(*projection.PairRecord) e
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		if err := fn(v.p.pairs[k].Clone()); err != nil {
+		r := v.p.pairs[k].Clone()
+		rootOnly(r)
+		r.More = recordPages{v.p.pairs[k]}
+		if err := fn(r); err != nil {
 			return err
 		}
 	}

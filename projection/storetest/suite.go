@@ -28,6 +28,7 @@ func Run(t *testing.T, open func(t *testing.T) Harness) {
 		{"LoadInOrder", testLoadInOrder},
 		{"Reopen", testReopen},
 		{"PagesComeAndGo", testPagesComeAndGo},
+		{"LargePair", testLargePair},
 		{"FiguresAlone", testFiguresAlone},
 		{"FlushTwice", testFlushTwice},
 		{"EpochGuard", testEpochGuard},
