@@ -35,6 +35,8 @@ var (
 	ErrStalled = errors.New("gateway: the watch was closed, because what it sent was not read; read faster, watch fewer holders, or ask for a longer interval")
 	// ErrDraining: the gateway is being stopped.
 	ErrDraining = errors.New("gateway: the server is being stopped; watch again")
+	// ErrNoStore: this gateway was given no store, and the answer is only there.
+	ErrNoStore = errors.New("gateway: this gateway has no store to answer from (hint: give it the database that the workers write to, MONGODB_URL; what workers keep with --store embedded can be read by nobody else)")
 	// ErrUnavailable: the log, the snapshots or the processor does not answer.
 	ErrUnavailable = errors.New("gateway: not available")
 )
@@ -79,6 +81,8 @@ func failureOf(err error) failure {
 		return failure{code: codes.InvalidArgument, status: http.StatusUnprocessableEntity, message: err.Error()}
 	case errors.Is(err, projection.ErrNotFound):
 		return failure{code: codes.NotFound, status: http.StatusNotFound, message: "no holder of that id is known"}
+	case errors.Is(err, ErrNoStore):
+		return failure{code: codes.FailedPrecondition, status: http.StatusNotImplemented, message: ErrNoStore.Error()}
 	case errors.Is(err, ErrStale):
 		return failure{code: codes.DeadlineExceeded, status: http.StatusGatewayTimeout, message: err.Error()}
 	// Before the ends of contexts, which these two may wrap: they say more. A slow

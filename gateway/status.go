@@ -15,6 +15,17 @@ type Owners interface {
 	// Partitions is what the owners last said, by partition; one that nobody owns
 	// may be left out.
 	Partitions(ctx context.Context) ([]PartitionStatus, error)
+	// Workers are the processes that could own partitions, also those that own none.
+	Workers(ctx context.Context) ([]WorkerStatus, error)
+}
+
+// WorkerStatus is a process that owns partitions, or could.
+type WorkerStatus struct {
+	ID            string
+	Host, Version string
+	Started       time.Time // zero: not known
+	Heard         time.Time // last; zero: it is this process
+	Leaving       bool      // it gives away what it has
 }
 
 // PartitionStatus is how a partition does at its owner.
@@ -22,6 +33,7 @@ type PartitionStatus struct {
 	Partition int
 	Owner     string // names the process
 	State     string // in a word or two
+	Moving    bool   // it has an owner, has not failed, and is not at one thing for too long
 	Epoch     uint64
 	Position  uint64 // applied in memory
 	Stored    uint64 // durable in the store
@@ -38,12 +50,14 @@ type partitionRow struct {
 	Partition      int        `json:"partition"`
 	Owner          string     `json:"owner" doc:"The process that applies it"`
 	State          string     `json:"state" example:"running"`
+	Moving         bool       `json:"moving" doc:"It has an owner, has not failed, and is not at one thing for too long"`
 	Epoch          uint64     `json:"epoch"`
 	Position       uint64     `json:"position" doc:"Applied in memory"`
 	Stored         uint64     `json:"stored" doc:"Durable in the store"`
 	Published      uint64     `json:"published" doc:"In the snapshots"`
 	End            uint64     `json:"end" doc:"Last position of the partition in the log"`
 	Lag            uint64     `json:"lag" doc:"Messages of the log that are not applied"`
+	LagSeconds     float64    `json:"lag_seconds" doc:"Age of what is applied, by the log's time; 0 where nothing is behind it"`
 	Events         uint64     `json:"events" doc:"Applied since the store was made"`
 	Rejected       uint64     `json:"rejected" doc:"Refused since the store was made"`
 	AppliedThrough *time.Time `json:"applied_through,omitempty" doc:"The log's time of position"`
@@ -52,8 +66,13 @@ type partitionRow struct {
 
 // workerRow is a process that owns partitions.
 type workerRow struct {
-	ID         string `json:"id"`
-	Partitions []int  `json:"partitions"`
+	ID         string     `json:"id"`
+	Partitions []int      `json:"partitions"`
+	Host       string     `json:"host,omitempty"`
+	Version    string     `json:"version,omitempty"`
+	Started    *time.Time `json:"started,omitempty"`
+	Heard      *time.Time `json:"heard,omitempty" doc:"When the worker was heard of last"`
+	Leaving    bool       `json:"leaving,omitempty" doc:"It gives away what it has"`
 }
 
 // statusBody is the answer of GET /status.
@@ -91,9 +110,13 @@ func (g *Gateway) status(ctx context.Context) (*statusBody, error) {
 	ctx, cancel := context.WithTimeout(ctx, readyTimeout)
 	defer cancel()
 	var owned []PartitionStatus
+	var owners []WorkerStatus
 	if g.cfg.Owners != nil {
 		var err error
-		if owned, err = g.cfg.Owners.Partitions(ctx); err != nil {
+		if owned, err = g.cfg.Owners.Partitions(ctx); err == nil {
+			owners, err = g.cfg.Owners.Workers(ctx)
+		}
+		if err != nil {
 			return nil, unavailable("the owners of the partitions", err)
 		}
 	}
@@ -103,22 +126,39 @@ func (g *Gateway) status(ctx context.Context) (*statusBody, error) {
 		Watchers: g.hub.count(),
 	}
 	workers := map[string]int{}
+	for _, w := range owners {
+		workers[w.ID] = len(body.Workers)
+		row := workerRow{ID: w.ID, Partitions: []int{}, Host: w.Host, Version: w.Version, Leaving: w.Leaving}
+		if !w.Started.IsZero() {
+			row.Started = &w.Started
+		}
+		if !w.Heard.IsZero() {
+			row.Heard = &w.Heard
+		}
+		body.Workers = append(body.Workers, row)
+	}
 	for _, p := range owned {
 		end, err := g.cfg.Log.End(ctx, p.Partition)
 		if err != nil {
 			return nil, logAway(ctx, err)
 		}
 		row := partitionRow{
-			Partition: p.Partition, Owner: p.Owner, State: p.State, Epoch: p.Epoch,
+			Partition: p.Partition, Owner: p.Owner, State: p.State, Moving: p.Moving, Epoch: p.Epoch,
 			Position: p.Position, Stored: p.Stored, Published: p.Published, End: end,
 			Events: p.Events, Rejected: p.Rejected, AppliedThrough: timeOrNone(p.LogTime), Trouble: p.Trouble,
 		}
 		// What the owner last heard may be old, but the end of the log is not.
 		if p.Position < end {
 			row.Lag = max(p.Pending, 1)
+			if p.LogTime > 0 {
+				row.LagSeconds = max(0, float64(body.At.UnixNano()-p.LogTime)/1e9)
+			}
 		}
 		body.Partitions = append(body.Partitions, row)
 		body.Events, body.Lag = body.Events+p.Events, body.Lag+row.Lag
+		if p.Owner == "" {
+			continue
+		}
 		at, ok := workers[p.Owner]
 		if !ok {
 			at = len(body.Workers)
@@ -143,7 +183,7 @@ func (g *Gateway) answerStatus(ctx context.Context) (*holdpb.StatusAnswer, error
 	for i := range body.Partitions {
 		p := &body.Partitions[i]
 		state := &holdpb.PartitionState{
-			Partition: uint32(p.Partition), Owner: p.Owner, State: p.State, Epoch: p.Epoch,
+			Partition: uint32(p.Partition), Owner: p.Owner, State: p.State, Moving: p.Moving, Epoch: p.Epoch,
 			Position: p.Position, Stored: p.Stored, Published: p.Published, End: p.End, Lag: p.Lag,
 			Events: p.Events, Rejected: p.Rejected, Trouble: p.Trouble,
 		}
@@ -153,7 +193,13 @@ func (g *Gateway) answerStatus(ctx context.Context) (*holdpb.StatusAnswer, error
 		out.Partitions = append(out.Partitions, state)
 	}
 	for _, w := range body.Workers {
-		worker := &holdpb.WorkerState{Id: w.ID}
+		worker := &holdpb.WorkerState{Id: w.ID, Host: w.Host, Version: w.Version, Leaving: w.Leaving}
+		if w.Started != nil {
+			worker.Started = timestampOf(w.Started.UnixNano())
+		}
+		if w.Heard != nil {
+			worker.Heard = timestampOf(w.Heard.UnixNano())
+		}
 		for _, p := range w.Partitions {
 			worker.Partitions = append(worker.Partitions, uint32(p))
 		}

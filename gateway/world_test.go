@@ -126,8 +126,11 @@ func (p *fakeProducer) SendBatch(_ context.Context, drafts []hold.Draft, done fu
 // fakeOwners say the same every time.
 type fakeOwners struct {
 	partitions []PartitionStatus
+	workers    []WorkerStatus
 	err        error
 }
+
+func (o *fakeOwners) Workers(context.Context) ([]WorkerStatus, error) { return o.workers, o.err }
 
 func (o *fakeOwners) Partitions(context.Context) ([]PartitionStatus, error) {
 	return o.partitions, o.err

@@ -349,13 +349,32 @@ func ReportOf(s *PartitionStatus, now time.Time) PartitionReport {
 	return r
 }
 
-func (w *Worker) report() json.RawMessage {
+// Report is what the worker says of itself.
+func (w *Worker) Report() Report {
 	r := Report{Partitions: []PartitionReport{}}
 	now := w.cfg.Now()
 	for _, s := range w.Status() {
 		r.Partitions = append(r.Partitions, ReportOf(&s, now))
 	}
-	text, err := json.Marshal(r)
+	return r
+}
+
+// ReadReport reads a report as it stands in the lease bucket, by partition. What
+// cannot be read, such as that of a later version, says nothing.
+func ReadReport(text json.RawMessage) map[int]PartitionReport {
+	var r Report
+	if json.Unmarshal(text, &r) != nil {
+		return nil
+	}
+	out := make(map[int]PartitionReport, len(r.Partitions))
+	for _, p := range r.Partitions {
+		out[p.Partition] = p
+	}
+	return out
+}
+
+func (w *Worker) report() json.RawMessage {
+	text, err := json.Marshal(w.Report())
 	if err != nil {
 		return nil
 	}

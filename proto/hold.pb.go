@@ -1966,6 +1966,7 @@ type PartitionState struct {
 	Rejected       uint64                 `protobuf:"varint,11,opt,name=rejected,proto3" json:"rejected,omitempty"`
 	AppliedThrough *timestamppb.Timestamp `protobuf:"bytes,12,opt,name=applied_through,json=appliedThrough,proto3" json:"applied_through,omitempty"`
 	Trouble        string                 `protobuf:"bytes,13,opt,name=trouble,proto3" json:"trouble,omitempty"` // what is being tried again, or why it failed; empty: nothing
+	Moving         bool                   `protobuf:"varint,14,opt,name=moving,proto3" json:"moving,omitempty"`  // it has an owner, has not failed, and is not at one thing for too long
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache
 }
@@ -2091,11 +2092,23 @@ func (x *PartitionState) GetTrouble() string {
 	return ""
 }
 
+func (x *PartitionState) GetMoving() bool {
+	if x != nil {
+		return x.Moving
+	}
+	return false
+}
+
 // WorkerState is one process that owns partitions.
 type WorkerState struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
 	Partitions    []uint32               `protobuf:"varint,2,rep,packed,name=partitions,proto3" json:"partitions,omitempty"`
+	Host          string                 `protobuf:"bytes,3,opt,name=host,proto3" json:"host,omitempty"`
+	Version       string                 `protobuf:"bytes,4,opt,name=version,proto3" json:"version,omitempty"`
+	Started       *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=started,proto3" json:"started,omitempty"`
+	Heard         *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=heard,proto3" json:"heard,omitempty"`      // last
+	Leaving       bool                   `protobuf:"varint,7,opt,name=leaving,proto3" json:"leaving,omitempty"` // it gives away what it has
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2142,6 +2155,41 @@ func (x *WorkerState) GetPartitions() []uint32 {
 		return x.Partitions
 	}
 	return nil
+}
+
+func (x *WorkerState) GetHost() string {
+	if x != nil {
+		return x.Host
+	}
+	return ""
+}
+
+func (x *WorkerState) GetVersion() string {
+	if x != nil {
+		return x.Version
+	}
+	return ""
+}
+
+func (x *WorkerState) GetStarted() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Started
+	}
+	return nil
+}
+
+func (x *WorkerState) GetHeard() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Heard
+	}
+	return nil
+}
+
+func (x *WorkerState) GetLeaving() bool {
+	if x != nil {
+		return x.Leaving
+	}
+	return false
 }
 
 // StatusAnswer is how the whole system does.
@@ -2433,7 +2481,7 @@ const file_hold_proto_rawDesc = "" +
 	"\x05share\x18\x05 \x01(\x01R\x05share\x12#\n" +
 	"\rsettled_share\x18\x06 \x01(\x01R\fsettledShare\x12/\n" +
 	"\x05as_of\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\x04asOf\x12C\n" +
-	"\x0fapplied_through\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\x0eappliedThrough\"\xf9\x02\n" +
+	"\x0fapplied_through\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\x0eappliedThrough\"\x91\x03\n" +
 	"\x0ePartitionState\x12\x1c\n" +
 	"\tpartition\x18\x01 \x01(\rR\tpartition\x12\x14\n" +
 	"\x05owner\x18\x02 \x01(\tR\x05owner\x12\x14\n" +
@@ -2448,12 +2496,18 @@ const file_hold_proto_rawDesc = "" +
 	" \x01(\x04R\x06events\x12\x1a\n" +
 	"\brejected\x18\v \x01(\x04R\brejected\x12C\n" +
 	"\x0fapplied_through\x18\f \x01(\v2\x1a.google.protobuf.TimestampR\x0eappliedThrough\x12\x18\n" +
-	"\atrouble\x18\r \x01(\tR\atrouble\"=\n" +
+	"\atrouble\x18\r \x01(\tR\atrouble\x12\x16\n" +
+	"\x06moving\x18\x0e \x01(\bR\x06moving\"\xed\x01\n" +
 	"\vWorkerState\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1e\n" +
 	"\n" +
 	"partitions\x18\x02 \x03(\rR\n" +
-	"partitions\"\x95\x02\n" +
+	"partitions\x12\x12\n" +
+	"\x04host\x18\x03 \x01(\tR\x04host\x12\x18\n" +
+	"\aversion\x18\x04 \x01(\tR\aversion\x124\n" +
+	"\astarted\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\astarted\x120\n" +
+	"\x05heard\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\x05heard\x12\x18\n" +
+	"\aleaving\x18\a \x01(\bR\aleaving\"\x95\x02\n" +
 	"\fStatusAnswer\x123\n" +
 	"\n" +
 	"partitions\x18\x01 \x03(\v2\x13.poh.PartitionStateR\n" +
@@ -2569,38 +2623,40 @@ var file_hold_proto_depIdxs = []int32{
 	23, // 38: poh.RankAnswer.as_of:type_name -> google.protobuf.Timestamp
 	23, // 39: poh.RankAnswer.applied_through:type_name -> google.protobuf.Timestamp
 	23, // 40: poh.PartitionState.applied_through:type_name -> google.protobuf.Timestamp
-	20, // 41: poh.StatusAnswer.partitions:type_name -> poh.PartitionState
-	21, // 42: poh.StatusAnswer.workers:type_name -> poh.WorkerState
-	23, // 43: poh.StatusAnswer.at:type_name -> google.protobuf.Timestamp
-	2,  // 44: poh.HoldMetrics.Broadcast:input_type -> poh.HoldMsg
-	2,  // 45: poh.HoldMetrics.Record:input_type -> poh.HoldMsg
-	8,  // 46: poh.HoldMetrics.Stats:input_type -> poh.StatsRequest
-	4,  // 47: poh.HoldMetrics.BroadcastBatch:input_type -> poh.HoldBatch
-	8,  // 48: poh.HoldMetricsQuery.GetSnapshot:input_type -> poh.StatsRequest
-	1,  // 49: poh.HoldMetricsQuery.HealthCheck:input_type -> poh.Empty
-	9,  // 50: poh.HoldMetricsQuery.Scores:input_type -> poh.ScoresRequest
-	11, // 51: poh.HoldMetricsQuery.Explain:input_type -> poh.ExplainRequest
-	13, // 52: poh.HoldMetricsQuery.History:input_type -> poh.HistoryRequest
-	15, // 53: poh.HoldMetricsQuery.Top:input_type -> poh.TopRequest
-	18, // 54: poh.HoldMetricsQuery.Rank:input_type -> poh.RankRequest
-	1,  // 55: poh.HoldMetricsQuery.Status:input_type -> poh.Empty
-	3,  // 56: poh.HoldMetrics.Broadcast:output_type -> poh.HoldAck
-	3,  // 57: poh.HoldMetrics.Record:output_type -> poh.HoldAck
-	7,  // 58: poh.HoldMetrics.Stats:output_type -> poh.HoldStat
-	5,  // 59: poh.HoldMetrics.BroadcastBatch:output_type -> poh.HoldBatchAck
-	7,  // 60: poh.HoldMetricsQuery.GetSnapshot:output_type -> poh.HoldStat
-	3,  // 61: poh.HoldMetricsQuery.HealthCheck:output_type -> poh.HoldAck
-	10, // 62: poh.HoldMetricsQuery.Scores:output_type -> poh.Score
-	12, // 63: poh.HoldMetricsQuery.Explain:output_type -> poh.Contribution
-	14, // 64: poh.HoldMetricsQuery.History:output_type -> poh.ScorePoint
-	17, // 65: poh.HoldMetricsQuery.Top:output_type -> poh.TopAnswer
-	19, // 66: poh.HoldMetricsQuery.Rank:output_type -> poh.RankAnswer
-	22, // 67: poh.HoldMetricsQuery.Status:output_type -> poh.StatusAnswer
-	56, // [56:68] is the sub-list for method output_type
-	44, // [44:56] is the sub-list for method input_type
-	44, // [44:44] is the sub-list for extension type_name
-	44, // [44:44] is the sub-list for extension extendee
-	0,  // [0:44] is the sub-list for field type_name
+	23, // 41: poh.WorkerState.started:type_name -> google.protobuf.Timestamp
+	23, // 42: poh.WorkerState.heard:type_name -> google.protobuf.Timestamp
+	20, // 43: poh.StatusAnswer.partitions:type_name -> poh.PartitionState
+	21, // 44: poh.StatusAnswer.workers:type_name -> poh.WorkerState
+	23, // 45: poh.StatusAnswer.at:type_name -> google.protobuf.Timestamp
+	2,  // 46: poh.HoldMetrics.Broadcast:input_type -> poh.HoldMsg
+	2,  // 47: poh.HoldMetrics.Record:input_type -> poh.HoldMsg
+	8,  // 48: poh.HoldMetrics.Stats:input_type -> poh.StatsRequest
+	4,  // 49: poh.HoldMetrics.BroadcastBatch:input_type -> poh.HoldBatch
+	8,  // 50: poh.HoldMetricsQuery.GetSnapshot:input_type -> poh.StatsRequest
+	1,  // 51: poh.HoldMetricsQuery.HealthCheck:input_type -> poh.Empty
+	9,  // 52: poh.HoldMetricsQuery.Scores:input_type -> poh.ScoresRequest
+	11, // 53: poh.HoldMetricsQuery.Explain:input_type -> poh.ExplainRequest
+	13, // 54: poh.HoldMetricsQuery.History:input_type -> poh.HistoryRequest
+	15, // 55: poh.HoldMetricsQuery.Top:input_type -> poh.TopRequest
+	18, // 56: poh.HoldMetricsQuery.Rank:input_type -> poh.RankRequest
+	1,  // 57: poh.HoldMetricsQuery.Status:input_type -> poh.Empty
+	3,  // 58: poh.HoldMetrics.Broadcast:output_type -> poh.HoldAck
+	3,  // 59: poh.HoldMetrics.Record:output_type -> poh.HoldAck
+	7,  // 60: poh.HoldMetrics.Stats:output_type -> poh.HoldStat
+	5,  // 61: poh.HoldMetrics.BroadcastBatch:output_type -> poh.HoldBatchAck
+	7,  // 62: poh.HoldMetricsQuery.GetSnapshot:output_type -> poh.HoldStat
+	3,  // 63: poh.HoldMetricsQuery.HealthCheck:output_type -> poh.HoldAck
+	10, // 64: poh.HoldMetricsQuery.Scores:output_type -> poh.Score
+	12, // 65: poh.HoldMetricsQuery.Explain:output_type -> poh.Contribution
+	14, // 66: poh.HoldMetricsQuery.History:output_type -> poh.ScorePoint
+	17, // 67: poh.HoldMetricsQuery.Top:output_type -> poh.TopAnswer
+	19, // 68: poh.HoldMetricsQuery.Rank:output_type -> poh.RankAnswer
+	22, // 69: poh.HoldMetricsQuery.Status:output_type -> poh.StatusAnswer
+	58, // [58:70] is the sub-list for method output_type
+	46, // [46:58] is the sub-list for method input_type
+	46, // [46:46] is the sub-list for extension type_name
+	46, // [46:46] is the sub-list for extension extendee
+	0,  // [0:46] is the sub-list for field type_name
 }
 
 func init() { file_hold_proto_init() }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"time"
 
 	"holdmetrics/gateway"
 	"holdmetrics/processor"
@@ -17,18 +18,12 @@ type owners struct {
 func (o owners) Partitions(context.Context) ([]gateway.PartitionStatus, error) {
 	var out []gateway.PartitionStatus
 	for _, s := range o.worker.Status() {
-		p := gateway.PartitionStatus{
-			Partition: s.Partition, Owner: o.id, State: s.State.String(), Epoch: s.Epoch,
-			Position: s.Position, Stored: s.Checkpoint, Published: s.Published,
-			Pending: s.Pending, LogTime: s.LogTime, Events: s.Events, Rejected: s.Rejected,
-		}
-		switch {
-		case s.Err != nil:
-			p.Trouble = s.Err.Error()
-		case s.Trouble != nil:
-			p.Trouble = s.Trouble.Error()
-		}
-		out = append(out, p)
+		out = append(out, statusOf(o.id, processor.ReportOf(&s, time.Now())))
 	}
 	return out, nil
+}
+
+// Workers implements gateway.Owners.
+func (o owners) Workers(context.Context) ([]gateway.WorkerStatus, error) {
+	return []gateway.WorkerStatus{{ID: o.id, Version: version()}}, nil
 }

@@ -63,7 +63,7 @@ files with no server at all.`,
 		SilenceErrors: true,
 	}
 	root.CompletionOptions.DisableDefaultCmd = true
-	root.AddCommand(newServe(), newImport(), newRecord(), newStats(), newScore(), newVersion())
+	root.AddCommand(newServe(), newGateway(), newWorker(), newConfig(), newStatus(), newImport(), newRecord(), newStats(), newScore(), newVersion())
 	eachCommand(root, func(c *cobra.Command) {
 		c.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 		if c.HasSubCommands() {

@@ -33,7 +33,10 @@ func TestScripts(t *testing.T) {
 		RequireExplicitExec: true,
 		Setup: func(env *testscript.Env) error {
 			// What the machine sets must not reach the settings of a test.
-			for _, name := range append([]string{"DATA_DIR", "GRPC_ADDRESS", "HTTP_HOST", "HTTP_PORT", "NATS_ADDRESS", "POLICY", "MAX_CLOCK_SKEW", "MAX_FUTURE_END", "GC_INTERVAL", "LOG_LEVEL"}, notUsedYet...) {
+			for name := range environment {
+				env.Setenv(name, "")
+			}
+			for _, name := range append([]string{"HTTP_HOST", "HTTP_PORT", envConfig}, notUsedYet["serve"]...) {
 				env.Setenv(name, "")
 			}
 			return nil

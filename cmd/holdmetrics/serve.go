@@ -22,7 +22,8 @@ processor and the store in one process, and keeps all of it in one directory.
 What it acknowledged is on disk. Ctrl-C stops it; started again, it carries on
 where it was.
 
-Every setting is a flag and an environment variable; the flag counts first.`,
+Every setting is a flag, an environment variable and a line of a YAML file; they
+count in this order. 'holdmetrics config serve' shows what is in force.`,
 		Example: `  holdmetrics serve
   holdmetrics serve --data-dir /var/lib/holdmetrics --policy sum
   GRPC_ADDRESS=127.0.0.1:0 HTTP_PORT=0 holdmetrics serve --nats-address 127.0.0.1:0`,
@@ -34,7 +35,7 @@ Every setting is a flag and an environment variable; the flag counts first.`,
 		if err != nil {
 			return err
 		}
-		warnNotUsed(c.ErrOrStderr(), os.Getenv)
+		warnNotUsed(c.ErrOrStderr(), "serve", os.Getenv)
 		return serve(c.Context(), s, c.OutOrStdout(), newLogger(c.ErrOrStderr(), s.logLevel))
 	}
 	return c

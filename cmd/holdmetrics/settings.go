@@ -3,33 +3,37 @@ package main
 import (
 	"fmt"
 	"net"
-	"os"
+	"slices"
 	"strings"
 	"time"
 
-	"github.com/knadh/koanf/providers/env/v2"
-	"github.com/knadh/koanf/providers/posflag"
 	"github.com/knadh/koanf/v2"
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 	"go.uber.org/zap/zapcore"
 
 	"holdmetrics/processor"
 	"holdmetrics/processor/hold"
 )
 
-// settings are those of serve. A flag beats the environment, which beats the default.
+// settings are those of serve, gateway and worker; a command leaves alone what it
+// has no flag for. A flag beats the environment, which beats the file (--config),
+// which beats the default.
 type settings struct {
 	dataDir     string
 	grpcAddress string
 	httpAddress string
 	natsAddress string
 	policy      hold.Policy
-	policyGiven bool // else that of the data directory counts
+	policyGiven bool // else that of the data directory, or of the store, counts
 	limits      hold.Limits
+	limitsGiven bool // else a gateway takes those of the log
 	gcInterval  time.Duration
 	logLevel    zapcore.Level
 
 	pprofAddress string // empty: no profiles
+
+	cluster clusterSettings // of gateway and worker
 }
 
 // The keys of the settings, which are the names of their flags.
@@ -58,6 +62,23 @@ var environment = map[string]string{
 	"GC_INTERVAL":    keyGCInterval,
 	"LOG_LEVEL":      keyLogLevel,
 	"PPROF_ADDRESS":  keyPprof,
+
+	"NATS_URL":         keyNATSURL,
+	"NATS_MONITOR_URL": keyNATSMonitor,
+	"REPLICAS":         keyReplicas,
+	"PARTITIONS":       keyPartitions,
+	"MONGODB_URL":      keyMongoURL,
+	"MONGODB_URI":      keyMongoURL,
+	"MONGODB_DB":       keyMongoDB,
+	"MONGO_POOL_MAX":   keyMongoPoolMax,
+	"MONGO_POOL_MIN":   keyMongoPoolMin,
+	"MONGO_SST_MS":     keyMongoSelection,
+	"MONGO_CONNECT_MS": keyMongoConnect,
+	"STORE":            keyStore,
+	"WORKER_ID":        keyWorkerID,
+	"LEASE":            keyLease,
+	"FLUSH_INTERVAL":   keyFlushInterval,
+	"METRICS_ADDRESS":  keyMetrics,
 }
 
 const (
@@ -79,37 +100,24 @@ func settingFlags(c *cobra.Command) {
 	gc := nanoseconds(processor.DefaultGCInterval)
 	f.Var(&gc, keyGCInterval, "how often the pairs in memory are trimmed (GC_INTERVAL)")
 	f.String(keyLogLevel, "warn", "debug, info, warn or error (LOG_LEVEL)")
+	f.String(keyConfig, "", "YAML `file` of settings, named as the flags are (HOLDMETRICS_CONFIG)")
 	f.String(keyPprof, "", "loopback `address` that gives profiles of the program at /debug/pprof/ (PPROF_ADDRESS; default: none is opened)")
 }
 
 func readSettings(c *cobra.Command) (*settings, error) {
-	k := koanf.New("")
-	if err := k.Load(env.Provider("", env.Opt{TransformFunc: func(name, value string) (string, any) {
-		if value == "" {
-			return "", nil // as good as not set
-		}
-		return environment[name], value
-	}}), nil); err != nil {
+	l, err := loadLayers(c.Flags())
+	if err != nil {
 		return nil, err
 	}
-	if host, port := os.Getenv("HTTP_HOST"), os.Getenv("HTTP_PORT"); host != "" || port != "" {
-		if host == "" {
-			host = defaultHTTPHost
-		}
-		if port == "" {
-			port = defaultHTTPPort
-		}
-		if err := k.Set(keyHTTP, net.JoinHostPort(strings.Trim(host, "[]"), port)); err != nil {
-			return nil, err
-		}
+	s, err := parseSettings(l.k, c.Flags())
+	if err == nil {
+		s.limitsGiven = l.from[keyMaxClockSkew] != fromDefault || l.from[keyMaxFutureEnd] != fromDefault
 	}
-	if err := k.Load(posflag.Provider(c.Flags(), "", k), nil); err != nil {
-		return nil, err
-	}
-	return parseSettings(k)
+	return s, err
 }
 
-func parseSettings(k *koanf.Koanf) (*settings, error) {
+func parseSettings(k *koanf.Koanf, flags *pflag.FlagSet) (*settings, error) {
+	has := func(key string) bool { return flags.Lookup(key) != nil }
 	s := &settings{
 		dataDir:     k.String(keyDataDir),
 		grpcAddress: k.String(keyGRPC),
@@ -119,10 +127,13 @@ func parseSettings(k *koanf.Koanf) (*settings, error) {
 	s.pprofAddress = k.String(keyPprof)
 	var err error
 	bad := func(key string, err error) error { return usagef("%s: %w", describe(key), err) }
-	if s.dataDir == "" {
+	if s.dataDir == "" && has(keyDataDir) {
 		return nil, bad(keyDataDir, fmt.Errorf("is empty"))
 	}
-	for _, key := range []string{keyGRPC, keyHTTP, keyNATS} {
+	for _, key := range []string{keyGRPC, keyHTTP, keyNATS, keyMetrics} {
+		if !has(key) {
+			continue
+		}
 		if _, _, err := net.SplitHostPort(k.String(key)); err != nil {
 			return nil, bad(key, fmt.Errorf("%q is not HOST:PORT", k.String(key)))
 		}
@@ -145,7 +156,12 @@ func parseSettings(k *koanf.Koanf) (*settings, error) {
 		{keyMaxClockSkew, &s.limits.MaxClockSkew},
 		{keyMaxFutureEnd, &s.limits.MaxFutureEnd},
 		{keyGCInterval, (*int64)(&s.gcInterval)},
+		{keyLease, (*int64)(&s.cluster.lease)},
+		{keyFlushInterval, (*int64)(&s.cluster.flushInterval)},
 	} {
+		if !has(d.key) {
+			continue
+		}
 		length, err := parseDuration(k.String(d.key))
 		if err != nil {
 			return nil, bad(d.key, fmt.Errorf("%q: %w", k.String(d.key), err))
@@ -156,18 +172,26 @@ func parseSettings(k *koanf.Koanf) (*settings, error) {
 		// Limits that are all zero mean the default to the rooms; a nanosecond is as good as none.
 		s.limits.MaxClockSkew = 1
 	}
+	if err := s.cluster.parse(k, has, bad); err != nil {
+		return nil, err
+	}
 	if s.logLevel, err = zapcore.ParseLevel(k.String(keyLogLevel)); err != nil {
 		return nil, bad(keyLogLevel, err)
 	}
 	return s, nil
 }
 
-// describe names a setting by its flag and its variable.
+// describe names a setting by its flag and its variables.
 func describe(key string) string {
+	var names []string
 	for name, of := range environment {
 		if of == key {
-			return "--" + key + " or " + name
+			names = append(names, name)
 		}
 	}
-	return "--" + key
+	if len(names) == 0 {
+		return "--" + key
+	}
+	slices.Sort(names)
+	return "--" + key + " or " + strings.Join(names, " or ")
 }

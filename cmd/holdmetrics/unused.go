@@ -3,27 +3,27 @@ package main
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 )
 
-// notUsedYet are the environment names that are fixed for what serve does not do
-// yet. Whoever sets one expects something of it.
-var notUsedYet = []string{
-	"COLLECT_INTERVAL", "PROMETHEUS_PORT", "OTLP_ENDPOINT", "NATS_URL",
-	"MONGODB_URL", "MONGODB_URI", "MONGODB_DB", "MONGO_POOL_MAX", "MONGO_POOL_MIN",
-	"MONGO_SST_MS", "MONGO_CONNECT_MS", "IMMUDB_URL",
+// notUsedYet are the environment names that are fixed for what a command does not
+// do yet. Whoever sets one expects something of it.
+var notUsedYet = map[string][]string{
+	"serve": {
+		"COLLECT_INTERVAL", "PROMETHEUS_PORT", "OTLP_ENDPOINT", "NATS_URL",
+		"MONGODB_URL", "MONGODB_URI", "MONGODB_DB", "MONGO_POOL_MAX", "MONGO_POOL_MIN",
+		"MONGO_SST_MS", "MONGO_CONNECT_MS", "IMMUDB_URL",
+	},
+	"gateway": {"COLLECT_INTERVAL", "PROMETHEUS_PORT", "OTLP_ENDPOINT", "IMMUDB_URL"},
+	"worker":  {"COLLECT_INTERVAL", "OTLP_ENDPOINT", "IMMUDB_URL"},
 }
 
 // warnNotUsed says in one line which of them are set: names, never values, which
 // may carry passwords.
-func warnNotUsed(out io.Writer, getenv func(string) string) {
-	var set []string
-	for _, name := range notUsedYet {
-		if getenv(name) != "" {
-			set = append(set, name)
-		}
-	}
+func warnNotUsed(out io.Writer, command string, getenv func(string) string) {
+	set := slices.DeleteFunc(slices.Clone(notUsedYet[command]), func(name string) bool { return getenv(name) == "" })
 	if len(set) > 0 {
-		fmt.Fprintf(out, "holdmetrics: serve does not use yet, and ignores: %s\n", strings.Join(set, ", "))
+		fmt.Fprintf(out, "holdmetrics: %s does not use yet, and ignores: %s\n", command, strings.Join(set, ", "))
 	}
 }

@@ -17,6 +17,8 @@ import (
 const (
 	// requestTimeout bounds one request to the broker where nothing shorter does.
 	requestTimeout = 5 * time.Second
+	// reportEvery is how often a worker says how it does, at least.
+	reportEvery = time.Second
 	// renewAtOnce is how many renewals are on their way together.
 	renewAtOnce = 32
 )
@@ -270,6 +272,8 @@ func (m *Member) run(ctx context.Context) {
 	every := m.cfg.Lease / 3
 	ticker := time.NewTicker(every)
 	defer ticker.Stop()
+	reports := time.NewTicker(min(every, reportEvery))
+	defer reports.Stop()
 	for {
 		renew := false
 		select {
@@ -277,6 +281,7 @@ func (m *Member) run(ctx context.Context) {
 			return
 		case <-ticker.C:
 			renew = true
+		case <-reports.C:
 		case <-m.touch:
 		}
 		value, err := m.record()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"maps"
 	"slices"
 	"sync"
@@ -76,6 +77,25 @@ func Watch(js jetstream.JetStream, generation string, log *zap.Logger) *View {
 	v.open = func(ctx context.Context) (jetstream.KeyValue, error) { return js.KeyValue(ctx, Bucket(generation)) }
 	v.start()
 	return v
+}
+
+// Workers reads once which workers live; none where no worker ever did.
+func Workers(ctx context.Context, js jetstream.JetStream, generation string) ([]Worker, error) {
+	_, err := js.KeyValue(ctx, Bucket(generation))
+	if errors.Is(err, jetstream.ErrBucketNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("lease: which workers live: %w", err)
+	}
+	v := Watch(js, generation, nil)
+	defer v.Close()
+	select {
+	case <-v.Ready():
+		return v.Workers(), nil
+	case <-ctx.Done():
+		return nil, fmt.Errorf("lease: which workers live: %w", ctx.Err())
+	}
 }
 
 func newView(js jetstream.JetStream, generation string, log *zap.Logger) *View {

@@ -1,0 +1,203 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"go.uber.org/zap"
+
+	"holdmetrics/ingest"
+	"holdmetrics/processor/hold"
+	"holdmetrics/processor/lease"
+	"holdmetrics/projection"
+)
+
+const (
+	// againFirst and againMost are the pauses while something that a process needs
+	// at its start is not there.
+	againFirst = 200 * time.Millisecond
+	againMost  = 5 * time.Second
+	// startRequest bounds one try of it.
+	startRequest = 10 * time.Second
+)
+
+// lastingStart are the errors of a start that trying again does not heal.
+var lastingStart = []error{
+	ingest.ErrLogSettings, ingest.ErrLogConfig, projection.ErrForeign, projection.ErrMetaFixed, projection.ErrRefused,
+	projection.ErrLocked, projection.ErrCorrupt, lease.ErrConfig, nats.ErrAuthorization, nats.ErrNoServers,
+}
+
+// patiently tries until it succeeds, fails for good, or ctx ends: what a process
+// needs may start after it, and a cluster has no leader for a moment.
+func patiently(ctx context.Context, log *zap.Logger, what string, f func(context.Context) error) error {
+	pause := againFirst
+	for failures := 0; ; failures++ {
+		within, cancel := context.WithTimeout(ctx, startRequest)
+		err := f(within)
+		cancel()
+		if err == nil || ctx.Err() != nil {
+			return errors.Join(err, ctx.Err())
+		}
+		for _, lasting := range lastingStart {
+			if errors.Is(err, lasting) && !errors.Is(err, errAway) {
+				return err
+			}
+		}
+		if errors.As(err, new(usageError)) {
+			return err
+		}
+		if failures == 0 {
+			log.Warn("waiting: "+what, zap.Error(err))
+		}
+		timer := time.NewTimer(pause)
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+			return ctx.Err()
+		}
+		pause = min(2*pause, againMost)
+	}
+}
+
+// errAway: nobody answers at an address, which may change.
+var errAway = errors.New("nobody answers")
+
+// node is what gateway and worker have in common.
+type node struct {
+	settings *settings
+	log      *zap.Logger
+	registry *prometheus.Registry
+	conn     *nats.Conn
+	js       jetstream.JetStream
+	events   *ingest.Log
+
+	failed chan error     // what broke while running
+	undo   []func() error // what stop does, last first
+}
+
+func newNode(s *settings, log *zap.Logger) *node {
+	n := &node{settings: s, log: log, registry: prometheus.NewRegistry(), failed: make(chan error, 4)}
+	n.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return n
+}
+
+// onStop adds what stop does, before all that was added earlier.
+func (n *node) onStop(undo func() error) { n.undo = append(n.undo, undo) }
+
+// stop stops what was started, the last first.
+func (n *node) stop() error {
+	var errs []error
+	for i := len(n.undo) - 1; i >= 0; i-- {
+		errs = append(errs, n.undo[i]())
+	}
+	n.undo = nil
+	for {
+		select {
+		case err := <-n.failed:
+			errs = append(errs, err)
+		default:
+			return errors.Join(errs...)
+		}
+	}
+}
+
+// connect connects to NATS, for as long as the process lives: a connection that
+// is lost is made again, to whichever server answers.
+func (n *node) connect(ctx context.Context, name string) error {
+	err := patiently(ctx, n.log, "the NATS servers do not answer", func(context.Context) (err error) {
+		closed := make(chan struct{})
+		n.conn, err = nats.Connect(n.settings.cluster.natsURL,
+			nats.Name(name),
+			nats.MaxReconnects(-1),
+			nats.ReconnectWait(250*time.Millisecond),
+			nats.ReconnectJitter(250*time.Millisecond, time.Second),
+			nats.PingInterval(5*time.Second), nats.MaxPingsOutstanding(2), // a server that was cut off is noticed within 15 s
+			nats.ClosedHandler(func(*nats.Conn) { close(closed) }),
+			nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
+				if err != nil {
+					n.log.Warn("the connection to NATS is lost; it is made again", zap.Error(err))
+				}
+			}),
+			nats.ReconnectHandler(func(c *nats.Conn) {
+				n.log.Warn("connected to NATS again", zap.String("server", c.ConnectedServerName()))
+			}),
+			nats.ErrorHandler(func(_ *nats.Conn, s *nats.Subscription, err error) {
+				n.log.Debug("NATS", zap.Error(err))
+			}),
+		)
+		switch {
+		case errors.Is(err, nats.ErrNoServers):
+			return fmt.Errorf("%w at %s: %w", errAway, masked(n.settings.cluster.natsURL), err)
+		case err != nil:
+			return fmt.Errorf("connecting to NATS at %s: %w", masked(n.settings.cluster.natsURL), err)
+		}
+		n.onStop(func() error {
+			n.conn.Close()
+			<-closed
+			return nil
+		})
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	n.js, err = jetstream.New(n.conn)
+	return err
+}
+
+// openLog opens the event log, and makes it where there is none.
+func (n *node) openLog(ctx context.Context) error {
+	return patiently(ctx, n.log, "the event log cannot be opened", func(ctx context.Context) (err error) {
+		n.events, err = ingest.OpenLog(ctx, n.js, ingest.LogConfig{
+			Partitions: n.settings.cluster.partitions, Replicas: n.settings.cluster.replicas, Limits: n.settings.limits,
+		})
+		return err
+	})
+}
+
+// openSnapshots opens the bucket of the snapshots, behind fences.
+func (n *node) openSnapshots(ctx context.Context) (s *projection.Snapshots, err error) {
+	err = patiently(ctx, n.log, "the snapshot bucket cannot be opened", func(ctx context.Context) (err error) {
+		s, err = projection.OpenSnapshots(ctx, n.js, projection.SnapshotConfig{Generation: generation, Replicas: n.settings.cluster.replicas})
+		return err
+	})
+	if err == nil {
+		n.onStop(func() error { s.Close(); return nil })
+	}
+	return s, err
+}
+
+// agreeOnLimits gives the limits by which a gateway takes events: those of the
+// log. Others that were asked for become the log's only while no worker runs,
+// since one that runs knows the former ones and would refuse what a door took.
+func (n *node) agreeOnLimits(ctx context.Context, workers []lease.Worker) (hold.Limits, error) {
+	var last uint64
+	err := patiently(ctx, n.log, "the end of the log cannot be read", func(ctx context.Context) (err error) {
+		last, err = n.events.LastPosition(ctx)
+		return err
+	})
+	if err != nil {
+		return hold.Limits{}, err
+	}
+	now := n.events.LimitsAt(last + 1)
+	if !n.settings.limitsGiven || n.settings.limits == now {
+		return now, nil
+	}
+	if len(workers) > 0 {
+		var ids []string
+		for _, w := range workers {
+			ids = append(ids, w.ID)
+		}
+		return hold.Limits{}, fmt.Errorf("the log's limits are --%s %s and --%s %s, and workers run that know these alone (%s); leave the flags out, or stop all gateways and workers, and start a gateway with the new limits first",
+			keyMaxClockSkew, time.Duration(now.MaxClockSkew), keyMaxFutureEnd, time.Duration(now.MaxFutureEnd), strings.Join(ids, ", "))
+	}
+	return n.settings.limits, n.events.SetLimits(ctx, n.settings.limits)
+}

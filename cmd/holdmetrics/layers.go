@@ -1,0 +1,135 @@
+package main
+
+import (
+	"fmt"
+	"maps"
+	"net"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/knadh/koanf/parsers/yaml"
+	"github.com/knadh/koanf/providers/confmap"
+	"github.com/knadh/koanf/providers/file"
+	"github.com/knadh/koanf/v2"
+	"github.com/spf13/pflag"
+)
+
+const (
+	keyConfig = "config"
+	envConfig = "HOLDMETRICS_CONFIG"
+
+	fromDefault = "default"
+)
+
+// layers are the settings of a command, laid over one another.
+type layers struct {
+	k    *koanf.Koanf
+	from map[string]string // where each value came from, by key
+}
+
+// loadLayers reads the settings that there are flags for: defaults, the file, the
+// environment, flags that were given. What the environment leaves empty is not set.
+func loadLayers(flags *pflag.FlagSet) (*layers, error) {
+	l := &layers{k: koanf.New(""), from: map[string]string{}}
+	defaults := map[string]any{}
+	flags.VisitAll(func(f *pflag.Flag) { defaults[f.Name] = f.DefValue })
+	if err := l.put(defaults, func(string) string { return fromDefault }); err != nil {
+		return nil, err
+	}
+	if err := l.readFile(flags); err != nil {
+		return nil, err
+	}
+	set, names := map[string]any{}, map[string]string{}
+	for _, name := range slices.Sorted(maps.Keys(environment)) {
+		key, value := environment[name], os.Getenv(name)
+		if value == "" || flags.Lookup(key) == nil {
+			continue
+		}
+		if old, twice := set[key]; twice && old != value {
+			return nil, usagef("%s and %s are both set, to different values; set one of them", names[key], name)
+		}
+		set[key], names[key] = value, name
+	}
+	hostAndPort(flags, keyHTTP, "HTTP_HOST", "HTTP_PORT", set, names)
+	hostAndPort(flags, keyMetrics, "", "PROMETHEUS_PORT", set, names)
+	if err := l.put(set, func(key string) string { return names[key] }); err != nil {
+		return nil, err
+	}
+	given := map[string]any{}
+	flags.Visit(func(f *pflag.Flag) { given[f.Name] = f.Value.String() })
+	if err := l.put(given, func(key string) string { return "--" + key }); err != nil {
+		return nil, err
+	}
+	return l, nil
+}
+
+// hostAndPort puts an address together from two variables, either of which may be absent.
+func hostAndPort(flags *pflag.FlagSet, key, hostName, portName string, set map[string]any, names map[string]string) {
+	f := flags.Lookup(key)
+	if f == nil {
+		return
+	}
+	defaultHost, defaultPort, _ := net.SplitHostPort(f.DefValue)
+	host, port := "", os.Getenv(portName)
+	if hostName != "" {
+		host = os.Getenv(hostName)
+	}
+	var from []string
+	if host == "" {
+		host = defaultHost
+	} else {
+		from = append(from, hostName)
+	}
+	if port == "" {
+		port = defaultPort
+	} else {
+		from = append(from, portName)
+	}
+	if len(from) > 0 {
+		set[key], names[key] = net.JoinHostPort(strings.Trim(host, "[]"), port), strings.Join(from, ", ")
+	}
+}
+
+// readFile lays the file over the defaults. A key that no command knows is a slip
+// of the pen; one that another command knows may stand in a file for all of them.
+func (l *layers) readFile(flags *pflag.FlagSet) error {
+	f := flags.Lookup(keyConfig)
+	if f == nil {
+		return nil
+	}
+	path := f.Value.String()
+	if path == "" {
+		path = os.Getenv(envConfig)
+	}
+	if path == "" {
+		return nil
+	}
+	read := koanf.New("\x00") // a key with dots in it is one that nobody knows, not a path
+	if err := read.Load(file.Provider(path), yaml.Parser()); err != nil {
+		return fmt.Errorf("the settings in %s cannot be read: %w", path, err)
+	}
+	known := everySetting()
+	set := map[string]any{}
+	for key, value := range read.Raw() {
+		if known.Lookup(key) == nil || key == keyConfig {
+			return usagef("%s: %q is no setting ('holdmetrics config' lists them)", path, key)
+		}
+		switch value.(type) {
+		case map[string]any, []any, nil:
+			return usagef("%s: %s is to be one value", path, key)
+		}
+		if flags.Lookup(key) != nil {
+			set[key] = fmt.Sprint(value)
+		}
+	}
+	l.from[keyConfig] = path
+	return l.put(set, func(string) string { return path })
+}
+
+func (l *layers) put(values map[string]any, from func(key string) string) error {
+	for key := range values {
+		l.from[key] = from(key)
+	}
+	return l.k.Load(confmap.Provider(values, ""), nil)
+}

@@ -1,0 +1,84 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	holdpb "holdmetrics/proto"
+)
+
+func newStatus() *cobra.Command {
+	c := &cobra.Command{
+		Use:   "status",
+		Short: "Show the workers, who owns which partition, and how far each is",
+		Long: `Status asks a gateway, or serve, for the workers and the partitions: who owns
+each, under which epoch, up to which position of the log it is applied, stored
+and published, and how far that is behind the end of the log. A partition moves
+unless it failed, has no owner, or has been at one thing for too long.`,
+		Args: cobra.NoArgs,
+	}
+	server := serverFlag(c)
+	c.RunE = func(c *cobra.Command, _ []string) (err error) {
+		conn, err := dial(*server)
+		if err != nil {
+			return err
+		}
+		defer conn.Close()
+		answer, err := holdpb.NewHoldMetricsQueryClient(conn).Status(c.Context(), &holdpb.Empty{})
+		if err != nil {
+			return callError(*server, err)
+		}
+		return writeStatus(c.OutOrStdout(), answer)
+	}
+	return c
+}
+
+func writeStatus(w io.Writer, s *holdpb.StatusAnswer) error {
+	out := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(out, "partition\towner\tstate\tmoves\tepoch\tposition\tstored\tpublished\tend\tlag\tlag_seconds\ttrouble")
+	owned := map[string]int{}
+	for _, p := range s.GetPartitions() {
+		lag := 0.0
+		if p.GetLag() > 0 && p.GetAppliedThrough() != nil {
+			lag = max(0, s.GetAt().AsTime().Sub(p.GetAppliedThrough().AsTime()).Seconds())
+		}
+		moves := "yes"
+		if !p.GetMoving() {
+			moves = "no"
+		}
+		owner := p.GetOwner()
+		if owner == "" {
+			owner = "-"
+		}
+		fmt.Fprintf(out, "%d\t%s\t%s\t%s\t%d\t%d\t%d\t%d\t%d\t%d\t%.1f\t%s\n", p.GetPartition(), owner, p.GetState(), moves,
+			p.GetEpoch(), p.GetPosition(), p.GetStored(), p.GetPublished(), p.GetEnd(), p.GetLag(), lag,
+			strings.ReplaceAll(p.GetTrouble(), "\n", "; "))
+		owned[p.GetOwner()]++
+	}
+	fmt.Fprintln(out)
+	fmt.Fprintln(out, "worker\tpartitions\thost\tversion\tup\theard")
+	for _, worker := range s.GetWorkers() {
+		ago := func(t interface{ AsTime() time.Time }, given bool) string {
+			if !given {
+				return "-"
+			}
+			return max(0, s.GetAt().AsTime().Sub(t.AsTime())).Round(100 * time.Millisecond).String()
+		}
+		fmt.Fprintf(out, "%s\t%d\t%s\t%s\t%s\t%s\n", worker.GetId(), owned[worker.GetId()], orDash(worker.GetHost()), orDash(worker.GetVersion()),
+			ago(worker.GetStarted(), worker.GetStarted() != nil), ago(worker.GetHeard(), worker.GetHeard() != nil))
+	}
+	fmt.Fprintf(out, "\n%d events applied, %d holders, lag %d messages\n", s.GetEvents(), s.GetHolders(), s.GetLag())
+	return out.Flush()
+}
+
+func orDash(text string) string {
+	if text == "" {
+		return "-"
+	}
+	return text
+}
