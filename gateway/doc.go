@@ -19,4 +19,7 @@
 // Producers with many events at hand have BroadcastBatch and POST /holds. Both take
 // batches whose bad events are refused by themselves; both decode an event from its
 // bytes straight into the form that the producer checks and encodes.
+//
+// The page at / is in web/: plain HTML, CSS and JavaScript modules, sent as they
+// are. It reads by the HTTP door as any other client does.
 package gateway

@@ -60,6 +60,9 @@ func newHandler(g *Gateway) (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := addPage(mux); err != nil {
+		return nil, err
+	}
 	mux.Handle("GET /openapi.json", fixed("application/openapi+json", document))
 	mux.Handle("GET /docs", fixed("text/html; charset=utf-8", page))
 	mux.Handle("GET /metrics", promhttp.HandlerFor(g.cfg.Gatherer, promhttp.HandlerOpts{ErrorLog: zap.NewStdLog(g.log)}))
