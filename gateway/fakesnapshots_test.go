@@ -40,6 +40,13 @@ func readySnapshots(stats ...*holdpb.HoldStat) *fakeSnapshots {
 	return s
 }
 
+// fail has the snapshots fail from here on.
+func (s *fakeSnapshots) fail(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.err = err
+}
+
 func (s *fakeSnapshots) put(stat *holdpb.HoldStat) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -82,6 +89,8 @@ func (s *fakeSnapshots) wake() {
 func (s *fakeSnapshots) Wait(ctx context.Context) error {
 	select {
 	case <-s.ready:
+		s.mu.Lock()
+		defer s.mu.Unlock()
 		return s.err
 	case <-ctx.Done():
 		return ctx.Err()

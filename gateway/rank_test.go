@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"google.golang.org/grpc/codes"
@@ -25,14 +26,15 @@ type ranked struct {
 	snapshots *fakeSnapshots
 	drafts    []hold.Draft
 	position  uint64
-	now       int64
+	now       atomic.Int64
 }
 
 func newRanked(t *testing.T, change ...func(*world)) *ranked {
-	r := &ranked{t: t, snapshots: readySnapshots(), now: testNow}
+	r := &ranked{t: t, snapshots: readySnapshots()}
+	r.now.Store(testNow)
 	change = append([]func(*world){func(w *world) {
 		w.cfg.Snapshots = r.snapshots
-		w.cfg.Now = func() int64 { return r.now }
+		w.cfg.Now = r.now.Load
 	}}, change...)
 	r.world = newWorld(t, change...)
 	return r
@@ -82,7 +84,7 @@ func (r *ranked) publish(holder string) {
 // naive is the ranking as the stored facts have it: holder and score, in order.
 func (r *ranked) naive(token string, by holdpb.RankBy) (order []string) {
 	r.t.Helper()
-	req := &holdpb.ScoresRequest{AsOf: timestamp(r.now), TokenId: token}
+	req := &holdpb.ScoresRequest{AsOf: timestamp(r.now.Load()), TokenId: token}
 	if by == holdpb.RankBy_SETTLED {
 		req.AsOf = nil
 	}
@@ -182,7 +184,7 @@ func TestRankingsAreExact(t *testing.T) {
 				}
 			}
 		}
-		r.now += 7e9
+		r.now.Add(7e9)
 	}
 }
 
@@ -256,7 +258,7 @@ func TestCursorsPin(t *testing.T) {
 				}
 				// The order turns round, a holder goes and one comes.
 				r.take(held("z", fmt.Sprint("h", len(got)), now-1000, now-1, 1e9), held("z", fmt.Sprint("new", len(got)), now-1000, now-1, 1e9))
-				r.now += 1e9
+				r.now.Add(1e9)
 				next, _, _ := strings.Cut(strings.TrimPrefix(link, "<"), ">")
 				if !strings.Contains(next, url.QueryEscape(page.NextCursor)) {
 					t.Fatal(link)

@@ -200,7 +200,7 @@ func TestStatsWaitsForTheFirstLoad(t *testing.T) {
 			break
 		}
 	}
-	snapshots.err = projection.ErrClosed
+	snapshots.fail(projection.ErrClosed)
 	closed, err := w.metrics().Stats(t.Context(), &holdpb.StatsRequest{})
 	if err != nil {
 		t.Fatal(err)

@@ -58,8 +58,8 @@ func measureWatch(ctx context.Context, in *watchInput) (out watchOutput, err err
 		defer door.Close()
 		for range min(watchStreams, in.Watchers-first) {
 			all.Go(func() {
-				if err := w.watch(running, door); err != nil && running.Err() == nil {
-					cancel(err)
+				if err := w.watch(running, door); running.Err() == nil {
+					cancel(err) // a watch has no end of its own
 				}
 			})
 		}
