@@ -112,8 +112,12 @@ func (p *partition) add(items []item) (duplicates int) {
 		}
 		// Pages that events bring into memory leave it with the batch under way.
 		if p.cache.bytes > most {
+			var last *pair
 			for i := range some {
-				p.cache.shrink(some[i].pair, p.cache.bytes-p.cacheBytes, p.flushed)
+				if pr := some[i].pair; pr != last && p.cache.bytes > p.cacheBytes {
+					p.cache.shrink(pr, p.cache.bytes-p.cacheBytes, p.flushed)
+					last = pr
+				}
 			}
 			most = max(most, p.cache.bytes+p.cacheBytes/8)
 		}
