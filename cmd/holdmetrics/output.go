@@ -13,12 +13,7 @@ import (
 
 // scoreRow is one line of stats and score: exact decimals in weight-seconds and seconds.
 type scoreRow struct {
-	Token       string `json:"token_id,omitempty"`
-	Holder      string `json:"holder_id"`
-	Score       string `json:"score"`
-	Held        string `json:"held_seconds"`
-	Settled     string `json:"settled_score"`
-	SettledHeld string `json:"settled_held_seconds"`
+	Token, Holder, Score, Held, Settled, SettledHeld string
 }
 
 var scoreColumns = []string{"token_id", "holder_id", "score", "held_seconds", "settled_score", "settled_held_seconds"}
@@ -33,31 +28,51 @@ func checkFormat(format string) error {
 	return nil
 }
 
-// scoreWriter writes rows in a format. Close it, also when there was no row.
+// scoreWriter writes scoreRows in a format. Close it, also when there was no row.
 type scoreWriter struct {
-	buf     *bufio.Writer
-	row     func(fields []string, r *scoreRow) error
-	end     func() error
+	*rowWriter
 	byToken bool
-	fields  []string
-	rows    int
 }
 
 func newScoreWriter(out io.Writer, format string, byToken bool) (*scoreWriter, error) {
-	w := &scoreWriter{buf: bufio.NewWriter(out), byToken: byToken}
-	header := scoreColumns
+	columns := scoreColumns
 	if !byToken {
-		header = header[1:]
+		columns = columns[1:]
 	}
+	rows, err := newRowWriter(out, format, columns)
+	return &scoreWriter{rows, byToken}, err
+}
+
+// Write writes a row.
+func (w *scoreWriter) Write(r *scoreRow) error {
+	if w.byToken {
+		return w.rowWriter.Write(r.Token, r.Holder, r.Score, r.Held, r.Settled, r.SettledHeld)
+	}
+	return w.rowWriter.Write(r.Holder, r.Score, r.Held, r.Settled, r.SettledHeld)
+}
+
+// rowWriter writes rows of texts in a format: a table, CSV, or a JSON array of
+// objects named by the columns, in which what is empty is left out. Close it, also
+// when there was no row.
+type rowWriter struct {
+	buf     *bufio.Writer
+	columns []string
+	row     func(fields []string) error
+	end     func() error
+	rows    int
+}
+
+func newRowWriter(out io.Writer, format string, columns []string) (*rowWriter, error) {
+	w := &rowWriter{buf: bufio.NewWriter(out), columns: columns}
 	switch format {
 	case "csv":
 		c := csv.NewWriter(w.buf)
-		w.row = func(fields []string, _ *scoreRow) error { return c.Write(fields) }
+		w.row = c.Write
 		w.end = func() error { c.Flush(); return c.Error() }
-		return w, c.Write(header)
+		return w, c.Write(columns)
 	case "json":
-		w.row = func(_ []string, r *scoreRow) error {
-			text, err := json.Marshal(r)
+		w.row = func(fields []string) error {
+			text, err := jsonRow(columns, fields)
 			if err != nil {
 				return err
 			}
@@ -71,33 +86,54 @@ func newScoreWriter(out io.Writer, format string, byToken bool) (*scoreWriter, e
 		return w, nil
 	case "table":
 		t := tabwriter.NewWriter(w.buf, 0, 0, 2, ' ', 0)
-		line := func(fields []string) error {
+		w.row = func(fields []string) error {
 			_, err := fmt.Fprintln(t, strings.Join(fields, "\t"))
 			return err
 		}
-		w.row = func(fields []string, _ *scoreRow) error { return line(fields) }
 		w.end = t.Flush
-		return w, line(header)
+		return w, w.row(columns)
 	}
 	return nil, checkFormat(format)
 }
 
-// Write writes a row.
-func (w *scoreWriter) Write(r *scoreRow) error {
-	w.fields = append(w.fields[:0], r.Token, r.Holder, r.Score, r.Held, r.Settled, r.SettledHeld)
-	fields := w.fields
-	if !w.byToken {
-		fields = fields[1:]
-	}
-	err := w.row(fields, r)
+// Write writes a row, a field a column.
+func (w *rowWriter) Write(fields ...string) error {
+	err := w.row(fields)
 	w.rows++
 	return err
 }
 
 // Close writes what is left.
-func (w *scoreWriter) Close() error {
+func (w *rowWriter) Close() error {
 	if err := w.end(); err != nil {
 		return err
 	}
 	return w.buf.Flush()
+}
+
+// countColumns are numbers in JSON too; scores are texts, since a double could not
+// hold them.
+var countColumns = map[string]bool{"rank": true, "position": true}
+
+// jsonRow is a row as a JSON object, in the order of the columns.
+func jsonRow(columns, fields []string) ([]byte, error) {
+	b := []byte{'{'}
+	for i, field := range fields {
+		if field == "" {
+			continue
+		}
+		if len(b) > 1 {
+			b = append(b, ',')
+		}
+		text := []byte(field)
+		if !countColumns[columns[i]] {
+			var err error
+			if text, err = json.Marshal(field); err != nil {
+				return nil, err
+			}
+		}
+		b = append(append(append(b, '"'), columns[i]...), `":`...)
+		b = append(b, text...)
+	}
+	return append(b, '}'), nil
 }

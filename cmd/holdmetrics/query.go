@@ -41,3 +41,29 @@ func limitFlags(f *pflag.FlagSet, limits *hold.Limits) {
 	f.Var((*nanoseconds)(&limits.MaxClockSkew), "max-clock-skew", "how far ahead of the clock a start may be")
 	f.Var((*nanoseconds)(&limits.MaxFutureEnd), "max-future-end", "how far ahead of the clock an end may be; raise it for locks and vesting")
 }
+
+// window is the time that a read is about: as of an instant, or what was gained
+// between two.
+type window struct{ asOf, from, to string }
+
+func (w *window) flags(f *pflag.FlagSet) {
+	f.StringVar(&w.asOf, "as-of", "", "as of this `time`: "+timeHelp+" (default: now)")
+	f.StringVar(&w.from, "from", "", "only what counts from this `time` on")
+	f.StringVar(&w.to, "to", "", "and before this `time`; another name for --as-of")
+}
+
+// stamps are the times in the order as of, from, to.
+func (w *window) stamps(f *pflag.FlagSet, now int64) (stamps [3]hold.Stamp, err error) {
+	for i, t := range []struct{ name, text string }{{"as-of", w.asOf}, {"from", w.from}, {"to", w.to}} {
+		if t.text == "" && f.Changed(t.name) {
+			return stamps, usagef("--%s is empty; give %s", t.name, timeHelp)
+		}
+		if stamps[i], err = parseStamp(t.name, t.text, now); err != nil {
+			return stamps, err
+		}
+	}
+	if stamps[0].Set && stamps[2].Set {
+		return stamps, usagef("--to means the same as --as-of; give one of them")
+	}
+	return stamps, nil
+}

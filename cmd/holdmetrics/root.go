@@ -57,13 +57,13 @@ func newRoot() *cobra.Command {
 		Long: `holdmetrics keeps an exact, replayable score for every holder of a token.
 
 Start the server with 'holdmetrics serve', feed it with 'holdmetrics import' or
-'holdmetrics record', read it with 'holdmetrics stats'. 'holdmetrics score' scores
+'holdmetrics record', read it with 'holdmetrics stats', 'top' and 'explain'. 'holdmetrics score' scores
 files with no server at all.`,
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
 	root.CompletionOptions.DisableDefaultCmd = true
-	root.AddCommand(newServe(), newGateway(), newWorker(), newConfig(), newStatus(), newImport(), newRecord(), newStats(), newScore(), newVersion())
+	root.AddCommand(newServe(), newGateway(), newWorker(), newConfig(), newStatus(), newImport(), newRecord(), newStats(), newTop(), newExplain(), newScore(), newVersion())
 	eachCommand(root, func(c *cobra.Command) {
 		c.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 		if c.HasSubCommands() {

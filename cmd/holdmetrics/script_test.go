@@ -24,6 +24,7 @@ func TestMain(m *testing.M) {
 //
 //	serve [DIR [FLAG...]]   starts a server on free ports and waits for its doors;
 //	                        $SERVER, $HTTP and $NATS are their addresses
+//	accepted                keeps the position that record has just printed in $POSITION
 //	stop                    sends it SIGTERM and waits for its end
 func TestScripts(t *testing.T) {
 	t.Parallel()
@@ -44,6 +45,13 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
 			"serve": servers.serve,
 			"stop":  servers.stop,
+			"accepted": func(ts *testscript.TestScript, _ bool, _ []string) {
+				position, ok := strings.CutPrefix(ts.ReadFile("stdout"), "accepted at position ")
+				if !ok {
+					ts.Fatalf("record has printed no position")
+				}
+				ts.Setenv("POSITION", strings.TrimSpace(position))
+			},
 		},
 	})
 }

@@ -21,14 +21,22 @@ func newStats() *cobra.Command {
 		Long: `Stats prints the score of a holder, or of all holders: exact decimals, in
 weight-seconds and seconds. It waits until the server has applied all that was
 acknowledged before. The score counts every hold up to the time asked for, the
-settled score ended holds only.`,
+settled score ended holds only.
+
+With --watch it goes on: on a terminal with a table that stays in its place, the
+greatest live scores first; else, and with --format csv or json, with a line for
+every change. Ctrl-C ends it.`,
 		Example: `  holdmetrics stats
+  holdmetrics stats --watch
+  holdmetrics stats alice --watch --format json
   holdmetrics stats alice --by-token
   holdmetrics stats --by-token --as-of 2021-07-13T23:30:32Z --format csv`,
 		Args: cobra.MaximumNArgs(1),
 	}
 	server := serverFlag(c)
 	q.flags(c)
+	var w watch
+	w.flags(c)
 	c.RunE = func(c *cobra.Command, args []string) error {
 		if err := q.check(wallClock()); err != nil {
 			return err
@@ -38,6 +46,12 @@ settled score ended holds only.`,
 			if req.HolderId = args[0]; req.HolderId == "" {
 				return usagef("the holder's id is empty")
 			}
+		}
+		if err := w.check(&q); err != nil {
+			return err
+		}
+		if w.on {
+			return w.run(c.Context(), c.OutOrStdout(), *server, req.GetHolderId(), &q)
 		}
 		if q.hasAsOf {
 			req.AsOf = timestampOf(hold.StampOf(q.asOf))
