@@ -101,7 +101,7 @@ func failureOf(err error) failure {
 		return failure{code: codes.Canceled, status: statusClientGone, message: "the request was canceled"}
 	case errors.Is(err, context.DeadlineExceeded):
 		return failure{code: codes.DeadlineExceeded, status: http.StatusGatewayTimeout, message: "the deadline of the request has passed"}
-	case errors.Is(err, ErrUnavailable), errors.Is(err, projection.ErrClosed):
+	case errors.Is(err, ErrUnavailable), errors.Is(err, projection.ErrUnavailable), errors.Is(err, projection.ErrClosed):
 		return failure{code: codes.Unavailable, status: http.StatusServiceUnavailable, message: err.Error(), retry: true}
 	}
 	return failure{code: codes.Internal, status: http.StatusInternalServerError, message: err.Error()}

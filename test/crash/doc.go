@@ -8,7 +8,8 @@
 // of the same events by processor/hold alone, in this process. No watcher may
 // have seen a holder's position step back.
 //
-// A short run is part of the tests. A long one:
+// A short run, of serve alone, is part of the tests. A long one, also of two
+// workers and two gateways on three brokers and a database:
 //
 //	make crash
 //	make crash ARGS="-kills 500 -seed 7"
