@@ -214,6 +214,7 @@ func (g *pager) clearDirty() {
 		g.pair.ids[id].flying = true
 	}
 	g.flyingIDs = g.pair.dirtyIDs
+	g.obsolete = nil
 }
 
 // land notes that the pages which were on their way are stored.

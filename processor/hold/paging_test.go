@@ -344,3 +344,56 @@ func TestGrowsOnTheWay(t *testing.T) {
 		t.Fatalf("a hold_id was forgotten: %d facts", p.Len())
 	}
 }
+
+// TestFormerPages: a pair whose leaves are pages of facts, as they were stored
+// before, opens, is the same, and is written anew by its next flush.
+func TestFormerPages(t *testing.T) {
+	t.Parallel()
+	events := everything(600, 5000, 30, seeded(4))
+	p := pairOf(hold.Merge, events)
+	former := stored{}
+	i := 0
+	for f := range p.Facts() {
+		key := "" // the first leaf
+		if i >= 40 {
+			key = fmt.Sprintf("t%059d", i/40)
+		}
+		if f.HoldID != "" {
+			key = "i" + f.HoldID
+		}
+		if former[key] == nil {
+			former[key] = []byte{1}
+		}
+		former[key] = f.Append(former[key])
+		i++
+	}
+	s := maps.Clone(former)
+	q, err := s.open(hold.Merge)
+	if err != nil {
+		t.Fatal(err)
+	}
+	times := []int64{1, 100, 2500, 5000, hold.Horizon}
+	requireIdentical(t, p, q, times)
+	if wrong := s.flush(q); wrong != "" {
+		t.Fatal(wrong)
+	}
+	for key := range s {
+		if key != "" && key[0] == 't' {
+			t.Errorf("page %q is still there", key)
+		}
+	}
+	again, err := s.open(hold.Merge)
+	if err != nil {
+		t.Fatal(err)
+	}
+	requireIdentical(t, p, again, times)
+	if !again.Large() || again.Err() != nil {
+		t.Errorf("large %v, %v", again.Large(), again.Err())
+	}
+	for range again.DirtyPages() {
+		t.Fatal("a page is dirty in a pair just opened")
+	}
+	for range q.DirtyPages() {
+		t.Fatal("a page is dirty that was just written")
+	}
+}
