@@ -125,6 +125,19 @@ func (l *Log) LastPosition(ctx context.Context) (uint64, error) {
 	return info.State.LastSeq, nil
 }
 
+// Look asks the broker which log there is now, and its last position. Another id
+// than [Log.ID], or none, says that the log was deleted or made anew under this one.
+func (l *Log) Look(ctx context.Context) (id string, last uint64, err error) {
+	info, err := l.events.Info(ctx)
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		return "", 0, nil
+	}
+	if err != nil {
+		return "", 0, fmt.Errorf("ingest: look at the log: %w", err)
+	}
+	return info.Config.Metadata[metaLogID], info.State.LastSeq, nil
+}
+
 // openStream returns a stream as it is, or makes it.
 func openStream(ctx context.Context, js jetstream.JetStream, cfg jetstream.StreamConfig) (jetstream.Stream, error) {
 	s, err := js.Stream(ctx, cfg.Name)

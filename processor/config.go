@@ -63,6 +63,8 @@ type Config struct {
 	// is stored follows from the log's own time alone.
 	Now func() time.Time
 
+	lookEvery time.Duration // how often the log is looked at; 0: lookEvery
+
 	Logger     *zap.Logger
 	Registerer prometheus.Registerer // nil: metrics are kept, and shown nowhere
 
@@ -79,6 +81,7 @@ func (c *Config) setDefaults(log eventLog) error {
 	setDefault(&c.turn, turnHolders)
 	setDefault(&c.GCInterval, DefaultGCInterval)
 	setDefault(&c.StopTimeout, DefaultStopTimeout)
+	setDefault(&c.lookEvery, lookEvery)
 	setDefault(&c.RulesVersion, DefaultRulesVersion)
 	setDefault(&c.Logger, zap.NewNop())
 	if c.Now == nil {

@@ -19,6 +19,8 @@ type eventLog interface {
 	Partitions() int
 	End(ctx context.Context, partition int) (uint64, error)
 	LimitsAt(position uint64) hold.Limits
+	// Look says which log there is now, and its last position.
+	Look(ctx context.Context) (id string, last uint64, err error)
 	PublishDeadLetter(ctx context.Context, d ingest.DeadLetter) error
 	// read puts the messages behind position into the inbox, in order, until stop
 	// is called, which waits for the reader's end. The inbox must be closed first.

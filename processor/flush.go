@@ -37,6 +37,10 @@ func (p *partition) flusher(ctx context.Context, jobs <-chan *flushJob, done cha
 				if err := p.owned(); err != nil {
 					return err
 				}
+				// A consumer that was made anew may have read another log.
+				if err := sameLog(ctx, p.log, p.id, job.batch.Checkpoint.Position); err != nil {
+					return err
+				}
 				return p.store.Flush(ctx, &job.batch)
 			})
 		}

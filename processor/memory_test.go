@@ -34,6 +34,7 @@ type memLog struct {
 	messages   map[int][]message
 	letters    map[string]ingest.DeadLetter // by subject
 	letterHook func(ctx context.Context) error
+	now        func() (id string, last uint64, err error) // what Look says; nil: the truth
 }
 
 func newMemLog(partitions int) *memLog {
@@ -50,6 +51,15 @@ func (l *memLog) LimitsAt(position uint64) hold.Limits {
 		return hold.DefaultLimits()
 	}
 	return l.limits(position)
+}
+
+func (l *memLog) Look(context.Context) (string, uint64, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.now != nil {
+		return l.now()
+	}
+	return l.id, l.last, nil
 }
 
 func (l *memLog) End(_ context.Context, partition int) (uint64, error) {

@@ -90,11 +90,12 @@ type partition struct {
 	publishesDone chan publishDone
 
 	// Shared.
-	wake   chan struct{} // somebody waits for wanted
-	wanted atomic.Uint64 // position that somebody waits for
-	mu     sync.Mutex
-	status PartitionStatus
-	moved  chan struct{} // closed and replaced when status changes what waiters look at
+	wrongLog chan error    // takes why the log is not the one that is read
+	wake     chan struct{} // somebody waits for wanted
+	wanted   atomic.Uint64 // position that somebody waits for
+	mu       sync.Mutex
+	status   PartitionStatus
+	moved    chan struct{} // closed and replaced when status changes what waiters look at
 
 	troubleWith string    // what status.Trouble is about
 	hungry      time.Time // since when the log has had more, and position was hungryAt
@@ -123,6 +124,7 @@ func newPartition(id int, cfg *Config, log eventLog, bucket snapshots, turn chan
 		turn:          turn,
 		publishJobs:   make(chan *publishJob, 1),
 		publishesDone: make(chan publishDone, 1),
+		wrongLog:      make(chan error, 1),
 		wake:          make(chan struct{}, 1),
 		status:        PartitionStatus{Partition: id, State: Loading},
 		moved:         make(chan struct{}),
@@ -240,6 +242,7 @@ func (p *partition) loop(ctx context.Context) error {
 			}
 		case <-p.publishTurn():
 			err = p.startPublish(ctx, true)
+		case err = <-p.wrongLog:
 		case <-p.wake:
 		case <-gc.C:
 			p.cache.trim(p.cacheBytes, p.flushed)

@@ -22,6 +22,7 @@ func lasting(err error) bool {
 	for _, target := range []error{
 		projection.ErrFenced, projection.ErrCorrupt, projection.ErrClosed, projection.ErrBatch, projection.ErrForeign,
 		projection.ErrMetaFixed, projection.ErrRefused, hold.ErrCorrupt, lease.ErrLost, lease.ErrConfig,
+		ErrForeignLog, ErrLogShorter,
 	} {
 		if errors.Is(err, target) {
 			return true

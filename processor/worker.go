@@ -132,6 +132,11 @@ func (w *Worker) Run(ctx context.Context) error {
 		}
 		return err
 	}
+	looking, stop := context.WithCancel(ctx)
+	var look sync.WaitGroup
+	look.Go(func() { w.watchLog(looking) })
+	defer look.Wait()
+	defer stop()
 	if w.cfg.Ownership != nil {
 		return w.runOwned(ctx)
 	}
