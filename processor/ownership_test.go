@@ -23,7 +23,8 @@ import (
 // fleet is several workers on one log, one store and one bucket.
 type fleet struct {
 	t        *testing.T
-	server   *server.Server
+	options  func() (string, []nats.Option) // to connect with
+	replicas int
 	js       jetstream.JetStream
 	log      *ingest.Log
 	store    *storetest.Memory
@@ -51,14 +52,23 @@ func newFleet(t *testing.T, partitions int) *fleet {
 	if !s.ReadyForConnections(30 * time.Second) {
 		t.Fatal("the embedded server did not start")
 	}
-	f := &fleet{t: t, server: s, store: storetest.NewMemory(), began: time.Now().Add(-time.Hour).UnixNano()}
+	return openFleet(t, partitions, 1, func() (string, []nats.Option) { return "", []nats.Option{nats.InProcessServer(s)} })
+}
+
+// openFleet makes what a fleet stands on.
+func openFleet(t *testing.T, partitions, replicas int, options func() (string, []nats.Option)) *fleet {
+	t.Helper()
+	f := &fleet{t: t, options: options, replicas: replicas, store: storetest.NewMemory(), began: time.Now().Add(-time.Hour).UnixNano()}
 	f.js = f.connect()
-	if f.log, err = ingest.OpenLog(t.Context(), f.js, ingest.LogConfig{Partitions: partitions}); err != nil {
-		t.Fatal(err)
-	}
-	if f.bucket, err = projection.OpenSnapshots(t.Context(), f.js, projection.SnapshotConfig{Generation: "1"}); err != nil {
-		t.Fatal(err)
-	}
+	f.eventually("open the log", func(ctx context.Context) (err error) {
+		f.log, err = ingest.OpenLog(ctx, f.js, ingest.LogConfig{Partitions: partitions, Replicas: replicas})
+		return err
+	})
+	f.eventually("open the bucket", func(ctx context.Context) (err error) {
+		f.bucket, err = projection.OpenSnapshots(ctx, f.js, projection.SnapshotConfig{Generation: "1", Replicas: replicas})
+		return err
+	})
+	var err error
 	t.Cleanup(f.bucket.Close)
 	if f.view, err = f.bucket.Watch(t.Context()); err != nil {
 		t.Fatal(err)
@@ -71,10 +81,29 @@ func newFleet(t *testing.T, partitions int) *fleet {
 	return f
 }
 
+// eventually tries what a cluster without a leader may refuse.
+func (f *fleet) eventually(what string, try func(ctx context.Context) error) {
+	f.t.Helper()
+	over := time.Now().Add(2 * time.Minute)
+	for {
+		ctx, cancel := context.WithTimeout(f.t.Context(), 10*time.Second)
+		err := try(ctx)
+		cancel()
+		if err == nil {
+			return
+		}
+		if time.Now().After(over) {
+			f.t.Fatalf("%s: %v", what, err)
+		}
+		time.Sleep(20 * time.Millisecond) // nobody tells that there is a leader
+	}
+}
+
 func (f *fleet) connect() jetstream.JetStream {
 	f.t.Helper()
 	closed := make(chan struct{})
-	nc, err := nats.Connect("", nats.InProcessServer(f.server), nats.ClosedHandler(func(*nats.Conn) { close(closed) }))
+	url, options := f.options()
+	nc, err := nats.Connect(url, append(options, nats.ClosedHandler(func(*nats.Conn) { close(closed) }))...)
 	if err != nil {
 		f.t.Fatal(err)
 	}
@@ -101,23 +130,24 @@ type fleetWorker struct {
 func (f *fleet) start(id string, change func(*Config)) *fleetWorker {
 	f.t.Helper()
 	js := f.connect()
-	log, err := ingest.OpenLog(f.t.Context(), js, ingest.LogConfig{})
-	if err != nil {
-		f.t.Fatal(err)
-	}
-	bucket, err := projection.OpenSnapshots(f.t.Context(), js, projection.SnapshotConfig{Generation: "1"})
-	if err != nil {
-		f.t.Fatal(err)
-	}
+	var log *ingest.Log
+	var bucket *projection.Snapshots
+	f.eventually("open log and bucket", func(ctx context.Context) (err error) {
+		if log, err = ingest.OpenLog(ctx, js, ingest.LogConfig{}); err == nil {
+			bucket, err = projection.OpenSnapshots(ctx, js, projection.SnapshotConfig{Generation: "1"})
+		}
+		return err
+	})
 	f.t.Cleanup(bucket.Close)
 	leases := f.connect()
 	cfg := Config{Log: log, Store: f.store, Snapshots: bucket, FlushInterval: 20 * time.Millisecond, Ownership: &Ownership{
-		Lease: lease.Config{Generation: "1", Worker: id, Lease: time.Minute}, JetStream: leases,
+		Lease: lease.Config{Generation: "1", Replicas: f.replicas, Worker: id, Lease: time.Minute}, JetStream: leases,
 	}}
 	if change != nil {
 		change(&cfg)
 	}
 	w := &fleetWorker{leases: leases, ended: make(chan error, 1)}
+	var err error
 	if w.Worker, err = New(cfg); err != nil {
 		f.t.Fatal(err)
 	}
@@ -141,7 +171,7 @@ func (f *fleet) finish(w *fleetWorker) {
 		if err != nil {
 			f.t.Fatal(err)
 		}
-	case <-time.After(time.Minute):
+	case <-time.After(2 * time.Minute):
 		f.t.Fatal("the worker does not end")
 	}
 }
@@ -155,8 +185,15 @@ func (f *fleet) send(holders int) (last uint64) {
 		at := f.began + int64(f.sent)*int64(time.Second)
 		d := held(fmt.Sprintf("holder-%d", i), fmt.Sprintf("token-%d", f.sent%3), at, at+int64(time.Second))
 		position, err := f.producer.Record(f.t.Context(), &d)
-		if err != nil {
+		if err != nil && f.replicas == 1 {
 			f.t.Fatal(err)
+		}
+		if err != nil {
+			// Maybe the log has it all the same; once more is the same fact.
+			f.eventually("record", func(ctx context.Context) (err error) {
+				position, err = f.producer.Record(ctx, &d)
+				return err
+			})
 		}
 		last = max(last, position)
 	}
@@ -167,13 +204,15 @@ func (f *fleet) send(holders int) (last uint64) {
 // applied waits until the snapshots have all that the log has.
 func (f *fleet) applied() {
 	f.t.Helper()
-	ctx, cancel := context.WithTimeout(f.t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(f.t.Context(), 2*time.Minute)
 	defer cancel()
 	for p := range f.log.Partitions() {
-		end, err := f.log.End(ctx, p)
-		if err == nil {
-			err = f.view.WaitPosition(ctx, p, end)
-		}
+		var end uint64
+		f.eventually("the end of the log", func(ctx context.Context) (err error) {
+			end, err = f.log.End(ctx, p)
+			return err
+		})
+		err := f.view.WaitPosition(ctx, p, end)
 		if err != nil {
 			f.t.Fatalf("partition %d: %v; owners %v", p, err, f.leases.Owners())
 		}
@@ -183,7 +222,7 @@ func (f *fleet) applied() {
 // owned waits until the partitions are shared like this.
 func (f *fleet) owned(want map[string]int) {
 	f.t.Helper()
-	over := time.After(time.Minute)
+	over := time.After(2 * time.Minute)
 	for {
 		changed := f.leases.Changed()
 		have := map[string]int{}
