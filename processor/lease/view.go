@@ -197,12 +197,7 @@ func (v *View) pass(ctx context.Context) (complete bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	defer func() {
-		_ = w.Stop()
-		// The client waits for somebody to take what it has.
-		for range w.Updates() { //nolint:revive // until it is closed
-		}
-	}()
+	defer drop(w)
 	fresh := newRoll()
 	for {
 		select {
@@ -231,6 +226,24 @@ func (v *View) pass(ctx context.Context) (complete bool, err error) {
 			return complete, errInterrupted
 		case <-watching.Done():
 			return complete, ctx.Err()
+		}
+	}
+}
+
+// drop ends a watch, and takes what the client still has of it: it waits for
+// somebody to do so before it closes the channel.
+func drop(w jetstream.KeyWatcher) {
+	_ = w.Stop()
+	timer := time.NewTimer(requestTimeout)
+	defer timer.Stop()
+	for {
+		select {
+		case _, ok := <-w.Updates():
+			if !ok {
+				return
+			}
+		case <-timer.C:
+			return
 		}
 	}
 }

@@ -1,0 +1,68 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"holdmetrics/ingest"
+)
+
+func TestBrokerWarnings(t *testing.T) {
+	t.Parallel()
+	for _, always := range []bool{false, true} {
+		s, err := server.NewServer(&server.Options{
+			Host: "127.0.0.1", Port: server.RANDOM_PORT, HTTPHost: "127.0.0.1", HTTPPort: server.RANDOM_PORT,
+			JetStream: true, StoreDir: t.TempDir(), SyncAlways: always, SyncInterval: 2 * time.Minute, NoSigs: true, NoLog: true,
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.Start()
+		t.Cleanup(func() {
+			s.Shutdown()
+			s.WaitForShutdown()
+		})
+		if !s.ReadyForConnections(30 * time.Second) {
+			t.Fatal("the NATS server did not start")
+		}
+		conn, err := nats.Connect(s.ClientURL())
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(conn.Close)
+		js, err := jetstream.New(conn)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := ingest.OpenLog(t.Context(), js, ingest.LogConfig{}); err != nil {
+			t.Fatal(err)
+		}
+		monitor := fmt.Sprintf("http://%s", s.MonitorAddr())
+		for _, c := range []struct {
+			replicas int
+			monitor  string
+			want     []string // a part of each
+		}{
+			{1, monitor, map[bool][]string{false: {"every 2m0s, and the log has one replica"}, true: nil}[always]},
+			{1, "", []string{"cannot see whether its server syncs"}},
+			{1, "http://user:secret@127.0.0.1:1", []string{"cannot be seen at http://***@127.0.0.1:1", "cannot see whether"}},
+			{3, monitor, append([]string{"HOLD_EVENTS has 1 replicas, wanted are 3", "HOLD_DLQ has 1"}, map[bool][]string{false: {"every 2m0s"}, true: nil}[always]...)},
+		} {
+			got := brokerWarnings(t.Context(), js, c.replicas, c.monitor)
+			if len(got) != len(c.want) {
+				t.Fatalf("sync always %t, %+v: %q", always, c, got)
+			}
+			for i, want := range c.want {
+				if !strings.Contains(got[i], want) || strings.Contains(got[i], "secret") {
+					t.Errorf("sync always %t, %+v: %q, want %q", always, c, got[i], want)
+				}
+			}
+		}
+	}
+}
