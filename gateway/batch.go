@@ -22,7 +22,7 @@ type batchOutcome struct {
 func (g *Gateway) broadcastBatch(stream grpc.ServerStream) error {
 	ctx, cancel := context.WithCancel(stream.Context())
 	defer cancel()
-	acks := newLane[batchOutcome](batchesInFlight)
+	acks := newLane[batchOutcome](batchesInFlight, batchedInFlight)
 	g.receivers.Go(func() { acks.close(g.receiveBatches(ctx, stream, acks)) })
 	return acks.send(ctx, g.cfg.StreamWait, func(o batchOutcome) error {
 		if o.err != nil {
@@ -39,12 +39,13 @@ func (g *Gateway) receiveBatches(ctx context.Context, stream grpc.ServerStream, 
 		if err := stream.RecvMsg(&raw); err != nil {
 			return endOfStream(err)
 		}
-		seq, err := acks.take(ctx)
+		damaged := b.open(raw.bytes)
+		seq, err := acks.take(ctx, len(b.drafts)+len(b.refused))
 		if err != nil {
 			return err
 		}
-		if err := b.open(raw.bytes); err != nil {
-			acks.answer(seq, batchOutcome{err: err})
+		if damaged != nil {
+			acks.answer(seq, batchOutcome{err: damaged})
 			return nil // its answer ends the stream
 		}
 		refusals, at := b.refused, b.at

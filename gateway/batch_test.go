@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"bytes"
 	"errors"
 	"io"
 	"testing"
@@ -86,6 +87,31 @@ func TestDamagedBatch(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := stream.RecvMsg(new(holdpb.HoldBatchAck)); status.Code(err) != codes.InvalidArgument {
+		t.Fatal(err)
+	}
+	if p.took != 0 {
+		t.Fatalf("%d events were taken", p.took)
+	}
+}
+
+// The events of one message are bounded, empty ones too, so that what it costs is.
+// The answer to as many as there may be is one that clients take by default.
+func TestLongBatch(t *testing.T) {
+	t.Parallel()
+	p := &fakeProducer{}
+	w := newWorld(t, func(w *world) { w.cfg.Producer = p })
+	batch := bytes.Repeat([]byte{0x0a, 0}, MaxBatchEvents+1)
+	stream := rawStream(t, w, holdpb.HoldMetrics_BroadcastBatch_FullMethodName)
+	for _, b := range [][]byte{batch[2:], batch} {
+		if err := stream.SendMsg(&rawMessage{bytes: b}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ack := new(holdpb.HoldBatchAck)
+	if err := stream.RecvMsg(ack); err != nil || len(ack.GetRefused()) != MaxBatchEvents {
+		t.Fatalf("%d were refused, %v", len(ack.GetRefused()), err)
+	}
+	if err := stream.RecvMsg(ack); status.Code(err) != codes.InvalidArgument {
 		t.Fatal(err)
 	}
 	if p.took != 0 {

@@ -16,9 +16,15 @@ const (
 	// broadcastInFlight is how many events of one Broadcast stream may wait for
 	// their acks: two full frames of each of the usual sixteen partitions.
 	broadcastInFlight = 16 << 10
-	// batchesInFlight is the same in batches. What they wait with is small: the
-	// events themselves are in the producer's room, which has its own bound.
+	// batchesInFlight is the same in batches, and batchedInFlight in the events of
+	// those. Accepted events wait in the producer's room, which has its own bound;
+	// each that was refused waits here with its reason, some hundred bytes.
 	batchesInFlight = 64
+	batchedInFlight = 1 << 18
+	// MaxBatchEvents is the number of events that a HoldBatch may have. A message
+	// of the largest size could else be two million empty ones, each with a
+	// refusal to be made and sent.
+	MaxBatchEvents = 1 << 16
 )
 
 // outcome is what became of one event.
@@ -36,7 +42,7 @@ type outcome struct {
 func (g *Gateway) broadcast(stream grpc.ServerStream) error {
 	ctx, cancel := context.WithCancel(stream.Context())
 	defer cancel()
-	acks := newLane[outcome](broadcastInFlight)
+	acks := newLane[outcome](broadcastInFlight, broadcastInFlight)
 	g.receivers.Go(func() { acks.close(g.receiveEvents(ctx, stream, acks)) })
 	var ack holdpb.HoldAck
 	return acks.send(ctx, g.cfg.StreamWait, func(o outcome) error {
@@ -63,7 +69,7 @@ func (g *Gateway) receiveEvents(ctx context.Context, stream grpc.ServerStream, a
 		if err := stream.RecvMsg(&raw); err != nil {
 			return endOfStream(err)
 		}
-		seq, err := acks.take(ctx)
+		seq, err := acks.take(ctx, 1)
 		if err != nil {
 			return err
 		}

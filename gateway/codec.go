@@ -54,16 +54,25 @@ func (c codec) Unmarshal(data mem.BufferSlice, v any) error {
 	return nil
 }
 
-var errBatchBytes = fmt.Errorf("%w: the batch does not decode as protobuf", ingest.ErrMalformed)
+var (
+	errBatchBytes = fmt.Errorf("%w: the batch does not decode as protobuf", ingest.ErrMalformed)
+	errBatchLong  = fmt.Errorf("%w: the batch has more than %d events", ingest.ErrMalformed, MaxBatchEvents)
+)
 
 // eachEvent walks the events of a HoldBatch without unpacking them. Where the
-// batch itself is damaged it returns an error before the first call of fn, so
-// that a batch is never taken in half.
+// batch itself is damaged, or has too many events, it returns an error before the
+// first call of fn, so that a batch is never taken in half.
 func eachEvent(batch []byte, fn func(event []byte) error) error {
+	events := 0
 	for b := batch; len(b) > 0; {
-		_, _, n := protowire.ConsumeField(b)
+		num, _, n := protowire.ConsumeField(b)
 		if n < 0 {
 			return errBatchBytes
+		}
+		if num == 1 {
+			if events++; events > MaxBatchEvents {
+				return errBatchLong
+			}
 		}
 		b = b[n:]
 	}

@@ -12,14 +12,19 @@ import (
 //
 //	receiver: take ──▶ seq ──▶ producer ──▶ answer(seq) ──▶ sender: send, in order
 //
-// It is a ring: its length is how many questions may be in flight, and take
-// waits while it is full. That is the back pressure of a stream: its client may
-// send no more than it lets be acknowledged.
+// It bounds how many questions may be in flight, and what they weigh together,
+// and take waits for that. That is the back pressure of a stream: its client may
+// send no more than it lets be acknowledged. The ring grows up to that bound as it
+// is needed, since most of many streams have little in flight.
 type lane[T any] struct {
+	most       uint64 // in flight
+	mostWeight int
+
 	mu     sync.Mutex
-	ring   []answered[T]
-	head   uint64 // next to be sent
-	tail   uint64 // next to be taken
+	ring   []answered[T] // its length is a power of two
+	head   uint64        // next to be sent
+	tail   uint64        // next to be taken
+	weight int           // of what is in flight
 	closed bool
 	err    error // why the receiver closed it
 
@@ -28,25 +33,37 @@ type lane[T any] struct {
 }
 
 type answered[T any] struct {
-	ok    bool
-	value T
+	ok     bool
+	weight int32
+	value  T
 }
 
-func newLane[T any](inFlight int) *lane[T] {
+// laneBegins is the length of a ring at its beginning.
+const laneBegins = 16
+
+func newLane[T any](inFlight, weight int) *lane[T] {
 	return &lane[T]{
-		ring:  make([]answered[T], inFlight),
+		most: uint64(inFlight), mostWeight: weight,
+		ring:  make([]answered[T], laneBegins),
 		ready: make(chan struct{}, 1),
 		room:  make(chan struct{}, 1),
 	}
 }
 
-// take gives the next question its place. One goroutine takes.
-func (l *lane[T]) take(ctx context.Context) (uint64, error) {
+// take gives the next question its place. A question that weighs more than the
+// lane bears goes alone. One goroutine takes.
+func (l *lane[T]) take(ctx context.Context, weight int) (uint64, error) {
 	for {
 		l.mu.Lock()
-		if l.tail-l.head < uint64(len(l.ring)) {
+		open := l.tail - l.head
+		if open == 0 || open < l.most && l.weight+weight <= l.mostWeight {
+			if open == uint64(len(l.ring)) {
+				l.grow()
+			}
 			seq := l.tail
 			l.tail++
+			l.weight += weight
+			l.place(seq).weight = int32(weight)
 			l.mu.Unlock()
 			return seq, nil
 		}
@@ -59,10 +76,22 @@ func (l *lane[T]) take(ctx context.Context) (uint64, error) {
 	}
 }
 
+func (l *lane[T]) place(seq uint64) *answered[T] { return &l.ring[seq%uint64(len(l.ring))] }
+
+// grow doubles the ring, which is full.
+func (l *lane[T]) grow() {
+	old := l.ring
+	l.ring = make([]answered[T], 2*len(old))
+	for seq := l.head; seq < l.tail; seq++ {
+		*l.place(seq) = old[seq%uint64(len(old))]
+	}
+}
+
 // answer fills a place that was taken. It does not block.
 func (l *lane[T]) answer(seq uint64, value T) {
 	l.mu.Lock()
-	l.ring[seq%uint64(len(l.ring))] = answered[T]{ok: true, value: value}
+	place := l.place(seq)
+	place.ok, place.value = true, value
 	first := seq == l.head
 	l.mu.Unlock()
 	if first {
@@ -129,18 +158,19 @@ const patienceTicks = 4
 func (l *lane[T]) open() (head uint64, open bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.head, l.head < l.tail && !l.ring[l.head%uint64(len(l.ring))].ok
+	return l.head, l.head < l.tail && !l.place(l.head).ok
 }
 
 // drain takes the answers that are next in order out of the ring.
 func (l *lane[T]) drain(dst []T) (batch []T, ended bool, err error) {
 	l.mu.Lock()
 	for l.head < l.tail {
-		place := &l.ring[l.head%uint64(len(l.ring))]
+		place := l.place(l.head)
 		if !place.ok {
 			break
 		}
 		dst = append(dst, place.value)
+		l.weight -= int(place.weight)
 		*place = answered[T]{}
 		l.head++
 	}

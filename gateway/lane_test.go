@@ -14,13 +14,13 @@ import (
 // their questions, and no more questions are open than the lane has places.
 func TestLaneKeepsOrder(t *testing.T) {
 	t.Parallel()
-	const places, questions, answerers = 16, 5000, 4
-	l := newLane[uint64](places)
+	const places, questions, answerers = 100, 5000, 4
+	l := newLane[uint64](places, places)
 	asked := make(chan uint64, places)
 	var all sync.WaitGroup
 	all.Go(func() {
 		for range questions {
-			seq, err := l.take(t.Context())
+			seq, err := l.take(t.Context(), 1)
 			if err != nil {
 				t.Error(err)
 				return
@@ -65,18 +65,47 @@ func TestLaneKeepsOrder(t *testing.T) {
 	}
 }
 
+// What is in flight weighs no more than the lane bears, but for one that is
+// heavier and goes alone.
+func TestLaneWeighs(t *testing.T) {
+	t.Parallel()
+	const bears = 10
+	l := newLane[int](8, bears)
+	full, cancel := context.WithCancel(t.Context())
+	cancel()
+	for _, some := range [][]int{{25}, {4, 6}, {bears}, {1, 1, 1, 1, 1, 1, 1, 1}, {0, 10, 0}} {
+		for _, weight := range some {
+			if _, err := l.take(t.Context(), weight); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if _, err := l.take(full, bears); err == nil {
+			t.Fatalf("another one went beside %v", some)
+		}
+		for i := range some {
+			l.answer(l.head+uint64(i), i)
+		}
+		if got, _, _ := l.drain(nil); len(got) != len(some) || l.weight != 0 {
+			t.Fatalf("%d answers of %v, %d is in flight", len(got), some, l.weight)
+		}
+	}
+	if len(l.ring) != laneBegins {
+		t.Errorf("the ring has grown to %d", len(l.ring))
+	}
+}
+
 func TestLaneEnds(t *testing.T) {
 	t.Parallel()
 	broken := errors.New("broken")
-	l := newLane[int](2)
+	l := newLane[int](2, 2)
 	for range 2 {
-		if _, err := l.take(t.Context()); err != nil {
+		if _, err := l.take(t.Context(), 1); err != nil {
 			t.Fatal(err)
 		}
 	}
 	ended, cancel := context.WithCancelCause(t.Context())
 	cancel(broken)
-	if _, err := l.take(ended); !errors.Is(err, broken) {
+	if _, err := l.take(ended, 1); !errors.Is(err, broken) {
 		t.Errorf("take of a full lane: %v", err)
 	}
 	if err := l.send(ended, time.Minute, func(int) error { return nil }); !errors.Is(err, broken) {

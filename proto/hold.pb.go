@@ -294,6 +294,7 @@ func (x *HoldAck) GetField() string {
 }
 
 // HoldBatch is many events at once. An event that is refused never touches its neighbours.
+// It has 65,536 events at most.
 type HoldBatch struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Events        []*HoldMsg             `protobuf:"bytes,1,rep,name=events,proto3" json:"events,omitempty"`
