@@ -20,6 +20,11 @@ const (
 	// of some forty thousand events of the usual size.
 	MaxMessageBytes = 4 << 20
 
+	// maxStreams is how many calls of one connection may be open at once. A client
+	// of HTTP/2 keeps more to itself until some have ended, so one that calls
+	// without waiting for answers slows down while the log does.
+	maxStreams = 16 << 10
+
 	// A client that is gone without a word is noticed after idlePing + pingTimeout,
 	// so that nothing is held for it for ever.
 	idlePing    = time.Minute
@@ -36,6 +41,7 @@ func (g *Gateway) ServerOptions() []grpc.ServerOption {
 		grpc.InTapHandle(tapStats),
 		grpc.MaxRecvMsgSize(MaxMessageBytes),
 		grpc.MaxSendMsgSize(math.MaxInt32),
+		grpc.MaxConcurrentStreams(maxStreams),
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: idlePing, Timeout: pingTimeout}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: clientPing, PermitWithoutStream: true}),
 		grpc.ChainUnaryInterceptor(g.observeUnary),

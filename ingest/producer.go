@@ -91,7 +91,7 @@ type publisher interface {
 // finds the log idle leaves at once; those that come meanwhile share the next
 // frame of their partition.
 // What waits is bounded (MaxPending, MaxPendingBytes): beyond it callers wait,
-// for MaxWait at most.
+// for MaxWait at most, and where very many wait already one more is ErrBusy at once.
 //
 // A publish that fails is tried again, for RetryFor; an event may then be in the
 // log twice, which changes nothing, since an equal event is the same fact. The

@@ -3,13 +3,15 @@ package ingest
 import (
 	"container/list"
 	"context"
+	"fmt"
 	"sync"
 )
 
 // room bounds what a producer has taken and the log has not acknowledged yet, in
 // events and in bytes. Who finds no room waits in line, first come first served,
-// so that a large batch is not starved by small ones. Nobody may ask for more
-// than the whole room.
+// so that a large batch is not starved by small ones. The line is bounded too,
+// since who waits in it costs memory elsewhere: who finds it full is told so at
+// once. Nobody may ask for more than the whole room.
 type room struct {
 	maxEvents, maxBytes int
 
@@ -22,6 +24,13 @@ type waiter struct {
 	events, bytes int
 	ready         chan struct{}
 }
+
+// longestLine is how many callers may wait for room. Of unary calls, at some 12 KB
+// each in a gRPC server, these are 200 MB.
+const longestLine = 16 << 10
+
+// errLine: so many wait already that one more would not be served soon.
+var errLine = fmt.Errorf("%w (%d callers wait in line)", ErrBusy, longestLine)
 
 func newRoom(events, bytes int) *room { return &room{maxEvents: events, maxBytes: bytes} }
 
@@ -36,12 +45,17 @@ func (r *room) tryTake(events, bytes int) bool {
 	return true
 }
 
-// take waits for room until ctx ends, and returns the context's cause then.
+// take waits for room until ctx ends, and returns the context's cause then. Where
+// the line is full it returns errLine.
 func (r *room) take(ctx context.Context, events, bytes int) error {
 	if r.tryTake(events, bytes) {
 		return nil
 	}
 	r.mu.Lock()
+	if r.line.Len() >= longestLine {
+		r.mu.Unlock()
+		return errLine
+	}
 	w := &waiter{events: events, bytes: bytes, ready: make(chan struct{})}
 	place := r.line.PushBack(w)
 	r.serve() // room may have come back since

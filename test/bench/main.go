@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -18,7 +19,9 @@ func main() {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := run(ctx, os.Args[1:], os.Stdout, os.Stderr); err != nil {
+	switch err := run(ctx, os.Args[1:], os.Stdout, os.Stderr); {
+	case errors.Is(err, flag.ErrHelp): // it was shown
+	case err != nil:
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		stop()
 		os.Exit(1)
@@ -32,10 +35,10 @@ type options struct {
 	repeat              int
 }
 
-func parseOptions(args []string, errors io.Writer) (options, error) {
+func parseOptions(args []string, complaints io.Writer) (options, error) {
 	var o options
 	f := flag.NewFlagSet("bench", flag.ContinueOnError)
-	f.SetOutput(errors)
+	f.SetOutput(complaints)
 	f.StringVar(&o.json, "json", "", "write the table to this `file` as well, as JSON")
 	f.StringVar(&o.rows, "rows", "", "run these rows only, `a,b`")
 	f.StringVar(&o.profile, "profile", "", "write CPU profiles of what was measured to this `directory`")
