@@ -178,7 +178,8 @@ func (h *watchHub) follow(after uint64, empty <-chan struct{}) {
 	defer pace.Stop()
 	for {
 		changed := h.snapshots.Changed()
-		if h.snapshots.Last() == after {
+		last := h.snapshots.Last()
+		if last == after {
 			select {
 			case <-changed:
 			case <-empty:
@@ -196,7 +197,8 @@ func (h *watchHub) follow(after uint64, empty <-chan struct{}) {
 			}
 			clear(changes[:cap(changes)]) // what they refer to may be gone by the next round
 		} else {
-			after = h.snapshots.Last()
+			// Not what is the last by now: whoever has just joined may wait for that.
+			after = last
 		}
 		h.wakeAll()
 		for began := time.Now(); ; {
