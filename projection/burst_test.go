@@ -3,6 +3,8 @@ package projection_test
 import (
 	"testing"
 
+	"github.com/nats-io/nats.go/jetstream"
+
 	"holdmetrics/projection"
 )
 
@@ -43,4 +45,31 @@ func TestBursts(t *testing.T) {
 	b.stop()
 	b.start()
 	check("after a restart", 100)
+}
+
+// What is owed is counted among the bursts: it comes between two of them, never
+// into one, where it could stand for a snapshot that the broker dropped. So the
+// next burst is taken at once, and nothing is published twice.
+func TestOwedBetweenBursts(t *testing.T) {
+	t.Parallel()
+	js := startBroker(t).connect()
+	s := openSnapshots(t, js, true)
+	publish(t, s, 3, entries(10, "first"), 1)
+	before := lastOf(t, js)
+	if err := s.SetOwed(within(t), 2, true); err != nil {
+		t.Fatal(err)
+	}
+	publish(t, s, 3, entries(10, "second"), 2)
+	if got := lastOf(t, js) - before; got != 1+10+1 {
+		t.Errorf("%d messages were published, want 12", got)
+	}
+}
+
+func lastOf(t *testing.T, js jetstream.JetStream) uint64 {
+	t.Helper()
+	stream, err := js.Stream(within(t), "KV_"+projection.BucketName("g1"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return stream.CachedInfo().State.LastSeq
 }

@@ -33,7 +33,11 @@ func (s *Snapshots) Owed(ctx context.Context, partition int) (bool, error) {
 // that they were. It returns when the broker has acknowledged it.
 func (s *Snapshots) SetOwed(ctx context.Context, partition int, owed bool) error {
 	entry := Entry{Key: owedKey(partition), Value: strconv.AppendBool(nil, owed)}
-	if err := s.putAll(ctx, []Entry{entry}); err != nil {
+	put := s.putAll
+	if s.config.Async {
+		put = s.putEach // which bursts count
+	}
+	if err := put(ctx, []Entry{entry}); err != nil {
 		return fmt.Errorf("projection: note whether partition %d is to be published anew: %w", partition, err)
 	}
 	return nil
