@@ -18,7 +18,6 @@ import (
 
 	"holdmetrics/ingest"
 	"holdmetrics/processor/hold"
-	"holdmetrics/projection"
 	holdpb "holdmetrics/proto"
 )
 
@@ -42,7 +41,14 @@ func measureFreshness(ctx context.Context, in *freshnessInput) (out freshnessOut
 		return out, err
 	}
 	defer door.Close()
-	probes, err := newProbes(ctx, js, door)
+	watched, err := dialRaw(in.At.GRPC) // who watches is not who sends
+	if err != nil {
+		return out, err
+	}
+	defer watched.Close()
+	running, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	probes, err := newProbes(running, door, watched)
 	if err != nil {
 		return out, err
 	}
@@ -50,8 +56,6 @@ func measureFreshness(ctx context.Context, in *freshnessInput) (out freshnessOut
 	if err != nil {
 		return out, err
 	}
-	running, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
 	var work sync.WaitGroup
 	start := func(f func(context.Context) error) {
 		work.Go(func() {
@@ -137,9 +141,9 @@ func paced(ctx context.Context, door *grpc.ClientConn, in *freshnessInput, acked
 
 // probes are events whose way into a snapshot is timed.
 type probes struct {
-	door *grpc.ClientConn
-	keys []jetstream.KeyWatcher
-	next atomic.Int64
+	door  *grpc.ClientConn
+	stats grpc.ClientStream // a watch of their holders
+	next  atomic.Int64
 
 	mu       sync.Mutex
 	last     [probeHolders]sighting
@@ -157,20 +161,17 @@ type probe struct {
 // sighting is a snapshot that came: it has everything up to a position.
 type sighting struct{ position uint64 }
 
-func newProbes(ctx context.Context, js jetstream.JetStream, door *grpc.ClientConn) (*probes, error) {
+// newProbes begins the watch, and returns when that has its mark: from here on
+// it is told of every change.
+func newProbes(ctx context.Context, door, watched *grpc.ClientConn) (*probes, error) {
 	p := &probes{door: door, waiting: map[*probe]struct{}{}}
-	bucket, err := js.KeyValue(ctx, projection.BucketName("1"))
-	if err != nil {
-		return nil, err
-	}
+	request := &holdpb.StatsRequest{Watch: true}
 	for k := range probeHolders {
-		w, err := bucket.Watch(ctx, ingest.SubjectToken(probeHolder(k)), jetstream.UpdatesOnly())
-		if err != nil {
-			return nil, err
-		}
-		p.keys = append(p.keys, w)
+		request.HolderIds = append(request.HolderIds, probeHolder(k))
 	}
-	return p, nil
+	var err error
+	p.stats, err = beginWatch(ctx, watched, request)
+	return p, err
 }
 
 func probeHolder(k int) string { return "probe-" + strconv.Itoa(k) }
@@ -211,38 +212,32 @@ func (p *probes) seen() bool {
 	return len(p.waiting) == 0 && p.inFlight == 0
 }
 
-// watch takes sightings until ctx ends.
-func (p *probes) watch(ctx context.Context) error {
-	var watching sync.WaitGroup
-	for k, w := range p.keys {
-		watching.Go(func() {
-			defer w.Stop() //nolint:errcheck // the connection ends next
-			for {
-				select {
-				case e := <-w.Updates():
-					if e != nil {
-						p.sight(k, e.Value(), time.Now())
-					}
-				case <-ctx.Done():
-					return
-				}
-			}
-		})
+// watch takes sightings until its stream ends.
+func (p *probes) watch(context.Context) error {
+	for {
+		var message []byte
+		if err := p.stats.RecvMsg(&message); err != nil {
+			return err
+		}
+		now := time.Now()
+		var stat holdpb.HoldStat
+		if err := proto.Unmarshal(message, &stat); err != nil {
+			return err
+		}
+		p.sight(&stat, now)
 	}
-	watching.Wait()
-	return nil
 }
 
-func (p *probes) sight(k int, value []byte, now time.Time) {
-	var stat holdpb.HoldStat
-	if proto.Unmarshal(value, &stat) != nil {
-		return // the probe will be unseen
-	}
+func (p *probes) sight(stat *holdpb.HoldStat, now time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.last[k] = sighting{stat.GetPosition()}
+	for k := range p.last {
+		if stat.GetHolderId() == probeHolder(k) {
+			p.last[k] = sighting{stat.GetPosition()}
+		}
+	}
 	for w := range p.waiting {
-		if w.holder == k && w.position <= stat.GetPosition() {
+		if stat.GetHolderId() == probeHolder(w.holder) && w.position <= stat.GetPosition() {
 			p.took = append(p.took, now.Sub(w.acked))
 			delete(p.waiting, w)
 		}

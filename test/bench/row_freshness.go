@@ -9,20 +9,20 @@ import (
 )
 
 // freshnessRow is how long after its acknowledgement an event is seen by who
-// watches its holder's snapshot in the bucket of the real `holdmetrics serve`,
-// while other events come at a given rate by bulk RPC. Probes are 100 events a
-// second by Record, of four holders that have nothing else. Against a put into a
-// bucket of the same settings, from its sending to its watcher, 100 a second in
-// the same seconds under the same load. Both watch with the ordinary KV watcher
-// of the client, one key each. A snapshot that comes before the acknowledgement
-// counts as 0 ms, and a put that a later one overtook is seen with that one, as a
-// probe is. Where the load did not get to its rate, or probes were never seen, no
-// aim is met. Not measured: the gateway's own fan-out to its watchers.
+// watches its holder with Stats, on the real `holdmetrics serve`, while other
+// events come at a given rate by bulk RPC. Probes are 100 events a second by
+// Record, of four holders that have nothing else, and one watch of these four.
+// Against a put into a bucket of the same settings, from its sending to the
+// client's ordinary KV watcher of its key, 100 a second in the same seconds under
+// the same load. A snapshot that comes before the acknowledgement counts as 0 ms,
+// and a put that a later one overtook is seen with that one, as a probe is. Where
+// the load did not get to its rate, or probes were never seen, no aim is met. Not
+// measured: many watchers at once, which is the watch row's.
 type freshnessRow struct{ once }
 
 func (freshnessRow) name() string { return "freshness" }
 func (freshnessRow) about() string {
-	return "freshness: ack to watcher, p50 and p99, at 1,000, 50,000 and 200,000 events/s"
+	return "freshness: ack to Stats watcher, p50 and p99, at 1,000, 50,000 and 200,000 events/s"
 }
 
 // freshnessInput says at what rate other events come, and for how long.

@@ -97,27 +97,35 @@ func measureWatch(ctx context.Context, in *watchInput) (out watchOutput, err err
 	return out, nil
 }
 
-// watch counts updates until ctx ends.
-func (w *watchers) watch(ctx context.Context, door *grpc.ClientConn) error {
+// beginWatch watches holders of which there is none yet, and returns when the
+// watch has its mark.
+func beginWatch(ctx context.Context, door *grpc.ClientConn, query *holdpb.StatsRequest) (grpc.ClientStream, error) {
 	stream, err := door.NewStream(ctx, fromServer, statsMethod)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	request, err := proto.Marshal(&holdpb.StatsRequest{Watch: true, Live: true})
+	request, err := proto.Marshal(query)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if err := stream.SendMsg(&request); err != nil {
-		return err
+		return nil, err
 	}
 	if err := stream.CloseSend(); err != nil {
-		return err
+		return nil, err
 	}
-	var message []byte
-	if err := stream.RecvMsg(&message); err != nil { // the mark: there is no holder yet
+	var mark []byte
+	return stream, stream.RecvMsg(&mark)
+}
+
+// watch counts updates until ctx ends.
+func (w *watchers) watch(ctx context.Context, door *grpc.ClientConn) error {
+	stream, err := beginWatch(ctx, door, &holdpb.StatsRequest{Watch: true, Live: true})
+	if err != nil {
 		return err
 	}
 	w.begun.Done()
+	var message []byte
 	for n := 0; ; n++ {
 		if err := stream.RecvMsg(&message); err != nil {
 			return err
