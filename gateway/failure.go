@@ -41,15 +41,22 @@ var (
 	ErrUnavailable = errors.New("gateway: not available")
 )
 
+// NoPartition is the partition of a position that the log does not have.
+const NoPartition = -1
+
 // StaleError says which position did not come. It matches ErrStale.
 type StaleError struct {
-	Partition int
+	Partition int // or NoPartition
 	Position  uint64
 	Waited    time.Duration
 }
 
 // Error is one line with a hint.
 func (e *StaleError) Error() string {
+	if e.Partition == NoPartition {
+		return fmt.Sprintf("gateway: the log did not get to position %d within %v (hint: is it a position of this log? ask again, or with a smaller `after`)",
+			e.Position, e.Waited.Round(time.Millisecond))
+	}
 	return fmt.Sprintf("%v: position %d of partition %d was not applied within %v (hint: is a worker running, and is that position in the log? ask again, or with a smaller `after`)",
 		ErrStale, e.Position, e.Partition, e.Waited)
 }

@@ -3,6 +3,7 @@ package gateway
 import (
 	"context"
 	"errors"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 )
@@ -11,9 +12,9 @@ import (
 // that the log held when the call came (after 0), or all up to position after.
 //
 // A position belongs to one partition, and most partitions never see it; so a
-// partition is waited for up to the smaller of after and its own end. A position
-// that the log has not reached yet is waited for as it stands, until the wait is
-// over: then the error is a [*StaleError].
+// partition is waited for up to the smaller of after and its own end, once the
+// log has that position. Where the wait is over before, the error is a
+// [*StaleError].
 func (g *Gateway) awaitApplied(ctx context.Context, partitions []int, after uint64) error {
 	return g.await(ctx, partitions, after, g.cfg.WaitApplied)
 }
@@ -33,13 +34,10 @@ type applied func(ctx context.Context, partition int, position uint64) error
 func (g *Gateway) await(ctx context.Context, partitions []int, after uint64, wait applied) error {
 	within, cancel := context.WithTimeout(ctx, g.cfg.Freshness)
 	defer cancel()
-	ahead := false
 	if after > 0 {
-		last, err := g.cfg.Log.LastPosition(within)
-		if err != nil {
-			return logAway(ctx, err)
+		if err := g.awaitLog(ctx, within, after); err != nil {
+			return err
 		}
-		ahead = after > last
 	}
 	group, within := errgroup.WithContext(within)
 	for _, p := range partitions {
@@ -48,10 +46,7 @@ func (g *Gateway) await(ctx context.Context, partitions []int, after uint64, wai
 			if err != nil {
 				return logAway(ctx, err)
 			}
-			switch {
-			case ahead:
-				position = after
-			case after > 0:
+			if after > 0 {
 				position = min(position, after)
 			}
 			if position == 0 {
@@ -61,6 +56,40 @@ func (g *Gateway) await(ctx context.Context, partitions []int, after uint64, wai
 		})
 	}
 	return group.Wait()
+}
+
+const (
+	// logLook is the first pause between two looks at how far the log is, and
+	// logLookMost the longest.
+	logLook     = 5 * time.Millisecond
+	logLookMost = 200 * time.Millisecond
+)
+
+// awaitLog returns when the log has a position, within a context that ends no
+// later than ctx, the request's.
+func (g *Gateway) awaitLog(ctx, within context.Context, position uint64) error {
+	began, answered := time.Now(), false
+	for pause := logLook; ; pause = min(2*pause, logLookMost) {
+		last, err := g.cfg.Log.LastPosition(within)
+		switch {
+		case err == nil && last >= position:
+			return nil
+		case err != nil && (within.Err() == nil || !answered):
+			return logAway(ctx, err)
+		}
+		answered = true
+		timer := time.NewTimer(pause)
+		select {
+		case <-timer.C:
+			continue
+		case <-within.Done():
+			timer.Stop()
+		}
+		if errors.Is(ctx.Err(), context.Canceled) {
+			return context.Canceled
+		}
+		return &StaleError{Partition: NoPartition, Position: position, Waited: time.Since(began)}
+	}
 }
 
 // awaitPosition waits within a context that ends no later than ctx, the request's.

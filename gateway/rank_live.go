@@ -174,7 +174,8 @@ func (s *rankState) liveRank(t int64, row *rankRow) (before int) {
 				above = 1
 			}
 			before += above
-			if max(low-greatest, least-high) <= 0 && c.rows[i] != nil && c.rows[i].placeAt(t).compare(mine) < 0 {
+			// A line beyond the range of a float32 has no bounds; it is in doubt, too.
+			if !(max(low-greatest, least-high) > 0) && c.rows[i] != nil && c.rows[i].placeAt(t).compare(mine) < 0 {
 				before++
 			}
 		}

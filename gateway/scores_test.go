@@ -5,8 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
+	"net/http"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -41,8 +44,8 @@ func allOf(t *testing.T, w *world, req *holdpb.ScoresRequest) ([]*holdpb.Score, 
 }
 
 // scoreWorld has two holders with holds at known times, and one who only waits.
-func scoreWorld(t *testing.T) *world {
-	w := newWorld(t)
+func scoreWorld(t *testing.T, change ...func(*world)) *world {
+	w := newWorld(t, change...)
 	w.apply(t, 9, 1_650_000_000e9,
 		held("x", "alice", 1000, 2000, 2.5),
 		held("y", "alice", 1000, 1100, 3),
@@ -241,13 +244,15 @@ func TestScoresWaitForTheStore(t *testing.T) {
 	}{
 		"all that the log holds": {0, map[int]uint64{1: 50, 2: 70, 3: 60}},
 		"a position":             {55, map[int]uint64{1: 50, 2: 55, 3: 55}},
-		"not there yet":          {71, map[int]uint64{0: 71, 1: 71, 2: 71, 3: 71}},
+		// The position comes while it is waited for, in one partition. The others
+		// never see it.
+		"not there yet": {71, map[int]uint64{1: 50, 2: 71, 3: 60}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			waits := make(chan [2]uint64, 16)
 			w := newWorld(t, func(w *world) {
-				w.cfg.Log = &fakeLog{partitions: 4, ends: ends}
+				w.cfg.Log = &growingLog{fakeLog: fakeLog{partitions: 4, ends: maps.Clone(ends)}, to: max(c.after, 70)}
 				w.cfg.WaitApplied = func(_ context.Context, p int, position uint64) error {
 					waits <- [2]uint64{uint64(p), position}
 					return nil
@@ -265,6 +270,42 @@ func TestScoresWaitForTheStore(t *testing.T) {
 				t.Errorf("waited for %v, want %v", got, c.want)
 			}
 		})
+	}
+}
+
+// growingLog gets to a position in its partition 2 at the third look.
+type growingLog struct {
+	fakeLog
+	to    uint64
+	looks atomic.Int64
+}
+
+func (l *growingLog) LastPosition(ctx context.Context) (uint64, error) {
+	if l.looks.Add(1) == 3 {
+		l.ends[2] = l.to
+	}
+	return l.fakeLog.LastPosition(ctx)
+}
+
+// A position that the log does not get to is not there, whatever a processor says
+// of the positions that it knows.
+func TestReadsOfAPositionThatDoesNotCome(t *testing.T) {
+	t.Parallel()
+	w := scoreWorld(t, func(w *world) {
+		w.cfg.Freshness = 20 * time.Millisecond
+		w.cfg.Log = &fakeLog{partitions: 4, ends: map[int]uint64{0: 5, 1: 5, 2: 5, 3: 5}}
+	})
+	for _, path := range []string{
+		"/scores?", "/scores?holder=alice&", "/stats?", "/stats?as_of=5&", "/stats/alice?", "/stats/alice/holds?",
+		"/stats/alice/history?", "/stats/alice/rank?", "/top?", "/top?token=x&", "/stats/watch?",
+	} {
+		resp, body := do(t, http.MethodGet, w.url+path+"after=6", "")
+		if p := problemOf(t, resp, body); resp.StatusCode != 504 || !strings.Contains(p.Detail, "position 6 within") {
+			t.Errorf("%s: %d %s", path, resp.StatusCode, body)
+		}
+	}
+	if _, err := allOf(t, w, &holdpb.ScoresRequest{HolderId: "alice", After: 6}); status.Code(err) != codes.DeadlineExceeded {
+		t.Error(err)
 	}
 }
 

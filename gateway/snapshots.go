@@ -86,16 +86,21 @@ func (g *Gateway) awaitCurrent(ctx context.Context, q *statsQuery) error {
 }
 
 // current calls fn for the snapshots of a query: all by holder key, or those of
-// the named holders in their order, where one without a snapshot is
-// [projection.ErrNotFound]. An error of fn ends it. Call awaitCurrent before.
+// the named holders in their order. Where one of these has no snapshot it is
+// [projection.ErrNotFound], before the first call. An error of fn ends it. Call
+// awaitCurrent before.
 func (g *Gateway) current(ctx context.Context, q *statsQuery, fn func(value []byte) error) error {
 	if len(q.holders) > 0 {
+		values := make([][]byte, 0, len(q.holders))
 		for _, h := range q.holders {
 			c, ok := g.cfg.Snapshots.Lookup(ingest.SubjectToken(h))
 			if !ok {
 				return projection.ErrNotFound
 			}
-			if err := fn(c.Value); err != nil {
+			values = append(values, c.Value)
+		}
+		for _, value := range values {
+			if err := fn(value); err != nil {
 				return err
 			}
 		}
@@ -111,14 +116,22 @@ func (g *Gateway) current(ctx context.Context, q *statsQuery, fn func(value []by
 	return err
 }
 
-// stored emits the rows of a query that is answered from the stored facts.
+// stored emits the rows of a query that is answered from the stored facts. Where
+// a named holder has none it is [projection.ErrNotFound], before the first row.
 func (g *Gateway) stored(ctx context.Context, q *statsQuery, emit func(*scoreRow) error) error {
 	scores := scoreQuery{window: *q.window, after: q.after}
 	if len(q.holders) == 0 {
 		return g.scores(ctx, scores, emit)
 	}
+	rows := make([]scoreRow, 0, len(q.holders))
 	for _, scores.holder = range q.holders {
-		if err := g.scores(ctx, scores, emit); err != nil {
+		err := g.scores(ctx, scores, func(r *scoreRow) error { rows = append(rows, *r); return nil })
+		if err != nil {
+			return err
+		}
+	}
+	for i := range rows {
+		if err := emit(&rows[i]); err != nil {
 			return err
 		}
 	}

@@ -330,7 +330,11 @@ func TestStalledWatcherIsClosed(t *testing.T) {
 
 func TestWatchRefuses(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, func(w *world) { w.cfg.Freshness = time.Millisecond })
+	w := newWorld(t, func(w *world) {
+		w.cfg.Freshness = time.Millisecond
+		w.cfg.Snapshots = readySnapshots(statOf("alice", "1", "0"))
+	})
+	w.apply(t, 5, 5e9, held("x", "alice", 1, 2, 1))
 	many := make([]string, MaxHolders+1)
 	for i := range many {
 		many[i] = fmt.Sprint(i)
@@ -352,6 +356,8 @@ func TestWatchRefuses(t *testing.T) {
 		"watch as of":        {&holdpb.StatsRequest{Watch: true, AsOf: seconds(5)}, codes.InvalidArgument, "watch", "/stats/watch?as_of=5", 422, "query.as_of"},
 		"bad as of":          {&holdpb.StatsRequest{AsOf: seconds(-5)}, codes.InvalidArgument, "as_of", "/stats?as_of=x", 422, "query.as_of"},
 		"unknown holder":     {&holdpb.StatsRequest{HolderIds: []string{"nobody"}}, codes.NotFound, "", "/stats?holders=nobody", 404, ""},
+		"one is unknown":     {&holdpb.StatsRequest{HolderIds: []string{"alice", "nobody"}}, codes.NotFound, "", "/stats?holders=alice,nobody", 404, ""},
+		"one is, as of":      {&holdpb.StatsRequest{HolderIds: []string{"alice", "nobody"}, AsOf: seconds(5)}, codes.NotFound, "", "/stats?holders=alice,nobody&as_of=5&format=csv", 404, ""},
 		"unknown, as of":     {&holdpb.StatsRequest{HolderIds: []string{"nobody"}, AsOf: seconds(5)}, codes.NotFound, "", "/stats?holder=nobody&as_of=5", 404, ""},
 		"a position to come": {&holdpb.StatsRequest{After: 9}, codes.DeadlineExceeded, "", "/stats?after=9", 504, ""},
 		"watch after":        {&holdpb.StatsRequest{Watch: true, After: 9}, codes.DeadlineExceeded, "", "/stats/watch?after=9", 504, ""},
