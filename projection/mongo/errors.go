@@ -61,7 +61,9 @@ func temporary(err error) bool {
 	}
 	var labelled driver.LabeledError
 	if driver.IsNetworkError(err) || driver.IsTimeout(err) ||
-		errors.As(err, &labelled) && labelled.HasErrorLabel("RetryableWriteError") {
+		errors.As(err, &labelled) && (labelled.HasErrorLabel("RetryableWriteError") ||
+			// Also without a transaction: a pool that was cleared, since another operation lost its connection.
+			labelled.HasErrorLabel("TransientTransactionError")) {
 		return true
 	}
 	codes := driver.ErrorCodes(err)
