@@ -3,6 +3,8 @@ package embedded
 import (
 	"errors"
 	"fmt"
+	"math"
+	"runtime/debug"
 
 	"github.com/KimMachineGun/automemlimit/memlimit"
 	"github.com/cockroachdb/pebble/v2"
@@ -79,6 +81,9 @@ func (o Options) withDefaults() Options {
 		memory, err := memlimit.ApplyFallback(memlimit.FromCgroup, memlimit.FromSystem)()
 		if err != nil {
 			memory = 0
+		}
+		if limit := debug.SetMemoryLimit(-1); limit < math.MaxInt64 { // GOMEMLIMIT
+			memory = min(memory, uint64(limit))
 		}
 		o.CacheBytes = max(defaultCacheBytes, int64(memory/cacheShare))
 	}

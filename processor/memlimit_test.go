@@ -1,0 +1,20 @@
+package processor
+
+import (
+	"runtime/debug"
+	"testing"
+)
+
+// Not parallel: the limit is the process's own.
+func TestMemoryIsNoMoreThanGOMEMLIMIT(t *testing.T) {
+	const limit = 64 << 30
+	had := debug.SetMemoryLimit(limit)
+	defer debug.SetMemoryLimit(had)
+	if got := memory(); got <= 0 || got > limit {
+		t.Errorf("%d bytes may be used", got)
+	}
+	debug.SetMemoryLimit(limit / 1024)
+	if got := memory(); got != limit/1024 {
+		t.Errorf("%d bytes may be used, GOMEMLIMIT is %d", got, limit/1024)
+	}
+}
