@@ -227,6 +227,11 @@ func (r *ranking) pinWith(ctx context.Context, q *topQuery, holder string) (*pin
 		}
 		b = t.board
 	}
+	// Before the changes are taken over: what comes between is more than is claimed.
+	applied, err := r.applied(ctx, t)
+	if err != nil {
+		return nil, nil, err
+	}
 	r.catchUp()
 	if t != nil {
 		if err := r.refresh(ctx, t); err != nil {
@@ -235,10 +240,6 @@ func (r *ranking) pinWith(ctx context.Context, q *topQuery, holder string) (*pin
 	}
 	now := r.g.cfg.Now()
 	if err := r.reline(ctx, b, q.token, now); err != nil {
-		return nil, nil, err
-	}
-	applied, err := r.applied(ctx, t)
-	if err != nil {
 		return nil, nil, err
 	}
 	r.mu.Lock()
@@ -250,7 +251,8 @@ func (r *ranking) pinWith(ctx context.Context, q *topQuery, holder string) (*pin
 }
 
 // applied is the log's time up to which every partition is applied that has
-// anything: in the snapshots, or in the store, from which token boards are made.
+// anything: in the snapshots and, of a token's board, in the store that it is made
+// of, whose changes the snapshots tell. 0: nothing can be said.
 func (r *ranking) applied(ctx context.Context, t *tokenBoard) (least int64, err error) {
 	for _, p := range r.g.partitionsOf("") {
 		at := r.g.reached(p).LogTime
@@ -259,7 +261,10 @@ func (r *ranking) applied(ctx context.Context, t *tokenBoard) (least int64, err 
 			if err != nil {
 				return 0, storeError(ctx, err)
 			}
-			at = c.LogTime
+			if (at == 0) != (c.LogTime == 0) {
+				return 0, nil
+			}
+			at = min(at, c.LogTime)
 		}
 		if at != 0 && (least == 0 || at < least) {
 			least = at

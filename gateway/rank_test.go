@@ -301,6 +301,47 @@ func TestTopAfter(t *testing.T) {
 	}
 }
 
+// Who changes all the time, so that the snapshot is always ahead of the store, is
+// not left behind on a token's board.
+func TestTokenBoardOfAHolderThatNeverRests(t *testing.T) {
+	t.Parallel()
+	r := newRanked(t)
+	const now = testNow / 1e9
+	r.take(held("x", "a", now-100, now-50, 1))
+	r.pages("x", 0, 0)
+	for i := range 3 {
+		r.take(held("x", "a", now-int64(i)*1000-1000, now-int64(i)*1000-900, 1))
+		r.position++ // the store is behind already
+		r.publish("a")
+		r.gateway.ranks.forgetPins()
+		if got, want := r.pages("x", 0, 0), fmt.Sprint("a ", 150+100*i); !slices.Equal(got, []string{want}) {
+			t.Fatalf("got %v, want %s", got, want)
+		}
+	}
+}
+
+// A cursor of another gateway, or of this one before it was started again, does
+// not page through what is here.
+func TestCursorOfAnotherGateway(t *testing.T) {
+	t.Parallel()
+	const now = testNow / 1e9
+	var cursors []string
+	for range 2 {
+		r := newRanked(t)
+		r.take(held("x", "a", now-100, now-50, 1), held("x", "b", now-100, now-50, 1))
+		page, err := r.query().Top(t.Context(), &holdpb.TopRequest{Limit: 1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, other := range cursors {
+			if page, err := r.query().Top(t.Context(), &holdpb.TopRequest{Limit: 1, Cursor: other}); status.Code(err) != codes.FailedPrecondition {
+				t.Fatal(page, err)
+			}
+		}
+		cursors = append(cursors, page.NextCursor)
+	}
+}
+
 // A token's board waits with a holder until the store has what its snapshot has.
 func TestTokenBoardIsNotAheadOfTheStore(t *testing.T) {
 	t.Parallel()
@@ -338,7 +379,11 @@ func TestRankingsRefuse(t *testing.T) {
 		t.Fatal(err)
 	}
 	gone := cursor{Pin: 999, By: bySettled, Offset: 1}.String()
-	past := cursor{Pin: 1, By: bySettled, Offset: 5}.String()
+	given, err := parseCursor(page.NextCursor, &topQuery{by: bySettled})
+	if err != nil {
+		t.Fatal(err)
+	}
+	past := cursor{Pin: given.Pin, By: bySettled, Offset: 5}.String()
 	top := func(req *holdpb.TopRequest) error { _, err := r.query().Top(t.Context(), req); return err }
 	rank := func(req *holdpb.RankRequest) error { _, err := r.query().Rank(t.Context(), req); return err }
 	for name, c := range map[string]struct {

@@ -24,12 +24,27 @@ import (
 type tokenBoard struct {
 	token string
 	board *board
-	dirty map[string]uint64 // holders to be read again once the store has a position; ranking.mu
-	used  time.Time         // ranking.mu
-	built chan struct{}     // closed when it is made, or could not be
-	err   error             // why not; valid once built is closed
+	dirty map[string]dirtyHolder // holders to be read again; ranking.mu
+	used  time.Time              // ranking.mu
+	built chan struct{}          // closed when it is made, or could not be
+	err   error                  // why not; valid once built is closed
 
 	refreshing sync.Mutex
+}
+
+// dirtyHolder is a holder whose row is older than its snapshot. It is read again
+// whenever the store has more than it had, so that one who changes all the time is
+// not left behind, and is dirty until the store has what the snapshot has.
+type dirtyHolder struct {
+	snapshot uint64 // position of the snapshot
+	read     uint64 // position of the store when the row was last read since; 0: it was not
+}
+
+// changed says that the snapshot of a holder is of a position now.
+func (t *tokenBoard) changed(holder string, position uint64) {
+	d := t.dirty[holder]
+	d.snapshot = position
+	t.dirty[holder] = d
 }
 
 const (
@@ -68,7 +83,7 @@ func (r *ranking) ofToken(ctx context.Context, token string) (*tokenBoard, error
 			return nil, ErrDraining
 		}
 		r.forget()
-		t = &tokenBoard{token: token, board: newBoard(r.g.cfg.Now()), dirty: map[string]uint64{}, built: make(chan struct{})}
+		t = &tokenBoard{token: token, board: newBoard(r.g.cfg.Now()), dirty: map[string]dirtyHolder{}, built: make(chan struct{})}
 		r.tokens[token] = t
 		r.running.Go(func() { r.buildToken(t) })
 	}
@@ -173,7 +188,7 @@ func (r *ranking) refresh(ctx context.Context, t *tokenBoard) error {
 	return r.reline(ctx, t.board, t.token, r.g.cfg.Now())
 }
 
-func (r *ranking) refreshPartition(ctx context.Context, t *tokenBoard, partition int, holders []string, dirty map[string]uint64) error {
+func (r *ranking) refreshPartition(ctx context.Context, t *tokenBoard, partition int, holders []string, dirty map[string]dirtyHolder) error {
 	view, err := r.g.cfg.Reader.View(ctx, partition)
 	if err != nil {
 		return storeError(ctx, err)
@@ -181,7 +196,7 @@ func (r *ranking) refreshPartition(ctx context.Context, t *tokenBoard, partition
 	defer view.Close()
 	checkpoint, _ := view.Checkpoint()
 	for _, holder := range holders {
-		if dirty[holder] > checkpoint.Position {
+		if read := dirty[holder].read; read > 0 && read >= checkpoint.Position {
 			continue
 		}
 		var row *rankRow
@@ -199,8 +214,11 @@ func (r *ranking) refreshPartition(ctx context.Context, t *tokenBoard, partition
 		} else {
 			t.board.drop(holder)
 		}
-		if t.dirty[holder] == dirty[holder] {
+		if d := t.dirty[holder]; d.snapshot <= checkpoint.Position {
 			delete(t.dirty, holder)
+		} else {
+			d.read = checkpoint.Position
+			t.dirty[holder] = d
 		}
 		r.mu.Unlock()
 	}

@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"math/rand/v2"
 	"sync"
 	"time"
 
@@ -41,7 +42,9 @@ const (
 )
 
 func newRanking(g *Gateway) *ranking {
-	r := &ranking{g: g, built: make(chan struct{}), tokens: map[string]*tokenBoard{}}
+	// Pins are numbered from anywhere, so that a cursor of another gateway, or of
+	// this one before it was started again, names none.
+	r := &ranking{g: g, pins: pins{last: rand.Uint64() >> 1}, built: make(chan struct{}), tokens: map[string]*tokenBoard{}}
 	r.life, r.stop = context.WithCancel(context.Background())
 	return r
 }
@@ -136,7 +139,7 @@ func (r *ranking) take(c *projection.Change) {
 	if c.Gone {
 		r.overall.drop(holder)
 		for _, t := range r.tokens {
-			t.dirty[holder] = 0
+			t.changed(holder, 0)
 		}
 		return
 	}
@@ -149,7 +152,7 @@ func (r *ranking) take(c *projection.Change) {
 	if len(r.tokens) > 0 {
 		s, _ := readSnapshot(c.Value)
 		for _, t := range r.tokens {
-			t.dirty[row.holder] = s.position
+			t.changed(row.holder, s.position)
 		}
 	}
 }

@@ -58,7 +58,8 @@ func (g *Gateway) watch(ctx context.Context, q *watchQuery, sink watchSink) erro
 		return err
 	}
 	defer g.hub.leave(w)
-	if err := s.begin(ctx); err != nil {
+	sent, err := s.begin(ctx)
+	if err != nil {
 		return err
 	}
 	beat := time.NewTimer(q.heartbeat)
@@ -67,6 +68,13 @@ func (g *Gateway) watch(ctx context.Context, q *watchQuery, sink watchSink) erro
 		beat.Stop()
 	}
 	for {
+		// A round has each holder once at most, so the rest after it is the least
+		// time between two updates of one.
+		if sent > 0 {
+			if err := s.rest(ctx, beat); err != nil {
+				return err
+			}
+		}
 		select {
 		case <-w.wake:
 		case <-beat.C:
@@ -74,66 +82,66 @@ func (g *Gateway) watch(ctx context.Context, q *watchQuery, sink watchSink) erro
 				return err
 			}
 			beat.Reset(q.heartbeat)
+			sent = 0
 			continue
 		case <-g.hub.over:
 			return ErrDraining
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}
-		began := time.Now()
-		sent, err := s.round(ctx)
+		sent, err = s.round(ctx)
 		if err != nil {
 			return err
 		}
-		if sent == 0 {
-			continue
-		}
-		if q.heartbeat > 0 {
+		if sent > 0 && q.heartbeat > 0 {
 			beat.Reset(q.heartbeat)
-		}
-		// A round has each holder once at most, so the rest after it is the least
-		// time between two updates of one.
-		if err := g.rest(ctx, q.every-time.Since(began)); err != nil {
-			return err
 		}
 	}
 }
 
-// rest waits, and says why where the watch is over before.
-func (g *Gateway) rest(ctx context.Context, d time.Duration) error {
-	if d <= 0 {
+// rest waits for the least time between two updates, and says why where the watch
+// is over before.
+func (s *watchState) rest(ctx context.Context, beat *time.Timer) error {
+	if s.q.every <= 0 {
 		return nil
 	}
-	timer := time.NewTimer(d)
+	timer := time.NewTimer(s.q.every)
 	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-g.hub.over:
-		return ErrDraining
-	case <-ctx.Done():
-		return context.Cause(ctx)
+	for {
+		select {
+		case <-timer.C:
+			return nil
+		case <-beat.C:
+			if err := s.sink.heartbeat(); err != nil {
+				return err
+			}
+			beat.Reset(s.q.heartbeat)
+		case <-s.g.hub.over:
+			return ErrDraining
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
 	}
 }
 
 // begin sends what is current and the mark.
-func (s *watchState) begin(ctx context.Context) error {
+func (s *watchState) begin(ctx context.Context) (sent int, err error) {
 	resumed := s.base > 0 && s.keys == nil
 	if resumed {
-		if _, err := s.recent(); err != nil {
-			return err
+		if sent, err = s.recent(); err != nil {
+			return sent, err
 		}
 	} else {
 		point := s.g.cfg.Snapshots.Last()
-		if _, err := s.pass(ctx); err != nil {
-			return err
+		if sent, err = s.pass(ctx); err != nil {
+			return sent, err
 		}
 		s.base, s.settled = point, point
 	}
 	if err := s.sink.complete(s.base, resumed); err != nil {
-		return err
+		return sent, err
 	}
-	return s.sink.endRound(s.base)
+	return sent, s.sink.endRound(s.base)
 }
 
 // round sends what changed since the last one.

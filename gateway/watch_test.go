@@ -212,6 +212,25 @@ func TestWatchHeartbeat(t *testing.T) {
 	}
 }
 
+// A watch lives within its interval, too, and the interval counts from the
+// snapshot on.
+func TestWatchHeartbeatWithinTheInterval(t *testing.T) {
+	t.Parallel()
+	snapshots := readySnapshots(statOf("a", "1", "0"))
+	w := newWorld(t, func(w *world) { w.cfg.Snapshots, w.cfg.Heartbeat = snapshots, time.Millisecond })
+	next, _ := eventsOf(t, w, "interval=1h", "")
+	expect(t, next, "a 1", "complete")
+	snapshots.put(statOf("a", "2", "0"))
+	for beats := 0; beats < 20; {
+		switch got := next(); {
+		case got == "heartbeat":
+			beats++
+		case !strings.HasPrefix(got, "id "):
+			t.Fatal(got)
+		}
+	}
+}
+
 // Within the interval a holder is told of once, and what it says next is the latest.
 func TestWatchInterval(t *testing.T) {
 	t.Parallel()
