@@ -171,11 +171,7 @@ func (g *Gateway) getStats(ctx context.Context, in *statsInput) (*huma.StreamRes
 				return emit(&row)
 			})
 		}
-		return g.current(ctx, &q, func(value []byte) error {
-			s, err := g.readNow(value, g.cfg.Now())
-			if err != nil {
-				return err
-			}
+		return g.current(ctx, &q, func(s *stat) error {
 			row, err := s.row()
 			if err != nil {
 				return err

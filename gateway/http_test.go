@@ -141,7 +141,7 @@ func TestGetStats(t *testing.T) {
 		t.Fatalf("empty: %q", got)
 	}
 	w := newWorld(t, func(w *world) { w.cfg.Snapshots = readySnapshots(testStats()...) })
-	want := `[{"holder_id":"alice","weighted_score":25,"total_seconds":10,"score_exact":"25","held_exact":"10","live_score":"4250000012.5","live_score_double":4250000012.5,"live_held":"0","live_base":"25","live_rate":"2.5","live_held_base":"0","live_held_rate":0,"since":"1970-01-01T00:00:05Z","as_of":"2023-11-14T22:13:20Z","updated_at":"1970-01-01T00:00:05Z","position":7,"waiting":0},` +
+	want := `[{"holder_id":"alice","weighted_score":25,"total_seconds":10,"score_exact":"25","held_exact":"10","live_score":"4250000012.5","live_score_double":4250000012.5,"live_held":"0","live_base":"25","live_rate":"2.5","live_held_base":"0","live_held_rate":0,"since":"1970-01-01T00:00:05Z","as_of":"2023-11-14T22:13:20Z","updated_at":"1970-01-01T00:00:05Z","applied_through":"1970-01-01T00:00:05Z","position":7,"waiting":0},` +
 		`{"holder_id":"a/b","weighted_score":1,"total_seconds":1,"score_exact":"1","held_exact":"0","live_score":"0","live_score_double":0,"live_held":"0","live_base":"0","live_rate":"0","live_held_base":"0","live_held_rate":0,"as_of":"2023-11-14T22:13:20Z","position":0,"waiting":0}]` + "\n"
 	if got := get(t, w, "/stats", 200); string(got) != want {
 		t.Fatalf("got %s", got)

@@ -89,7 +89,20 @@ func (g *Gateway) awaitCurrent(ctx context.Context, q *statsQuery) error {
 // the named holders in their order. Where one of these has no snapshot it is
 // [projection.ErrNotFound], before the first call. An error of fn ends it. Call
 // awaitCurrent before.
-func (g *Gateway) current(ctx context.Context, q *statsQuery, fn func(value []byte) error) error {
+func (g *Gateway) current(ctx context.Context, q *statsQuery, fn func(*stat) error) error {
+	applied := g.reachedTimes() // before the snapshots: each has at least what was applied then
+	read := func(key string, value []byte) error {
+		s, err := readAt(value, g.cfg.Now())
+		if err != nil {
+			return err
+		}
+		holder, err := ingest.HolderOf(key)
+		if err != nil {
+			return err
+		}
+		s.applied = max(s.applied, applied[ingest.Partition(holder, len(applied))])
+		return fn(&s)
+	}
 	if len(q.holders) > 0 {
 		values := make([][]byte, 0, len(q.holders))
 		for _, h := range q.holders {
@@ -99,17 +112,17 @@ func (g *Gateway) current(ctx context.Context, q *statsQuery, fn func(value []by
 			}
 			values = append(values, c.Value)
 		}
-		for _, value := range values {
-			if err := fn(value); err != nil {
+		for i, value := range values {
+			if err := read(ingest.SubjectToken(q.holders[i]), value); err != nil {
 				return err
 			}
 		}
 		return nil
 	}
 	var err error
-	g.cfg.Snapshots.All(func(_ string, value []byte) bool {
+	g.cfg.Snapshots.All(func(key string, value []byte) bool {
 		if err = ctx.Err(); err == nil {
-			err = fn(value)
+			err = read(key, value)
 		}
 		return err == nil
 	})
@@ -178,12 +191,8 @@ func (g *Gateway) sendStats(req *holdpb.StatsRequest, stream grpc.ServerStreamin
 		return g.watchStream(&q, stream)
 	}
 	none := true
-	err = g.current(ctx, &q, func(value []byte) error {
+	err = g.current(ctx, &q, func(s *stat) error {
 		none = false
-		s, err := g.readNow(value, g.cfg.Now())
-		if err != nil {
-			return err
-		}
 		return stream.SendMsg(&rawMessage{bytes: s.value, more: appendLive(nil, s.live, s.at, s.applied)})
 	})
 	if err == nil && none {

@@ -7,6 +7,7 @@ import (
 
 	"google.golang.org/protobuf/encoding/protowire"
 
+	"holdmetrics/ingest"
 	"holdmetrics/processor/hold"
 	"holdmetrics/projection"
 )
@@ -14,6 +15,7 @@ import (
 // The fields of HoldStat, as hold.proto numbers them.
 const (
 	statHolder       protowire.Number = 1
+	statUpdated      protowire.Number = 4
 	statSettled      protowire.Number = 8
 	statSettledHeld  protowire.Number = 9
 	statBase         protowire.Number = 10
@@ -40,6 +42,7 @@ type snapshotFigures struct {
 	holder   []byte
 	settled  hold.Amount
 	line     hold.Line
+	updated  int64 // the log's time of the last event applied
 	position uint64
 }
 
@@ -81,6 +84,8 @@ func (s *snapshotFigures) readBytes(num protowire.Number, text []byte) (err erro
 	switch num {
 	case statHolder:
 		s.holder = text
+	case statUpdated:
+		s.updated, err = readTimestamp(text)
 	case statSettled:
 		s.settled.Score, err = hold.ParseScore(string(text))
 	case statSettledHeld:
@@ -179,20 +184,44 @@ type stat struct {
 	applied int64 // 0: not known
 }
 
-// readNow reads a snapshot at an instant.
-func (g *Gateway) readNow(value []byte, now int64) (stat, error) {
+// readAt reads a snapshot at an instant. Of what is applied it says what the
+// snapshot itself does: its partition was applied up to its last event.
+func readAt(value []byte, now int64) (stat, error) {
 	s, err := readSnapshot(value)
 	if err != nil {
 		return stat{}, err
 	}
-	out := stat{value: value, applied: g.appliedTo(s.holder)}
+	out := stat{value: value, applied: s.updated}
 	out.live, out.at = figuresAt(&s.line, now)
 	return out, nil
 }
 
-// appliedTo is the log's time that the snapshots of a holder's partition are at.
-func (g *Gateway) appliedTo(holder []byte) int64 {
-	return g.reached(g.partitionsOf(string(holder))[0]).LogTime
+// readChange is readAt of a change. What the snapshots of its partition have
+// reached is said of it where it is its holder's current one still: else the next
+// one may say more.
+func (g *Gateway) readChange(c *projection.Change, now int64) (stat, error) {
+	s, err := readAt(c.Value, now)
+	if err != nil {
+		return s, err
+	}
+	holder, err := ingest.HolderOf(c.Key)
+	if err != nil {
+		return s, err
+	}
+	at := g.reached(g.partitionsOf(holder)[0]).LogTime // before the look
+	if current, ok := g.cfg.Snapshots.Lookup(c.Key); ok && current.Number == c.Number {
+		s.applied = max(s.applied, at)
+	}
+	return s, nil
+}
+
+// reachedTimes are the log's times that the snapshots of each partition are at.
+func (g *Gateway) reachedTimes() []int64 {
+	times := make([]int64, g.cfg.Log.Partitions())
+	for p := range times {
+		times[p] = g.reached(p).LogTime
+	}
+	return times
 }
 
 func (g *Gateway) reached(partition int) projection.Reached {

@@ -163,7 +163,10 @@ func TestStatsThroughTheBucket(t *testing.T) {
 		if got.GetLiveScore() == "" || got.GetLiveHeld() == "" || got.GetAsOf() == nil {
 			t.Fatalf("no live figures: %v, %v", got, err)
 		}
-		got.LiveScore, got.LiveScoreDouble, got.LiveHeld, got.AsOf = "", 0, "", nil
+		if !proto.Equal(got.AppliedThrough, want.UpdatedAt) { // the partition said nothing of its own
+			t.Errorf("applied through %v", got.AppliedThrough)
+		}
+		got.LiveScore, got.LiveScoreDouble, got.LiveHeld, got.AsOf, got.AppliedThrough = "", 0, "", nil, nil
 		if err != nil || !proto.Equal(got, want) {
 			t.Fatalf("got %v, %v, want %v", got, err, want)
 		}

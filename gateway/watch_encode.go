@@ -49,12 +49,12 @@ func (g *Gateway) watchMessage(c *projection.Change, live bool) ([]byte, error) 
 	now := g.cfg.Now()
 	if !live {
 		return g.encoded.settledMessages.of(c.Number, now, func() ([]byte, error) {
-			s, err := readSnapshot(c.Value)
-			return appendApplied(nil, g.appliedTo(s.holder)), err
+			s, err := g.readChange(c, now)
+			return appendApplied(nil, s.applied), err
 		})
 	}
 	return g.encoded.messages.of(c.Number, now, func() ([]byte, error) {
-		s, err := g.readNow(c.Value, now)
+		s, err := g.readChange(c, now)
 		return appendLive(nil, s.live, s.at, s.applied), err
 	})
 }
@@ -70,7 +70,7 @@ func (g *Gateway) watchEvent(c *projection.Change, live bool) ([]byte, error) {
 		return goneEvent(c.Key)
 	}
 	return shared.of(c.Number, now, func() ([]byte, error) {
-		s, err := g.readNow(c.Value, now)
+		s, err := g.readChange(c, now)
 		if err != nil {
 			return nil, err
 		}

@@ -398,6 +398,51 @@ func TestWatchRefuses(t *testing.T) {
 	}
 }
 
+// movingSnapshots change between the moment when they are read and when they are
+// told: what is told is older than how far the snapshots are by then.
+type movingSnapshots struct{ *fakeSnapshots }
+
+func (s movingSnapshots) Each(fn func(projection.Change) bool) {
+	s.fakeSnapshots.Each(func(c projection.Change) bool {
+		s.put(statOf("alice", "2", "0"))
+		s.reach(0, projection.Reached{Position: 2, LogTime: 22e9})
+		return fn(c)
+	})
+}
+
+func (s movingSnapshots) All(fn func(string, []byte) bool) {
+	s.Each(func(c projection.Change) bool { return fn(c.Key, c.Value) })
+}
+
+// No answer claims to know what was applied after it was read.
+func TestAppliedThroughIsNotAhead(t *testing.T) {
+	t.Parallel()
+	moving := func(t *testing.T) *world {
+		alice := statOf("alice", "1", "0")
+		alice.UpdatedAt = seconds(9)
+		snapshots := movingSnapshots{readySnapshots(alice)}
+		snapshots.reach(0, projection.Reached{Position: 1, LogTime: 11e9})
+		return newWorld(t, func(w *world) { w.cfg.Snapshots, w.cfg.Log = snapshots, &fakeLog{partitions: 1} })
+	}
+	got, err := received(moving(t).metrics().Stats(t.Context(), &holdpb.StatsRequest{}))
+	if err != nil || len(got) != 1 || got[0].ScoreExact != "1" || got[0].AppliedThrough.GetSeconds() != 11 {
+		t.Error(got, err)
+	}
+	rows := lines[statRow](t, get(t, moving(t), "/stats?format=ndjson", 200))
+	if len(rows) != 1 || rows[0].ScoreExact != "1" || rows[0].AppliedThrough.Unix() != 11 {
+		t.Errorf("%+v", rows)
+	}
+	for _, live := range []bool{false, true} {
+		stream, err := moving(t).metrics().Stats(t.Context(), &holdpb.StatsRequest{Watch: true, Live: live})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if s, err := stream.Recv(); err != nil || s.ScoreExact != "1" || s.AppliedThrough.GetSeconds() != 9 {
+			t.Error(s, err)
+		}
+	}
+}
+
 // Snapshot reads wait for a position, and say through when they are applied.
 func TestStatsAfter(t *testing.T) {
 	t.Parallel()
