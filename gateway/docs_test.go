@@ -85,3 +85,64 @@ func TestDocsAskForNothingElsewhere(t *testing.T) {
 		}
 	}
 }
+
+// What the document says of answers is what they are: it names every field that
+// comes, and every field that it requires does.
+func TestAnswersAreAsDocumented(t *testing.T) {
+	t.Parallel()
+	r := newRanked(t)
+	const now = testNow / 1e9
+	r.take(held("x", "alice", now-100, now-50, 2), openHold("y", "alice", now-300, 0.5), openHold("x", "bob", now-10, 1))
+	var doc struct {
+		Paths map[string]map[string]struct {
+			Responses map[string]struct {
+				Content map[string]struct{ Schema map[string]any }
+			}
+		}
+		Components struct{ Schemas map[string]map[string]any }
+	}
+	if err := json.Unmarshal(get(t, r.world, "/openapi.json", 200), &doc); err != nil {
+		t.Fatal(err)
+	}
+	var check func(where string, schema map[string]any, value any)
+	check = func(where string, schema map[string]any, value any) {
+		if ref, ok := schema["$ref"].(string); ok {
+			schema = doc.Components.Schemas[strings.TrimPrefix(ref, "#/components/schemas/")]
+		}
+		switch value := value.(type) {
+		case []any:
+			items, _ := schema["items"].(map[string]any)
+			for _, v := range value {
+				check(where+"[]", items, v)
+			}
+		case map[string]any:
+			properties, _ := schema["properties"].(map[string]any)
+			for name, v := range value {
+				property, ok := properties[name].(map[string]any)
+				if !ok {
+					t.Errorf("%s.%s is not documented", where, name)
+					continue
+				}
+				check(where+"."+name, property, v)
+			}
+			required, _ := schema["required"].([]any)
+			for _, name := range required {
+				if _, ok := value[name.(string)]; !ok {
+					t.Errorf("%s.%s is said to be there", where, name)
+				}
+			}
+		}
+	}
+	for path, documented := range map[string]string{
+		"/stats": "/stats", "/stats?as_of=5": "/stats", "/scores?share=true&from=5": "/scores",
+		"/stats/alice?share=true&from=5": "/stats/{holder}", "/stats/alice/holds": "/stats/{holder}/holds",
+		"/stats/alice/history?points=2": "/stats/{holder}/history", "/stats/alice/rank": "/stats/{holder}/rank",
+		"/top?by=live": "/top", "/top?limit=1": "/top", "/status": "/status", "/healthz": "/healthz", "/readyz": "/readyz",
+	} {
+		var value any
+		if err := json.Unmarshal(get(t, r.world, path, 200), &value); err != nil {
+			t.Fatal(err)
+		}
+		check("GET "+path, doc.Paths[documented]["get"].Responses["200"].Content["application/json"].Schema, value)
+	}
+}

@@ -30,8 +30,8 @@ type RankedRow struct {
 	Until *time.Time `json:"until,omitempty" doc:"First instant at which the rate may change without an event; absent: none is known"`
 }
 
-// rankMarks are what a page says of itself.
-type rankMarks struct {
+// RankMarks are what a page says of itself. It is exported, since huma documents no other embedded fields.
+type RankMarks struct {
 	Count             int        `json:"count" doc:"Of holders that are ranked" example:"1000000"`
 	TotalScore        string     `json:"total_score" doc:"Live, of all of them" example:"432000"`
 	TotalSettledScore string     `json:"total_settled_score" example:"216000"`
@@ -42,14 +42,14 @@ type rankMarks struct {
 type topBody struct {
 	Holders    []RankedRow `json:"holders"`
 	NextCursor string      `json:"next_cursor,omitempty" doc:"Absent: there is no more"`
-	rankMarks
+	RankMarks
 }
 
 type rankBody struct {
 	RankedRow
 	Share        float64 `json:"share" doc:"score / total_score, the nearest double; 0 of nothing" example:"0.25"`
 	SettledShare float64 `json:"settled_share"`
-	rankMarks
+	RankMarks
 }
 
 type rankInput struct {
@@ -84,8 +84,8 @@ func (g *Gateway) addRank(api huma.API) {
 	}, g.getRank)
 }
 
-func marksOf(page *rankPage) rankMarks {
-	return rankMarks{
+func marksOf(page *rankPage) RankMarks {
+	return RankMarks{
 		Count: page.count, TotalScore: page.totals.live.Score.String(), TotalSettledScore: page.totals.settled.Score.String(),
 		AsOf: timeOf(page.at), AppliedThrough: timeOrNone(page.applied),
 	}
@@ -135,7 +135,7 @@ func (g *Gateway) getTop(ctx context.Context, in *topInput) (*huma.StreamRespons
 			return
 		}
 		_, w := humago.Unwrap(hctx)
-		g.writeJSON(w, topBody{Holders: rows, NextCursor: page.next, rankMarks: marksOf(page)})
+		g.writeJSON(w, topBody{Holders: rows, NextCursor: page.next, RankMarks: marksOf(page)})
 	}}, nil
 }
 
@@ -146,7 +146,7 @@ func (g *Gateway) getRank(ctx context.Context, in *rankInput) (*rankOutput, erro
 	}
 	h := &page.holders[0]
 	return &rankOutput{Body: rankBody{
-		RankedRow: h.row(), rankMarks: marksOf(page),
+		RankedRow: h.row(), RankMarks: marksOf(page),
 		Share:        shareOf(h.live.Score, page.totals.live.Score),
 		SettledShare: shareOf(h.settled.Score, page.totals.settled.Score),
 	}}, nil
