@@ -73,7 +73,7 @@ type Config struct {
 
 func (c *Config) setDefaults(log eventLog) error {
 	if c.CacheBytes == 0 || c.FlushBytes == 0 {
-		available := memory()
+		available := projection.MemoryLimit()
 		setDefault(&c.CacheBytes, max(DefaultCacheBytes, available/cacheShare))
 		setDefault(&c.FlushBytes, max(DefaultFlushBytes, available/flushShare))
 	}

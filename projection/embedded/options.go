@@ -3,13 +3,12 @@ package embedded
 import (
 	"errors"
 	"fmt"
-	"math"
-	"runtime/debug"
 
-	"github.com/KimMachineGun/automemlimit/memlimit"
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/bloom"
 	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"holdmetrics/projection"
 )
 
 // Logger receives what the database says about itself: flushes and compactions
@@ -78,14 +77,7 @@ func (o Options) withDefaults() Options {
 	if o.CacheBytes == 0 {
 		// Filters and indexes alone are some 3 bytes a key; where they do not stay
 		// in the cache, every seek reads and decompresses them again.
-		memory, err := memlimit.ApplyFallback(memlimit.FromCgroup, memlimit.FromSystem)()
-		if err != nil {
-			memory = 0
-		}
-		if limit := debug.SetMemoryLimit(-1); limit < math.MaxInt64 { // GOMEMLIMIT
-			memory = min(memory, uint64(limit))
-		}
-		o.CacheBytes = max(defaultCacheBytes, int64(memory/cacheShare))
+		o.CacheBytes = max(defaultCacheBytes, int64(projection.MemoryLimit()/cacheShare))
 	}
 	if o.MemTableBytes == 0 {
 		o.MemTableBytes = defaultMemTableBytes

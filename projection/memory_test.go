@@ -1,8 +1,10 @@
-package processor
+package projection_test
 
 import (
 	"runtime/debug"
 	"testing"
+
+	"holdmetrics/projection"
 )
 
 // Not parallel: the limit is the process's own.
@@ -10,11 +12,11 @@ func TestMemoryIsNoMoreThanGOMEMLIMIT(t *testing.T) {
 	const limit = 64 << 30
 	had := debug.SetMemoryLimit(limit)
 	defer debug.SetMemoryLimit(had)
-	if got := memory(); got <= 0 || got > limit {
+	if got := projection.MemoryLimit(); got <= 0 || got > limit {
 		t.Errorf("%d bytes may be used", got)
 	}
 	debug.SetMemoryLimit(limit / 1024)
-	if got := memory(); got != limit/1024 {
+	if got := projection.MemoryLimit(); got != limit/1024 {
 		t.Errorf("%d bytes may be used, GOMEMLIMIT is %d", got, limit/1024)
 	}
 }

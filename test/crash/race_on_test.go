@@ -1,6 +1,0 @@
-//go:build race
-
-package crash
-
-// raceFlags make the binary under test look for races as the tests do.
-var raceFlags = []string{"-race"}
