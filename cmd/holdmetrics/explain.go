@@ -7,8 +7,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/status"
+	"google.golang.org/grpc"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	holdpb "holdmetrics/proto"
@@ -56,40 +55,20 @@ is not there is a hold that is open.`,
 }
 
 func readExplain(ctx context.Context, w io.Writer, server string, req *holdpb.ExplainRequest, format string) error {
-	conn, err := dial(server)
-	if err != nil {
-		return err
-	}
-	defer conn.Close()
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	stream, err := holdpb.NewHoldMetricsQueryClient(conn).Explain(ctx, req)
-	if err != nil {
-		return callError(server, err)
-	}
-	// Nothing is printed before the server has answered, not even a header.
-	h, err := stream.Recv()
-	if err != nil && err != io.EOF {
-		if status.Code(err) == codes.NotFound {
-			return fmt.Errorf("no holder %q is known, or not with that token; ids are compared letter by letter", req.GetHolderId())
-		}
-		return callError(server, err)
-	}
-	out, openErr := newRowWriter(w, format, []string{"token_id", "start", "end", "weight", "alone", "removed", "counted", "counted_seconds", "policy", "hold_id"})
-	if openErr != nil {
-		return openErr
-	}
-	for ; err == nil; h, err = stream.Recv() {
-		err := out.Write(h.GetTokenId(), timeText(h.GetStart()), timeText(h.GetEnd()), h.GetWeight(),
-			h.GetAlone(), h.GetRemoved(), h.GetCounted(), h.GetCountedSeconds(), h.GetPolicy(), h.GetHoldId())
-		if err != nil {
-			return err
-		}
-	}
-	if err != io.EOF {
-		return callError(server, err)
-	}
-	return out.Close()
+	return printRows(ctx, server, fmt.Sprintf("no holder %q is known, or not with that token", req.GetHolderId()),
+		func(ctx context.Context, c holdpb.HoldMetricsQueryClient) (grpc.ServerStreamingClient[holdpb.Contribution], error) {
+			return c.Explain(ctx, req)
+		},
+		func() (func(*holdpb.Contribution) error, func() error, error) {
+			out, err := newRowWriter(w, format, []string{"token_id", "start", "end", "weight", "alone", "removed", "counted", "counted_seconds", "policy", "hold_id"})
+			if err != nil {
+				return nil, nil, err
+			}
+			return func(h *holdpb.Contribution) error {
+				return out.Write(h.GetTokenId(), timeText(h.GetStart()), timeText(h.GetEnd()), h.GetWeight(),
+					h.GetAlone(), h.GetRemoved(), h.GetCounted(), h.GetCountedSeconds(), h.GetPolicy(), h.GetHoldId())
+			}, out.Close, nil
+		})
 }
 
 // timeText is a time in RFC 3339; empty where there is none.

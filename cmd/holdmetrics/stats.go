@@ -6,8 +6,7 @@ import (
 	"io"
 
 	"github.com/spf13/cobra"
-	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/status"
+	"google.golang.org/grpc"
 
 	"holdmetrics/processor/hold"
 	holdpb "holdmetrics/proto"
@@ -62,41 +61,21 @@ every change. Ctrl-C ends it.`,
 }
 
 func readScores(ctx context.Context, w io.Writer, server string, req *holdpb.ScoresRequest, q *query) error {
-	conn, err := dial(server)
-	if err != nil {
-		return err
-	}
-	defer conn.Close()
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	stream, err := holdpb.NewHoldMetricsQueryClient(conn).Scores(ctx, req)
-	if err != nil {
-		return callError(server, err)
-	}
-	// Nothing is printed before the server has answered, not even a header.
-	row, err := stream.Recv()
-	if err != nil && err != io.EOF {
-		if status.Code(err) == codes.NotFound {
-			return fmt.Errorf("no holder %q is known; ids are compared letter by letter", req.GetHolderId())
-		}
-		return callError(server, err)
-	}
-	out, openErr := newScoreWriter(w, q.format, q.byToken)
-	if openErr != nil {
-		return openErr
-	}
-	for ; err == nil; row, err = stream.Recv() {
-		err := out.Write(&scoreRow{
-			Token: row.GetTokenId(), Holder: row.GetHolderId(),
-			Score: row.GetScore(), Held: row.GetHeldSeconds(),
-			Settled: row.GetSettledScore(), SettledHeld: row.GetSettledHeldSeconds(),
+	return printRows(ctx, server, fmt.Sprintf("no holder %q is known", req.GetHolderId()),
+		func(ctx context.Context, c holdpb.HoldMetricsQueryClient) (grpc.ServerStreamingClient[holdpb.Score], error) {
+			return c.Scores(ctx, req)
+		},
+		func() (func(*holdpb.Score) error, func() error, error) {
+			out, err := newScoreWriter(w, q.format, q.byToken)
+			if err != nil {
+				return nil, nil, err
+			}
+			return func(row *holdpb.Score) error {
+				return out.Write(&scoreRow{
+					Token: row.GetTokenId(), Holder: row.GetHolderId(),
+					Score: row.GetScore(), Held: row.GetHeldSeconds(),
+					Settled: row.GetSettledScore(), SettledHeld: row.GetSettledHeldSeconds(),
+				})
+			}, out.Close, nil
 		})
-		if err != nil {
-			return err
-		}
-	}
-	if err != io.EOF {
-		return callError(server, err)
-	}
-	return out.Close()
 }
