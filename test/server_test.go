@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"bytes"
 	"context"
-	"os"
 	"os/exec"
 	"strings"
 	"syscall"
@@ -15,6 +14,8 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
+
+	"holdmetrics/test/build"
 )
 
 // patience is how long anything may take before a test gives up on it.
@@ -36,7 +37,7 @@ func start(t *testing.T, dir string, flags ...string) *server {
 	s := &server{t: t, dir: dir, log: new(bytes.Buffer)}
 	args := append([]string{"serve", "--data-dir", dir, "--grpc-address", "127.0.0.1:0", "--http-address", "127.0.0.1:0", "--nats-address", "127.0.0.1:0"}, flags...)
 	s.cmd = exec.Command(binary, args...)
-	s.cmd.Env = cleanEnvironment()
+	s.cmd.Env = build.Environment()
 	s.cmd.Stderr = s.log
 	out, err := s.cmd.StdoutPipe()
 	if err != nil {
@@ -71,15 +72,6 @@ func start(t *testing.T, dir string, flags ...string) *server {
 	s.ended = true
 	t.Fatalf("the server did not come up: %v\n%s", s.cmd.Wait(), s.log)
 	return nil
-}
-
-// cleanEnvironment keeps what the machine sets away from the settings.
-func cleanEnvironment() []string {
-	env := os.Environ()
-	for _, name := range []string{"DATA_DIR", "GRPC_ADDRESS", "HTTP_HOST", "HTTP_PORT", "NATS_ADDRESS", "POLICY", "MAX_CLOCK_SKEW", "MAX_FUTURE_END", "GC_INTERVAL", "LOG_LEVEL"} {
-		env = append(env, name+"=")
-	}
-	return env
 }
 
 // stop asks the server to stop, as Ctrl-C does, and wants it to do so cleanly.

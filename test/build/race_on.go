@@ -1,6 +1,6 @@
 //go:build race
 
-package test
+package build
 
 // raceFlags make the binary under test look for races as the tests do.
 var raceFlags = []string{"-race"}

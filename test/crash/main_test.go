@@ -2,12 +2,11 @@ package crash
 
 import (
 	"flag"
-	"fmt"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"testing"
 	"time"
+
+	"holdmetrics/test/build"
 )
 
 var (
@@ -25,21 +24,8 @@ func TestMain(m *testing.M) {
 		os.Exit(serveBroker(os.Args[2:]))
 	}
 	flag.Parse()
-	os.Exit(buildAndRun(m))
-}
-
-func buildAndRun(m *testing.M) int {
-	dir, err := os.MkdirTemp("", "holdmetrics-crash-")
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	defer os.RemoveAll(dir)
-	binary = filepath.Join(dir, "holdmetrics")
-	args := append([]string{"build", "-buildvcs=false", "-o", binary}, raceFlags...)
-	if out, err := exec.Command("go", append(args, "holdmetrics/cmd/holdmetrics")...).CombinedOutput(); err != nil {
-		fmt.Fprintf(os.Stderr, "building the binary under test: %v\n%s", err, out)
-		return 1
-	}
-	return m.Run()
+	os.Exit(build.Run(func(path string) int {
+		binary = path
+		return m.Run()
+	}))
 }

@@ -12,6 +12,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"holdmetrics/test/build"
 )
 
 // patience is how long anything may take before a test gives up on it.
@@ -74,7 +76,7 @@ func (o *output) String() string {
 
 // run starts a process that the test ends.
 func run(t *testing.T, name string, args ...string) *process {
-	p := &process{t: t, name: name, args: args, env: cleanEnvironment()}
+	p := &process{t: t, name: name, args: args, env: build.Environment()}
 	p.start()
 	t.Cleanup(func() {
 		p.end(syscall.SIGKILL)
@@ -179,18 +181,6 @@ func (p *process) alive() {
 		p.t.Fatalf("%s ended by itself: %v", p.name, err)
 	default:
 	}
-}
-
-// cleanEnvironment keeps what the machine sets away from the settings.
-func cleanEnvironment() []string {
-	env := os.Environ()
-	for _, name := range []string{
-		"DATA_DIR", "GRPC_ADDRESS", "HTTP_HOST", "HTTP_PORT", "NATS_ADDRESS", "NATS_URL", "POLICY", "MAX_CLOCK_SKEW",
-		"MAX_FUTURE_END", "GC_INTERVAL", "LOG_LEVEL", "MONGODB_URL", "MONGODB_URI", "MONGODB_DB",
-	} {
-		env = append(env, name+"=")
-	}
-	return env
 }
 
 // ports gives addresses that a process can have again after it was killed. They
