@@ -99,6 +99,8 @@ type Config struct {
 	Ready func(ctx context.Context) error
 	// Owners tells how the partitions do; nil: nobody knows.
 	Owners Owners
+	// Rules are those by which what Reader has counts; nil: none but the policies of its pairs.
+	Rules hold.Rules
 
 	Now        func() int64          // unix nanoseconds; nil: the system's clock
 	Freshness  time.Duration         // longest wait of a read for the store; 0: DefaultFreshness

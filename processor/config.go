@@ -36,6 +36,7 @@ type Config struct {
 	Snapshots *projection.Snapshots
 
 	Policy hold.Policy // of pairs that are new to the store
+	Rules  hold.Rules  // by which pairs count; nil: hold.PlainRules of Policy
 
 	CacheBytes    int           // bound of the pairs in memory, over all partitions; 0: see DefaultCacheBytes
 	FlushBytes    int           // bound of what is applied but not flushed, over all partitions; half of it starts a flush; 0: see DefaultFlushBytes
@@ -84,6 +85,9 @@ func (c *Config) setDefaults(log eventLog) error {
 	setDefault(&c.lookEvery, lookEvery)
 	setDefault(&c.RulesVersion, DefaultRulesVersion)
 	setDefault(&c.Logger, zap.NewNop())
+	if c.Rules == nil {
+		c.Rules = hold.PlainRules(c.Policy)
+	}
 	if c.Now == nil {
 		c.Now = time.Now
 	}

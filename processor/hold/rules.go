@@ -1,0 +1,138 @@
+package hold
+
+import (
+	"math"
+	"math/bits"
+)
+
+// MultiplierOne is a multiplier of 1. Multipliers are integers of 1e-6 units.
+const MultiplierOne = 1_000_000
+
+// MaxMultiplier bounds multipliers and boost factors: each is below 10^6.
+const MaxMultiplier = 1_000_000*MultiplierOne - 1
+
+// BoostBy says whose length a boost looks at.
+type BoostBy uint8
+
+// What a boost is by.
+const (
+	ByRun  BoostBy = iota // how long the pair has been held without a gap
+	ByHold                // how long the hold alone has lasted
+)
+
+// Boost is a step: from After on, an instant counts Factor times.
+type Boost struct {
+	After  int64  // nanoseconds since the run, or the hold, began
+	Factor uint64 // in 1e-6 units
+}
+
+// Rule says how one token counts. It is immutable, and safe for concurrent use.
+type Rule struct {
+	Policy     Policy
+	Multiplier uint64 // in 1e-6 units; 0 counts nothing
+	SeasonFrom int64  // ns; 0: from the beginning
+	SeasonTo   int64  // ns; 0: for ever
+	Shortest   int64  // ns; runs that are shorter do not count
+	BoostBy    BoostBy
+	Boosts     []Boost // by ascending After
+	NeedsID    bool    // events of this token must carry a hold_id
+}
+
+// PlainRule counts by a policy and nothing else.
+func PlainRule(policy Policy) *Rule {
+	return &Rule{Policy: policy, Multiplier: MultiplierOne}
+}
+
+// Rules are the rules of one generation. They are immutable, and safe for
+// concurrent use.
+type Rules interface {
+	// Version names the rules; equal rules have equal versions.
+	Version() string
+	// Of is the rule of a token, as Token gives it; never nil. Calls with the same token give the same pointer.
+	Of(token string) *Rule
+	// Excluded says whether a holder, as Holder gives it, is not counted at all.
+	Excluded(holder string) bool
+	// Holder and Token are ids as the rules normalise them; id itself where they do not.
+	Holder(id string) string
+	Token(id string) string
+	// NormalisesHolders says whether Holder may give anything but id.
+	NormalisesHolders() bool
+	// DefaultPolicy is that of tokens without a rule of their own.
+	DefaultPolicy() Policy
+}
+
+// NoRulesVersion is the version of [PlainRules].
+const NoRulesVersion = "none"
+
+// PlainRules count every token by one policy, and nothing else.
+func PlainRules(policy Policy) Rules { return &plainRules{*PlainRule(policy)} }
+
+type plainRules struct{ rule Rule }
+
+func (r *plainRules) Version() string         { return NoRulesVersion }
+func (r *plainRules) Of(string) *Rule         { return &r.rule }
+func (r *plainRules) Excluded(string) bool    { return false }
+func (r *plainRules) Holder(id string) string { return id }
+func (r *plainRules) Token(id string) string  { return id }
+func (r *plainRules) NormalisesHolders() bool { return false }
+func (r *plainRules) DefaultPolicy() Policy   { return r.rule.Policy }
+
+// Figures are those of a pair by the rule, with the line that holds at an instant;
+// see [Pair.Figures].
+func (r *Rule) Figures(p *Pair, at int64) Figures {
+	f := p.Figures(at)
+	if r.Multiplier != MultiplierOne {
+		f.Settled.Score = f.Settled.Score.scaled(r.Multiplier)
+		f.Line.Base.Score = f.Line.Base.Score.scaled(r.Multiplier)
+		f.Line.Rate = Rate(Score(f.Line.Rate).scaled(r.Multiplier))
+	}
+	return f
+}
+
+// SettledAt is the settled amount of a pair as of t; see [Pair.SettledAt].
+func (r *Rule) SettledAt(p *Pair, t int64) Amount {
+	a := p.SettledAt(t)
+	a.Score = a.Score.scaled(r.Multiplier)
+	return a
+}
+
+// Settled is SettledAt of the end of time: every ended hold.
+func (r *Rule) Settled(p *Pair) Amount { return r.SettledAt(p, math.MaxInt64) }
+
+// LiveAt is the live amount of a pair as of t; see [Pair.LiveAt].
+func (r *Rule) LiveAt(p *Pair, t int64) Amount {
+	a := p.LiveAt(t)
+	a.Score = a.Score.scaled(r.Multiplier)
+	return a
+}
+
+// Explain says what each hold of a pair counts in the window [from, to); see the
+// function [Explain].
+func (r *Rule) Explain(p *Pair, from, to int64) []Contribution {
+	parts := Explain(p.Policy(), p.HoldsIn(from, to), from, to)
+	for i := range parts {
+		parts[i].Alone.Score = parts[i].Alone.Score.scaled(r.Multiplier)
+		parts[i].Counted.Score = parts[i].Counted.Score.scaled(r.Multiplier)
+	}
+	return parts
+}
+
+// scaled is s x m / 1e6, where s has been made with a multiplier of 1, so nothing
+// is lost.
+func (s Score) scaled(m uint64) Score {
+	if m == MultiplierOne {
+		return s
+	}
+	divSmall(s[:], MultiplierOne)
+	var out Score
+	mul(out[:], s[:], m)
+	return out
+}
+
+// divSmall sets a to a / d, rounded down.
+func divSmall(a []uint64, d uint64) {
+	var rest uint64
+	for i := len(a) - 1; i >= 0; i-- {
+		a[i], rest = bits.Div64(rest, a[i], d)
+	}
+}

@@ -1,0 +1,63 @@
+package generation
+
+import "time"
+
+// First is the name of the generation that a new system begins with. Its store
+// has no name of its own, since it was there before there were others.
+const First = "1"
+
+// Record says what a generation is made of. Rules, Until and Created never change.
+type Record struct {
+	Name    string    `json:"name"`
+	Rules   string    `json:"rules,omitempty"`    // the rules file; empty: Policy alone
+	Version string    `json:"version"`            // of the rules
+	Policy  string    `json:"policy"`             // default policy
+	Until   uint64    `json:"until,omitempty"`    // last position of the log that is applied; 0: it goes on
+	Goal    uint64    `json:"goal,omitempty"`     // last position of the log when it was asked for: it is built when it is applied up to here
+	Created time.Time `json:"created"`            // by the clock of whoever asked for it
+	MaxRate uint64    `json:"max_rate,omitempty"` // events a second while it is built, over all workers; 0: no bound
+	Paused  bool      `json:"paused,omitempty"`   // nobody works on it
+	Dropped bool      `json:"dropped,omitempty"`  // what is left of it is being removed
+}
+
+// Active says which generation is read.
+type Active struct {
+	Generation string    `json:"generation"`
+	Previous   string    `json:"previous,omitempty"` // where a rollback goes; empty: nowhere
+	Since      time.Time `json:"since"`
+	Number     uint64    `json:"number"` // of switches so far
+}
+
+// Prepare names the generation that doors are to load, beside the one they serve.
+// An empty Generation ends it: doors let go of what they loaded.
+type Prepare struct {
+	Generation string `json:"generation,omitempty"`
+}
+
+// Door is what a gateway says of itself.
+type Door struct {
+	ID       string `json:"id"`
+	Active   string `json:"active"`             // generation that it serves
+	Prepared string `json:"prepared,omitempty"` // generation that it has loaded, and that is as far as what it serves
+	Trouble  string `json:"trouble,omitempty"`  // why it has not
+}
+
+// Progress is how far a worker is with the partitions of a generation that fall to it.
+type Progress struct {
+	Worker     string              `json:"worker"`
+	Partitions []PartitionProgress `json:"partitions"`
+}
+
+// PartitionProgress is how far one partition of a generation is.
+type PartitionProgress struct {
+	Partition int    `json:"partition"`
+	Position  uint64 `json:"position"` // applied, and in store and snapshots
+	Goal      uint64 `json:"goal"`     // last position of the partition up to the record's goal
+	Events    uint64 `json:"events"`   // applied
+	Rejected  uint64 `json:"rejected"`
+	Excluded  uint64 `json:"excluded"` // of holders that the rules leave out
+	Trouble   string `json:"trouble,omitempty"`
+}
+
+// Built says whether the partition has reached its goal.
+func (p *PartitionProgress) Built() bool { return p.Position >= p.Goal }
