@@ -28,10 +28,11 @@ type modelHold struct {
 type model struct {
 	policy hold.Policy
 	facts  map[hold.Fact]bool
+	byID   map[string][]hold.Fact // the same, so that thousands of ids do not look at each other's
 }
 
 func newModel(policy hold.Policy) *model {
-	return &model{policy: policy, facts: map[hold.Fact]bool{}}
+	return &model{policy: policy, facts: map[hold.Fact]bool{}, byID: map[string][]hold.Fact{}}
 }
 
 // modelFact is the model's own reading of what an event says.
@@ -78,14 +79,15 @@ func (m *model) add(f hold.Fact) bool {
 		return false
 	}
 	m.facts[f] = true
+	m.byID[f.HoldID] = append(m.byID[f.HoldID], f)
 	return true
 }
 
 // of lists the facts of one kind with the hold_id id ("" for those without).
 func (m *model) of(kind hold.Kind, id string) []hold.Fact {
 	var out []hold.Fact
-	for f := range m.facts {
-		if f.Kind == kind && f.HoldID == id {
+	for _, f := range m.byID[id] {
+		if f.Kind == kind {
 			out = append(out, f)
 		}
 	}
