@@ -130,6 +130,9 @@ func fieldError(field string, err error) error {
 	return &FieldError{Field: field, Err: ErrWeight, Detail: detail}
 }
 
+// CheckID says with a [*FieldError] of that field why no event may have such an id.
+func CheckID(field, id string) error { return checkID(field, id, true) }
+
 func checkID(field, id string, required bool) error {
 	if id == "" {
 		if required {

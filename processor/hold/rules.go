@@ -1,6 +1,8 @@
 package hold
 
 import (
+	"errors"
+	"fmt"
 	"math"
 	"math/bits"
 )
@@ -24,6 +26,53 @@ const (
 type Boost struct {
 	After  int64  // nanoseconds since the run, or the hold, began
 	Factor uint64 // in 1e-6 units
+}
+
+// Exact says whether the factor times a multiplier is a number of 1e-6 units, so
+// that no score loses a digit.
+func (b Boost) Exact(multiplier uint64) bool {
+	_, rest := timesMillionths(multiplier, b.Factor)
+	return rest == 0
+}
+
+// timesMillionths is m x f in 1e-6 units, and what is left below them. Both are at
+// most MaxMultiplier, so it is below 10^18.
+func timesMillionths(m, f uint64) (product, rest uint64) {
+	hi, lo := bits.Mul64(m, f)
+	return bits.Div64(hi, lo, MultiplierOne)
+}
+
+// ErrRule says that a [Rule] cannot be counted by.
+var ErrRule = errors.New("hold: not a rule")
+
+// Check says why nothing can be counted by a rule, wrapping [ErrRule]: its figures
+// would mean nothing, or not be exact.
+func (r *Rule) Check() error {
+	switch {
+	case r.Policy != Merge && r.Policy != Sum:
+		return fmt.Errorf("%w: %v", ErrRule, r.Policy)
+	case r.Multiplier > MaxMultiplier:
+		return fmt.Errorf("%w: the multiplier is 10^6 or more", ErrRule)
+	case r.SeasonFrom < 0 || r.SeasonTo < 0 || r.SeasonFrom > Horizon || r.SeasonTo > Horizon || r.SeasonTo != 0 && r.SeasonTo <= r.SeasonFrom:
+		return fmt.Errorf("%w: the season is not within 1970 and 2200, or ends before it begins", ErrRule)
+	case r.Shortest < 0 || r.Shortest > Horizon:
+		return fmt.Errorf("%w: the shortest run is longer than any", ErrRule)
+	case r.BoostBy != ByRun && r.BoostBy != ByHold:
+		return fmt.Errorf("%w: a boost by nothing known", ErrRule)
+	}
+	was := int64(-1)
+	for _, b := range r.Boosts {
+		switch {
+		case b.After <= was || b.After > Horizon:
+			return fmt.Errorf("%w: the steps of a boost do not ascend", ErrRule)
+		case b.Factor > MaxMultiplier:
+			return fmt.Errorf("%w: the factor of a boost is 10^6 or more", ErrRule)
+		case !b.Exact(r.Multiplier):
+			return fmt.Errorf("%w: the multiplier times the factor of a boost has more than 6 digits after the point", ErrRule)
+		}
+		was = b.After
+	}
+	return nil
 }
 
 // Rule says how one token counts. It is immutable, and safe for concurrent use.
