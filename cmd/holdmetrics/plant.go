@@ -125,17 +125,20 @@ func (p *plant) start(ctx context.Context) error {
 		return p.producer.Close(ctx)
 	})
 	gate, err := gateway.New(gateway.Config{
-		Producer:    p.producer,
-		Log:         p.events,
-		Reader:      p.store,
-		Snapshots:   p.view,
-		WaitApplied: p.worker.WaitApplied,
-		Ready:       p.ready,
-		Owners:      owners{id: "serve", worker: p.worker},
-		Version:     version(),
-		Logger:      p.log.Named("gateway"),
-		Registerer:  p.registry,
-		Gatherer:    p.registry,
+		Producer: p.producer,
+		Log:      p.events,
+		Backend: gateway.Backend{
+			Generation:  generation,
+			Reader:      p.store,
+			Snapshots:   p.view,
+			WaitApplied: p.worker.WaitApplied,
+			Ready:       p.ready,
+			Owners:      owners{id: "serve", worker: p.worker},
+		},
+		Version:    version(),
+		Logger:     p.log.Named("gateway"),
+		Registerer: p.registry,
+		Gatherer:   p.registry,
 	})
 	if err != nil {
 		return err
