@@ -210,3 +210,25 @@ func TestCodecDoesNotAllocate(t *testing.T) {
 		t.Errorf("%v allocations", n)
 	}
 }
+
+func FuzzHolderOfEvent(f *testing.F) {
+	d := open("gold", "alice", 100)
+	d.Weight, d.HoldID, d.Revision, d.WeightExact, d.Retract = 1.5, "h", 7, "2", true
+	whole := AppendEvent(nil, &d)
+	for i := range whole {
+		f.Add(whole[:i])
+	}
+	other := d
+	other.Holder = "bob"
+	f.Add(AppendEvent(whole, &other))
+	f.Add([]byte{0x08, 0x05, 0x15, 1, 2, 3, 4})
+	f.Add([]byte{0xf8, 0xff, 0xff, 0xff, 0xff, 0x0f})
+	f.Fuzz(func(t *testing.T, b []byte) {
+		var d hold.Draft
+		err := DecodeEvent(b, &d)
+		holder, ok := HolderOfEvent(b)
+		if err == nil && (!ok || holder != d.Holder) {
+			t.Fatalf("holder %q, %v; the event has %q", holder, ok, d.Holder)
+		}
+	})
+}

@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"fmt"
 	"strconv"
+	"strings"
 )
 
 // RawSubjectPrefix is what a raw producer puts before a holder's subject token:
@@ -98,6 +99,17 @@ func hashEncoded(h uint32, s string) uint32 {
 // LogSubject returns the subject under which the log stores a partition.
 func LogSubject(partition int) string {
 	return logSubjectPrefix + strconv.Itoa(partition)
+}
+
+// PartitionOf is the inverse of LogSubject. A subject that LogSubject never
+// returns is an error that matches ErrSubjectToken.
+func PartitionOf(subject string) (int, error) {
+	number, ok := strings.CutPrefix(subject, logSubjectPrefix)
+	p, err := strconv.Atoi(number)
+	if !ok || err != nil || p < 0 || strconv.Itoa(p) != number {
+		return 0, fmt.Errorf("%w: %q is no partition of the log", ErrSubjectToken, clip(subject))
+	}
+	return p, nil
 }
 
 // RawSubject returns the subject to which a raw producer publishes an event of a holder.

@@ -129,3 +129,17 @@ func FuzzHolderOf(f *testing.F) {
 		}
 	})
 }
+
+func TestPartitionOf(t *testing.T) {
+	t.Parallel()
+	for _, p := range []int{0, 7, 15, 1023} {
+		if got, err := PartitionOf(LogSubject(p)); err != nil || got != p {
+			t.Errorf("%d: %d, %v", p, got, err)
+		}
+	}
+	for _, s := range []string{"", "hold.log.", "hold.log.-1", "hold.log.07", "hold.log.x", "hold.events.7", "hold.log.1.2"} {
+		if _, err := PartitionOf(s); !errors.Is(err, ErrSubjectToken) {
+			t.Errorf("%q: %v", s, err)
+		}
+	}
+}

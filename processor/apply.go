@@ -19,6 +19,7 @@ type batch struct {
 	newPairs   []*pair
 	letters    []ingest.DeadLetter
 	rejected   map[string]uint64 // by reason
+	excluded   int               // events of holders whom the rules exclude
 
 	letterBytes int
 }
@@ -68,7 +69,8 @@ func (p *partition) process(ctx context.Context, messages []message) error {
 	}
 	last := &messages[len(messages)-1]
 	p.position, p.clock, p.pending = last.position, b.clock, last.pending
-	p.events += uint64(len(b.items))
+	p.events += uint64(len(b.items) + b.excluded)
+	p.excluded += uint64(b.excluded)
 	rejected := 0
 	for _, n := range b.rejected {
 		rejected += int(n)

@@ -8,9 +8,11 @@ import (
 	"holdmetrics/projection"
 )
 
-// token is the one copy of a token's name that a partition keeps.
+// token is the one copy of a token's name that a partition keeps, with the rule
+// by which its pairs count.
 type token struct {
 	name string
+	rule *hold.Rule
 	refs int // pairs in memory and breaks that name it
 }
 
@@ -59,6 +61,9 @@ func (pr *pair) key() projection.PairKey {
 	return projection.PairKey{Holder: pr.holder.name, Token: pr.token.name}
 }
 
+// figures are those of the pair by its token's rule, at an instant.
+func (pr *pair) figures(at int64) hold.Figures { return pr.token.rule.Figures(pr.state, at) }
+
 // isFirst says whether the pair lies in its holder.
 func (pr *pair) isFirst() bool { return pr == &pr.holder.first }
 
@@ -76,7 +81,7 @@ func (pr *pair) part() {
 	if pr.isFirst() || pr.holder.rest == nil || pr.state.Len() == 0 {
 		return
 	}
-	f := pr.state.Figures(pr.holder.sumAt)
+	f := pr.figures(pr.holder.sumAt)
 	pr.holder.rest.sub(&f)
 }
 
@@ -103,7 +108,7 @@ func (h *holder) addRest(f *hold.Figures) {
 func (h *holder) figures() hold.Figures {
 	until := h.breaks.next()
 	if h.rest == nil && h.first.state != nil {
-		f := h.first.state.Figures(h.sumAt)
+		f := h.first.figures(h.sumAt)
 		f.Line.Until = until
 		return f
 	}
@@ -112,7 +117,7 @@ func (h *holder) figures() hold.Figures {
 		all = *h.rest
 	}
 	if h.first.state != nil {
-		f := h.first.state.Figures(h.sumAt)
+		f := h.first.figures(h.sumAt)
 		all.add(&f)
 	}
 	return all.at(h.sumAt, until)
@@ -129,6 +134,9 @@ const (
 	pairOverhead   = firstOverhead + int(unsafe.Sizeof(pair{})) + 2*int(unsafe.Sizeof(pairKey{})) + 24 + int(unsafe.Sizeof(sum{}))
 	holderOverhead = int(unsafe.Sizeof(holder{})) + 64
 	tokenOverhead  = int(unsafe.Sizeof(token{})) + 64
+	// A holder's breaks: two maps' worth of a small map and a heap, and an entry of each.
+	breaksOverhead = int(unsafe.Sizeof(breaks{})) + 192
+	breakOverhead  = 2*int(unsafe.Sizeof(lineBreak{})) + 24
 )
 
 // cache is what a partition has in memory. The unit is the pair; a holder stays
@@ -137,6 +145,7 @@ const (
 // hand spares what was used since it last came by. Of a large pair parts leave
 // first. It belongs to the partition's goroutine.
 type cache struct {
+	rules   hold.Rules
 	holders map[string]*holder
 	tokens  map[string]*token
 	pairs   map[pairKey]*pair // but for those that lie in their holders
@@ -148,8 +157,8 @@ type cache struct {
 	evicted bool                                // a pair left, so the store may know more than the cache
 }
 
-func newCache() *cache {
-	return &cache{holders: map[string]*holder{}, tokens: map[string]*token{}, pairs: map[pairKey]*pair{}}
+func newCache(rules hold.Rules) *cache {
+	return &cache{rules: rules, holders: map[string]*holder{}, tokens: map[string]*token{}, pairs: map[pairKey]*pair{}}
 }
 
 // addHolder makes a holder. The name is copied: the caller's may lie in a message.
@@ -166,6 +175,7 @@ func (c *cache) tokenOf(name string) *token {
 		return t
 	}
 	t := &token{name: strings.Clone(name)}
+	t.rule = c.rules.Of(t.name)
 	c.tokens[t.name] = t
 	c.bytes += tokenOverhead + len(name)
 	return t
@@ -218,26 +228,52 @@ func (c *cache) setBreak(h *holder, t *token, until int64) {
 		if h.breaks != nil {
 			if _, ok := h.breaks.until[t]; ok {
 				delete(h.breaks.until, t)
+				c.bytes -= breakOverhead
 				c.release(t)
 			}
-			if len(h.breaks.until) == 0 {
-				h.breaks = nil
-			}
+			c.dropBreaks(h)
 		}
 		return
 	}
 	if h.breaks == nil {
 		h.breaks = &breaks{until: map[*token]int64{}}
+		c.bytes += breaksOverhead
 	}
 	if _, ok := h.breaks.until[t]; !ok {
 		t.refs++
+		c.bytes += breakOverhead
 	}
 	h.breaks.set(t, until)
 }
 
+// broken takes out the tokens whose lines have broken by the holder's last event.
+// Their references go to the caller.
+func (c *cache) broken(h *holder) []*token {
+	if h.breaks == nil {
+		return nil
+	}
+	tokens := h.breaks.expired(h.updatedAt)
+	c.bytes -= len(tokens) * breakOverhead
+	return tokens
+}
+
+// dropBreaks lets go of a holder's breaks once there are none.
+func (c *cache) dropBreaks(h *holder) {
+	if h.breaks != nil && len(h.breaks.until) == 0 {
+		h.breaks = nil
+		c.bytes -= breaksOverhead
+	}
+}
+
 // release gives up one reference to a token.
 func (c *cache) release(t *token) {
-	if t.refs--; t.refs == 0 {
+	t.refs--
+	c.forget(t)
+}
+
+// forget lets go of a token that nothing refers to.
+func (c *cache) forget(t *token) {
+	if t.refs == 0 {
 		delete(c.tokens, t.name)
 		c.bytes -= tokenOverhead + len(t.name)
 	}
@@ -281,16 +317,16 @@ func (c *cache) remove(pr *pair, flushed uint32) {
 	c.ring[len(c.ring)-1] = nil
 	c.ring = c.ring[:len(c.ring)-1]
 	c.bytes -= pr.bytes
-	c.release(pr.token)
 	h := pr.holder
+	defer c.release(pr.token)
 	h.pairs--
 	if !pr.isFirst() {
 		delete(c.pairs, pairKey{h, pr.token})
 	} else {
-		state := pr.state
+		gone := *pr
 		*pr = pair{}
-		if h.needed(flushed) && state != nil && state.Len() > 0 {
-			f := state.Figures(h.sumAt)
+		if h.needed(flushed) && gone.state != nil && gone.state.Len() > 0 {
+			f := gone.figures(h.sumAt)
 			h.addRest(&f)
 		}
 	}
@@ -311,6 +347,7 @@ func (c *cache) removeHolder(h *holder, flushed uint32) {
 		for t := range h.breaks.until {
 			c.release(t)
 		}
+		c.bytes -= breaksOverhead + len(h.breaks.until)*breakOverhead
 	}
 	delete(c.holders, h.name)
 	c.bytes -= holderOverhead + len(h.name)

@@ -20,7 +20,6 @@ const (
 	DefaultFlushInterval = time.Second
 	DefaultGCInterval    = 30 * time.Second
 	DefaultStopTimeout   = 10 * time.Second
-	DefaultRulesVersion  = "none"
 )
 
 // acceptedAhead is by how much the log's clock may lag behind that of a door
@@ -35,8 +34,10 @@ type Config struct {
 	// Snapshots is the bucket that readers watch; nil: none is kept.
 	Snapshots *projection.Snapshots
 
-	Policy hold.Policy // of pairs that are new to the store
-	Rules  hold.Rules  // by which pairs count; nil: hold.PlainRules of Policy
+	// Rules are those by which everything counts. The store is fixed to their
+	// version, and every snapshot names it. nil: hold.PlainRules of Policy.
+	Rules  hold.Rules
+	Policy hold.Policy // where there are no Rules: of pairs that are new to the store
 
 	CacheBytes    int           // bound of the pairs in memory, over all partitions; 0: see DefaultCacheBytes
 	FlushBytes    int           // bound of what is applied but not flushed, over all partitions; half of it starts a flush; 0: see DefaultFlushBytes
@@ -44,8 +45,7 @@ type Config struct {
 	GCInterval    time.Duration // how often the cache is trimmed even where it is not full
 	StopTimeout   time.Duration // how long the last flush and publish may take after ctx ended
 
-	Partitions   []int  // nil: all
-	RulesVersion string // of the rules that are applied; every snapshot names it
+	Partitions []int // nil: all
 
 	// DiscardDeadLetters counts what is rejected and writes no letters, as a
 	// rebuild does.
@@ -83,7 +83,6 @@ func (c *Config) setDefaults(log eventLog) error {
 	setDefault(&c.GCInterval, DefaultGCInterval)
 	setDefault(&c.StopTimeout, DefaultStopTimeout)
 	setDefault(&c.lookEvery, lookEvery)
-	setDefault(&c.RulesVersion, DefaultRulesVersion)
 	setDefault(&c.Logger, zap.NewNop())
 	if c.Rules == nil {
 		c.Rules = hold.PlainRules(c.Policy)

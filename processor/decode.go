@@ -34,6 +34,7 @@ var reasons = []struct {
 	{hold.ErrOrder, "order"},
 	{hold.ErrFuture, "future"},
 	{hold.ErrWeight, "weight"},
+	{hold.ErrHoldIDNeeded, "hold_id_needed"},
 }
 
 // reasonMalformed is the reason of everything else: bytes that are no event.
@@ -54,6 +55,7 @@ func (p *partition) decode(m *message) {
 	p.batch.clock = max(p.batch.clock, m.at)
 	p.batch.limits = p.log.LimitsAt(m.position)
 	var d hold.Draft
+	foreign := m.partition != p.id
 	switch {
 	case m.json:
 		if err := ingest.DecodeJSON(m.data, &d); err != nil {
@@ -68,11 +70,15 @@ func (p *partition) decode(m *message) {
 			if !ok {
 				break
 			}
+			if foreign && !p.comesHere(event) {
+				continue
+			}
 			p.decodeEvent(m, index, event, &d)
 		}
 		if err := frame.Err(); err != nil {
 			p.reject(m, frame.Index(), frame.Rest(), err)
 		}
+	case foreign && !p.comesHere(m.data):
 	default:
 		p.decodeEvent(m, 0, m.data, &d)
 	}
@@ -87,35 +93,73 @@ func (p *partition) decodeEvent(m *message, index int, event []byte, d *hold.Dra
 }
 
 // accept checks a draft against the log's own clock, and the limits that the log
-// had at that position, which decides the same way whenever the log is read.
+// had at that position, which decides the same way whenever the log is read. Then
+// the rules have their word.
 func (p *partition) accept(m *message, index int, data []byte, d *hold.Draft) {
+	if p.named {
+		p.acceptNamed(m, index, data, d)
+		return
+	}
 	event, err := d.Check(m.at+acceptedAhead, p.batch.limits)
 	if err != nil {
 		p.reject(m, index, data, err)
 		return
 	}
+	event.Token = p.cfg.Rules.Token(event.Token)
 	h := p.cache.holders[event.Holder]
 	if h == nil {
-		if home := ingest.Partition(event.Holder, p.log.Partitions()); home != p.id {
-			p.reject(m, index, data, &hold.FieldError{Field: "holder_id", Err: errPartition, Detail: fmt.Sprintf("%d, not %d", home, p.id)})
+		if err := p.misplaced(event.Holder, p.id); err != nil {
+			p.reject(m, index, data, err)
+			return
+		}
+	}
+	p.enterEvent(m, index, data, h, &event)
+}
+
+// misplaced says that a holder's events do not belong into a partition, where they do not.
+func (p *partition) misplaced(holder string, partition int) error {
+	if home := ingest.Partition(holder, p.log.Partitions()); home != partition {
+		return &hold.FieldError{Field: "holder_id", Err: errPartition, Detail: fmt.Sprintf("%d, not %d", home, partition)}
+	}
+	return nil
+}
+
+// enterEvent takes an event of a holder of this partition, as the rules name it,
+// into the batch. h is the holder, nil where it is not in memory.
+func (p *partition) enterEvent(m *message, index int, data []byte, h *holder, event *hold.Event) {
+	var t *token
+	if h != nil && h.first.token != nil && h.first.token.name == event.Token {
+		t = h.first.token // no need to look it up
+	} else {
+		t = p.cache.tokenOf(event.Token)
+		defer p.cache.forget(t) // unless a pair is entered
+	}
+	if err := t.rule.Accepts(event); err != nil {
+		p.reject(m, index, data, err)
+		return
+	}
+	if h == nil {
+		if p.cfg.Rules.Excluded(event.Holder) {
+			p.batch.excluded++
 			return
 		}
 		h = p.cache.addHolder(event.Holder)
 		p.batch.newHolders = append(p.batch.newHolders, h)
 	}
-	pr := &h.first
-	if pr.token == nil || pr.token.name != event.Token {
-		t := p.cache.tokenOf(event.Token)
-		if pr = p.cache.pair(h, t); pr == nil {
-			pr = p.cache.addPair(h, t)
-			p.batch.newPairs = append(p.batch.newPairs, pr)
-		}
+	pr := p.cache.pair(h, t)
+	if pr == nil {
+		pr = p.cache.addPair(h, t)
+		p.batch.newPairs = append(p.batch.newPairs, pr)
 	}
 	p.batch.items = append(p.batch.items, item{pair: pr, fact: event.Fact(), at: p.batch.clock, position: m.position})
 }
 
-// reject counts an event that is refused and makes its dead letter.
+// reject counts an event that is refused and makes its dead letter. In a message
+// of another partition that one does.
 func (p *partition) reject(m *message, index int, data []byte, err error) {
+	if m.partition != p.id {
+		return
+	}
 	p.batch.rejected[reasonOf(err)]++
 	if p.cfg.DiscardDeadLetters {
 		return

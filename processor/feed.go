@@ -22,8 +22,9 @@ type eventLog interface {
 	// Look says which log there is now, and its last position.
 	Look(ctx context.Context) (id string, last uint64, err error)
 	PublishDeadLetter(ctx context.Context, d ingest.DeadLetter) error
-	// read puts the messages behind position into the inbox, in order, until stop
-	// is called, which waits for the reader's end. The inbox must be closed first.
+	// read puts the messages of a partition, or of everyPartition, behind position
+	// into the inbox, in order, until stop is called, which waits for the reader's
+	// end. The inbox must be closed first.
 	read(ctx context.Context, partition int, after uint64, in *inbox, log *zap.Logger) (stop func(), err error)
 }
 
@@ -36,15 +37,23 @@ const minPullBytes = 2 << 20
 
 func (l jetStreamLog) read(ctx context.Context, partition int, after uint64, in *inbox, log *zap.Logger) (func(), error) {
 	js := l.JetStream()
-	consumer, err := js.OrderedConsumer(ctx, ingest.StreamName, jetstream.OrderedConsumerConfig{
-		FilterSubjects: []string{ingest.LogSubject(partition)},
-		DeliverPolicy:  jetstream.DeliverByStartSequencePolicy,
-		OptStartSeq:    after + 1,
-	})
-	if err != nil {
-		return nil, fmt.Errorf("processor: read partition %d of the log: %w", partition, err)
+	config := jetstream.OrderedConsumerConfig{
+		DeliverPolicy: jetstream.DeliverByStartSequencePolicy,
+		OptStartSeq:   after + 1,
 	}
-	origin := "log " + l.ID() + " " + ingest.LogSubject(partition)
+	what := "the log"
+	if partition != everyPartition {
+		config.FilterSubjects = []string{ingest.LogSubject(partition)}
+		what = fmt.Sprintf("partition %d of the log", partition)
+	}
+	consumer, err := js.OrderedConsumer(ctx, ingest.StreamName, config)
+	if err != nil {
+		return nil, fmt.Errorf("processor: read %s: %w", what, err)
+	}
+	origins := make([]string, l.Partitions())
+	for p := range origins {
+		origins[p] = "log " + l.ID() + " " + ingest.LogSubject(p)
+	}
 	// The handler waits while the inbox is full. The client counts its heartbeats
 	// only between handlers and asks for no more meanwhile, so a wait is harmless.
 	handle := func(msg jetstream.Msg) {
@@ -54,6 +63,14 @@ func (l jetStreamLog) read(ctx context.Context, partition int, after uint64, in 
 			log.Error("message of the log without metadata", zap.Error(err))
 			return
 		}
+		at := partition
+		if at == everyPartition {
+			if at, err = ingest.PartitionOf(msg.Subject()); err != nil || at >= len(origins) {
+				// The stream takes no such subjects.
+				log.Error("message of the log without a partition", zap.String("subject", msg.Subject()))
+				return
+			}
+		}
 		headers, data := msg.Headers(), msg.Data()
 		if len(headers) > 0 {
 			// The client has headers and data in one piece of memory, of which the
@@ -61,12 +78,13 @@ func (l jetStreamLog) read(ctx context.Context, partition int, after uint64, in 
 			data = bytes.Clone(data)
 		}
 		in.put(message{
-			position: meta.Sequence.Stream,
-			at:       meta.Timestamp.UnixNano(),
-			pending:  meta.NumPending,
-			json:     len(headers) > 0 && ingest.IsJSON(headers),
-			origin:   origin,
-			data:     data,
+			position:  meta.Sequence.Stream,
+			partition: at,
+			at:        meta.Timestamp.UnixNano(),
+			pending:   meta.NumPending,
+			json:      len(headers) > 0 && ingest.IsJSON(headers),
+			origin:    origins[at],
+			data:      data,
 		})
 	}
 	pull := max(minPullBytes, int(js.Conn().MaxPayload())+4<<10)
@@ -77,7 +95,7 @@ func (l jetStreamLog) read(ctx context.Context, partition int, after uint64, in 
 			log.Warn("reading the log was interrupted; it is tried again", zap.Error(err))
 		}))
 	if err != nil {
-		return nil, fmt.Errorf("processor: read partition %d of the log: %w", partition, err)
+		return nil, fmt.Errorf("processor: read %s: %w", what, err)
 	}
 	return func() {
 		reading.Stop()

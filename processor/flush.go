@@ -137,7 +137,7 @@ func (p *partition) startFlush(ctx context.Context) error {
 
 // encode takes a pair's changes out of it.
 func (p *partition) encode(pr *pair) projection.PairChange {
-	c := projection.PairChange{Key: pr.key(), Policy: pr.state.Policy(), Figures: pr.state.Figures(pr.at)}
+	c := projection.PairChange{Key: pr.key(), Policy: pr.state.Policy(), Figures: pr.figures(pr.at)}
 	if !p.paged {
 		c.Facts = p.facts[pr]
 		delete(p.facts, pr)

@@ -4,12 +4,13 @@ import "sync"
 
 // message is one message of the log.
 type message struct {
-	position uint64
-	at       int64  // the log's time of it, ns
-	pending  uint64 // messages of the partition behind it, when it was sent
-	json     bool   // the producer said so; else a frame or a HoldMsg
-	origin   string // where it came from, for dead letters
-	data     []byte
+	position  uint64
+	partition int    // where the log has it; see wholeLog
+	at        int64  // the log's time of it, ns
+	pending   uint64 // messages behind it that the partition is to read, when it was sent
+	json      bool   // the producer said so; else a frame or a HoldMsg
+	origin    string // where it came from, for dead letters
+	data      []byte
 }
 
 // messageBytes is what a message takes beside its data: itself, at its place in

@@ -26,7 +26,7 @@ func (p *partition) load(ctx context.Context) error {
 		missing, complete := p.missing[:0], p.complete()
 		for _, pr := range b.newPairs {
 			if complete || pr.holder.fresh {
-				pr.state = hold.NewPair(p.cfg.Policy)
+				pr.state = hold.NewPair(pr.token.rule.Policy)
 			} else {
 				missing = append(missing, pr)
 			}
@@ -169,7 +169,7 @@ func (p *partition) loadPairs(ctx context.Context, pairs []*pair) error {
 	states := make([]*hold.Pair, len(pairs))
 	for i, pr := range pairs {
 		if records[i] == nil {
-			states[i] = hold.NewPair(p.cfg.Policy)
+			states[i] = hold.NewPair(pr.token.rule.Policy)
 			continue
 		}
 		if records[i].IsLarge() {
@@ -198,7 +198,7 @@ func (p *partition) enter(pr *pair, stored *hold.Figures) {
 	pr.at = stored.Line.Since
 	f := *stored
 	if !stored.Line.Holds(h.sumAt) {
-		f = pr.state.Figures(h.sumAt)
+		f = pr.figures(h.sumAt)
 	}
 	switch {
 	case pr.stale:

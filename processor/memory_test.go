@@ -99,7 +99,8 @@ func (l *memLog) append(partition int, at int64, json bool, data []byte) uint64 
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.last++
-	l.messages[partition] = append(l.messages[partition], message{position: l.last, at: at, json: json, origin: "memory", data: data})
+	l.messages[everyPartition] = append(l.messages[everyPartition], message{position: l.last, partition: partition, at: at, json: json, origin: "memory", data: data})
+	l.messages[partition] = append(l.messages[partition], message{position: l.last, partition: partition, at: at, json: json, origin: "memory", data: data})
 	l.moved.Broadcast()
 	return l.last
 }

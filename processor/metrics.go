@@ -13,6 +13,7 @@ type metrics struct {
 	applied      *prometheus.CounterVec
 	duplicates   *prometheus.CounterVec
 	rejected     *prometheus.CounterVec // and by reason
+	excluded     *prometheus.CounterVec
 	flushSeconds *prometheus.HistogramVec
 	flushBytes   *prometheus.HistogramVec
 	published    *prometheus.CounterVec
@@ -44,6 +45,7 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 		applied:      counter("events_applied_total", "Events applied, duplicates included."),
 		duplicates:   counter("events_duplicate_total", "Events applied whose fact was there already."),
 		rejected:     counter("events_rejected_total", "Events refused, each a dead letter.", "reason"),
+		excluded:     counter("events_excluded_total", "Events accepted of holders whom the rules exclude; they change nothing."),
 		flushSeconds: histogram("flush_seconds", "How long a flush took, with the dead letters it waited for.", seconds),
 		flushBytes:   histogram("flush_bytes", "Estimated size of a flush.", prometheus.ExponentialBuckets(1<<10, 4, 9)),
 		published:    counter("snapshots_published_total", "Snapshots acknowledged by the bucket."),
@@ -59,7 +61,7 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 		return m, nil
 	}
 	return m, errors.Join(
-		r.Register(m.applied), r.Register(m.duplicates), r.Register(m.rejected),
+		r.Register(m.applied), r.Register(m.duplicates), r.Register(m.rejected), r.Register(m.excluded),
 		r.Register(m.flushSeconds), r.Register(m.flushBytes), r.Register(m.published), r.Register(m.publishTime),
 		r.Register(m.lagMessages), r.Register(m.lagSeconds), r.Register(m.position),
 		r.Register(m.cacheBytes), r.Register(m.dirtyBytes), r.Register(m.failed),
@@ -69,7 +71,7 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 // partitionMetrics are one partition's, looked up once. They are counted once a
 // batch, a flush or a publish, never once an event.
 type partitionMetrics struct {
-	applied, duplicates, published                                         prometheus.Counter
+	applied, duplicates, excluded, published                               prometheus.Counter
 	rejected                                                               *prometheus.CounterVec
 	flushSeconds, flushBytes, publishTime                                  prometheus.Observer
 	lagMessages, lagSeconds, position, cacheBytes, dirtyBytes, failedGauge prometheus.Gauge
@@ -80,6 +82,7 @@ func (m *metrics) partition(id int) *partitionMetrics {
 	return &partitionMetrics{
 		applied:      m.applied.WithLabelValues(label),
 		duplicates:   m.duplicates.WithLabelValues(label),
+		excluded:     m.excluded.WithLabelValues(label),
 		published:    m.published.WithLabelValues(label),
 		rejected:     m.rejected.MustCurryWith(prometheus.Labels{"partition": label}),
 		flushSeconds: m.flushSeconds.WithLabelValues(label),
@@ -105,6 +108,7 @@ func (m *metrics) forget(id int) {
 func (m *partitionMetrics) batch(b *batch, duplicates int) {
 	m.applied.Add(float64(len(b.items)))
 	m.duplicates.Add(float64(duplicates))
+	m.excluded.Add(float64(b.excluded))
 	for reason, n := range b.rejected {
 		m.rejected.WithLabelValues(reason).Add(float64(n))
 	}

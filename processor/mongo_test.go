@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"holdmetrics/processor/hold"
 	"holdmetrics/projection"
 	"holdmetrics/projection/mongo"
 	"holdmetrics/projection/mongo/mongotest"
@@ -82,18 +83,23 @@ func TestAnyCrashLeavesTheSameStateInMongo(t *testing.T) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			t.Parallel()
 			r := rand.New(rand.NewPCG(seed, 5))
-			log := randomLog(r, 120)
+			rules := hold.PlainRules(hold.Merge)
+			mixed := seed%4 == 3
+			if seed%2 == 1 {
+				rules = randomRules(r, mixed)
+			}
+			log := randomLogOf(r, 120, mixed)
 			log.slow = r.IntN(3) > 0
 			database := fmt.Sprint(prefix, "_", seed)
 			if !server.Ours() {
 				t.Cleanup(func() { _ = server.Drop(database) })
 			}
 			want := storetest.NewMemory()
-			run(t, Config{Store: want, FlushInterval: time.Hour}, log, nil).finish(t, log)
+			run(t, Config{Store: want, Rules: rules, FlushInterval: time.Hour}, log, nil).finish(t, log)
 
 			open := func() *mongo.Store {
 				s, err := mongo.Open(context.Background(), mongo.Config{
-					URL: server.URL, Database: database, Patience: 2 * time.Minute,
+					URL: server.URL, Database: database, Patience: 2 * time.Minute, Rules: rules,
 				})
 				if err != nil {
 					t.Fatal(err)
@@ -105,6 +111,7 @@ func TestAnyCrashLeavesTheSameStateInMongo(t *testing.T) {
 				store := open()
 				w := run(t, Config{
 					Store:         newDyingOverMongo(store, r.IntN(10), time.Duration(r.IntN(15))*time.Millisecond),
+					Rules:         rules,
 					FlushInterval: time.Duration(1 + r.IntN(3_000_000)),
 					CacheBytes:    1 + r.IntN(20_000), FlushBytes: 1 + r.IntN(40_000), GCInterval: time.Millisecond,
 				}, log, bucket)
@@ -124,13 +131,13 @@ func TestAnyCrashLeavesTheSameStateInMongo(t *testing.T) {
 			}
 			store := open()
 			defer store.Close()
-			run(t, Config{Store: store, FlushInterval: time.Millisecond}, log, bucket).finish(t, log)
+			run(t, Config{Store: store, Rules: rules, FlushInterval: time.Millisecond}, log, bucket).finish(t, log)
 			if bucket.backwards != nil {
 				t.Fatal(bucket.backwards)
 			}
 			compareStores(t, log, want, store, false)
-			compareWithFacts(t, log, store)
-			compareBucket(t, log, store, bucket)
+			compareWithRules(t, log, store, rules)
+			compareBucketBy(t, log, store, bucket, rules)
 		})
 	}
 }

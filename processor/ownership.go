@@ -325,8 +325,9 @@ type PartitionReport struct {
 	LogTime    int64  `json:"log_time"`
 	Events     uint64 `json:"events"`
 	Rejected   uint64 `json:"rejected"`
-	Trouble    string `json:"trouble,omitempty"` // why it does not move, or what is tried again
-	Stuck      bool   `json:"stuck,omitempty"`   // failed, or at one thing for longer than it should
+	Excluded   uint64 `json:"excluded,omitempty"` // events of holders whom the rules exclude, since the worker took the partition
+	Trouble    string `json:"trouble,omitempty"`  // why it does not move, or what is tried again
+	Stuck      bool   `json:"stuck,omitempty"`    // failed, or at one thing for longer than it should
 }
 
 // ReportOf is the report of a partition.
@@ -334,7 +335,7 @@ func ReportOf(s *PartitionStatus, now time.Time) PartitionReport {
 	r := PartitionReport{
 		Partition: s.Partition, State: s.State.String(), Epoch: s.Epoch, Position: s.Position,
 		Checkpoint: s.Checkpoint, Published: s.Published, Pending: s.Pending, LogTime: s.LogTime,
-		Events: s.Events, Rejected: s.Rejected,
+		Events: s.Events, Rejected: s.Rejected, Excluded: s.Excluded,
 	}
 	stuck := s.Stuck(now, stuckAfter)
 	switch {

@@ -28,6 +28,7 @@ type partition struct {
 	metrics *partitionMetrics
 	atomic  bool // the store's flushes are
 	paged   bool // the store keeps pages, so no facts are gathered
+	named   bool // the rules normalise holders, and the log is read whole
 
 	cacheBytes, flushBytes int           // its share of the worker's bounds
 	sharers                *atomic.Int64 // how many partitions share them; nil: it does not change
@@ -48,6 +49,7 @@ type partition struct {
 	epoch    uint64
 	events   uint64 // as in the checkpoint
 	rejected uint64
+	excluded uint64 // since the start, unlike events
 	pending  uint64 // messages behind position, when the last batch was sent
 	unstored bool   // the store had nothing of the partition at the start
 	tail     uint64 // the log's end at the start; what a former owner may have written lies before it
@@ -111,10 +113,11 @@ func newPartition(id int, cfg *Config, log eventLog, bucket snapshots, turn chan
 		metrics:       metrics,
 		atomic:        ok && store.AtomicFlush(),
 		paged:         keeps && pages.KeepsPages(),
+		named:         cfg.Rules.NormalisesHolders(),
 		cacheBytes:    cfg.CacheBytes / len(cfg.Partitions),
 		flushBytes:    cfg.FlushBytes / len(cfg.Partitions),
 		in:            newInbox(inboxBytes),
-		cache:         newCache(),
+		cache:         newCache(cfg.Rules),
 		facts:         map[*pair][]projection.LoggedFact{},
 		batch:         batch{rejected: map[string]uint64{}},
 		letters:       &letters{},

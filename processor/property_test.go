@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"reflect"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -26,7 +27,10 @@ const (
 // randomLog is a history of few holders, tokens and instants, so that events
 // meet; ends ahead of the log's clock, so that lines break; duplicates; and a
 // clock that steps back now and then.
-func randomLog(r *rand.Rand, messages int) *memLog {
+func randomLog(r *rand.Rand, messages int) *memLog { return randomLogOf(r, messages, false) }
+
+// randomLogOf is randomLog, with ids in any case where they are mixed.
+func randomLogOf(r *rand.Rand, messages int, mixed bool) *memLog {
 	log := newMemLog(2)
 	now := logBegin
 	var all []hold.Draft
@@ -41,6 +45,9 @@ func randomLog(r *rand.Rand, messages int) *memLog {
 			}
 			for ingest.Partition(d.Holder, log.partitions) != partition {
 				d.Holder = fmt.Sprintf("h%d", r.IntN(12))
+				if mixed && r.IntN(2) == 0 {
+					d.Holder, d.Token = strings.ToUpper(d.Holder), strings.ToUpper(d.Token)
+				}
 			}
 			all = append(all, d)
 			frame = append(frame, d)
@@ -137,17 +144,22 @@ func TestAnyCrashLeavesTheSameState(t *testing.T) {
 			t.Run(fmt.Sprintf("atomic=%v/%d", atomic, seed), func(t *testing.T) {
 				t.Parallel()
 				r := rand.New(rand.NewPCG(seed, 4))
-				log := randomLog(r, 120)
+				rules := hold.PlainRules(hold.Merge)
+				mixed := seed%4 == 3
+				if seed%2 == 1 {
+					rules = randomRules(r, mixed)
+				}
+				log := randomLogOf(r, 120, mixed)
 				log.slow = r.IntN(3) > 0
 				want := storetest.NewMemory()
-				run(t, Config{Store: want, FlushInterval: time.Hour}, log, nil).finish(t, log)
+				run(t, Config{Store: want, Rules: rules, FlushInterval: time.Hour}, log, nil).finish(t, log)
 
 				store, bucket := storetest.NewMemory(), newMemBucket()
 				lost := bucket.copy()
 				crashes := 1 + r.IntN(6)
 				for range crashes {
 					w := run(t, Config{
-						Store: newCrashing(store, atomic, 4+r.IntN(50), r), FlushInterval: time.Duration(1 + r.IntN(300_000)),
+						Store: newCrashing(store, atomic, 4+r.IntN(50), r), Rules: rules, FlushInterval: time.Duration(1 + r.IntN(300_000)),
 						CacheBytes: 1 + r.IntN(20_000), FlushBytes: 1 + r.IntN(40_000), GCInterval: time.Millisecond, turn: 1 + r.IntN(12),
 					}, log, bucket)
 					if err := waitAll(w, log); err != nil && !errors.Is(err, projection.ErrClosed) {
@@ -166,13 +178,13 @@ func TestAnyCrashLeavesTheSameState(t *testing.T) {
 					lost = bucket.copy()
 					store = store.Reopen()
 				}
-				run(t, Config{Store: asAtomic{store, atomic}, FlushInterval: time.Millisecond}, log, bucket).finish(t, log)
+				run(t, Config{Store: asAtomic{store, atomic}, Rules: rules, FlushInterval: time.Millisecond}, log, bucket).finish(t, log)
 				if bucket.backwards != nil {
 					t.Fatal(bucket.backwards)
 				}
 				compareStores(t, log, want, store, atomic)
-				compareWithFacts(t, log, store)
-				compareBucket(t, log, store, bucket)
+				compareWithRules(t, log, store, rules)
+				compareBucketBy(t, log, store, bucket, rules)
 			})
 		}
 	}
@@ -273,20 +285,30 @@ func compareStores(t testing.TB, log *memLog, want, got projection.Store, bytes 
 // from scratch and added up pair by pair.
 func compareWithFacts(t testing.TB, log *memLog, store projection.Store) {
 	t.Helper()
+	compareWithRules(t, log, store, hold.PlainRules(hold.Merge))
+}
+
+// compareWithRules is compareWithFacts of a store that counts by rules.
+func compareWithRules(t testing.TB, log *memLog, store projection.Store, rules hold.Rules) {
+	t.Helper()
 	for partition := range log.partitions {
+		messages := log.messages[partition]
+		if rules.NormalisesHolders() {
+			messages = log.messages[everyPartition]
+		}
 		facts, holders := map[projection.PairKey][]hold.Fact{}, map[string]int64{}
 		pairs := map[projection.PairKey]int64{}
 		clock := int64(0)
-		for _, m := range log.messages[partition] {
+		for _, m := range messages {
 			clock = max(clock, m.at)
-			frame := ingest.ReadFrame(m.data)
-			for event, ok := frame.Next(); ok; event, ok = frame.Next() {
+			for _, event := range eventsOf(m.data) {
 				var d hold.Draft
 				if err := ingest.DecodeEvent(event, &d); err != nil {
 					t.Fatal(err)
 				}
-				e, err := d.Check(m.at+minute, hold.DefaultLimits())
-				if err != nil {
+				e, err := d.CheckBy(rules, m.at+minute, hold.DefaultLimits())
+				if err != nil || ingest.Partition(d.Holder, log.partitions) != m.partition ||
+					ingest.Partition(e.Holder, log.partitions) != partition || rules.Excluded(e.Holder) {
 					continue
 				}
 				key := projection.PairKey{Holder: e.Holder, Token: e.Token}
@@ -300,11 +322,12 @@ func compareWithFacts(t testing.TB, log *memLog, store projection.Store) {
 		}
 		sums := map[string]hold.Figures{}
 		for key, f := range facts {
-			p := hold.PairFromFacts(hold.Merge, slices.Values(f))
-			if got, want := st.pairs[key].Figures, p.Figures(pairs[key]); got != want {
+			rule := rules.Of(key.Token)
+			p := hold.PairFromFacts(rule.Policy, slices.Values(f))
+			if got, want := st.pairs[key].Figures, rule.Figures(p, pairs[key]); got != want {
 				t.Fatalf("pair %v: figures %+v, want %+v", key, got, want)
 			}
-			at := p.Figures(holders[key.Holder])
+			at := rule.Figures(p, holders[key.Holder])
 			if sum, ok := sums[key.Holder]; ok {
 				at = at.Plus(sum)
 			}
@@ -318,8 +341,26 @@ func compareWithFacts(t testing.TB, log *memLog, store projection.Store) {
 	}
 }
 
+// eventsOf is the wire form of a message's events.
+func eventsOf(data []byte) (events [][]byte) {
+	if !ingest.IsFrame(data) {
+		return [][]byte{data}
+	}
+	frame := ingest.ReadFrame(data)
+	for event, ok := frame.Next(); ok; event, ok = frame.Next() {
+		events = append(events, event)
+	}
+	return events
+}
+
 // compareBucket requires the snapshots to be those of the store's holders.
 func compareBucket(t testing.TB, log *memLog, store projection.Store, bucket *memBucket) {
+	t.Helper()
+	compareBucketBy(t, log, store, bucket, hold.PlainRules(hold.Merge))
+}
+
+// compareBucketBy is compareBucket of a store that counts by rules.
+func compareBucketBy(t testing.TB, log *memLog, store projection.Store, bucket *memBucket, rules hold.Rules) {
 	t.Helper()
 	holders := 0
 	for partition := range log.partitions {
@@ -330,11 +371,15 @@ func compareBucket(t testing.TB, log *memLog, store projection.Store, bucket *me
 				t.Fatalf("holder %s has no snapshot", name)
 			}
 			if s.ScoreExact != h.Figures.Settled.Score.String() || s.LiveBase != h.Figures.Line.Base.Score.String() ||
-				s.Position != h.Position || s.UpdatedAt.AsTime().UnixNano() != h.UpdatedAt || s.Waiting != h.Figures.Waiting {
+				s.Rules != rules.Version() || s.Position != h.Position || s.UpdatedAt.AsTime().UnixNano() != h.UpdatedAt || s.Waiting != h.Figures.Waiting {
 				t.Fatalf("holder %s: snapshot %v of record %+v", name, s, h)
 			}
 		}
-		if end, _ := log.End(context.Background(), partition); bucket.positions[partition] != end {
+		end, _ := log.End(context.Background(), partition)
+		if rules.NormalisesHolders() {
+			end = log.last
+		}
+		if bucket.positions[partition] != end {
 			t.Fatalf("partition %d: bucket is at %d of %d", partition, bucket.positions[partition], end)
 		}
 	}

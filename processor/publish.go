@@ -126,7 +126,7 @@ func pause(ctx context.Context, d time.Duration) {
 func (p *partition) publish(ctx context.Context, holders []projection.HolderRecord, to projection.Reached) error {
 	entries := make([]projection.Entry, len(holders))
 	for i := range holders {
-		value, err := snapshotOf(&holders[i], p.cfg.RulesVersion, p.bucket.Generation())
+		value, err := snapshotOf(&holders[i], p.cfg.Rules.Version(), p.bucket.Generation())
 		if err != nil {
 			return fmt.Errorf("processor: partition %d: snapshot of holder %q: %w", p.id, holders[i].Holder, err)
 		}

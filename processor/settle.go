@@ -19,10 +19,7 @@ func (p *partition) settle(ctx context.Context) error {
 
 	// Lines that have broken since go on as another line, which only their pairs know.
 	for _, h := range p.touchedHolders {
-		if h.breaks == nil {
-			continue
-		}
-		for _, t := range h.breaks.expired(h.updatedAt) {
+		for _, t := range p.cache.broken(h) {
 			pr := p.cache.pair(h, t)
 			if pr == nil {
 				pr = p.cache.addPair(h, t)
@@ -51,9 +48,7 @@ func (p *partition) settle(ctx context.Context) error {
 
 	for _, h := range p.touchedHolders {
 		h.sumAt, h.touched = h.updatedAt, false
-		if h.breaks != nil && len(h.breaks.until) == 0 {
-			h.breaks = nil
-		}
+		p.cache.dropBreaks(h)
 	}
 	clear(p.touchedHolders)
 	p.touchedHolders = p.touchedHolders[:0]
@@ -65,7 +60,7 @@ func (p *partition) settle(ctx context.Context) error {
 func (p *partition) refigure(pr *pair) {
 	h := pr.holder
 	pr.touched = false
-	f := pr.state.Figures(h.updatedAt)
+	f := pr.figures(h.updatedAt)
 	pr.join(&f)
 	p.cache.setBreak(h, pr.token, f.Line.Until)
 }

@@ -46,8 +46,9 @@ type PartitionStatus struct {
 	Pending    uint64 // messages of the partition behind Position, when the last batch was sent
 	LogTime    int64  // ns, the log's time of Position
 	Epoch      uint64
-	Events     uint64 // applied since the store was made
+	Events     uint64 // accepted since the store was made, those of excluded holders among them
 	Rejected   uint64 // refused since the store was made
+	Excluded   uint64 // of Events, since this start: of holders whom the rules do not count
 	Pairs      int    // in memory
 	CacheBytes int    // estimate of what is in memory
 	DirtyBytes int    // estimate of what is applied and not durable
@@ -68,7 +69,7 @@ func (p *partition) note() {
 	defer p.mu.Unlock()
 	s := &p.status
 	s.Position, s.LogTime, s.Epoch = p.position, p.clock, p.epoch
-	s.Events, s.Rejected, s.Pending = p.events, p.rejected, p.pending
+	s.Events, s.Rejected, s.Excluded, s.Pending = p.events, p.rejected, p.excluded, p.pending
 	s.Pairs, s.CacheBytes, s.DirtyBytes = len(p.cache.ring), p.cache.bytes, p.dirtyBytes+p.inflightBytes
 	if s.State == CatchingUp && p.position >= p.tail && p.owes == nil {
 		s.State = Running

@@ -60,7 +60,7 @@ func TestSumIsExact(t *testing.T) {
 func TestBreaksAgainstAMap(t *testing.T) {
 	t.Parallel()
 	r := rand.New(rand.NewPCG(1, 2))
-	c := newCache()
+	c := newCache(hold.PlainRules(hold.Merge))
 	h := c.addHolder("h")
 	var tokens []*token
 	for i := range 20 {
@@ -106,7 +106,7 @@ func TestBreaksAgainstAMap(t *testing.T) {
 func TestCacheCountsDownToNothing(t *testing.T) {
 	t.Parallel()
 	r := rand.New(rand.NewPCG(1, 2))
-	c := newCache()
+	c := newCache(hold.PlainRules(hold.Merge))
 	for i := range 1000 {
 		name := fmt.Sprint("h", r.IntN(200))
 		h := c.holders[name]

@@ -53,6 +53,9 @@ func newWorker(cfg Config, log eventLog, bucket snapshots) (*Worker, error) {
 	if err := cfg.setDefaults(log); err != nil {
 		return nil, err
 	}
+	if cfg.Rules.NormalisesHolders() {
+		log = wholeLog{log}
+	}
 	metrics, err := newMetrics(cfg.Registerer)
 	if err != nil {
 		return nil, fmt.Errorf("processor: register metrics: %w", err)
@@ -195,8 +198,9 @@ func stopIn(ctx context.Context, timeout time.Duration, ended <-chan struct{}, g
 // fixMeta fixes in the store what may not change under it.
 func (w *Worker) fixMeta(ctx context.Context) error {
 	return retry(ctx, w.cfg.Logger, "fix the store's settings", func(ctx context.Context) error {
-		return w.cfg.Store.SetMeta(ctx, map[string]string{
-			projection.MetaPolicy:     w.cfg.Policy.String(),
+		return projection.FixMeta(ctx, w.cfg.Store, map[string]string{
+			projection.MetaPolicy:     w.cfg.Rules.DefaultPolicy().String(),
+			projection.MetaRules:      w.cfg.Rules.Version(),
 			projection.MetaPartitions: strconv.Itoa(w.log.Partitions()),
 		})
 	})

@@ -53,6 +53,10 @@ type MetaError struct {
 
 // Error names the value, as it is stored and as it was wanted, and says what an operator can do.
 func (e *MetaError) Error() string {
+	if e.Name == MetaRules {
+		return fmt.Sprintf("%v: the store counts by rules %s, not by %s; new rules build a new generation (`holdmetrics rebuild --rules FILE`), the stored ones go on here",
+			ErrMetaFixed, e.Stored, e.Wanted)
+	}
 	return fmt.Sprintf("%v: %s is %q since the store was made, not %q; use the stored value, or another data directory or database",
 		ErrMetaFixed, e.Name, e.Stored, e.Wanted)
 }

@@ -11,6 +11,7 @@ const (
 	MetaLogID      = "log_id"     // id of the log that the store was made from
 	MetaPartitions = "partitions" // number of partitions of that log, decimal
 	MetaPolicy     = "policy"     // default overlap policy, as hold.ParsePolicy reads it
+	MetaRules      = "rules"      // version of the rules by which the store counts; hold.NoRulesVersion: none
 )
 
 // PairKey names a pair: one token with one holder.

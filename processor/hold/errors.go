@@ -16,6 +16,8 @@ var (
 	ErrOrder    = errors.New("is before start")
 	ErrFuture   = errors.New("is too far in the future")
 	ErrWeight   = errors.New("is not a weight")
+	// ErrHoldIDNeeded: the rules ask for hold_ids in every event of this token.
+	ErrHoldIDNeeded = errors.New("is required by the rules of this token")
 )
 
 // ErrCorrupt says that stored bytes do not decode. They were damaged, or

@@ -105,6 +105,20 @@ func (d *Draft) Check(now int64, lim Limits) (Event, error) {
 	return e, nil
 }
 
+// CheckBy is Check of whoever knows the rules by which the event will count: it
+// refuses what they do, and gives the event with its ids as the rules have them.
+func (d *Draft) CheckBy(rules Rules, now int64, lim Limits) (Event, error) {
+	e, err := d.Check(now, lim)
+	if err != nil {
+		return Event{}, err
+	}
+	e.Token, e.Holder = rules.Token(e.Token), rules.Holder(e.Holder)
+	if err := rules.Of(e.Token).Accepts(&e); err != nil {
+		return Event{}, err
+	}
+	return e, nil
+}
+
 // weight reads both forms; each is checked, also where the other one counts.
 func (d *Draft) weight() (Weight, bool, error) {
 	w, err := WeightFromFloat(d.Weight)

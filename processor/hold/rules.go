@@ -87,6 +87,15 @@ type Rule struct {
 	NeedsID    bool    // events of this token must carry a hold_id
 }
 
+// Accepts says why an event of the token is refused, as a [*FieldError]; nil: it
+// is not.
+func (r *Rule) Accepts(e *Event) error {
+	if r.NeedsID && e.HoldID == "" {
+		return &FieldError{Field: "hold_id", Err: ErrHoldIDNeeded}
+	}
+	return nil
+}
+
 // PlainRule counts by a policy and nothing else.
 func PlainRule(policy Policy) *Rule {
 	return &Rule{Policy: policy, Multiplier: MultiplierOne}

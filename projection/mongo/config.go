@@ -10,6 +10,8 @@ import (
 	"go.mongodb.org/mongo-driver/v2/mongo/readconcern"
 	"go.mongodb.org/mongo-driver/v2/mongo/readpref"
 	"go.mongodb.org/mongo-driver/v2/mongo/writeconcern"
+
+	"holdmetrics/processor/hold"
 )
 
 // Defaults of [Config].
@@ -56,6 +58,10 @@ type Config struct {
 	// call again. Open is patient without end.
 	Patience time.Duration
 
+	// Rules are those by which the store counts, for what is folded anew where it is
+	// read; nil: none but the policies of its pairs.
+	Rules hold.Rules
+
 	Logger Logger // nil: silence
 }
 
@@ -64,6 +70,9 @@ func (c Config) withDefaults() Config {
 	setDefault(&c.Database, DefaultDatabase)
 	setDefault(&c.OperationTimeout, DefaultOperationTimeout)
 	setDefault(&c.Patience, DefaultPatience)
+	if c.Rules == nil {
+		c.Rules = hold.PlainRules(hold.Merge) // which counts a pair by its own policy
+	}
 	setFrom(&c.PoolMax, fromURL.MaxPoolSize, DefaultPoolMax)
 	setFrom(&c.PoolMin, fromURL.MinPoolSize, 0)
 	setFrom(&c.ServerSelection, fromURL.ServerSelectionTimeout, DefaultServerSelection)

@@ -67,14 +67,25 @@ func (n *snapshot) complete(ctx context.Context, pairs ...*loading) error {
 		if l.lost && len(l.facts) > 0 {
 			l.found, l.lost = true, false
 			_, logTime := lastOf(l.facts)
-			l.record.Figures = n.fold(l).Figures(logTime)
+			l.record.Figures = n.fold(l).figures(logTime)
 		}
 	}
 	return nil
 }
 
-func (n *snapshot) fold(l *loading) *hold.Pair {
-	return hold.PairFromFacts(l.record.Policy, slices.Values(l.record.Facts))
+// folded is a pair made of its facts, and the rule by which it counts.
+type folded struct {
+	pair *hold.Pair
+	rule *hold.Rule
+}
+
+func (f *folded) figures(at int64) hold.Figures { return f.rule.Figures(f.pair, at) }
+
+func (n *snapshot) fold(l *loading) *folded {
+	return &folded{
+		pair: hold.PairFromFacts(l.record.Policy, slices.Values(l.record.Facts)),
+		rule: n.store.config.Rules.Of(l.record.Key.Token),
+	}
 }
 
 // holder reads one holder.
@@ -137,7 +148,7 @@ func (n *snapshot) parseHolder(ctx context.Context, id string, raw bson.Raw) (*p
 // foldHolder makes a holder's record anew from the facts of its pairs.
 func (n *snapshot) foldHolder(ctx context.Context, holder string) (*projection.HolderRecord, error) {
 	h := &projection.HolderRecord{Holder: holder}
-	var pairs []*hold.Pair
+	var pairs []*folded
 	err := n.pairs(ctx, holderID(n.prefix, holder), func(l *loading) error {
 		position, logTime := lastOf(l.facts)
 		h.Position, h.UpdatedAt = max(h.Position, position), max(h.UpdatedAt, logTime)
@@ -147,9 +158,9 @@ func (n *snapshot) foldHolder(ctx context.Context, holder string) (*projection.H
 	if err != nil || len(pairs) == 0 {
 		return nil, err
 	}
-	h.Figures = pairs[0].Figures(h.UpdatedAt)
+	h.Figures = pairs[0].figures(h.UpdatedAt)
 	for _, p := range pairs[1:] {
-		h.Figures = h.Figures.Plus(p.Figures(h.UpdatedAt))
+		h.Figures = h.Figures.Plus(p.figures(h.UpdatedAt))
 	}
 	return h, nil
 }

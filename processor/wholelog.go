@@ -1,0 +1,74 @@
+package processor
+
+import (
+	"context"
+
+	"go.uber.org/zap"
+
+	"holdmetrics/ingest"
+	"holdmetrics/processor/hold"
+)
+
+// Where rules normalise holders, an event may lie in another partition than its
+// holder's: the log puts it where the id as it was sent belongs. So each partition
+// reads the whole log, and takes
+//
+//   - of its own messages, the events whose holder is at home here, and all
+//     rejections;
+//   - of the messages of other partitions, only events whose holder is at home here
+//     by the normalised id. They are few where the doors normalise what they
+//     publish, so a message of another partition is mostly looked over.
+//
+// Every event is taken by one partition, and rejected by one. Positions are those
+// of the stream, so a checkpoint, an end and what is pending mean the whole log here.
+
+// everyPartition is what read is asked for instead of one partition.
+const everyPartition = -1
+
+// wholeLog is a log that every partition reads whole.
+type wholeLog struct{ eventLog }
+
+// End is the last position of the log.
+func (l wholeLog) End(ctx context.Context, _ int) (uint64, error) {
+	_, last, err := l.Look(ctx)
+	return last, err
+}
+
+func (l wholeLog) read(ctx context.Context, _ int, after uint64, in *inbox, log *zap.Logger) (func(), error) {
+	return l.eventLog.read(ctx, everyPartition, after, in, log)
+}
+
+// acceptNamed is accept where the rules normalise holders.
+func (p *partition) acceptNamed(m *message, index int, data []byte, d *hold.Draft) {
+	event, err := d.Check(m.at+acceptedAhead, p.batch.limits)
+	if err == nil {
+		err = p.misplaced(event.Holder, m.partition)
+	}
+	if err != nil {
+		p.reject(m, index, data, err)
+		return
+	}
+	event.Token, event.Holder = p.cfg.Rules.Token(event.Token), p.cfg.Rules.Holder(event.Holder)
+	h := p.cache.holders[event.Holder]
+	if h == nil && p.misplaced(event.Holder, p.id) != nil {
+		// It is at home elsewhere. What the rules refuse is refused here.
+		if err := p.cfg.Rules.Of(event.Token).Accepts(&event); err != nil {
+			p.reject(m, index, data, err)
+		}
+		return
+	}
+	p.enterEvent(m, index, data, h, &event)
+}
+
+// comesHere says whether the holder of an event of another partition's message is
+// at home here, for which it reads no more of the event than it has to.
+func (p *partition) comesHere(event []byte) bool {
+	sent, ok := ingest.HolderOfEvent(event)
+	return ok && p.namedHere(sent)
+}
+
+// namedHere says whether a holder is at home here by another id than was sent.
+func (p *partition) namedHere(sent string) bool {
+	named := p.cfg.Rules.Holder(sent)
+	return named != sent && ingest.Partition(named, p.log.Partitions()) == p.id
+}
