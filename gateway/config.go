@@ -6,9 +6,9 @@ import (
 	"fmt"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
-	"github.com/google/uuid"
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 
@@ -87,20 +87,10 @@ type Snapshots interface {
 
 // Config is what a gateway is made of. Fields without a remark are required.
 type Config struct {
-	Producer  Producer
-	Log       Log
-	Reader    projection.Reader
-	Snapshots Snapshots
-
-	// WaitApplied returns when the store has applied a position of a partition,
-	// or with ctx's error.
-	WaitApplied func(ctx context.Context, partition int, position uint64) error
-	// Ready gives the reason why the server is not ready, or nil.
-	Ready func(ctx context.Context) error
-	// Owners tells how the partitions do; nil: nobody knows.
-	Owners Owners
-	// Rules are those by which what Reader has counts; nil: none but the policies of its pairs.
-	Rules hold.Rules
+	Producer Producer
+	Log      Log
+	// Backend is the generation that is served first.
+	Backend
 
 	Now        func() int64          // unix nanoseconds; nil: the system's clock
 	Freshness  time.Duration         // longest wait of a read for the store; 0: DefaultFreshness
@@ -128,12 +118,9 @@ type Gateway struct {
 
 	sums chan struct{} // places for reads that add up everything
 	hub  *watchHub
-	// ranks has the goroutines of the rankings, which end with it.
-	ranks *ranking
-	// encoded is what watchers share. viewID names the view of the snapshots, whose
-	// history begins with this process.
-	encoded watchEncodings
-	viewID  string
+
+	// active is the generation that requests are answered from (see pin).
+	active atomic.Pointer[backend]
 }
 
 // New makes a gateway. Its errors wrap [ErrConfig].
@@ -171,9 +158,8 @@ func New(cfg Config) (*Gateway, error) {
 		cfg.Gatherer = prometheus.NewRegistry()
 	}
 	g := &Gateway{cfg: cfg, log: cfg.Logger, sums: make(chan struct{}, maxSums)}
-	g.viewID = uuid.NewString()
-	g.ranks = newRanking(g)
-	g.hub = newWatchHub(g.cfg.Snapshots)
+	g.active.Store(newBackend(g, cfg.Backend))
+	g.hub = newWatchHub(cfg.Snapshots)
 	var err error
 	if g.metrics, err = newMetrics(cfg.Registerer); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrConfig, err)
@@ -194,5 +180,5 @@ func (g *Gateway) Close() {
 	g.hub.drain()
 	g.receivers.Wait()
 	g.hub.wait()
-	g.ranks.close()
+	g.active.Load().close() // still pinned: who comes late finds no other one
 }

@@ -25,8 +25,8 @@ type contribution struct {
 
 // explain emits what each hold of a holder contributes, by token, then in the
 // order of [hold.Pair.Holds]. A row is valid until emit returns.
-func (g *Gateway) explain(ctx context.Context, q explainQuery, emit func(*contribution) error) error {
-	view, err := g.holderView(ctx, q.holder, q.after)
+func (b *backend) explain(ctx context.Context, q explainQuery, emit func(*contribution) error) error {
+	view, err := b.holderView(ctx, q.holder, q.after)
 	if err != nil {
 		return err
 	}
@@ -81,7 +81,7 @@ type scorePoint struct {
 
 // history gives the exact score at evenly spaced instants, the first and the last
 // of the window among them. Without a first one it begins with the first hold.
-func (g *Gateway) history(ctx context.Context, q historyQuery) ([]scorePoint, error) {
+func (b *backend) history(ctx context.Context, q historyQuery) ([]scorePoint, error) {
 	n := q.points
 	switch {
 	case n == 0:
@@ -89,7 +89,7 @@ func (g *Gateway) history(ctx context.Context, q historyQuery) ([]scorePoint, er
 	case n < 2 || n > MaxPoints:
 		return nil, &hold.FieldError{Field: "points", Err: ErrRange, Detail: rangeDetail(2, MaxPoints)}
 	}
-	view, err := g.holderView(ctx, q.holder, q.after)
+	view, err := b.holderView(ctx, q.holder, q.after)
 	if err != nil {
 		return nil, err
 	}

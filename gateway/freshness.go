@@ -15,34 +15,34 @@ import (
 // partition is waited for up to the smaller of after and its own end, once the
 // log has that position. Where the wait is over before, the error is a
 // [*StaleError].
-func (g *Gateway) awaitApplied(ctx context.Context, partitions []int, after uint64) error {
-	return g.await(ctx, partitions, after, g.cfg.WaitApplied)
+func (b *backend) awaitApplied(ctx context.Context, partitions []int, after uint64) error {
+	return b.await(ctx, partitions, after, b.WaitApplied)
 }
 
 // awaitSnapshots returns when the snapshots are at a position, likewise. After 0
 // there is nothing to wait for: they are what is current.
-func (g *Gateway) awaitSnapshots(ctx context.Context, partitions []int, after uint64) error {
+func (b *backend) awaitSnapshots(ctx context.Context, partitions []int, after uint64) error {
 	if after == 0 {
 		return nil
 	}
-	return g.await(ctx, partitions, after, g.cfg.Snapshots.WaitPosition)
+	return b.await(ctx, partitions, after, b.Snapshots.WaitPosition)
 }
 
 // applied waits until a position of a partition is applied.
 type applied func(ctx context.Context, partition int, position uint64) error
 
-func (g *Gateway) await(ctx context.Context, partitions []int, after uint64, wait applied) error {
-	within, cancel := context.WithTimeout(ctx, g.cfg.Freshness)
+func (b *backend) await(ctx context.Context, partitions []int, after uint64, wait applied) error {
+	within, cancel := context.WithTimeout(ctx, b.g.cfg.Freshness)
 	defer cancel()
 	if after > 0 {
-		if err := g.awaitLog(ctx, within, after); err != nil {
+		if err := b.g.awaitLog(ctx, within, after); err != nil {
 			return err
 		}
 	}
 	group, within := errgroup.WithContext(within)
 	for _, p := range partitions {
 		group.Go(func() error {
-			position, err := g.cfg.Log.End(within, p)
+			position, err := b.g.cfg.Log.End(within, p)
 			if err != nil {
 				return logAway(ctx, err)
 			}
@@ -52,7 +52,7 @@ func (g *Gateway) await(ctx context.Context, partitions []int, after uint64, wai
 			if position == 0 {
 				return nil
 			}
-			return g.awaitPosition(ctx, within, p, position, wait)
+			return b.g.awaitPosition(ctx, within, p, position, wait)
 		})
 	}
 	return group.Wait()

@@ -23,10 +23,12 @@ const (
 func (g *Gateway) ready(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, readyTimeout)
 	defer cancel()
-	if err := g.cfg.Reader.Ping(ctx); err != nil {
+	b := g.pin()
+	defer b.unpin()
+	if err := b.Reader.Ping(ctx); err != nil {
 		return unavailable("the store", err)
 	}
-	if err := g.cfg.Ready(ctx); err != nil {
+	if err := b.Ready(ctx); err != nil {
 		return unavailable("the server", err)
 	}
 	return nil

@@ -75,13 +75,15 @@ func (g *Gateway) getHolder(ctx context.Context, in *holderInput) (*huma.StreamR
 		out := newSlowWriter(to)
 		defer out.release()
 		begun := false
-		err := g.streamHolder(ctx, q, func(b []byte) error {
-			if !begun {
-				begun = true
-				to.Header().Set("Content-Type", "application/json")
-			}
-			_, err := out.Write(b)
-			return err
+		err := g.with(func(b *backend) error {
+			return b.streamHolder(ctx, q, func(text []byte) error {
+				if !begun {
+					begun = true
+					to.Header().Set("Content-Type", "application/json")
+				}
+				_, err := out.Write(text)
+				return err
+			})
 		})
 		if err == nil {
 			err = out.Flush()
@@ -95,14 +97,14 @@ func (g *Gateway) getHolder(ctx context.Context, in *holderInput) (*huma.StreamR
 }
 
 // streamHolder writes the answer in pieces.
-func (g *Gateway) streamHolder(ctx context.Context, q scoreQuery, write func([]byte) error) error {
+func (b *backend) streamHolder(ctx context.Context, q scoreQuery, write func([]byte) error) error {
 	var a holderAnswer
-	views, sums, err := g.open(ctx, q)
+	views, sums, err := b.open(ctx, q)
 	if err != nil {
 		return err
 	}
 	defer closeViews(views)
-	view := g.viewOf(q.holder, views)
+	view := b.g.viewOf(q.holder, views)
 	err = holderScores(ctx, view, q, func(r *scoreRow) error {
 		a.sum.add(r.live, r.settled)
 		a.sum.applied = r.applied

@@ -156,9 +156,6 @@ func (g *Gateway) getStats(ctx context.Context, in *statsInput) (*huma.StreamRes
 		w, err = g.windowIn(&WindowInput{AsOf: in.AsOf, From: in.From, To: in.To})
 		q.window = &w
 	}
-	if err == nil && q.window == nil {
-		err = g.awaitCurrent(ctx, &q) // before the answer begins, while it can still be a problem document
-	}
 	if err != nil {
 		return nil, g.fail(httpField(err, "holder_ids", "holders"), "query")
 	}
@@ -171,7 +168,7 @@ func (g *Gateway) getStats(ctx context.Context, in *statsInput) (*huma.StreamRes
 				return emit(&row)
 			})
 		}
-		return g.current(ctx, &q, func(s *stat) error {
+		return g.currentOf(ctx, &q, func(s *stat) error {
 			row, err := s.row()
 			if err != nil {
 				return err

@@ -59,7 +59,7 @@ type rankPage struct {
 }
 
 // top gives a page.
-func (g *Gateway) top(ctx context.Context, q topQuery) (*rankPage, error) {
+func (b *backend) top(ctx context.Context, q topQuery) (*rankPage, error) {
 	switch {
 	case q.by != bySettled && q.by != byLive:
 		return nil, &hold.FieldError{Field: "by", Err: ErrChoice, Detail: "settled or live"}
@@ -75,9 +75,9 @@ func (g *Gateway) top(ctx context.Context, q topQuery) (*rankPage, error) {
 		err   error
 	)
 	if q.cursor == "" {
-		p, err = g.ranks.pin(ctx, &q)
+		p, err = b.ranks.pin(ctx, &q)
 	} else if at, err = parseCursor(q.cursor, &q); err == nil {
-		if p, err = g.ranks.pinned(at.Pin, &q); err == nil && at.Offset >= uint64(p.state.tree.Len()) {
+		if p, err = b.ranks.pinned(at.Pin, &q); err == nil && at.Offset >= uint64(p.state.tree.Len()) {
 			err = &hold.FieldError{Field: "cursor", Err: ErrCursor}
 		}
 	}
@@ -112,14 +112,14 @@ func (g *Gateway) top(ctx context.Context, q topQuery) (*rankPage, error) {
 }
 
 // rank gives the place of one holder.
-func (g *Gateway) rank(ctx context.Context, q topQuery, holder string) (*rankPage, error) {
+func (b *backend) rank(ctx context.Context, q topQuery, holder string) (*rankPage, error) {
 	switch {
 	case holder == "":
 		return nil, &hold.FieldError{Field: "holder_id", Err: hold.ErrRequired}
 	case q.by != bySettled && q.by != byLive:
 		return nil, &hold.FieldError{Field: "by", Err: ErrChoice, Detail: "settled or live"}
 	}
-	p, row, err := g.ranks.pinWith(ctx, &q, holder)
+	p, row, err := b.ranks.pinWith(ctx, &q, holder)
 	if err != nil {
 		return nil, err
 	}
@@ -207,7 +207,7 @@ func (r *ranking) pinWith(ctx context.Context, q *topQuery, holder string) (*pin
 	if holder != "" {
 		stats.holders = []string{holder}
 	}
-	if err := r.g.awaitCurrent(ctx, &stats); err != nil {
+	if err := r.b.awaitCurrent(ctx, &stats); err != nil {
 		return nil, nil, err
 	}
 	if err := r.begin(ctx); err != nil {
@@ -217,7 +217,7 @@ func (r *ranking) pinWith(ctx context.Context, q *topQuery, holder string) (*pin
 	var t *tokenBoard
 	if q.token != "" {
 		if q.after > 0 {
-			if err := r.g.awaitApplied(ctx, stats.partitions(r.g), q.after); err != nil {
+			if err := r.b.awaitApplied(ctx, stats.partitions(r.b.g), q.after); err != nil {
 				return nil, nil, err
 			}
 		}
@@ -238,7 +238,7 @@ func (r *ranking) pinWith(ctx context.Context, q *topQuery, holder string) (*pin
 			return nil, nil, err
 		}
 	}
-	now := r.g.cfg.Now()
+	now := r.b.g.cfg.Now()
 	if err := r.reline(ctx, b, q.token, now); err != nil {
 		return nil, nil, err
 	}
@@ -254,10 +254,10 @@ func (r *ranking) pinWith(ctx context.Context, q *topQuery, holder string) (*pin
 // anything: in the snapshots and, of a token's board, in the store that it is made
 // of, whose changes the snapshots tell. 0: nothing can be said.
 func (r *ranking) applied(ctx context.Context, t *tokenBoard) (least int64, err error) {
-	for _, p := range r.g.partitionsOf("") {
-		at := r.g.reached(p).LogTime
+	for _, p := range r.b.g.partitionsOf("") {
+		at := r.b.reached(p).LogTime
 		if t != nil {
-			c, _, err := r.g.cfg.Reader.Checkpoint(ctx, p)
+			c, _, err := r.b.Reader.Checkpoint(ctx, p)
 			if err != nil {
 				return 0, storeError(ctx, err)
 			}

@@ -15,7 +15,7 @@ import (
 // It begins with the first question, and then follows the snapshots until the
 // gateway closes. It is safe for concurrent use.
 type ranking struct {
-	g *Gateway
+	b *backend
 
 	mu      sync.Mutex
 	started bool
@@ -41,10 +41,10 @@ const (
 	rankReline = 1024
 )
 
-func newRanking(g *Gateway) *ranking {
+func newRanking(b *backend) *ranking {
 	// Pins are numbered from anywhere, so that a cursor of another gateway, or of
 	// this one before it was started again, names none.
-	r := &ranking{g: g, pins: pins{last: rand.Uint64() >> 1}, built: make(chan struct{}), tokens: map[string]*tokenBoard{}}
+	r := &ranking{b: b, pins: pins{last: rand.Uint64() >> 1}, built: make(chan struct{}), tokens: map[string]*tokenBoard{}}
 	r.life, r.stop = context.WithCancel(context.Background())
 	return r
 }
@@ -63,7 +63,7 @@ func (r *ranking) begin(ctx context.Context) error {
 	r.mu.Lock()
 	if !r.started && !r.closed {
 		r.started = true
-		r.overall = newBoard(r.g.cfg.Now())
+		r.overall = newBoard(r.b.g.cfg.Now())
 		r.running.Go(r.follow)
 	}
 	r.mu.Unlock()
@@ -90,7 +90,7 @@ func (r *ranking) follow() {
 			return
 		}
 		r.catchUp()
-		now := r.g.cfg.Now()
+		now := r.b.g.cfg.Now()
 		// What fails is tried again with the next tick, and told to whoever asks.
 		_ = r.reline(r.life, r.overall, "", now)
 		for _, t := range r.inUse() {
@@ -101,9 +101,9 @@ func (r *ranking) follow() {
 
 // build makes the overall board of the snapshots that there are.
 func (r *ranking) build() {
-	after := r.g.cfg.Snapshots.Last()
-	rows := make([]*rankRow, 0, r.g.cfg.Snapshots.Len())
-	r.g.cfg.Snapshots.Each(func(c projection.Change) bool {
+	after := r.b.Snapshots.Last()
+	rows := make([]*rankRow, 0, r.b.Snapshots.Len())
+	r.b.Snapshots.Each(func(c projection.Change) bool {
 		if row, _, err := snapshotRow(c.Key, c.Value); err == nil {
 			rows = append(rows, row)
 		}
@@ -121,7 +121,7 @@ func (r *ranking) catchUp() {
 	for more := true; more; {
 		r.mu.Lock()
 		var next uint64
-		changes, next = r.g.cfg.Snapshots.AppendChanges(changes[:0], r.after, rankChunk)
+		changes, next = r.b.Snapshots.AppendChanges(changes[:0], r.after, rankChunk)
 		for i := range changes {
 			r.take(&changes[i])
 		}
@@ -187,11 +187,11 @@ func (r *ranking) lineOf(ctx context.Context, row *rankRow, token string, t int6
 	if !row.figures {
 		// The store may be behind the snapshot, but not for long.
 		s, _ := readSnapshot(row.value)
-		if err := r.g.awaitApplied(ctx, r.g.partitionsOf(row.holder), s.position); err != nil {
+		if err := r.b.awaitApplied(ctx, r.b.g.partitionsOf(row.holder), s.position); err != nil {
 			return f, err
 		}
 	}
-	view, err := r.g.cfg.Reader.View(ctx, r.g.partitionsOf(row.holder)[0])
+	view, err := r.b.Reader.View(ctx, r.b.g.partitionsOf(row.holder)[0])
 	if err != nil {
 		return f, storeError(ctx, err)
 	}

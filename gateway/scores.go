@@ -57,8 +57,8 @@ func (r *scoreRow) add(live, settled hold.Amount) {
 // scores emits the rows of a query, ordered by holder, then token. A holder
 // without facts, or without facts of the token, is [projection.ErrNotFound]. A
 // row is valid until emit returns.
-func (g *Gateway) scores(ctx context.Context, q scoreQuery, emit func(*scoreRow) error) error {
-	views, sums, err := g.open(ctx, q)
+func (b *backend) scores(ctx context.Context, q scoreQuery, emit func(*scoreRow) error) error {
+	views, sums, err := b.open(ctx, q)
 	if err != nil {
 		return err
 	}
@@ -75,26 +75,26 @@ func (g *Gateway) scores(ctx context.Context, q scoreQuery, emit func(*scoreRow)
 	if q.holder == "" {
 		return storeError(ctx, mergeScores(ctx, q, views, emit))
 	}
-	return storeError(ctx, holderScores(ctx, g.viewOf(q.holder, views), q, emit))
+	return storeError(ctx, holderScores(ctx, b.g.viewOf(q.holder, views), q, emit))
 }
 
 // open waits for what a query asks for, opens the views that it needs, and adds
 // up all holders where it asks for shares. The views are the caller's to close.
-func (g *Gateway) open(ctx context.Context, q scoreQuery) (views []projection.PartitionView, s *sums, err error) {
+func (b *backend) open(ctx context.Context, q scoreQuery) (views []projection.PartitionView, s *sums, err error) {
 	if err := q.check(); err != nil {
 		return nil, nil, err
 	}
-	partitions := g.partitionsOf(q.holder)
+	partitions := b.g.partitionsOf(q.holder)
 	if q.share {
-		partitions = g.partitionsOf("")
+		partitions = b.g.partitionsOf("")
 	}
-	if err := g.awaitApplied(ctx, partitions, q.after); err != nil {
+	if err := b.awaitApplied(ctx, partitions, q.after); err != nil {
 		return nil, nil, err
 	}
-	if views, err = g.views(ctx, partitions); err != nil || !q.share {
+	if views, err = b.views(ctx, partitions); err != nil || !q.share {
 		return views, nil, err
 	}
-	if s, err = g.sumAll(ctx, q, views); err != nil {
+	if s, err = b.sumAll(ctx, q, views); err != nil {
 		closeViews(views)
 		return nil, nil, storeError(ctx, err)
 	}
@@ -124,9 +124,9 @@ func (g *Gateway) partitionsOf(holder string) []int {
 
 // views opens a view of each partition. All are opened before the first row goes
 // out, so that a client that reads slowly still gets what was there when it asked.
-func (g *Gateway) views(ctx context.Context, partitions []int) (views []projection.PartitionView, err error) {
+func (b *backend) views(ctx context.Context, partitions []int) (views []projection.PartitionView, err error) {
 	for _, p := range partitions {
-		view, err := g.cfg.Reader.View(ctx, p)
+		view, err := b.Reader.View(ctx, p)
 		if err != nil {
 			closeViews(views)
 			return nil, storeError(ctx, err)
@@ -144,15 +144,15 @@ func closeViews(views []projection.PartitionView) {
 
 // holderView opens the view that answers for one holder, once it has applied
 // what was asked for.
-func (g *Gateway) holderView(ctx context.Context, holder string, after uint64) (projection.PartitionView, error) {
+func (b *backend) holderView(ctx context.Context, holder string, after uint64) (projection.PartitionView, error) {
 	if holder == "" {
 		return nil, &hold.FieldError{Field: "holder_id", Err: hold.ErrRequired}
 	}
-	partition := g.partitionsOf(holder)
-	if err := g.awaitApplied(ctx, partition, after); err != nil {
+	partition := b.g.partitionsOf(holder)
+	if err := b.awaitApplied(ctx, partition, after); err != nil {
 		return nil, err
 	}
-	view, err := g.cfg.Reader.View(ctx, partition[0])
+	view, err := b.Reader.View(ctx, partition[0])
 	return view, storeError(ctx, err)
 }
 

@@ -38,10 +38,10 @@ func (s *sums) of(token string) *totals {
 
 // sumAll adds up all holders in the window of a query, from the views that the
 // rows are read from, so that shares are of the very sum that they are part of.
-func (g *Gateway) sumAll(ctx context.Context, q scoreQuery, views []projection.PartitionView) (*sums, error) {
+func (b *backend) sumAll(ctx context.Context, q scoreQuery, views []projection.PartitionView) (*sums, error) {
 	select {
-	case g.sums <- struct{}{}:
-		defer func() { <-g.sums }()
+	case b.g.sums <- struct{}{}:
+		defer func() { <-b.g.sums }()
 	case <-ctx.Done():
 		return nil, context.Cause(ctx)
 	}
@@ -51,7 +51,7 @@ func (g *Gateway) sumAll(ctx context.Context, q scoreQuery, views []projection.P
 	case q.token != "":
 		all.tokens[q.token] = &totals{}
 	default:
-		err := g.viewOf(q.holder, views).Pairs(ctx, q.holder, func(r *projection.PairRecord) error {
+		err := b.g.viewOf(q.holder, views).Pairs(ctx, q.holder, func(r *projection.PairRecord) error {
 			all.tokens[keep(r.Key.Token, "")] = &totals{}
 			return nil
 		})

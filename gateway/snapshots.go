@@ -75,24 +75,24 @@ func (q *statsQuery) partitions(g *Gateway) []int {
 
 // awaitCurrent waits for the first load of the snapshots, and for what a query
 // asks for.
-func (g *Gateway) awaitCurrent(ctx context.Context, q *statsQuery) error {
-	if err := g.cfg.Snapshots.Wait(ctx); err != nil {
+func (b *backend) awaitCurrent(ctx context.Context, q *statsQuery) error {
+	if err := b.Snapshots.Wait(ctx); err != nil {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
 		return unavailable("the snapshots", err)
 	}
-	return g.awaitSnapshots(ctx, q.partitions(g), q.after)
+	return b.awaitSnapshots(ctx, q.partitions(b.g), q.after)
 }
 
 // current calls fn for the snapshots of a query: all by holder key, or those of
 // the named holders in their order. Where one of these has no snapshot it is
 // [projection.ErrNotFound], before the first call. An error of fn ends it. Call
 // awaitCurrent before.
-func (g *Gateway) current(ctx context.Context, q *statsQuery, fn func(*stat) error) error {
-	applied := g.reachedTimes() // before the snapshots: each has at least what was applied then
+func (b *backend) current(ctx context.Context, q *statsQuery, fn func(*stat) error) error {
+	applied := b.reachedTimes() // before the snapshots: each has at least what was applied then
 	read := func(key string, value []byte) error {
-		s, err := readAt(value, g.cfg.Now())
+		s, err := readAt(value, b.g.cfg.Now())
 		if err != nil {
 			return err
 		}
@@ -106,7 +106,7 @@ func (g *Gateway) current(ctx context.Context, q *statsQuery, fn func(*stat) err
 	if len(q.holders) > 0 {
 		values := make([][]byte, 0, len(q.holders))
 		for _, h := range q.holders {
-			c, ok := g.cfg.Snapshots.Lookup(ingest.SubjectToken(h))
+			c, ok := b.Snapshots.Lookup(ingest.SubjectToken(h))
 			if !ok {
 				return projection.ErrNotFound
 			}
@@ -120,7 +120,7 @@ func (g *Gateway) current(ctx context.Context, q *statsQuery, fn func(*stat) err
 		return nil
 	}
 	var err error
-	g.cfg.Snapshots.All(func(key string, value []byte) bool {
+	b.Snapshots.All(func(key string, value []byte) bool {
 		if err = ctx.Err(); err == nil {
 			err = read(key, value)
 		}
@@ -131,14 +131,14 @@ func (g *Gateway) current(ctx context.Context, q *statsQuery, fn func(*stat) err
 
 // stored emits the rows of a query that is answered from the stored facts. Where
 // a named holder has none it is [projection.ErrNotFound], before the first row.
-func (g *Gateway) stored(ctx context.Context, q *statsQuery, emit func(*scoreRow) error) error {
+func (b *backend) stored(ctx context.Context, q *statsQuery, emit func(*scoreRow) error) error {
 	scores := scoreQuery{window: *q.window, after: q.after}
 	if len(q.holders) == 0 {
-		return g.scores(ctx, scores, emit)
+		return b.scores(ctx, scores, emit)
 	}
 	rows := make([]scoreRow, 0, len(q.holders))
 	for _, scores.holder = range q.holders {
-		err := g.scores(ctx, scores, func(r *scoreRow) error { rows = append(rows, *r); return nil })
+		err := b.scores(ctx, scores, func(r *scoreRow) error { rows = append(rows, *r); return nil })
 		if err != nil {
 			return err
 		}
@@ -184,14 +184,14 @@ func (g *Gateway) sendStats(req *holdpb.StatsRequest, stream grpc.ServerStreamin
 		asOf, applied := timestampOf(q.window.at), appliedTimes{}
 		return g.stored(ctx, &q, func(r *scoreRow) error { return stream.Send(storedStat(r, asOf, applied.of(r.applied))) })
 	}
-	if err := g.awaitCurrent(ctx, &q); err != nil {
-		return err
-	}
 	if q.watch {
+		if err := g.with(func(b *backend) error { return b.awaitCurrent(ctx, &q) }); err != nil {
+			return err
+		}
 		return g.watchStream(&q, stream)
 	}
 	none := true
-	err = g.current(ctx, &q, func(s *stat) error {
+	err = g.currentOf(ctx, &q, func(s *stat) error {
 		none = false
 		return stream.SendMsg(&rawMessage{bytes: s.value, more: appendLive(nil, s.live, s.at, s.applied)})
 	})

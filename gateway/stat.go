@@ -199,7 +199,7 @@ func readAt(value []byte, now int64) (stat, error) {
 // readChange is readAt of a change. What the snapshots of its partition have
 // reached is said of it where it is its holder's current one still: else the next
 // one may say more.
-func (g *Gateway) readChange(c *projection.Change, now int64) (stat, error) {
+func (b *backend) readChange(c *projection.Change, now int64) (stat, error) {
 	s, err := readAt(c.Value, now)
 	if err != nil {
 		return s, err
@@ -208,22 +208,22 @@ func (g *Gateway) readChange(c *projection.Change, now int64) (stat, error) {
 	if err != nil {
 		return s, err
 	}
-	at := g.reached(g.partitionsOf(holder)[0]).LogTime // before the look
-	if current, ok := g.cfg.Snapshots.Lookup(c.Key); ok && current.Number == c.Number {
+	at := b.reached(b.g.partitionsOf(holder)[0]).LogTime // before the look
+	if current, ok := b.Snapshots.Lookup(c.Key); ok && current.Number == c.Number {
 		s.applied = max(s.applied, at)
 	}
 	return s, nil
 }
 
 // reachedTimes are the log's times that the snapshots of each partition are at.
-func (g *Gateway) reachedTimes() []int64 {
-	times := make([]int64, g.cfg.Log.Partitions())
+func (b *backend) reachedTimes() []int64 {
+	times := make([]int64, b.g.cfg.Log.Partitions())
 	for p := range times {
-		times[p] = g.reached(p).LogTime
+		times[p] = b.reached(p).LogTime
 	}
 	return times
 }
 
-func (g *Gateway) reached(partition int) projection.Reached {
-	return g.cfg.Snapshots.Reached(partition)
+func (b *backend) reached(partition int) projection.Reached {
+	return b.Snapshots.Reached(partition)
 }

@@ -109,12 +109,14 @@ func (g *Gateway) addStatus(api huma.API) {
 func (g *Gateway) status(ctx context.Context) (*statusBody, error) {
 	ctx, cancel := context.WithTimeout(ctx, readyTimeout)
 	defer cancel()
+	b := g.pin()
+	defer b.unpin()
 	var owned []PartitionStatus
 	var owners []WorkerStatus
-	if g.cfg.Owners != nil {
+	if b.Owners != nil {
 		var err error
-		if owned, err = g.cfg.Owners.Partitions(ctx); err == nil {
-			owners, err = g.cfg.Owners.Workers(ctx)
+		if owned, err = b.Owners.Partitions(ctx); err == nil {
+			owners, err = b.Owners.Workers(ctx)
 		}
 		if err != nil {
 			return nil, unavailable("the owners of the partitions", err)
@@ -122,7 +124,7 @@ func (g *Gateway) status(ctx context.Context) (*statusBody, error) {
 	}
 	body := &statusBody{
 		Partitions: []partitionRow{}, Workers: []workerRow{},
-		Holders: g.cfg.Snapshots.Len(), At: timeOf(g.cfg.Now()), Version: g.cfg.Version,
+		Holders: b.Snapshots.Len(), At: timeOf(g.cfg.Now()), Version: g.cfg.Version,
 		Watchers: g.hub.count(),
 	}
 	workers := map[string]int{}

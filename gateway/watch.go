@@ -12,13 +12,14 @@ import (
 
 // watchSink is the client's end of a watch. It is used by one goroutine.
 type watchSink interface {
-	// update sends what became of a holder.
-	update(c *projection.Change) error
+	// update sends what became of a holder in a generation.
+	update(b *backend, c *projection.Change) error
 	// complete sends the mark that everything current was sent. resumed says that
 	// it was sent earlier, up to the point where the watch goes on.
-	complete(point uint64, resumed bool) error
-	// endRound says that everything up to a point was sent, and lets it go out.
-	endRound(point uint64) error
+	complete(resumed bool) error
+	// endRound says that everything of a generation up to a point was sent, and lets
+	// it go out.
+	endRound(b *backend, point uint64) error
 	// heartbeat says that the watch lives.
 	heartbeat() error
 }
@@ -26,7 +27,7 @@ type watchSink interface {
 // watchQuery is a watch of snapshots.
 type watchQuery struct {
 	statsQuery
-	from      uint64        // the point to go on from; 0: from the beginning
+	from      string        // id of the point to go on from; empty: from the beginning
 	heartbeat time.Duration // 0: none
 }
 
@@ -34,6 +35,7 @@ type watchQuery struct {
 // watches some holders, one of each.
 type watchState struct {
 	g    *Gateway
+	b    *backend // pinned
 	q    *watchQuery
 	sink watchSink
 	keys []string
@@ -46,7 +48,10 @@ type watchState struct {
 // watch sends what is current, the mark, and then what changes, until ctx ends or
 // the sink fails.
 func (g *Gateway) watch(ctx context.Context, q *watchQuery, sink watchSink) error {
-	s := &watchState{g: g, q: q, sink: sink, base: q.from, settled: q.from}
+	s := &watchState{g: g, b: g.pin(), q: q, sink: sink}
+	defer func() { s.b.unpin() }()
+	s.base = s.b.pointOf(q.from)
+	s.settled = s.base
 	for _, h := range q.holders {
 		s.keys = append(s.keys, ingest.SubjectToken(h))
 	}
@@ -132,16 +137,16 @@ func (s *watchState) begin(ctx context.Context) (sent int, err error) {
 			return sent, err
 		}
 	} else {
-		point := s.g.cfg.Snapshots.Last()
+		point := s.b.Snapshots.Last()
 		if sent, err = s.pass(ctx); err != nil {
 			return sent, err
 		}
 		s.base, s.settled = point, point
 	}
-	if err := s.sink.complete(s.base, resumed); err != nil {
+	if err := s.sink.complete(resumed); err != nil {
 		return sent, err
 	}
-	return sent, s.sink.endRound(s.base)
+	return sent, s.sink.endRound(s.b, s.base)
 }
 
 // round sends what changed since the last one.
@@ -151,14 +156,14 @@ func (s *watchState) round(ctx context.Context) (sent int, err error) {
 	if s.keys == nil {
 		sent, err = s.recent()
 	} else {
-		point := s.g.cfg.Snapshots.Last()
+		point := s.b.Snapshots.Last()
 		sent, err = s.pass(ctx)
 		s.base = point
 	}
 	if err != nil || sent == 0 {
 		return sent, err
 	}
-	return sent, s.sink.endRound(s.base)
+	return sent, s.sink.endRound(s.b, s.base)
 }
 
 // recentMost is how many changes a round takes at once, the newest first.
@@ -176,14 +181,14 @@ func (s *watchState) recent() (sent int, err error) {
 		*memory = changes[:0]
 		recentChanges.Put(memory)
 	}()
-	changes, next, point, more := s.g.cfg.Snapshots.AppendLatest(changes, s.base, math.MaxUint64, recentMost)
+	changes, next, point, more := s.b.Snapshots.AppendLatest(changes, s.base, math.MaxUint64, recentMost)
 	atOnce := !more
 	for {
 		for i := range changes {
 			if !s.wants(&changes[i], s.base, s.settled) {
 				continue
 			}
-			if err := s.sink.update(&changes[i]); err != nil {
+			if err := s.sink.update(s.b, &changes[i]); err != nil {
 				return sent, err
 			}
 			sent++
@@ -191,7 +196,7 @@ func (s *watchState) recent() (sent int, err error) {
 		if !more {
 			break
 		}
-		changes, next, _, more = s.g.cfg.Snapshots.AppendLatest(changes[:0], s.base, next, recentMost)
+		changes, next, _, more = s.b.Snapshots.AppendLatest(changes[:0], s.base, next, recentMost)
 	}
 	s.base = point
 	// A holder that changed while others were sent has moved on to the next round.
@@ -207,17 +212,17 @@ func (s *watchState) recent() (sent int, err error) {
 // sends every one, else those that it has not sent as they are now.
 func (s *watchState) pass(ctx context.Context) (sent int, err error) {
 	if s.keys == nil {
-		s.g.cfg.Snapshots.Each(func(c projection.Change) bool {
+		s.b.Snapshots.Each(func(c projection.Change) bool {
 			if err = ctx.Err(); err == nil {
 				sent++
-				err = s.sink.update(&c)
+				err = s.sink.update(s.b, &c)
 			}
 			return err == nil
 		})
 		return sent, err
 	}
 	for _, key := range s.keys {
-		c, ok := s.g.cfg.Snapshots.Lookup(key)
+		c, ok := s.b.Snapshots.Lookup(key)
 		before := s.sent[key]
 		switch {
 		case !ok && before > 0:
@@ -227,7 +232,7 @@ func (s *watchState) pass(ctx context.Context) (sent int, err error) {
 		default:
 			continue
 		}
-		if err := s.sink.update(&c); err != nil {
+		if err := s.sink.update(s.b, &c); err != nil {
 			return sent, err
 		}
 		sent++

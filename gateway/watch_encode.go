@@ -45,32 +45,32 @@ func (e *encodings) of(number uint64, now int64, encode func() ([]byte, error)) 
 type watchEncodings struct{ messages, settledMessages, events, settledEvents encodings }
 
 // message is what follows a snapshot's own bytes in a gRPC message.
-func (g *Gateway) watchMessage(c *projection.Change, live bool) ([]byte, error) {
-	now := g.cfg.Now()
+func (b *backend) watchMessage(c *projection.Change, live bool) ([]byte, error) {
+	now := b.g.cfg.Now()
 	if !live {
-		return g.encoded.settledMessages.of(c.Number, now, func() ([]byte, error) {
-			s, err := g.readChange(c, now)
+		return b.encoded.settledMessages.of(c.Number, now, func() ([]byte, error) {
+			s, err := b.readChange(c, now)
 			return appendApplied(nil, s.applied), err
 		})
 	}
-	return g.encoded.messages.of(c.Number, now, func() ([]byte, error) {
-		s, err := g.readChange(c, now)
+	return b.encoded.messages.of(c.Number, now, func() ([]byte, error) {
+		s, err := b.readChange(c, now)
 		return appendLive(nil, s.live, s.at, s.applied), err
 	})
 }
 
 // watchEvent is a change as an event of SSE.
-func (g *Gateway) watchEvent(c *projection.Change, live bool) ([]byte, error) {
-	now := g.cfg.Now()
-	shared := &g.encoded.events
+func (b *backend) watchEvent(c *projection.Change, live bool) ([]byte, error) {
+	now := b.g.cfg.Now()
+	shared := &b.encoded.events
 	if !live {
-		shared = &g.encoded.settledEvents
+		shared = &b.encoded.settledEvents
 	}
 	if c.Gone {
 		return goneEvent(c.Key)
 	}
 	return shared.of(c.Number, now, func() ([]byte, error) {
-		s, err := g.readChange(c, now)
+		s, err := b.readChange(c, now)
 		if err != nil {
 			return nil, err
 		}
@@ -112,6 +112,6 @@ func event(name string, data any) ([]byte, error) {
 
 // pointID is the id by which a watch goes on: the gateway's name for its view of
 // the snapshots, and a point in that view's history.
-func (g *Gateway) pointID(point uint64) string {
-	return g.viewID + "-" + strconv.FormatUint(point, 10)
+func (b *backend) pointID(point uint64) string {
+	return b.viewID + "-" + strconv.FormatUint(point, 10)
 }

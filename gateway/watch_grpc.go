@@ -76,7 +76,7 @@ func (w *grpcWatch) send(m any) error {
 	return w.stream.SendMsg(m)
 }
 
-func (w *grpcWatch) update(c *projection.Change) error {
+func (w *grpcWatch) update(b *backend, c *projection.Change) error {
 	w.sent++
 	if c.Gone {
 		holder, err := ingest.HolderOf(c.Key)
@@ -85,18 +85,18 @@ func (w *grpcWatch) update(c *projection.Change) error {
 		}
 		return w.send(&holdpb.HoldStat{HolderId: holder, Gone: true})
 	}
-	more, err := w.g.watchMessage(c, w.live)
+	more, err := b.watchMessage(c, w.live)
 	if err != nil {
 		return err
 	}
 	return w.send(&rawMessage{bytes: c.Value, more: more})
 }
 
-func (w *grpcWatch) complete(uint64, bool) error {
+func (w *grpcWatch) complete(bool) error {
 	return w.send(&holdpb.HoldStat{Complete: true, AsOf: timestampOf(w.g.cfg.Now())})
 }
 
-func (w *grpcWatch) endRound(uint64) error {
+func (w *grpcWatch) endRound(*backend, uint64) error {
 	w.g.metrics.updates.WithLabelValues("grpc").Add(float64(w.sent))
 	w.sent = 0
 	return nil

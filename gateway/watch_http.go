@@ -48,7 +48,7 @@ func (g *Gateway) addWatch(api huma.API) {
 func (g *Gateway) getWatch(ctx context.Context, in *watchInput) (*huma.StreamResponse, error) {
 	q := watchQuery{
 		statsQuery: statsQuery{holders: holdersIn(in.Holders, in.Holder), after: in.After, watch: true, live: in.Live},
-		from:       g.pointOf(in.LastID), heartbeat: g.cfg.Heartbeat,
+		from:       in.LastID, heartbeat: g.cfg.Heartbeat,
 	}
 	var err error
 	if in.Interval != "" {
@@ -60,7 +60,7 @@ func (g *Gateway) getWatch(ctx context.Context, in *watchInput) (*huma.StreamRes
 		err = q.check()
 	}
 	if err == nil {
-		err = g.awaitCurrent(ctx, &q.statsQuery)
+		err = g.with(func(b *backend) error { return b.awaitCurrent(ctx, &q.statsQuery) })
 	}
 	if err != nil {
 		return nil, g.fail(httpField(httpField(err, "holder_ids", "holders"), "min_interval", "interval"), "query")
@@ -73,13 +73,13 @@ func (g *Gateway) getWatch(ctx context.Context, in *watchInput) (*huma.StreamRes
 
 // pointOf is the point that an id of pointID names; 0 where it is not one of this
 // gateway's, so that the watch begins anew.
-func (g *Gateway) pointOf(id string) uint64 {
-	number, ok := strings.CutPrefix(id, g.viewID+"-")
+func (b *backend) pointOf(id string) uint64 {
+	number, ok := strings.CutPrefix(id, b.viewID+"-")
 	if !ok {
 		return 0
 	}
 	point, err := strconv.ParseUint(number, 10, 64)
-	if err != nil || point > g.cfg.Snapshots.Last() {
+	if err != nil || point > b.Snapshots.Last() {
 		return 0
 	}
 	return point
@@ -128,13 +128,13 @@ func (w *httpWatch) flush() error {
 	return w.control.Flush()
 }
 
-func (w *httpWatch) update(c *projection.Change) error {
-	b, err := w.g.watchEvent(c, w.live)
+func (w *httpWatch) update(b *backend, c *projection.Change) error {
+	text, err := b.watchEvent(c, w.live)
 	if err != nil {
 		return err
 	}
 	w.sent++
-	return w.write(b)
+	return w.write(text)
 }
 
 // completeMark is the data of the event complete.
@@ -144,7 +144,7 @@ type completeMark struct {
 	AsOf    time.Time `json:"as_of"`
 }
 
-func (w *httpWatch) complete(_ uint64, resumed bool) error {
+func (w *httpWatch) complete(resumed bool) error {
 	b, err := event("complete", completeMark{w.sent, resumed, timeOf(w.g.cfg.Now())})
 	if err != nil {
 		return err
@@ -152,10 +152,10 @@ func (w *httpWatch) complete(_ uint64, resumed bool) error {
 	return w.write(b)
 }
 
-func (w *httpWatch) endRound(point uint64) error {
+func (w *httpWatch) endRound(b *backend, point uint64) error {
 	w.g.metrics.updates.WithLabelValues("http").Add(float64(w.sent))
 	w.sent = 0
-	if err := w.write([]byte("id: " + w.g.pointID(point) + "\n\n")); err != nil {
+	if err := w.write([]byte("id: " + b.pointID(point) + "\n\n")); err != nil {
 		return err
 	}
 	return w.flush()

@@ -141,17 +141,19 @@ func newWorld(t testing.TB, change ...func(*world)) *world {
 	t.Helper()
 	w := &world{store: storetest.NewFaulty(storetest.NewMemory()), registry: prometheus.NewRegistry()}
 	w.cfg = Config{
-		Producer:    &fakeProducer{},
-		Log:         &fakeLog{partitions: 4},
-		Reader:      w.store,
-		Snapshots:   readySnapshots(),
-		WaitApplied: func(context.Context, int, uint64) error { return nil },
-		Ready:       func(context.Context) error { return nil },
-		Owners:      &fakeOwners{},
-		Now:         func() int64 { return testNow },
-		Freshness:   time.Minute,
-		Registerer:  w.registry,
-		Gatherer:    w.registry,
+		Producer: &fakeProducer{},
+		Log:      &fakeLog{partitions: 4},
+		Backend: Backend{
+			Reader:      w.store,
+			Snapshots:   readySnapshots(),
+			WaitApplied: func(context.Context, int, uint64) error { return nil },
+			Ready:       func(context.Context) error { return nil },
+			Owners:      &fakeOwners{},
+		},
+		Now:        func() int64 { return testNow },
+		Freshness:  time.Minute,
+		Registerer: w.registry,
+		Gatherer:   w.registry,
 	}
 	for _, c := range change {
 		c(w)

@@ -96,6 +96,9 @@ func OpenLog(ctx context.Context, js jetstream.JetStream, cfg LogConfig) (*Log, 
 // checkpoint that names another id belongs to another log.
 func (l *Log) ID() string { return l.id }
 
+// LogID is the id of the log whose stream has this metadata; empty: it is none of ours.
+func LogID(metadata map[string]string) string { return metadata[metaLogID] }
+
 // Partitions returns the number of partitions, fixed when the log was made.
 func (l *Log) Partitions() int { return l.partitions }
 

@@ -17,6 +17,9 @@ import (
 // and to listen.
 const brokerStart = 2 * time.Minute
 
+// brokerName is what the embedded NATS server calls itself.
+const brokerName = "holdmetrics"
+
 // broker is the embedded NATS server, and our own connection to it, which goes
 // through memory and not through a port.
 type broker struct {
@@ -44,7 +47,7 @@ func startBroker(dir, address string, log *zap.Logger) (*broker, error) {
 		return nil, err
 	}
 	opts := &server.Options{
-		ServerName: "holdmetrics",
+		ServerName: brokerName,
 		Host:       host,
 		Port:       int(port),
 		NoSigs:     true, // signals are ours
@@ -58,6 +61,24 @@ func startBroker(dir, address string, log *zap.Logger) (*broker, error) {
 	if port == 0 {
 		opts.Port = server.RANDOM_PORT
 	}
+	return runBroker(opts, log)
+}
+
+// startPrivateBroker starts a NATS server that only this process can reach. It
+// syncs when it stops, not before.
+func startPrivateBroker(dir string, log *zap.Logger) (*broker, error) {
+	return runBroker(&server.Options{
+		ServerName:        brokerName,
+		DontListen:        true,
+		NoSigs:            true,
+		JetStream:         true,
+		StoreDir:          dir,
+		JetStreamMaxStore: 1 << 60,
+	}, log)
+}
+
+// runBroker starts a NATS server and connects to it.
+func runBroker(opts *server.Options, log *zap.Logger) (*broker, error) {
 	s, err := server.NewServer(opts)
 	if err != nil {
 		return nil, fmt.Errorf("the embedded NATS server does not start: %w", err)

@@ -134,17 +134,20 @@ func (g *gatewayNode) start(ctx context.Context) error {
 		return producer.Close(ctx)
 	})
 	gate, err := gateway.New(gateway.Config{
-		Producer:    producer,
-		Log:         g.events,
-		Reader:      g.reader,
-		Snapshots:   g.view,
-		WaitApplied: applied,
-		Ready:       g.ready,
-		Owners:      leaseOwners{g.leases, g.events.Partitions()},
-		Version:     version(),
-		Logger:      g.log.Named("gateway"),
-		Registerer:  g.registry,
-		Gatherer:    g.registry,
+		Producer: producer,
+		Log:      g.events,
+		Backend: gateway.Backend{
+			Generation:  generation,
+			Reader:      g.reader,
+			Snapshots:   g.view,
+			WaitApplied: applied,
+			Ready:       g.ready,
+			Owners:      leaseOwners{g.leases, g.events.Partitions()},
+		},
+		Version:    version(),
+		Logger:     g.log.Named("gateway"),
+		Registerer: g.registry,
+		Gatherer:   g.registry,
 	})
 	if err != nil {
 		return err

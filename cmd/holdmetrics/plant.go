@@ -16,6 +16,7 @@ import (
 
 	"holdmetrics/gateway"
 	"holdmetrics/ingest"
+	"holdmetrics/ingest/backup"
 	"holdmetrics/processor"
 	"holdmetrics/processor/hold"
 	"holdmetrics/projection"
@@ -74,6 +75,9 @@ func (p *plant) start(ctx context.Context) error {
 		return err
 	}
 	p.onStop(lock.Close)
+	if err := tidyDataDir(p.settings.dataDir); err != nil {
+		return err
+	}
 	if p.policy, err = fixPolicy(p.settings); err != nil {
 		return err
 	}
@@ -118,6 +122,11 @@ func (p *plant) start(ctx context.Context) error {
 	if err := p.startWorker(ctx); err != nil {
 		return err
 	}
+	backups, err := backup.OpenDoor(p.broker.conn, p.settings.dataDir, p.copyData)
+	if err != nil {
+		return err
+	}
+	p.onStop(backups.Close)
 	p.producer = ingest.NewProducer(p.events, ingest.ProducerOptions{Limits: p.settings.limits})
 	p.onStop(func() error {
 		ctx, cancel := context.WithTimeout(context.Background(), flightGrace)
@@ -125,17 +134,20 @@ func (p *plant) start(ctx context.Context) error {
 		return p.producer.Close(ctx)
 	})
 	gate, err := gateway.New(gateway.Config{
-		Producer:    p.producer,
-		Log:         p.events,
-		Reader:      p.store,
-		Snapshots:   p.view,
-		WaitApplied: p.worker.WaitApplied,
-		Ready:       p.ready,
-		Owners:      owners{id: "serve", worker: p.worker},
-		Version:     version(),
-		Logger:      p.log.Named("gateway"),
-		Registerer:  p.registry,
-		Gatherer:    p.registry,
+		Producer: p.producer,
+		Log:      p.events,
+		Backend: gateway.Backend{
+			Generation:  generation,
+			Reader:      p.store,
+			Snapshots:   p.view,
+			WaitApplied: p.worker.WaitApplied,
+			Ready:       p.ready,
+			Owners:      owners{id: "serve", worker: p.worker},
+		},
+		Version:    version(),
+		Logger:     p.log.Named("gateway"),
+		Registerer: p.registry,
+		Gatherer:   p.registry,
 	})
 	if err != nil {
 		return err
@@ -146,7 +158,7 @@ func (p *plant) start(ctx context.Context) error {
 
 // openStore opens the store and fixes what is fixed when it is made.
 func (p *plant) openStore(ctx context.Context) (err error) {
-	p.store, err = embedded.Open(filepath.Join(p.settings.dataDir, "store"), embedded.Options{Logger: storeLog{p.log.Named("store").Sugar()}})
+	p.store, err = embedded.Open(filepath.Join(p.settings.dataDir, storeName), embedded.Options{Logger: storeLog{p.log.Named("store").Sugar()}})
 	if err != nil {
 		return err
 	}

@@ -63,10 +63,10 @@ files with no server at all.`,
 		SilenceErrors: true,
 	}
 	root.CompletionOptions.DisableDefaultCmd = true
-	root.AddCommand(newServe(), newGateway(), newWorker(), newConfig(), newStatus(), newImport(), newRecord(), newStats(), newTop(), newExplain(), newScore(), newVersion())
+	root.AddCommand(newServe(), newGateway(), newWorker(), newConfig(), newStatus(), newImport(), newRecord(), newStats(), newTop(), newExplain(), newScore(), newBackup(), newRestore(), newVersion())
 	eachCommand(root, func(c *cobra.Command) {
 		c.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
-		if c.HasSubCommands() {
+		if c.HasSubCommands() && c.RunE == nil {
 			c.Args, c.RunE = noSuchCommand, func(c *cobra.Command, _ []string) error { return c.Help() }
 		}
 		if check := c.Args; check != nil {

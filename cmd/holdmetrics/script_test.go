@@ -26,6 +26,7 @@ func TestMain(m *testing.M) {
 //	                        $SERVER, $HTTP and $NATS are their addresses
 //	accepted                keeps the position that record has just printed in $POSITION
 //	stop                    sends it SIGTERM and waits for its end
+//	kill                    ends it at once, as a power cut does
 func TestScripts(t *testing.T) {
 	t.Parallel()
 	servers := &servers{running: map[*testscript.TestScript]*exec.Cmd{}}
@@ -45,6 +46,9 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
 			"serve": servers.serve,
 			"stop":  servers.stop,
+			"kill": func(ts *testscript.TestScript, _ bool, _ []string) {
+				_ = servers.end(ts, syscall.SIGKILL) // which is no clean end
+			},
 			"accepted": func(ts *testscript.TestScript, _ bool, _ []string) {
 				position, ok := strings.CutPrefix(ts.ReadFile("stdout"), "accepted at position ")
 				if !ok {

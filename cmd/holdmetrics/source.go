@@ -118,11 +118,6 @@ func eventsSource(files []string, read func(n int)) (*source, error) {
 type progress struct{ bar *progressbar.ProgressBar }
 
 func newProgress(c *cobra.Command, files []string) *progress {
-	p := new(progress)
-	out, ok := c.ErrOrStderr().(*os.File)
-	if !ok || !term.IsTerminal(int(out.Fd())) {
-		return p
-	}
 	var total int64
 	for _, name := range files {
 		info, err := os.Stat(name)
@@ -132,10 +127,20 @@ func newProgress(c *cobra.Command, files []string) *progress {
 		}
 		total += info.Size()
 	}
+	return newBar(c, "reading", total)
+}
+
+// newBar shows how many bytes were done, of so many; -1: nobody knows.
+func newBar(c *cobra.Command, what string, total int64) *progress {
+	p := new(progress)
+	out, ok := c.ErrOrStderr().(*os.File)
+	if !ok || !term.IsTerminal(int(out.Fd())) {
+		return p
+	}
 	p.bar = progressbar.NewOptions64(total,
 		progressbar.OptionSetWriter(out),
 		progressbar.OptionShowBytes(true),
-		progressbar.OptionSetDescription("reading"),
+		progressbar.OptionSetDescription(what),
 		progressbar.OptionClearOnFinish(),
 		progressbar.OptionThrottle(100*time.Millisecond),
 	)

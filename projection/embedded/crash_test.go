@@ -342,3 +342,64 @@ func TestSameBatchesSameBytes(t *testing.T) {
 		t.Errorf("%d keys", len(dumps[0]))
 	}
 }
+
+// A copy that is made while flushes go on is the store as one of them left it,
+// not before the last one that was acknowledged.
+func TestCopyWhileItIsWritten(t *testing.T) {
+	t.Parallel()
+	const pairs = 40
+	for _, bulk := range []int{1, 0} { // as tables, as batches
+		dir := t.TempDir()
+		s, err := Open(dir, Options{MemTableBytes: 1 << 20, bulkBytes: bulk})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var acknowledged atomic.Uint64
+		ctx, stop := context.WithCancel(t.Context())
+		wrote := make(chan error, 1)
+		going := make(chan struct{})
+		go func() {
+			for n := uint64(1); ; n++ {
+				if ctx.Err() != nil {
+					wrote <- nil
+					return
+				}
+				if err := s.Flush(context.Background(), crashBatch(n, pairs)); err != nil {
+					wrote <- err
+					return
+				}
+				if acknowledged.Store(n); n == 3 {
+					close(going)
+				}
+			}
+		}()
+		<-going
+		for i := range 3 {
+			least := acknowledged.Load()
+			to := fmt.Sprintf("%s-copy-%d", dir, i)
+			if err := s.Copy(t.Context(), to); err != nil {
+				t.Fatal(err)
+			}
+			other, err := Open(to, Options{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if n := wholeState(t, other, pairs); n < least || n > acknowledged.Load()+1 {
+				t.Errorf("the copy is of flush %d, acknowledged were %d", n, least)
+			}
+			if err := other.Close(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := s.Copy(t.Context(), dir); err == nil {
+			t.Error("copied over what is there")
+		}
+		stop()
+		if err := errors.Join(<-wrote, s.Close()); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Copy(context.Background(), dir+"-late"); !errors.Is(err, projection.ErrClosed) {
+			t.Errorf("a copy of a closed store: %v", err)
+		}
+	}
+}

@@ -27,9 +27,12 @@ func (p *plant) openDoors(ctx context.Context) error {
 		applied = p.worker.WaitApplied
 	}
 	gate, err := gateway.New(gateway.Config{
-		Producer: producer, Log: p.log, Reader: p.store, Snapshots: view,
-		WaitApplied: applied,
-		Ready:       func(context.Context) error { return nil },
+		Producer: producer, Log: p.log,
+		Backend: gateway.Backend{
+			Reader: p.store, Snapshots: view,
+			WaitApplied: applied,
+			Ready:       func(context.Context) error { return nil },
+		},
 	})
 	if err != nil {
 		return err

@@ -1,0 +1,310 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/spf13/cobra"
+	"go.uber.org/zap"
+
+	"holdmetrics/ingest"
+	"holdmetrics/ingest/backup"
+	generations "holdmetrics/projection/generation"
+)
+
+// backupStreams are what is copied, the log last, so that nothing is ahead of it.
+// Snapshots are not among them: they are made again from the store.
+var backupStreams = []string{"KV_" + generations.Bucket, ingest.DeadLetterStream, ingest.StreamName}
+
+func newBackup() *cobra.Command {
+	c := &cobra.Command{
+		Use:   "backup FILE",
+		Short: "Copy the log, and what serve keeps, into one file, while they run",
+		Long: `Backup copies the event log, the dead letters and the record of generations into
+a file, and of 'holdmetrics serve' the settings that are fixed with the data
+directory, and the store. Everything goes on meanwhile. What was acknowledged
+when the backup began is in it, and nothing in it is ahead of its log. Snapshots
+are not in it; they are made again.
+
+With --data-dir it is the data directory of a server that does not run.
+
+Of several processes on a NATS cluster it copies the log, from which workers make
+everything again. For a quicker start dump the database BEFORE the backup
+(mongodump): then the log of the backup has all that the dump was made of.
+
+FILE must not exist; it appears when it is whole. 'holdmetrics restore' makes a
+data directory, or the streams of a cluster, of it.`,
+		Example: `  holdmetrics backup holds-2026-11-24.backup
+  holdmetrics backup holds.backup --nats-url nats://n1,nats://n2,nats://n3
+  holdmetrics backup holds.backup --data-dir /var/lib/holdmetrics
+  holdmetrics backup verify holds.backup`,
+		Args: oneBackup,
+	}
+	url := natsFlag(c)
+	dir := c.Flags().String(keyDataDir, "", "data `directory` of a server that does not run")
+	c.RunE = func(c *cobra.Command, args []string) error {
+		var write func(*backup.Writer) error
+		switch {
+		case c.Flags().Changed(keyDataDir) && c.Flags().Changed(keyNATSURL):
+			return usagef("give --%s of what runs, or --%s of what does not", keyNATSURL, keyDataDir)
+		case c.Flags().Changed(keyDataDir):
+			write = func(w *backup.Writer) error { return backupStopped(c, *dir, w) }
+		default:
+			write = func(w *backup.Writer) error { return backupRunning(c.Context(), natsURLOf(*url), w) }
+		}
+		return makeBackup(c, args[0], write)
+	}
+	verify := &cobra.Command{
+		Use:   "verify FILE",
+		Short: "Read a backup to its end and compare it with its checksums",
+		Args:  oneBackup,
+		RunE: func(c *cobra.Command, args []string) error {
+			m, err := verifyBackup(c, args[0])
+			if err != nil {
+				return err
+			}
+			return tellBackup(c.OutOrStdout(), m, "")
+		},
+	}
+	c.AddCommand(verify)
+	return c
+}
+
+func oneBackup(_ *cobra.Command, args []string) error {
+	if len(args) != 1 || args[0] == "" {
+		return errors.New("name the file of the backup")
+	}
+	return nil
+}
+
+// natsFlag is the flag that says where NATS is; natsURLOf is what it comes to.
+func natsFlag(c *cobra.Command) *string {
+	return c.Flags().String(keyNATSURL, "", "`URL` of the NATS servers, or of serve; several with commas (NATS_URL; default "+defaultNATSURL+")")
+}
+
+const defaultNATSURL = "nats://127.0.0.1:4222"
+
+func natsURLOf(flag string) string {
+	if flag == "" {
+		flag = os.Getenv("NATS_URL")
+	}
+	if flag == "" {
+		flag = defaultNATSURL
+	}
+	return flag
+}
+
+// makeBackup writes a backup to a file, which appears when it is whole.
+func makeBackup(c *cobra.Command, name string, write func(*backup.Writer) error) (err error) {
+	began := time.Now()
+	if _, err := os.Lstat(name); !errors.Is(err, fs.ErrNotExist) {
+		if err != nil {
+			return err
+		}
+		return fmt.Errorf("%s exists; a backup replaces nothing, choose another name", name)
+	}
+	f, err := os.CreateTemp(filepath.Dir(name), "."+filepath.Base(name)+".*")
+	if err != nil {
+		return fmt.Errorf("the backup cannot be written: %w", err)
+	}
+	defer func() {
+		if err != nil {
+			err = interrupted(errors.Join(err, os.Remove(f.Name())))
+		}
+	}()
+	bar := newBar(c, "copying", -1)
+	m, err := writeBackup(f, bar.add, write)
+	bar.clear()
+	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	if err := os.Rename(f.Name(), name); err != nil {
+		return err
+	}
+	if err := syncPath(filepath.Dir(name)); err != nil {
+		return err
+	}
+	return tellBackup(c.OutOrStdout(), m, fmt.Sprintf("seconds\t%.2f\n", time.Since(began).Seconds()))
+}
+
+func writeBackup(to io.Writer, wrote func(int), write func(*backup.Writer) error) (*backup.Manifest, error) {
+	buf := bufio.NewWriterSize(to, 1<<20)
+	w, err := backup.NewWriter(buf, version(), time.Now(), wrote)
+	if err != nil {
+		return nil, err
+	}
+	if err := write(w); err != nil {
+		return nil, err
+	}
+	m, err := w.Close()
+	return m, errors.Join(err, buf.Flush())
+}
+
+// backupRunning copies what runs at an address.
+func backupRunning(ctx context.Context, url string, w *backup.Writer) error {
+	conn, err := connectNATS(url)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	found, err := w.AddServer(ctx, conn)
+	if err != nil {
+		return err
+	}
+	if !found && conn.ConnectedServerName() == brokerName {
+		return fmt.Errorf("the server at %s does not give its store; it starts, or stops, or is of an older version: try again, or stop it and give --%s", masked(url), keyDataDir)
+	}
+	return addStreams(ctx, conn, w)
+}
+
+func connectNATS(url string) (*nats.Conn, error) {
+	conn, err := nats.Connect(url, nats.Name("holdmetrics backup"))
+	if err != nil {
+		return nil, fmt.Errorf("no NATS server answers at %s; start one, or name it with --%s: %w", masked(url), keyNATSURL, err)
+	}
+	return conn, nil
+}
+
+func addStreams(ctx context.Context, conn *nats.Conn, w *backup.Writer) error {
+	for _, name := range backupStreams {
+		if err := w.AddStream(ctx, conn, name); err != nil && !errors.Is(err, jetstream.ErrStreamNotFound) {
+			return err
+		}
+	}
+	return nil
+}
+
+// backupStopped copies the data directory of a server that does not run.
+func backupStopped(c *cobra.Command, dir string, w *backup.Writer) error {
+	if info, err := os.Stat(filepath.Join(dir, natsName)); err != nil || !info.IsDir() {
+		return fmt.Errorf("%s is not a data directory: it has no log", dir)
+	}
+	lock, err := lockDataDir(dir)
+	if err != nil {
+		return fmt.Errorf("%w; a server that runs is backed up without --%s", err, keyDataDir)
+	}
+	defer lock.Close()
+	if err := tidyDataDir(dir); err != nil {
+		return err
+	}
+	if err := addDataDir(c.Context(), dir, w); err != nil {
+		return err
+	}
+	b, err := startPrivateBroker(filepath.Join(dir, natsName), newLogger(c.ErrOrStderr(), zap.WarnLevel))
+	if err != nil {
+		return err
+	}
+	defer b.close()
+	return addStreams(c.Context(), b.conn, w)
+}
+
+// addDataDir copies the files and the stores of a data directory.
+func addDataDir(ctx context.Context, dir string, w *backup.Writer) error {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		switch {
+		case e.Type().IsRegular() && e.Name() == lockName, e.IsDir() && !isStore(e.Name()), !e.IsDir() && !e.Type().IsRegular():
+			continue
+		}
+		err := filepath.WalkDir(filepath.Join(dir, e.Name()), func(path string, e fs.DirEntry, err error) error {
+			if err != nil || !e.Type().IsRegular() || e.Name() == lockName || ctx.Err() != nil {
+				return errors.Join(err, ctx.Err())
+			}
+			f, err := os.Open(path)
+			if err != nil {
+				return err
+			}
+			defer f.Close()
+			info, err := f.Stat()
+			if err != nil {
+				return err
+			}
+			name, err := filepath.Rel(dir, path)
+			if err != nil {
+				return err
+			}
+			return w.AddFile(filepath.ToSlash(name), info.Size(), f)
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// verifyBackup reads a backup to its end.
+func verifyBackup(c *cobra.Command, name string) (*backup.Manifest, error) {
+	f, size, err := openBackup(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	bar := newBar(c, "verifying", size)
+	defer bar.clear()
+	m, err := backup.Verify(c.Context(), bufio.NewReaderSize(f, 1<<20), bar.add)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", name, interrupted(err))
+	}
+	return m, nil
+}
+
+func openBackup(name string) (*os.File, int64, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, 0, err
+	}
+	info, err := f.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		err = fmt.Errorf("%s: %w", name, backup.ErrNotABackup)
+	}
+	if err != nil {
+		return nil, 0, errors.Join(err, f.Close())
+	}
+	return f, info.Size(), nil
+}
+
+// tellBackup says what is in a backup.
+func tellBackup(to io.Writer, m *backup.Manifest, more string) error {
+	out := tabwriter.NewWriter(to, 0, 0, 2, ' ', 0)
+	fmt.Fprintf(out, "made\t%s by holdmetrics %s\n", m.Created.Format(time.RFC3339), m.Program)
+	fmt.Fprintf(out, "log\t%s\n", m.LogID)
+	for _, s := range m.Streams {
+		fmt.Fprintf(out, "%s\t%s, the last is %d\n", s.Name, counted(int64(s.Messages), "message", "messages"), s.Last)
+	}
+	type part struct {
+		files int64
+		bytes int64
+	}
+	parts, names := map[string]*part{}, []string{}
+	for _, f := range m.Files {
+		name, _, _ := strings.Cut(f.Name, "/")
+		if parts[name] == nil {
+			parts[name] = &part{}
+			names = append(names, name)
+		}
+		parts[name].files++
+		parts[name].bytes += f.Size
+	}
+	for _, name := range names {
+		fmt.Fprintf(out, "%s\t%s, %d bytes\n", name, counted(parts[name].files, "file", "files"), parts[name].bytes)
+	}
+	if len(names) == 0 {
+		fmt.Fprintln(out, "store\tnone: it is made again from the log")
+	}
+	fmt.Fprintf(out, "bytes\t%d\n%s", m.Bytes(), more)
+	return out.Flush()
+}

@@ -1,0 +1,134 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"holdmetrics/ingest/backup"
+	"holdmetrics/projection"
+	"holdmetrics/projection/embedded"
+)
+
+// What lies in a data directory:
+//
+//	LOCK       its lock says that the directory is in use
+//	POLICY     and other files: what is fixed beside the log
+//	nats/      the log, and the other streams
+//	store/     the store; those of further generations are store-<name>/
+//	backup-*/  a copy that is read by a backup
+//	restoring/ what a restore has made so far
+const (
+	natsName      = "nats"
+	storeName     = "store"
+	restoringName = "restoring"
+)
+
+// tidyDataDir takes out what a crash left of backups, and refuses a directory
+// that a restore has not finished.
+func tidyDataDir(dir string) error {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return fmt.Errorf("the data directory cannot be read: %w", err)
+	}
+	for _, e := range entries {
+		switch {
+		case e.Name() == restoringName:
+			return fmt.Errorf("a restore into the data directory %s was cut off; empty the directory, and restore again", dir)
+		case e.IsDir() && strings.HasPrefix(e.Name(), backup.CopyPrefix):
+			if err := os.RemoveAll(filepath.Join(dir, e.Name())); err != nil {
+				return fmt.Errorf("the rest of a backup cannot be removed: %w", err)
+			}
+		}
+	}
+	return nil
+}
+
+// settingFiles are the names of the files that stand directly in a data directory.
+func settingFiles(dir string) (names []string, err error) {
+	entries, err := os.ReadDir(dir)
+	for _, e := range entries {
+		if e.Type().IsRegular() && e.Name() != lockName {
+			names = append(names, e.Name())
+		}
+	}
+	return names, err
+}
+
+// isStore says whether a directory of a data directory is a store.
+func isStore(name string) bool {
+	return name == storeName || strings.HasPrefix(name, storeName+"-")
+}
+
+// stores are those of this process, by the names of their directories.
+func (p *plant) stores() map[string]*embedded.Store {
+	return map[string]*embedded.Store{storeName: p.store}
+}
+
+// copyData copies what a backup has of the data directory beside the streams.
+func (p *plant) copyData(ctx context.Context, to string) error {
+	if err := os.Mkdir(to, 0o700); err != nil {
+		return err
+	}
+	names, err := settingFiles(p.settings.dataDir)
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		if err := copyFile(filepath.Join(p.settings.dataDir, name), filepath.Join(to, name)); err != nil {
+			return err
+		}
+	}
+	for name, store := range p.stores() {
+		err := store.Copy(ctx, filepath.Join(to, name))
+		if errors.Is(err, projection.ErrClosed) && ctx.Err() == nil {
+			// It was dropped meanwhile, or is broken: a restore makes it again from the log.
+			err = os.RemoveAll(filepath.Join(to, name))
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func copyFile(from, to string) (err error) {
+	in, err := os.Open(from)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	return createFile(to, in)
+}
+
+func createFile(to string, from io.Reader) (err error) {
+	out, err := os.OpenFile(to, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(out, from)
+	return errors.Join(err, out.Close())
+}
+
+// syncTree syncs all files and directories below a directory, and it.
+func syncTree(dir string) error {
+	return filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		return syncPath(path)
+	})
+}
+
+func syncPath(path string) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Sync(), f.Close())
+}

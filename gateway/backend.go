@@ -1,0 +1,145 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+
+	"github.com/google/uuid"
+
+	"holdmetrics/processor/hold"
+	"holdmetrics/projection"
+)
+
+// Backend is what a generation of the projections brings: what answers are made
+// of. Fields without a remark are required.
+type Backend struct {
+	// Generation names it, and RulesVersion the rules that its figures were counted
+	// by; empty: not known.
+	Generation, RulesVersion string
+
+	Reader    projection.Reader
+	Snapshots Snapshots
+
+	// WaitApplied returns when the store has applied a position of a partition,
+	// or with ctx's error.
+	WaitApplied func(ctx context.Context, partition int, position uint64) error
+	// Ready gives the reason why the generation is not ready, or nil.
+	Ready func(ctx context.Context) error
+	// Owners tells how the partitions do; nil: nobody knows.
+	Owners Owners
+	// Rules are those by which what Reader has counts; nil: none but the policies of its pairs.
+	Rules hold.Rules
+}
+
+// backend is a generation as the gateway serves it. A request pins one at its
+// start and asks nothing else, so its whole answer is of one generation.
+type backend struct {
+	Backend
+	g *Gateway
+
+	// users counts the requests that have it pinned, and the gateway while it serves
+	// or keeps it. At 0 it is over, and stays so.
+	users atomic.Int64
+	// ranks has the goroutines of the rankings, which end with it.
+	ranks *ranking
+	// encoded is what watchers share. viewID names the view of the snapshots, whose
+	// history begins with this process.
+	encoded watchEncodings
+	viewID  string
+}
+
+func newBackend(g *Gateway, from Backend) *backend {
+	b := &backend{Backend: from, g: g, viewID: uuid.NewString()}
+	b.users.Store(1)
+	b.ranks = newRanking(b)
+	return b
+}
+
+// pin gives the generation that is active, for a request: call unpin when it is over.
+func (g *Gateway) pin() *backend {
+	for {
+		b := g.active.Load()
+		for n := b.users.Load(); n > 0; n = b.users.Load() {
+			if b.users.CompareAndSwap(n, n+1) {
+				return b
+			}
+		}
+	}
+}
+
+// unpin ends the use of a generation. After the last use it is closed.
+func (b *backend) unpin() {
+	if b.users.Add(-1) == 0 {
+		b.close()
+	}
+}
+
+// close ends what goes on for a generation, and waits for it.
+func (b *backend) close() { b.ranks.close() }
+
+// errLeft says that the generation was left while a request waited for it to come
+// as far as the request wants: the next one goes on.
+var errLeft = errors.New("gateway: the generation is no longer the active one")
+
+// with runs f with the active generation, pinned. What fails with errLeft, which
+// it does only before it has given anything, runs again with the next one.
+func (g *Gateway) with(f func(*backend) error) error {
+	for {
+		b := g.pin()
+		err := f(b)
+		b.unpin()
+		if !errors.Is(err, errLeft) {
+			return err
+		}
+	}
+}
+
+// What follows answers from the generation that is active, see the methods of
+// backend of the same names.
+
+func (g *Gateway) scores(ctx context.Context, q scoreQuery, emit func(*scoreRow) error) error {
+	return g.with(func(b *backend) error { return b.scores(ctx, q, emit) })
+}
+
+func (g *Gateway) explain(ctx context.Context, q explainQuery, emit func(*contribution) error) error {
+	return g.with(func(b *backend) error { return b.explain(ctx, q, emit) })
+}
+
+func (g *Gateway) history(ctx context.Context, q historyQuery) (points []scorePoint, err error) {
+	err = g.with(func(b *backend) (err error) {
+		points, err = b.history(ctx, q)
+		return err
+	})
+	return points, err
+}
+
+func (g *Gateway) stored(ctx context.Context, q *statsQuery, emit func(*scoreRow) error) error {
+	return g.with(func(b *backend) error { return b.stored(ctx, q, emit) })
+}
+
+// currentOf waits for what a query asks for, and calls fn for its snapshots.
+func (g *Gateway) currentOf(ctx context.Context, q *statsQuery, fn func(*stat) error) error {
+	return g.with(func(b *backend) error {
+		if err := b.awaitCurrent(ctx, q); err != nil {
+			return err
+		}
+		return b.current(ctx, q, fn)
+	})
+}
+
+func (g *Gateway) top(ctx context.Context, q topQuery) (page *rankPage, err error) {
+	err = g.with(func(b *backend) (err error) {
+		page, err = b.top(ctx, q)
+		return err
+	})
+	return page, err
+}
+
+func (g *Gateway) rank(ctx context.Context, q topQuery, holder string) (page *rankPage, err error) {
+	err = g.with(func(b *backend) (err error) {
+		page, err = b.rank(ctx, q, holder)
+		return err
+	})
+	return page, err
+}

@@ -1,0 +1,264 @@
+package backup
+
+import (
+	"archive/tar"
+	"bytes"
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"holdmetrics/ingest"
+)
+
+// taken is what a target was given.
+type taken struct {
+	files   map[string]string
+	streams map[string]string
+}
+
+func (t *taken) File(f File, from io.Reader) error {
+	data, err := io.ReadAll(from)
+	t.files[f.Name] = string(data)
+	return err
+}
+
+func (t *taken) Stream(s Stream, from io.Reader) error {
+	data, err := io.ReadAll(from)
+	t.streams[s.Name] = string(data)
+	return err
+}
+
+// target restores streams to a server.
+type target struct {
+	taken
+	conn *nats.Conn
+}
+
+func (t *target) Stream(s Stream, from io.Reader) error {
+	return RestoreStream(context.Background(), t.conn, s, 0, from)
+}
+
+// write makes a backup of streams, and of files.
+func write(t *testing.T, conn *nats.Conn, files map[string]string, streams ...string) ([]byte, *Manifest) {
+	t.Helper()
+	var out bytes.Buffer
+	w, err := NewWriter(&out, "test", time.Unix(1, 0), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, data := range files {
+		if err := w.AddFile(name, int64(len(data)), strings.NewReader(data)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, name := range streams {
+		if err := w.AddStream(t.Context(), conn, name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	m, err := w.Close()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out.Bytes(), m
+}
+
+func openLog(t *testing.T, js jetstream.JetStream) *ingest.Log {
+	t.Helper()
+	l, err := ingest.OpenLog(t.Context(), js, ingest.LogConfig{Partitions: 4})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
+
+// A log that is copied while it is written to is whole up to some position, which
+// is not before what was acknowledged when the copy began; and it becomes the same
+// log elsewhere: id, settings, positions, bytes and times.
+func TestStreamsWhileTheyAreWritten(t *testing.T) {
+	t.Parallel()
+	js := startServer(t)
+	l := openLog(t, js)
+	random := make([]byte, 32<<10) // more than one part in all, and no compressing it
+	if _, err := rand.Read(random); err != nil {
+		t.Fatal(err)
+	}
+	put := func(i int) error {
+		_, err := js.Publish(t.Context(), ingest.LogSubject(i%4), append(fmt.Appendf(nil, "%d ", i), random[:i%len(random)]...))
+		return err
+	}
+	const before = 500
+	for i := range before {
+		if err := put(i * 64); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	var producing sync.WaitGroup
+	began := make(chan struct{})
+	producing.Go(func() {
+		for i := 0; ctx.Err() == nil; i++ {
+			if err := put(i); err != nil {
+				return
+			}
+			if i == 10 {
+				close(began)
+			}
+		}
+	})
+	<-began
+	file, m := write(t, js.Conn(), map[string]string{"POLICY": "merge\n", "store/a/b": ""}, ingest.DeadLetterStream, ingest.StreamName)
+	cancel()
+	producing.Wait()
+	if m.LogID != l.ID() || len(m.Streams) != 2 || m.Streams[1].Last < before+10 || m.Streams[1].Messages != m.Streams[1].Last {
+		t.Fatalf("%+v", m)
+	}
+
+	verified, err := Verify(t.Context(), bytes.NewReader(file), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	there := startServer(t)
+	to := &target{taken: taken{files: map[string]string{}}, conn: there.Conn()}
+	if err := Restore(t.Context(), bytes.NewReader(file), verified, to, nil); err != nil {
+		t.Fatal(err)
+	}
+	if len(to.files) != 2 || to.files["POLICY"] != "merge\n" {
+		t.Errorf("files %q", to.files)
+	}
+	again := openLog(t, there)
+	if again.ID() != l.ID() || again.Partitions() != 4 {
+		t.Errorf("log %s of %d partitions", again.ID(), again.Partitions())
+	}
+	was, err := js.Stream(t.Context(), ingest.StreamName)
+	if err != nil {
+		t.Fatal(err)
+	}
+	is, err := there.Stream(t.Context(), ingest.StreamName)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := is.CachedInfo().State.LastSeq; n != m.Streams[1].Last {
+		t.Fatalf("restored up to %d of %d", n, m.Streams[1].Last)
+	}
+	for seq := uint64(1); seq <= m.Streams[1].Last; seq++ {
+		a, err := was.GetMsg(t.Context(), seq)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err := is.GetMsg(t.Context(), seq)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if a.Subject != b.Subject || !bytes.Equal(a.Data, b.Data) || !a.Time.Equal(b.Time) {
+			t.Fatalf("message %d is another one", seq)
+		}
+	}
+
+	// It replaces nothing.
+	if err := Restore(t.Context(), bytes.NewReader(file), verified, to, nil); !errors.Is(err, ErrExists) {
+		t.Errorf("restored twice: %v", err)
+	}
+}
+
+func TestNoLog(t *testing.T) {
+	t.Parallel()
+	js := startServer(t)
+	w, err := NewWriter(io.Discard, "test", time.Unix(1, 0), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := w.AddStream(t.Context(), js.Conn(), ingest.StreamName); !errors.Is(err, jetstream.ErrStreamNotFound) {
+		t.Errorf("a stream that is not there: %v", err)
+	}
+	if _, err := w.Close(); !errors.Is(err, ErrNoLog) {
+		t.Errorf("a backup without a log: %v", err)
+	}
+	for _, name := range []string{"", "/etc/passwd", "../x", "a/../../x", "a//b", `a\b`} {
+		if err := w.AddFile(name, 0, strings.NewReader("")); err == nil {
+			t.Errorf("file %q", name)
+		}
+	}
+}
+
+// Any byte that is changed, and any end that comes early, is found.
+func TestDamage(t *testing.T) {
+	t.Parallel()
+	js := startServer(t)
+	openLog(t, js)
+	file, _ := write(t, js.Conn(), map[string]string{"store/a": strings.Repeat("x", 3000)}, ingest.StreamName)
+	if _, err := Verify(t.Context(), bytes.NewReader(file), nil); err != nil {
+		t.Fatal(err)
+	}
+	for n := range len(file) - 1024 - 512 { // behind the manifest there are zeros only
+		if n%17 != 0 {
+			continue
+		}
+		if _, err := Verify(t.Context(), bytes.NewReader(file[:n]), nil); !errors.Is(err, ErrDamaged) && !errors.Is(err, ErrNotABackup) {
+			t.Fatalf("cut at %d: %v", n, err)
+		}
+	}
+	// A changed byte may also stand where it means nothing: between entries, or in
+	// the manifest's spaces.
+	found := 0
+	for n := 0; n < len(file); n += 13 {
+		bad := bytes.Clone(file)
+		bad[n] ^= 0x15
+		m, err := Verify(t.Context(), bytes.NewReader(bad), nil)
+		if err != nil {
+			found++
+			continue
+		}
+		a, b := &taken{map[string]string{}, map[string]string{}}, &taken{map[string]string{}, map[string]string{}}
+		if Restore(t.Context(), bytes.NewReader(bad), m, a, nil) != nil {
+			found++
+			continue
+		}
+		if err := Restore(t.Context(), bytes.NewReader(file), m, b, nil); err != nil {
+			t.Fatal(err)
+		}
+		if fmt.Sprint(a) != fmt.Sprint(b) {
+			t.Fatalf("byte %d changed what is restored", n)
+		}
+	}
+	if found < 100 {
+		t.Errorf("only %d changed bytes were found", found)
+	}
+}
+
+func TestOtherFiles(t *testing.T) {
+	t.Parallel()
+	made := func(name, text string) []byte {
+		var out bytes.Buffer
+		w := tar.NewWriter(&out)
+		_ = w.WriteHeader(&tar.Header{Name: name, Size: int64(len(text)), Mode: 0o600})
+		_, _ = w.Write([]byte(text))
+		_ = w.Close()
+		return out.Bytes()
+	}
+	newer, _ := json.Marshal(head{formatName, Version + 1})
+	for name, c := range map[string]struct {
+		file []byte
+		want error
+	}{
+		"empty":   {nil, ErrNotABackup},
+		"text":    {[]byte("hello"), ErrNotABackup},
+		"tar":     {made("x", "y"), ErrNotABackup},
+		"another": {made(headName, `{"format":"z"}`), ErrNotABackup},
+		"newer":   {made(headName, string(newer)), ErrVersion},
+	} {
+		if _, err := Verify(t.Context(), bytes.NewReader(c.file), nil); !errors.Is(err, c.want) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
