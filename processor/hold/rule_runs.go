@@ -1,0 +1,246 @@
+package hold
+
+// What counts by how long something lasts is found in one walk over the holds, by
+// start: tally goes along the policy's curve, keeps what the run it is in has come
+// to, and counts that when the run has ended.
+
+// tally adds up holds that it is given by start.
+type tally struct {
+	r     *Rule
+	total tallied
+
+	open       bool // a run is
+	start, end int64
+	run        tallied
+	at         int64 // up to where the run is in it
+
+	running pieces // cover the instant at
+	waiting pieces // begin later; of each hold at most one
+	level   Rate   // under sum: of what is running
+}
+
+// tallied is an amount of one pair.
+type tallied struct {
+	score Score
+	held  uint64
+}
+
+func (a *tallied) amount() Amount { return Amount{Score: a.score, Held: HeldOf(a.held)} }
+
+func newTally(r *Rule) *tally {
+	t := &tally{r: r}
+	t.running.before = endsFirst
+	if r.Policy == Merge {
+		t.running.before = weighsMore
+	}
+	t.waiting.before = startsFirst
+	return t
+}
+
+// add takes a hold over [start, end), which must not be empty.
+func (t *tally) add(start, end int64, w *Weight) {
+	if t.open && start > t.end {
+		t.close()
+	}
+	if !t.open {
+		t.open, t.start, t.end, t.at, t.run = true, start, end, start, tallied{}
+	}
+	t.advance(start)
+	t.end = max(t.end, end)
+	t.waiting.push(t.r.firstPiece(start, end, w))
+}
+
+// close ends the run, and counts it if it is long enough.
+func (t *tally) close() {
+	if !t.open {
+		return
+	}
+	t.advance(t.end)
+	t.open = false
+	t.running.list, t.waiting.list, t.level = t.running.list[:0], t.waiting.list[:0], Rate{}
+	if t.end-t.start >= t.r.Shortest {
+		t.total.score = t.total.score.Add(t.run.score)
+		t.total.held += t.run.held
+	}
+}
+
+// amount is what all of it comes to.
+func (t *tally) amount() Amount {
+	t.close()
+	return t.total.amount()
+}
+
+// advance takes the run up to the instant to.
+func (t *tally) advance(to int64) {
+	for t.at < to {
+		for len(t.waiting.list) > 0 && t.waiting.list[0].start <= t.at {
+			c := t.waiting.pop()
+			if next, more := t.r.nextPiece(&c); more {
+				t.waiting.push(next)
+			}
+			t.level = t.level.Add(c.rate)
+			t.running.push(c)
+		}
+		for len(t.running.list) > 0 && t.running.list[0].end <= t.at {
+			gone := t.running.pop()
+			t.level = t.level.Sub(gone.rate)
+		}
+		end := to
+		if len(t.waiting.list) > 0 {
+			end = min(end, t.waiting.list[0].start)
+		}
+		// A run has no gap, so something runs.
+		top := &t.running.list[0]
+		end = min(end, top.end)
+		level := &t.level
+		if t.r.Policy == Merge {
+			level = &top.rate
+		}
+		a, b := max(t.at, t.r.SeasonFrom), min(end, t.r.seasonTo())
+		if a < b {
+			t.run.score = t.run.score.Add(t.r.levelScore(level, t.start, a, b))
+			t.run.held += uint64(b - a)
+		}
+		t.at = end
+	}
+}
+
+// factor is the Multiplier times the boost of step i; -1: before the first.
+func (r *Rule) factor(i int) uint64 {
+	if i < 0 {
+		return r.Multiplier
+	}
+	m, _ := timesMillionths(r.Multiplier, r.Boosts[i].Factor)
+	return m
+}
+
+// stepAt is the step of a boost that counts at an age, -1 before the first, and
+// the age at which the next one does, forever where there is none.
+func (r *Rule) stepAt(age int64) (step int, next int64) {
+	step = -1
+	for step+1 < len(r.Boosts) && r.Boosts[step+1].After <= age {
+		step++
+	}
+	if step+1 < len(r.Boosts) {
+		return step, r.Boosts[step+1].After
+	}
+	return step, forever
+}
+
+// boostsHolds says whether each hold's weight has a factor of its own.
+func (r *Rule) boostsHolds() bool { return r.BoostBy == ByHold && len(r.Boosts) > 0 }
+
+// levelScore is what a level of pieces comes to over [a, b) in a run that began at
+// start: pieces of holds that are boosted alone have their factors already.
+func (r *Rule) levelScore(level *Rate, start, a, b int64) Score {
+	if r.boostsHolds() {
+		return level.Times(uint64(b - a))
+	}
+	var total Score
+	for a < b {
+		step, next := r.stepAt(a - start)
+		end := min(b, later(start, next))
+		total = total.Add(level.Times(r.factor(step)).times(uint64(end - a)))
+		a = end
+	}
+	return total
+}
+
+// times is s x m.
+func (s Score) times(m uint64) Score {
+	var out Score
+	mul(out[:], s[:], m)
+	return out
+}
+
+// piece is a stretch of a hold with one rate: the weight, and where holds are
+// boosted alone that times the factor.
+type piece struct {
+	hold       span // as it was given
+	step       int  // of the boost; -1: before the first
+	start, end int64
+	rate       Rate
+	index      int // where pieces of one rate have an order: of the hold
+}
+
+// firstPiece is that of a hold over [start, end).
+func (r *Rule) firstPiece(start, end int64, w *Weight) piece {
+	c := piece{hold: span{start, end, *w}, step: -1, start: start}
+	if !r.boostsHolds() {
+		c.end = end
+		copy(c.rate[:], w[:])
+		return c
+	}
+	if r.Boosts[0].After == 0 {
+		c.step = 0
+	}
+	r.cutPiece(&c)
+	return c
+}
+
+// nextPiece is the one that follows, if there is one.
+func (r *Rule) nextPiece(c *piece) (piece, bool) {
+	if c.end == c.hold.end {
+		return piece{}, false
+	}
+	next := *c
+	next.step, next.start = c.step+1, c.end
+	r.cutPiece(&next)
+	return next, true
+}
+
+// cutPiece sets what follows from a piece's step and start.
+func (r *Rule) cutPiece(c *piece) {
+	c.end = c.hold.end
+	if c.step+1 < len(r.Boosts) {
+		c.end = min(c.end, later(c.hold.start, r.Boosts[c.step+1].After))
+	}
+	mul(c.rate[:], c.hold.weight[:], r.factor(c.step))
+}
+
+func endsFirst(a, b *piece) bool   { return a.end < b.end }
+func startsFirst(a, b *piece) bool { return a.start < b.start }
+func weighsMore(a, b *piece) bool {
+	if c := cmp(a.rate[:], b.rate[:]); c != 0 {
+		return c > 0
+	}
+	return a.index < b.index
+}
+
+// pieces are a heap, what is before all others on top.
+type pieces struct {
+	list   []piece
+	before func(a, b *piece) bool
+}
+
+func (h *pieces) push(c piece) {
+	h.list = append(h.list, c)
+	for i := len(h.list) - 1; i > 0; {
+		up := (i - 1) / 2
+		if !h.before(&h.list[i], &h.list[up]) {
+			return
+		}
+		h.list[i], h.list[up] = h.list[up], h.list[i]
+		i = up
+	}
+}
+
+func (h *pieces) pop() piece {
+	top, last := h.list[0], len(h.list)-1
+	h.list[0] = h.list[last]
+	h.list = h.list[:last]
+	for i := 0; ; {
+		down := 2*i + 1
+		if down >= last {
+			return top
+		}
+		if down+1 < last && h.before(&h.list[down+1], &h.list[down]) {
+			down++
+		}
+		if !h.before(&h.list[down], &h.list[i]) {
+			return top
+		}
+		h.list[i], h.list[down] = h.list[down], h.list[i]
+		i = down
+	}
+}
