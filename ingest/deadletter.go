@@ -18,9 +18,15 @@ const (
 	deadLetterPrefix = "hold.dlq."
 
 	// Headers of a dead letter.
-	headerReason = "Hold-Reason"
-	headerField  = "Hold-Field"
-	headerOrigin = "Hold-Origin"
+	headerReason  = "Hold-Reason"
+	headerKind    = "Hold-Kind"
+	headerField   = "Hold-Field"
+	headerOrigin  = "Hold-Origin"
+	headerSettled = "Hold-Settled"
+
+	// headerLast makes the stream refuse a second letter of a subject, so that a
+	// tail of the log which is applied again brings no settled letter back.
+	headerLast = jetstream.ExpectedLastSubjSeqHeader
 
 	// Headers of a letter that carries a part of its event only: how many bytes
 	// the event has, and where they all are.
@@ -46,6 +52,7 @@ type DeadLetter struct {
 	Sequence    uint64
 	Index       int
 	Reason      string // one line; control characters become spaces, what is beyond 1 KiB is cut
+	Kind        string // of reason, one word, as holdmetrics_events_rejected_total has it; empty in letters of earlier versions
 	Field       string // the field that was refused, where one was
 	Origin      string // where it came from, such as the log's id and subject; cut like Reason, as is Field
 	ContentType string // of Data, as its producer said: JSONContentType, or empty for protobuf
@@ -55,6 +62,10 @@ type DeadLetter struct {
 	// them out by itself, and heeds them where a letter that was cut is published again.
 	Truncated bool // Data is not all; the rest is in the message of the log that Sequence names
 	Size      int  // bytes of the whole event
+
+	// Settled says what became of the letter, LetterRetried or LetterDropped; empty:
+	// it is open. A settled letter has no Data any more.
+	Settled string
 }
 
 // Subject is the subject of the letter in the stream of dead letters.
@@ -62,22 +73,31 @@ func (d *DeadLetter) Subject() string {
 	return deadLetterPrefix + strconv.Itoa(d.Partition) + "." + strconv.FormatUint(d.Sequence, 10) + "." + strconv.Itoa(d.Index)
 }
 
-// PublishDeadLetter stores a dead letter and returns when the stream has it. The
-// stream keeps one message a subject, so doing it again, as after a crash,
-// changes nothing but the letter's place in the stream. A letter that is too
-// large for the server, or for the stream, is cut until it fits, see DeadLetter.
+// PublishDeadLetter stores a dead letter and returns when the stream has it. A
+// subject takes one letter, so doing it again, as after a crash, changes nothing,
+// also where the letter was settled meanwhile. A letter that is too large for the
+// server, or for the stream, is cut until it fits, see DeadLetter.
 func (l *Log) PublishDeadLetter(ctx context.Context, d DeadLetter) error {
+	return l.publishLetter(ctx, &d, true)
+}
+
+// publishLetter stores a letter; only the first of its subject, or in the place of
+// what is there.
+func (l *Log) publishLetter(ctx context.Context, d *DeadLetter, first bool) error {
 	most := math.MaxInt
 	if n := l.js.Conn().MaxPayload(); n > 0 && n < math.MaxInt { // 0: not connected yet
 		most = int(n)
 	}
 	for {
 		m := d.message(most)
+		if first {
+			m.Header[headerLast] = []string{"0"}
+		}
 		ack, err := l.js.PublishMsg(ctx, m)
 		if err == nil && ack.Stream != DeadLetterStream {
 			err = fmt.Errorf("stream %s answered", ack.Stream)
 		}
-		if err == nil {
+		if err == nil || first && l.hasLetter(ctx, d, err) {
 			return nil
 		}
 		// A stream may have a limit of its own, and another server a smaller one.
@@ -93,9 +113,10 @@ func (l *Log) PublishDeadLetter(ctx context.Context, d DeadLetter) error {
 // most bytes, but for what the headers have to say in any case.
 func (d *DeadLetter) message(most int) *nats.Msg {
 	m := &nats.Msg{Subject: d.Subject(), Header: nats.Header{}, Data: d.Data}
+	most -= len(headerLast) + len(": 0\r\n")       // which PublishDeadLetter adds
 	text := min(maxReason, max(most, minLetter)/8) // so that all of them take half of it
 	m.Header[headerReason] = []string{oneLine(d.Reason, text)}
-	for name, value := range map[string]string{headerField: d.Field, headerOrigin: d.Origin, ContentTypeHeader: d.ContentType} {
+	for name, value := range map[string]string{headerKind: d.Kind, headerField: d.Field, headerOrigin: d.Origin, ContentTypeHeader: d.ContentType, headerSettled: d.Settled} {
 		if value = oneLine(value, text); value != "" {
 			m.Header[name] = []string{value}
 		}
@@ -113,6 +134,17 @@ func (d *DeadLetter) message(most int) *nats.Msg {
 // payload is what counts against the server's limit: headers and data.
 func payload(m *nats.Msg) int { return m.Size() - len(m.Subject) - len(m.Reply) }
 
+// hasLetter says whether a letter was refused since its subject has one. It looks:
+// a cluster refuses for a letter too that is only on its way.
+func (l *Log) hasLetter(ctx context.Context, d *DeadLetter, err error) bool {
+	refused := (*jetstream.APIError)(nil)
+	if !errors.As(err, &refused) || refused.ErrorCode != jetstream.JSErrCodeStreamWrongLastSequence && refused.ErrorCode != jetstream.JSErrCodeStreamWrongLastSequenceConstant {
+		return false
+	}
+	_, err = l.Letter(ctx, *d)
+	return err == nil
+}
+
 // tooLarge says whether a message was refused for its size.
 func tooLarge(err error) bool {
 	if errors.Is(err, nats.ErrMaxPayload) {
@@ -127,12 +159,13 @@ func tooLarge(err error) bool {
 // jetstream.RawStreamMsg have them. Data is not copied. The error matches ErrDeadLetter.
 func ReadDeadLetter(subject string, header nats.Header, data []byte) (DeadLetter, error) {
 	rest, ok := strings.CutPrefix(subject, deadLetterPrefix)
-	parts := strings.Split(rest, ".")
-	if !ok || len(parts) != 3 {
+	if !ok {
 		return DeadLetter{}, fmt.Errorf("%w: subject %q", ErrDeadLetter, clip(subject))
 	}
 	d := DeadLetter{
 		Reason:      header.Get(headerReason),
+		Kind:        header.Get(headerKind),
+		Settled:     header.Get(headerSettled),
 		Field:       header.Get(headerField),
 		Origin:      header.Get(headerOrigin),
 		ContentType: header.Get(ContentTypeHeader),
@@ -146,17 +179,15 @@ func ReadDeadLetter(subject string, header nats.Header, data []byte) (DeadLetter
 		}
 		d.Truncated, d.Size = true, n
 	}
-	partition, err1 := strconv.ParseUint(parts[0], 10, 31)
-	sequence, err2 := strconv.ParseUint(parts[1], 10, 64)
-	index, err3 := strconv.ParseUint(parts[2], 10, 31)
-	if err := errors.Join(err1, err2, err3); err != nil {
-		return DeadLetter{}, fmt.Errorf("%w: subject %q: %w", ErrDeadLetter, clip(subject), err)
+	id, err := ParseLetterID(rest)
+	if err != nil {
+		return DeadLetter{}, fmt.Errorf("%w: subject %q", ErrDeadLetter, clip(subject))
 	}
-	d.Partition, d.Sequence, d.Index = int(partition), sequence, int(index)
+	d.Partition, d.Sequence, d.Index = id.Partition, id.Sequence, id.Index
 	return d, nil
 }
 
-// DeadLetters gives the number of letters that are kept.
+// DeadLetters gives the number of letters that are kept, settled ones among them.
 func (l *Log) DeadLetters(ctx context.Context) (uint64, error) {
 	s, err := l.js.Stream(ctx, DeadLetterStream)
 	if err != nil {

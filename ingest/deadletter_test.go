@@ -72,7 +72,7 @@ func TestDeadLetterReasonIsOneLine(t *testing.T) {
 		t.Fatal(err)
 	}
 	got, err := ReadDeadLetter(m.Subject, m.Header, m.Data)
-	if err != nil || !strings.HasPrefix(got.Reason, "bad  Nats-Msg-Id: 1 \uFFFDéé") || len(got.Reason) > maxReason || got.Field != "a b" || len(m.Header) != 2 {
+	if err != nil || !strings.HasPrefix(got.Reason, "bad  Nats-Msg-Id: 1 \uFFFDéé") || len(got.Reason) > maxReason || got.Field != "a b" || len(m.Header) != 3 { // and the one that takes no second letter
 		t.Errorf("%q %q, %v, headers %d", got.Reason, got.Field, err, len(m.Header))
 	}
 }
@@ -117,8 +117,9 @@ func TestDeadLetterIsCutToWhatFits(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, size := range []int{0, limit - 5000, limit - 4500, limit - 4000, limit - 300, limit - 200, limit - 100, limit - 1, limit} {
-		for _, d := range []DeadLetter{garbage(size), {Sequence: 5, Reason: "short", Data: garbage(size).Data}} {
+	for i, size := range []int{0, limit - 5000, limit - 4500, limit - 4000, limit - 300, limit - 200, limit - 100, limit - 1, limit} {
+		for _, d := range []DeadLetter{garbage(size), {Sequence: 50, Reason: "short", Data: garbage(size).Data}} {
+			d.Sequence -= uint64(i) // a subject takes one letter
 			if err := l.PublishDeadLetter(t.Context(), d); err != nil {
 				t.Fatalf("%d bytes: %v", size, err)
 			}
@@ -126,10 +127,15 @@ func TestDeadLetterIsCutToWhatFits(t *testing.T) {
 			if got.Size != size || got.Truncated != (len(got.Data) < size) || !bytes.HasPrefix(d.Data, got.Data) {
 				t.Errorf("%d bytes: letter has %d, says truncated %t, size %d", size, len(got.Data), got.Truncated, got.Size)
 			}
-			if got.Truncated != (payload(d.message(math.MaxInt)) > limit) {
+			sent := func(most int) *nats.Msg {
+				m := d.message(most)
+				m.Header[headerLast] = []string{"0"}
+				return m
+			}
+			if got.Truncated != (payload(sent(math.MaxInt)) > limit) {
 				t.Errorf("%d bytes: truncated %t", size, got.Truncated)
 			}
-			if m := d.message(limit); got.Truncated && payload(m) != limit || payload(m) > limit {
+			if m := sent(limit); got.Truncated && payload(m) != limit || payload(m) > limit {
 				t.Errorf("%d bytes: %d bytes of %d are used", size, payload(m), limit)
 			} else if whole := fmt.Sprintf("stream HOLD_EVENTS, sequence %d, partition %d, index %d", d.Sequence, d.Partition, d.Index); got.Truncated && m.Header.Get(headerWhole) != whole {
 				t.Errorf("the whole is in %q, want %q", m.Header.Get(headerWhole), whole)
@@ -158,6 +164,7 @@ func TestDeadLetterInAStreamOfSmallMessages(t *testing.T) {
 	if _, err := l.js.UpdateStream(t.Context(), cfg); err != nil {
 		t.Fatal(err)
 	}
+	d.Sequence-- // a subject takes one letter
 	if err := l.PublishDeadLetter(t.Context(), d); err == nil || !tooLarge(err) {
 		t.Errorf("error %v", err)
 	}

@@ -41,6 +41,8 @@ var (
 
 	// ErrLogSettings: a stream exists, but is not one that holds events. See LogSettingsError.
 	ErrLogSettings = errors.New("ingest: stream settings do not fit")
+	// ErrNoLog: there is no event log to look at.
+	ErrNoLog = errors.New("ingest: there is no event log here (hint: it is made by the first serve, gateway or worker; is this the right NATS server and account?)")
 	// ErrLogConfig: OpenLog was asked for something that cannot be made.
 	ErrLogConfig = errors.New("ingest: bad log configuration")
 )

@@ -72,21 +72,30 @@ func OpenLog(ctx context.Context, js jetstream.JetStream, cfg LogConfig) (*Log, 
 	if err != nil {
 		return nil, err
 	}
-	have := events.CachedInfo().Config
-	l := &Log{js: js, events: events, id: have.Metadata[metaLogID]}
-	l.partitions, err = checkEvents(&have)
+	l, err := openEvents(js, events)
 	if err != nil {
-		return nil, err
-	}
-	if err := l.openLimits(&have); err != nil {
 		return nil, err
 	}
 	letters, err := openStream(ctx, js, deadLetterConfig(cfg))
 	if err != nil {
 		return nil, err
 	}
-	have = letters.CachedInfo().Config
+	have := letters.CachedInfo().Config
 	if err := checkDeadLetters(&have); err != nil {
+		return nil, err
+	}
+	return l, nil
+}
+
+// openEvents is the log of a stream that is there.
+func openEvents(js jetstream.JetStream, events jetstream.Stream) (*Log, error) {
+	have := events.CachedInfo().Config
+	l := &Log{js: js, events: events, id: have.Metadata[metaLogID]}
+	var err error
+	if l.partitions, err = checkEvents(&have); err != nil {
+		return nil, err
+	}
+	if err := l.openLimits(&have); err != nil {
 		return nil, err
 	}
 	return l, nil

@@ -22,10 +22,6 @@ const (
 	DefaultStopTimeout   = 10 * time.Second
 )
 
-// acceptedAhead is by how much the log's clock may lag behind that of a door
-// that accepted an event, so that what a door accepted is never refused here.
-const acceptedAhead = int64(time.Minute)
-
 // Config says what a [Worker] works on. Log and Store are required; a zero in
 // any other field is its default.
 type Config struct {

@@ -2,7 +2,6 @@ package processor
 
 import (
 	"errors"
-	"fmt"
 
 	"holdmetrics/ingest"
 	"holdmetrics/processor/hold"
@@ -16,16 +15,13 @@ type item struct {
 	position uint64
 }
 
-// errPartition: an event was published to another partition than its holder's.
-var errPartition = errors.New("holder belongs to another partition")
-
 // reasons are the values of the label `reason` of holdmetrics_events_rejected_total.
 var reasons = []struct {
 	err    error
 	reason string
 }{
 	{ingest.ErrFrame, "damaged_frame"},
-	{errPartition, "wrong_partition"},
+	{ingest.ErrPartition, "wrong_partition"},
 	{hold.ErrRequired, "required"},
 	{hold.ErrTooLong, "too_long"},
 	{hold.ErrNotUTF8, "not_utf8"},
@@ -100,7 +96,7 @@ func (p *partition) accept(m *message, index int, data []byte, d *hold.Draft) {
 		p.acceptNamed(m, index, data, d)
 		return
 	}
-	event, err := d.Check(m.at+acceptedAhead, p.batch.limits)
+	event, err := d.Check(m.at+ingest.AcceptedAhead, p.batch.limits)
 	if err != nil {
 		p.reject(m, index, data, err)
 		return
@@ -119,7 +115,7 @@ func (p *partition) accept(m *message, index int, data []byte, d *hold.Draft) {
 // misplaced says that a holder's events do not belong into a partition, where they do not.
 func (p *partition) misplaced(holder string, partition int) error {
 	if home := ingest.Partition(holder, p.log.Partitions()); home != partition {
-		return &hold.FieldError{Field: "holder_id", Err: errPartition, Detail: fmt.Sprintf("%d, not %d", home, partition)}
+		return ingest.WrongPartition(home, partition)
 	}
 	return nil
 }
@@ -160,7 +156,8 @@ func (p *partition) reject(m *message, index int, data []byte, err error) {
 	if m.partition != p.id {
 		return
 	}
-	p.batch.rejected[reasonOf(err)]++
+	kind := reasonOf(err)
+	p.batch.rejected[kind]++
 	if p.cfg.DiscardDeadLetters {
 		return
 	}
@@ -169,6 +166,7 @@ func (p *partition) reject(m *message, index int, data []byte, err error) {
 		Sequence:  m.position,
 		Index:     index,
 		Reason:    err.Error(),
+		Kind:      kind,
 		Origin:    m.origin,
 		Data:      data,
 	}

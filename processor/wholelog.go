@@ -40,7 +40,7 @@ func (l wholeLog) read(ctx context.Context, _ int, after uint64, in *inbox, log 
 
 // acceptNamed is accept where the rules normalise holders.
 func (p *partition) acceptNamed(m *message, index int, data []byte, d *hold.Draft) {
-	event, err := d.Check(m.at+acceptedAhead, p.batch.limits)
+	event, err := d.Check(m.at+ingest.AcceptedAhead, p.batch.limits)
 	if err == nil {
 		err = p.misplaced(event.Holder, m.partition)
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -13,7 +14,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"holdmetrics/ingest"
 )
 
 func TestMain(m *testing.M) {
@@ -25,6 +30,9 @@ func TestMain(m *testing.M) {
 //	serve [DIR [FLAG...]]   starts a server on free ports and waits for its doors;
 //	                        $SERVER, $HTTP and $NATS are their addresses
 //	accepted                keeps the position that record has just printed in $POSITION
+//	publish SUBJECT FILE [TYPE]
+//	                        publishes a file as it is to $NATS, as a raw producer
+//	                        does, with the header Content-Type where TYPE is given
 //	stop                    sends it SIGTERM and waits for its end
 //	kill                    ends it at once, as a power cut does
 func TestScripts(t *testing.T) {
@@ -44,8 +52,9 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
-			"serve": servers.serve,
-			"stop":  servers.stop,
+			"serve":   servers.serve,
+			"stop":    servers.stop,
+			"publish": publishRaw,
 			"kill": func(ts *testscript.TestScript, _ bool, _ []string) {
 				_ = servers.end(ts, syscall.SIGKILL) // which is no clean end
 			},
@@ -135,4 +144,23 @@ func lookIn(path, name string) (string, error) {
 		}
 	}
 	return "", errors.New(name + " is not in the script's PATH")
+}
+
+// publishRaw publishes a file, and waits until a stream has it.
+func publishRaw(ts *testscript.TestScript, _ bool, args []string) {
+	if len(args) < 2 {
+		ts.Fatalf("usage: publish SUBJECT FILE [TYPE]")
+	}
+	m := &nats.Msg{Subject: args[0], Data: []byte(strings.TrimSuffix(ts.ReadFile(args[1]), "\n"))}
+	if len(args) > 2 {
+		m.Header = nats.Header{ingest.ContentTypeHeader: {args[2]}}
+	}
+	conn, err := nats.Connect(ts.Getenv("NATS"))
+	ts.Check(err)
+	defer conn.Close()
+	js, err := jetstream.New(conn)
+	ts.Check(err)
+	ack, err := js.PublishMsg(context.Background(), m)
+	ts.Check(err)
+	ts.Setenv("POSITION", fmt.Sprint(ack.Sequence))
 }

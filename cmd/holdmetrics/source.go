@@ -133,8 +133,8 @@ func newProgress(c *cobra.Command, files []string) *progress {
 // newBar shows how many bytes were done, of so many; -1: nobody knows.
 func newBar(c *cobra.Command, what string, total int64) *progress {
 	p := new(progress)
-	out, ok := c.ErrOrStderr().(*os.File)
-	if !ok || !term.IsTerminal(int(out.Fd())) {
+	out := c.ErrOrStderr()
+	if !isTerminal(out) {
 		return p
 	}
 	p.bar = progressbar.NewOptions64(total,
@@ -145,6 +145,12 @@ func newBar(c *cobra.Command, what string, total int64) *progress {
 		progressbar.OptionThrottle(100*time.Millisecond),
 	)
 	return p
+}
+
+// isTerminal says whether a stream is one that somebody sits at.
+func isTerminal(stream any) bool {
+	file, ok := stream.(*os.File)
+	return ok && term.IsTerminal(int(file.Fd()))
 }
 
 // add says that n more bytes were read.

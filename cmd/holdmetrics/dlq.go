@@ -1,0 +1,207 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"holdmetrics/ingest"
+	"holdmetrics/processor/hold"
+)
+
+func newDLQ() *cobra.Command {
+	c := &cobra.Command{
+		Use:   "dlq",
+		Short: "Deal with the dead letters: events of the log that could not be applied",
+		Long: `A dead letter is an event that is in the log and was refused, with its reason. Its
+name is PARTITION.SEQUENCE.INDEX: the message of the log, and the place of the event
+in it. Letters are kept in NATS, where serve listens as well.
+
+A letter is open until it is retried with success, or dropped. Then only a note of
+that stays, without the event's bytes, which the log keeps for ever: it keeps what is
+read from the log once more, as after a crash, from bringing the letter back.`,
+	}
+	natsFlags(c)
+	c.AddCommand(newDLQList(), newDLQShow(), newDLQRetry(), newDLQDrop())
+	return c
+}
+
+// letterQuery says which letters are meant.
+type letterQuery struct {
+	span                  span
+	ids                   []string
+	reason, field, holder string
+	all                   bool
+	settled               bool // those that are settled too
+}
+
+func (q *letterQuery) flags(c *cobra.Command) {
+	f := c.Flags()
+	q.span.flags(f)
+	f.StringVar(&q.reason, "reason", "", "of this kind (such as future; 'dlq list --count' names them), or with this `text` in the reason")
+	f.StringVar(&q.field, "field", "", "that were refused for this `field`, such as start")
+	f.StringVar(&q.holder, "holder", "", "of this holder, as far as they can be read")
+}
+
+// given says whether any letter was named or described.
+func (q *letterQuery) given(c *cobra.Command) bool {
+	for _, name := range []string{"from", "to", "partition", "reason", "field", "holder", "all"} {
+		if c.Flags().Changed(name) {
+			return true
+		}
+	}
+	return len(q.ids) > 0
+}
+
+func (q *letterQuery) check(c *cobra.Command) error {
+	for _, name := range []string{"reason", "field", "holder"} {
+		if flag := c.Flags().Lookup(name); flag.Changed && flag.Value.String() == "" {
+			return usagef("--%s is empty; leave it out where it is not given", name)
+		}
+	}
+	for _, id := range q.ids {
+		if _, err := ingest.ParseLetterID(id); err != nil {
+			return usageError{err}
+		}
+	}
+	return q.span.check(c)
+}
+
+// letters gives the letters that are meant.
+func (q *letterQuery) letters(ctx context.Context, log *ingest.Log) iter.Seq2[ingest.DeadLetter, error] {
+	return func(yield func(ingest.DeadLetter, error) bool) {
+		within, err := q.span.resolve(ctx, log)
+		if err != nil {
+			yield(ingest.DeadLetter{}, err)
+			return
+		}
+		source := log.Letters(ctx)
+		if len(q.ids) > 0 {
+			source = q.named(ctx, log)
+		}
+		for d, err := range source {
+			if err != nil {
+				yield(d, interrupted(err))
+				return
+			}
+			if q.wants(ctx, log, &d, within) && !yield(d, nil) {
+				return
+			}
+		}
+	}
+}
+
+func (q *letterQuery) named(ctx context.Context, log *ingest.Log) iter.Seq2[ingest.DeadLetter, error] {
+	return func(yield func(ingest.DeadLetter, error) bool) {
+		for _, id := range q.ids {
+			name, err := ingest.ParseLetterID(id)
+			if err == nil {
+				name, err = log.Letter(ctx, name)
+			}
+			if !yield(name, err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+func (q *letterQuery) wants(ctx context.Context, log *ingest.Log, d *ingest.DeadLetter, within ingest.Range) bool {
+	switch {
+	case d.Settled != "" && !q.settled,
+		q.span.partition >= 0 && d.Partition != q.span.partition,
+		q.span.from != "" && d.Sequence < within.From,
+		q.span.to != "" && d.Sequence > within.To,
+		q.field != "" && d.Field != q.field,
+		q.reason != "" && d.Kind != q.reason && !strings.Contains(d.Reason, q.reason):
+		return false
+	}
+	if q.holder == "" {
+		return true
+	}
+	draft, err := eventOf(ctx, log, d)
+	return err == nil && draft.Holder == q.holder
+}
+
+// eventOf reads the event of a letter, from the log where the letter has not all of it.
+func eventOf(ctx context.Context, log *ingest.Log, d *ingest.DeadLetter) (hold.Draft, error) {
+	var draft hold.Draft
+	whole, err := log.Whole(ctx, *d)
+	if err == nil {
+		err = whole.Decode(&draft)
+	}
+	return draft, err
+}
+
+func newDLQDrop() *cobra.Command {
+	var q letterQuery
+	var yes bool
+	c := &cobra.Command{
+		Use:   "drop [ID...]",
+		Short: "Drop dead letters",
+		Long: `Drop settles the letters that are named, or that fit all the filters. The events
+stay in the log, where 'holdmetrics log' shows them with the reason.`,
+		Example: `  holdmetrics dlq drop 3.1207.0
+  holdmetrics dlq drop --reason malformed --to 2026-01-01T00:00:00Z --yes`,
+	}
+	q.flags(c)
+	c.Flags().BoolVar(&q.all, "all", false, "all that are open")
+	c.Flags().BoolVar(&yes, "yes", false, "do not ask")
+	c.RunE = func(c *cobra.Command, ids []string) error {
+		q.ids = ids
+		if err := q.check(c); err != nil {
+			return err
+		}
+		if !q.given(c) {
+			return usagef("name the letters, or describe them with filters, or say --all")
+		}
+		return withLog(c, func(ctx context.Context, log *ingest.Log) error {
+			return drop(ctx, c, log, &q, yes)
+		})
+	}
+	return c
+}
+
+func drop(ctx context.Context, c *cobra.Command, log *ingest.Log, q *letterQuery, yes bool) error {
+	var found []ingest.DeadLetter
+	for d, err := range q.letters(ctx, log) {
+		if err != nil {
+			return err
+		}
+		d.Data = nil // only its name is needed
+		found = append(found, d)
+	}
+	count := counted(int64(len(found)), "letter", "letters")
+	if len(found) > 0 && !yes {
+		if err := confirm(c, "drop "+count+"?"); err != nil {
+			return err
+		}
+	}
+	for i := range found {
+		if err := log.SettleLetter(ctx, found[i], ingest.LetterDropped); err != nil {
+			return fmt.Errorf("%w; %d of %s dropped, and running this again drops the rest", interrupted(err), i, count)
+		}
+	}
+	_, err := fmt.Fprintf(c.OutOrStdout(), "dropped %s\n", count)
+	return err
+}
+
+// errNotConfirmed: nobody said yes.
+var errNotConfirmed = errors.New("nothing was done")
+
+// confirm asks on the terminal; where there is none, --yes is needed.
+func confirm(c *cobra.Command, question string) error {
+	if !isTerminal(c.InOrStdin()) {
+		return usagef("%s There is no terminal to ask on; say --yes", question)
+	}
+	fmt.Fprintf(c.ErrOrStderr(), "%s [y/N] ", question)
+	var answer string
+	_, _ = fmt.Fscanln(c.InOrStdin(), &answer) // no answer is no
+	if answer = strings.ToLower(answer); answer != "y" && answer != "yes" {
+		return errNotConfirmed
+	}
+	return nil
+}

@@ -1,0 +1,193 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strconv"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"holdmetrics/ingest"
+)
+
+func newDLQList() *cobra.Command {
+	var q letterQuery
+	var count bool
+	var limit int
+	var format string
+	c := &cobra.Command{
+		Use:   "list [ID...]",
+		Short: "List the dead letters",
+		Long: `List prints the open dead letters that fit all the filters, in the order in which
+they came. --from and --to are places of the log, where the events lie.`,
+		Example: `  holdmetrics dlq list
+  holdmetrics dlq list --count
+  holdmetrics dlq list --reason future --holder alice --format csv`,
+	}
+	q.flags(c)
+	f := c.Flags()
+	f.BoolVar(&q.settled, "settled", false, "those that were retried or dropped too")
+	f.BoolVar(&count, "count", false, "only count them, by kind of reason and field")
+	f.IntVar(&limit, "limit", 0, "print `N` letters at most (default: all)")
+	f.StringVar(&format, "format", "table", "table, csv or json")
+	c.RunE = func(c *cobra.Command, ids []string) error {
+		q.ids = ids
+		if err := q.check(c); err != nil {
+			return err
+		}
+		if limit < 0 || limit == 0 && f.Changed("limit") {
+			return usagef("--limit %d: print one letter at least", limit)
+		}
+		if err := checkFormat(format); err != nil {
+			return err
+		}
+		return withLog(c, func(ctx context.Context, log *ingest.Log) error {
+			if count {
+				return countLetters(ctx, c.OutOrStdout(), log, &q, format)
+			}
+			return listLetters(ctx, c.OutOrStdout(), log, &q, format, limit)
+		})
+	}
+	return c
+}
+
+func listLetters(ctx context.Context, w io.Writer, log *ingest.Log, q *letterQuery, format string, limit int) error {
+	out, err := newRowWriter(w, format, []string{"id", "kind", "field", "token_id", "holder_id", "reason", "settled"})
+	if err != nil {
+		return err
+	}
+	for d, err := range q.letters(ctx, log) {
+		if err != nil {
+			return err
+		}
+		// What is settled, or was cut, is in the log; a list does not fetch it one by one.
+		draft := draftText{}
+		if e, err := eventIn(&d); err == nil {
+			draft = e
+		}
+		if err := out.Write(d.ID(), kindOrOther(&d), printable(d.Field), draft.token, draft.holder, printable(d.Reason), d.Settled); err != nil {
+			return err
+		}
+		if limit > 0 && out.rows == limit {
+			break
+		}
+	}
+	return out.Close()
+}
+
+func countLetters(ctx context.Context, w io.Writer, log *ingest.Log, q *letterQuery, format string) error {
+	type group struct{ kind, field, settled string }
+	counts := map[group]int{}
+	for d, err := range q.letters(ctx, log) {
+		if err != nil {
+			return err
+		}
+		counts[group{kindOrOther(&d), printable(d.Field), d.Settled}]++
+	}
+	out, err := newRowWriter(w, format, []string{"kind", "field", "settled", "letters"})
+	if err != nil {
+		return err
+	}
+	groups := slices.SortedFunc(maps.Keys(counts), func(a, b group) int {
+		return cmp.Or(cmp.Compare(counts[b], counts[a]), cmp.Compare(a.kind, b.kind), cmp.Compare(a.field, b.field), cmp.Compare(a.settled, b.settled))
+	})
+	for _, g := range groups {
+		if err := out.Write(g.kind, g.field, g.settled, strconv.Itoa(counts[g])); err != nil {
+			return err
+		}
+	}
+	return out.Close()
+}
+
+// kindOrOther is the kind of a letter's reason; earlier versions wrote none.
+func kindOrOther(d *ingest.DeadLetter) string { return cmp.Or(printable(d.Kind), "other") }
+
+func newDLQShow() *cobra.Command {
+	c := &cobra.Command{
+		Use:   "show ID...",
+		Short: "Show all there is about dead letters",
+		Long: `Show prints what a letter says, the event as far as it can be read, and its bytes.
+Bytes that the letter does not have itself are fetched from the log.`,
+		Example: `  holdmetrics dlq show 3.1207.0`,
+		Args:    cobra.MinimumNArgs(1),
+	}
+	c.RunE = func(c *cobra.Command, ids []string) error {
+		q := letterQuery{ids: ids, settled: true, span: span{partition: -1}}
+		for _, id := range ids {
+			if _, err := ingest.ParseLetterID(id); err != nil {
+				return usageError{err}
+			}
+		}
+		return withLog(c, func(ctx context.Context, log *ingest.Log) error {
+			for d, err := range q.letters(ctx, log) {
+				if err != nil {
+					return err
+				}
+				if err := showLetter(ctx, c.OutOrStdout(), log, d); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+	return c
+}
+
+func showLetter(ctx context.Context, w io.Writer, log *ingest.Log, d ingest.DeadLetter) error {
+	out := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	line := func(name, value string) {
+		if value != "" {
+			fmt.Fprintf(out, "%s\t%s\n", name, value)
+		}
+	}
+	line("letter", d.ID())
+	line("settled", printable(d.Settled))
+	line("kind", printable(d.Kind))
+	line("reason", printable(d.Reason))
+	line("field", printable(d.Field))
+	line("origin", printable(d.Origin))
+	line("content type", printable(d.ContentType))
+	whole, err := log.Whole(ctx, d)
+	if m, noMessage := log.Message(ctx, d.Sequence); noMessage == nil {
+		line("log time", timeOfNs(m.Time))
+	}
+	if err != nil {
+		line("bytes", fmt.Sprintf("%d of %d are here (%v)", len(d.Data), d.Size, err))
+	} else {
+		d = whole
+		line("bytes", strconv.Itoa(len(d.Data)))
+	}
+	if e, err := eventIn(&d); err != nil {
+		line("event", "cannot be read: "+printable(err.Error()))
+	} else {
+		line("event", e.kind)
+		for _, f := range [][2]string{
+			{"token_id", e.token}, {"holder_id", e.holder}, {"start", e.start}, {"end", e.end},
+			{"weight", e.weight}, {"hold_id", e.holdID}, {"revision", e.revision},
+		} {
+			line("  "+f[0], f[1])
+		}
+	}
+	if err := out.Flush(); err != nil {
+		return err
+	}
+	const most = 4 << 10
+	dump := hex.Dumper(w)
+	if _, err := dump.Write(d.Data[:min(len(d.Data), most)]); err != nil {
+		return err
+	}
+	if err := dump.Close(); err != nil {
+		return err
+	}
+	if more := len(d.Data) - most; more > 0 {
+		_, err := fmt.Fprintf(w, "and %d more bytes\n", more)
+		return err
+	}
+	return nil
+}

@@ -1,0 +1,143 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"strconv"
+
+	"github.com/spf13/cobra"
+
+	"holdmetrics/ingest"
+)
+
+func newLog() *cobra.Command {
+	var q logQuery
+	c := &cobra.Command{
+		Use:   "log",
+		Short: "Look at the event log, export, import and verify it",
+		Long: `Log prints the events of the log as they stand there, one a line, in the order of
+their positions: those that were refused and what could not be read too, with the
+reason. The log's own time decides by which clock an event was judged.
+
+A position names a message, which may be a frame of many events; index is the place
+of an event in it. The log is read from NATS, where serve listens as well.
+
+--holder reads the holder's own partition. Where somebody sent an event of that
+holder to another one, it was refused: 'holdmetrics dlq list' shows it.
+--follow begins at the end of the log, or at --from, and goes on until Ctrl-C.`,
+		Example: `  holdmetrics log --from 2026-01-01T00:00:00Z --to 2026-01-02T00:00:00Z
+  holdmetrics log --holder alice --format csv
+  holdmetrics log --follow --token GOLD
+  holdmetrics log --from 812 --to 812 --format json`,
+		Args: cobra.NoArgs,
+	}
+	natsFlags(c)
+	f := c.Flags()
+	q.span.flags(f)
+	f.BoolVar(&q.follow, "follow", false, "go on with what comes, until Ctrl-C")
+	f.StringVar(&q.holder, "holder", "", "of this holder alone")
+	f.StringVar(&q.token, "token", "", "of this token alone")
+	f.IntVar(&q.limit, "limit", 0, "print `N` events at most (default: all)")
+	f.StringVar(&q.format, "format", "table", "table, csv or json (an object a line)")
+	c.RunE = func(c *cobra.Command, _ []string) error {
+		if err := q.check(c); err != nil {
+			return err
+		}
+		return withLog(c, func(ctx context.Context, log *ingest.Log) error { return q.run(ctx, c, log) })
+	}
+	return c
+}
+
+// logQuery is what log was asked for.
+type logQuery struct {
+	span          span
+	follow        bool
+	holder, token string
+	limit         int
+	format        string
+}
+
+func (q *logQuery) check(c *cobra.Command) error {
+	for _, name := range []string{"holder", "token"} {
+		if flag := c.Flags().Lookup(name); flag.Changed && flag.Value.String() == "" {
+			return usagef("--%s is empty; leave it out where it is not given", name)
+		}
+	}
+	if q.limit < 0 || q.limit == 0 && c.Flags().Changed("limit") {
+		return usagef("--limit %d: print one event at least", q.limit)
+	}
+	if q.holder != "" && q.span.partition >= 0 {
+		return usagef("--partition does not go with --holder, which reads the holder's own")
+	}
+	if q.follow && q.span.to != "" {
+		return usagef("--to does not go with --follow")
+	}
+	if err := q.span.check(c); err != nil {
+		return err
+	}
+	return checkFormat(q.format)
+}
+
+func (q *logQuery) run(ctx context.Context, c *cobra.Command, log *ingest.Log) error {
+	if q.holder != "" {
+		q.span.partition = ingest.Partition(q.holder, log.Partitions())
+	}
+	within, err := q.span.resolve(ctx, log)
+	if err != nil {
+		return interrupted(err)
+	}
+	if within.Follow = q.follow; q.follow && q.span.from == "" {
+		last, err := log.LastPosition(ctx)
+		if err != nil {
+			return interrupted(err)
+		}
+		within.From = last + 1
+	}
+	out, err := newLogWriter(c.OutOrStdout(), q.format, q.follow)
+	if err != nil {
+		return err
+	}
+	if q.span.empty(within) {
+		return out.flush()
+	}
+	for m, err := range log.Read(ctx, within) {
+		if err != nil {
+			if q.follow && errors.Is(err, context.Canceled) {
+				return out.flush()
+			}
+			return errors.Join(interrupted(err), out.flush())
+		}
+		for e := range m.Entries() {
+			if !q.wants(&e) {
+				continue
+			}
+			if err := out.write(log, m, &e); err != nil {
+				return err
+			}
+			if q.limit > 0 && out.rows == q.limit {
+				return out.flush()
+			}
+		}
+		if q.follow {
+			if err := out.flush(); err != nil {
+				return err
+			}
+		}
+	}
+	return out.flush()
+}
+
+func (q *logQuery) wants(e *ingest.Entry) bool {
+	if q.holder == "" && q.token == "" {
+		return true
+	}
+	return e.Err == nil && (q.holder == "" || e.Draft.Holder == q.holder) && (q.token == "" || e.Draft.Token == q.token)
+}
+
+// positionText is a position as a column shows it.
+func positionText(n uint64) string { return strconv.FormatUint(n, 10) }
+
+// noSuchPartition says which partitions there are.
+func noSuchPartition(partition int, log *ingest.Log) error {
+	return usagef("--partition %d: the log has 0 to %d", partition, log.Partitions()-1)
+}

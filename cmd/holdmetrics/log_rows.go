@@ -1,0 +1,161 @@
+package main
+
+import (
+	"bufio"
+	"encoding/csv"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+	"time"
+	"unicode"
+
+	"holdmetrics/ingest"
+	"holdmetrics/processor/hold"
+)
+
+var logColumns = []string{"position", "index", "time", "partition", "token_id", "holder_id", "kind", "start", "end", "weight", "hold_id", "revision", "refused"}
+
+// logBlock is how many rows of a table are laid out together: a log may have more
+// than fits in memory.
+const logBlock = 500
+
+// logWriter writes events of the log as they come. Flush it at the end.
+type logWriter struct {
+	buf  *bufio.Writer
+	row  func(fields []string) error
+	end  func() error // of what row keeps back
+	rows int
+}
+
+func newLogWriter(out io.Writer, format string, follow bool) (*logWriter, error) {
+	w := &logWriter{buf: bufio.NewWriter(out), end: func() error { return nil }}
+	switch format {
+	case "csv":
+		c := csv.NewWriter(w.buf)
+		w.row = c.Write
+		w.end = func() error { c.Flush(); return c.Error() }
+		if err := w.row(logColumns); err != nil {
+			return nil, err
+		}
+	case "json":
+		w.row = func(fields []string) error {
+			text, err := jsonRow(logColumns, fields)
+			if err != nil {
+				return err
+			}
+			_, err = w.buf.Write(append(text, '\n'))
+			return err
+		}
+	default:
+		t := tabwriter.NewWriter(w.buf, 3, 0, 2, ' ', 0)
+		w.row = func(fields []string) error {
+			_, err := fmt.Fprintln(t, strings.TrimRight(strings.Join(fields, "\t"), "\t"))
+			if w.rows%logBlock == logBlock-1 && err == nil {
+				err = t.Flush()
+			}
+			return err
+		}
+		w.end = t.Flush
+		if err := w.row(logColumns); err != nil {
+			return nil, err
+		}
+	}
+	if follow { // whoever waits sees that it has begun
+		return w, w.flush()
+	}
+	return w, nil
+}
+
+// write writes one event, or what could not be read.
+func (w *logWriter) write(log *ingest.Log, m *ingest.Message, e *ingest.Entry) error {
+	fields := []string{positionText(m.Position), strconv.Itoa(e.Index), timeOfNs(m.Time), strconv.Itoa(m.Partition), "", "", "unreadable", "", "", "", "", "", ""}
+	_, refusal := log.Judge(m, e)
+	if e.Err == nil {
+		d := describeDraft(&e.Draft)
+		copy(fields[4:], []string{d.token, d.holder, d.kind, d.start, d.end, d.weight, d.holdID, d.revision})
+	}
+	if refusal != nil {
+		fields[12] = printable(refusal.Error())
+	}
+	err := w.row(fields)
+	w.rows++
+	return err
+}
+
+func (w *logWriter) flush() error {
+	if err := w.end(); err != nil {
+		return err
+	}
+	return w.buf.Flush()
+}
+
+// draftText is an event in words, also one that is refused.
+type draftText struct {
+	token, holder, kind, start, end, weight, holdID, revision string
+}
+
+func describeDraft(d *hold.Draft) draftText {
+	t := draftText{
+		token: printable(d.Token), holder: printable(d.Holder), kind: kindOf(d),
+		start: stampText(d.Start), end: stampText(d.End), weight: weightText(d), holdID: printable(d.HoldID),
+	}
+	if d.Revision != 0 {
+		t.revision = strconv.FormatUint(d.Revision, 10)
+	}
+	return t
+}
+
+// kindOf is what an event is, by what it gives: a hold, a stop, or the retract of one.
+func kindOf(d *hold.Draft) string {
+	switch {
+	case d.Retract:
+		return "retract"
+	case !d.Start.Set && d.End.Set:
+		return "stop"
+	}
+	return "hold"
+}
+
+// stampText is a time as it came: RFC 3339 where that can say it, else seconds and
+// nanoseconds.
+func stampText(t hold.Stamp) string {
+	const year10000 = 253_402_300_800
+	switch {
+	case !t.Set:
+		return ""
+	case t.Nanos >= 0 && t.Nanos < 1e9 && t.Seconds >= -62_135_596_800 && t.Seconds < year10000:
+		return time.Unix(t.Seconds, int64(t.Nanos)).UTC().Format(time.RFC3339Nano)
+	}
+	return fmt.Sprintf("%d s %d ns", t.Seconds, t.Nanos)
+}
+
+// weightText is the weight that counts, exact where it is one; none is empty.
+func weightText(d *hold.Draft) string {
+	if d.WeightExact != "" {
+		if w, err := hold.ParseWeight(d.WeightExact); err == nil {
+			return w.String()
+		}
+		return printable(d.WeightExact)
+	}
+	if !d.WeightGiven && d.Weight == 0 {
+		return ""
+	}
+	if w, err := hold.WeightFromFloat(d.Weight); err == nil {
+		return w.String()
+	}
+	return strconv.FormatFloat(d.Weight, 'g', -1, 64)
+}
+
+func timeOfNs(ns int64) string { return time.Unix(0, ns).UTC().Format(time.RFC3339Nano) }
+
+// printable is a text of a stranger as a terminal may show it: what could move the
+// cursor, or is not UTF-8, is escaped.
+func printable(s string) string {
+	if strings.IndexFunc(s, func(r rune) bool { return r == unicode.ReplacementChar || !unicode.IsPrint(r) }) < 0 {
+		return s
+	}
+	quoted := strconv.Quote(s)
+	return quoted[1 : len(quoted)-1]
+}

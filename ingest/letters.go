@@ -1,0 +1,161 @@
+package ingest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"strconv"
+	"strings"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"holdmetrics/processor/hold"
+)
+
+// What can become of a dead letter.
+const (
+	LetterRetried = "retried" // its event was accepted when it was sent again
+	LetterDropped = "dropped" // an operator wants to see it no more
+)
+
+// ErrNoLetter: there is no dead letter of that id.
+var ErrNoLetter = errors.New("ingest: there is no such dead letter")
+
+// ID is the name of a letter, <partition>.<sequence>.<index>.
+func (d *DeadLetter) ID() string { return strings.TrimPrefix(d.Subject(), deadLetterPrefix) }
+
+// ParseLetterID reads an id, as DeadLetter.ID writes it, into the letter's three
+// numbers. The error matches ErrDeadLetter.
+func ParseLetterID(id string) (DeadLetter, error) {
+	parts := strings.Split(id, ".")
+	if len(parts) == 3 {
+		partition, err1 := strconv.ParseUint(parts[0], 10, 31)
+		sequence, err2 := strconv.ParseUint(parts[1], 10, 64)
+		index, err3 := strconv.ParseUint(parts[2], 10, 31)
+		d := DeadLetter{Partition: int(partition), Sequence: sequence, Index: int(index)}
+		if errors.Join(err1, err2, err3) == nil && d.ID() == id {
+			return d, nil
+		}
+	}
+	return DeadLetter{}, fmt.Errorf("%w: %q is not PARTITION.SEQUENCE.INDEX, such as 3.1207.0", ErrDeadLetter, clip(id))
+}
+
+// Letter gets a letter by the three numbers of its id, settled or not. The error
+// matches ErrNoLetter where there is none.
+func (l *Log) Letter(ctx context.Context, id DeadLetter) (DeadLetter, error) {
+	s, err := l.js.Stream(ctx, DeadLetterStream)
+	if err == nil {
+		var raw *jetstream.RawStreamMsg
+		if raw, err = s.GetLastMsgForSubject(ctx, id.Subject()); err == nil {
+			return ReadDeadLetter(raw.Subject, raw.Header, raw.Data)
+		}
+	}
+	if errors.Is(err, jetstream.ErrStreamNotFound) || errors.Is(err, jetstream.ErrMsgNotFound) {
+		return DeadLetter{}, fmt.Errorf("%w: %s", ErrNoLetter, id.ID())
+	}
+	return DeadLetter{}, fmt.Errorf("ingest: dead letter %s: %w", id.ID(), err)
+}
+
+// Letters gives the letters that there are when it begins, settled ones too, in
+// the order in which they came. The last thing that it gives may be an error.
+func (l *Log) Letters(ctx context.Context) iter.Seq2[DeadLetter, error] {
+	return func(yield func(DeadLetter, error) bool) {
+		if err := l.eachLetter(ctx, func(d DeadLetter) bool { return yield(d, nil) }); err != nil {
+			yield(DeadLetter{}, err)
+		}
+	}
+}
+
+func (l *Log) eachLetter(ctx context.Context, give func(DeadLetter) bool) error {
+	const what = "ingest: read the dead letters: %w"
+	s, err := l.js.Stream(ctx, DeadLetterStream)
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf(what, err)
+	}
+	state := s.CachedInfo().State
+	if state.Msgs == 0 {
+		return nil
+	}
+	consumer, err := l.js.OrderedConsumer(ctx, DeadLetterStream, jetstream.OrderedConsumerConfig{})
+	if err != nil {
+		return fmt.Errorf(what, err)
+	}
+	messages, err := consumer.Messages()
+	if err != nil {
+		return fmt.Errorf(what, err)
+	}
+	defer messages.Stop()
+	for {
+		msg, err := messages.Next(jetstream.NextContext(ctx))
+		if err != nil {
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+			return fmt.Errorf(what, err)
+		}
+		meta, err := msg.Metadata()
+		if err != nil {
+			return fmt.Errorf(what, err)
+		}
+		if meta.Sequence.Stream > state.LastSeq {
+			return nil
+		}
+		// Anybody may publish there; what is no letter is nobody's.
+		if d, err := ReadDeadLetter(msg.Subject(), msg.Headers(), msg.Data()); err == nil && !give(d) {
+			return nil
+		}
+		if meta.Sequence.Stream == state.LastSeq || meta.NumPending == 0 {
+			return nil
+		}
+	}
+}
+
+// SettleLetter notes what became of a letter. What stands in the letter's place
+// from then on keeps the reason, and keeps the processor, which may apply a tail of
+// the log again, from putting the letter back. Settling again changes nothing but
+// the note.
+func (l *Log) SettleLetter(ctx context.Context, d DeadLetter, how string) error {
+	d.Settled = how
+	if !d.Truncated {
+		d.Truncated, d.Size = true, max(d.Size, len(d.Data)) // the log has it
+	}
+	d.Data = nil
+	return l.publishLetter(ctx, &d, false)
+}
+
+// Whole gives a letter with all its bytes. Those of one that was cut, or settled,
+// come from the log.
+func (l *Log) Whole(ctx context.Context, d DeadLetter) (DeadLetter, error) {
+	if !d.Truncated {
+		return d, nil
+	}
+	m, err := l.Message(ctx, d.Sequence)
+	if err != nil {
+		return d, err
+	}
+	for e := range m.Entries() {
+		if e.Index == d.Index && len(e.Data) == d.Size {
+			d.Data, d.Truncated = e.Data, false
+			return d, nil
+		}
+	}
+	return d, fmt.Errorf("%w: position %d of the log has no event %d of %d bytes", ErrNoLetter, d.Sequence, d.Index, d.Size)
+}
+
+// Decode reads the event of a whole letter, as DecodeEvent and DecodeJSON do.
+func (d *DeadLetter) Decode(into *hold.Draft) error {
+	if d.Truncated {
+		return fmt.Errorf("%w: the letter has %d bytes of %d", ErrMalformed, len(d.Data), d.Size)
+	}
+	if d.ContentType == JSONContentType {
+		return DecodeJSON(d.Data, into)
+	}
+	if IsFrame(d.Data) {
+		return fmt.Errorf("%w: a frame that cannot be read", ErrFrame)
+	}
+	return DecodeEvent(d.Data, into)
+}

@@ -1,0 +1,170 @@
+package ingest
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/nats-io/nats.go"
+
+	"holdmetrics/processor/hold"
+)
+
+func lettersOf(t *testing.T, l *Log) []DeadLetter {
+	t.Helper()
+	var all []DeadLetter
+	for d, err := range l.Letters(t.Context()) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, d)
+	}
+	return all
+}
+
+// A letter that was settled stays so, whatever is published again after a crash,
+// and its event is still to be had from the log.
+func TestSettledLetterStaysSettled(t *testing.T) {
+	t.Parallel()
+	l := openLog(t)
+	if got := lettersOf(t, l); len(got) != 0 {
+		t.Fatalf("letters of an empty log: %v", got)
+	}
+	var w FrameWriter
+	first, second := open("gold", "alice", 1), open("gold", "bob", 1)
+	w.AppendDraft(&first)
+	w.AppendDraft(&second)
+	ack, err := l.js.Publish(t.Context(), LogSubject(3), w.Bytes())
+	if err != nil {
+		t.Fatal(err)
+	}
+	bytes := AppendEvent(nil, &second)
+	d := DeadLetter{Partition: 3, Sequence: ack.Sequence, Index: 1, Reason: "too early", Kind: "future", Field: "start", Data: bytes}
+	other := DeadLetter{Partition: 3, Sequence: ack.Sequence, Index: 0, Reason: "other", Data: []byte("x")}
+	for _, letter := range []DeadLetter{d, other} {
+		if err := l.PublishDeadLetter(t.Context(), letter); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, how := range []string{LetterRetried, LetterDropped} {
+		if err := l.SettleLetter(t.Context(), d, how); err != nil {
+			t.Fatal(err)
+		}
+		if err := l.PublishDeadLetter(t.Context(), d); err != nil { // a tail that is applied again
+			t.Fatal(err)
+		}
+		got, err := l.Letter(t.Context(), DeadLetter{Partition: 3, Sequence: ack.Sequence, Index: 1})
+		if err != nil || got.Settled != how || got.Reason != "too early" || got.Kind != "future" || got.Field != "start" || len(got.Data) != 0 || got.Size != len(bytes) {
+			t.Fatalf("settled letter %+v, %v", got, err)
+		}
+		whole, err := l.Whole(t.Context(), got)
+		var draft hold.Draft
+		if err != nil || whole.Decode(&draft) != nil || draft != second {
+			t.Fatalf("event %+v, %v", draft, err)
+		}
+	}
+	all := lettersOf(t, l)
+	if len(all) != 2 || all[0].Settled != "" || all[0].ID() != other.ID() || all[1].Settled != LetterDropped {
+		t.Errorf("letters %+v", all)
+	}
+	if _, err := l.Letter(t.Context(), DeadLetter{Sequence: 99}); !errors.Is(err, ErrNoLetter) || !strings.Contains(err.Error(), "0.99.0") {
+		t.Errorf("no letter: %v", err)
+	}
+}
+
+// Anybody may publish to the stream; what is no letter is passed over.
+func TestStrangeLettersArePassedOver(t *testing.T) {
+	t.Parallel()
+	l := openLog(t)
+	for _, subject := range []string{"hold.dlq.x", "hold.dlq.1.2.3.4", "hold.dlq.01.2.3"} {
+		if _, err := l.js.Publish(t.Context(), subject, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := l.PublishDeadLetter(t.Context(), DeadLetter{Partition: 1, Sequence: 2}); err != nil {
+		t.Fatal(err)
+	}
+	if got := lettersOf(t, l); len(got) != 1 || got[0].ID() != "1.2.0" {
+		t.Errorf("letters %+v", got)
+	}
+	if _, err := l.Whole(t.Context(), DeadLetter{Truncated: true, Sequence: 2}); err == nil {
+		t.Error("the whole of what the log does not have")
+	}
+}
+
+func TestLetterID(t *testing.T) {
+	t.Parallel()
+	for _, id := range []string{"", "1", "1.2", "1.2.3.4", "a.2.3", "-1.2.3", "1.2.03", "+1.2.3", "1.2.99999999999"} {
+		if _, err := ParseLetterID(id); !errors.Is(err, ErrDeadLetter) {
+			t.Errorf("%q: %v", id, err)
+		}
+	}
+	d, err := ParseLetterID("3.18446744073709551615.511")
+	if err != nil || d.Partition != 3 || d.Sequence != 1<<64-1 || d.Index != 511 {
+		t.Errorf("%+v, %v", d, err)
+	}
+}
+
+func TestDecodeLetter(t *testing.T) {
+	t.Parallel()
+	want := open("gold", "alice", 100)
+	for name, c := range map[string]struct {
+		letter DeadLetter
+		err    error
+	}{
+		"protobuf": {DeadLetter{Data: AppendEvent(nil, &want)}, nil},
+		"JSON":     {DeadLetter{ContentType: JSONContentType, Data: []byte(`{"token_id":"gold","holder_id":"alice","start":100}`)}, nil},
+		"cut":      {DeadLetter{Truncated: true, Size: 100}, ErrMalformed},
+		"frame":    {DeadLetter{Data: []byte{0, 'H', 9}}, ErrFrame},
+		"garbage":  {DeadLetter{Data: []byte("garbage")}, ErrMalformed},
+	} {
+		var got hold.Draft
+		if err := c.letter.Decode(&got); !errors.Is(err, c.err) || c.err == nil && got != want {
+			t.Errorf("%s: %+v, %v", name, got, err)
+		}
+	}
+}
+
+// Entries and Judge say of a message what the processor does with it.
+func TestMessageEntries(t *testing.T) {
+	t.Parallel()
+	l := openLog(t)
+	alice := open("gold", "alice", 100)
+	home := Partition("alice", l.Partitions())
+	early := open("gold", "alice", now/1e9+5*60+61)
+	var w FrameWriter
+	w.AppendDraft(&alice)
+	w.AppendDraft(&early)
+	frame := append([]byte(nil), w.Bytes()...)
+	json := nats.Header{ContentTypeHeader: {JSONContentType}}
+	for name, c := range map[string]struct {
+		m    Message
+		want []error
+	}{
+		"frame":           {Message{Partition: home, Data: frame}, []error{nil, hold.ErrFuture}},
+		"damaged frame":   {Message{Partition: home, Data: append(frame[:len(frame):len(frame)], 9)}, []error{nil, hold.ErrFuture, ErrFrame}},
+		"empty frame":     {Message{Partition: home, Data: []byte{0, 'H', 1}}, nil},
+		"lone event":      {Message{Partition: home, Data: AppendEvent(nil, &alice)}, []error{nil}},
+		"other partition": {Message{Partition: home + 1, Data: AppendEvent(nil, &alice)}, []error{ErrPartition}},
+		"JSON":            {Message{Partition: home, JSON: IsJSON(json), Data: []byte(`{"token_id":"gold","holder_id":"alice","start":100}`)}, []error{nil}},
+		"JSON, no frame":  {Message{Partition: home, JSON: true, Data: frame}, []error{ErrMalformed}},
+	} {
+		c.m.Time, c.m.Position = now, 1
+		var got []error
+		for e := range c.m.Entries() {
+			if e.Index != len(got) {
+				t.Errorf("%s: index %d of entry %d", name, e.Index, len(got))
+			}
+			_, err := l.Judge(&c.m, &e)
+			got = append(got, err)
+		}
+		if len(got) != len(c.want) {
+			t.Fatalf("%s: %v, want %v", name, got, c.want)
+		}
+		for i := range got {
+			if !errors.Is(got[i], c.want[i]) {
+				t.Errorf("%s: entry %d: %v, want %v", name, i, got[i], c.want[i])
+			}
+		}
+	}
+}

@@ -1,0 +1,203 @@
+package ingest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// Range says which messages of the log Read gives.
+type Range struct {
+	// From and To are the first and the last position. 0: the beginning, and the end
+	// that the log has when the reading begins.
+	From, To uint64
+	// Partitions are the ones to read; nil: all.
+	Partitions []int
+	// Follow goes on behind the end of the log, until the context ends.
+	Follow bool
+}
+
+// FindLog opens the event log that there is, for who looks at it, and makes none:
+// where there is no log the error matches ErrNoLog.
+func FindLog(ctx context.Context, js jetstream.JetStream) (*Log, error) {
+	events, err := js.Stream(ctx, StreamName)
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		return nil, ErrNoLog
+	}
+	if err != nil {
+		return nil, fmt.Errorf("ingest: open stream %s (hint: does the server run JetStream?): %w", StreamName, err)
+	}
+	return openEvents(js, events)
+}
+
+// Read gives the messages of a range by ascending position. It ends with the
+// range; with Follow, when ctx ends, whose error it then gives. Other errors are
+// those of a log that cannot be read; they too are the last that it gives. A
+// message stays valid.
+//
+// The connection may be lost and found meanwhile: the reading goes on behind the
+// last message.
+func (l *Log) Read(ctx context.Context, r Range) iter.Seq2[*Message, error] {
+	return func(yield func(*Message, error) bool) {
+		if err := l.read(ctx, r, func(m *Message) bool { return yield(m, nil) }); err != nil {
+			yield(nil, err)
+		}
+	}
+}
+
+func (l *Log) read(ctx context.Context, r Range, give func(*Message) bool) error {
+	r.From = max(r.From, 1)
+	if r.To == 0 && !r.Follow {
+		var err error
+		if r.To, err = l.LastPosition(ctx); err != nil || r.To == 0 {
+			return err
+		}
+	}
+	bounded := r.To != 0
+	if bounded {
+		// A consumer would wait for messages that may never come.
+		some, err := l.hasSome(ctx, r)
+		if err != nil || !some {
+			return err
+		}
+	}
+	var filter []string
+	for _, p := range r.Partitions {
+		filter = append(filter, LogSubject(p))
+	}
+	consumer, err := l.js.OrderedConsumer(ctx, StreamName, jetstream.OrderedConsumerConfig{
+		FilterSubjects: filter,
+		DeliverPolicy:  jetstream.DeliverByStartSequencePolicy,
+		OptStartSeq:    r.From,
+	})
+	if err != nil {
+		return fmt.Errorf("ingest: read the log: %w", err)
+	}
+	messages, err := consumer.Messages()
+	if err != nil {
+		return fmt.Errorf("ingest: read the log: %w", err)
+	}
+	defer messages.Stop()
+	for {
+		msg, err := messages.Next(jetstream.NextContext(ctx))
+		if err != nil {
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+			return fmt.Errorf("ingest: read the log: %w", err)
+		}
+		m, pending, err := l.messageOf(msg)
+		if err != nil {
+			return err
+		}
+		if bounded && m.Position > r.To {
+			return nil
+		}
+		if !give(m) || bounded && (m.Position == r.To || pending == 0 && !r.Follow) {
+			return nil
+		}
+	}
+}
+
+// hasSome says whether there is a message in a range.
+func (l *Log) hasSome(ctx context.Context, r Range) (bool, error) {
+	subjects := []string{logSubjectPrefix + "*"}
+	if r.Partitions != nil {
+		subjects = nil
+		for _, p := range r.Partitions {
+			subjects = append(subjects, LogSubject(p))
+		}
+	}
+	for _, subject := range subjects {
+		first, err := l.events.GetMsg(ctx, r.From, jetstream.WithGetMsgSubject(subject))
+		switch {
+		case errors.Is(err, jetstream.ErrMsgNotFound):
+		case err != nil:
+			return false, fmt.Errorf("ingest: read the log: %w", err)
+		case first.Sequence <= r.To:
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+func (l *Log) messageOf(msg jetstream.Msg) (*Message, uint64, error) {
+	meta, err := msg.Metadata()
+	if err != nil {
+		return nil, 0, fmt.Errorf("ingest: message of the log without metadata: %w", err)
+	}
+	partition, err := PartitionOf(msg.Subject())
+	if err != nil {
+		return nil, 0, fmt.Errorf("ingest: position %d: %w", meta.Sequence.Stream, err)
+	}
+	header := msg.Headers()
+	return &Message{
+		Position:  meta.Sequence.Stream,
+		Partition: partition,
+		Time:      meta.Timestamp.UnixNano(),
+		JSON:      IsJSON(header),
+		Header:    header,
+		Data:      msg.Data(),
+	}, meta.NumPending, nil
+}
+
+// Message gets the message at a position; the error matches
+// jetstream.ErrMsgNotFound where there is none.
+func (l *Log) Message(ctx context.Context, position uint64) (*Message, error) {
+	raw, err := l.events.GetMsg(ctx, position)
+	if err != nil {
+		return nil, fmt.Errorf("ingest: position %d of the log: %w", position, err)
+	}
+	return l.messageOfRaw(raw)
+}
+
+func (l *Log) messageOfRaw(raw *jetstream.RawStreamMsg) (*Message, error) {
+	partition, err := PartitionOf(raw.Subject)
+	if err != nil {
+		return nil, fmt.Errorf("ingest: position %d: %w", raw.Sequence, err)
+	}
+	return &Message{
+		Position:  raw.Sequence,
+		Partition: partition,
+		Time:      raw.Time.UnixNano(),
+		JSON:      IsJSON(raw.Header),
+		Header:    raw.Header,
+		Data:      raw.Data,
+	}, nil
+}
+
+// PositionAt gives the first position whose message is not earlier than a time of
+// the log, in nanoseconds, and one behind the end where there is none. It looks at
+// some twenty messages, not at all. Where the broker's clock stepped back there may
+// be several such places; it finds one of them.
+func (l *Log) PositionAt(ctx context.Context, at int64) (uint64, error) {
+	last, err := l.LastPosition(ctx)
+	if err != nil {
+		return 0, err
+	}
+	low, high := uint64(1), last+1 // the answer is within
+	for low < high {
+		middle := low + (high-low)/2
+		raw, err := l.events.GetMsg(ctx, middle, jetstream.WithGetMsgSubject(logSubjectPrefix+"*"))
+		if errors.Is(err, jetstream.ErrMsgNotFound) {
+			high = middle
+			continue
+		}
+		if err != nil {
+			return 0, fmt.Errorf("ingest: position %d of the log: %w", middle, err)
+		}
+		m, err := l.messageOfRaw(raw)
+		if err != nil {
+			return 0, err
+		}
+		if m.Time < at {
+			low = m.Position + 1
+		} else {
+			high = middle
+		}
+	}
+	return low, nil
+}
