@@ -45,6 +45,9 @@ var (
 	ErrNoLog = errors.New("ingest: there is no event log here (hint: it is made by the first serve, gateway or worker; is this the right NATS server and account?)")
 	// ErrLogConfig: OpenLog was asked for something that cannot be made.
 	ErrLogConfig = errors.New("ingest: bad log configuration")
+	// ErrNoLeader: the servers that have the log are without a leader, or one of
+	// them that hears of none answered first.
+	ErrNoLeader = errors.New("ingest: the log has no leader just now (hint: it is tried again; where that lasts, look at the NATS servers: a majority of those that have the stream must run and reach each other)")
 )
 
 // LogSettingsError says which setting of an existing stream does not fit, and

@@ -116,7 +116,8 @@ func (l *Log) JetStream() jetstream.JetStream { return l.js }
 
 // End returns the position of the last message of a partition, or 0 when the
 // partition is empty. It asks the stream's leader, so whatever was acknowledged
-// before the call is counted.
+// before the call is counted; but for a leader that slept, and answers before it
+// hears that the others have another one by now.
 func (l *Log) End(ctx context.Context, partition int) (uint64, error) {
 	msg, err := l.events.GetLastMsgForSubject(ctx, LogSubject(partition))
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
@@ -130,17 +131,35 @@ func (l *Log) End(ctx context.Context, partition int) (uint64, error) {
 
 // LastPosition returns the last position of the whole log, or 0 when it is empty.
 func (l *Log) LastPosition(ctx context.Context) (uint64, error) {
-	info, err := l.events.Info(ctx)
+	info, err := l.info(ctx)
 	if err != nil {
 		return 0, fmt.Errorf("ingest: last position of the log: %w", err)
 	}
 	return info.State.LastSeq, nil
 }
 
+// info asks the stream's leader how the log is.
+//
+// A server that has a replica and hears of no leader answers too, with what its
+// own replica has, which may be any time old: it was just started, is cut off from
+// the others, or its replica is broken. Its answer may be there before the
+// leader's. So what comes without a leader's name counts for nothing.
+func (l *Log) info(ctx context.Context) (*jetstream.StreamInfo, error) {
+	info, err := l.events.Info(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if info.Config.Replicas > 1 && (info.Cluster == nil || info.Cluster.Leader == "") {
+		return nil, ErrNoLeader
+	}
+	return info, nil
+}
+
 // Look asks the broker which log there is now, and its last position. Another id
 // than [Log.ID], or none, says that the log was deleted or made anew under this one.
+// A broker that was the leader until a moment ago may answer with what it had then.
 func (l *Log) Look(ctx context.Context) (id string, last uint64, err error) {
-	info, err := l.events.Info(ctx)
+	info, err := l.info(ctx)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
 		return "", 0, nil
 	}
@@ -175,7 +194,7 @@ func eventsConfig(cfg LogConfig, id string) jetstream.StreamConfig {
 		Replicas:         cfg.Replicas,
 		DenyDelete:       true,
 		DenyPurge:        true,
-		Compression:      jetstream.S2Compression,
+		Compression:      compression(cfg.Replicas),
 		SubjectTransform: transform(cfg.Partitions),
 		// Nobody needs the server to drop duplicates: an equal event is the same
 		// fact, and this package sets no Nats-Msg-Id. The server cannot be told not
@@ -185,6 +204,22 @@ func eventsConfig(cfg LogConfig, id string) jetstream.StreamConfig {
 		Duplicates: 100 * time.Millisecond,
 		Metadata:   metadataOf(cfg, id),
 	}
+}
+
+// compression of a stream with so many replicas.
+//
+// A server that starts with a replica of a stream cuts it back to what its Raft
+// log begins with. For that nats-server 2.15 (.0 to .3 at least) begins a new
+// block, which has the one before compressed in the background, and then removes
+// the new one and goes on in the old one. What it appends there, uncompressed,
+// comes behind a hole. The block cannot be read any more, the replica follows no
+// leader any more, and two such replicas are the end of the log. A stream with one
+// replica is not cut back.
+func compression(replicas int) jetstream.StoreCompression {
+	if replicas > 1 {
+		return jetstream.NoCompression
+	}
+	return jetstream.S2Compression
 }
 
 func deadLetterConfig(cfg LogConfig) jetstream.StreamConfig {
@@ -197,7 +232,7 @@ func deadLetterConfig(cfg LogConfig) jetstream.StreamConfig {
 		Replicas:          cfg.Replicas,
 		MaxMsgsPerSubject: 1,
 		Discard:           jetstream.DiscardOld,
-		Compression:       jetstream.S2Compression,
+		Compression:       compression(cfg.Replicas),
 		Duplicates:        100 * time.Millisecond,
 	}
 }

@@ -1,6 +1,7 @@
 package ingest
 
 import (
+	"context"
 	"errors"
 	"strings"
 	"sync"
@@ -32,6 +33,59 @@ func TestOpenLogMakesTheTopology(t *testing.T) {
 	}
 	if err := l.events.DeleteMsg(t.Context(), 1); err == nil {
 		t.Error("a message of the log could be deleted")
+	}
+}
+
+// A stream that a server cuts back when it starts must not be compressed; see compression.
+func TestReplicatedStreamsAreNotCompressed(t *testing.T) {
+	t.Parallel()
+	for replicas, want := range map[int]jetstream.StoreCompression{1: jetstream.S2Compression, 3: jetstream.NoCompression, 5: jetstream.NoCompression} {
+		c := LogConfig{Partitions: 1, Replicas: replicas}
+		if got := eventsConfig(c, "").Compression; got != want {
+			t.Errorf("events, %d replicas: %v, want %v", replicas, got, want)
+		}
+		if got := deadLetterConfig(c).Compression; got != want {
+			t.Errorf("dead letters, %d replicas: %v, want %v", replicas, got, want)
+		}
+	}
+}
+
+// answered is a stream whose information is what a test says.
+type answered struct {
+	jetstream.Stream
+	info jetstream.StreamInfo
+}
+
+func (a *answered) Info(context.Context, ...jetstream.StreamInfoOpt) (*jetstream.StreamInfo, error) {
+	return &a.info, nil
+}
+
+// A server that hears of no leader tells what its own replica has, which says
+// nothing about the log.
+func TestAnswersWithoutALeaderCountForNothing(t *testing.T) {
+	t.Parallel()
+	info := jetstream.StreamInfo{State: jetstream.StreamState{LastSeq: 7}}
+	info.Config.Metadata = map[string]string{metaLogID: "id"}
+	for _, c := range []struct {
+		name     string
+		replicas int
+		cluster  *jetstream.ClusterInfo
+		want     error
+	}{
+		{"one replica, no cluster", 1, nil, nil},
+		{"three, led", 3, &jetstream.ClusterInfo{Leader: "n1"}, nil},
+		{"three, without a leader", 3, &jetstream.ClusterInfo{}, ErrNoLeader},
+		{"three, of nobody", 3, nil, ErrNoLeader},
+	} {
+		info.Config.Replicas, info.Cluster = c.replicas, c.cluster
+		l := &Log{events: &answered{info: info}}
+		id, last, err := l.Look(t.Context())
+		if !errors.Is(err, c.want) || err == nil && (id != "id" || last != 7) {
+			t.Errorf("%s: look: %q, %d, %v", c.name, id, last, err)
+		}
+		if last, err := l.LastPosition(t.Context()); !errors.Is(err, c.want) || err == nil && last != 7 {
+			t.Errorf("%s: last position: %d, %v", c.name, last, err)
+		}
 	}
 }
 

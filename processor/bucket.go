@@ -47,6 +47,12 @@ func (p *partition) startBucket(ctx context.Context) error {
 		return err
 	}
 	if have > p.tail {
+		// The bucket may know better how far the log is: see sureAfter.
+		if p.tail, err = p.end(ctx, have); err != nil {
+			return err
+		}
+	}
+	if have > p.tail {
 		// Nothing that this log can say reaches it, and waiting would be for ever.
 		p.logger.Warn("the snapshot bucket is ahead of the log, so it is from another one; its holders are published over"+
 			" (hint: delete the bucket's stream and start again, and holders of the other log are gone too)",

@@ -61,6 +61,7 @@ type Config struct {
 	Now func() time.Time
 
 	lookEvery time.Duration // how often the log is looked at; 0: lookEvery
+	sureAfter time.Duration // how long the log has to say what speaks against it; 0: sureAfter
 
 	Logger     *zap.Logger
 	Registerer prometheus.Registerer // nil: metrics are kept, and shown nowhere
@@ -79,6 +80,7 @@ func (c *Config) setDefaults(log eventLog) error {
 	setDefault(&c.GCInterval, DefaultGCInterval)
 	setDefault(&c.StopTimeout, DefaultStopTimeout)
 	setDefault(&c.lookEvery, lookEvery)
+	setDefault(&c.sureAfter, sureAfter)
 	setDefault(&c.Logger, zap.NewNop())
 	if c.Rules == nil {
 		c.Rules = hold.PlainRules(c.Policy)

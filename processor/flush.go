@@ -38,7 +38,7 @@ func (p *partition) flusher(ctx context.Context, jobs <-chan *flushJob, done cha
 					return err
 				}
 				// A consumer that was made anew may have read another log.
-				if err := sameLog(ctx, p.log, p.id, job.batch.Checkpoint.Position); err != nil {
+				if err := p.sameLog(ctx, job.batch.Checkpoint.Position); err != nil {
 					return err
 				}
 				return p.store.Flush(ctx, &job.batch)

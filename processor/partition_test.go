@@ -144,7 +144,7 @@ func TestForeignAndShorterLog(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	r := run(t, Config{Store: store}, log, nil)
+	r := run(t, Config{Store: store, sureAfter: time.Millisecond}, log, nil)
 	for p, want := range []error{ErrForeignLog, ErrLogShorter, nil} {
 		if err := r.WaitApplied(context.Background(), p, 99999); !errors.Is(err, want) {
 			t.Errorf("partition %d: %v, want %v", p, err, want)
@@ -277,7 +277,7 @@ func TestBucketIsMadeAgain(t *testing.T) {
 	// A bucket ahead of the log is another log's.
 	foreign := newMemBucket()
 	foreign.positions[0], foreign.positions[1] = 1<<40, 1<<40
-	run(t, Config{Store: store}, log, foreign).finish(t, log)
+	run(t, Config{Store: store, sureAfter: time.Millisecond}, log, foreign).finish(t, log)
 	if len(foreign.stats) != 3000 {
 		t.Fatalf("%d snapshots", len(foreign.stats))
 	}

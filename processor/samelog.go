@@ -2,6 +2,7 @@ package processor
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"go.uber.org/zap"
@@ -16,25 +17,98 @@ const (
 	lookWithin = 2 * time.Second
 )
 
+// sureAfter is how long the log has to say that it is shorter than what was applied,
+// or gone, until that is believed. A broker that led the log, slept and wakes
+// answers with what it had then, until it hears that the others have another
+// leader by now, which takes a second or two; and to stop a partition for good
+// because of that would be wrong. It is longer than an election takes.
+const sureAfter = 15 * time.Second
+
+// lookAgain is the pause between two looks at a log that is doubted.
+const lookAgain = 200 * time.Millisecond
+
+// doubt is what is thought of the log since something spoke against it.
+type doubt struct{ since time.Time }
+
+// weigh takes the answer of a look, and gives it back as an error where it is to
+// be believed; believed is true as well where nothing speaks against the log.
+func (d *doubt) weigh(wrong error, sure time.Duration) (err error, believed bool) {
+	var foreign *ForeignLogError
+	switch now := time.Now(); {
+	case wrong == nil:
+		*d = doubt{}
+		return nil, true
+	case errors.As(wrong, &foreign) && foreign.ID != noLog:
+		return wrong, true // no leader ever had it under this id
+	case d.since.IsZero():
+		d.since = now
+		return wrong, sure <= 0
+	default:
+		return wrong, now.Sub(d.since) >= sure
+	}
+}
+
+// noLog stands for the id of a log where there is none.
+const noLog = "none"
+
 // sameLog says what is wrong with the log, as a [*ForeignLogError] or a
 // [*LogShorterError], where it is not the one that a partition has been reading up
 // to a position. What was read before the look is of the right log then: a log that
-// was made anew has another id for good. Where nobody answers nothing is said.
-func sameLog(ctx context.Context, log eventLog, partition int, position uint64) error {
-	ctx, cancel := context.WithTimeout(ctx, lookWithin)
-	defer cancel()
-	id, last, err := log.Look(ctx)
-	if err != nil {
-		return nil
+// was made anew has another id for good. Where nobody answers nothing is said. A
+// log that was doubted is looked at until it is clear.
+func (p *partition) sameLog(ctx context.Context, position uint64) error {
+	var d doubt
+	for {
+		within, cancel := context.WithTimeout(ctx, lookWithin)
+		id, last, err := p.log.Look(within)
+		cancel()
+		switch {
+		case err != nil && d.since.IsZero():
+			return nil
+		case err == nil:
+			wrong := compareLog(p.log, p.id, position, id, last)
+			if err, believed := d.weigh(wrong, p.cfg.sureAfter); believed {
+				p.trouble(doubtful, err)
+				return err
+			}
+			p.trouble(doubtful, wrong)
+		}
+		if pause(ctx, lookAgain); ctx.Err() != nil {
+			return ctx.Err()
+		}
 	}
-	return compareLog(log, partition, position, id, last)
+}
+
+// doubtful is what a partition is at whose log says what cannot be.
+const doubtful = "make sure of the log"
+
+// end is the log's end. One before the position that is known to have been
+// applied is asked for again until it is sure; see sureAfter.
+func (p *partition) end(ctx context.Context, applied uint64) (end uint64, err error) {
+	for began := time.Now(); ; {
+		err = p.retry(ctx, "read the end of the log", func(ctx context.Context) (err error) {
+			end, err = p.log.End(ctx, p.id)
+			return err
+		})
+		if err != nil || end >= applied {
+			p.trouble(doubtful, nil)
+			return end, err
+		}
+		if time.Since(began) >= p.cfg.sureAfter {
+			return end, nil
+		}
+		p.trouble(doubtful, &LogShorterError{Partition: p.id, Checkpoint: applied, End: end})
+		if pause(ctx, lookAgain); ctx.Err() != nil {
+			return 0, ctx.Err()
+		}
+	}
 }
 
 func compareLog(log eventLog, partition int, position uint64, id string, last uint64) error {
 	switch {
 	case id != log.ID():
 		if id == "" {
-			id = "none"
+			id = noLog
 		}
 		return &ForeignLogError{Partition: partition, Checkpoint: log.ID(), ID: id}
 	case last < position:
@@ -48,6 +122,7 @@ func compareLog(log eventLog, partition int, position uint64, id string, last ui
 func (w *Worker) watchLog(ctx context.Context) {
 	ticker := time.NewTicker(w.cfg.lookEvery)
 	defer ticker.Stop()
+	doubts := map[*partition]*doubt{}
 	for {
 		select {
 		case <-ctx.Done():
@@ -67,12 +142,24 @@ func (w *Worker) watchLog(ctx context.Context) {
 			w.cfg.Logger.Debug("the log could not be looked at", zap.Error(err))
 			continue
 		}
+		was := doubts
+		doubts = map[*partition]*doubt{}
 		for i, p := range partitions {
-			if err := compareLog(w.log, p.id, positions[i], id, last); err != nil {
-				select {
-				case p.wrongLog <- err:
-				default:
-				}
+			d := was[p]
+			if d == nil {
+				d = &doubt{}
+			}
+			err, believed := d.weigh(compareLog(w.log, p.id, positions[i], id, last), w.cfg.sureAfter)
+			if err == nil {
+				continue
+			}
+			doubts[p] = d
+			if !believed {
+				continue
+			}
+			select {
+			case p.wrongLog <- err:
+			default:
 			}
 		}
 	}

@@ -31,7 +31,7 @@ func TestLogChangesUnderneath(t *testing.T) {
 			if !busy {
 				every = time.Millisecond
 			}
-			r := run(t, Config{Store: store, lookEvery: every, FlushInterval: time.Millisecond}, log, nil)
+			r := run(t, Config{Store: store, lookEvery: every, sureAfter: 2 * time.Millisecond, FlushInterval: time.Millisecond}, log, nil)
 			if err := r.WaitApplied(t.Context(), 0, 1); err != nil {
 				t.Fatal(err)
 			}
@@ -69,7 +69,7 @@ func TestLogMadeAnewOnJetStream(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w, err := New(Config{Log: log, Store: storetest.NewMemory(), lookEvery: 10 * time.Millisecond})
+	w, err := New(Config{Log: log, Store: storetest.NewMemory(), lookEvery: 10 * time.Millisecond, sureAfter: time.Hour})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -52,11 +52,7 @@ func (p *partition) start(ctx context.Context) error {
 			return fail(p, "claim the partition in the store", err)
 		}
 	}
-	err = p.retry(ctx, "read the end of the log", func(ctx context.Context) (err error) {
-		p.tail, err = p.log.End(ctx, p.id)
-		return err
-	})
-	if err != nil {
+	if p.tail, err = p.end(ctx, checkpoint.Position); err != nil {
 		return fail(p, "read the end of the log", err)
 	}
 	if checkpoint.Position > p.tail {

@@ -43,6 +43,10 @@ func brokerWarnings(ctx context.Context, js jetstream.JetStream, replicas int, m
 			warnings = append(warnings, fmt.Sprintf("stream %s has %d replicas, wanted are %d: it stops with the server that has it, and is lost with its disk (hint: nats stream edit %s --replicas %d)",
 				name, have.Replicas, replicas, name, replicas))
 		}
+		if have.Compression != jetstream.NoCompression && max(have.Replicas, replicas) > 1 {
+			warnings = append(warnings, fmt.Sprintf("stream %s is compressed, and is to have %d replicas: a NATS server of version 2.15 that is started again may damage its replica of such a stream (hint: nats stream edit %s --compression none, before it has replicas)",
+				name, max(have.Replicas, replicas), name))
+		}
 		if name == ingest.StreamName {
 			least = have.Replicas
 		}

@@ -52,7 +52,7 @@ func TestBrokerWarnings(t *testing.T) {
 			{1, monitor, map[bool][]string{false: {"every 2m0s, and the log has one replica"}, true: nil}[always]},
 			{1, "", []string{"cannot see whether its server syncs"}},
 			{1, "http://user:secret@127.0.0.1:1", []string{"cannot be seen at http://***@127.0.0.1:1", "cannot see whether"}},
-			{3, monitor, append([]string{"HOLD_EVENTS has 1 replicas, wanted are 3", "HOLD_DLQ has 1"}, map[bool][]string{false: {"every 2m0s"}, true: nil}[always]...)},
+			{3, monitor, append([]string{"HOLD_EVENTS has 1 replicas, wanted are 3", "HOLD_EVENTS is compressed, and is to have 3", "HOLD_DLQ has 1", "HOLD_DLQ is compressed"}, map[bool][]string{false: {"every 2m0s"}, true: nil}[always]...)},
 		} {
 			got := brokerWarnings(t.Context(), js, c.replicas, c.monitor)
 			if len(got) != len(c.want) {

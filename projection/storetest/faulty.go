@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"context"
+	"errors"
 	"sync"
 
 	"holdmetrics/processor/hold"
@@ -30,6 +31,11 @@ const (
 	OpSetMeta      Op = "SetMeta"
 )
 
+// ErrPart is what a hook answers OpFlush with, wrapped or not, so that the store
+// takes a part of the batch before the flush fails: as many of its records as
+// [Faulty.SetPart] says, and not its checkpoint.
+var ErrPart = errors.New("storetest: a part of the batch was written")
+
 // Hook decides about one call before it is made: it returns the error that the
 // call is to fail with, or nil; and it may block, which stalls the call. It is
 // called from the goroutines of the callers. A hook that stalls listens to ctx.
@@ -41,6 +47,7 @@ type Faulty struct {
 
 	mu    sync.Mutex
 	hook  Hook
+	part  func(records int) int
 	calls map[Op]int
 }
 
@@ -54,6 +61,14 @@ func (f *Faulty) SetHook(hook Hook) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.hook = hook
+}
+
+// SetPart says how many of a batch's records a flush writes that fails with
+// [ErrPart]; nil: half of them.
+func (f *Faulty) SetPart(part func(records int) int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.part = part
 }
 
 // FailNext makes the next n calls of op fail with err.
@@ -186,12 +201,37 @@ func (f *Faulty) HolderPairs(ctx context.Context, partition int, holder string, 
 // Flush asks the hook, then the store, then the hook again.
 func (f *Faulty) Flush(ctx context.Context, b *projection.Batch) error {
 	if err := f.ask(ctx, OpFlush, b.Partition); err != nil {
+		if errors.Is(err, ErrPart) {
+			return errors.Join(err, f.flushPart(ctx, b))
+		}
 		return err
 	}
 	if err := f.Store.Flush(ctx, b); err != nil {
 		return err
 	}
 	return f.ask(ctx, OpAfterFlush, b.Partition)
+}
+
+// flushPart writes some of a batch in the order that a store without transactions
+// has to keep: every pair with its facts before any figures of holders, and the
+// checkpoint last, which is not reached.
+func (f *Faulty) flushPart(ctx context.Context, b *projection.Batch) error {
+	f.mu.Lock()
+	share := f.part
+	f.mu.Unlock()
+	records := len(b.Pairs) + len(b.Holders)
+	n := records / 2
+	if share != nil {
+		n = share(records)
+	}
+	part := projection.Batch{Partition: b.Partition}
+	part.Checkpoint, _, _ = f.Store.Checkpoint(ctx, b.Partition)
+	if part.Checkpoint.LogID == "" {
+		part.Checkpoint.LogID = b.Checkpoint.LogID
+	}
+	part.Pairs = b.Pairs[:min(n, len(b.Pairs))]
+	part.Holders = b.Holders[:max(n-len(b.Pairs), 0)]
+	return f.Store.Flush(ctx, &part)
 }
 
 // ChangedSince asks the hook, then the store.
