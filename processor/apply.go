@@ -57,8 +57,18 @@ func (p *partition) process(ctx context.Context, messages []message) error {
 	p.applying()
 	b := &p.batch
 	b.reset(p.clock)
-	for i := range messages {
-		p.decode(&messages[i])
+	// A message that comes again, or after a later one, was applied. Counted again it
+	// would make no score wrong, but the number of events, and a position that steps
+	// back would end the partition at its next checkpoint.
+	var last *message
+	for i, at := 0, p.position; i < len(messages); i++ {
+		if m := &messages[i]; m.position > at {
+			last, at = m, m.position
+			p.decode(m)
+		}
+	}
+	if last == nil {
+		return nil
 	}
 	if err := p.load(ctx); err != nil {
 		return err
@@ -67,7 +77,6 @@ func (p *partition) process(ctx context.Context, messages []message) error {
 	if p.lost != nil {
 		return p.lost
 	}
-	last := &messages[len(messages)-1]
 	p.position, p.clock, p.pending = last.position, b.clock, last.pending
 	p.events += uint64(len(b.items) + b.excluded)
 	p.excluded += uint64(b.excluded)
