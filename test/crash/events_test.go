@@ -14,6 +14,9 @@ import (
 const (
 	crowdHolders = 40
 	crowdTokens  = 3
+	// crowdMoves is after how many events a producer's crowd turns to the next
+	// token, so that a long run has more pairs and not larger ones.
+	crowdMoves = 2000
 
 	// Everything happened in these days, long ago, so that no clock decides anything.
 	firstDay = 1_700_000_000
@@ -26,6 +29,7 @@ type crowd struct {
 	name string // of the producer: makes ids its own
 	rand *rand.Rand
 	ids  int
+	made int               // events so far
 	past []*holdpb.HoldMsg // some of what was made, to be sent again and to be taken back
 }
 
@@ -57,8 +61,9 @@ func (c *crowd) event() *holdpb.HoldMsg {
 }
 
 func (c *crowd) fresh() *holdpb.HoldMsg {
+	c.made++
 	m := &holdpb.HoldMsg{
-		TokenId:  fmt.Sprintf("token-%d", c.rand.IntN(crowdTokens)),
+		TokenId:  fmt.Sprintf("token-%d", c.made/crowdMoves+c.rand.IntN(crowdTokens)),
 		HolderId: fmt.Sprintf("holder %d", c.rand.IntN(crowdHolders)),
 	}
 	start := c.instant()

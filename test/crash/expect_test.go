@@ -2,6 +2,7 @@ package crash
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -49,6 +50,27 @@ func (w *truth) rows(at int64) []string {
 	for name, pair := range w.pairs {
 		live, settled := pair.LiveAt(at), pair.SettledAt(at)
 		out = append(out, row(name, live.Score.String(), live.Held.String(), settled.Score.String(), settled.Held.String()))
+	}
+	slices.Sort(out)
+	return out
+}
+
+// holders are those who have anything, in order.
+func (w *truth) holders() []string {
+	all := map[string]bool{}
+	for name := range w.pairs {
+		all[name.holder] = true
+	}
+	return slices.Sorted(maps.Keys(all))
+}
+
+// effective are the holds of every pair, as lines that compare.
+func (w *truth) effective() []string {
+	var out []string
+	for name, pair := range w.pairs {
+		for h := range pair.Holds() {
+			out = append(out, row(name, fmt.Sprint(h.Start), fmt.Sprint(h.End), h.Weight.String(), h.HoldID))
+		}
 	}
 	slices.Sort(out)
 	return out

@@ -11,9 +11,9 @@ import (
 
 var (
 	kills = flag.Int("kills", 4, "how often a process is disturbed in each test")
-	seed  = flag.Uint64("seed", uint64(time.Now().UnixNano()), "decides the events and the moments")
+	seed  = flag.Uint64("seed", 0, "decides the events and the moments; 0: the time where -production is given, else 1")
 
-	production = flag.Bool("production", false, "also disturb gateways, workers, brokers and the database as processes of their own")
+	production = flag.Bool("production", false, "disturb gateways, workers, brokers and the database as often as serve, not only a little")
 
 	// binary is holdmetrics, built once for all tests.
 	binary string
@@ -24,6 +24,12 @@ func TestMain(m *testing.M) {
 		os.Exit(serveBroker(os.Args[2:]))
 	}
 	flag.Parse()
+	if *seed == 0 {
+		*seed = 1
+		if *production {
+			*seed = uint64(time.Now().UnixNano())
+		}
+	}
 	os.Exit(build.Run(func(path string) int {
 		binary = path
 		return m.Run()

@@ -27,6 +27,12 @@ func ready(text []byte) bool {
 	return bytes.Contains(text, []byte(banner)) || bytes.Contains(text, []byte("Waiting for connections"))
 }
 
+// kind is what the process is, whichever of its kind.
+func (p *process) kind() string {
+	kind, _, _ := strings.Cut(p.name, " ")
+	return kind
+}
+
 // process is one that is started again and again, always with the same arguments.
 type process struct {
 	t    *testing.T
@@ -106,6 +112,7 @@ func (p *process) start() {
 	cmd := exec.Command(p.args[0], p.args[1:]...)
 	p.up = p.log.begin()
 	cmd.Env, cmd.Stdout, cmd.Stderr = p.env, &p.log, &p.log
+	cmd.SysProcAttr = endWithParent()
 	if err := cmd.Start(); err != nil {
 		p.t.Fatalf("starting %s: %v", p.name, err)
 	}

@@ -15,7 +15,7 @@ import (
 )
 
 // batchSize is how many events a producer sends at once.
-const batchSize = 200
+const batchSize = 100
 
 // producer sends batch after batch to one of the doors, each until it is
 // acknowledged. It keeps what was.
@@ -117,7 +117,7 @@ func (p *producer) send(ctx context.Context, batch []*holdpb.HoldMsg) bool {
 	return true
 }
 
-// more waits until n further events are acknowledged.
+// more waits until n further events are acknowledged, for as long as there are any.
 func (l *load) more(t *testing.T, n int64) {
 	t.Helper()
 	late := time.NewTimer(patience)
@@ -125,6 +125,7 @@ func (l *load) more(t *testing.T, n int64) {
 	for want := l.events.Load() + n; l.events.Load() < want; {
 		select {
 		case <-l.moved:
+			late.Reset(patience)
 		case <-late.C:
 			t.Fatalf("nothing is acknowledged any more, after %d events", l.events.Load())
 		}

@@ -1,86 +1,100 @@
 package crash
 
 import (
+	"fmt"
 	"math/rand/v2"
 	"net"
-	"os"
-	"os/exec"
-	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
 	"holdmetrics/processor/hold"
+	"holdmetrics/projection/mongo/mongotest"
 )
 
-const (
-	// mongodFolder has a server that speaks MongoDB's protocol, beside the checkout.
-	mongodFolder = "../../../shared/mongod"
-
-	// lease is short, so that a run has many takeovers.
-	lease = 2 * time.Second
-)
+// leaseTime is short, so that a run has many takeovers.
+const leaseTime = 2 * time.Second
 
 // database starts the server, or skips the test where there is none.
 func database(t *testing.T) (p *process, url string) {
 	t.Helper()
-	folder, err := filepath.Abs(mongodFolder)
+	program, err := mongotest.Program()
 	if err != nil {
-		t.Fatal(err)
-	}
-	jar := filepath.Join(folder, "mongod.jar")
-	if _, err := os.Stat(jar); err != nil {
-		t.Skipf("no database to test with: %v", err)
-	}
-	java, err := exec.LookPath("java")
-	if err != nil {
-		t.Skipf("no database to test with: mongo-java-server wants a Java runtime: %v", err)
+		t.Skipf("no database to kill: %v", err)
 	}
 	address := ports(t, 1)[0]
 	_, port, err := net.SplitHostPort(address)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return run(t, "database", java, "-jar", jar, "--port", port, "--dbpath", t.TempDir()), "mongodb://" + address + "/"
+	t.Log("the database is", mongotest.Name(program))
+	return run(t, "database", program, "--port", port, "--dbpath", t.TempDir()), "mongodb://" + address + "/"
 }
 
-// TestProduction disturbs two workers, two gateways, a cluster of three brokers
-// and the database, one at a time.
-func TestProduction(t *testing.T) {
-	if !*production {
-		t.Skip("it takes minutes; make crash runs it (-production)")
-	}
-	t.Parallel()
-	db, mongoURL := database(t)
-	cluster, natsURL := brokers(t)
-	policy := hold.Merge
-	at := ports(t, 6)
-	shared := []string{"--nats-url", natsURL, "--mongodb-url", mongoURL, "--replicas", "3"}
-	var procs []*process
-	for i, name := range []string{"worker 1", "worker 2"} {
-		procs = append(procs, run(t, name, append([]string{binary, "worker", "--metrics-address", at[i], "--worker-id", []string{"w1", "w2"}[i],
-			"--lease", lease.String(), "--policy", policy.String()}, shared...)...))
-	}
-	doors := []string{at[2], at[4]}
-	for i, name := range []string{"gateway 1", "gateway 2"} {
-		procs = append(procs, run(t, name, append([]string{binary, "gateway", "--grpc-address", doors[i], "--http-address", at[3+2*i]}, shared...)...))
-	}
-	procs = append(procs, cluster...)
-	procs = append(procs, db)
+// plant is holdmetrics as in production: two workers and two gateways, a cluster of
+// three brokers and a database, each a process of its own.
+type plant struct {
+	workers, gateways, brokers []*process
+	database                   *process
+	doors                      []string // gRPC, of the gateways
+	natsURL, mongoURL          string
+}
 
-	t.Logf("seed %d", *seed)
-	l := startLoad(t, 2, *seed, doors...)
-	watchers := []*watcher{startWatcher(t, doors[0], true), startWatcher(t, doors[1], true)}
-	c := &chaos{t: t, rand: rand.New(rand.NewPCG(*seed, 1<<33)), load: l, procs: procs, pause: lease + lease/2}
-	l.more(t, batchSize)
-	c.disturb(*kills)
-	l.more(t, batchSize)
-	acked, again := l.finish()
-	updates, watches := 0, 0
-	for i, door := range doors {
-		compare(t, policy, acked, door)
-		watchers[i].finish()
-		updates, watches = updates+watchers[i].updates, watches+watchers[i].watches
+func startPlant(t *testing.T, policy hold.Policy, worker ...string) *plant {
+	t.Helper()
+	p := &plant{}
+	p.database, p.mongoURL = database(t)
+	p.brokers, p.natsURL = brokers(t)
+	at := ports(t, 6)
+	shared := []string{"--nats-url", p.natsURL, "--mongodb-url", p.mongoURL, "--replicas", "3"}
+	for i, id := range []string{"w1", "w2"} {
+		args := append([]string{binary, "worker", "--metrics-address", at[i], "--worker-id", id, "--policy", policy.String()}, shared...)
+		p.workers = append(p.workers, run(t, fmt.Sprintf("worker %d", i+1), append(args, worker...)...))
 	}
-	t.Logf("%d events, %d batches sent again; %d kills (%d of them twice), %d pauses, %d clean stops; %d updates in %d watches",
-		len(acked), again, c.killed, c.early, c.paused, c.restarted, updates, watches)
+	for i := range 2 {
+		p.doors = append(p.doors, at[2+2*i])
+		args := append([]string{binary, "gateway", "--grpc-address", at[2+2*i], "--http-address", at[3+2*i]}, shared...)
+		p.gateways = append(p.gateways, run(t, fmt.Sprintf("gateway %d", i+1), args...))
+	}
+	return p
+}
+
+func (p *plant) all() []*process {
+	return append(slices.Concat(p.workers, p.gateways, p.brokers), p.database)
+}
+
+// TestProduction disturbs the processes of a plant, one at a time.
+func TestProduction(t *testing.T) {
+	t.Parallel()
+	most := *kills
+	if !*production {
+		if testing.Short() {
+			t.Skip("a plant and its elections take their time")
+		}
+		most = 0
+	}
+	p := startPlant(t, hold.Merge, "--lease", leaseTime.String())
+	t.Logf("seed %d", *seed)
+	l := startLoad(t, 2, *seed, p.doors...)
+	watchers := []*watcher{startWatcher(t, p.doors[0], true), startWatcher(t, p.doors[1], true)}
+	c := newChaos(t, rand.New(rand.NewPCG(*seed, 1<<33)), l, leaseTime+leaseTime/2, p.all()...)
+	l.more(t, batchSize)
+	if most > 0 {
+		c.disturb(most)
+	} else {
+		// A few of every kind; make crash has all of them, over and over.
+		for _, s := range []strike{
+			{killed, p.brokers[0]}, {restarted, p.workers[0]}, {killed, p.database}, {held, p.workers[1]},
+			{killedTwice, p.gateways[0]}, {killed, p.workers[0]}, {held, p.brokers[1]}, {restarted, p.gateways[1]},
+		} {
+			c.do(s)
+		}
+		c.alive()
+	}
+	l.more(t, batchSize)
+	v := judge(t, hold.Merge, []*load{l}, p.doors...)
+	for _, w := range watchers {
+		w.finish()
+	}
+	c.summary(v, watchers...)
 }

@@ -24,6 +24,7 @@ type watcher struct {
 	lasting bool
 
 	watches, updates int
+	back             int // how often a position stepped back
 	stop             context.CancelFunc
 	done             sync.WaitGroup
 }
@@ -67,6 +68,7 @@ func (w *watcher) watch(ctx context.Context) {
 			continue
 		}
 		if s.Position < w.seen[s.HolderId] {
+			w.back++
 			w.t.Errorf("the position of %q stepped back from %d to %d", s.HolderId, w.seen[s.HolderId], s.Position)
 		}
 		w.seen[s.HolderId] = s.Position

@@ -21,8 +21,9 @@ import (
 // for; tests skip, and say it.
 var ErrNone = errors.New("mongotest: no MongoDB server to test with")
 
-// find gives the program to start.
-func find() (program string, err error) {
+// Program gives the server to start, for tests that do so themselves; it takes
+// --port and --dbpath, as mongod does. The error wraps [ErrNone] where there is none.
+func Program() (program string, err error) {
 	if program = os.Getenv("MONGOD"); program != "" {
 		return program, nil
 	}
@@ -41,6 +42,14 @@ func find() (program string, err error) {
 		return "", fmt.Errorf("%w: %s needs a Java runtime, 17 or newer (Debian: default-jre-headless)", ErrNone, program)
 	}
 	return program, nil
+}
+
+// Name says what a program of [Program] is; results are told under this name.
+func Name(program string) string {
+	if standIn(program) {
+		return "mongo-java-server, a stand-in that is not MongoDB"
+	}
+	return program
 }
 
 // standIn says whether a program is mongo-java-server.

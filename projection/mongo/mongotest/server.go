@@ -46,14 +46,11 @@ func New() (*Server, error) {
 
 // Own starts a server that the caller may kill; otherwise it is as New.
 func Own() (*Server, error) {
-	program, err := find()
+	program, err := Program()
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{program: program, Name: program}
-	if standIn(program) {
-		s.Name = "mongo-java-server, a stand-in that is not MongoDB"
-	}
+	s := &Server{program: program, Name: Name(program)}
 	if s.dir, err = os.MkdirTemp("", "mongotest-"); err != nil {
 		return nil, err
 	}
