@@ -34,7 +34,8 @@ type probe struct {
 
 	mu      sync.Mutex
 	waiting map[string][]sent // by holder, oldest first
-	worst   time.Duration     // since the last take
+	worst   time.Duration     // since the last call of fresh
+	seen    int               // events since then
 }
 
 type sent struct {
@@ -98,14 +99,15 @@ func (p *probe) saw(s *holdpb.HoldStat) {
 	waiting := p.waiting[s.HolderId]
 	for len(waiting) > 0 && waiting[0].position <= s.Position {
 		p.worst = max(p.worst, time.Since(waiting[0].at))
+		p.seen++
 		waiting = waiting[1:]
 	}
 	p.waiting[s.HolderId] = waiting
 }
 
-// fresh waits until everything that was acknowledged up to now was seen, and gives
-// how long an event had to wait at most since the last call.
-func (p *probe) fresh() time.Duration {
+// fresh waits until everything that was acknowledged up to now was seen, and so many
+// events since the last call; it gives how long one of them had to wait at most.
+func (p *probe) fresh(events int) time.Duration {
 	p.t.Helper()
 	asked := time.Now()
 	for {
@@ -117,8 +119,8 @@ func (p *probe) fresh() time.Duration {
 			}
 		}
 		worst := p.worst
-		if !oldest.Before(asked) {
-			p.worst = 0
+		if !oldest.Before(asked) && p.seen >= events {
+			p.worst, p.seen = 0, 0
 			p.mu.Unlock()
 			return worst
 		}
@@ -153,8 +155,8 @@ func TestHandover(t *testing.T) {
 	probing := startProbe(t, p.doors[0])
 	var clean, dead, cleanGap, deadGap []time.Duration
 	for range rounds {
-		probing.fresh()
-		steady := probing.fresh()
+		probing.fresh(0)
+		steady := probing.fresh(5 * partitions)
 		seen, stop := changes(t, js)
 		began := time.Now()
 		if err := p.workers[0].end(syscall.SIGTERM); err != nil {
@@ -162,7 +164,7 @@ func TestHandover(t *testing.T) {
 		}
 		ended := time.Since(began)
 		took := o.shared(map[string]int{"w2": partitions}).Sub(began)
-		gap := probing.fresh()
+		gap := probing.fresh(partitions)
 		stop()
 		given := map[string]bool{}
 		for len(seen) > 0 {
@@ -178,14 +180,14 @@ func TestHandover(t *testing.T) {
 
 		p.workers[0].start()
 		o.shared(even)
-		probing.fresh()
-		steady = probing.fresh()
+		probing.fresh(0)
+		steady = probing.fresh(5 * partitions)
 		began = time.Now()
 		if err := p.workers[0].end(syscall.SIGKILL); err == nil {
 			t.Error("a worker that was killed ended well")
 		}
 		took = o.shared(map[string]int{"w2": partitions}).Sub(began)
-		gap = probing.fresh()
+		gap = probing.fresh(partitions)
 		dead, deadGap = append(dead, took), append(deadGap, gap)
 		t.Logf("SIGKILL: all partitions at the other worker after %s, of which %s are the lease; an event waited %s at most (%s before)", ms(took), leaseTime, ms(gap), ms(steady))
 		p.workers[0].start()
