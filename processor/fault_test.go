@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -14,6 +13,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"holdmetrics/processor/hold"
 	"holdmetrics/projection/storetest"
 )
 
@@ -84,16 +84,20 @@ func TestAnyFaultLeavesTheSameState(t *testing.T) {
 			t.Run(fmt.Sprintf("atomic=%v/%d", atomic, seed), func(t *testing.T) {
 				t.Parallel()
 				r := rand.New(rand.NewPCG(seed, 6))
-				whole := randomLog(r, 160)
-				for range 5 { // what makes dead letters
-					whole.append(r.IntN(whole.partitions), logBegin, false, []byte{0xff, byte(r.IntN(256))})
+				rules, mixed := hold.PlainRules(hold.Merge), seed%4 == 3
+				if seed%2 == 1 {
+					rules = randomRules(r, mixed)
 				}
+				whole := randomLogOf(r, 160, mixed)
 				want := storetest.NewMemory()
-				run(t, Config{Store: want, FlushInterval: time.Hour}, whole, nil).finish(t, whole)
+				run(t, Config{Store: want, Rules: rules, FlushInterval: time.Hour}, whole, nil).finish(t, whole)
 				letters := maps.Clone(whole.letters)
+				if len(letters) == 0 {
+					t.Fatal("nothing is refused")
+				}
 
 				// The same log again, which grows while it is read.
-				memory, log, growing := newMemBucket(), newMemLog(whole.partitions), whole.ordered()
+				memory, log, growing := newMemBucket(), newMemLog(whole.partitions), whole.messages[everyPartition]
 				log.slow = r.IntN(2) == 0
 				grow := func(n int) {
 					for ; n > 0 && len(growing) > 0; n-- {
@@ -139,7 +143,7 @@ func TestAnyFaultLeavesTheSameState(t *testing.T) {
 
 				for range 1 + r.IntN(3) { // also across clean stops
 					worker := run(t, Config{
-						Store: asAtomic{store, atomic}, FlushInterval: time.Duration(1 + r.IntN(2_000_000)),
+						Store: asAtomic{store, atomic}, Rules: rules, FlushInterval: time.Duration(1 + r.IntN(2_000_000)),
 						CacheBytes: 1 + r.IntN(20_000), FlushBytes: 1 + r.IntN(40_000), GCInterval: time.Millisecond,
 						turn: 1 + r.IntN(12), lookEvery: time.Millisecond, StopTimeout: time.Duration(1+r.IntN(20)) * time.Millisecond,
 					}, faulty, bucket)
@@ -153,7 +157,7 @@ func TestAnyFaultLeavesTheSameState(t *testing.T) {
 					}
 				}
 				last := run(t, Config{
-					Store: asAtomic{store, atomic}, FlushInterval: time.Millisecond, CacheBytes: 1 + r.IntN(20_000), GCInterval: time.Millisecond,
+					Store: asAtomic{store, atomic}, Rules: rules, FlushInterval: time.Millisecond, CacheBytes: 1 + r.IntN(20_000), GCInterval: time.Millisecond,
 					lookEvery: time.Millisecond,
 				}, faulty, bucket)
 				grow(len(growing))
@@ -165,34 +169,14 @@ func TestAnyFaultLeavesTheSameState(t *testing.T) {
 					t.Fatal(memory.backwards)
 				}
 				compareStores(t, log, want, inner, atomic)
-				compareWithFacts(t, log, inner)
-				compareBucket(t, log, inner, memory)
+				compareWithRules(t, log, inner, rules)
+				compareBucketBy(t, log, inner, memory, rules)
 				if diff := cmp.Diff(letters, log.letters); diff != "" {
 					t.Fatalf("dead letters (-undisturbed +got):\n%s", diff)
 				}
 			})
 		}
 	}
-}
-
-// placed is a message with its partition.
-type placed struct {
-	message
-	partition int
-}
-
-// ordered are all messages of a log in the order of their positions.
-func (l *memLog) ordered() []placed {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	var all []placed
-	for p, messages := range l.messages {
-		for _, m := range messages {
-			all = append(all, placed{m, p})
-		}
-	}
-	slices.SortFunc(all, func(a, b placed) int { return int(a.position) - int(b.position) })
-	return all
 }
 
 // A message that comes again changes nothing: no position steps back, no event is
