@@ -122,3 +122,34 @@ func openBucket(ctx context.Context, js jetstream.JetStream, c SnapshotConfig) (
 	}
 	return stream, nil
 }
+
+// DropSnapshots removes the bucket of a generation; one that is gone is no error.
+// Nobody may write to it any more.
+func DropSnapshots(ctx context.Context, js jetstream.JetStream, generation string) error {
+	err := js.DeleteStream(ctx, "KV_"+BucketName(generation))
+	if err != nil && !errors.Is(err, jetstream.ErrStreamNotFound) {
+		return fmt.Errorf("projection: remove snapshot bucket %s: %w", BucketName(generation), err)
+	}
+	return nil
+}
+
+// PublishedPositions reads, for the first partitions of a log, the position that a
+// generation's bucket has all of; 0 where nothing was published. The error wraps
+// [ErrNotFound] where there is no such bucket.
+func PublishedPositions(ctx context.Context, js jetstream.JetStream, generation string, partitions int) ([]Reached, error) {
+	stream, err := js.Stream(ctx, "KV_"+BucketName(generation))
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		return nil, fmt.Errorf("%w: bucket %s", ErrNotFound, BucketName(generation))
+	}
+	if err != nil {
+		return nil, fmt.Errorf("projection: open snapshot bucket %s: %w", BucketName(generation), err)
+	}
+	s := Snapshots{config: SnapshotConfig{Generation: generation}, stream: stream, prefix: subjectPrefix(generation)}
+	out := make([]Reached, partitions)
+	for p := range out {
+		if out[p], _, err = s.reached(ctx, p); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}

@@ -12,6 +12,7 @@ const (
 	MetaPartitions = "partitions" // number of partitions of that log, decimal
 	MetaPolicy     = "policy"     // default overlap policy, as hold.ParsePolicy reads it
 	MetaRules      = "rules"      // version of the rules by which the store counts; hold.NoRulesVersion: none
+	MetaGeneration = "generation" // which generation it is of, where it is not the first: its name and when it was asked for
 )
 
 // PairKey names a pair: one token with one holder.
@@ -179,6 +180,11 @@ type Store interface {
 	// every holder that was changed when it began; what is flushed meanwhile it
 	// may or may not see.
 	ChangedSince(ctx context.Context, partition int, position uint64, fn func(*HolderRecord) error) error
+
+	// Holders walks the holders of a partition behind one, by holder; "" is before
+	// all. What is flushed meanwhile it may or may not see; each record is one that
+	// some checkpoint had. The record is valid until the callback returns.
+	Holders(ctx context.Context, partition int, after string, fn func(*HolderRecord) error) error
 
 	// Meta reads the named values that are fixed for the life of the store.
 	Meta(ctx context.Context) (map[string]string, error)

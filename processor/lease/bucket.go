@@ -40,6 +40,16 @@ var (
 // Bucket is the name of a generation's bucket.
 func Bucket(generation string) string { return bucketPrefix + generation }
 
+// Drop removes the bucket of a generation; one that is gone is no error. A member
+// that lives would make it again.
+func Drop(ctx context.Context, js jetstream.JetStream, generation string) error {
+	err := js.DeleteKeyValue(ctx, Bucket(generation))
+	if err != nil && !errors.Is(err, jetstream.ErrBucketNotFound) {
+		return fmt.Errorf("lease: remove bucket %s: %w", Bucket(generation), err)
+	}
+	return nil
+}
+
 // openBucket finds the bucket or makes it. A bucket that exists keeps its
 // replicas, which are the operator's to change.
 func openBucket(ctx context.Context, js jetstream.JetStream, generation string, replicas int) (jetstream.KeyValue, error) {

@@ -3,6 +3,7 @@ package mongo
 import (
 	"errors"
 	"fmt"
+	"regexp"
 	"time"
 
 	driver "go.mongodb.org/mongo-driver/v2/mongo"
@@ -38,8 +39,11 @@ type Config struct {
 	// options hold where the fields below are zero, except that writes always wait
 	// for a majority's journals and are retried, and reads go to the primary.
 	URL string
-	// Database holds the collections (MONGODB_DB); another generation has another one.
+	// Database holds the collections (MONGODB_DB), those of all generations.
 	Database string
+	// Generation has collections of its own, hold_events_<generation> and so on; ""
+	// is the first one, whose collections are named without it.
+	Generation string
 
 	PoolMax uint64 // connections to a server at most (MONGO_POOL_MAX)
 	PoolMin uint64 // connections that are kept open (MONGO_POOL_MIN)
@@ -95,6 +99,8 @@ func setFrom[T comparable](value, url *T, otherwise T) {
 
 func (c *Config) check() error {
 	switch {
+	case !generationName.MatchString(c.Generation):
+		return fmt.Errorf("mongo: generation %q is not made of up to 32 letters, digits, '_' and '-'", c.Generation)
 	case c.URL == "":
 		return errors.New("mongo: no URL (hint: set MONGODB_URL, for example mongodb://localhost:27017)")
 	case c.PoolMin > c.PoolMax:
@@ -133,7 +139,7 @@ type collections struct {
 	settled *driver.Collection
 }
 
-// Names of the collections.
+// Names of the collections, without that of a generation.
 const (
 	eventsName      = "hold_events"
 	pairsName       = "hold_pairs"
@@ -142,10 +148,18 @@ const (
 	metaName        = "hold_meta"
 )
 
-func collectionsOf(db *driver.Database) collections {
+var generationName = regexp.MustCompile(`^[A-Za-z0-9_-]{0,32}$`)
+
+func collectionsOf(db *driver.Database, generation string) collections {
+	name := func(of string) string {
+		if generation == "" {
+			return of
+		}
+		return of + "_" + generation
+	}
 	return collections{
-		events: db.Collection(eventsName), pairs: db.Collection(pairsName), stats: db.Collection(statsName),
-		checkpoints: db.Collection(checkpointsName), meta: db.Collection(metaName),
-		settled: db.Collection(checkpointsName, options.Collection().SetReadConcern(readconcern.Majority())),
+		events: db.Collection(name(eventsName)), pairs: db.Collection(name(pairsName)), stats: db.Collection(name(statsName)),
+		checkpoints: db.Collection(name(checkpointsName)), meta: db.Collection(name(metaName)),
+		settled: db.Collection(name(checkpointsName), options.Collection().SetReadConcern(readconcern.Majority())),
 	}
 }

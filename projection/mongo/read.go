@@ -178,6 +178,32 @@ func (s *Store) ChangedSince(ctx context.Context, partition int, position uint64
 	})
 }
 
+// Holders walks the holders of a partition behind one.
+func (s *Store) Holders(ctx context.Context, partition int, after string, fn func(*projection.HolderRecord) error) error {
+	leave, err := s.enterPartition(ctx, partition)
+	if err != nil {
+		return err
+	}
+	defer leave()
+	c, flushed, err := s.checkpoint(ctx, partition)
+	if err != nil || !flushed {
+		return err
+	}
+	n := s.snapshot(partition, atOf(c), flushed)
+	from := n.prefix + separator
+	if after != "" {
+		from = holderID(n.prefix, after) + afterPrefix // no other id begins with a whole one and what ends it
+	}
+	find := func() *options.FindOptionsBuilder { return options.Find() }
+	return s.walk(ctx, n.what("read holders"), s.stats, from, n.prefix+afterPrefix, nil, find, func(id string, raw bson.Raw) error {
+		h, err := n.parseHolder(ctx, id, raw)
+		if err != nil || h == nil {
+			return err
+		}
+		return stop(fn(h))
+	})
+}
+
 func (n *snapshot) what(doing string) string {
 	return fmt.Sprintf("%s of partition %d", doing, n.partition)
 }

@@ -66,7 +66,7 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 		return nil, fmt.Errorf("mongo: MONGODB_URL: %w", err)
 	}
 	s := &Store{
-		config: c, client: client, collections: collectionsOf(client.Database(c.Database)),
+		config: c, client: client, collections: collectionsOf(client.Database(c.Database), c.Generation),
 		partitions: map[int]*partition{},
 	}
 	if err := s.setUp(ctx); err != nil {

@@ -109,6 +109,7 @@ func testCallbackErrors(t *testing.T, h Harness) {
 			return s.HolderPairs(ctx, 0, "a", func(projection.PairKey, hold.Figures) error { return once() })
 		},
 		"ChangedSince": func() error { return s.ChangedSince(ctx, 0, 0, func(*projection.HolderRecord) error { return once() }) },
+		"Holders":      func() error { return s.Holders(ctx, 0, "", func(*projection.HolderRecord) error { return once() }) },
 	} {
 		calls = 0
 		if err := walk(); err != enough || calls != 1 {
@@ -165,6 +166,7 @@ func calls(ctx context.Context, s projection.Store, b *projection.Batch) map[str
 		},
 		"Flush":        func() error { return s.Flush(ctx, b) },
 		"ChangedSince": func() error { return s.ChangedSince(ctx, 0, 0, func(*projection.HolderRecord) error { return nil }) },
+		"Holders":      func() error { return s.Holders(ctx, 0, "", func(*projection.HolderRecord) error { return nil }) },
 		"Meta":         func() error { return errorOf(s.Meta(ctx)) },
 		"SetMeta":      func() error { return s.SetMeta(ctx, map[string]string{"late": "1"}) },
 	}

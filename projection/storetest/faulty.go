@@ -27,6 +27,7 @@ const (
 	OpFlush        Op = "Flush"
 	OpAfterFlush   Op = "AfterFlush"
 	OpChangedSince Op = "ChangedSince"
+	OpHolders      Op = "Holders"
 	OpMeta         Op = "Meta"
 	OpSetMeta      Op = "SetMeta"
 )
@@ -240,6 +241,14 @@ func (f *Faulty) ChangedSince(ctx context.Context, partition int, position uint6
 		return err
 	}
 	return f.Store.ChangedSince(ctx, partition, position, fn)
+}
+
+// Holders asks the hook, then the store.
+func (f *Faulty) Holders(ctx context.Context, partition int, after string, fn func(*projection.HolderRecord) error) error {
+	if err := f.ask(ctx, OpHolders, partition); err != nil {
+		return err
+	}
+	return f.Store.Holders(ctx, partition, after, fn)
 }
 
 // Meta asks the hook, then the store.

@@ -251,6 +251,16 @@ func (m *Memory) ChangedSince(ctx context.Context, partition int, position uint6
 	return nil
 }
 
+// Holders walks the holders behind one.
+func (m *Memory) Holders(ctx context.Context, partition int, after string, fn func(*projection.HolderRecord) error) error {
+	return m.ChangedSince(ctx, partition, 0, func(h *projection.HolderRecord) error {
+		if after != "" && h.Holder <= after {
+			return nil
+		}
+		return fn(h)
+	})
+}
+
 // Flush takes over a batch, all of it or nothing.
 func (m *Memory) Flush(ctx context.Context, b *projection.Batch) error {
 	m.mu.Lock()

@@ -33,6 +33,7 @@ func Run(t *testing.T, open func(t *testing.T) Harness) {
 		{"FlushTwice", testFlushTwice},
 		{"EpochGuard", testEpochGuard},
 		{"ChangedSince", testChangedSince},
+		{"Holders", testHolders},
 		{"HolderPairs", testHolderPairs},
 		{"OddIDs", testOddIDs},
 		{"Partitions", testPartitions},
