@@ -44,8 +44,12 @@ type Config struct {
 	Partitions []int // nil: all
 
 	// DiscardDeadLetters counts what is rejected and writes no letters, as a
-	// rebuild does.
+	// rebuild does, until SetDeadLetters says otherwise.
 	DiscardDeadLetters bool
+
+	Until   uint64 // last position of the log that is applied; 0: there is none
+	Goal    uint64 // up to which position MaxRate holds; what the log had at the start at most
+	MaxRate uint64 // events a second, over all partitions of the log and all workers; 0: no bound
 
 	// Ownership makes the worker one of several, which share the partitions among
 	// them as they come and go; nil: it runs Partitions, and nobody else does.

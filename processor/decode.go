@@ -158,7 +158,7 @@ func (p *partition) reject(m *message, index int, data []byte, err error) {
 	}
 	kind := reasonOf(err)
 	p.batch.rejected[kind]++
-	if p.cfg.DiscardDeadLetters {
+	if m.position > p.controls.letters.Load() {
 		return
 	}
 	letter := ingest.DeadLetter{

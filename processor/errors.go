@@ -13,6 +13,8 @@ var (
 	ErrLogShorter = errors.New("processor: the log is shorter than the checkpoint")
 	// ErrStopped: the worker, or the partition, has stopped or was never started.
 	ErrStopped = errors.New("processor: stopped")
+	// ErrUntil: the position lies beyond the last one that is applied.
+	ErrUntil = errors.New("processor: beyond the end of what is applied")
 	// ErrAllFailed: no partition is left that could move.
 	ErrAllFailed = errors.New("processor: all partitions failed")
 	// ErrNotFlushed: the worker stopped before the store had taken what was

@@ -57,6 +57,9 @@ func (p *partition) wantsFlush() bool {
 	if p.owes != nil && p.stored < p.publishFloor && p.position >= p.publishFloor {
 		return true // the bucket waits for the store
 	}
+	if p.done || p.standing() {
+		return true // nothing comes that could be flushed with it
+	}
 	due := p.flushDue && (!p.farBehind() || p.flushWaits >= flushBehind)
 	// The cache is full of what is dirty, which cannot leave it.
 	due = due || p.cache.stuck && len(p.dirtyPairs) > 0

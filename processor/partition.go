@@ -30,6 +30,7 @@ type partition struct {
 	paged   bool // the store keeps pages, so no facts are gathered
 	named   bool // the rules normalise holders, and the log is read whole
 
+	controls               *controls     // the worker's
 	cacheBytes, flushBytes int           // its share of the worker's bounds
 	sharers                *atomic.Int64 // how many partitions share them; nil: it does not change
 
@@ -53,6 +54,13 @@ type partition struct {
 	pending  uint64 // messages behind position, when the last batch was sent
 	unstored bool   // the store had nothing of the partition at the start
 	tail     uint64 // the log's end at the start; what a former owner may have written lies before it
+
+	ahead      []message // at hand, and not applied yet
+	done       bool      // all up to Config.Until is applied
+	endReading func()    // ends the reading of the log; in the background
+	goal       uint64    // up to here the worker's pace holds
+	resting    bool      // the pace wants a pause
+	restTimer  *time.Timer
 
 	touchedPairs   []*pair // since the last settle
 	touchedHolders []*holder
@@ -99,12 +107,15 @@ type partition struct {
 	status   PartitionStatus
 	moved    chan struct{} // closed and replaced when status changes what waiters look at
 
+	standAt    uint64 // see Stand
+	standUntil time.Time
+
 	troubleWith string    // what status.Trouble is about
 	hungry      time.Time // since when the log has had more, and position was hungryAt
 	hungryAt    uint64
 }
 
-func newPartition(id int, cfg *Config, log eventLog, bucket snapshots, turn chan struct{}, metrics *partitionMetrics) *partition {
+func newPartition(id int, cfg *Config, controls *controls, log eventLog, bucket snapshots, turn chan struct{}, metrics *partitionMetrics) *partition {
 	store, ok := cfg.Store.(atomicStore)
 	pages, keeps := cfg.Store.(pageStore)
 	p := &partition{
@@ -114,14 +125,14 @@ func newPartition(id int, cfg *Config, log eventLog, bucket snapshots, turn chan
 		atomic:        ok && store.AtomicFlush(),
 		paged:         keeps && pages.KeepsPages(),
 		named:         cfg.Rules.NormalisesHolders(),
-		cacheBytes:    cfg.CacheBytes / len(cfg.Partitions),
-		flushBytes:    cfg.FlushBytes / len(cfg.Partitions),
+		controls:      controls,
 		in:            newInbox(inboxBytes),
 		cache:         newCache(cfg.Rules),
 		facts:         map[*pair][]projection.LoggedFact{},
 		batch:         batch{rejected: map[string]uint64{}},
 		letters:       &letters{},
 		flushTimer:    stoppedTimer(),
+		restTimer:     stoppedTimer(),
 		jobs:          make(chan *flushJob, 1),
 		flushesDone:   make(chan flushDone, 1),
 		turn:          turn,
@@ -135,6 +146,7 @@ func newPartition(id int, cfg *Config, log eventLog, bucket snapshots, turn chan
 	if _, ok := p.store.(projection.PageReader); ok {
 		p.cache.pages = p.pagesOf
 	}
+	p.share()
 	return p
 }
 
@@ -173,16 +185,20 @@ func (p *partition) run(ctx, background context.Context) error {
 		workers.Wait()
 		p.letters.wg.Wait()
 		p.flushTimer.Stop()
+		p.restTimer.Stop()
 	}()
 
 	err := p.start(ctx)
 	if err == nil {
 		var stopReading func()
 		if stopReading, err = p.read(ctx); err == nil {
+			p.endReading = sync.OnceFunc(func() {
+				p.in.close()
+				// The log may be away, and its client slow to notice; the store need not wait for it.
+				workers.Go(stopReading)
+			})
 			err = p.loop(ctx)
-			p.in.close()
-			// The log may be away, and its client slow to notice; the store need not wait for it.
-			workers.Go(stopReading)
+			p.endReading()
 		}
 	}
 	if p.lost != nil {
@@ -219,17 +235,14 @@ func (p *partition) loop(ctx context.Context) error {
 		if err := p.hand(ctx); err != nil {
 			return err
 		}
+		p.end()
 		p.idle()
-		ready := p.in.ready
-		if p.full() {
-			ready = nil
-		}
 		var err error
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-ready:
-			err = p.process(ctx, p.in.take())
+		case <-p.feed():
+			err = p.process(ctx, p.next())
 			if p.cache.bytes > p.cacheBytes && !p.cache.stuck {
 				p.trimFull()
 			}
@@ -247,6 +260,8 @@ func (p *partition) loop(ctx context.Context) error {
 			err = p.startPublish(ctx, true)
 		case err = <-p.wrongLog:
 		case <-p.wake:
+		case <-p.restTimer.C:
+			p.resting = false
 		case <-gc.C:
 			p.cache.trim(p.cacheBytes, p.flushed)
 		}
@@ -264,14 +279,6 @@ func (p *partition) loop(ctx context.Context) error {
 func (p *partition) trimFull() {
 	p.cache.trim(p.cacheBytes-p.cacheBytes/8, p.flushed)
 	p.cache.stuck = p.cache.bytes > p.cacheBytes
-}
-
-// share takes the partition's part of the worker's bounds.
-func (p *partition) share() {
-	if p.sharers != nil {
-		n := int(max(p.sharers.Load(), 1))
-		p.cacheBytes, p.flushBytes = p.cfg.CacheBytes/n, p.cfg.FlushBytes/n
-	}
 }
 
 // hand starts the flush whose time has come.

@@ -60,6 +60,7 @@ func (p *partition) start(ctx context.Context) error {
 	}
 	p.position, p.encoded, p.stored, p.clock = checkpoint.Position, checkpoint.Position, checkpoint.Position, checkpoint.LogTime
 	p.storedTime = checkpoint.LogTime
+	p.goal = min(p.tail, p.cfg.Goal)
 	p.unstored = !found
 	p.events, p.rejected = checkpoint.Events, checkpoint.Rejected
 	if err := p.startBucket(ctx); err != nil {

@@ -52,6 +52,10 @@ type PartitionStatus struct {
 	Pairs      int    // in memory
 	CacheBytes int    // estimate of what is in memory
 	DirtyBytes int    // estimate of what is applied and not durable
+	End        uint64 // of the log, as it was at the start
+	Done       bool   // everything up to Config.Until is applied, and nothing follows
+	Standing   bool   // it is held where it is; see Worker.Stand
+	Resting    bool   // it waits because of Config.MaxRate
 
 	// Since when the partition has been at one piece of work, by Config.Now; zero
 	// where it is not. What takes longer than it should is stuck: see Stuck.
@@ -71,8 +75,13 @@ func (p *partition) note() {
 	s.Position, s.LogTime, s.Epoch = p.position, p.clock, p.epoch
 	s.Events, s.Rejected, s.Excluded, s.Pending = p.events, p.rejected, p.excluded, p.pending
 	s.Pairs, s.CacheBytes, s.DirtyBytes = len(p.cache.ring), p.cache.bytes, p.dirtyBytes+p.inflightBytes
-	if s.State == CatchingUp && p.position >= p.tail && p.owes == nil {
+	s.End, s.Resting = p.tail, p.resting
+	if s.State == CatchingUp && (p.position >= p.tail || p.done) && p.owes == nil {
 		s.State = Running
+	}
+	if standing := p.stands(); standing != s.Standing {
+		s.Standing = standing
+		p.tell()
 	}
 	p.metrics.note(s)
 }
@@ -82,6 +91,11 @@ func (p *partition) set(change func(*PartitionStatus)) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	change(&p.status)
+	p.tell()
+}
+
+// tell wakes everyone who waits for the status to change. p.mu is held.
+func (p *partition) tell() {
 	close(p.moved)
 	p.moved = make(chan struct{})
 }
@@ -105,15 +119,14 @@ func (p *partition) waitStored(ctx context.Context, position uint64) error {
 			return s.Err
 		case s.State == Stopped:
 			return fmt.Errorf("%w: partition %d is stored up to position %d", ErrStopped, p.id, s.Checkpoint)
+		case s.Done && position > s.Position:
+			return fmt.Errorf("%w: partition %d is applied up to position %d of the log, and stays there", ErrUntil, p.id, s.Position)
 		}
 		// Raised after the look and before the wait, and cleared by no one: a flush
 		// that covers it ends the wait, whoever asked for it.
 		for old := p.wanted.Load(); old < position && !p.wanted.CompareAndSwap(old, position); old = p.wanted.Load() {
 		}
-		select {
-		case p.wake <- struct{}{}:
-		default:
-		}
+		p.rouse()
 		select {
 		case <-moved:
 		case <-ctx.Done():

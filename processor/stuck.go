@@ -110,7 +110,7 @@ func (p *partition) fed(ctx context.Context, now time.Time, within time.Duration
 	defer p.mu.Unlock()
 	s := &p.status
 	switch {
-	case s.Position >= end || !s.Applying.IsZero():
+	case s.Position >= end || !s.Applying.IsZero() || s.Done || s.Standing || s.Resting:
 		p.hungry = time.Time{}
 	case p.hungry.IsZero() || p.hungryAt != s.Position:
 		p.hungry, p.hungryAt = now, s.Position

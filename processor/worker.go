@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strconv"
 	"sync"
@@ -25,6 +26,7 @@ type Worker struct {
 	metrics *metrics
 	turn    chan struct{}
 	started atomic.Bool
+	controls
 	sharers atomic.Int64 // how many partitions share the bounds; with Config.Ownership
 
 	mu         sync.Mutex
@@ -61,6 +63,11 @@ func newWorker(cfg Config, log eventLog, bucket snapshots) (*Worker, error) {
 		return nil, fmt.Errorf("processor: register metrics: %w", err)
 	}
 	w := &Worker{cfg: cfg, log: log, bucket: bucket, metrics: metrics, turn: make(chan struct{}, publishTurns), byID: map[int]*partition{}}
+	if !cfg.DiscardDeadLetters {
+		w.SetDeadLetters(math.MaxUint64)
+	}
+	w.pace = newPace(cfg.MaxRate, log.Partitions())
+	w.pace.share(len(cfg.Partitions))
 	for range publishTurns {
 		w.turn <- struct{}{}
 	}
@@ -74,10 +81,10 @@ func newWorker(cfg Config, log eventLog, bucket snapshots) (*Worker, error) {
 
 // add makes a partition that is to run.
 func (w *Worker) add(id int, t tenure) *partition {
-	p := newPartition(id, &w.cfg, w.log, w.bucket, w.turn, w.metrics.partition(id))
+	p := newPartition(id, &w.cfg, &w.controls, w.log, w.bucket, w.turn, w.metrics.partition(id))
 	if t != nil {
 		p.tenure, p.sharers = t, &w.sharers
-		w.sharers.Add(1)
+		w.pace.share(int(w.sharers.Add(1)))
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -92,7 +99,7 @@ func (w *Worker) add(id int, t tenure) *partition {
 
 // remove takes out a partition that is another worker's now.
 func (w *Worker) remove(p *partition) {
-	w.sharers.Add(-1)
+	w.pace.share(int(w.sharers.Add(-1)))
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.partitions = slices.DeleteFunc(w.partitions, func(other *partition) bool { return other == p })
@@ -239,11 +246,9 @@ func (w *Worker) Status() []PartitionStatus {
 // own where it has failed, and one that wraps [ErrStopped] where it has stopped
 // or is not this worker's.
 func (w *Worker) WaitApplied(ctx context.Context, partition int, position uint64) error {
-	w.mu.Lock()
-	p := w.byID[partition]
-	w.mu.Unlock()
-	if p == nil {
-		return fmt.Errorf("%w: partition %d is not run here", ErrStopped, partition)
+	p, err := w.at(partition)
+	if err != nil {
+		return err
 	}
 	if s, _ := p.snapshot(); s.Checkpoint >= position {
 		return nil
