@@ -17,6 +17,7 @@ import (
 	"holdmetrics/processor/hold"
 	"holdmetrics/processor/lease"
 	"holdmetrics/projection"
+	"holdmetrics/projection/generation"
 )
 
 const (
@@ -166,7 +167,7 @@ func (n *node) openLog(ctx context.Context) error {
 // openSnapshots opens the bucket of the snapshots, behind fences.
 func (n *node) openSnapshots(ctx context.Context) (s *projection.Snapshots, err error) {
 	err = patiently(ctx, n.log, "the snapshot bucket cannot be opened", func(ctx context.Context) (err error) {
-		s, err = projection.OpenSnapshots(ctx, n.js, projection.SnapshotConfig{Generation: generation, Replicas: n.settings.cluster.replicas})
+		s, err = projection.OpenSnapshots(ctx, n.js, projection.SnapshotConfig{Generation: generation.First, Replicas: n.settings.cluster.replicas})
 		return err
 	})
 	if err == nil {

@@ -13,6 +13,7 @@ import (
 	"holdmetrics/ingest/backup"
 	"holdmetrics/projection"
 	"holdmetrics/projection/embedded"
+	"holdmetrics/projection/generation"
 )
 
 // What lies in a data directory:
@@ -67,7 +68,17 @@ func isStore(name string) bool {
 
 // stores are those of this process, by the names of their directories.
 func (p *plant) stores() map[string]*embedded.Store {
-	return map[string]*embedded.Store{storeName: p.store}
+	all := map[string]*embedded.Store{}
+	for _, name := range p.generations.Names() {
+		g, err := p.generations.Get(name)
+		if err != nil {
+			continue // it is just being opened, or dropped
+		}
+		if store, ok := g.Store.(*embedded.Store); ok {
+			all[filepath.Base(embedded.Directory("", generation.Namespace(name)))] = store
+		}
+	}
+	return all
 }
 
 // copyData copies what a backup has of the data directory beside the streams.

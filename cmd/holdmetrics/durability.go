@@ -14,6 +14,7 @@ import (
 	"holdmetrics/ingest"
 	"holdmetrics/processor/lease"
 	"holdmetrics/projection"
+	"holdmetrics/projection/generation"
 )
 
 // warnOfBroker looks once, at the start, whether the broker keeps what this
@@ -33,7 +34,7 @@ func warnOfBroker(ctx context.Context, n *node) {
 
 func brokerWarnings(ctx context.Context, js jetstream.JetStream, replicas int, monitor string) (warnings []string) {
 	least := 0
-	for _, name := range []string{ingest.StreamName, ingest.DeadLetterStream, "KV_" + projection.BucketName(generation), "KV_" + lease.Bucket(generation)} {
+	for _, name := range []string{ingest.StreamName, ingest.DeadLetterStream, "KV_" + projection.BucketName(generation.First), "KV_" + lease.Bucket(generation.First)} {
 		stream, err := js.Stream(ctx, name)
 		if err != nil {
 			continue // not made yet, or said elsewhere

@@ -16,6 +16,7 @@ import (
 	"holdmetrics/processor"
 	"holdmetrics/processor/lease"
 	"holdmetrics/projection"
+	"holdmetrics/projection/generation"
 	"holdmetrics/projection/mongo"
 )
 
@@ -97,7 +98,7 @@ func (g *gatewayNode) start(ctx context.Context) error {
 	if err := g.openLog(ctx); err != nil {
 		return err
 	}
-	applied := processor.Applied(g.conn, generation)
+	applied := processor.Applied(g.conn, generation.First)
 	if g.settings.cluster.mongo.URL == "" {
 		g.reader = noStore{}
 		applied = func(context.Context, int, uint64) error { return gateway.ErrNoStore }
@@ -116,10 +117,10 @@ func (g *gatewayNode) start(ctx context.Context) error {
 		return err
 	}
 	g.onStop(g.view.Close)
-	g.leases = lease.Watch(g.js, generation, g.log)
+	g.leases = lease.Watch(g.js, generation.First, g.log)
 	g.onStop(func() error { g.leases.Close(); return nil })
 	warnOfBroker(ctx, g.node)
-	workers, err := lease.Workers(ctx, g.js, generation)
+	workers, err := lease.Workers(ctx, g.js, generation.First)
 	if err != nil {
 		return err
 	}
@@ -137,7 +138,7 @@ func (g *gatewayNode) start(ctx context.Context) error {
 		Producer: producer,
 		Log:      g.events,
 		Backend: gateway.Backend{
-			Generation:  generation,
+			Generation:  generation.First,
 			Reader:      g.reader,
 			Snapshots:   g.view,
 			WaitApplied: applied,

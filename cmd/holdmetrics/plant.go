@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net"
 	"path/filepath"
-	"strconv"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -18,14 +17,16 @@ import (
 	"holdmetrics/ingest"
 	"holdmetrics/ingest/backup"
 	"holdmetrics/processor"
+	"holdmetrics/processor/generations"
 	"holdmetrics/processor/hold"
+	"holdmetrics/processor/hold/rules"
 	"holdmetrics/projection"
-	"holdmetrics/projection/embedded"
+	"holdmetrics/projection/generation"
 )
 
 const (
-	// generation is the name of the first set of projections.
-	generation = "1"
+	// serveID names serve among the workers of its log, of which there is no other.
+	serveID = "serve"
 
 	// doorGrace is how long calls may finish after a stop was asked for. A stream
 	// may go on for ever; its client sends again what was not acknowledged.
@@ -37,20 +38,22 @@ const (
 // plant is everything that serve runs. It is started from the log outwards, and
 // stopped the other way round:
 //
-//	lock ▶ ports ▶ NATS ▶ log ▶ store ▶ snapshots ▶ worker ▶ producer ▶ doors
+//	lock ▶ ports ▶ NATS ▶ log ▶ generations ▶ view ▶ producer ▶ doors
 type plant struct {
 	settings *settings
 	log      *zap.Logger
-	policy   hold.Policy
 	registry *prometheus.Registry
 
-	broker    *broker
-	events    *ingest.Log
-	store     *embedded.Store
-	snapshots *projection.Snapshots
-	view      *projection.View
-	worker    *processor.Worker
-	producer  *ingest.Producer
+	broker      *broker
+	events      *ingest.Log
+	records     *generation.Registry
+	generations *generations.Supervisor
+	opened      *generations.Generation // the one that was active at the start
+	view        *projection.View
+	producer    *ingest.Producer
+
+	rules  *rules.Rules      // that the settings name; nil: none
+	active generation.Record // of the generation that was active at the start
 
 	grpcAddr, httpAddr net.Addr
 	pprofAddr          net.Addr // nil: no profiles
@@ -78,7 +81,11 @@ func (p *plant) start(ctx context.Context) error {
 	if err := tidyDataDir(p.settings.dataDir); err != nil {
 		return err
 	}
-	if p.policy, err = fixPolicy(p.settings); err != nil {
+	if p.rules, err = readRules(p.settings.rulesFile); err != nil {
+		return err
+	}
+	policy, fresh, err := fixPolicy(p.settings, p.rules)
+	if err != nil {
 		return err
 	}
 
@@ -109,19 +116,19 @@ func (p *plant) start(ctx context.Context) error {
 	if err := p.events.SetLimits(ctx, p.settings.limits); err != nil {
 		return err
 	}
-	if err := p.openStore(ctx); err != nil {
+	if p.records, err = generation.Open(ctx, js, 1); err != nil {
 		return err
 	}
-	if p.snapshots, err = projection.OpenSnapshots(ctx, js, projection.SnapshotConfig{Generation: generation, Async: true}); err != nil {
+	if err := p.begin(ctx, policy, fresh); err != nil {
 		return err
 	}
-	if p.view, err = p.snapshots.Watch(ctx); err != nil {
+	if err := p.startGenerations(ctx); err != nil {
+		return err
+	}
+	if p.view, err = p.opened.Snapshots.Watch(ctx); err != nil {
 		return err
 	}
 	p.onStop(p.view.Close)
-	if err := p.startWorker(ctx); err != nil {
-		return err
-	}
 	backups, err := backup.OpenDoor(p.broker.conn, p.settings.dataDir, p.copyData)
 	if err != nil {
 		return err
@@ -137,12 +144,14 @@ func (p *plant) start(ctx context.Context) error {
 		Producer: p.producer,
 		Log:      p.events,
 		Backend: gateway.Backend{
-			Generation:  generation,
-			Reader:      p.store,
-			Snapshots:   p.view,
-			WaitApplied: p.worker.WaitApplied,
-			Ready:       p.ready,
-			Owners:      owners{id: "serve", worker: p.worker},
+			Generation:   p.opened.Name,
+			RulesVersion: p.opened.Rules.Version(),
+			Reader:       p.opened.Store,
+			Snapshots:    p.view,
+			WaitApplied:  p.opened.Worker.WaitApplied,
+			Ready:        p.ready,
+			Owners:       owners{id: serveID, worker: p.opened.Worker},
+			Rules:        p.opened.Rules,
 		},
 		Version:    version(),
 		Logger:     p.log.Named("gateway"),
@@ -156,49 +165,70 @@ func (p *plant) start(ctx context.Context) error {
 	return nil
 }
 
-// openStore opens the store and fixes what is fixed when it is made.
-func (p *plant) openStore(ctx context.Context) (err error) {
-	p.store, err = embedded.Open(filepath.Join(p.settings.dataDir, storeName), embedded.Options{Logger: storeLog{p.log.Named("store").Sugar()}})
+// begin makes the first generation where there is none, and reads which is active.
+// The rules that the settings name are those of the first one while there is nothing
+// that was counted by others.
+func (p *plant) begin(ctx context.Context, policy hold.Policy, fresh bool) error {
+	last, err := p.events.LastPosition(ctx)
 	if err != nil {
 		return err
 	}
-	p.onStop(p.store.Close)
-	return p.store.SetMeta(ctx, map[string]string{
-		projection.MetaPolicy:     p.policy.String(),
-		projection.MetaPartitions: strconv.Itoa(p.events.Partitions()),
-		projection.MetaLogID:      p.events.ID(),
-	})
+	first := firstRecord(policy, nil)
+	if fresh || last == 0 {
+		first = firstRecord(policy, p.rules)
+	}
+	active, err := p.records.Begin(ctx, first)
+	if err != nil {
+		return err
+	}
+	if p.active, err = p.records.Get(ctx, active.Generation); err != nil {
+		return err
+	}
+	warnOfRules(p.log, p.rules, p.settings.rulesFile, &p.active)
+	return nil
 }
 
-// startWorker runs the worker until stop, which waits for its last flush.
-func (p *plant) startWorker(ctx context.Context) (err error) {
-	p.worker, err = processor.New(processor.Config{
-		Log:        p.events,
-		Store:      p.store,
-		Snapshots:  p.snapshots,
-		Policy:     p.policy,
-		GCInterval: p.settings.gcInterval,
-		Logger:     p.log.Named("processor"),
+// startGenerations runs a worker for every generation until stop, which waits for
+// their last flushes.
+func (p *plant) startGenerations(ctx context.Context) (err error) {
+	p.generations, err = generations.Start(ctx, generations.Config{
+		Registry:   p.records,
+		Conn:       p.broker.conn,
+		Stores:     &embeddedStores{dataDir: p.settings.dataDir, events: p.events, log: p.log},
+		Rules:      rulesOf,
+		Worker:     processor.Config{Log: p.events, GCInterval: p.settings.gcInterval, Logger: p.log.Named("processor")},
+		Snapshots:  projection.SnapshotConfig{Async: true},
+		ID:         serveID,
 		Registerer: p.registry,
+		Logger:     p.log.Named("generations"),
 	})
 	if err != nil {
 		return err
 	}
+	p.onStop(runGenerations(ctx, p.generations, p.failed))
+	p.opened, err = p.generations.Active()
+	return err
+}
+
+// runGenerations runs them in the background until stop is called, and tells when
+// the active one breaks.
+func runGenerations(ctx context.Context, s *generations.Supervisor, failed chan<- error) (stop func() error) {
 	running, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	done := make(chan error, 1)
+	done, told := make(chan error, 1), make(chan struct{})
+	go func() { done <- s.Run(running) }()
 	go func() {
-		err := p.worker.Run(running)
-		if running.Err() == nil {
-			p.failed <- fmt.Errorf("the processor stopped: %w", err)
-			err = nil // said by failed
+		defer close(told)
+		select {
+		case err := <-s.Failed():
+			failed <- err
+		case <-running.Done():
 		}
-		done <- err
 	}()
-	p.onStop(func() error {
+	return func() error {
 		cancel()
+		<-told
 		return <-done // also where it was stopped before everything was flushed
-	})
-	return nil
+	}
 }
 
 // onStop adds what stop does, before all that was added earlier.

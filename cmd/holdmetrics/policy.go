@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"holdmetrics/processor/hold"
+	"holdmetrics/processor/hold/rules"
 )
 
 // policyName is the file in the data directory that names its policy. It stands
@@ -16,26 +17,31 @@ import (
 // come back the same.
 const policyName = "POLICY"
 
-// fixPolicy is the policy of the data directory: what it was made with, or, where
-// it is new, what the settings say, which is fixed then.
-func fixPolicy(s *settings) (hold.Policy, error) {
+// fixPolicy is the default policy of the data directory's first generation: what it
+// was made with, or, where it is new, what the settings say, which is fixed then. r
+// are the rules that the settings name; they may be nil.
+func fixPolicy(s *settings, r *rules.Rules) (policy hold.Policy, fresh bool, err error) {
 	path := filepath.Join(s.dataDir, policyName)
 	text, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return s.policy, writePolicy(path, s.policy)
+		policy = s.policy
+		if r != nil {
+			policy = r.DefaultPolicy()
+		}
+		return policy, true, writePolicy(path, policy)
 	}
 	if err != nil {
-		return 0, fmt.Errorf("the policy of the data directory cannot be read: %w", err)
+		return 0, false, fmt.Errorf("the policy of the data directory cannot be read: %w", err)
 	}
 	fixed, err := hold.ParsePolicy(strings.TrimSpace(string(text)))
 	if err != nil {
-		return 0, fmt.Errorf("%s does not name a policy that this version knows: %w", path, err)
+		return 0, false, fmt.Errorf("%s does not name a policy that this version knows: %w", path, err)
 	}
 	if s.policyGiven && fixed != s.policy {
-		return 0, fmt.Errorf("the data directory %s was made with policy %s, which stays; leave out %s, or choose another directory with --%s",
+		return 0, false, fmt.Errorf("the data directory %s was made with policy %s, which stays; leave out %s, or choose another directory with --%s",
 			s.dataDir, fixed, describe(keyPolicy), keyDataDir)
 	}
-	return fixed, nil
+	return fixed, false, nil
 }
 
 // writePolicy writes the file whole or not at all, and durably: the log that

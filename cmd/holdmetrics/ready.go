@@ -15,10 +15,11 @@ const moveWithin = 10 * time.Second
 // failed, is not up with what the log held at the start or does not move, or the
 // snapshots are not read.
 func (p *plant) ready(ctx context.Context) error {
-	if err := p.store.Ping(ctx); err != nil {
+	g, err := p.generations.Active()
+	if err != nil {
 		return err
 	}
-	if err := p.worker.Ready(ctx, moveWithin); err != nil {
+	if err := g.Ready(ctx, moveWithin); err != nil {
 		return err
 	}
 	select {

@@ -88,7 +88,7 @@ func TestSnapshotsFollowAStoreThatIsMadeAgain(t *testing.T) {
 	}
 	p, _ = started(t, dir)
 	awaitReady(t, p, true)
-	h, err := p.store.Holder(t.Context(), partition, "h")
+	h, err := p.opened.Store.Holder(t.Context(), partition, "h")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -120,7 +120,7 @@ func TestNotReadyWithoutTheStore(t *testing.T) {
 	t.Parallel()
 	p, stop := started(t, t.TempDir())
 	awaitReady(t, p, true)
-	if err := p.store.Close(); err != nil {
+	if err := p.opened.Store.Close(); err != nil {
 		t.Fatal(err)
 	}
 	if err := awaitReady(t, p, false); !errors.Is(err, projection.ErrClosed) {

@@ -11,6 +11,9 @@ import (
 	"github.com/spf13/cobra"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
+
+	"holdmetrics/processor/hold"
+	"holdmetrics/projection/generation"
 )
 
 func newServe() *cobra.Command {
@@ -62,8 +65,8 @@ func serve(ctx context.Context, s *settings, out io.Writer, log *zap.Logger) err
 	if p.pprofAddr != nil {
 		profiles = fmt.Sprintf("  pprof http://%s/debug/pprof/\n", p.pprofAddr)
 	}
-	_, err = fmt.Fprintf(out, "holdmetrics serves %s, policy %s\n  gRPC  %s\n  HTTP  http://%s\n  NATS  nats://%s\n%sCtrl-C stops it.\n",
-		s.dataDir, p.policy, shown(p.grpcAddr), shown(p.httpAddr), shown(p.broker.address()), profiles)
+	_, err = fmt.Fprintf(out, "holdmetrics serves %s, %s\n  gRPC  %s\n  HTTP  http://%s\n  NATS  nats://%s\n%sCtrl-C stops it.\n",
+		s.dataDir, counts(&p.active), shown(p.grpcAddr), shown(p.httpAddr), shown(p.broker.address()), profiles)
 	if err == nil {
 		select {
 		case <-ctx.Done():
@@ -72,6 +75,18 @@ func serve(ctx context.Context, s *settings, out io.Writer, log *zap.Logger) err
 		}
 	}
 	return errors.Join(err, p.stop())
+}
+
+// counts says in words by what a generation counts.
+func counts(g *generation.Record) string {
+	text := "policy " + g.Policy
+	if g.Version != hold.NoRulesVersion {
+		text = "rules " + g.Version
+	}
+	if g.Name != generation.First {
+		text += ", generation " + g.Name
+	}
+	return text
 }
 
 // shown is an address as a client on this machine would use it.

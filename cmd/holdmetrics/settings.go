@@ -26,6 +26,7 @@ type settings struct {
 	natsAddress string
 	policy      hold.Policy
 	policyGiven bool // else that of the data directory, or of the store, counts
+	rulesFile   string
 	limits      hold.Limits
 	limitsGiven bool // else a gateway takes those of the log
 	gcInterval  time.Duration
@@ -43,6 +44,7 @@ const (
 	keyHTTP         = "http-address"
 	keyNATS         = "nats-address"
 	keyPolicy       = "policy"
+	keyRules        = "rules"
 	keyMaxClockSkew = "max-clock-skew"
 	keyMaxFutureEnd = "max-future-end"
 	keyGCInterval   = "gc-interval"
@@ -57,6 +59,7 @@ var environment = map[string]string{
 	"GRPC_ADDRESS":   keyGRPC,
 	"NATS_ADDRESS":   keyNATS,
 	"POLICY":         keyPolicy,
+	"RULES":          keyRules,
 	"MAX_CLOCK_SKEW": keyMaxClockSkew,
 	"MAX_FUTURE_END": keyMaxFutureEnd,
 	"GC_INTERVAL":    keyGCInterval,
@@ -86,6 +89,8 @@ const (
 	defaultHTTPPort = "8000"
 )
 
+const rulesUsage = "rules `file` by which scores count when the data is made; later 'holdmetrics rebuild' changes them (RULES; default: the policy alone)"
+
 func settingFlags(c *cobra.Command) {
 	f := c.Flags()
 	f.String(keyDataDir, "data", "`directory` that keeps the log and the store (DATA_DIR)")
@@ -93,6 +98,7 @@ func settingFlags(c *cobra.Command) {
 	f.String(keyHTTP, net.JoinHostPort(defaultHTTPHost, defaultHTTPPort), "HTTP `address` (HTTP_HOST, HTTP_PORT)")
 	f.String(keyNATS, "127.0.0.1:4222", "NATS `address` for outside clients (NATS_ADDRESS)")
 	f.String(keyPolicy, "", "how overlapping holds of a pair count: merge or sum; fixed when the data directory is made (POLICY; default merge)")
+	f.String(keyRules, "", rulesUsage)
 	limits := hold.DefaultLimits()
 	limitFlags(f, &limits)
 	f.Lookup(keyMaxClockSkew).Usage += " (MAX_CLOCK_SKEW)"
@@ -124,7 +130,7 @@ func parseSettings(k *koanf.Koanf, flags *pflag.FlagSet) (*settings, error) {
 		httpAddress: k.String(keyHTTP),
 		natsAddress: k.String(keyNATS),
 	}
-	s.pprofAddress = k.String(keyPprof)
+	s.pprofAddress, s.rulesFile = k.String(keyPprof), k.String(keyRules)
 	var err error
 	bad := func(key string, err error) error { return usagef("%s: %w", describe(key), err) }
 	if s.dataDir == "" && has(keyDataDir) {
@@ -147,6 +153,9 @@ func parseSettings(k *koanf.Koanf, flags *pflag.FlagSet) (*settings, error) {
 		s.policyGiven = true
 		if s.policy, err = hold.ParsePolicy(text); err != nil {
 			return nil, bad(keyPolicy, err)
+		}
+		if s.rulesFile != "" {
+			return nil, usagef("%s and %s are both given; a rules file has its own default policy", describe(keyRules), describe(keyPolicy))
 		}
 	}
 	for _, d := range []struct {

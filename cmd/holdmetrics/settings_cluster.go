@@ -94,6 +94,7 @@ func workerFlags(c *cobra.Command) {
 	f.String(keyStore, storeMongo, "where figures are kept: mongo, or embedded, a store of this worker alone in --data-dir, which no gateway can read (STORE)")
 	f.String(keyDataDir, "data", "`directory` of the embedded store (DATA_DIR)")
 	f.String(keyPolicy, "", "how overlapping holds of a pair count: merge or sum; fixed when the store is made (POLICY; default merge)")
+	f.String(keyRules, "", rulesUsage)
 	f.String(keyWorkerID, "", "`name` of this worker, of letters, digits, '-' and '_'; one process at a time (WORKER_ID; default: made of the host's name)")
 	run := nanoseconds(lease.DefaultLease)
 	f.Var(&run, keyLease, "how long a partition stays with a worker that is not heard of; whole seconds (LEASE)")

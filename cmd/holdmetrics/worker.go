@@ -9,18 +9,17 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"path/filepath"
-	"strconv"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"github.com/spf13/cobra"
 
 	"holdmetrics/processor"
+	"holdmetrics/processor/generations"
 	"holdmetrics/processor/hold"
 	"holdmetrics/processor/lease"
 	"holdmetrics/projection"
-	"holdmetrics/projection/embedded"
+	"holdmetrics/projection/generation"
 )
 
 func newWorker() *cobra.Command {
@@ -54,21 +53,22 @@ again from the log whenever a partition comes to it; no gateway can read it.
 		warnNotUsed(c.ErrOrStderr(), "worker", os.Getenv)
 		w := &workerNode{node: newNode(s, newLogger(c.ErrOrStderr(), s.logLevel))}
 		return runNode(c.Context(), w.node, w.start, func(out io.Writer) error {
-			_, err := fmt.Fprintf(out, "holdmetrics worker %s, policy %s\n  HTTP  http://%s (metrics and health)\n  NATS  %s\nCtrl-C stops it.\n",
-				s.cluster.workerID, w.policy, shown(w.httpAddr), masked(s.cluster.natsURL))
+			_, err := fmt.Fprintf(out, "holdmetrics worker %s, %s\n  HTTP  http://%s (metrics and health)\n  NATS  %s\nCtrl-C stops it.\n",
+				s.cluster.workerID, counts(&w.active), shown(w.httpAddr), masked(s.cluster.natsURL))
 			return err
 		}, c.OutOrStdout())
 	}
 	return c
 }
 
-// workerNode is a worker: NATS ▶ log ▶ store ▶ snapshots ▶ worker.
+// workerNode is a worker: NATS ▶ log ▶ generations.
 type workerNode struct {
 	*node
-	store    projection.Store
-	policy   hold.Policy
-	worker   *processor.Worker
-	httpAddr net.Addr
+	stores      generations.Stores
+	records     *generation.Registry
+	active      generation.Record // of the generation that was active at the start
+	generations *generations.Supervisor
+	httpAddr    net.Addr
 }
 
 func (w *workerNode) start(ctx context.Context) error {
@@ -92,105 +92,153 @@ func (w *workerNode) start(ctx context.Context) error {
 	if err := w.openLog(ctx); err != nil {
 		return err
 	}
-	if err := w.openStore(ctx); err != nil {
+	if err := w.chooseStores(); err != nil {
 		return err
 	}
-	snapshots, err := w.openSnapshots(ctx)
+	err = patiently(ctx, w.log, "the generations cannot be read", func(ctx context.Context) (err error) {
+		w.records, err = generation.Open(ctx, w.js, w.settings.cluster.replicas)
+		return err
+	})
 	if err != nil {
+		return err
+	}
+	if err := w.begin(ctx); err != nil {
 		return err
 	}
 	warnOfBroker(ctx, w.node)
-	if err := w.run(ctx, snapshots); err != nil {
+	if err := w.run(ctx); err != nil {
 		return err
 	}
-	stop, err := w.worker.AnswerApplied(w.conn, generation)
-	if err != nil {
-		return err
-	}
-	w.onStop(func() error { stop(); return nil })
 	w.serve(port)
 	return nil
 }
 
-// openStore opens the store, and fixes what is fixed when it is made.
-func (w *workerNode) openStore(ctx context.Context) error {
-	switch w.settings.cluster.store {
-	case storeEmbedded:
-		lock, err := lockDataDir(w.settings.dataDir)
-		if err != nil {
-			return err
-		}
-		w.onStop(lock.Close)
-		store, err := embedded.Open(filepath.Join(w.settings.dataDir, "store"), embedded.Options{Logger: storeLog{w.log.Named("store").Sugar()}})
-		if err != nil {
-			return err
-		}
-		w.onStop(store.Close)
-		w.store = store
-	default:
-		store, err := openMongo(ctx, w.node)
-		if err != nil {
-			return err
-		}
-		w.store = store
+// chooseStores says where the generations keep their projections.
+func (w *workerNode) chooseStores() error {
+	if w.settings.cluster.store != storeEmbedded {
+		w.stores = &mongoStores{config: w.settings.cluster.mongo, events: w.events, node: w.node}
+		return nil
 	}
-	return patiently(ctx, w.log, "the store's settings cannot be read", func(ctx context.Context) error {
-		fixed, err := w.store.Meta(ctx)
-		if err != nil {
-			return err
-		}
-		w.policy = w.settings.policy
-		if text, ok := fixed[projection.MetaPolicy]; ok && !w.settings.policyGiven {
-			if w.policy, err = hold.ParsePolicy(text); err != nil {
-				return fmt.Errorf("%w: policy: %w", projection.ErrForeign, err)
-			}
-		}
-		return w.store.SetMeta(ctx, map[string]string{
-			projection.MetaPolicy:     w.policy.String(),
-			projection.MetaPartitions: strconv.Itoa(w.events.Partitions()),
-			projection.MetaLogID:      w.events.ID(),
-		})
-	})
+	lock, err := lockDataDir(w.settings.dataDir)
+	if err != nil {
+		return err
+	}
+	w.onStop(lock.Close)
+	w.stores = &embeddedStores{dataDir: w.settings.dataDir, events: w.events, log: w.log}
+	return nil
 }
 
-// run runs the worker until stop, which waits until everything was handed over.
-func (w *workerNode) run(ctx context.Context, snapshots *projection.Snapshots) (err error) {
-	host, _ := os.Hostname()
-	w.worker, err = processor.New(processor.Config{
-		Log: w.events, Store: w.store, Snapshots: snapshots, Policy: w.policy,
-		GCInterval: w.settings.gcInterval, FlushInterval: w.settings.cluster.flushInterval,
-		Logger: w.log.Named("processor"), Registerer: w.registry,
-		Ownership: &processor.Ownership{Lease: lease.Config{
-			Generation: generation, Replicas: w.settings.cluster.replicas, Lease: w.settings.cluster.lease,
-			Worker: w.settings.cluster.workerID, Host: host, Version: version(),
-		}},
+// begin makes the first generation where there is none, and reads which is active.
+func (w *workerNode) begin(ctx context.Context) error {
+	named, err := readRules(w.settings.rulesFile)
+	if err != nil {
+		return err
+	}
+	var active generation.Active
+	err = patiently(ctx, w.log, "the generations cannot be read", func(ctx context.Context) (err error) {
+		active, err = w.records.Active(ctx)
+		if errors.Is(err, generation.ErrUnknown) {
+			err = nil
+		}
+		return err
 	})
 	if err != nil {
 		return err
 	}
-	running, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	done := make(chan error, 1)
-	go func() {
-		err := w.worker.Run(running)
-		if running.Err() == nil {
-			w.failed <- fmt.Errorf("the worker stopped: %w", err)
-			err = nil // said by failed
+	if active.Generation == "" {
+		first := firstRecord(w.settings.policy, named)
+		// A store that was made before there were records keeps its policy.
+		made, found, err := w.firstPolicy(ctx)
+		if err != nil {
+			return err
 		}
-		done <- err
-	}()
-	w.onStop(func() error {
-		cancel()
-		return <-done // also where it was stopped before everything was flushed
+		if found && !w.settings.policyGiven {
+			first = firstRecord(made, nil)
+		}
+		err = patiently(ctx, w.log, "the first generation cannot be recorded", func(ctx context.Context) (err error) {
+			active, err = w.records.Begin(ctx, first)
+			return err
+		})
+		if err != nil {
+			return err
+		}
+	}
+	err = patiently(ctx, w.log, "the active generation cannot be read", func(ctx context.Context) (err error) {
+		w.active, err = w.records.Get(ctx, active.Generation)
+		return err
 	})
+	if err != nil {
+		return err
+	}
+	if wanted := w.settings.policy.String(); w.settings.policyGiven && (w.active.Policy != wanted || w.active.Rules != "") {
+		return &projection.MetaError{Name: projection.MetaPolicy, Stored: counts(&w.active), Wanted: "policy " + wanted}
+	}
+	warnOfRules(w.log, named, w.settings.rulesFile, &w.active)
+	return nil
+}
+
+// firstPolicy is the policy that the first generation's store was made with.
+func (w *workerNode) firstPolicy(ctx context.Context) (policy hold.Policy, found bool, err error) {
+	var store projection.Store
+	switch s := w.stores.(type) {
+	case *embeddedStores:
+		store, err = s.open(generation.First)
+	case *mongoStores:
+		store, err = s.open(ctx, generation.First)
+	}
+	if err != nil {
+		return 0, false, err
+	}
+	defer func() { err = errors.Join(err, store.Close()) }()
+	var fixed map[string]string
+	err = patiently(ctx, w.log, "the store's settings cannot be read", func(ctx context.Context) (err error) {
+		fixed, err = store.Meta(ctx)
+		return err
+	})
+	text, found := fixed[projection.MetaPolicy]
+	if err != nil || !found {
+		return 0, false, err
+	}
+	if policy, err = hold.ParsePolicy(text); err != nil {
+		return 0, false, fmt.Errorf("%w: policy: %w", projection.ErrForeign, err)
+	}
+	return policy, true, nil
+}
+
+// run runs the generations until stop, which waits until everything was handed over.
+func (w *workerNode) run(ctx context.Context) (err error) {
+	host, _ := os.Hostname()
+	w.generations, err = generations.Start(ctx, generations.Config{
+		Registry: w.records, Conn: w.conn, Stores: w.stores, Rules: rulesOf,
+		Worker: processor.Config{
+			Log: w.events, GCInterval: w.settings.gcInterval, FlushInterval: w.settings.cluster.flushInterval,
+			Logger: w.log.Named("processor"),
+			Ownership: &processor.Ownership{Lease: lease.Config{
+				Replicas: w.settings.cluster.replicas, Lease: w.settings.cluster.lease,
+				Worker: w.settings.cluster.workerID, Host: host, Version: version(),
+			}},
+		},
+		Snapshots: projection.SnapshotConfig{Replicas: w.settings.cluster.replicas},
+		ID:        w.settings.cluster.workerID,
+		Patiently: func(ctx context.Context, what string, f func(context.Context) error) error {
+			return patiently(ctx, w.log, what, f)
+		},
+		Registerer: w.registry, Logger: w.log.Named("generations"),
+	})
+	if err != nil {
+		return err
+	}
+	w.onStop(runGenerations(ctx, w.generations, w.failed))
 	return nil
 }
 
 // ready says why the worker is not ready.
 func (w *workerNode) ready(ctx context.Context) error {
-	if err := w.store.Ping(ctx); err != nil {
+	g, err := w.generations.Active()
+	if err != nil {
 		return err
 	}
-	return w.worker.Ready(ctx, moveWithin)
+	return g.Ready(ctx, moveWithin)
 }
 
 // serve answers at the worker's own port: metrics, health and what it owns.
@@ -218,7 +266,16 @@ func (w *workerNode) serve(port net.Listener) {
 		body := struct {
 			Worker string `json:"worker"`
 			processor.Report
-		}{w.settings.cluster.workerID, w.worker.Report()}
+			Generations map[string]processor.Report `json:"generations"` // the one of Report too
+		}{Worker: w.settings.cluster.workerID, Report: processor.Report{Partitions: []processor.PartitionReport{}}, Generations: map[string]processor.Report{}}
+		if g, err := w.generations.Active(); err == nil {
+			body.Report = g.Worker.Report()
+		}
+		for _, name := range w.generations.Names() {
+			if g, err := w.generations.Get(name); err == nil {
+				body.Generations[name] = g.Worker.Report()
+			}
+		}
 		answer(rw, http.StatusOK, body)
 	})
 	web := &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}

@@ -6,6 +6,14 @@ import "time"
 // has no name of its own, since it was there before there were others.
 const First = "1"
 
+// Namespace is what the stores of a generation are named by; "" for the first one.
+func Namespace(name string) string {
+	if name == First {
+		return ""
+	}
+	return name
+}
+
 // Record says what a generation is made of. Rules, Until and Created never change.
 type Record struct {
 	Name    string    `json:"name"`
@@ -16,6 +24,7 @@ type Record struct {
 	Goal    uint64    `json:"goal,omitempty"`     // last position of the log when it was asked for: it is built when it is applied up to here
 	Created time.Time `json:"created"`            // by the clock of whoever asked for it
 	MaxRate uint64    `json:"max_rate,omitempty"` // events a second while it is built, over all workers; 0: no bound
+	Built   bool      `json:"built,omitempty"`    // all of it up to Goal was in store and snapshots once
 	Paused  bool      `json:"paused,omitempty"`   // nobody works on it
 	Dropped bool      `json:"dropped,omitempty"`  // what is left of it is being removed
 }
@@ -25,7 +34,8 @@ type Active struct {
 	Generation string    `json:"generation"`
 	Previous   string    `json:"previous,omitempty"` // where a rollback goes; empty: nowhere
 	Since      time.Time `json:"since"`
-	Number     uint64    `json:"number"` // of switches so far
+	Number     uint64    `json:"number"`       // of switches so far
+	At         uint64    `json:"at,omitempty"` // last position of the log at the switch: up to here the one before writes dead letters
 }
 
 // Prepare names the generation that doors are to load, beside the one they serve.
@@ -45,6 +55,8 @@ type Door struct {
 // Progress is how far a worker is with the partitions of a generation that fall to it.
 type Progress struct {
 	Worker     string              `json:"worker"`
+	Letters    bool                `json:"letters,omitempty"` // it writes dead letters of all that it applies
+	Trouble    string              `json:"trouble,omitempty"` // why it does not work on it
 	Partitions []PartitionProgress `json:"partitions"`
 }
 
@@ -61,3 +73,19 @@ type PartitionProgress struct {
 
 // Built says whether the partition has reached its goal.
 func (p *PartitionProgress) Built() bool { return p.Position >= p.Goal }
+
+// Built says whether workers have, between them, built all partitions of so many.
+func Built(progress []Progress, partitions int) bool {
+	built := map[int]bool{}
+	for _, w := range progress {
+		for i := range w.Partitions {
+			built[w.Partitions[i].Partition] = built[w.Partitions[i].Partition] || w.Partitions[i].Built()
+		}
+	}
+	for p := range partitions {
+		if !built[p] {
+			return false
+		}
+	}
+	return true
+}

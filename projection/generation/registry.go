@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -23,6 +24,8 @@ const (
 	prepareKey     = "prepare"
 	doorPrefix     = "door."
 	progressPrefix = "build."
+	lockPrefix     = "lock."
+	counterKey     = "counter"
 	markerTTL      = time.Minute
 )
 
@@ -76,6 +79,19 @@ func Open(ctx context.Context, js jetstream.JetStream, replicas int) (*Registry,
 	return &Registry{js: js, kv: kv}, nil
 }
 
+// Find opens the bucket where there is one; [ErrUnknown] where no holdmetrics has
+// made one yet.
+func Find(ctx context.Context, js jetstream.JetStream) (*Registry, error) {
+	kv, err := js.KeyValue(ctx, Bucket)
+	if errors.Is(err, jetstream.ErrBucketNotFound) {
+		return nil, fmt.Errorf("%w: there is no bucket %s", ErrUnknown, Bucket)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("generation: open bucket %s: %w", Bucket, err)
+	}
+	return &Registry{js: js, kv: kv}, nil
+}
+
 // Begin makes sure that there is an active generation: the first one, with the
 // given record, where there is none yet. It returns what is active.
 func (r *Registry) Begin(ctx context.Context, first Record) (Active, error) {
@@ -95,6 +111,38 @@ func (r *Registry) Begin(ctx context.Context, first Record) (Active, error) {
 		return Active{}, fmt.Errorf("generation: name the first generation: %w", err)
 	}
 	return r.Active(ctx)
+}
+
+// NextName is a number that no generation was named before.
+func (r *Registry) NextName(ctx context.Context) (string, error) {
+	for {
+		last, revision, err := get[uint64](ctx, r, counterKey)
+		if err != nil && !errors.Is(err, ErrUnknown) {
+			return "", err
+		}
+		all, err := r.List(ctx)
+		if err != nil {
+			return "", err
+		}
+		last = max(last, 1)
+		for _, g := range all {
+			if n, err := strconv.ParseUint(g.Name, 10, 32); err == nil {
+				last = max(last, n)
+			}
+		}
+		last++
+		if revision == 0 {
+			_, err = r.kv.Create(ctx, counterKey, strconv.AppendUint(nil, last, 10))
+		} else {
+			_, err = r.kv.Update(ctx, counterKey, strconv.AppendUint(nil, last, 10), revision)
+		}
+		switch {
+		case err == nil:
+			return strconv.FormatUint(last, 10), nil
+		case !raced(err) && !errors.Is(err, jetstream.ErrKeyExists):
+			return "", fmt.Errorf("generation: write %s: %w", counterKey, err)
+		}
+	}
 }
 
 // Create adds a generation; [ErrExists] where there is one of that name.
@@ -142,10 +190,28 @@ func (r *Registry) Change(ctx context.Context, name string, change func(*Record)
 
 // Remove takes a generation out. There is none of that name where it returns without error.
 func (r *Registry) Remove(ctx context.Context, name string) error {
-	if err := r.kv.Purge(ctx, recordPrefix+name); err != nil {
-		return fmt.Errorf("generation: remove %q: %w", name, err)
+	return r.remove(ctx, recordPrefix+name)
+}
+
+// remove takes out a key. Its mark is for those who watch, and goes by itself.
+func (r *Registry) remove(ctx context.Context, key string) error {
+	if err := r.kv.Purge(ctx, key, jetstream.PurgeTTL(markerTTL)); err != nil {
+		return fmt.Errorf("generation: remove %s: %w", key, err)
 	}
 	return nil
+}
+
+// Lock takes a generation for work that one process alone is to do; false where
+// another one has it. It is free again after ttl, or when unlock was called.
+func (r *Registry) Lock(ctx context.Context, name string, ttl time.Duration) (unlock func(context.Context) error, locked bool, err error) {
+	_, err = r.kv.Create(ctx, lockPrefix+name, []byte("taken"), jetstream.KeyTTL(ttl))
+	switch {
+	case errors.Is(err, jetstream.ErrKeyExists) || raced(err):
+		return nil, false, nil
+	case err != nil:
+		return nil, false, fmt.Errorf("generation: lock %q: %w", name, err)
+	}
+	return func(ctx context.Context) error { return r.remove(ctx, lockPrefix+name) }, true, nil
 }
 
 // Active says which generation is read; [ErrUnknown] where nothing was begun yet.
@@ -154,13 +220,14 @@ func (r *Registry) Active(ctx context.Context) (Active, error) {
 	return a, err
 }
 
-// Activate makes a generation the active one, where from is it still; else [ErrChanged].
-func (r *Registry) Activate(ctx context.Context, from, to string, now time.Time) error {
+// Activate makes a generation the active one, where from is it still; else
+// [ErrChanged]. end is the last position of the log.
+func (r *Registry) Activate(ctx context.Context, from, to string, end uint64, now time.Time) error {
 	return alter(ctx, r, activeKey, func(a *Active) error {
 		if a.Generation != from {
 			return fmt.Errorf("%w: %q is active, not %q", ErrChanged, a.Generation, from)
 		}
-		*a = Active{Generation: to, Previous: from, Since: now, Number: a.Number + 1}
+		*a = Active{Generation: to, Previous: from, Since: now, Number: a.Number + 1, At: end}
 		return nil
 	})
 }
@@ -191,7 +258,7 @@ func (r *Registry) PutDoor(ctx context.Context, d Door, ttl time.Duration) error
 
 // RemoveDoor says that a gateway is gone.
 func (r *Registry) RemoveDoor(ctx context.Context, id string) error {
-	return r.kv.Purge(ctx, doorPrefix+id)
+	return r.remove(ctx, doorPrefix+id)
 }
 
 // Progress is how far the workers are with a generation.
@@ -204,15 +271,10 @@ func (r *Registry) PutProgress(ctx context.Context, name string, p Progress, ttl
 	return r.putFor(ctx, progressPrefix+name+"."+p.Worker, p, ttl)
 }
 
-// Watch sends something whenever a record, `active` or `prepare` may have changed,
-// and once at the start, until ctx ends. Several changes may be told at once.
-// The watch is made again where the broker was away.
-func (r *Registry) Watch(ctx context.Context) <-chan struct{} {
-	return r.watch(ctx, recordPrefix+">", activeKey, prepareKey)
+// RemoveProgress says that a worker has nothing to do with a generation any more.
+func (r *Registry) RemoveProgress(ctx context.Context, name, worker string) error {
+	return r.remove(ctx, progressPrefix+name+"."+worker)
 }
-
-// WatchAll is Watch of everything, doors and progress too.
-func (r *Registry) WatchAll(ctx context.Context) <-chan struct{} { return r.watch(ctx, ">") }
 
 func (r *Registry) put(ctx context.Context, key string, v any) error {
 	value, err := json.Marshal(v)
@@ -267,15 +329,20 @@ func alter[T any](ctx context.Context, r *Registry, key string, change func(*T) 
 			return err
 		}
 		_, err = r.kv.Update(ctx, key, value, revision)
-		var api *jetstream.APIError
 		switch {
 		case err == nil:
 			return nil
-		case errors.As(err, &api) && (api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence || api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequenceConstant):
+		case raced(err):
 			continue
 		}
 		return fmt.Errorf("generation: write %s: %w", key, err)
 	}
+}
+
+// raced says that somebody else wrote a key in between.
+func raced(err error) bool {
+	var api *jetstream.APIError
+	return errors.As(err, &api) && (api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence || api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequenceConstant)
 }
 
 // list reads all keys of a pattern.
@@ -304,59 +371,6 @@ func list[T any](ctx context.Context, r *Registry, pattern string) ([]T, error) 
 				return nil, fmt.Errorf("generation: %s of bucket %s is not what this version writes: %w", e.Key(), Bucket, err)
 			}
 			all = append(all, v)
-		}
-	}
-}
-
-// watchAgain is after how long a watch is made again, in case something was missed
-// that nothing showed, and pauseAgain the pause where that failed.
-const (
-	watchAgain = 30 * time.Second
-	pauseAgain = 250 * time.Millisecond
-)
-
-func (r *Registry) watch(ctx context.Context, patterns ...string) <-chan struct{} {
-	told := make(chan struct{}, 1)
-	tell := func() {
-		select {
-		case told <- struct{}{}:
-		default:
-		}
-	}
-	go func() {
-		for ctx.Err() == nil {
-			tell()
-			pause := r.follow(ctx, patterns, tell)
-			timer := time.NewTimer(pause)
-			select {
-			case <-ctx.Done():
-			case <-timer.C:
-			}
-			timer.Stop()
-		}
-	}()
-	return told
-}
-
-// follow tells of changes until it is time to begin anew, after a pause.
-func (r *Registry) follow(ctx context.Context, patterns []string, tell func()) (pause time.Duration) {
-	ctx, cancel := context.WithTimeout(ctx, watchAgain)
-	defer cancel()
-	w, err := r.kv.WatchFiltered(ctx, patterns, jetstream.UpdatesOnly())
-	if err != nil {
-		return pauseAgain
-	}
-	defer w.Stop()
-	tell() // what came before the watch stood
-	for {
-		select {
-		case <-ctx.Done():
-			return 0
-		case _, ok := <-w.Updates():
-			if !ok {
-				return pauseAgain
-			}
-			tell()
 		}
 	}
 }

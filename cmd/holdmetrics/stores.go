@@ -1,0 +1,168 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"time"
+
+	"go.uber.org/zap"
+
+	"holdmetrics/ingest"
+	"holdmetrics/processor/hold"
+	"holdmetrics/processor/hold/rules"
+	"holdmetrics/projection"
+	"holdmetrics/projection/embedded"
+	"holdmetrics/projection/generation"
+	"holdmetrics/projection/mongo"
+)
+
+// rulesOf reads the rules of a generation.
+func rulesOf(g *generation.Record) (hold.Rules, error) {
+	if g.Rules == "" {
+		policy, err := hold.ParsePolicy(g.Policy)
+		if err != nil {
+			return nil, fmt.Errorf("the record of the generation names a policy that this version does not know: %w", err)
+		}
+		return hold.PlainRules(policy), nil
+	}
+	r, err := rules.Parse("generation "+g.Name, []byte(g.Rules))
+	if err != nil {
+		return nil, err
+	}
+	return r, nil
+}
+
+// readRules reads a rules file; nil where none is named.
+func readRules(path string) (*rules.Rules, error) {
+	if path == "" {
+		return nil, nil
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("the rules cannot be read: %w", err)
+	}
+	return rules.Parse(path, text)
+}
+
+// firstRecord is what the first generation is made of; r may be nil.
+func firstRecord(policy hold.Policy, r *rules.Rules) generation.Record {
+	g := generation.Record{Name: generation.First, Policy: policy.String(), Version: hold.NoRulesVersion, Created: time.Now().UTC(), Built: true}
+	if r != nil {
+		g.Rules, g.Version, g.Policy = r.Text(), r.Version(), r.DefaultPolicy().String()
+	}
+	return g
+}
+
+// warnOfRules says that the rules which the settings name are not those in force.
+func warnOfRules(log *zap.Logger, r *rules.Rules, path string, active *generation.Record) {
+	if r != nil && r.Version() != active.Version {
+		log.Warn(fmt.Sprintf("%s has rules %s, and generation %s, which is read, has rules %s, which stay in force; run 'holdmetrics rebuild --rules %s --activate' to change them",
+			path, r.Version(), active.Name, active.Version, path))
+	}
+}
+
+// fixMeta fixes in a store what it is made of.
+func fixMeta(ctx context.Context, store projection.Store, g *generation.Record, log *ingest.Log) error {
+	values := map[string]string{
+		projection.MetaPolicy:     g.Policy,
+		projection.MetaPartitions: strconv.Itoa(log.Partitions()),
+		projection.MetaLogID:      log.ID(),
+	}
+	if g.Name != generation.First {
+		// A former one of the same name may have left a store somewhere.
+		values[projection.MetaGeneration] = g.Name + " of " + g.Created.UTC().Format(time.RFC3339Nano)
+	}
+	return store.SetMeta(ctx, values)
+}
+
+// embeddedStores are those of one process, in its data directory.
+type embeddedStores struct {
+	dataDir string
+	events  *ingest.Log
+	log     *zap.Logger
+}
+
+func (s *embeddedStores) open(name string) (projection.Store, error) {
+	store, err := embedded.Open(embedded.Directory(s.dataDir, generation.Namespace(name)), embedded.Options{Logger: storeLog{s.log.Named("store").Sugar()}})
+	if err != nil {
+		return nil, err
+	}
+	return store, nil
+}
+
+// Open implements generations.Stores.
+func (s *embeddedStores) Open(ctx context.Context, g *generation.Record) (projection.Store, error) {
+	for {
+		store, err := s.open(g.Name)
+		if err != nil {
+			return nil, err
+		}
+		if err = fixMeta(ctx, store, g, s.events); err == nil {
+			return store, nil
+		}
+		err = errors.Join(err, store.Close())
+		if fixed := (*projection.MetaError)(nil); !errors.As(err, &fixed) || fixed.Name != projection.MetaGeneration {
+			return nil, err
+		}
+		if err := s.Leave(ctx, g.Name); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// Leave implements generations.Stores.
+func (s *embeddedStores) Leave(_ context.Context, name string) error {
+	return embedded.Remove(embedded.Directory(s.dataDir, generation.Namespace(name)))
+}
+
+// Drop implements generations.Stores: nothing is shared.
+func (s *embeddedStores) Drop(context.Context, string) error { return nil }
+
+// Kept implements generations.Stores.
+func (s *embeddedStores) Kept() ([]string, error) { return embedded.Generations(s.dataDir) }
+
+// mongoStores are in one database that all workers share.
+type mongoStores struct {
+	config mongo.Config
+	events *ingest.Log
+	node   *node
+}
+
+func (s *mongoStores) open(ctx context.Context, name string) (*mongo.Store, error) {
+	c := s.config
+	c.Generation, c.Logger = generation.Namespace(name), storeLog{s.node.log.Named("store").Sugar()}
+	return mongo.Open(ctx, c)
+}
+
+// Open implements generations.Stores.
+func (s *mongoStores) Open(ctx context.Context, g *generation.Record) (projection.Store, error) {
+	store, err := s.open(ctx, g.Name)
+	if err != nil {
+		return nil, err
+	}
+	err = patiently(ctx, s.node.log, "the store's settings cannot be fixed", func(ctx context.Context) error {
+		return fixMeta(ctx, store, g, s.events)
+	})
+	if err != nil {
+		return nil, errors.Join(err, store.Close())
+	}
+	return store, nil
+}
+
+// Leave implements generations.Stores: a process keeps nothing of its own.
+func (s *mongoStores) Leave(context.Context, string) error { return nil }
+
+// Drop implements generations.Stores.
+func (s *mongoStores) Drop(ctx context.Context, name string) error {
+	store, err := s.open(ctx, name)
+	if err != nil {
+		return err
+	}
+	return errors.Join(store.Drop(ctx), store.Close())
+}
+
+// Kept implements generations.Stores.
+func (s *mongoStores) Kept() ([]string, error) { return nil, nil }

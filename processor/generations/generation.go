@@ -1,0 +1,146 @@
+package generations
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"holdmetrics/processor"
+	"holdmetrics/processor/hold"
+	"holdmetrics/projection"
+	"holdmetrics/projection/generation"
+)
+
+// Generation is one that runs in this process. What it consists of is closed when
+// it is dropped or paused, whoever uses it: calls then return errors.
+type Generation struct {
+	Name      string
+	Rules     hold.Rules
+	Store     projection.Store
+	Snapshots *projection.Snapshots
+	Worker    *processor.Worker
+
+	until   uint64
+	answers []func() // stop answering questions
+	metrics *registrar
+}
+
+// open opens all that a generation consists of.
+func (s *Supervisor) open(ctx context.Context, r *generation.Record) (g *Generation, err error) {
+	g = &Generation{Name: r.Name, until: r.Until}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, g.close())
+		}
+	}()
+	if g.Rules, err = s.cfg.Rules(r); err != nil {
+		return g, fmt.Errorf("generation %s: %w", r.Name, err)
+	}
+	if g.Store, err = s.cfg.Stores.Open(ctx, r); err != nil {
+		return g, err
+	}
+	snapshots := s.cfg.Snapshots
+	snapshots.Generation = r.Name
+	err = s.cfg.Patiently(ctx, "the snapshot bucket cannot be opened", func(ctx context.Context) (err error) {
+		g.Snapshots, err = projection.OpenSnapshots(ctx, s.cfg.Worker.Log.JetStream(), snapshots)
+		return err
+	})
+	if err != nil {
+		return g, err
+	}
+	c := s.cfg.Worker
+	c.Store, c.Snapshots, c.Rules, c.Policy, c.RulesVersion = g.Store, g.Snapshots, g.Rules, g.Rules.DefaultPolicy(), g.Rules.Version()
+	c.Until, c.Goal, c.MaxRate = r.Until, r.Goal, r.MaxRate
+	c.DiscardDeadLetters = true // until the supervisor knows
+	if s.cfg.Registerer != nil {
+		g.metrics = &registrar{to: prometheus.WrapRegistererWith(prometheus.Labels{"generation": r.Name}, s.cfg.Registerer)}
+		c.Registerer = g.metrics
+	}
+	if c.Logger != nil {
+		c.Logger = c.Logger.Named(r.Name)
+	}
+	if c.Ownership != nil {
+		own := *c.Ownership
+		own.Lease.Generation = r.Name
+		c.Ownership = &own
+	}
+	if g.Worker, err = processor.New(c); err != nil {
+		return g, err
+	}
+	stop, err := g.Worker.AnswerApplied(s.cfg.Conn, r.Name)
+	if err != nil {
+		return g, err
+	}
+	g.answers = append(g.answers, stop)
+	return g, nil
+}
+
+// Ready is nil where the store answers and all partitions are up and move; else it
+// says why not. See [processor.Worker.Ready].
+func (g *Generation) Ready(ctx context.Context, within time.Duration) error {
+	if err := g.Store.Ping(ctx); err != nil {
+		return err
+	}
+	return g.Worker.Ready(ctx, within)
+}
+
+// close gives up all of it. The worker has ended.
+func (g *Generation) close() error {
+	for _, stop := range g.answers {
+		stop()
+	}
+	if g.metrics != nil {
+		g.metrics.unregister()
+	}
+	if g.Snapshots != nil {
+		g.Snapshots.Close()
+	}
+	if g.Store != nil {
+		return g.Store.Close()
+	}
+	return nil
+}
+
+// registrar remembers what was registered, to take it out again.
+type registrar struct {
+	to prometheus.Registerer
+
+	mu   sync.Mutex
+	have []prometheus.Collector
+}
+
+// Register implements prometheus.Registerer.
+func (r *registrar) Register(c prometheus.Collector) error {
+	err := r.to.Register(c)
+	if err == nil {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.have = append(r.have, c)
+	}
+	return err
+}
+
+// MustRegister implements prometheus.Registerer.
+func (r *registrar) MustRegister(all ...prometheus.Collector) {
+	for _, c := range all {
+		if err := r.Register(c); err != nil {
+			panic(err)
+		}
+	}
+}
+
+// Unregister implements prometheus.Registerer.
+func (r *registrar) Unregister(c prometheus.Collector) bool { return r.to.Unregister(c) }
+
+func (r *registrar) unregister() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, c := range r.have {
+		r.to.Unregister(c)
+	}
+	r.have = nil
+}

@@ -1,0 +1,253 @@
+package generation
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+)
+
+func opened(t *testing.T) *Registry {
+	t.Helper()
+	r, err := Open(t.Context(), connect(t), 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func TestBegin(t *testing.T) {
+	t.Parallel()
+	js := connect(t)
+	if _, err := Find(t.Context(), js); !errors.Is(err, ErrUnknown) {
+		t.Errorf("before the first start: %v", err)
+	}
+	r, err := Open(t.Context(), js, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.Active(t.Context()); !errors.Is(err, ErrUnknown) {
+		t.Errorf("before the first: %v", err)
+	}
+	// Several at once: one of them makes it, all see the same.
+	var starts sync.WaitGroup
+	for i := range 5 {
+		starts.Go(func() {
+			active, err := r.Begin(context.Background(), Record{Policy: fmt.Sprint(i), Created: time.Unix(int64(i), 0)})
+			if err != nil || active.Generation != First || active.Previous != "" {
+				t.Errorf("%+v, %v", active, err)
+			}
+		})
+	}
+	starts.Wait()
+	all, err := r.List(t.Context())
+	if err != nil || len(all) != 1 || all[0].Name != First {
+		t.Fatalf("%+v, %v", all, err)
+	}
+	if _, err := Find(t.Context(), js); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestRecords(t *testing.T) {
+	t.Parallel()
+	r := opened(t)
+	for _, name := range []string{"", "a b", "x.y", "é", "a234567890123456789012345678901234"} {
+		if err := r.Create(t.Context(), Record{Name: name}); !errors.Is(err, ErrName) {
+			t.Errorf("%q: %v", name, err)
+		}
+	}
+	for i, name := range []string{"b", "a", "7"} {
+		if err := r.Create(t.Context(), Record{Name: name, Created: time.Unix(int64(i), 0)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := r.Create(t.Context(), Record{Name: "a"}); !errors.Is(err, ErrExists) {
+		t.Error(err)
+	}
+	all, err := r.List(t.Context())
+	if err != nil || len(all) != 3 || all[0].Name != "b" || all[2].Name != "7" {
+		t.Errorf("%+v, %v", all, err)
+	}
+	// Changes that meet are made one after the other.
+	var changes sync.WaitGroup
+	for range 8 {
+		changes.Go(func() {
+			if err := r.Change(context.Background(), "a", func(g *Record) error { g.MaxRate++; return nil }); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	changes.Wait()
+	refused := errors.New("refused")
+	if err := r.Change(t.Context(), "a", func(*Record) error { return refused }); !errors.Is(err, refused) {
+		t.Error(err)
+	}
+	if g, err := r.Get(t.Context(), "a"); err != nil || g.MaxRate != 8 {
+		t.Errorf("%+v, %v", g, err)
+	}
+	// Numbers are given once, also where their generation is gone.
+	for _, want := range []string{"8", "9"} {
+		if name, err := r.NextName(t.Context()); err != nil || name != want {
+			t.Errorf("%q, want %q, %v", name, want, err)
+		}
+	}
+	for range 2 {
+		if err := r.Remove(t.Context(), "7"); err != nil {
+			t.Error(err)
+		}
+	}
+	if _, err := r.Get(t.Context(), "7"); !errors.Is(err, ErrUnknown) {
+		t.Error(err)
+	}
+	if name, err := r.NextName(t.Context()); err != nil || name != "10" {
+		t.Errorf("%q, %v", name, err)
+	}
+}
+
+func TestActivate(t *testing.T) {
+	t.Parallel()
+	r := opened(t)
+	if _, err := r.Begin(t.Context(), Record{}); err != nil {
+		t.Fatal(err)
+	}
+	if p, err := r.Prepared(t.Context()); err != nil || p.Generation != "" {
+		t.Errorf("%+v, %v", p, err)
+	}
+	if err := r.Prepare(t.Context(), "2"); err != nil {
+		t.Fatal(err)
+	}
+	if p, err := r.Prepared(t.Context()); err != nil || p.Generation != "2" {
+		t.Errorf("%+v, %v", p, err)
+	}
+	now := time.Unix(100, 0).UTC()
+	if err := r.Activate(t.Context(), First, "2", 77, now); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Activate(t.Context(), First, "3", 78, now); !errors.Is(err, ErrChanged) {
+		t.Error(err)
+	}
+	if a, err := r.Active(t.Context()); err != nil || a != (Active{Generation: "2", Previous: First, Since: now, Number: 1, At: 77}) {
+		t.Errorf("%+v, %v", a, err)
+	}
+}
+
+// What a process says of itself runs out with it, and can be taken back.
+func TestWhatRunsOut(t *testing.T) {
+	t.Parallel()
+	r := opened(t)
+	ctx, stop := context.WithCancel(t.Context())
+	changed := r.WatchAll(ctx)
+	defer func() {
+		stop()
+		for range changed {
+		}
+	}()
+	for _, d := range []Door{{ID: "stays"}, {ID: "leaves"}} {
+		if err := r.PutDoor(t.Context(), d, time.Hour); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := r.PutDoor(t.Context(), Door{ID: "dies"}, time.Second); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.RemoveDoor(t.Context(), "leaves"); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.PutProgress(t.Context(), "2", Progress{Worker: "w", Partitions: []PartitionProgress{{Position: 3, Goal: 4}}}, time.Hour); err != nil {
+		t.Fatal(err)
+	}
+	if p, err := r.Progress(t.Context(), "2"); err != nil || len(p) != 1 || p[0].Partitions[0].Position != 3 {
+		t.Errorf("%+v, %v", p, err)
+	}
+	if p, err := r.Progress(t.Context(), "3"); err != nil || len(p) != 0 {
+		t.Errorf("%+v, %v", p, err)
+	}
+	if err := r.RemoveProgress(t.Context(), "2", "w"); err != nil {
+		t.Fatal(err)
+	}
+	if p, err := r.Progress(t.Context(), "2"); err != nil || len(p) != 0 {
+		t.Errorf("%+v, %v", p, err)
+	}
+	for {
+		doors, err := r.Doors(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(doors) == 1 {
+			if doors[0].ID != "stays" {
+				t.Errorf("%+v", doors)
+			}
+			break
+		}
+		select {
+		case <-changed:
+		case <-time.After(time.Minute):
+			t.Fatalf("%+v", doors)
+		}
+	}
+	unlock, locked, err := r.Lock(t.Context(), "2", time.Minute)
+	if err != nil || !locked {
+		t.Fatal(locked, err)
+	}
+	if _, locked, err := r.Lock(t.Context(), "2", time.Minute); err != nil || locked {
+		t.Error(locked, err)
+	}
+	if err := unlock(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if _, locked, err := r.Lock(t.Context(), "2", time.Minute); err != nil || !locked {
+		t.Error(locked, err)
+	}
+}
+
+// A watch tells of the start, and of changes; its channel is closed at its end.
+func TestWatch(t *testing.T) {
+	t.Parallel()
+	r := opened(t)
+	ctx, stop := context.WithCancel(t.Context())
+	changed := r.Watch(ctx)
+	<-changed
+	if err := r.Create(t.Context(), Record{Name: "2"}); err != nil {
+		t.Fatal(err)
+	}
+	for {
+		<-changed
+		if all, err := r.List(t.Context()); err == nil && len(all) == 1 {
+			break
+		}
+	}
+	if err := r.Remove(t.Context(), "2"); err != nil {
+		t.Fatal(err)
+	}
+	for {
+		<-changed
+		if all, err := r.List(t.Context()); err == nil && len(all) == 0 {
+			break
+		}
+	}
+	stop()
+	for range changed {
+	}
+}
+
+func TestBuilt(t *testing.T) {
+	t.Parallel()
+	done, half := PartitionProgress{Partition: 0, Position: 4, Goal: 4}, PartitionProgress{Partition: 1, Position: 3, Goal: 4}
+	for _, c := range []struct {
+		what string
+		of   []Progress
+		want bool
+	}{
+		{"nobody", nil, false},
+		{"one of two", []Progress{{Partitions: []PartitionProgress{done}}}, false},
+		{"half", []Progress{{Partitions: []PartitionProgress{done, half}}}, false},
+		{"all", []Progress{{Partitions: []PartitionProgress{done}}, {Partitions: []PartitionProgress{half, {Partition: 1, Position: 5, Goal: 4}}}}, true},
+	} {
+		if got := Built(c.of, 2); got != c.want {
+			t.Errorf("%s: %v", c.what, got)
+		}
+	}
+}
