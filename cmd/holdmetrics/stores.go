@@ -68,6 +68,7 @@ func warnOfRules(log *zap.Logger, r *rules.Rules, path string, active *generatio
 func fixMeta(ctx context.Context, store projection.Store, g *generation.Record, log *ingest.Log) error {
 	values := map[string]string{
 		projection.MetaPolicy:     g.Policy,
+		projection.MetaRules:      g.Version,
 		projection.MetaPartitions: strconv.Itoa(log.Partitions()),
 		projection.MetaLogID:      log.ID(),
 	}
@@ -75,7 +76,7 @@ func fixMeta(ctx context.Context, store projection.Store, g *generation.Record, 
 		// A former one of the same name may have left a store somewhere.
 		values[projection.MetaGeneration] = g.Name + " of " + g.Created.UTC().Format(time.RFC3339Nano)
 	}
-	return store.SetMeta(ctx, values)
+	return projection.FixMeta(ctx, store, values)
 }
 
 // embeddedStores are those of one process, in its data directory.
@@ -94,7 +95,7 @@ func (s *embeddedStores) open(name string) (projection.Store, error) {
 }
 
 // Open implements generations.Stores.
-func (s *embeddedStores) Open(ctx context.Context, g *generation.Record) (projection.Store, error) {
+func (s *embeddedStores) Open(ctx context.Context, g *generation.Record, _ hold.Rules) (projection.Store, error) {
 	for {
 		store, err := s.open(g.Name)
 		if err != nil {
@@ -131,15 +132,15 @@ type mongoStores struct {
 	node   *node
 }
 
-func (s *mongoStores) open(ctx context.Context, name string) (*mongo.Store, error) {
+func (s *mongoStores) open(ctx context.Context, name string, rules hold.Rules) (*mongo.Store, error) {
 	c := s.config
-	c.Generation, c.Logger = generation.Namespace(name), storeLog{s.node.log.Named("store").Sugar()}
+	c.Rules, c.Generation, c.Logger = rules, generation.Namespace(name), storeLog{s.node.log.Named("store").Sugar()}
 	return mongo.Open(ctx, c)
 }
 
 // Open implements generations.Stores.
-func (s *mongoStores) Open(ctx context.Context, g *generation.Record) (projection.Store, error) {
-	store, err := s.open(ctx, g.Name)
+func (s *mongoStores) Open(ctx context.Context, g *generation.Record, rules hold.Rules) (projection.Store, error) {
+	store, err := s.open(ctx, g.Name, rules)
 	if err != nil {
 		return nil, err
 	}
@@ -157,7 +158,7 @@ func (s *mongoStores) Leave(context.Context, string) error { return nil }
 
 // Drop implements generations.Stores.
 func (s *mongoStores) Drop(ctx context.Context, name string) error {
-	store, err := s.open(ctx, name)
+	store, err := s.open(ctx, name, nil)
 	if err != nil {
 		return err
 	}

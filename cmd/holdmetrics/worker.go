@@ -184,7 +184,7 @@ func (w *workerNode) firstPolicy(ctx context.Context) (policy hold.Policy, found
 	case *embeddedStores:
 		store, err = s.open(generation.First)
 	case *mongoStores:
-		store, err = s.open(ctx, generation.First)
+		store, err = s.open(ctx, generation.First, nil)
 	}
 	if err != nil {
 		return 0, false, err

@@ -18,7 +18,7 @@ import (
 // Stores is where the generations keep their projections.
 type Stores interface {
 	// Open opens the store of a generation, and makes it where there is none.
-	Open(ctx context.Context, g *generation.Record) (projection.Store, error)
+	Open(ctx context.Context, g *generation.Record, rules hold.Rules) (projection.Store, error)
 	// Leave removes what this process alone keeps of a generation, whose store is
 	// closed, if there is anything.
 	Leave(ctx context.Context, name string) error

@@ -40,7 +40,7 @@ func (s *Supervisor) open(ctx context.Context, r *generation.Record) (g *Generat
 	if g.Rules, err = s.cfg.Rules(r); err != nil {
 		return g, fmt.Errorf("generation %s: %w", r.Name, err)
 	}
-	if g.Store, err = s.cfg.Stores.Open(ctx, r); err != nil {
+	if g.Store, err = s.cfg.Stores.Open(ctx, r, g.Rules); err != nil {
 		return g, err
 	}
 	snapshots := s.cfg.Snapshots
@@ -53,7 +53,7 @@ func (s *Supervisor) open(ctx context.Context, r *generation.Record) (g *Generat
 		return g, err
 	}
 	c := s.cfg.Worker
-	c.Store, c.Snapshots, c.Rules, c.Policy, c.RulesVersion = g.Store, g.Snapshots, g.Rules, g.Rules.DefaultPolicy(), g.Rules.Version()
+	c.Store, c.Snapshots, c.Rules = g.Store, g.Snapshots, g.Rules
 	c.Until, c.Goal, c.MaxRate = r.Until, r.Goal, r.MaxRate
 	c.DiscardDeadLetters = true // until the supervisor knows
 	if s.cfg.Registerer != nil {

@@ -66,7 +66,7 @@ func (s *Supervisor) built(ctx context.Context, name string) error {
 func progressOf(s *processor.PartitionStatus, r *generation.Record) generation.PartitionProgress {
 	p := generation.PartitionProgress{
 		Partition: s.Partition, Position: min(s.Checkpoint, s.Published), Goal: min(s.End, r.Goal),
-		Events: s.Events, Rejected: s.Rejected,
+		Events: s.Events, Rejected: s.Rejected, Excluded: s.Excluded,
 	}
 	switch {
 	case s.State == processor.Loading:
