@@ -14,6 +14,7 @@ import (
 	"holdmetrics/ingest"
 	"holdmetrics/processor/hold"
 	"holdmetrics/projection"
+	"holdmetrics/projection/generation"
 	holdpb "holdmetrics/proto"
 )
 
@@ -78,12 +79,16 @@ func TestSnapshotsFollowAStoreThatIsMadeAgain(t *testing.T) {
 	if got := snapshot(t, p).ScoreExact; got != "20" {
 		t.Fatalf("score %s", got)
 	}
+	err := p.records.Change(t.Context(), generation.First, func(g *generation.Record) error {
+		g.Policy = "sum"
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
 	stop()
 
 	if err := os.RemoveAll(filepath.Join(dir, "store")); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(filepath.Join(dir, policyName), []byte("sum\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	p, _ = started(t, dir)
