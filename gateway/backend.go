@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 
 	"github.com/google/uuid"
+	"go.uber.org/zap"
 
 	"holdmetrics/processor/hold"
 	"holdmetrics/projection"
@@ -30,6 +31,10 @@ type Backend struct {
 	Owners Owners
 	// Rules are those by which what Reader has counts; nil: none but the policies of its pairs.
 	Rules hold.Rules
+	// Close is called once the gateway needs nothing of the generation any more, after
+	// its snapshots were closed: it was left, and the last answer made of it has gone
+	// out, or it was released, or the gateway was closed. Nil: nothing is to be done.
+	Close func() error
 }
 
 // backend is a generation as the gateway serves it. A request pins one at its
@@ -41,6 +46,12 @@ type backend struct {
 	// users counts the requests that have it pinned, and the gateway while it serves
 	// or keeps it. At 0 it is over, and stays so.
 	users atomic.Int64
+	// left ends when it is no longer the active one, and lineage says what came then.
+	left    context.Context
+	leave   context.CancelFunc
+	lineage *lineage
+	// later says that another one was active before it.
+	later bool
 	// ranks has the goroutines of the rankings, which end with it.
 	ranks *ranking
 	// encoded is what watchers share. viewID names the view of the snapshots, whose
@@ -49,8 +60,9 @@ type backend struct {
 	viewID  string
 }
 
-func newBackend(g *Gateway, from Backend) *backend {
-	b := &backend{Backend: from, g: g, viewID: uuid.NewString()}
+func newBackend(g *Gateway, from Backend, later bool) *backend {
+	b := &backend{Backend: from, g: g, lineage: newLineage(), later: later, viewID: from.Generation + "." + uuid.NewString()}
+	b.left, b.leave = context.WithCancel(context.Background())
 	b.users.Store(1)
 	b.ranks = newRanking(b)
 	return b
@@ -76,7 +88,17 @@ func (b *backend) unpin() {
 }
 
 // close ends what goes on for a generation, and waits for it.
-func (b *backend) close() { b.ranks.close() }
+func (b *backend) close() {
+	b.leave()
+	b.ranks.close()
+	err := b.Snapshots.Close()
+	if b.Close != nil {
+		err = errors.Join(err, b.Close())
+	}
+	if err != nil {
+		b.g.log.Warn("closing a generation", zap.String("generation", b.Generation), zap.Error(err))
+	}
+}
 
 // errLeft says that the generation was left while a request waited for it to come
 // as far as the request wants: the next one goes on.

@@ -79,6 +79,11 @@ type Snapshots interface {
 	AppendLatest(dst []projection.Change, after, before uint64, limit int) (changes []projection.Change, next, point uint64, more bool)
 	Changed() <-chan struct{}
 	Last() uint64
+	// Freeze keeps the snapshots as they are until Thaw or Close; Close, for good.
+	// Frozen or closed, they can be read.
+	Freeze()
+	Thaw()
+	Close() error
 	// Reached is how far the snapshots of a partition are, and WaitPosition returns
 	// when they are at a position.
 	Reached(partition int) projection.Reached
@@ -89,7 +94,7 @@ type Snapshots interface {
 type Config struct {
 	Producer Producer
 	Log      Log
-	// Backend is the generation that is served first.
+	// Backend is the generation that is served first. See [Gateway.Prepare] for others.
 	Backend
 
 	Now        func() int64          // unix nanoseconds; nil: the system's clock
@@ -119,8 +124,12 @@ type Gateway struct {
 	sums chan struct{} // places for reads that add up everything
 	hub  *watchHub
 
-	// active is the generation that requests are answered from (see pin).
-	active atomic.Pointer[backend]
+	// active is the generation that requests are answered from (see pin), prepared
+	// the one that may be the next. changing is held by whoever changes them.
+	active, prepared atomic.Pointer[backend]
+	changing         sync.Mutex
+	// seen are the greatest positions, by partition, that were read from a store.
+	seen []atomic.Uint64
 }
 
 // New makes a gateway. Its errors wrap [ErrConfig].
@@ -158,7 +167,8 @@ func New(cfg Config) (*Gateway, error) {
 		cfg.Gatherer = prometheus.NewRegistry()
 	}
 	g := &Gateway{cfg: cfg, log: cfg.Logger, sums: make(chan struct{}, maxSums)}
-	g.active.Store(newBackend(g, cfg.Backend))
+	g.seen = make([]atomic.Uint64, cfg.Log.Partitions())
+	g.active.Store(newBackend(g, cfg.Backend, false))
 	g.hub = newWatchHub(cfg.Snapshots)
 	var err error
 	if g.metrics, err = newMetrics(cfg.Registerer); err != nil {
@@ -180,5 +190,6 @@ func (g *Gateway) Close() {
 	g.hub.drain()
 	g.receivers.Wait()
 	g.hub.wait()
+	g.Release()
 	g.active.Load().close() // still pinned: who comes late finds no other one
 }

@@ -193,3 +193,7 @@ func (s *fakeSnapshots) WaitPosition(ctx context.Context, partition int, positio
 		}
 	}
 }
+
+func (s *fakeSnapshots) Freeze()      {}
+func (s *fakeSnapshots) Thaw()        {}
+func (s *fakeSnapshots) Close() error { return nil }

@@ -16,7 +16,12 @@ import (
 // log has that position. Where the wait is over before, the error is a
 // [*StaleError].
 func (b *backend) awaitApplied(ctx context.Context, partitions []int, after uint64) error {
-	return b.await(ctx, partitions, after, b.WaitApplied)
+	return b.await(ctx, partitions, after, func(ctx context.Context, partition int, position uint64) error {
+		if b.later { // else it is what was read from
+			position = max(position, b.g.seen[partition].Load())
+		}
+		return b.WaitApplied(ctx, partition, position)
+	})
 }
 
 // awaitSnapshots returns when the snapshots are at a position, likewise. After 0
@@ -31,9 +36,21 @@ func (b *backend) awaitSnapshots(ctx context.Context, partitions []int, after ui
 // applied waits until a position of a partition is applied.
 type applied func(ctx context.Context, partition int, position uint64) error
 
-func (b *backend) await(ctx context.Context, partitions []int, after uint64, wait applied) error {
+// await is [errLeft] where the generation is left meanwhile: it may never come as
+// far, and need not.
+func (b *backend) await(ctx context.Context, partitions []int, after uint64, wait applied) (err error) {
 	within, cancel := context.WithTimeout(ctx, b.g.cfg.Freshness)
 	defer cancel()
+	defer context.AfterFunc(b.left, cancel)()
+	defer func() {
+		switch {
+		case err == nil || b.left.Err() == nil || ctx.Err() != nil:
+		case b.g.active.Load() != b:
+			err = errLeft
+		default:
+			err = ErrDraining
+		}
+	}()
 	if after > 0 {
 		if err := b.g.awaitLog(ctx, within, after); err != nil {
 			return err

@@ -76,7 +76,9 @@ func (b *backend) top(ctx context.Context, q topQuery) (*rankPage, error) {
 	)
 	if q.cursor == "" {
 		p, err = b.ranks.pin(ctx, &q)
-	} else if at, err = parseCursor(q.cursor, &q); err == nil {
+	} else if at, err = parseCursor(q.cursor, &q); err == nil && at.Generation != b.Generation {
+		err = fmt.Errorf("%w; it is of generation %q, and %q is active", ErrCursorGone, at.Generation, b.Generation)
+	} else if err == nil {
 		if p, err = b.ranks.pinned(at.Pin, &q); err == nil && at.Offset >= uint64(p.state.tree.Len()) {
 			err = &hold.FieldError{Field: "cursor", Err: ErrCursor}
 		}
@@ -102,7 +104,7 @@ func (b *backend) top(ctx context.Context, q topQuery) (*rankPage, error) {
 		}
 	}
 	if end := at.Offset + uint64(len(page.holders)); end < uint64(page.count) && len(page.holders) > 0 {
-		next := cursor{Pin: p.id, By: q.by, Token: q.token, Offset: end}
+		next := cursor{Generation: b.Generation, Pin: p.id, By: q.by, Token: q.token, Offset: end}
 		if q.by == byLive {
 			next.Score, next.Holder = last.score.String(), last.row.holder
 		}
@@ -275,10 +277,11 @@ func (r *ranking) applied(ctx context.Context, t *tokenBoard) (least int64, err 
 
 // cursor says where a page begins.
 type cursor struct {
-	Pin    uint64 `json:"p"`
-	By     rankBy `json:"b"`
-	Token  string `json:"t,omitempty"`
-	Offset uint64 `json:"o"`
+	Generation string `json:"g,omitempty"`
+	Pin        uint64 `json:"p"`
+	By         rankBy `json:"b"`
+	Token      string `json:"t,omitempty"`
+	Offset     uint64 `json:"o"`
 	// By live score: the last place of the page before.
 	Score  string `json:"s,omitempty"`
 	Holder string `json:"h,omitempty"`

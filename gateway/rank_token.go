@@ -189,9 +189,9 @@ func (r *ranking) refresh(ctx context.Context, t *tokenBoard) error {
 }
 
 func (r *ranking) refreshPartition(ctx context.Context, t *tokenBoard, partition int, holders []string, dirty map[string]dirtyHolder) error {
-	view, err := r.b.Reader.View(ctx, partition)
+	view, err := r.b.view(ctx, partition)
 	if err != nil {
-		return storeError(ctx, err)
+		return err
 	}
 	defer view.Close()
 	checkpoint, _ := view.Checkpoint()

@@ -58,6 +58,13 @@ func (r *ranking) close() {
 	r.running.Wait()
 }
 
+// begun says whether anybody has asked yet.
+func (r *ranking) begun() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.started
+}
+
 // begin starts to follow the snapshots, and waits until the overall board is made.
 func (r *ranking) begin(ctx context.Context) error {
 	r.mu.Lock()
@@ -191,9 +198,9 @@ func (r *ranking) lineOf(ctx context.Context, row *rankRow, token string, t int6
 			return f, err
 		}
 	}
-	view, err := r.b.Reader.View(ctx, r.b.g.partitionsOf(row.holder)[0])
+	view, err := r.b.view(ctx, r.b.g.partitionsOf(row.holder)[0])
 	if err != nil {
-		return f, storeError(ctx, err)
+		return f, err
 	}
 	defer view.Close()
 	first := true

@@ -126,10 +126,10 @@ func (g *Gateway) partitionsOf(holder string) []int {
 // out, so that a client that reads slowly still gets what was there when it asked.
 func (b *backend) views(ctx context.Context, partitions []int) (views []projection.PartitionView, err error) {
 	for _, p := range partitions {
-		view, err := b.Reader.View(ctx, p)
+		view, err := b.view(ctx, p)
 		if err != nil {
 			closeViews(views)
-			return nil, storeError(ctx, err)
+			return nil, err
 		}
 		views = append(views, view)
 	}
@@ -152,8 +152,21 @@ func (b *backend) holderView(ctx context.Context, holder string, after uint64) (
 	if err := b.awaitApplied(ctx, partition, after); err != nil {
 		return nil, err
 	}
-	view, err := b.Reader.View(ctx, partition[0])
-	return view, storeError(ctx, err)
+	return b.view(ctx, partition[0])
+}
+
+// view opens the view of a partition, and notes how far it is: no generation that
+// comes later answers from less.
+func (b *backend) view(ctx context.Context, partition int) (projection.PartitionView, error) {
+	view, err := b.Reader.View(ctx, partition)
+	if err != nil {
+		return nil, storeError(ctx, err)
+	}
+	c, _ := view.Checkpoint()
+	seen := &b.g.seen[partition]
+	for before := seen.Load(); before < c.Position && !seen.CompareAndSwap(before, c.Position); before = seen.Load() {
+	}
+	return view, nil
 }
 
 // holderScores emits the rows of one holder.

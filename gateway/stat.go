@@ -129,6 +129,26 @@ func readTimestamp(b []byte) (int64, error) {
 	return int64(seconds)*int64(time.Second) + int64(nanos), nil
 }
 
+// snapshotPosition is the position of a snapshot; 0 where it does not say.
+func snapshotPosition(value []byte) uint64 {
+	for b := value; len(b) > 0; {
+		num, kind, n := protowire.ConsumeTag(b)
+		if n < 0 {
+			break
+		}
+		b = b[n:]
+		if num == statPosition && kind == protowire.VarintType {
+			v, _ := protowire.ConsumeVarint(b)
+			return v
+		}
+		if n = protowire.ConsumeFieldValue(num, kind, b); n < 0 {
+			break
+		}
+		b = b[n:]
+	}
+	return 0
+}
+
 // figuresAt are the live figures at now, and the instant that they are of: now, or
 // the end of the line's piece that is next to it. At until the line still gives
 // the true figures, since a score does not jump; what comes after it, it does not

@@ -85,6 +85,9 @@ type statusBody struct {
 	Watchers   int64          `json:"watchers" doc:"Clients that watch, at this gateway"`
 	At         time.Time      `json:"at"`
 	Version    string         `json:"version,omitempty"`
+	Generation string         `json:"generation,omitempty" doc:"That this gateway answers from" example:"1"`
+	Rules      string         `json:"rules,omitempty" doc:"Version of its rules"`
+	Prepared   string         `json:"prepared,omitempty" doc:"Generation that is loaded beside it"`
 }
 
 type statusOutput struct{ Body statusBody }
@@ -125,7 +128,7 @@ func (g *Gateway) status(ctx context.Context) (*statusBody, error) {
 	body := &statusBody{
 		Partitions: []partitionRow{}, Workers: []workerRow{},
 		Holders: b.Snapshots.Len(), At: timeOf(g.cfg.Now()), Version: g.cfg.Version,
-		Watchers: g.hub.count(),
+		Watchers: g.hub.count(), Generation: b.Generation, Rules: b.RulesVersion, Prepared: g.Prepared(),
 	}
 	workers := map[string]int{}
 	for _, w := range owners {
@@ -181,6 +184,7 @@ func (g *Gateway) answerStatus(ctx context.Context) (*holdpb.StatusAnswer, error
 	out := &holdpb.StatusAnswer{
 		Holders: uint64(body.Holders), Events: body.Events, Lag: body.Lag, Watchers: uint64(body.Watchers),
 		At: timestampOf(body.At.UnixNano()), Version: body.Version,
+		Generation: body.Generation, Rules: body.Rules, Prepared: body.Prepared,
 	}
 	for i := range body.Partitions {
 		p := &body.Partitions[i]

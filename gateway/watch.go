@@ -35,7 +35,8 @@ type watchQuery struct {
 // watches some holders, one of each.
 type watchState struct {
 	g    *Gateway
-	b    *backend // pinned
+	b    *backend // pinned; nil between two
+	line *lineage // of the generation that the watch is at
 	q    *watchQuery
 	sink watchSink
 	keys []string
@@ -49,8 +50,8 @@ type watchState struct {
 // the sink fails.
 func (g *Gateway) watch(ctx context.Context, q *watchQuery, sink watchSink) error {
 	s := &watchState{g: g, b: g.pin(), q: q, sink: sink}
-	defer func() { s.b.unpin() }()
-	s.base = s.b.pointOf(q.from)
+	defer s.depart()
+	s.line, s.base = s.b.lineage, s.b.pointOf(q.from)
 	s.settled = s.base
 	for _, h := range q.holders {
 		s.keys = append(s.keys, ingest.SubjectToken(h))
@@ -82,6 +83,7 @@ func (g *Gateway) watch(ctx context.Context, q *watchQuery, sink watchSink) erro
 		}
 		select {
 		case <-w.wake:
+		case <-s.line.left:
 		case <-beat.C:
 			if err := sink.heartbeat(); err != nil {
 				return err
@@ -94,7 +96,11 @@ func (g *Gateway) watch(ctx context.Context, q *watchQuery, sink watchSink) erro
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}
-		sent, err = s.round(ctx)
+		if s.line.over() {
+			sent, err = s.cross(ctx)
+		} else {
+			sent, err = s.round(ctx)
+		}
 		if err != nil {
 			return err
 		}
@@ -112,10 +118,14 @@ func (s *watchState) rest(ctx context.Context, beat *time.Timer) error {
 	}
 	timer := time.NewTimer(s.q.every)
 	defer timer.Stop()
+	left := s.line.left
 	for {
 		select {
 		case <-timer.C:
 			return nil
+		case <-left:
+			s.depart()
+			left = nil
 		case <-beat.C:
 			if err := s.sink.heartbeat(); err != nil {
 				return err

@@ -16,19 +16,18 @@ import (
 // queued for anybody: a watcher that is slow finds, when it comes back, that some
 // holders have changed, once each, however often they did.
 type watchHub struct {
+	mu        sync.Mutex
 	snapshots Snapshots
-
-	mu      sync.Mutex
-	all     map[*watcher]struct{}            // those of all holders
-	byKey   map[string]map[*watcher]struct{} // those of some, by holder key
-	watched int
-	sending int                     // watchers that are at work
-	looked  map[*grpcWatch]struct{} // to be closed when they stall
-	looking chan struct{}           // closed when there are none; nil: there are none
-	running bool                    // the goroutine
-	empty   chan struct{}           // closed when the goroutine is to end
-	stopped bool
-	over    chan struct{} // closed by drain
+	all       map[*watcher]struct{}            // those of all holders
+	byKey     map[string]map[*watcher]struct{} // those of some, by holder key
+	watched   int
+	sending   int                     // watchers that are at work
+	looked    map[*grpcWatch]struct{} // to be closed when they stall
+	looking   chan struct{}           // closed when there are none; nil: there are none
+	running   bool                    // the goroutine
+	empty     chan struct{}           // closed when the goroutine is to end
+	stopped   bool
+	over      chan struct{} // closed by drain
 
 	followers sync.WaitGroup
 }
@@ -78,10 +77,37 @@ func (h *watchHub) join(keys []string) (*watcher, error) {
 	}
 	if !h.running {
 		h.running, h.empty = true, make(chan struct{})
-		after, empty := h.snapshots.Last(), h.empty
-		h.followers.Go(func() { h.follow(after, empty) })
+		h.start()
 	}
 	return w, nil
+}
+
+// start begins to follow the snapshots, from what is the last change now.
+func (h *watchHub) start() {
+	snapshots, after, empty := h.snapshots, h.snapshots.Last(), h.empty
+	h.followers.Go(func() { h.follow(snapshots, after, empty) })
+}
+
+// follows has the hub follow other snapshots from now on. Everybody is woken, since
+// some may have read these before.
+func (h *watchHub) follows(s Snapshots) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.snapshots = s
+	if !h.running {
+		return
+	}
+	close(h.empty)
+	h.empty = make(chan struct{})
+	h.start()
+	for w := range h.all {
+		w.raise()
+	}
+	for _, watchers := range h.byKey {
+		for w := range watchers {
+			w.raise()
+		}
+	}
 }
 
 // leave takes a watcher out.
@@ -172,13 +198,13 @@ func (h *watchHub) drain() {
 func (h *watchHub) wait() { h.followers.Wait() }
 
 // follow wakes watchers until empty is closed.
-func (h *watchHub) follow(after uint64, empty <-chan struct{}) {
+func (h *watchHub) follow(snapshots Snapshots, after uint64, empty <-chan struct{}) {
 	var changes []projection.Change
 	pace := time.NewTimer(0)
 	defer pace.Stop()
 	for {
-		changed := h.snapshots.Changed()
-		last := h.snapshots.Last()
+		changed := snapshots.Changed()
+		last := snapshots.Last()
 		if last == after {
 			select {
 			case <-changed:
@@ -189,7 +215,7 @@ func (h *watchHub) follow(after uint64, empty <-chan struct{}) {
 		}
 		if h.keyed() {
 			for next := after; ; after = next {
-				changes, next = h.snapshots.AppendChanges(changes[:0], after, watchLook)
+				changes, next = snapshots.AppendChanges(changes[:0], after, watchLook)
 				if next == after {
 					break
 				}

@@ -30,6 +30,7 @@ type View struct {
 	done      chan struct{} // closed when the watch has ended for good
 	trouble   atomic.Pointer[error]
 
+	gate      gate
 	table     table
 	positions positions
 }
@@ -46,6 +47,7 @@ func (s *Snapshots) Watch(ctx context.Context) (*View, error) {
 		js: s.js, stream: name, prefix: s.prefix,
 		ready: make(chan struct{}), cancel: cancel, done: make(chan struct{}),
 	}
+	v.gate.init()
 	v.table.init()
 	v.positions.init()
 	go func() {
@@ -55,8 +57,10 @@ func (s *Snapshots) Watch(ctx context.Context) (*View, error) {
 	return v, nil
 }
 
-// Close ends the watch and waits for it. What the view holds can still be read.
+// Close ends the watch and waits for it. What the view holds can still be read, and
+// changes no more.
 func (v *View) Close() error {
+	v.gate.set(func() { v.gate.closed = true })
 	v.cancel()
 	<-v.done
 	return nil

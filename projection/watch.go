@@ -73,9 +73,9 @@ func (v *View) follow(ctx context.Context, pass uint32) (complete bool, err erro
 	p := &watchPass{view: v, pass: pass, expected: consumer.CachedInfo().NumPending, others: map[string]bool{}, broken: make(chan error, 1)}
 	v.positions.reset()
 	if p.expected == 0 {
-		p.caughtUp()
+		v.gate.pass(p.caughtUp)
 	}
-	consume, err := consumer.Consume(p.handle,
+	consume, err := consumer.Consume(func(msg jetstream.Msg) { v.gate.pass(func() { p.handle(msg) }) },
 		jetstream.PullMaxMessages(watchBatch),
 		jetstream.ConsumeErrHandler(func(_ jetstream.ConsumeContext, err error) { p.fail(err) }))
 	if err != nil {

@@ -2204,6 +2204,9 @@ type StatusAnswer struct {
 	Watchers      uint64                 `protobuf:"varint,6,opt,name=watchers,proto3" json:"watchers,omitempty"` // of this gateway
 	At            *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=at,proto3" json:"at,omitempty"`
 	Version       string                 `protobuf:"bytes,8,opt,name=version,proto3" json:"version,omitempty"`
+	Generation    string                 `protobuf:"bytes,9,opt,name=generation,proto3" json:"generation,omitempty"` // that this gateway answers from
+	Rules         string                 `protobuf:"bytes,10,opt,name=rules,proto3" json:"rules,omitempty"`          // version of its rules
+	Prepared      string                 `protobuf:"bytes,11,opt,name=prepared,proto3" json:"prepared,omitempty"`    // generation that is loaded beside it; empty: none
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2290,6 +2293,27 @@ func (x *StatusAnswer) GetAt() *timestamppb.Timestamp {
 func (x *StatusAnswer) GetVersion() string {
 	if x != nil {
 		return x.Version
+	}
+	return ""
+}
+
+func (x *StatusAnswer) GetGeneration() string {
+	if x != nil {
+		return x.Generation
+	}
+	return ""
+}
+
+func (x *StatusAnswer) GetRules() string {
+	if x != nil {
+		return x.Rules
+	}
+	return ""
+}
+
+func (x *StatusAnswer) GetPrepared() string {
+	if x != nil {
+		return x.Prepared
 	}
 	return ""
 }
@@ -2508,7 +2532,7 @@ const file_hold_proto_rawDesc = "" +
 	"\aversion\x18\x04 \x01(\tR\aversion\x124\n" +
 	"\astarted\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\astarted\x120\n" +
 	"\x05heard\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\x05heard\x12\x18\n" +
-	"\aleaving\x18\a \x01(\bR\aleaving\"\x95\x02\n" +
+	"\aleaving\x18\a \x01(\bR\aleaving\"\xe7\x02\n" +
 	"\fStatusAnswer\x123\n" +
 	"\n" +
 	"partitions\x18\x01 \x03(\v2\x13.poh.PartitionStateR\n" +
@@ -2519,7 +2543,13 @@ const file_hold_proto_rawDesc = "" +
 	"\x03lag\x18\x05 \x01(\x04R\x03lag\x12\x1a\n" +
 	"\bwatchers\x18\x06 \x01(\x04R\bwatchers\x12*\n" +
 	"\x02at\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\x02at\x12\x18\n" +
-	"\aversion\x18\b \x01(\tR\aversion*\x1f\n" +
+	"\aversion\x18\b \x01(\tR\aversion\x12\x1e\n" +
+	"\n" +
+	"generation\x18\t \x01(\tR\n" +
+	"generation\x12\x14\n" +
+	"\x05rules\x18\n" +
+	" \x01(\tR\x05rules\x12\x1a\n" +
+	"\bprepared\x18\v \x01(\tR\bprepared*\x1f\n" +
 	"\x06RankBy\x12\v\n" +
 	"\aSETTLED\x10\x00\x12\b\n" +
 	"\x04LIVE\x10\x012\xc6\x01\n" +

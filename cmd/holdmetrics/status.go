@@ -73,6 +73,16 @@ func writeStatus(w io.Writer, s *holdpb.StatusAnswer) error {
 			ago(worker.GetStarted(), worker.GetStarted() != nil), ago(worker.GetHeard(), worker.GetHeard() != nil))
 	}
 	fmt.Fprintf(out, "\n%d events applied, %d holders, lag %d messages\n", s.GetEvents(), s.GetHolders(), s.GetLag())
+	if s.GetGeneration() != "" {
+		fmt.Fprintf(out, "generation %s", s.GetGeneration())
+		if s.GetRules() != "" {
+			fmt.Fprintf(out, ", rules %s", s.GetRules())
+		}
+		if s.GetPrepared() != "" {
+			fmt.Fprintf(out, "; %s is prepared", s.GetPrepared())
+		}
+		fmt.Fprintln(out)
+	}
 	return out.Flush()
 }
 

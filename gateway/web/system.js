@@ -11,7 +11,7 @@ const EVERY = 2000, SAMPLES = 90;
 const samples = []; // stays while the reader looks at other views
 
 export function system(main, leave) {
-  const facts = Object.fromEntries(['events', 'lag', 'holders', 'watchers', 'total'].map(n => [n, el('span')]));
+  const facts = Object.fromEntries(['events', 'lag', 'holders', 'watchers', 'total', 'generation'].map(n => [n, el('span')]));
   const picture = el('div', {class: 'picture spark'});
   const cells = el('ul', {class: 'partitions', 'aria-label': 'Partitions'});
   const rows = el('tbody');
@@ -20,7 +20,7 @@ export function system(main, leave) {
   const content = el('div', {},
     el('dl', {class: 'facts'},
       fact('Events', facts.events), fact('Lag', facts.lag), fact('Holders', facts.holders),
-      fact('Applied in all', facts.total), fact('Watchers', facts.watchers)),
+      fact('Applied in all', facts.total), fact('Watchers', facts.watchers), fact('Generation', facts.generation)),
     el('section', {'aria-labelledby': 'through'}, el('header', {class: 'bar'}, el('h2', {id: 'through'}, 'Throughput')), picture),
     el('section', {'aria-labelledby': 'parts'}, el('header', {class: 'bar'}, el('h2', {id: 'parts'}, 'Partitions')), cells,
       el('details', {}, el('summary', {}, 'As a table'),
@@ -34,8 +34,8 @@ export function system(main, leave) {
   const show = s => {
     const at = millis(parseTime(s.at));
     const before = samples.at(-1);
-    if (before && (s.events < before.events || at - before.at > 10 * EVERY)) samples.length = 0;
-    if (!before || at > before.at) samples.push({at, events: s.events});
+    if (before && (s.events < before.events || s.generation !== before.generation || at - before.at > 10 * EVERY)) samples.length = 0;
+    if (!before || at > before.at) samples.push({at, events: s.events, generation: s.generation});
     if (samples.length > SAMPLES) samples.shift();
     if (!content.isConnected) {
       place.replaceChildren(content);
@@ -47,6 +47,8 @@ export function system(main, leave) {
     facts.holders.textContent = group(String(s.holders));
     facts.total.textContent = group(String(s.events));
     facts.watchers.textContent = group(String(s.watchers));
+    facts.generation.textContent = s.generation || '–';
+    facts.generation.title = [s.rules && `rules ${s.rules}`, s.prepared && `${s.prepared} is prepared`].filter(Boolean).join('; ');
     spark(picture, rates);
     cells.replaceChildren(...s.partitions.map(p => el('li', {class: p.trouble ? 'bad' : p.lag > 0 ? 'behind' : 'good'},
       el('b', {}, `${p.partition}`), el('span', {}, p.state),

@@ -1,0 +1,622 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"net/http"
+	"slices"
+	"strconv"
+	"sync"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	"holdmetrics/ingest"
+	"holdmetrics/projection"
+	holdpb "holdmetrics/proto"
+)
+
+// seen is what one client has seen of each holder.
+type seen struct {
+	s         *switchWorld
+	positions map[string]uint64 // the greatest
+	stats     map[string]*holdpb.HoldStat
+}
+
+func (s *switchWorld) client() *seen {
+	return &seen{s: s, positions: map[string]uint64{}, stats: map[string]*holdpb.HoldStat{}}
+}
+
+// take takes a snapshot, and says what is wrong with it.
+func (c *seen) take(stat *holdpb.HoldStat) error {
+	g := c.s.generations[stat.Generation]
+	if g == nil {
+		return fmt.Errorf("of no generation: %v", stat)
+	}
+	if at := c.positions[stat.HolderId]; stat.Position < at {
+		return fmt.Errorf("%s steps back from %d: %v", stat.HolderId, at, stat)
+	}
+	c.positions[stat.HolderId], c.stats[stat.HolderId] = stat.Position, stat
+	return g.check(stat)
+}
+
+// all reads the snapshots of all holders.
+func (c *seen) all(ctx context.Context) error {
+	stats, err := received(c.s.query().GetSnapshot(ctx, &holdpb.StatsRequest{}))
+	if err != nil {
+		return err
+	}
+	for _, stat := range stats {
+		if stat.Generation != stats[0].Generation {
+			return fmt.Errorf("an answer is mixed: %v, %v", stats[0], stat)
+		}
+		if err := c.take(stat); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// own records an event, and reads it from the snapshots and from the store.
+func (c *seen) own(ctx context.Context, holder string) error {
+	position := c.s.log.append(holder)
+	stats, err := received(c.s.query().GetSnapshot(ctx, &holdpb.StatsRequest{HolderIds: []string{holder}, After: position}))
+	if err != nil {
+		return err
+	}
+	if stats[0].Position < position {
+		return fmt.Errorf("recorded %d, and read %v", position, stats[0])
+	}
+	if err := c.take(stats[0]); err != nil {
+		return err
+	}
+	scores, err := received(c.s.query().Scores(ctx, &holdpb.ScoresRequest{HolderId: holder, After: position}))
+	if err != nil {
+		return err
+	}
+	at := uint64(scores[0].AppliedThrough.Seconds)
+	if at < c.positions[holder] {
+		return fmt.Errorf("the store steps back from %d to %d", c.positions[holder], at)
+	}
+	c.positions[holder] = at
+	n := c.s.log.count(holder, at)
+	if got := scores[0].SettledScore; got != fmt.Sprint(n) && got != fmt.Sprint(n*1000) {
+		return fmt.Errorf("at %d %s has %d events, and a score of %s", at, holder, n, got)
+	}
+	return nil
+}
+
+// generationOf tells the generation by a score. A holder has less than a thousand events.
+func generationOf(score string) string {
+	if n, err := strconv.ParseUint(score, 10, 64); err != nil || n%1000 != 0 {
+		return "1"
+	}
+	return "2"
+}
+
+// scores reads the scores of all holders from the store.
+func (c *seen) scores(ctx context.Context) error {
+	rows, err := received(c.s.query().Scores(ctx, &holdpb.ScoresRequest{}))
+	if err != nil {
+		return err
+	}
+	for _, row := range rows {
+		if generationOf(row.Score) != generationOf(rows[0].Score) || row.HolderId == "pool" && generationOf(row.Score) == "2" {
+			return fmt.Errorf("an answer is mixed: %v, %v", rows[0], row)
+		}
+	}
+	return nil
+}
+
+// top reads a ranking page by page, until its cursor is gone.
+func (c *seen) top(ctx context.Context, token string) error {
+	request := &holdpb.TopRequest{TokenId: token, Limit: 2}
+	first, of := "", ""
+	for {
+		page, err := c.s.query().Top(ctx, request)
+		if request.Cursor != "" && status.Code(err) == codes.FailedPrecondition {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		for _, h := range page.Holders {
+			if first == "" {
+				first, of = h.HolderId, generationOf(h.SettledScore)
+			}
+			if generationOf(h.SettledScore) != of || of == "2" && h.HolderId == "pool" {
+				return fmt.Errorf("a ranking is mixed: it begins with %s of generation %s, and has %v", first, of, h)
+			}
+		}
+		if request.Cursor = page.NextCursor; request.Cursor == "" {
+			return nil
+		}
+	}
+}
+
+// watch watches until ctx ends. It says so with each change that it has taken.
+func (c *seen) watch(ctx context.Context, request *holdpb.StatsRequest, mu *sync.Mutex, took chan<- struct{}) error {
+	request.Watch = true
+	stream, err := c.s.metrics().Stats(ctx, request)
+	if err != nil {
+		return err
+	}
+	for {
+		stat, err := stream.Recv()
+		if ctx.Err() != nil {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		mu.Lock()
+		switch {
+		case stat.Complete:
+		case stat.Gone:
+			delete(c.stats, stat.HolderId)
+		default:
+			err = c.take(stat)
+		}
+		mu.Unlock()
+		if err != nil {
+			return err
+		}
+		select {
+		case took <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// is says whether the client has what the generation has, of some holders or of all.
+func (c *seen) is(t *testing.T, name string, holders []string) bool {
+	want := map[string]string{}
+	view := c.s.gateway.active.Load()
+	if view.Generation != name {
+		t.Fatalf("%s is active", view.Generation)
+	}
+	view.Snapshots.Each(func(change projection.Change) bool {
+		holder, _ := ingest.HolderOf(change.Key)
+		if len(holders) == 0 || slices.Contains(holders, holder) {
+			want[holder] = fmt.Sprint(name, snapshotPosition(change.Value))
+		}
+		return true
+	})
+	got := map[string]string{}
+	for holder, s := range c.stats {
+		got[holder] = fmt.Sprint(s.Generation, s.Position)
+	}
+	return maps.Equal(got, want)
+}
+
+// Generations are switched back and forth under load. Every answer is what one of
+// them says at its position, none is mixed, no holder steps back for anybody, what
+// was recorded is read, and watchers end with exactly what is there.
+func TestSwitchUnderLoad(t *testing.T) {
+	t.Parallel()
+	s := newSwitchWorld(t)
+	holders := []string{"alice", "bob", "carol", "dave", "erin", "frank", "grace", "heidi"}
+	for _, h := range append([]string{"pool"}, holders...) {
+		s.log.append(h)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	var running sync.WaitGroup
+	goOn := func(what string, f func(context.Context) error) {
+		running.Go(func() {
+			for ctx.Err() == nil {
+				if err := f(t.Context()); err != nil {
+					t.Errorf("%s: %v", what, err)
+					stop()
+				}
+			}
+		})
+	}
+	for i := range 2 {
+		writer := s.client()
+		n := 0
+		goOn("own", func(ctx context.Context) error {
+			n++
+			if n%5 == 0 {
+				s.log.append("pool")
+			}
+			return writer.own(ctx, holders[(n*(i+3)+i)%len(holders)])
+		})
+	}
+	reader := s.client()
+	goOn("all", reader.all)
+	goOn("scores", s.client().scores)
+	goOn("top", func(ctx context.Context) error { return s.client().top(ctx, "") })
+	goOn("top of a token", func(ctx context.Context) error { return s.client().top(ctx, "token") })
+
+	watching, end := context.WithCancel(t.Context())
+	defer end()
+	var watchers sync.WaitGroup
+	took := make(chan struct{}, 1)
+	type watcher struct {
+		*seen
+		mu      sync.Mutex
+		holders []string
+	}
+	var all []*watcher
+	for _, request := range []*holdpb.StatsRequest{
+		{}, {Live: true}, {HolderIds: []string{"alice", "pool", "nobody"}}, {MinInterval: durationpb.New(20 * time.Millisecond)},
+		{HolderIds: []string{"bob"}, Live: true, MinInterval: durationpb.New(5 * time.Millisecond)},
+	} {
+		w := &watcher{seen: s.client(), holders: request.HolderIds}
+		all = append(all, w)
+		watchers.Go(func() {
+			if err := w.watch(watching, request, &w.mu, took); err != nil {
+				t.Errorf("watch %v: %v", request, err)
+				stop()
+			}
+		})
+	}
+	const switches = 7
+	for i := range switches {
+		s.to(t, []string{"2", "1"}[i%2])
+		if ctx.Err() != nil {
+			break
+		}
+		// Some writing and reading within the generation.
+		position := s.log.append("alice")
+		for range 20 {
+			position = max(position, s.log.append(holders[i%len(holders)]))
+		}
+		if err := s.gateway.active.Load().Snapshots.WaitPosition(t.Context(), s.partition(holders[i%len(holders)]), position); err != nil {
+			t.Fatal(err)
+		}
+	}
+	stop()
+	running.Wait()
+	last := s.log.append("alice")
+	if err := s.generations["2"].waitApplied(t.Context(), 0, last); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.gateway.active.Load().Snapshots.WaitPosition(t.Context(), s.partition("alice"), last); err != nil {
+		t.Fatal(err)
+	}
+	for _, w := range all {
+		for !t.Failed() {
+			w.mu.Lock()
+			done := w.is(t, "2", w.holders)
+			w.mu.Unlock()
+			if done {
+				break
+			}
+			<-took
+		}
+	}
+	end()
+	watchers.Wait()
+}
+
+// What watchers are told of a switch, and no more: every holder of the new
+// generation once, and who is gone; nothing of a switch back before they looked.
+func TestWatchersCross(t *testing.T) {
+	t.Parallel()
+	s := newSwitchWorld(t)
+	for _, h := range []string{"alice", "bob", "pool"} {
+		s.log.append(h)
+	}
+	settle := func() {
+		t.Helper()
+		for p := range s.log.Partitions() {
+			end, _ := s.log.End(t.Context(), p)
+			if err := s.gateway.active.Load().Snapshots.WaitPosition(t.Context(), p, end); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	settle()
+	all, _ := watchOf(t, s.world, &holdpb.StatsRequest{})
+	some, _ := watchOf(t, s.world, &holdpb.StatsRequest{HolderIds: []string{"pool", "bob", "nobody"}})
+	events, _ := eventsOf(t, s.world, "", "")
+	rest, _ := watchOf(t, s.world, &holdpb.StatsRequest{MinInterval: durationpb.New(time.Hour)})
+	for _, next := range []func() string{all, events, rest} {
+		expect(t, next, "alice 1", "bob 1", "pool 1", "complete")
+	}
+	expect(t, some, "pool 1", "bob 1", "complete")
+
+	s.to(t, "2")
+	for _, next := range []func() string{all, events} {
+		expect(t, next, "pool gone", "alice 1000", "bob 1000")
+	}
+	expect(t, some, "pool gone", "bob 1000")
+	s.log.append("bob")
+	s.log.append("pool")
+	for _, next := range []func() string{all, events, some} {
+		expect(t, next, "bob 2000")
+	}
+	if n := s.gateway.active.Load().users.Load(); n != 4 {
+		t.Errorf("%d users of the generation, beside three watches that follow it", n-1)
+	}
+	s.to(t, "1")
+	expect(t, all, "alice 1", "bob 2", "pool 2")
+	expect(t, some, "pool 2", "bob 2")
+	expect(t, events, "alice 1", "bob 2", "pool 2")
+	s.log.append("pool")
+	for _, next := range []func() string{all, events, some} {
+		expect(t, next, "pool 3")
+	}
+}
+
+// A watch that rests keeps nothing of the generation that was left, and crosses
+// over two switches at once.
+func TestRestingWatcherCrosses(t *testing.T) {
+	t.Parallel()
+	s := newSwitchWorld(t)
+	s.log.append("alice")
+	s.log.append("pool")
+	closed := make(chan string, 2)
+	closing := func(name string) Backend {
+		b := s.generations[name].open(t)
+		b.Close = func() error { closed <- name; return nil }
+		return b
+	}
+	for _, name := range []string{"1", "2"} {
+		if err := s.gateway.Prepare(t.Context(), closing(name)); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.gateway.Switch(t.Context(), name); err != nil {
+			t.Fatal(err)
+		}
+		if name == "1" {
+			g := s.generations["1"]
+			if err := g.waitApplied(t.Context(), 0, 2); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	<-closed // nobody used it
+	if err := s.gateway.active.Load().Snapshots.WaitPosition(t.Context(), s.partition("alice"), 1); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 2)
+	watch := func(every time.Duration) *testSink {
+		sink := newTestSink()
+		go func() {
+			ended <- s.gateway.watch(ctx, &watchQuery{statsQuery: statsQuery{watch: true, every: every}}, sink)
+		}()
+		expect(t, sink.next, "alice 1000", "complete", "round")
+		return sink
+	}
+	watch(time.Hour)
+	awakes := watch(300 * time.Millisecond)
+	s.to(t, "1")
+	if name := <-closed; name != "2" { // an hour before the rest is over
+		t.Errorf("%s was closed", name)
+	}
+	s.to(t, "2")
+	s.to(t, "1")
+	for last := ""; last != "alice 1"; { // by way of 2 where its rest was over between
+		last = awakes.next()
+	}
+	expect(t, awakes.next, "pool 1", "round")
+	cancel()
+	for range cap(ended) {
+		if err := <-ended; !errors.Is(err, context.Canceled) {
+			t.Error(err)
+		}
+	}
+}
+
+// testSink gives what a watch sends, line by line.
+type testSink struct{ lines chan string }
+
+func newTestSink() *testSink { return &testSink{make(chan string, 100)} }
+
+func (s *testSink) next() string { return <-s.lines }
+
+func (s *testSink) update(b *backend, c *projection.Change) error {
+	holder, err := ingest.HolderOf(c.Key)
+	if err != nil {
+		return err
+	}
+	line := holder + " gone"
+	if !c.Gone {
+		row, err := b.readChange(c, testNow)
+		if err != nil {
+			return err
+		}
+		r, err := row.row()
+		if err != nil {
+			return err
+		}
+		line = holder + " " + r.ScoreExact
+	}
+	s.lines <- line
+	return nil
+}
+
+func (s *testSink) complete(bool) error             { s.lines <- "complete"; return nil }
+func (s *testSink) endRound(*backend, uint64) error { s.lines <- "round"; return nil }
+func (s *testSink) heartbeat() error                { return nil }
+
+// A read that waits for a position goes on waiting at the next generation; a cursor
+// of the former one is refused; an id of it begins anew.
+func TestReadsAcrossASwitch(t *testing.T) {
+	t.Parallel()
+	s := newSwitchWorld(t)
+	for _, h := range []string{"alice", "bob", "carol"} {
+		s.log.append(h)
+	}
+	page, err := s.query().Top(t.Context(), &holdpb.TopRequest{Limit: 1, After: 3})
+	if err != nil || page.NextCursor == "" {
+		t.Fatal(page, err)
+	}
+	events, _ := eventsOf(t, s.world, "", "")
+	id := ""
+	for id == "" {
+		if line := events(); len(line) > 3 && line[:3] == "id " {
+			id = line[3:]
+		}
+	}
+	// The position is in the log, and the snapshots that are served do not have it.
+	old := s.gateway.active.Load()
+	old.Snapshots.Freeze()
+	position := s.log.append("alice")
+	waiting := make(chan error, 1)
+	go func() {
+		stats, err := received(s.query().GetSnapshot(t.Context(), &holdpb.StatsRequest{HolderIds: []string{"alice"}, After: position}))
+		if err == nil && (stats[0].Generation != "2" || stats[0].Position != position) {
+			err = fmt.Errorf("%v", stats)
+		}
+		waiting <- err
+	}()
+	for old.users.Load() < 3 { // the gateway, the watch, the read
+		time.Sleep(time.Millisecond)
+	}
+	s.to(t, "2")
+	if err := <-waiting; err != nil {
+		t.Error(err)
+	}
+	if _, err := s.query().Top(t.Context(), &holdpb.TopRequest{Limit: 1, Cursor: page.NextCursor}); status.Code(err) != codes.FailedPrecondition {
+		t.Errorf("a cursor of another generation: %v", err)
+	}
+	resp, err := http.Get(s.url + "/top?limit=1&cursor=" + page.NextCursor)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	if resp.StatusCode != http.StatusGone {
+		t.Errorf("a cursor of another generation: %d", resp.StatusCode)
+	}
+	events, _ = eventsOf(t, s.world, "", id)
+	expect(t, events, "alice 2000", "bob 1000", "carol 1000", "complete")
+
+	body, err := s.query().Status(t.Context(), &holdpb.Empty{})
+	if err != nil || body.Generation != "2" || body.Rules != "rules of 2" || body.Prepared != "" {
+		t.Error(body, err)
+	}
+}
+
+// What cannot be switched to is not; the one that is served goes on.
+func TestSwitchRefuses(t *testing.T) {
+	t.Parallel()
+	s := newSwitchWorld(t)
+	position := s.log.append("alice")
+	if err := s.gateway.Switch(t.Context(), "2"); !errors.Is(err, ErrNotPrepared) {
+		t.Error(err)
+	}
+	if err := s.gateway.Switch(t.Context(), "1"); err != nil {
+		t.Error(err) // it is active
+	}
+	if err := s.gateway.active.Load().Snapshots.WaitPosition(t.Context(), s.partition("alice"), position); err != nil {
+		t.Fatal(err)
+	}
+	// One that stands still is never ready.
+	closed := 0
+	stands := s.generations["2"].open(t)
+	stands.Close = func() error { closed++; return nil }
+	if err := stands.Snapshots.Wait(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	stands.Snapshots.Freeze()
+	position = s.log.append("alice")
+	if err := s.gateway.active.Load().Snapshots.WaitPosition(t.Context(), s.partition("alice"), position); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if err := s.gateway.Prepare(ctx, stands); !errors.Is(err, ErrBehind) || closed != 1 || s.gateway.Prepared() != "" {
+		t.Errorf("%v; closed %d times", err, closed)
+	}
+	// One that stands still after it was prepared is not switched to.
+	prepared := s.generations["2"].open(t)
+	prepared.Close = func() error { closed++; return nil }
+	if err := s.gateway.Prepare(t.Context(), prepared); err != nil {
+		t.Fatal(err)
+	}
+	if s.gateway.Prepared() != "2" {
+		t.Errorf("%q is prepared", s.gateway.Prepared())
+	}
+	prepared.Snapshots.Freeze()
+	position = s.log.append("alice")
+	if err := s.gateway.active.Load().Snapshots.WaitPosition(t.Context(), s.partition("alice"), position); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel = context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if err := s.gateway.Switch(ctx, "2"); !errors.Is(err, ErrBehind) {
+		t.Error(err)
+	}
+	if name, rules := s.gateway.Active(); name != "1" || rules != "rules of 1" {
+		t.Error(name, rules)
+	}
+	if err := s.client().own(t.Context(), "alice"); err != nil {
+		t.Error(err) // nothing stands still
+	}
+	prepared.Snapshots.Thaw()
+	if err := s.gateway.Switch(t.Context(), "2"); err != nil {
+		t.Error(err)
+	}
+	s.close()
+	if closed != 2 {
+		t.Errorf("closed %d times", closed)
+	}
+}
+
+// What readers can have seen is what the positions say, or more: a snapshot comes
+// before the position that covers it.
+func TestSeenPositions(t *testing.T) {
+	t.Parallel()
+	snapshots := readySnapshots(&holdpb.HoldStat{HolderId: "alice", Position: 3}, &holdpb.HoldStat{HolderId: "bob", Position: 9})
+	w := newWorld(t, func(w *world) { w.cfg.Snapshots = snapshots })
+	for p := range w.cfg.Log.Partitions() {
+		snapshots.reach(p, projection.Reached{Position: 5})
+	}
+	alice, bob := w.partition("alice"), w.partition("bob")
+	if alice == bob {
+		t.Fatal("one partition")
+	}
+	b := w.gateway.active.Load()
+	want := func(after uint64, alices, bobs uint64) {
+		t.Helper()
+		if got := b.seenPositions(after); got[alice] != alices || got[bob] != bobs {
+			t.Errorf("%v; alice's partition is %d and bob's %d", got, alice, bob)
+		}
+	}
+	want(0, 5, 9)
+	snapshots.put(&holdpb.HoldStat{HolderId: "alice", Position: 11})
+	want(2, 11, 5)
+}
+
+// Nobody reads from the store of a generation before it has what was read from the
+// one before, whatever position the reader asks for.
+func TestStoreDoesNotStepBack(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, func(w *world) {
+		w.cfg.Generation = "1"
+		w.cfg.Log = &fakeLog{partitions: 4, ends: map[int]uint64{0: 9, 1: 9, 2: 9, 3: 9}}
+	})
+	w.apply(t, 8, 8e9, held("x", "alice", 1000, 2000, 1))
+	if _, err := allOf(t, w, &holdpb.ScoresRequest{HolderId: "alice", After: 4}); err != nil {
+		t.Fatal(err)
+	}
+	waited := make(chan uint64, 8)
+	next := w.cfg.Backend
+	next.Generation, next.Snapshots = "2", readySnapshots()
+	next.WaitApplied = func(_ context.Context, _ int, position uint64) error { waited <- position; return nil }
+	if err := w.gateway.Prepare(t.Context(), next); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.gateway.Switch(t.Context(), "2"); err != nil {
+		t.Fatal(err)
+	}
+	for len(waited) > 0 {
+		<-waited
+	}
+	if _, err := allOf(t, w, &holdpb.ScoresRequest{HolderId: "alice", After: 4}); err != nil {
+		t.Fatal(err)
+	}
+	if position := <-waited; position != 8 {
+		t.Errorf("waited for %d, and 8 was read before", position)
+	}
+}

@@ -1,0 +1,272 @@
+package gateway
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"holdmetrics/ingest"
+	"holdmetrics/processor/hold"
+	"holdmetrics/projection"
+	"holdmetrics/projection/storetest"
+	holdpb "holdmetrics/proto"
+)
+
+// testLog is a log whose event at position n, from 1, is a hold of a second of one
+// holder. So what a generation says of a holder at a position is known: as many
+// times its multiplier as the holder has events up to there.
+type testLog struct {
+	partitions int
+
+	mu      sync.Mutex
+	holders []string // by position - 1
+	grown   chan struct{}
+}
+
+func newTestLog() *testLog { return &testLog{partitions: 4, grown: make(chan struct{})} }
+
+func (l *testLog) append(holder string) (position uint64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.holders = append(l.holders, holder)
+	close(l.grown)
+	l.grown = make(chan struct{})
+	return uint64(len(l.holders))
+}
+
+// after gives the events behind a position, and what is closed when there are more.
+func (l *testLog) after(position uint64) ([]string, <-chan struct{}) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.holders[position:len(l.holders):len(l.holders)], l.grown
+}
+
+// count is how many events a holder has up to a position.
+func (l *testLog) count(holder string, position uint64) (n uint64) {
+	all, _ := l.after(0)
+	for _, h := range all[:position] {
+		if h == holder {
+			n++
+		}
+	}
+	return n
+}
+
+func (l *testLog) Partitions() int { return l.partitions }
+
+func (l *testLog) End(_ context.Context, p int) (end uint64, err error) {
+	all, _ := l.after(0)
+	for i, h := range all {
+		if ingest.Partition(h, l.partitions) == p {
+			end = uint64(i) + 1
+		}
+	}
+	return end, nil
+}
+
+func (l *testLog) LastPosition(context.Context) (uint64, error) {
+	all, _ := l.after(0)
+	return uint64(len(all)), nil
+}
+
+// testGeneration applies a testLog to a store and a bucket of its own, at its own pace.
+type testGeneration struct {
+	name       string
+	multiplier float64
+	excluded   map[string]bool
+
+	log       *testLog
+	js        jetstream.JetStream
+	store     *storetest.Memory
+	snapshots *projection.Snapshots
+	pairs     map[string]*hold.Pair
+	epoch     uint64
+
+	mu      sync.Mutex
+	applied uint64
+	moved   chan struct{}
+}
+
+func newTestGeneration(t *testing.T, js jetstream.JetStream, l *testLog, name string, multiplier float64, excluded ...string) *testGeneration {
+	t.Helper()
+	s, err := projection.OpenSnapshots(t.Context(), js, projection.SnapshotConfig{Generation: name, Async: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := &testGeneration{
+		name: name, multiplier: multiplier, excluded: map[string]bool{}, log: l, js: js, store: storetest.NewMemory(), snapshots: s,
+		pairs: map[string]*hold.Pair{}, moved: make(chan struct{}),
+	}
+	for _, h := range excluded {
+		g.excluded[h] = true
+	}
+	return g
+}
+
+// run applies the log until ctx ends, a few events at a time.
+func (g *testGeneration) run(ctx context.Context) error {
+	defer g.snapshots.Close()
+	for random := rand.New(rand.NewPCG(uint64(len(g.name)), 7)); ; {
+		if random.IntN(16) == 0 {
+			time.Sleep(3 * time.Millisecond) // the other one goes ahead
+		}
+		events, grown := g.log.after(g.applied)
+		if len(events) == 0 {
+			select {
+			case <-grown:
+				continue
+			case <-ctx.Done():
+				return nil
+			}
+		}
+		if err := g.apply(ctx, events[:min(len(events), 1+random.IntN(6))]); err != nil {
+			if ctx.Err() != nil {
+				return nil
+			}
+			return err
+		}
+	}
+}
+
+// apply applies the next events: to the store, then to the bucket.
+func (g *testGeneration) apply(ctx context.Context, events []string) error {
+	position := g.applied
+	for _, holder := range events {
+		position++
+		p := ingest.Partition(holder, g.log.partitions)
+		to := projection.Reached{Position: position, LogTime: int64(position) * 1e9}
+		b := projection.Batch{Partition: p, Checkpoint: projection.Checkpoint{LogID: "log", Position: position, Epoch: 1, LogTime: to.LogTime}}
+		var entries []projection.Entry
+		if !g.excluded[holder] {
+			b.Pairs, b.Holders, entries = g.add(holder, to)
+		}
+		if err := g.store.Flush(ctx, &b); err != nil {
+			return err
+		}
+		g.mu.Lock()
+		g.applied = position
+		close(g.moved)
+		g.moved = make(chan struct{})
+		g.mu.Unlock()
+		if err := g.snapshots.Publish(ctx, p, entries, to); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (g *testGeneration) add(holder string, to projection.Reached) ([]projection.PairChange, []projection.HolderRecord, []projection.Entry) {
+	d := held("token", holder, int64(to.Position)*10, int64(to.Position)*10+1, g.multiplier)
+	e, err := d.Check(testNow, hold.DefaultLimits())
+	if err != nil {
+		panic(err)
+	}
+	pair := g.pairs[holder]
+	if pair == nil {
+		pair = hold.NewPair(hold.Merge)
+		g.pairs[holder] = pair
+	}
+	pair.Add(e.Fact())
+	f := pair.Figures(testNow)
+	change := projection.PairChange{
+		Key: projection.PairKey{Holder: holder, Token: "token"}, Figures: f,
+		Facts: []projection.LoggedFact{{Fact: e.Fact(), Position: to.Position, LogTime: to.LogTime}},
+	}
+	for page := range pair.DirtyPages() {
+		change.Pages = append(change.Pages, page)
+	}
+	record := projection.HolderRecord{Holder: holder, Figures: f, UpdatedAt: to.LogTime, Position: to.Position}
+	stat := &holdpb.HoldStat{
+		HolderId: holder, ScoreExact: f.Settled.Score.String(), HeldExact: f.Settled.Held.String(), LiveBase: f.Line.Base.Score.String(),
+		Since: timestamp(f.Line.Since), UpdatedAt: timestamp(to.LogTime), Position: to.Position, Generation: g.name,
+	}
+	return []projection.PairChange{change}, []projection.HolderRecord{record}, []projection.Entry{{Key: ingest.SubjectToken(holder), Value: mustMarshal(stat)}}
+}
+
+func (g *testGeneration) waitApplied(ctx context.Context, _ int, position uint64) error {
+	for {
+		g.mu.Lock()
+		applied, moved := g.applied, g.moved
+		g.mu.Unlock()
+		if applied >= position {
+			return nil
+		}
+		select {
+		case <-moved:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// open gives the generation to a gateway, with a view of its own.
+func (g *testGeneration) open(t *testing.T) Backend {
+	t.Helper()
+	view, err := g.snapshots.Watch(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return Backend{
+		Generation: g.name, RulesVersion: "rules of " + g.name, Reader: g.store, Snapshots: view, WaitApplied: g.waitApplied,
+		Ready: func(context.Context) error { return nil },
+	}
+}
+
+// check says whether a snapshot is what this generation says at its position.
+func (g *testGeneration) check(s *holdpb.HoldStat) error {
+	want := fmt.Sprint(g.log.count(s.HolderId, s.Position) * uint64(g.multiplier))
+	switch {
+	case g.excluded[s.HolderId]:
+		return fmt.Errorf("generation %s has no %s: %v", g.name, s.HolderId, s)
+	case s.ScoreExact != want:
+		return fmt.Errorf("generation %s at %d: %s has %s, not %s", g.name, s.Position, s.HolderId, want, s.ScoreExact)
+	}
+	return nil
+}
+
+// switchWorld is a gateway with two generations of one log: in the second, figures
+// are a thousand times those of the first, and pool is left out.
+type switchWorld struct {
+	*world
+	log         *testLog
+	generations map[string]*testGeneration
+}
+
+func newSwitchWorld(t *testing.T) *switchWorld {
+	t.Helper()
+	_, js := openLog(t)
+	s := &switchWorld{log: newTestLog()}
+	s.generations = map[string]*testGeneration{
+		"1": newTestGeneration(t, js, s.log, "1", 1), "2": newTestGeneration(t, js, s.log, "2", 1000, "pool"),
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	var running sync.WaitGroup
+	for _, g := range s.generations {
+		running.Go(func() {
+			if err := g.run(ctx); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	t.Cleanup(func() { cancel(); running.Wait() })
+	s.world = newWorld(t, func(w *world) {
+		w.cfg.Log, w.cfg.Backend = s.log, s.generations["1"].open(t)
+	})
+	return s
+}
+
+// to prepares a generation and switches to it.
+func (s *switchWorld) to(t *testing.T, name string) {
+	t.Helper()
+	if err := s.gateway.Prepare(t.Context(), s.generations[name].open(t)); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.gateway.Switch(t.Context(), name); err != nil {
+		t.Fatal(err)
+	}
+}
