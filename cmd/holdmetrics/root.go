@@ -63,7 +63,14 @@ files with no server at all.`,
 		SilenceErrors: true,
 	}
 	root.CompletionOptions.DisableDefaultCmd = true
-	root.AddCommand(newServe(), newGateway(), newWorker(), newConfig(), newStatus(), newImport(), newRecord(), newLog(), newDLQ(), newStats(), newTop(), newExplain(), newScore(), newBackup(), newRestore(), newVersion())
+	root.AddCommand(
+		newServe(), newGateway(), newWorker(), newConfig(), newStatus(),
+		newImport(), newRecord(), newLog(), newDLQ(),
+		newStats(), newTop(), newExplain(), newScore(),
+		newRules(),
+		newBackup(), newRestore(),
+		newVersion(),
+	)
 	eachCommand(root, func(c *cobra.Command) {
 		c.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 		if c.HasSubCommands() && c.RunE == nil {

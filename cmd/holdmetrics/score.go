@@ -18,7 +18,8 @@ func newScore() *cobra.Command {
 		Use:   "score",
 		Short: "Score files offline, with no server",
 		Long: `Score reads the files that 'holdmetrics import' reads and prints what
-'holdmetrics stats' would print of them, with no server and nothing kept.`,
+'holdmetrics stats' would print of them, with no server and nothing kept. With
+--rules it counts by a rules file, to try one before a rebuild.`,
 	}
 	ofTransfers := &cobra.Command{
 		Use:   "transfers FILE...",
@@ -34,8 +35,9 @@ func newScore() *cobra.Command {
 		Long: `Score events reads what 'holdmetrics import events' reads; its help tells the
 fields. Bad rows are named as FILE:LINE, all of them up to twenty; where there is
 one, no scores are printed and the command ends with 1.`,
-		Example: `  holdmetrics score events events.ndjson --policy sum`,
-		Args:    oneOrMoreFiles,
+		Example: `  holdmetrics score events events.ndjson --policy sum
+  holdmetrics score events events.ndjson --rules rules.yaml`,
+		Args: oneOrMoreFiles,
 	}
 	scoreCommand(ofEvents, eventsSource)
 	c.AddCommand(ofTransfers, ofEvents)
@@ -45,10 +47,11 @@ one, no scores are printed and the command ends with 1.`,
 // scoreCommand gives a command its flags and what it does.
 func scoreCommand(c *cobra.Command, open openSource) {
 	var q query
-	var policy string
+	var policy, rulesFile string
 	limits := hold.DefaultLimits()
 	q.flags(c)
 	c.Flags().StringVar(&policy, "policy", hold.Merge.String(), "how overlapping holds of a pair count: merge or sum")
+	c.Flags().StringVar(&rulesFile, "rules", "", "count by this rules `file`; see 'holdmetrics rules --help'")
 	limitFlags(c.Flags(), &limits)
 	c.RunE = func(c *cobra.Command, files []string) error {
 		now := wallClock()
@@ -59,12 +62,23 @@ func scoreCommand(c *cobra.Command, open openSource) {
 		if err != nil {
 			return usageError{err}
 		}
+		by := hold.PlainRules(p)
+		switch {
+		case rulesFile != "" && c.Flags().Changed("policy"):
+			return usagef("--rules and --policy are both given; a rules file has its own default policy")
+		case rulesFile == "" && c.Flags().Changed("rules"):
+			return usagef("--rules is empty; name a rules file")
+		case rulesFile != "":
+			if by, err = openRules(c, rulesFile); err != nil {
+				return err
+			}
+		}
 		bar := newProgress(c, files)
 		s, err := open(files, bar.add)
 		if err != nil {
 			return err
 		}
-		b := book{policy: p, now: now, limits: limits, pairs: make(map[pairKey]*hold.Pair), names: make(map[string]string)}
+		b := book{rules: by, now: now, limits: limits, pairs: make(map[pairKey]*hold.Pair), names: make(map[string]string)}
 		err = b.read(c.Context(), s)
 		bar.clear()
 		s.tell(c.ErrOrStderr())
@@ -91,7 +105,7 @@ type pairKey struct{ holder, token string }
 
 // book is every pair of the files that are scored.
 type book struct {
-	policy hold.Policy
+	rules  hold.Rules
 	now    int64
 	limits hold.Limits
 	pairs  map[pairKey]*hold.Pair
@@ -108,6 +122,9 @@ func (b *book) read(ctx context.Context, s *source) error {
 			return ctx.Err()
 		}
 		checked, err := e.Draft.Check(b.now, b.limits)
+		if err == nil {
+			err = b.accept(&checked)
+		}
 		if err != nil {
 			row := &rows.Error{Place: e.Place, Err: &refusedError{err.Error()}}
 			if s.bad == nil {
@@ -116,10 +133,13 @@ func (b *book) read(ctx context.Context, s *source) error {
 			s.bad.addUnsent(row)
 			continue
 		}
+		if b.rules.Excluded(checked.Holder) {
+			continue
+		}
 		key := pairKey{checked.Holder, checked.Token}
 		p := b.pairs[key]
 		if p == nil {
-			p = hold.NewPair(b.policy)
+			p = hold.NewPair(b.rules.Of(key.token).Policy)
 			b.pairs[pairKey{b.name(key.holder), b.name(key.token)}] = p
 		}
 		f := checked.Fact()
@@ -127,6 +147,12 @@ func (b *book) read(ctx context.Context, s *source) error {
 		p.Add(f)
 	}
 	return nil
+}
+
+// accept normalises an event's ids, or says why the rules refuse it.
+func (b *book) accept(e *hold.Event) error {
+	e.Token, e.Holder = b.rules.Token(e.Token), b.rules.Holder(e.Holder)
+	return b.rules.Of(e.Token).Accepts(e)
 }
 
 func (b *book) name(s string) string {
@@ -167,8 +193,8 @@ func (b *book) print(c *cobra.Command, q *query) error {
 		}
 		var live, settled hold.Amount
 		for ; i < len(keys) && keys[i].holder == key.holder && (!q.byToken || keys[i] == key); i++ {
-			p := b.pairs[keys[i]]
-			live, settled = live.Add(p.LiveAt(at)), settled.Add(p.SettledAt(settledAt))
+			p, r := b.pairs[keys[i]], b.rules.Of(keys[i].token)
+			live, settled = live.Add(r.LiveAt(p, at)), settled.Add(r.SettledAt(p, settledAt))
 		}
 		err := out.Write(&scoreRow{
 			Token: token, Holder: key.holder,

@@ -57,26 +57,22 @@ func (r *Rules) ids() string {
 
 // canonicalRule writes the settings of a token's rule, those that say nothing left out.
 func canonicalRule(b *strings.Builder, r *hold.Rule) {
-	fmt.Fprintf(b, "    policy: %s\n", r.Policy)
-	for _, s := range settingsOf(r) {
-		fmt.Fprintf(b, "    %s: %s\n", s.key, s.value)
+	for _, s := range Settings(r) {
+		fmt.Fprintf(b, "    %s: %s\n", s.Key, s.Value)
 	}
 }
 
-// setting is a key of a token's rule and its value, as a file has them.
-type setting struct{ key, value string }
-
 // settingsOf are the settings of a rule, without its policy, that say something.
-func settingsOf(r *hold.Rule) []setting {
-	var out []setting
+func settingsOf(r *hold.Rule) []Setting {
+	var out []Setting
 	if r.Multiplier != hold.MultiplierOne {
-		out = append(out, setting{"multiplier", formatMillionths(r.Multiplier)})
+		out = append(out, Setting{KeyMultiplier, formatMillionths(r.Multiplier)})
 	}
 	if season := seasonOf(r); season != "" {
-		out = append(out, setting{"season", season})
+		out = append(out, Setting{KeySeason, season})
 	}
 	if r.Shortest > 0 {
-		out = append(out, setting{"shortest_run", formatLength(r.Shortest)})
+		out = append(out, Setting{KeyShortestRun, formatLength(r.Shortest)})
 	}
 	if len(r.Boosts) > 0 {
 		steps := make([]string, len(r.Boosts))
@@ -87,10 +83,10 @@ func settingsOf(r *hold.Rule) []setting {
 		if r.BoostBy == hold.ByHold {
 			by = byHold
 		}
-		out = append(out, setting{"boosts", fmt.Sprintf("{by: %s, steps: [%s]}", by, strings.Join(steps, ", "))})
+		out = append(out, Setting{KeyBoosts, fmt.Sprintf("{by: %s, steps: [%s]}", by, strings.Join(steps, ", "))})
 	}
 	if r.NeedsID {
-		out = append(out, setting{"hold_ids", idsRequired})
+		out = append(out, Setting{KeyHoldIDs, idsRequired})
 	}
 	return out
 }

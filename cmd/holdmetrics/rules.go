@@ -1,0 +1,88 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"holdmetrics/processor/hold/rules"
+)
+
+// maxRulesFile bounds what is read of a rules file: room for a hundred thousand
+// excluded holders.
+const maxRulesFile = 16 << 20
+
+func newRules() *cobra.Command {
+	c := &cobra.Command{
+		Use:   "rules",
+		Short: "Check and compare rules files, which say how holds count",
+		Long: `A rules file is YAML, and all of it is optional:
+
+  policy: merge                  # of overlapping holds: merge (the default) or sum
+  ids: evm                       # 0x and 40 hex digits: in lower case. Or {holders: evm, tokens: none}
+  exclude:                       # holders that are not counted at all
+    - "0x000000000000000000000000000000000000dEaD"
+    - match: "pool-*"
+  tokens:
+    - token: GOLD                # this id, to the letter
+      policy: sum                # else the one above
+      multiplier: 2.5            # of the score, not of the time held
+      season: {from: 2026-01-01, to: 2026-07-01T00:00:00Z}   # either may be left out
+      shortest_run: 7d           # what was held without a gap for less does not count
+      boosts:
+        by: run                  # how long it was held without a gap (the default), or hold: each hold alone
+        steps:
+          - {after: 30d, factor: 1.5}
+          - {after: 90d, factor: 2}
+      hold_ids: required         # events must carry a hold_id; else optional
+    - match: "LP-*"              # * is any text, ? any one character, \ takes the next one as it stands
+      multiplier: 0.5
+
+One rule counts for a token, alone: the one with its exact id, wherever it
+stands; else the first whose pattern matches; else the default policy and nothing
+more. The version of the rules is a hash of what they mean: comments and the order
+of keys do not change it.`,
+	}
+	c.AddCommand(newRulesCheck(), newRulesDiff())
+	return c
+}
+
+// openRules reads a rules file, '-' from in, and tells its warnings. Problems are
+// told one a line, and then the error only counts them.
+func openRules(c *cobra.Command, path string) (*rules.Rules, error) {
+	name, in := path, c.InOrStdin()
+	if path == "-" {
+		name = "stdin"
+	} else {
+		f, err := os.Open(path)
+		if err != nil {
+			return nil, err
+		}
+		defer f.Close()
+		in = f
+	}
+	text, err := io.ReadAll(io.LimitReader(in, maxRulesFile+1))
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("%s cannot be read: %w", name, err)
+	case len(text) > maxRulesFile:
+		return nil, fmt.Errorf("%s is larger than a rules file may be, which is %d MiB", name, maxRulesFile>>20)
+	}
+	r, err := rules.Parse(name, text)
+	if problems := rules.Problems(nil); errors.As(err, &problems) {
+		for _, p := range problems {
+			fmt.Fprintln(c.ErrOrStderr(), p)
+		}
+		return nil, fmt.Errorf("%s has %s", name, counted(int64(len(problems)), "error", "errors"))
+	}
+	if err != nil {
+		return nil, err
+	}
+	for _, w := range r.Warnings() {
+		fmt.Fprintf(c.ErrOrStderr(), "%s:%d: warning: %s\n", w.Name, w.Line, w.Text)
+	}
+	return r, nil
+}
