@@ -139,8 +139,8 @@ func (p *partition) limit() uint64 {
 	return p.cfg.until()
 }
 
-// end ends the reading where all up to Config.Until is applied.
-func (p *partition) end() {
+// endAtUntil ends the reading where all up to Config.Until is applied.
+func (p *partition) endAtUntil() {
 	if p.done || p.cfg.Until == 0 {
 		return
 	}
@@ -187,9 +187,9 @@ func (w *Worker) Stand(ctx context.Context, partition int, position uint64) (uin
 			return 0, s.Err
 		case s.State == Stopped:
 			return 0, fmt.Errorf("%w: partition %d", ErrStopped, partition)
-		case s.Standing && s.Checkpoint >= s.Position:
+		case (s.Standing || s.Done) && s.Checkpoint >= s.Position:
 			return s.Position, nil
-		case s.Standing:
+		case s.Standing || s.Done:
 			if err := p.waitStored(ctx, s.Position); err != nil {
 				return 0, err
 			}

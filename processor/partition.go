@@ -235,7 +235,7 @@ func (p *partition) loop(ctx context.Context) error {
 		if err := p.hand(ctx); err != nil {
 			return err
 		}
-		p.end()
+		p.endAtUntil()
 		p.idle()
 		var err error
 		select {
