@@ -29,7 +29,8 @@ type Backend struct {
 	Ready func(ctx context.Context) error
 	// Owners tells how the partitions do; nil: nobody knows.
 	Owners Owners
-	// Rules are those by which what Reader has counts; nil: none but the policies of its pairs.
+	// Rules are those by which what Reader has counts, and by which the doors accept
+	// events while it is active; nil: none but the policies of its pairs.
 	Rules hold.Rules
 	// Close is called once the gateway needs nothing of the generation any more, after
 	// its snapshots were closed: it was left, and the last answer made of it has gone
@@ -63,6 +64,12 @@ type backend struct {
 func newBackend(g *Gateway, from Backend, later bool) *backend {
 	b := &backend{Backend: from, g: g, lineage: newLineage(), later: later, viewID: from.Generation + "." + uuid.NewString()}
 	b.left, b.leave = context.WithCancel(context.Background())
+	if b.Rules == nil {
+		b.Rules = hold.PlainRules(hold.Merge) // which counts a pair by its own policy
+	}
+	if b.RulesVersion == "" {
+		b.RulesVersion = b.Rules.Version()
+	}
 	b.users.Store(1)
 	b.ranks = newRanking(b)
 	return b
@@ -143,6 +150,7 @@ func (g *Gateway) stored(ctx context.Context, q *statsQuery, emit func(*scoreRow
 // currentOf waits for what a query asks for, and calls fn for its snapshots.
 func (g *Gateway) currentOf(ctx context.Context, q *statsQuery, fn func(*stat) error) error {
 	return g.with(func(b *backend) error {
+		q := q.named(b.Rules)
 		if err := b.awaitCurrent(ctx, q); err != nil {
 			return err
 		}

@@ -49,7 +49,7 @@ func (g *Gateway) receiveBatches(ctx context.Context, stream grpc.ServerStream, 
 			return nil // its answer ends the stream
 		}
 		refusals, at := b.refused, b.at
-		g.cfg.Producer.SendBatch(ctx, b.drafts, func(r ingest.BatchResult) {
+		g.producer.SendBatch(ctx, b.drafts, func(r ingest.BatchResult) {
 			acks.answer(seq, g.batchOutcome(r, at, refusals))
 		})
 	}

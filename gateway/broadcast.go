@@ -74,7 +74,7 @@ func (g *Gateway) receiveEvents(ctx context.Context, stream grpc.ServerStream, a
 			return err
 		}
 		if err = ingest.DecodeEvent(raw.bytes, &d); err == nil {
-			err = g.cfg.Producer.Send(ctx, &d, func(position uint64, err error) {
+			err = g.producer.Send(ctx, &d, func(position uint64, err error) {
 				acks.answer(seq, outcome{position, err})
 			})
 		}

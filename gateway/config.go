@@ -121,8 +121,9 @@ type Gateway struct {
 	// Recv is the end of the stream.
 	receivers sync.WaitGroup
 
-	sums chan struct{} // places for reads that add up everything
-	hub  *watchHub
+	producer Producer      // cfg's, behind the rules
+	sums     chan struct{} // places for reads that add up everything
+	hub      *watchHub
 
 	// active is the generation that requests are answered from (see pin), prepared
 	// the one that may be the next. changing is held by whoever changes them.
@@ -169,6 +170,7 @@ func New(cfg Config) (*Gateway, error) {
 	g := &Gateway{cfg: cfg, log: cfg.Logger, sums: make(chan struct{}, maxSums)}
 	g.seen = make([]atomic.Uint64, cfg.Log.Partitions())
 	g.active.Store(newBackend(g, cfg.Backend, false))
+	g.producer = ruledProducer{cfg.Producer, g}
 	g.hub = newWatchHub(cfg.Snapshots)
 	var err error
 	if g.metrics, err = newMetrics(cfg.Registerer); err != nil {

@@ -21,11 +21,13 @@ type contribution struct {
 	token   string
 	policy  hold.Policy
 	applied int64
+	from    *Backend
 }
 
 // explain emits what each hold of a holder contributes, by token, then in the
 // order of [hold.Pair.Holds]. A row is valid until emit returns.
 func (b *backend) explain(ctx context.Context, q explainQuery, emit func(*contribution) error) error {
+	q.holder, q.token = b.Rules.Holder(q.holder), b.Rules.Token(q.token)
 	view, err := b.holderView(ctx, q.holder, q.after)
 	if err != nil {
 		return err
@@ -39,8 +41,8 @@ func (b *backend) explain(ctx context.Context, q explainQuery, emit func(*contri
 		if err != nil {
 			return err
 		}
-		row := contribution{token: r.Key.Token, policy: pair.Policy(), applied: applied}
-		parts := hold.Explain(pair.Policy(), pair.HoldsIn(q.from, q.at), q.from, q.at)
+		row := contribution{token: r.Key.Token, policy: pair.Policy(), applied: applied, from: &b.Backend}
+		parts := b.Rules.Of(r.Key.Token).Explain(pair, q.from, q.at)
 		if err := r.Check(pair); err != nil {
 			return err
 		}
@@ -77,11 +79,13 @@ type scorePoint struct {
 	at            int64
 	live, settled hold.Amount
 	applied       int64
+	from          *Backend
 }
 
 // history gives the exact score at evenly spaced instants, the first and the last
 // of the window among them. Without a first one it begins with the first hold.
 func (b *backend) history(ctx context.Context, q historyQuery) ([]scorePoint, error) {
+	q.holder, q.token = b.Rules.Holder(q.holder), b.Rules.Token(q.token)
 	n := q.points
 	switch {
 	case n == 0:
@@ -105,7 +109,7 @@ func (b *backend) history(ctx context.Context, q historyQuery) ([]scorePoint, er
 	for i := range points {
 		hi, lo := bits.Mul64(uint64(q.at-from), uint64(i))
 		step, _ := bits.Div64(hi, lo, n-1)
-		points[i].at, points[i].applied = from+int64(step), applied
+		points[i] = scorePoint{at: from + int64(step), applied: applied, from: &b.Backend}
 	}
 	none := true
 	err = holderPairs(ctx, view, q.holder, q.token, func(r *projection.PairRecord) error {
@@ -114,12 +118,13 @@ func (b *backend) history(ctx context.Context, q historyQuery) ([]scorePoint, er
 		if err != nil {
 			return err
 		}
+		rule := b.Rules.Of(r.Key.Token)
 		for i := range points {
 			if err := ctx.Err(); err != nil {
 				return err
 			}
 			p := &points[i]
-			p.live, p.settled = p.live.Add(pair.LiveAt(p.at)), p.settled.Add(pair.SettledAt(p.at))
+			p.live, p.settled = p.live.Add(rule.LiveAt(pair, p.at)), p.settled.Add(rule.SettledAt(pair, p.at))
 		}
 		return r.Check(pair)
 	})

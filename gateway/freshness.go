@@ -59,7 +59,7 @@ func (b *backend) await(ctx context.Context, partitions []int, after uint64, wai
 	group, within := errgroup.WithContext(within)
 	for _, p := range partitions {
 		group.Go(func() error {
-			position, err := b.g.cfg.Log.End(within, p)
+			position, err := b.end(within, p)
 			if err != nil {
 				return logAway(ctx, err)
 			}

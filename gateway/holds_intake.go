@@ -158,7 +158,7 @@ func refusedLine(line uint64, err error) holdsLine {
 func (in *holdsIntake) send(p *holdsPiece) {
 	in.flight = append(in.flight, p)
 	metrics, alarm := in.g.metrics, &in.alarm
-	in.g.cfg.Producer.SendBatch(in.ctx, in.drafts, func(r ingest.BatchResult) {
+	in.g.producer.SendBatch(in.ctx, in.drafts, func(r ingest.BatchResult) {
 		metrics.accepted(doorHolds, r.Accepted)
 		p.accepted, p.position = r.Accepted, r.Position
 		for _, refusal := range r.Refused {

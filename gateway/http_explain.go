@@ -65,7 +65,7 @@ func (g *Gateway) getHolds(ctx context.Context, in *explainInput) (*huma.StreamR
 				Alone: c.Alone.Score.String(), Counted: c.Counted.Score.String(), Removed: removed.String(),
 				HeldSeconds: c.Alone.Held.String(), CountedSeconds: c.Counted.Held.String(),
 				AloneDouble: c.Alone.Score.Float64(), CountedDouble: c.Counted.Score.Float64(), RemovedDouble: removed.Float64(),
-				WindowFigures: w.figures(c.applied),
+				WindowFigures: w.figures(c.applied, c.from),
 			})
 		})
 	}), nil
@@ -87,6 +87,7 @@ type PointRow struct {
 	AsOf time.Time `json:"as_of"`
 	ExactFigures
 	AppliedThrough *time.Time `json:"applied_through,omitempty" doc:"The log's time up to which the answer knows events"`
+	Origin
 }
 
 func (g *Gateway) addHistory(api huma.API) {
@@ -117,7 +118,7 @@ func (g *Gateway) getHistory(ctx context.Context, in *historyInput) (*huma.Strea
 	return streamRows(g, ctx, in.Format, "query", func(emit func(*PointRow) error) error {
 		for i := range points {
 			p := &points[i]
-			row := PointRow{AsOf: timeOf(p.at), ExactFigures: figuresOf(p.live, p.settled), AppliedThrough: timeOrNone(p.applied)}
+			row := PointRow{AsOf: timeOf(p.at), ExactFigures: figuresOf(p.live, p.settled), AppliedThrough: timeOrNone(p.applied), Origin: originOf(p.from)}
 			if err := emit(&row); err != nil {
 				return err
 			}

@@ -98,6 +98,7 @@ func (g *Gateway) getHolder(ctx context.Context, in *holderInput) (*huma.StreamR
 
 // streamHolder writes the answer in pieces.
 func (b *backend) streamHolder(ctx context.Context, q scoreQuery, write func([]byte) error) error {
+	q = q.named(b.Rules)
 	var a holderAnswer
 	views, sums, err := b.open(ctx, q)
 	if err != nil {
@@ -125,7 +126,7 @@ func (b *backend) streamHolder(ctx context.Context, q scoreQuery, write func([]b
 	body := holderBody{
 		HolderID: q.holder, WeightedScore: settled.Score.Float64(), TotalSeconds: settled.Held.Seconds(),
 		ExactFigures: figuresOf(a.sum.live, settled), ShareFigures: sharesOf(a.sum.live.Score, settled.Score, sums.all()),
-		WindowFigures: q.figures(a.sum.applied), Tokens: []tokenBody{},
+		WindowFigures: q.figures(a.sum.applied, &b.Backend), Tokens: []tokenBody{},
 	}
 	head, err := json.Marshal(&body)
 	if err != nil {

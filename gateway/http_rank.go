@@ -37,6 +37,7 @@ type RankMarks struct {
 	TotalSettledScore string     `json:"total_settled_score" example:"216000"`
 	AsOf              time.Time  `json:"as_of" doc:"The instant of the live figures"`
 	AppliedThrough    *time.Time `json:"applied_through,omitempty" doc:"Every partition is applied at least up to this time of the log"`
+	Origin
 }
 
 type topBody struct {
@@ -87,7 +88,7 @@ func (g *Gateway) addRank(api huma.API) {
 func marksOf(page *rankPage) RankMarks {
 	return RankMarks{
 		Count: page.count, TotalScore: page.totals.live.Score.String(), TotalSettledScore: page.totals.settled.Score.String(),
-		AsOf: timeOf(page.at), AppliedThrough: timeOrNone(page.applied),
+		AsOf: timeOf(page.at), AppliedThrough: timeOrNone(page.applied), Origin: originOf(page.from),
 	}
 }
 

@@ -76,7 +76,7 @@ func (g *Gateway) getScores(ctx context.Context, in *scoresInput) (*huma.StreamR
 		return g.scores(ctx, q, func(r *scoreRow) error {
 			row := ScoreRow{
 				HolderID: r.holder, TokenID: r.token, ExactFigures: figuresOf(r.live, r.settled),
-				ShareFigures: sharesOf(r.live.Score, r.settled.Score, r.total), WindowFigures: w.figures(r.applied),
+				ShareFigures: sharesOf(r.live.Score, r.settled.Score, r.total), WindowFigures: w.figures(r.applied, r.from),
 			}
 			if !q.byToken {
 				row.TokenID = q.token

@@ -94,6 +94,8 @@ func storedStat(r *scoreRow, asOf, applied *timestamppb.Timestamp) *holdpb.HoldS
 		LiveHeld:        r.live.Held.String(),
 		AsOf:            asOf,
 		AppliedThrough:  applied,
+		Rules:           r.from.RulesVersion,
+		Generation:      r.from.Generation,
 	}
 }
 

@@ -35,10 +35,21 @@ type WindowFigures struct {
 	AsOf           time.Time  `json:"as_of" doc:"The instant that the figures are of; the end of the window"`
 	From           *time.Time `json:"from,omitempty" doc:"The beginning of the window"`
 	AppliedThrough *time.Time `json:"applied_through,omitempty" doc:"The log's time up to which the answer knows events. An event may still come late: nothing is final"`
+	Origin
 }
 
-func (w *window) figures(applied int64) WindowFigures {
-	f := WindowFigures{AsOf: timeOf(w.at), AppliedThrough: timeOrNone(applied)}
+// Origin is what an answer says of where its figures come from.
+type Origin struct {
+	Rules      string `json:"rules,omitempty" doc:"Version of the rules that they were counted by" example:"none"`
+	Generation string `json:"generation,omitempty" doc:"Generation of the projections that they are of"`
+}
+
+func originOf(from *Backend) Origin {
+	return Origin{Rules: from.RulesVersion, Generation: from.Generation}
+}
+
+func (w *window) figures(applied int64, from *Backend) WindowFigures {
+	f := WindowFigures{AsOf: timeOf(w.at), AppliedThrough: timeOrNone(applied), Origin: originOf(from)}
 	if w.hasFrom {
 		from := timeOf(w.from)
 		f.From = &from

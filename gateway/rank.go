@@ -56,10 +56,12 @@ type rankPage struct {
 	totals  totals // of all of them; scores alone
 	at      int64
 	applied int64
+	from    *Backend
 }
 
 // top gives a page.
 func (b *backend) top(ctx context.Context, q topQuery) (*rankPage, error) {
+	q.token = b.Rules.Token(q.token)
 	switch {
 	case q.by != bySettled && q.by != byLive:
 		return nil, &hold.FieldError{Field: "by", Err: ErrChoice, Detail: "settled or live"}
@@ -86,7 +88,7 @@ func (b *backend) top(ctx context.Context, q topQuery) (*rankPage, error) {
 	if err != nil {
 		return nil, err
 	}
-	page := p.page()
+	page := p.page(b)
 	limit := min(q.limit, uint64(page.count)-at.Offset)
 	var last livePlace
 	if q.by == byLive {
@@ -115,6 +117,7 @@ func (b *backend) top(ctx context.Context, q topQuery) (*rankPage, error) {
 
 // rank gives the place of one holder.
 func (b *backend) rank(ctx context.Context, q topQuery, holder string) (*rankPage, error) {
+	q.token, holder = b.Rules.Token(q.token), b.Rules.Holder(holder)
 	switch {
 	case holder == "":
 		return nil, &hold.FieldError{Field: "holder_id", Err: hold.ErrRequired}
@@ -128,7 +131,7 @@ func (b *backend) rank(ctx context.Context, q topQuery, holder string) (*rankPag
 	if row == nil {
 		return nil, projection.ErrNotFound
 	}
-	page := p.page()
+	page := p.page(b)
 	before := 0
 	if q.by == byLive {
 		before = p.state.liveRank(p.at, row)
@@ -139,8 +142,9 @@ func (b *backend) rank(ctx context.Context, q topQuery, holder string) (*rankPag
 	return page, nil
 }
 
-func (p *pin) page() *rankPage {
+func (p *pin) page(b *backend) *rankPage {
 	return &rankPage{
+		from:  &b.Backend,
 		count: p.state.tree.Len(), at: p.at, applied: p.applied,
 		totals: totals{live: hold.Amount{Score: p.state.totals.at(p.at)}, settled: hold.Amount{Score: p.state.totals.settled}},
 	}

@@ -33,6 +33,7 @@ func (g *Gateway) answerTop(ctx context.Context, req *holdpb.TopRequest) (*holdp
 		NextCursor: page.next, Count: uint64(page.count),
 		TotalScore: page.totals.live.Score.String(), TotalSettledScore: page.totals.settled.Score.String(),
 		AsOf: timestampOf(page.at), AppliedThrough: appliedTimes{}.of(page.applied),
+		Rules: page.from.RulesVersion, Generation: page.from.Generation,
 	}
 	for i := range page.holders {
 		answer.Holders = append(answer.Holders, page.holders[i].message())
@@ -70,5 +71,6 @@ func (g *Gateway) answerRank(ctx context.Context, req *holdpb.RankRequest) (*hol
 		Share:        shareOf(h.live.Score, page.totals.live.Score),
 		SettledShare: shareOf(h.settled.Score, page.totals.settled.Score),
 		AsOf:         timestampOf(page.at), AppliedThrough: appliedTimes{}.of(page.applied),
+		Rules: page.from.RulesVersion, Generation: page.from.Generation,
 	}, nil
 }

@@ -207,7 +207,7 @@ func TestTopSaysWhatItIsOf(t *testing.T) {
 	r.take(held("x", "alice", now-100, now-50, 2), openHold("y", "bob", now-300, 0.5), openHold("x", "bob", now-10, 1))
 	want := `{"holders":[{"rank":1,"holder_id":"bob","score":"160","held_seconds":"310","settled_score":"0","settled_held_seconds":"0","score_double":160,"settled_score_double":0,"rate":"1.5"},` +
 		`{"rank":2,"holder_id":"alice","score":"100","held_seconds":"50","settled_score":"100","settled_held_seconds":"50","score_double":100,"settled_score_double":100,"rate":"0"}],` +
-		`"count":2,"total_score":"260","total_settled_score":"100","as_of":"2023-11-14T22:13:20Z","applied_through":"1970-01-01T00:00:01Z"}`
+		`"count":2,"total_score":"260","total_settled_score":"100","as_of":"2023-11-14T22:13:20Z","applied_through":"1970-01-01T00:00:01Z","rules":"none"}`
 	if got := strings.TrimSpace(string(get(t, r.world, "/top?by=live", 200))); got != want {
 		t.Errorf("got %s", got)
 	}

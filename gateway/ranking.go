@@ -211,7 +211,7 @@ func (r *ranking) lineOf(ctx context.Context, row *rankRow, token string, t int6
 			if err != nil {
 				return err
 			}
-			line = pair.Figures(t).Line
+			line = r.b.Rules.Of(record.Key.Token).Figures(pair, t).Line
 		}
 		if first {
 			f.line, first = line, false

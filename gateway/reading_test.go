@@ -129,8 +129,8 @@ func TestShares(t *testing.T) {
 		t.Fatalf("%+v", body)
 	}
 	if got := string(get(t, w, "/scores?to=2000&share=true&holder=lock&format=csv", 200)); got !=
-		"holder_id,token_id,score,held_seconds,settled_score,settled_held_seconds,score_double,settled_score_double,total_score,total_settled_score,share,settled_share,as_of,from,applied_through\n"+
-			"lock,,2000,1000,0,0,2000,0,5800,2800,0.3448275862068966,0,1970-01-01T00:33:20Z,,2022-04-15T05:20:00Z\n" {
+		"holder_id,token_id,score,held_seconds,settled_score,settled_held_seconds,score_double,settled_score_double,total_score,total_settled_score,share,settled_share,as_of,from,applied_through,rules,generation\n"+
+			"lock,,2000,1000,0,0,2000,0,5800,2800,0.3448275862068966,0,1970-01-01T00:33:20Z,,2022-04-15T05:20:00Z,none,\n" {
 		t.Fatal(got)
 	}
 }
@@ -198,8 +198,8 @@ func TestHistoryAtBothDoors(t *testing.T) {
 		t.Errorf("got %q", got)
 	}
 	body := string(get(t, w, "/stats/alice/history?token=y&from=999&to=1001&points=3&format=csv", 200))
-	want := "as_of,score,held_seconds,settled_score,settled_held_seconds,score_double,settled_score_double,applied_through\n" +
-		"1970-01-01T00:16:39Z,0,0,0,0,0,0,2022-04-15T05:20:00Z\n1970-01-01T00:16:40Z,0,0,0,0,0,0,2022-04-15T05:20:00Z\n1970-01-01T00:16:41Z,3,1,0,0,3,0,2022-04-15T05:20:00Z\n"
+	want := "as_of,score,held_seconds,settled_score,settled_held_seconds,score_double,settled_score_double,applied_through,rules,generation\n" +
+		"1970-01-01T00:16:39Z,0,0,0,0,0,0,2022-04-15T05:20:00Z,none,\n1970-01-01T00:16:40Z,0,0,0,0,0,0,2022-04-15T05:20:00Z,none,\n1970-01-01T00:16:41Z,3,1,0,0,3,0,2022-04-15T05:20:00Z,none,\n"
 	if body != want {
 		t.Errorf("got %s", body)
 	}
@@ -338,7 +338,7 @@ func TestStatus(t *testing.T) {
 	want := `{"partitions":[{"partition":0,"owner":"a","state":"running","moving":true,"epoch":0,"position":9,"stored":7,"published":8,"end":9,"lag":0,"lag_seconds":0,"events":3,"rejected":0,"applied_through":"1970-01-01T00:00:05Z"},` +
 		`{"partition":1,"owner":"b","state":"catching up","moving":false,"epoch":0,"position":4,"stored":0,"published":0,"end":30,"lag":6,"lag_seconds":1000,"events":4,"rejected":1,"applied_through":"2023-11-14T21:56:40Z","trouble":"disk"},` +
 		`{"partition":2,"owner":"a","state":"running","moving":false,"epoch":2,"position":1,"stored":0,"published":0,"end":31,"lag":1,"lag_seconds":0,"events":0,"rejected":0}],` +
-		`"workers":[{"id":"idle","partitions":[],"host":"h","started":"1970-01-01T00:00:01Z","heard":"1970-01-01T00:00:02Z","leaving":true},{"id":"a","partitions":[0,2]},{"id":"b","partitions":[1]}],"holders":2,"events":7,"lag":7,"watchers":0,"at":"2023-11-14T22:13:20Z","version":"v1"}`
+		`"workers":[{"id":"idle","partitions":[],"host":"h","started":"1970-01-01T00:00:01Z","heard":"1970-01-01T00:00:02Z","leaving":true},{"id":"a","partitions":[0,2]},{"id":"b","partitions":[1]}],"holders":2,"events":7,"lag":7,"watchers":0,"at":"2023-11-14T22:13:20Z","version":"v1","rules":"none"}`
 	if got := strings.TrimSpace(string(get(t, w, "/status", 200))); got != want {
 		t.Errorf("got %s", got)
 	}

@@ -25,7 +25,7 @@ func (g *Gateway) recordDraft(ctx context.Context, d door, draft *hold.Draft, de
 	if err = decoded; err == nil {
 		ctx, cancel := context.WithTimeoutCause(ctx, g.cfg.RecordWait, ErrSlow)
 		defer cancel()
-		position, err = g.cfg.Producer.Record(ctx, draft)
+		position, err = g.producer.Record(ctx, draft)
 	}
 	g.metrics.event(d, err)
 	return position, err

@@ -19,6 +19,8 @@ type scoreQuery struct {
 	byToken bool   // a row a pair, else a row a holder
 	share   bool   // with the sums over all holders
 	after   uint64 // 0: all that the log holds now
+
+	rules hold.Rules // of the generation that answers; see named
 }
 
 // check says what is wrong with a query, beside its times.
@@ -40,6 +42,7 @@ type scoreRow struct {
 	live, settled hold.Amount
 	applied       int64   // the log's time up to which the partition is applied; 0: nothing is
 	total         *totals // with share
+	from          *Backend
 }
 
 // totals are sums over all holders.
@@ -58,6 +61,12 @@ func (r *scoreRow) add(live, settled hold.Amount) {
 // without facts, or without facts of the token, is [projection.ErrNotFound]. A
 // row is valid until emit returns.
 func (b *backend) scores(ctx context.Context, q scoreQuery, emit func(*scoreRow) error) error {
+	q = q.named(b.Rules)
+	rows := emit
+	emit = func(r *scoreRow) error {
+		r.from = &b.Backend
+		return rows(r)
+	}
 	views, sums, err := b.open(ctx, q)
 	if err != nil {
 		return err
@@ -225,11 +234,12 @@ func amounts(r *projection.PairRecord, q scoreQuery) (live, settled hold.Amount,
 	if err != nil {
 		return hold.Amount{}, hold.Amount{}, err
 	}
+	rule := q.rules.Of(r.Key.Token)
 	if q.asOf {
-		live, settled = q.of(pair)
+		live, settled = q.of(rule, pair)
 		return live, settled, r.Check(pair)
 	}
-	return pair.LiveAt(q.at), r.Figures.Settled, r.Check(pair)
+	return rule.LiveAt(pair, q.at), r.Figures.Settled, r.Check(pair)
 }
 
 // appliedThrough is the log's time of what a view holds.

@@ -32,6 +32,8 @@ func (g *Gateway) sendScores(req *holdpb.ScoresRequest, stream grpc.ServerStream
 			AsOf:               asOf,
 			From:               from,
 			AppliedThrough:     applied.of(r.applied),
+			Rules:              r.from.RulesVersion,
+			Generation:         r.from.Generation,
 		}
 		if t := r.total; t != nil {
 			score.TotalScore, score.TotalSettledScore = t.live.Score.String(), t.settled.Score.String()
@@ -69,6 +71,8 @@ func (g *Gateway) sendContributions(req *holdpb.ExplainRequest, stream grpc.Serv
 			AsOf:           asOf,
 			From:           from,
 			AppliedThrough: applied.of(c.applied),
+			Rules:          c.from.RulesVersion,
+			Generation:     c.from.Generation,
 		}
 		if c.End != 0 {
 			row.End = timestampOf(c.End)
@@ -101,6 +105,8 @@ func (g *Gateway) sendHistory(req *holdpb.HistoryRequest, stream grpc.ServerStre
 			ScoreDouble:        p.live.Score.Float64(),
 			SettledScoreDouble: p.settled.Score.Float64(),
 			AppliedThrough:     applied.of(p.applied),
+			Rules:              p.from.RulesVersion,
+			Generation:         p.from.Generation,
 		})
 		if err != nil {
 			return err

@@ -132,6 +132,7 @@ func (b *backend) current(ctx context.Context, q *statsQuery, fn func(*stat) err
 // stored emits the rows of a query that is answered from the stored facts. Where
 // a named holder has none it is [projection.ErrNotFound], before the first row.
 func (b *backend) stored(ctx context.Context, q *statsQuery, emit func(*scoreRow) error) error {
+	q = q.named(b.Rules)
 	scores := scoreQuery{window: *q.window, after: q.after}
 	if len(q.holders) == 0 {
 		return b.scores(ctx, scores, emit)
@@ -185,7 +186,7 @@ func (g *Gateway) sendStats(req *holdpb.StatsRequest, stream grpc.ServerStreamin
 		return g.stored(ctx, &q, func(r *scoreRow) error { return stream.Send(storedStat(r, asOf, applied.of(r.applied))) })
 	}
 	if q.watch {
-		if err := g.with(func(b *backend) error { return b.awaitCurrent(ctx, &q) }); err != nil {
+		if err := g.with(func(b *backend) error { return b.awaitCurrent(ctx, q.named(b.Rules)) }); err != nil {
 			return err
 		}
 		return g.watchStream(&q, stream)

@@ -143,7 +143,7 @@ func (g *Gateway) status(ctx context.Context) (*statusBody, error) {
 		body.Workers = append(body.Workers, row)
 	}
 	for _, p := range owned {
-		end, err := g.cfg.Log.End(ctx, p.Partition)
+		end, err := b.end(ctx, p.Partition)
 		if err != nil {
 			return nil, logAway(ctx, err)
 		}

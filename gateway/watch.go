@@ -53,7 +53,7 @@ func (g *Gateway) watch(ctx context.Context, q *watchQuery, sink watchSink) erro
 	defer s.depart()
 	s.line, s.base = s.b.lineage, s.b.pointOf(q.from)
 	s.settled = s.base
-	for _, h := range q.holders {
+	for _, h := range q.named(s.b.Rules).holders {
 		s.keys = append(s.keys, ingest.SubjectToken(h))
 	}
 	if s.keys != nil {

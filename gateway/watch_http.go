@@ -60,7 +60,7 @@ func (g *Gateway) getWatch(ctx context.Context, in *watchInput) (*huma.StreamRes
 		err = q.check()
 	}
 	if err == nil {
-		err = g.with(func(b *backend) error { return b.awaitCurrent(ctx, &q.statsQuery) })
+		err = g.with(func(b *backend) error { return b.awaitCurrent(ctx, q.statsQuery.named(b.Rules)) })
 	}
 	if err != nil {
 		return nil, g.fail(httpField(httpField(err, "holder_ids", "holders"), "min_interval", "interval"), "query")

@@ -72,11 +72,11 @@ func checkInstant(field string, t hold.Stamp) (int64, error) {
 	return ns, nil
 }
 
-// of are the figures of a pair in the window.
-func (w *window) of(p *hold.Pair) (live, settled hold.Amount) {
-	live, settled = p.LiveAt(w.at), p.SettledAt(w.at)
+// of are the figures of a pair in the window, by a rule.
+func (w *window) of(r *hold.Rule, p *hold.Pair) (live, settled hold.Amount) {
+	live, settled = r.LiveAt(p, w.at), r.SettledAt(p, w.at)
 	if w.hasFrom {
-		live, settled = live.Sub(p.LiveAt(w.from)), settled.Sub(p.SettledAt(w.from))
+		live, settled = live.Sub(r.LiveAt(p, w.from)), settled.Sub(r.SettledAt(p, w.from))
 	}
 	return live, settled
 }

@@ -130,7 +130,7 @@ func (p *partition) enterEvent(m *message, index int, data []byte, h *holder, ev
 		t = p.cache.tokenOf(event.Token)
 		defer p.cache.forget(t) // unless a pair is entered
 	}
-	if err := t.rule.Accepts(event); err != nil {
+	if err := t.rule.Accepts(event.HoldID); err != nil {
 		p.reject(m, index, data, err)
 		return
 	}

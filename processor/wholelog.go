@@ -52,7 +52,7 @@ func (p *partition) acceptNamed(m *message, index int, data []byte, d *hold.Draf
 	h := p.cache.holders[event.Holder]
 	if h == nil && p.misplaced(event.Holder, p.id) != nil {
 		// It is at home elsewhere. What the rules refuse is refused here.
-		if err := p.cfg.Rules.Of(event.Token).Accepts(&event); err != nil {
+		if err := p.cfg.Rules.Of(event.Token).Accepts(event.HoldID); err != nil {
 			p.reject(m, index, data, err)
 		}
 		return

@@ -910,6 +910,8 @@ type Score struct {
 	TotalSettledScore string  `protobuf:"bytes,13,opt,name=total_settled_score,json=totalSettledScore,proto3" json:"total_settled_score,omitempty"`
 	Share             float64 `protobuf:"fixed64,14,opt,name=share,proto3" json:"share,omitempty"`
 	SettledShare      float64 `protobuf:"fixed64,15,opt,name=settled_share,json=settledShare,proto3" json:"settled_share,omitempty"`
+	Rules             string  `protobuf:"bytes,16,opt,name=rules,proto3" json:"rules,omitempty"` // version of the rules that it was counted by
+	Generation        string  `protobuf:"bytes,17,opt,name=generation,proto3" json:"generation,omitempty"`
 	unknownFields     protoimpl.UnknownFields
 	sizeCache         protoimpl.SizeCache
 }
@@ -1049,6 +1051,20 @@ func (x *Score) GetSettledShare() float64 {
 	return 0
 }
 
+func (x *Score) GetRules() string {
+	if x != nil {
+		return x.Rules
+	}
+	return ""
+}
+
+func (x *Score) GetGeneration() string {
+	if x != nil {
+		return x.Generation
+	}
+	return ""
+}
+
 // ExplainRequest asks for the holds behind a holder's score.
 type ExplainRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1155,6 +1171,8 @@ type Contribution struct {
 	AsOf           *timestamppb.Timestamp `protobuf:"bytes,15,opt,name=as_of,json=asOf,proto3" json:"as_of,omitempty"`
 	From           *timestamppb.Timestamp `protobuf:"bytes,16,opt,name=from,proto3" json:"from,omitempty"`
 	AppliedThrough *timestamppb.Timestamp `protobuf:"bytes,17,opt,name=applied_through,json=appliedThrough,proto3" json:"applied_through,omitempty"`
+	Rules          string                 `protobuf:"bytes,18,opt,name=rules,proto3" json:"rules,omitempty"` // version of the rules that it was counted by
+	Generation     string                 `protobuf:"bytes,19,opt,name=generation,proto3" json:"generation,omitempty"`
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache
 }
@@ -1308,6 +1326,20 @@ func (x *Contribution) GetAppliedThrough() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *Contribution) GetRules() string {
+	if x != nil {
+		return x.Rules
+	}
+	return ""
+}
+
+func (x *Contribution) GetGeneration() string {
+	if x != nil {
+		return x.Generation
+	}
+	return ""
+}
+
 // HistoryRequest asks for the score over time.
 type HistoryRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1404,6 +1436,8 @@ type ScorePoint struct {
 	ScoreDouble        float64                `protobuf:"fixed64,6,opt,name=score_double,json=scoreDouble,proto3" json:"score_double,omitempty"`
 	SettledScoreDouble float64                `protobuf:"fixed64,7,opt,name=settled_score_double,json=settledScoreDouble,proto3" json:"settled_score_double,omitempty"`
 	AppliedThrough     *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=applied_through,json=appliedThrough,proto3" json:"applied_through,omitempty"`
+	Rules              string                 `protobuf:"bytes,9,opt,name=rules,proto3" json:"rules,omitempty"` // version of the rules that it was counted by
+	Generation         string                 `protobuf:"bytes,10,opt,name=generation,proto3" json:"generation,omitempty"`
 	unknownFields      protoimpl.UnknownFields
 	sizeCache          protoimpl.SizeCache
 }
@@ -1492,6 +1526,20 @@ func (x *ScorePoint) GetAppliedThrough() *timestamppb.Timestamp {
 		return x.AppliedThrough
 	}
 	return nil
+}
+
+func (x *ScorePoint) GetRules() string {
+	if x != nil {
+		return x.Rules
+	}
+	return ""
+}
+
+func (x *ScorePoint) GetGeneration() string {
+	if x != nil {
+		return x.Generation
+	}
+	return ""
 }
 
 // TopRequest asks for a page of a ranking: by score, the greatest first, equal ones by holder_id.
@@ -1698,6 +1746,8 @@ type TopAnswer struct {
 	TotalSettledScore string                 `protobuf:"bytes,5,opt,name=total_settled_score,json=totalSettledScore,proto3" json:"total_settled_score,omitempty"`
 	AsOf              *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=as_of,json=asOf,proto3" json:"as_of,omitempty"`
 	AppliedThrough    *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=applied_through,json=appliedThrough,proto3" json:"applied_through,omitempty"` // every partition is applied at least up to here
+	Rules             string                 `protobuf:"bytes,8,opt,name=rules,proto3" json:"rules,omitempty"`                                         // version of the rules that it was counted by
+	Generation        string                 `protobuf:"bytes,9,opt,name=generation,proto3" json:"generation,omitempty"`
 	unknownFields     protoimpl.UnknownFields
 	sizeCache         protoimpl.SizeCache
 }
@@ -1781,6 +1831,20 @@ func (x *TopAnswer) GetAppliedThrough() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *TopAnswer) GetRules() string {
+	if x != nil {
+		return x.Rules
+	}
+	return ""
+}
+
+func (x *TopAnswer) GetGeneration() string {
+	if x != nil {
+		return x.Generation
+	}
+	return ""
+}
+
 // RankRequest asks for the place of one holder.
 type RankRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1861,6 +1925,8 @@ type RankAnswer struct {
 	SettledShare      float64                `protobuf:"fixed64,6,opt,name=settled_share,json=settledShare,proto3" json:"settled_share,omitempty"`
 	AsOf              *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=as_of,json=asOf,proto3" json:"as_of,omitempty"`
 	AppliedThrough    *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=applied_through,json=appliedThrough,proto3" json:"applied_through,omitempty"`
+	Rules             string                 `protobuf:"bytes,9,opt,name=rules,proto3" json:"rules,omitempty"` // version of the rules that it was counted by
+	Generation        string                 `protobuf:"bytes,10,opt,name=generation,proto3" json:"generation,omitempty"`
 	unknownFields     protoimpl.UnknownFields
 	sizeCache         protoimpl.SizeCache
 }
@@ -1949,6 +2015,20 @@ func (x *RankAnswer) GetAppliedThrough() *timestamppb.Timestamp {
 		return x.AppliedThrough
 	}
 	return nil
+}
+
+func (x *RankAnswer) GetRules() string {
+	if x != nil {
+		return x.Rules
+	}
+	return ""
+}
+
+func (x *RankAnswer) GetGeneration() string {
+	if x != nil {
+		return x.Generation
+	}
+	return ""
 }
 
 // PartitionState is how a partition of the log does at its owner.
@@ -2400,7 +2480,7 @@ const file_hold_proto_rawDesc = "" +
 	"\x04from\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\x04from\x12*\n" +
 	"\x02to\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\x02to\x12\x19\n" +
 	"\btoken_id\x18\a \x01(\tR\atokenId\x12\x14\n" +
-	"\x05share\x18\b \x01(\bR\x05share\"\xd6\x04\n" +
+	"\x05share\x18\b \x01(\bR\x05share\"\x8c\x05\n" +
 	"\x05Score\x12\x19\n" +
 	"\btoken_id\x18\x01 \x01(\tR\atokenId\x12\x1b\n" +
 	"\tholder_id\x18\x02 \x01(\tR\bholderId\x12\x14\n" +
@@ -2418,14 +2498,18 @@ const file_hold_proto_rawDesc = "" +
 	"totalScore\x12.\n" +
 	"\x13total_settled_score\x18\r \x01(\tR\x11totalSettledScore\x12\x14\n" +
 	"\x05share\x18\x0e \x01(\x01R\x05share\x12#\n" +
-	"\rsettled_share\x18\x0f \x01(\x01R\fsettledShare\"\xeb\x01\n" +
+	"\rsettled_share\x18\x0f \x01(\x01R\fsettledShare\x12\x14\n" +
+	"\x05rules\x18\x10 \x01(\tR\x05rules\x12\x1e\n" +
+	"\n" +
+	"generation\x18\x11 \x01(\tR\n" +
+	"generation\"\xeb\x01\n" +
 	"\x0eExplainRequest\x12\x1b\n" +
 	"\tholder_id\x18\x01 \x01(\tR\bholderId\x12\x19\n" +
 	"\btoken_id\x18\x02 \x01(\tR\atokenId\x12/\n" +
 	"\x05as_of\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x04asOf\x12.\n" +
 	"\x04from\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x04from\x12*\n" +
 	"\x02to\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\x02to\x12\x14\n" +
-	"\x05after\x18\x06 \x01(\x04R\x05after\"\xff\x04\n" +
+	"\x05after\x18\x06 \x01(\x04R\x05after\"\xb5\x05\n" +
 	"\fContribution\x12\x19\n" +
 	"\btoken_id\x18\x01 \x01(\tR\atokenId\x12\x16\n" +
 	"\x06policy\x18\x02 \x01(\tR\x06policy\x120\n" +
@@ -2444,14 +2528,18 @@ const file_hold_proto_rawDesc = "" +
 	"\x0eremoved_double\x18\x0e \x01(\x01R\rremovedDouble\x12/\n" +
 	"\x05as_of\x18\x0f \x01(\v2\x1a.google.protobuf.TimestampR\x04asOf\x12.\n" +
 	"\x04from\x18\x10 \x01(\v2\x1a.google.protobuf.TimestampR\x04from\x12C\n" +
-	"\x0fapplied_through\x18\x11 \x01(\v2\x1a.google.protobuf.TimestampR\x0eappliedThrough\"\xd2\x01\n" +
+	"\x0fapplied_through\x18\x11 \x01(\v2\x1a.google.protobuf.TimestampR\x0eappliedThrough\x12\x14\n" +
+	"\x05rules\x18\x12 \x01(\tR\x05rules\x12\x1e\n" +
+	"\n" +
+	"generation\x18\x13 \x01(\tR\n" +
+	"generation\"\xd2\x01\n" +
 	"\x0eHistoryRequest\x12\x1b\n" +
 	"\tholder_id\x18\x01 \x01(\tR\bholderId\x12\x19\n" +
 	"\btoken_id\x18\x02 \x01(\tR\atokenId\x12.\n" +
 	"\x04from\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x04from\x12*\n" +
 	"\x02to\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x02to\x12\x16\n" +
 	"\x06points\x18\x05 \x01(\rR\x06points\x12\x14\n" +
-	"\x05after\x18\x06 \x01(\x04R\x05after\"\xe7\x02\n" +
+	"\x05after\x18\x06 \x01(\x04R\x05after\"\x9d\x03\n" +
 	"\n" +
 	"ScorePoint\x12/\n" +
 	"\x05as_of\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x04asOf\x12\x14\n" +
@@ -2461,7 +2549,12 @@ const file_hold_proto_rawDesc = "" +
 	"\x14settled_held_seconds\x18\x05 \x01(\tR\x12settledHeldSeconds\x12!\n" +
 	"\fscore_double\x18\x06 \x01(\x01R\vscoreDouble\x120\n" +
 	"\x14settled_score_double\x18\a \x01(\x01R\x12settledScoreDouble\x12C\n" +
-	"\x0fapplied_through\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\x0eappliedThrough\"\x88\x01\n" +
+	"\x0fapplied_through\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\x0eappliedThrough\x12\x14\n" +
+	"\x05rules\x18\t \x01(\tR\x05rules\x12\x1e\n" +
+	"\n" +
+	"generation\x18\n" +
+	" \x01(\tR\n" +
+	"generation\"\x88\x01\n" +
 	"\n" +
 	"TopRequest\x12\x1b\n" +
 	"\x02by\x18\x01 \x01(\x0e2\v.poh.RankByR\x02by\x12\x19\n" +
@@ -2480,7 +2573,7 @@ const file_hold_proto_rawDesc = "" +
 	"\x05until\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\x05until\x12!\n" +
 	"\fheld_seconds\x18\t \x01(\tR\vheldSeconds\x120\n" +
 	"\x14settled_held_seconds\x18\n" +
-	" \x01(\tR\x12settledHeldSeconds\"\xb6\x02\n" +
+	" \x01(\tR\x12settledHeldSeconds\"\xec\x02\n" +
 	"\tTopAnswer\x12+\n" +
 	"\aholders\x18\x01 \x03(\v2\x11.poh.RankedHolderR\aholders\x12\x1f\n" +
 	"\vnext_cursor\x18\x02 \x01(\tR\n" +
@@ -2490,12 +2583,16 @@ const file_hold_proto_rawDesc = "" +
 	"totalScore\x12.\n" +
 	"\x13total_settled_score\x18\x05 \x01(\tR\x11totalSettledScore\x12/\n" +
 	"\x05as_of\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\x04asOf\x12C\n" +
-	"\x0fapplied_through\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\x0eappliedThrough\"x\n" +
+	"\x0fapplied_through\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\x0eappliedThrough\x12\x14\n" +
+	"\x05rules\x18\b \x01(\tR\x05rules\x12\x1e\n" +
+	"\n" +
+	"generation\x18\t \x01(\tR\n" +
+	"generation\"x\n" +
 	"\vRankRequest\x12\x1b\n" +
 	"\tholder_id\x18\x01 \x01(\tR\bholderId\x12\x1b\n" +
 	"\x02by\x18\x02 \x01(\x0e2\v.poh.RankByR\x02by\x12\x19\n" +
 	"\btoken_id\x18\x03 \x01(\tR\atokenId\x12\x14\n" +
-	"\x05after\x18\x04 \x01(\x04R\x05after\"\xcf\x02\n" +
+	"\x05after\x18\x04 \x01(\x04R\x05after\"\x85\x03\n" +
 	"\n" +
 	"RankAnswer\x12)\n" +
 	"\x06holder\x18\x01 \x01(\v2\x11.poh.RankedHolderR\x06holder\x12\x14\n" +
@@ -2506,7 +2603,12 @@ const file_hold_proto_rawDesc = "" +
 	"\x05share\x18\x05 \x01(\x01R\x05share\x12#\n" +
 	"\rsettled_share\x18\x06 \x01(\x01R\fsettledShare\x12/\n" +
 	"\x05as_of\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\x04asOf\x12C\n" +
-	"\x0fapplied_through\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\x0eappliedThrough\"\x91\x03\n" +
+	"\x0fapplied_through\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\x0eappliedThrough\x12\x14\n" +
+	"\x05rules\x18\t \x01(\tR\x05rules\x12\x1e\n" +
+	"\n" +
+	"generation\x18\n" +
+	" \x01(\tR\n" +
+	"generation\"\x91\x03\n" +
 	"\x0ePartitionState\x12\x1c\n" +
 	"\tpartition\x18\x01 \x01(\rR\tpartition\x12\x14\n" +
 	"\x05owner\x18\x02 \x01(\tR\x05owner\x12\x14\n" +

@@ -152,7 +152,7 @@ func (b *book) read(ctx context.Context, s *source) error {
 // accept normalises an event's ids, or says why the rules refuse it.
 func (b *book) accept(e *hold.Event) error {
 	e.Token, e.Holder = b.rules.Token(e.Token), b.rules.Holder(e.Holder)
-	return b.rules.Of(e.Token).Accepts(e)
+	return b.rules.Of(e.Token).Accepts(e.HoldID)
 }
 
 func (b *book) name(s string) string {

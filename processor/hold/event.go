@@ -105,6 +105,16 @@ func (d *Draft) Check(now int64, lim Limits) (Event, error) {
 	return e, nil
 }
 
+// Apply gives the draft its ids as rules have them, and says what else these refuse
+// of it, as a [*FieldError]. Check is still to come.
+func (d *Draft) Apply(rules Rules) error {
+	d.Token, d.Holder = rules.Token(d.Token), rules.Holder(d.Holder)
+	if d.HoldID != "" {
+		return nil // no rule asks for more
+	}
+	return rules.Of(d.Token).Accepts(d.HoldID)
+}
+
 // CheckBy is Check of whoever knows the rules by which the event will count: it
 // refuses what they do, and gives the event with its ids as the rules have them.
 func (d *Draft) CheckBy(rules Rules, now int64, lim Limits) (Event, error) {
@@ -113,7 +123,7 @@ func (d *Draft) CheckBy(rules Rules, now int64, lim Limits) (Event, error) {
 		return Event{}, err
 	}
 	e.Token, e.Holder = rules.Token(e.Token), rules.Holder(e.Holder)
-	if err := rules.Of(e.Token).Accepts(&e); err != nil {
+	if err := rules.Of(e.Token).Accepts(e.HoldID); err != nil {
 		return Event{}, err
 	}
 	return e, nil

@@ -115,9 +115,9 @@ type Rule struct {
 }
 
 // Accepts says why an event of the token is refused, as a [*FieldError]; nil: it
-// is not.
-func (r *Rule) Accepts(e *Event) error {
-	if r.NeedsID && e.HoldID == "" {
+// is not. holdID is the event's, empty where it has none.
+func (r *Rule) Accepts(holdID string) error {
+	if r.NeedsID && holdID == "" {
 		return &FieldError{Field: "hold_id", Err: ErrHoldIDNeeded}
 	}
 	return nil

@@ -1,0 +1,122 @@
+package gateway
+
+import (
+	"context"
+
+	"holdmetrics/ingest"
+	"holdmetrics/processor/hold"
+)
+
+// ruledProducer lets into the log what the rules of the active generation let in,
+// with its ids as they have them, so that nearly every event lies in the partition
+// of its holder. All doors send through it. The processor decides the same again,
+// since not everybody comes by a door, and rules may change on the way.
+type ruledProducer struct {
+	Producer
+	g *Gateway
+}
+
+func (p ruledProducer) rules() hold.Rules { return p.g.active.Load().Rules }
+
+// Record sends an event, or says why the rules refuse it.
+func (p ruledProducer) Record(ctx context.Context, d *hold.Draft) (position uint64, err error) {
+	if err := d.Apply(p.rules()); err != nil {
+		return 0, err
+	}
+	return p.Producer.Record(ctx, d)
+}
+
+// Send is Record without waiting for the log.
+func (p ruledProducer) Send(ctx context.Context, d *hold.Draft, done func(position uint64, err error)) error {
+	if err := d.Apply(p.rules()); err != nil {
+		return err
+	}
+	return p.Producer.Send(ctx, d, done)
+}
+
+// SendBatch sends those of a batch that the rules do not refuse.
+func (p ruledProducer) SendBatch(ctx context.Context, drafts []hold.Draft, done func(ingest.BatchResult)) {
+	rules := p.rules()
+	var refused []ingest.Refusal
+	var at []int // place of each that is sent, once one is refused
+	sent := drafts
+	for i := range drafts {
+		err := drafts[i].Apply(rules)
+		switch {
+		case err != nil && refused == nil:
+			sent = append([]hold.Draft(nil), drafts[:i]...) // the caller's batch stays as it is
+			for j := range i {
+				at = append(at, j)
+			}
+			fallthrough
+		case err != nil:
+			refused = append(refused, ingest.Refusal{Index: i, Err: err})
+		case refused != nil:
+			sent, at = append(sent, drafts[i]), append(at, i)
+		}
+	}
+	if refused == nil {
+		p.Producer.SendBatch(ctx, drafts, done)
+		return
+	}
+	p.Producer.SendBatch(ctx, sent, func(r ingest.BatchResult) {
+		for i := range r.Refused {
+			r.Refused[i].Index = at[r.Refused[i].Index]
+		}
+		r.Refused = mergeRefusals(r.Refused, refused)
+		done(r)
+	})
+}
+
+// mergeRefusals merges two lists by index.
+func mergeRefusals(a, b []ingest.Refusal) []ingest.Refusal {
+	merged := make([]ingest.Refusal, 0, len(a)+len(b))
+	for len(a) > 0 && len(b) > 0 {
+		if a[0].Index < b[0].Index {
+			merged, a = append(merged, a[0]), a[1:]
+		} else {
+			merged, b = append(merged, b[0]), b[1:]
+		}
+	}
+	return append(append(merged, a...), b...)
+}
+
+// end is the last position that a partition is to apply: that of its own messages,
+// or of the whole log where the rules normalise holders, whose events may lie in
+// any partition then.
+func (b *backend) end(ctx context.Context, partition int) (uint64, error) {
+	if b.Rules.NormalisesHolders() {
+		return b.g.cfg.Log.LastPosition(ctx)
+	}
+	return b.g.cfg.Log.End(ctx, partition)
+}
+
+// named is a query with its ids as the rules of the generation have them, and the
+// rules that it is answered by.
+func (q scoreQuery) named(rules hold.Rules) scoreQuery {
+	q.rules, q.holder, q.token = rules, rules.Holder(q.holder), rules.Token(q.token)
+	return q
+}
+
+// named is a query with its holders as the rules have them, each once. It must not
+// change what q refers to.
+func (q *statsQuery) named(rules hold.Rules) *statsQuery {
+	if !rules.NormalisesHolders() || len(q.holders) == 0 {
+		return q
+	}
+	own := *q
+	own.holders = distinctHolders(q.holders, rules)
+	return &own
+}
+
+func distinctHolders(holders []string, rules hold.Rules) []string {
+	seen := make(map[string]bool, len(holders))
+	distinct := make([]string, 0, len(holders))
+	for _, h := range holders {
+		if h = rules.Holder(h); !seen[h] {
+			seen[h] = true
+			distinct = append(distinct, h)
+		}
+	}
+	return distinct
+}

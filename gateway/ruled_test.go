@@ -1,0 +1,201 @@
+package gateway
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"holdmetrics/ingest"
+	"holdmetrics/processor/hold"
+	holdpb "holdmetrics/proto"
+)
+
+// doubled are rules by hand: the token x counts twice, lots needs hold_ids, and
+// ids are in lower case.
+type doubled struct{ hold.Rules }
+
+func (doubled) Version() string { return "twice" }
+func (d doubled) Of(token string) *hold.Rule {
+	rule := *d.Rules.Of(token)
+	switch token {
+	case "x":
+		rule.Multiplier = 2 * hold.MultiplierOne
+	case "lots":
+		rule.NeedsID = true
+	}
+	return &rule
+}
+func (doubled) Holder(id string) string { return strings.ToLower(id) }
+func (doubled) Token(id string) string  { return strings.ToLower(id) }
+func (doubled) NormalisesHolders() bool { return true }
+
+func ruled(w *world) {
+	w.cfg.Rules, w.cfg.Generation = doubled{hold.PlainRules(hold.Merge)}, "g2"
+}
+
+// keeping is a producer that keeps what it is sent.
+type keeping struct {
+	fakeProducer
+	drafts []hold.Draft
+}
+
+func (p *keeping) Record(ctx context.Context, d *hold.Draft) (uint64, error) {
+	p.drafts = append(p.drafts, *d)
+	return p.fakeProducer.Record(ctx, d)
+}
+
+// The doors refuse what the rules refuse, and send ids as the rules have them.
+func TestDoorsGoByTheRules(t *testing.T) {
+	t.Parallel()
+	p := &keeping{}
+	w := newWorld(t, ruled, func(w *world) { w.cfg.Producer = p })
+	good := &holdpb.HoldMsg{TokenId: "X", HolderId: "Alice", Start: timestampOf(testNow - 100e9)}
+	if _, err := w.metrics().Record(t.Context(), good); err != nil {
+		t.Fatal(err)
+	}
+	if len(p.drafts) != 1 || p.drafts[0].Token != "x" || p.drafts[0].Holder != "alice" {
+		t.Fatalf("sent %+v", p.drafts)
+	}
+	bare := &holdpb.HoldMsg{TokenId: "LOTS", HolderId: "alice", Start: timestampOf(testNow - 100e9)}
+	_, err := w.metrics().Record(t.Context(), bare)
+	if status.Code(err) != codes.InvalidArgument || !strings.Contains(err.Error(), "hold_id is required by the rules of this token") {
+		t.Fatal(err)
+	}
+	stream, err := w.metrics().Broadcast(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := stream.Send(bare); err != nil {
+		t.Fatal(err)
+	}
+	if ack, err := stream.Recv(); err != nil || ack.Ok || !strings.HasPrefix(ack.Error, "hold_id") {
+		t.Fatalf("%v, %v", ack, err)
+	}
+	answer, err := http.Post(w.url+"/hold", "application/json", strings.NewReader(`{"token_id":"lots","holder_id":"bob","start":"2023-11-14T00:00:00Z"}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	body, _ := io.ReadAll(answer.Body)
+	answer.Body.Close()
+	if answer.StatusCode != http.StatusUnprocessableEntity || !strings.Contains(string(body), "hold_id") {
+		t.Fatalf("%d %s", answer.StatusCode, body)
+	}
+}
+
+// Of a batch each refusal is told in its place, whoever refuses.
+func TestBatchesGoByTheRules(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, ruled)
+	good := held("x", "a", 1_600_000_000, 1_600_000_001, 1)
+	bare := held("lots", "a", 1_600_000_000, 1_600_000_001, 1)
+	wrong := held("x", "a", 1_600_000_001, 1_600_000_000, 1)
+	for _, c := range []struct {
+		name   string
+		drafts []hold.Draft
+		want   []int
+	}{
+		{"none", []hold.Draft{good, good}, nil},
+		{"the producer's", []hold.Draft{good, wrong, good}, []int{1}},
+		{"the rules'", []hold.Draft{good, bare, good, bare}, []int{1, 3}},
+		{"both", []hold.Draft{bare, wrong, good, bare, wrong, good}, []int{0, 1, 3, 4}},
+		{"all", []hold.Draft{bare, bare}, []int{0, 1}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			before := slices.Clone(c.drafts)
+			done := make(chan ingest.BatchResult, 1)
+			w.gateway.producer.SendBatch(t.Context(), c.drafts, func(r ingest.BatchResult) { done <- r })
+			r := <-done
+			var got []int
+			for _, refusal := range r.Refused {
+				got = append(got, refusal.Index)
+			}
+			if !slices.Equal(got, c.want) || r.Accepted != len(c.drafts)-len(c.want) {
+				t.Fatalf("refused %v, accepted %d; want %v", got, r.Accepted, c.want)
+			}
+			if !slices.Equal(c.drafts, before) {
+				t.Fatal("the batch was changed")
+			}
+		})
+	}
+}
+
+// Every read counts by the rules of the generation, takes ids in any case, and
+// says by what rules.
+func TestReadsGoByTheRules(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, ruled)
+	start := testNow/1e9 - 100
+	w.apply(t, 7, testNow, openHold("x", "alice", start, 1), openHold("y", "alice", start, 1), openHold("y", "bob", start, 1))
+	q := w.query()
+	asOf := timestampOf(testNow)
+	scores, err := q.Scores(t.Context(), &holdpb.ScoresRequest{HolderId: "ALICE", AsOf: asOf, Share: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s, err := scores.Recv(); err != nil || s.HolderId != "alice" || s.Score != "300" || s.TotalScore != "400" || s.Rules != "twice" || s.Generation != "g2" {
+		t.Fatalf("%v, %v", s, err)
+	}
+	window, err := q.Scores(t.Context(), &holdpb.ScoresRequest{HolderId: "alice", TokenId: "X", From: timestampOf(testNow - 10e9), To: asOf})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s, err := window.Recv(); err != nil || s.Score != "20" {
+		t.Fatalf("%v, %v", s, err)
+	}
+	explain, err := q.Explain(t.Context(), &holdpb.ExplainRequest{HolderId: "Alice", TokenId: "X", AsOf: asOf})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c, err := explain.Recv(); err != nil || c.Counted != "200" || c.Rules != "twice" || c.Generation != "g2" {
+		t.Fatalf("%v, %v", c, err)
+	}
+	history, err := q.History(t.Context(), &holdpb.HistoryRequest{HolderId: "Alice", To: asOf, Points: 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"0", "300"} {
+		if p, err := history.Recv(); err != nil || p.Score != want || p.Rules != "twice" || p.Generation != "g2" {
+			t.Fatalf("%v, %v", p, err)
+		}
+	}
+	stats, err := w.metrics().Stats(t.Context(), &holdpb.StatsRequest{HolderIds: []string{"Alice", "alice"}, AsOf: asOf})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s, err := stats.Recv(); err != nil || s.HolderId != "alice" || s.LiveScore != "300" || s.Rules != "twice" || s.Generation != "g2" {
+		t.Fatalf("%v, %v", s, err)
+	}
+	if s, err := stats.Recv(); err != io.EOF {
+		t.Fatalf("the same holder twice: %v, %v", s, err)
+	}
+	if body := get(t, w, "/stats/ALICE?as_of=1700000000", http.StatusOK); !strings.Contains(string(body), `"score":"300"`) || !strings.Contains(string(body), `"rules":"twice","generation":"g2"`) {
+		t.Fatalf("%s", body)
+	}
+}
+
+// Where holders are normalised a read waits for the whole log: the event that it
+// wants may lie in any partition.
+func TestReadsWaitForTheWholeLog(t *testing.T) {
+	t.Parallel()
+	waited := make(chan uint64, 1)
+	w := newWorld(t, ruled, func(w *world) {
+		alice := ingest.Partition("alice", 4)
+		w.cfg.Log = &fakeLog{partitions: 4, ends: map[int]uint64{alice: 3, (alice + 1) % 4: 9}}
+		w.cfg.WaitApplied = func(_ context.Context, _ int, position uint64) error {
+			waited <- position
+			return nil
+		}
+	})
+	w.apply(t, 3, testNow, openHold("x", "alice", 1_600_000_000, 1))
+	get(t, w, "/stats/alice", http.StatusOK)
+	if position := <-waited; position != 9 {
+		t.Fatalf("waited for %d, want the end of the log", position)
+	}
+}
