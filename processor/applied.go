@@ -40,7 +40,7 @@ func (w *Worker) AnswerApplied(conn *nats.Conn, generation string) (stop func(),
 	places := make(chan struct{}, appliedAtOnce)
 	sub, err := conn.Subscribe(appliedPrefix+generation+".*", func(m *nats.Msg) {
 		partition, err := strconv.Atoi(m.Subject[strings.LastIndexByte(m.Subject, '.')+1:])
-		if err != nil || !w.runs(partition) {
+		if err != nil || !w.Runs(partition) {
 			return
 		}
 		position, err := strconv.ParseUint(string(m.Data), 10, 64)
@@ -80,7 +80,8 @@ func (w *Worker) AnswerApplied(conn *nats.Conn, generation string) (stop func(),
 	}, nil
 }
 
-func (w *Worker) runs(partition int) bool {
+// Runs says whether the worker runs a partition just now.
+func (w *Worker) Runs(partition int) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.byID[partition] != nil

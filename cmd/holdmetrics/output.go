@@ -113,7 +113,7 @@ func (w *rowWriter) Close() error {
 
 // countColumns are numbers in JSON too; scores are texts, since a double could not
 // hold them.
-var countColumns = map[string]bool{"rank": true, "position": true, "index": true, "partition": true}
+var countColumns = map[string]bool{"rank": true, "position": true, "until": true, "lag": true, "partition": true, "index": true}
 
 // jsonRow is a row as a JSON object, in the order of the columns.
 func jsonRow(columns, fields []string) ([]byte, error) {

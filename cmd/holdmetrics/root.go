@@ -67,7 +67,7 @@ files with no server at all.`,
 		newServe(), newGateway(), newWorker(), newConfig(), newStatus(),
 		newImport(), newRecord(), newLog(), newDLQ(),
 		newStats(), newTop(), newExplain(), newScore(),
-		newRules(),
+		newRules(), newGenerations(), newRebuild(), newVerify(), newActivate(), newRollback(), newDrop(),
 		newBackup(), newRestore(),
 		newVersion(),
 	)

@@ -76,6 +76,10 @@ func (s *Supervisor) open(ctx context.Context, r *generation.Record) (g *Generat
 		return g, err
 	}
 	g.answers = append(g.answers, stop)
+	if stop, err = answer(s.cfg.Conn, g); err != nil {
+		return g, err
+	}
+	g.answers = append(g.answers, stop)
 	return g, nil
 }
 

@@ -1,0 +1,218 @@
+package generations
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"holdmetrics/processor"
+	"holdmetrics/projection"
+)
+
+// Who compares generations asks the process that runs a partition, which alone can
+// read its store (or does so best):
+//
+//	hold.ctl.read.<generation>.<partition>   request: a question, answer: an answer, both JSON
+//
+// An answer is bounded, and the next is sent when it is asked for, so nobody is
+// flooded. Whoever does not run the partition is silent.
+const readPrefix = "hold.ctl.read."
+
+// What can be asked.
+const (
+	askHolders = "holders" // those behind After, by name; or those named
+	askPairs   = "pairs"   // of Holder, behind After
+	askStand   = "stand"   // apply up to Position, and no further; see processor.Worker.Stand
+	askGo      = "go"      // go on
+)
+
+type question struct {
+	Ask      string   `json:"ask"`
+	After    string   `json:"after,omitempty"`
+	Holders  []string `json:"holders,omitempty"`
+	Holder   string   `json:"holder,omitempty"`
+	Position uint64   `json:"position,omitempty"`
+}
+
+type answered struct {
+	Error    string         `json:"error,omitempty"`
+	Position uint64         `json:"position,omitempty"` // of the checkpoint that was read, or where it stands
+	Holders  []holderAnswer `json:"holders,omitempty"`
+	Pairs    []pairAnswer   `json:"pairs,omitempty"`
+	More     bool           `json:"more,omitempty"`
+}
+
+type holderAnswer struct {
+	Holder   string `json:"holder"`
+	Position uint64 `json:"position"`
+	Figures  []byte `json:"figures"` // as hold.Figures.Append gives them
+}
+
+type pairAnswer struct {
+	Token   string `json:"token"`
+	Figures []byte `json:"figures"`
+}
+
+const (
+	// answerBytes is how large an answer grows, about: well below what a broker takes.
+	answerBytes = 192 << 10
+	// answersAtOnce bounds how many questions about a generation are answered together.
+	answersAtOnce = 8
+	// answerWithin bounds one answer.
+	answerWithin = 30 * time.Second
+)
+
+// errFull ends a walk whose answer is full.
+var errFull = errors.New("full")
+
+// answer answers questions about a generation until stop is called, which waits
+// for the last answer.
+func answer(conn *nats.Conn, g *Generation) (stop func(), err error) {
+	ctx, cancel := context.WithCancel(context.Background())
+	var answers sync.WaitGroup
+	places := make(chan struct{}, answersAtOnce)
+	sub, err := conn.Subscribe(readPrefix+g.Name+".*", func(m *nats.Msg) {
+		partition, err := strconv.Atoi(m.Subject[strings.LastIndexByte(m.Subject, '.')+1:])
+		if err != nil || !g.Worker.Runs(partition) {
+			return
+		}
+		select {
+		case places <- struct{}{}:
+		default:
+			return // it is asked again
+		}
+		answers.Go(func() {
+			defer func() { <-places }()
+			within, cancel := context.WithTimeout(ctx, answerWithin)
+			defer cancel()
+			var q question
+			a := &answered{}
+			if err := json.Unmarshal(m.Data, &q); err != nil {
+				a.Error = "this is no question: " + err.Error()
+			} else if a, err = g.answer(within, partition, &q); errors.Is(err, processor.ErrStopped) || errors.Is(err, context.Canceled) {
+				return // another one runs it soon
+			} else if err != nil {
+				a = &answered{Error: err.Error()}
+			}
+			text, err := json.Marshal(a)
+			if err != nil {
+				return
+			}
+			_ = m.Respond(text) // else it is asked again
+		})
+	})
+	if err != nil {
+		cancel()
+		return nil, fmt.Errorf("generations: listen for questions: %w", err)
+	}
+	ended := make(chan struct{})
+	sub.SetClosedHandler(func(string) { close(ended) })
+	return func() {
+		cancel()
+		if sub.Unsubscribe() == nil {
+			<-ended // the last message was handed out
+		}
+		answers.Wait()
+	}, nil
+}
+
+func (g *Generation) answer(ctx context.Context, partition int, q *question) (a *answered, err error) {
+	a = &answered{}
+	switch q.Ask {
+	case askHolders:
+		if q.Holders == nil {
+			return a, g.walkHolders(ctx, partition, q.After, a)
+		}
+		return a, g.readHolders(ctx, partition, q.Holders, a)
+	case askPairs:
+		return a, g.readPairs(ctx, partition, q, a)
+	case askStand:
+		a.Position, err = g.Worker.Stand(ctx, partition, q.Position)
+		return a, err
+	case askGo:
+		g.Worker.Go(partition)
+		return a, nil
+	}
+	return nil, fmt.Errorf("this version cannot tell %q", q.Ask)
+}
+
+func (g *Generation) walkHolders(ctx context.Context, partition int, after string, a *answered) error {
+	size := 0
+	err := g.Store.Holders(ctx, partition, after, func(r *projection.HolderRecord) error {
+		if size > answerBytes {
+			a.More = true
+			return errFull
+		}
+		h := holderAnswer{Holder: strings.Clone(r.Holder), Position: r.Position, Figures: r.Figures.Append(nil)}
+		a.Holders = append(a.Holders, h)
+		size += len(h.Holder) + 2*len(h.Figures) + 64
+		return nil
+	})
+	if errors.Is(err, errFull) {
+		return nil
+	}
+	return err
+}
+
+// readHolders reads holders at one checkpoint; one that is not there is left out.
+func (g *Generation) readHolders(ctx context.Context, partition int, holders []string, a *answered) (err error) {
+	view, err := g.Store.View(ctx, partition)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, view.Close()) }()
+	c, _ := view.Checkpoint()
+	a.Position = c.Position
+	for _, name := range holders {
+		r, err := view.Holder(ctx, name)
+		if errors.Is(err, projection.ErrNotFound) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		a.Holders = append(a.Holders, holderAnswer{Holder: name, Position: r.Position, Figures: r.Figures.Append(nil)})
+	}
+	return nil
+}
+
+func (g *Generation) readPairs(ctx context.Context, partition int, q *question, a *answered) (err error) {
+	view, err := g.Store.View(ctx, partition)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, view.Close()) }()
+	r, err := view.Holder(ctx, q.Holder)
+	if errors.Is(err, projection.ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	a.Position = r.Position // of the holder
+	size := 0
+	err = view.Pairs(ctx, q.Holder, func(p *projection.PairRecord) error {
+		if q.After != "" && p.Key.Token <= q.After {
+			return nil
+		}
+		if size > answerBytes {
+			a.More = true
+			return errFull
+		}
+		f := pairAnswer{Token: strings.Clone(p.Key.Token), Figures: p.Figures.Append(nil)}
+		a.Pairs = append(a.Pairs, f)
+		size += len(f.Token) + 2*len(f.Figures) + 64
+		return nil
+	})
+	if errors.Is(err, errFull) {
+		return nil
+	}
+	return err
+}
