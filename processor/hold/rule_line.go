@@ -30,7 +30,7 @@ func (r *Rule) runSettled(p *Pair, t int64) Amount {
 
 // runFigures is Figures where it matters how long something lasts.
 func (r *Rule) runFigures(p *Pair, at int64) Figures {
-	settled, live, now := newTally(r), newTally(r), moment{r: r, at: at, next: forever}
+	settled, live, now := newTally(r), newTally(r), moment{r: r, at: at, next: forever, jump: forever}
 	p.eachSpan(func(s *span) bool {
 		if s.end != forever {
 			settled.add(s.start, s.end, &s.weight)
@@ -46,54 +46,63 @@ func (r *Rule) runFigures(p *Pair, at int64) Figures {
 		Line:    Line{Base: live.amount(), Since: at},
 		Waiting: uint64(p.Waiting()),
 	}
-	jump := now.jump()
+	now.endRun()
 	switch {
-	case jump == later(at, 1):
+	case now.jump == later(at, 1):
 		// The line between two instants that follow one another is what lies
 		// between their figures. (A holder's held rate is the sum of those of its
 		// pairs; it would take 2^64 ns of runs that become long enough in one and the
 		// same nanosecond for it to wrap.)
-		over := r.runLive(p, jump).Sub(f.Line.Base)
-		f.Line.Rate, f.Line.HeldRate, f.Line.Until = Rate(over.Score), over.Held[0], jump
+		over := r.runLive(p, now.jump).Sub(f.Line.Base)
+		f.Line.Rate, f.Line.HeldRate, f.Line.Until = Rate(over.Score), over.Held[0], now.jump
 		return f
-	case jump != forever:
-		jump--
+	case now.jump != forever:
+		now.jump--
 	}
 	f.Line.Rate, f.Line.HeldRate = now.rate()
-	f.Line.Until = r.until(at, now.next, now.reach, jump)
+	f.Line.Until = r.until(at, now.next, now.reach, now.jump)
 	return f
 }
 
-// moment is what stands at the instant at, and what comes next.
+// moment is what stands at the instant at, and what comes next. Runs are looked at
+// one after the other, up to the first that is still to become long enough.
 type moment struct {
 	r  *Rule
 	at int64
 
-	start, end int64 // of the run that covers the instant, once passed or the walk is over
-	passed     bool
+	start, end int64 // of the run that is looked at
+	held       int64 // start of the run that covers the instant; 0: none does
 
 	level Rate  // of pieces
 	reach int64 // the latest that a hold reaches
 	next  int64 // start, end or step of a boost after at
+	jump  int64 // when the next run becomes long enough, as far as is known; forever: none
 }
 
 func (m *moment) note(s *span) {
 	m.reach = max(m.reach, s.end)
-	switch {
-	case m.passed:
-	case s.start <= m.end:
-		m.end = max(m.end, s.end)
-	case m.end > m.at:
-		m.passed = true // at lies in that run, or before it
-	default:
-		m.start, m.end = s.start, s.end
+	if s.start > m.end {
+		m.endRun()
+		m.start = s.start
 	}
+	m.end = max(m.end, s.end)
 	switch {
 	case s.start > m.at:
 		m.next = min(m.next, s.start)
 	case s.end > m.at:
 		m.next = min(m.next, s.end)
 		m.cover(s)
+	}
+}
+
+// endRun takes in a run that is whole now.
+func (m *moment) endRun() {
+	if m.start <= m.at && m.at < m.end {
+		m.held = m.start
+	}
+	at := later(m.start, m.r.Shortest)
+	if m.r.Shortest > 0 && m.jump == forever && at > m.at && at <= m.end && at > m.r.SeasonFrom && m.start < m.r.seasonTo() {
+		m.jump = at
 	}
 }
 
@@ -114,34 +123,23 @@ func (m *moment) cover(s *span) {
 	}
 }
 
-// held says whether a run covers the instant.
-func (m *moment) held() bool { return m.start <= m.at && m.at < m.end }
-
-// jump is when the run that covers the instant becomes long enough; forever where
-// it is already, or will not be, or that changes nothing as far as is known.
-func (m *moment) jump() int64 {
-	if !m.held() || m.at-m.start >= m.r.Shortest {
-		return forever
-	}
-	at := later(m.start, m.r.Shortest)
-	if at > m.end || at <= m.r.SeasonFrom || m.start >= m.r.seasonTo() {
-		return forever
-	}
-	return at
-}
-
-// rate is how the live figures grow at the instant; what breaks that by a boost of
-// the run is noted as the next break.
+// rate is how the live figures grow at the instant. It sets next to where that
+// may break, a jump aside.
 func (m *moment) rate() (Rate, uint64) {
-	if !m.held() {
+	if m.r.Shortest > 0 && (m.held == 0 || m.at-m.held < m.r.Shortest) {
+		// Only a jump changes what does not count, not the end of a season.
+		m.next, m.reach = forever, min(m.reach, m.r.seasonTo())
+		return Rate{}, 0
+	}
+	if m.held == 0 {
 		return Rate{}, 0
 	}
 	if !m.r.boostsHolds() {
-		_, after := m.r.stepAt(m.at - m.start)
-		m.next = min(m.next, later(m.start, after))
+		_, after := m.r.stepAt(m.at - m.held)
+		m.next = min(m.next, later(m.held, after))
 	}
-	if m.at < m.r.SeasonFrom || m.at >= m.r.seasonTo() || m.at-m.start < m.r.Shortest {
+	if m.at < m.r.SeasonFrom || m.at >= m.r.seasonTo() {
 		return Rate{}, 0
 	}
-	return Rate(m.r.levelScore(&m.level, m.start, m.at, later(m.at, 1))), 1
+	return Rate(m.r.levelScore(&m.level, m.held, m.at, later(m.at, 1))), 1
 }

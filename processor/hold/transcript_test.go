@@ -101,6 +101,7 @@ func caseName(b block) string {
 type world struct {
 	name     string
 	policies []hold.Policy
+	rule     *hold.Rule // nil: the policies alone
 	events   []hold.Event
 }
 
@@ -136,11 +137,13 @@ func (w *world) run(t *testing.T, b block) string {
 			name := w.name
 			*w = *newWorld(strings.TrimPrefix(words[1], "policy="))
 			w.name = name
+		case "rule":
+			w.rule = parseRule(words)
 		case "every":
 			everyOrder = true
 		case "hold", "stop", "retract", "lots":
 			events = append(events, parseEvents(words)...)
-		case "holds", "settled", "live", "line", "window", "waiting", "facts":
+		case "holds", "settled", "live", "line", "window", "waiting", "facts", "explain":
 			questions = append(questions, words)
 		default:
 			t.Fatalf("%s: what is %q?", w.name, line)
@@ -157,11 +160,11 @@ func (w *world) run(t *testing.T, b block) string {
 			}
 			views[p] = modelView{m, m.state()}
 		}
-		expected = answer(views, w.policies, questions)
+		expected = answer(w.byRule(views), w.policies, questions)
 	}
 	check := func(how string, order []hold.Event) {
 		for way, views := range w.realViews(t, order) {
-			if got := answer(views, w.policies, questions); got != expected {
+			if got := answer(w.byRule(views), w.policies, questions); got != expected {
 				t.Fatalf("%s: %s, %s\n%s\nthe model says:\n%s\nthe package says:\n%s", w.name, how, way, strings.Join(b.lines, "\n"), expected, got)
 			}
 		}
@@ -324,6 +327,8 @@ func answer(views map[hold.Policy]view, policies []hold.Policy, questions [][]st
 				lines = append(lines, label+name+v.live(at(1)).String())
 			case "window":
 				lines = append(lines, label+name+v.live(at(2)).sub(v.live(at(1))).String())
+			case "explain":
+				lines = append(lines, label+name+"\n"+v.(explains).explain(at(1), at(2)))
 			case "line":
 				lines = append(lines, label+name+v.line(at(1)))
 			}
