@@ -34,7 +34,6 @@ func TestSleeper(t *testing.T) {
 	if testing.Short() {
 		t.Skip("a plant and its elections take their time")
 	}
-	t.Parallel()
 	rounds := 1
 	if *production {
 		rounds = 6
