@@ -15,7 +15,11 @@ const (
 	// watchBatch is how many messages are asked for at a time. A start reads the
 	// whole bucket: with many at once the broker waits for no request (of a million
 	// holders a tenth of the time), and some 16 MiB are on their way at most.
-	watchBatch      = 1 << 15
+	watchBatch = 1 << 15
+	// watchHeartbeat is how often a server that has nothing to send says that it is
+	// there. One that was silent for twice as long is taken for lost with the
+	// consumer that it had, and the bucket is read again.
+	watchHeartbeat  = 5 * time.Second
 	watchIdle       = 2 * time.Minute // after which the broker drops a watch that nobody reads
 	watchRetryFirst = 50 * time.Millisecond
 	watchRetryLast  = 5 * time.Second
@@ -76,7 +80,7 @@ func (v *View) follow(ctx context.Context, pass uint32) (complete bool, err erro
 		v.gate.pass(p.caughtUp)
 	}
 	consume, err := consumer.Consume(func(msg jetstream.Msg) { v.gate.pass(func() { p.handle(msg) }) },
-		jetstream.PullMaxMessages(watchBatch),
+		jetstream.PullMaxMessages(watchBatch), jetstream.PullHeartbeat(watchHeartbeat),
 		jetstream.ConsumeErrHandler(func(_ jetstream.ConsumeContext, err error) { p.fail(err) }))
 	if err != nil {
 		return false, err

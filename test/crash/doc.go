@@ -6,15 +6,25 @@
 // again. At the end every event that was acknowledged counts exactly once: what
 // the store and the snapshots say of every pair and holder is compared with a fold
 // of the same events by processor/hold alone, in this process. No watcher may
-// have seen a holder's position step back.
+// have seen a holder's position step back, and no partition may have been given up.
 //
-// A short run, of serve alone, is part of the tests. A long one, also of two
-// workers and two gateways on three brokers and a database:
+//   - TestServe does so to the one process of serve.
+//   - TestProduction does it to a plant: two workers, two gateways, three brokers
+//     and a database.
+//   - TestSleeper has a worker of a plant sleep through its leases, and compares
+//     every byte of database and bucket before and after it wakes.
+//   - TestHandover tells how long it takes until others own what a worker had that
+//     was stopped or killed, and how long an event waits meanwhile.
+//
+// Short runs are part of the tests; those with a plant are skipped where there is no
+// database to start (see package mongotest). The long ones are
 //
 //	make crash
 //	make crash ARGS="-kills 500 -seed 7"
+//	make crash ARGS="-run TestProduction -seed 7"
 //
 // A run that failed is tried again with its seed. The moments are counted in
 // acknowledgements, so they are about the same ones; what the machine does in
-// between is not for the seed to decide.
+// between is not for the seed to decide. Waiting ends when nothing moves any more,
+// not when it is late.
 package crash

@@ -16,7 +16,7 @@ const (
 	crowdTokens  = 3
 	// crowdMoves is after how many events a producer's crowd turns to the next
 	// token, so that a long run has more pairs and not larger ones.
-	crowdMoves = 2000
+	crowdMoves = 1000
 
 	// Everything happened in these days, long ago, so that no clock decides anything.
 	firstDay = 1_700_000_000

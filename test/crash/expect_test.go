@@ -64,15 +64,17 @@ func (w *truth) holders() []string {
 	return slices.Sorted(maps.Keys(all))
 }
 
-// effective are the holds of every pair, as lines that compare.
-func (w *truth) effective() []string {
+// effective are the holds of a holder's pairs, as lines that compare.
+func (w *truth) effective(holder string) []string {
 	var out []string
 	for name, pair := range w.pairs {
+		if name.holder != holder {
+			continue
+		}
 		for h := range pair.Holds() {
 			out = append(out, row(name, fmt.Sprint(h.Start), fmt.Sprint(h.End), h.Weight.String(), h.HoldID))
 		}
 	}
-	slices.Sort(out)
 	return out
 }
 

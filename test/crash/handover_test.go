@@ -139,7 +139,6 @@ func TestHandover(t *testing.T) {
 	if testing.Short() {
 		t.Skip("a plant and its elections take their time")
 	}
-	t.Parallel()
 	rounds := 1
 	if *production {
 		rounds = 5

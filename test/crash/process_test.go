@@ -93,6 +93,10 @@ func run(t *testing.T, name string, args ...string) *process {
 		if strings.Contains(text, "panic:") {
 			t.Errorf("%s panicked", name)
 		}
+		// Nothing that is done to a process is a reason to give a partition up for good.
+		if strings.Contains(text, "partition failed") {
+			t.Errorf("a partition of %s failed", name)
+		}
 		if t.Failed() {
 			t.Logf("what %s said:\n%s", name, last(text, 20_000))
 		}

@@ -15,7 +15,7 @@ import (
 )
 
 // batchSize is how many events a producer sends at once.
-const batchSize = 100
+const batchSize = 25
 
 // producer sends batch after batch to one of the doors, each until it is
 // acknowledged. It keeps what was.

@@ -1,12 +1,17 @@
 package crash
 
 import (
+	"context"
 	"fmt"
 	"math/rand/v2"
 	"net"
+	"os"
 	"slices"
 	"testing"
 	"time"
+
+	"go.mongodb.org/mongo-driver/v2/mongo"
+	"go.mongodb.org/mongo-driver/v2/mongo/options"
 
 	"holdmetrics/processor/hold"
 	"holdmetrics/projection/mongo/mongotest"
@@ -15,9 +20,14 @@ import (
 // leaseTime is short, so that a run has many takeovers.
 const leaseTime = 2 * time.Second
 
-// database starts the server, or skips the test where there is none.
+// database starts a server, or skips the test where there is none. One that is there
+// already (MONGODB_URL) is used and never disturbed: p is nil.
 func database(t *testing.T) (p *process, url string) {
 	t.Helper()
+	if url := os.Getenv("MONGODB_URL"); url != "" {
+		t.Log("the database is the server of MONGODB_URL, which is not disturbed")
+		return nil, url
+	}
 	program, err := mongotest.Program()
 	if err != nil {
 		t.Skipf("no database to kill: %v", err)
@@ -31,22 +41,47 @@ func database(t *testing.T) (p *process, url string) {
 	return run(t, "database", program, "--port", port, "--dbpath", t.TempDir()), "mongodb://" + address + "/"
 }
 
+// documents is the plant's database, which goes with the test.
+func documents(t *testing.T, url, name string) *mongo.Database {
+	t.Helper()
+	client, err := mongo.Connect(options.Client().ApplyURI(url))
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := client.Database(name)
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), time.Minute)
+		defer cancel()
+		if os.Getenv("MONGODB_URL") != "" {
+			if err := d.Drop(ctx); err != nil {
+				t.Errorf("the database %s is still there: %v", name, err)
+			}
+		}
+		_ = client.Disconnect(ctx)
+	})
+	return d
+}
+
 // plant is holdmetrics as in production: two workers and two gateways, a cluster of
-// three brokers and a database, each a process of its own.
+// three brokers and a database, each a process of its own. One is enough for a small
+// machine, so the tests that have one do not run beside each other.
 type plant struct {
 	workers, gateways, brokers []*process
-	database                   *process
+	database                   *process // nil: it is not ours
+	documents                  *mongo.Database
 	doors                      []string // gRPC, of the gateways
-	natsURL, mongoURL          string
+	natsURL                    string
 }
 
 func startPlant(t *testing.T, policy hold.Policy, worker ...string) *plant {
 	t.Helper()
 	p := &plant{}
-	p.database, p.mongoURL = database(t)
+	var url string
+	p.database, url = database(t)
+	p.documents = documents(t, url, fmt.Sprintf("holdmetrics_crash_%d", time.Now().UnixNano()))
 	p.brokers, p.natsURL = brokers(t)
 	at := ports(t, 6)
-	shared := []string{"--nats-url", p.natsURL, "--mongodb-url", p.mongoURL, "--replicas", "3"}
+	shared := []string{"--nats-url", p.natsURL, "--mongodb-url", url, "--mongodb-db", p.documents.Name(), "--replicas", "3"}
 	for i, id := range []string{"w1", "w2"} {
 		args := append([]string{binary, "worker", "--metrics-address", at[i], "--worker-id", id, "--policy", policy.String()}, shared...)
 		p.workers = append(p.workers, run(t, fmt.Sprintf("worker %d", i+1), append(args, worker...)...))
@@ -60,12 +95,15 @@ func startPlant(t *testing.T, policy hold.Policy, worker ...string) *plant {
 }
 
 func (p *plant) all() []*process {
-	return append(slices.Concat(p.workers, p.gateways, p.brokers), p.database)
+	all := slices.Concat(p.workers, p.gateways, p.brokers)
+	if p.database != nil {
+		all = append(all, p.database)
+	}
+	return all
 }
 
 // TestProduction disturbs the processes of a plant, one at a time.
 func TestProduction(t *testing.T) {
-	t.Parallel()
 	most := *kills
 	if !*production {
 		if testing.Short() {
@@ -87,7 +125,9 @@ func TestProduction(t *testing.T) {
 			{killed, p.brokers[0]}, {restarted, p.workers[0]}, {killed, p.database}, {held, p.workers[1]},
 			{killedTwice, p.gateways[0]}, {killed, p.workers[0]}, {held, p.brokers[1]}, {restarted, p.gateways[1]},
 		} {
-			c.do(s)
+			if s.at != nil {
+				c.do(s)
+			}
 		}
 		c.alive()
 	}

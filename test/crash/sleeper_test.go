@@ -12,7 +12,6 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"go.mongodb.org/mongo-driver/v2/bson"
 	"go.mongodb.org/mongo-driver/v2/mongo"
-	"go.mongodb.org/mongo-driver/v2/mongo/options"
 	"google.golang.org/grpc"
 
 	"holdmetrics/processor/hold"
@@ -34,7 +33,6 @@ func TestSleeper(t *testing.T) {
 	if testing.Short() {
 		t.Skip("a plant and its elections take their time")
 	}
-	t.Parallel()
 	rounds := 1
 	if *production {
 		rounds = 6
@@ -43,11 +41,6 @@ func TestSleeper(t *testing.T) {
 	p := startPlant(t, hold.Merge, "--lease", leaseTime.String(), "--flush-interval", "10m")
 	js := p.connect(t)
 	o := p.owners(t, js)
-	client, err := mongo.Connect(options.Client().ApplyURI(p.mongoURL))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = client.Disconnect(context.WithoutCancel(t.Context())) })
 	t.Logf("seed %d", *seed)
 	r := rand.New(rand.NewPCG(*seed, 1<<34))
 	watch := startWatcher(t, p.doors[1], true)
@@ -68,7 +61,7 @@ func TestSleeper(t *testing.T) {
 		reads()
 		stored(t, p.doors[0])
 		settle(t, conn)
-		before := keep(t, client, js)
+		before := keep(t, p.documents, js)
 
 		sleeper.release()
 		// It finds out, and takes part again: the other gives it half of the partitions.
@@ -77,7 +70,7 @@ func TestSleeper(t *testing.T) {
 		if !strings.Contains(sleeper.log.String()[said:], "the partition is another worker's now") {
 			t.Errorf("%s woke up and did not notice that it owns nothing", sleeper.name)
 		}
-		after := keep(t, client, js)
+		after := keep(t, p.documents, js)
 		t.Logf("%s slept; %d documents and %d messages of the bucket are compared", sleeper.name, before.size(), len(before.snapshots))
 		before.same(t, after)
 	}
@@ -120,13 +113,13 @@ func readAll(ctx context.Context, conn *grpc.ClientConn) error {
 }
 
 // keep reads all documents and all messages.
-func keep(t *testing.T, client *mongo.Client, js jetstream.JetStream) *kept {
+func keep(t *testing.T, d *mongo.Database, js jetstream.JetStream) *kept {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	k := &kept{documents: map[string]map[string]bson.Raw{}, snapshots: map[string]*jetstream.RawStreamMsg{}}
 	for _, name := range []string{"hold_events", "hold_pairs", "hold_stats", "checkpoints"} {
-		cursor, err := client.Database("holdmetrics").Collection(name).Find(ctx, bson.D{})
+		cursor, err := d.Collection(name).Find(ctx, bson.D{})
 		if err != nil {
 			t.Fatal(err)
 		}

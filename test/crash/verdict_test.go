@@ -28,7 +28,7 @@ type verdict struct {
 	want *truth
 
 	events, again               int // acknowledged; batches that were sent again
-	holders, pairs, rows, holds int // compared, of rows and holds all of all doors
+	holders, pairs, rows, holds int // compared; rows at every door, holds at the first
 	differences                 int
 }
 
@@ -46,13 +46,15 @@ func judge(t *testing.T, policy hold.Policy, loads []*load, doors ...string) *ve
 	}
 	t.Logf("%d events are acknowledged and folded after %s", v.events, ms(time.Since(began)))
 	v.pairs, v.holders = len(v.want.pairs), len(v.want.holders())
-	for _, door := range doors {
+	for i, door := range doors {
 		conn := dial(t, door)
 		began := time.Now()
 		settle(t, conn)
 		settled := time.Since(began)
 		v.scores(conn)
-		v.effective(conn)
+		if i == 0 {
+			v.effective(conn)
+		}
 		v.snapshots(conn)
 		t.Logf("the door at %s had everything after %s; it was compared in %s", door, ms(settled), ms(time.Since(began)-settled))
 	}
@@ -131,12 +133,17 @@ func (v *verdict) scores(conn *grpc.ClientConn) {
 	}
 }
 
-// effective compares the holds of all pairs.
+// effective compares the holds of all pairs of some holders. To read one pair takes
+// the database of the tests a look at every fact that there is.
 func (v *verdict) effective(conn *grpc.ClientConn) {
 	v.t.Helper()
+	const some = 4
 	at := behind()
-	var got []string
-	for _, holder := range v.want.holders() {
+	var got, want []string
+	all := v.want.holders()
+	for i := range some {
+		holder := all[(int(*seed%uint64(len(all)))+i*len(all)/some)%len(all)]
+		want = append(want, v.want.effective(holder)...)
 		from := len(got)
 		v.read("reading the holds of "+holder, func(ctx context.Context) error {
 			got = got[:from]
@@ -151,8 +158,9 @@ func (v *verdict) effective(conn *grpc.ClientConn) {
 		})
 	}
 	slices.Sort(got)
+	slices.Sort(want)
 	v.holds += len(got)
-	v.differ("holds in the store", got, v.want.effective())
+	v.differ("holds in the store", got, want)
 }
 
 // each reads a stream to its end.

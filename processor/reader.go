@@ -1,0 +1,226 @@
+package processor
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"go.uber.org/zap"
+
+	"holdmetrics/ingest"
+)
+
+const (
+	// minPullBytes is how much a partition asks the server for ahead; more only
+	// where a single message may be larger.
+	minPullBytes = 2 << 20
+	// readHeartbeat is how often a server that has nothing to send says that it is
+	// there. One that was silent for twice as long is taken for lost with the
+	// consumer that it had, which other servers do not tell.
+	readHeartbeat = 2 * time.Second
+	// readIdle is after how long the server drops a consumer that nobody reads.
+	readIdle = 2 * time.Minute
+	// readRequest bounds the making of a consumer, where the server may not answer.
+	readRequest = 5 * time.Second
+)
+
+// errGap: a message of the consumer did not come.
+var errGap = errors.New("processor: a message was lost on the way")
+
+// jetStreamLog reads the log with consumers of its own.
+type jetStreamLog struct{ *ingest.Log }
+
+// reader reads a partition of the log, or all of it, into an inbox.
+//
+// It has one consumer at a time, which acknowledges nothing and lives in the memory
+// of one server. At the first doubt (a gap, a heartbeat that is missing, a
+// connection that broke) it is left alone, and when its last message was handed over
+// another one begins behind that. The client's own ordered consumer does about the
+// same, but begins the next one while the handler may still wait with a message of
+// the one before, since the inbox is full; then a later message could come first,
+// and whoever goes by positions would pass over the earlier one for good.
+type reader struct {
+	log       jetStreamLog
+	partition int
+	what      string // for errors
+	in        *inbox
+	logger    *zap.Logger
+	origins   []string // of the partitions, for dead letters
+	pull      int      // bytes
+
+	after uint64 // position of the last message that was handed over
+}
+
+func (l jetStreamLog) read(ctx context.Context, partition int, after uint64, in *inbox, log *zap.Logger) (func(), error) {
+	r := &reader{
+		log: l, partition: partition, what: "the log", in: in, logger: log, after: after,
+		origins: make([]string, l.Partitions()),
+		pull:    max(minPullBytes, int(l.JetStream().Conn().MaxPayload())+4<<10),
+	}
+	if partition != everyPartition {
+		r.what = fmt.Sprintf("partition %d of the log", partition)
+	}
+	for p := range r.origins {
+		r.origins[p] = "log " + l.ID() + " " + ingest.LogSubject(p)
+	}
+	consumer, err := r.open(ctx)
+	if err != nil {
+		return nil, err
+	}
+	reading, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		r.run(reading, consumer)
+	}()
+	return func() {
+		cancel()
+		<-ended
+	}, nil
+}
+
+// open makes a consumer that begins behind the last message.
+func (r *reader) open(ctx context.Context) (jetstream.Consumer, error) {
+	ctx, cancel := context.WithTimeout(ctx, readRequest)
+	defer cancel()
+	config := jetstream.ConsumerConfig{
+		Description:       "a worker that reads " + r.what,
+		DeliverPolicy:     jetstream.DeliverByStartSequencePolicy,
+		OptStartSeq:       r.after + 1,
+		AckPolicy:         jetstream.AckNonePolicy,
+		InactiveThreshold: readIdle,
+		MemoryStorage:     true,
+		Replicas:          1,
+	}
+	if r.partition != everyPartition {
+		config.FilterSubject = ingest.LogSubject(r.partition)
+	}
+	consumer, err := r.log.JetStream().CreateConsumer(ctx, ingest.StreamName, config)
+	if err != nil {
+		return nil, fmt.Errorf("processor: read %s: %w", r.what, err)
+	}
+	return consumer, nil
+}
+
+// run reads until ctx ends, with one consumer after the other.
+func (r *reader) run(ctx context.Context, consumer jetstream.Consumer) {
+	wait := retryFirst
+	for {
+		if consumer != nil {
+			from := r.after
+			err := r.follow(ctx, consumer)
+			if ctx.Err() != nil {
+				return
+			}
+			r.logger.Warn("reading the log was interrupted; it goes on behind the last message", zap.Uint64("position", r.after), zap.Error(err))
+			if r.after > from {
+				wait = retryFirst
+			}
+		}
+		if pause(ctx, wait); ctx.Err() != nil {
+			return
+		}
+		wait = min(2*wait, readRequest)
+		var err error
+		if consumer, err = r.open(ctx); err != nil {
+			consumer = nil
+			r.logger.Debug("the log cannot be read", zap.Error(err))
+		}
+	}
+}
+
+// follow hands over what a consumer gives until ctx ends or something casts doubt on
+// it, and returns when the last message was handed over.
+func (r *reader) follow(ctx context.Context, consumer jetstream.Consumer) error {
+	conn := r.log.JetStream().Conn()
+	lost := conn.StatusChanged(nats.RECONNECTING, nats.DISCONNECTED, nats.CLOSED)
+	defer conn.RemoveStatusListener(lost)
+	if !conn.IsConnected() {
+		return nats.ErrDisconnected
+	}
+	broken := make(chan error, 1)
+	fail := func(err error) {
+		select {
+		case broken <- err:
+		default:
+		}
+	}
+	var (
+		handling sync.Mutex // what Closed says is true while a handler still runs
+		over     bool       // what comes is of the next consumer
+		received uint64
+	)
+	// The handler waits while the inbox is full. The client counts its heartbeats
+	// only between handlers and asks for no more meanwhile, so a wait is harmless.
+	reading, err := consumer.Consume(func(msg jetstream.Msg) {
+		handling.Lock()
+		defer handling.Unlock()
+		if over {
+			return
+		}
+		received++
+		if err := r.handle(msg, received); err != nil {
+			over = true
+			fail(err)
+		}
+	}, jetstream.PullMaxBytes(r.pull), jetstream.PullHeartbeat(readHeartbeat),
+		jetstream.ConsumeErrHandler(func(_ jetstream.ConsumeContext, err error) { fail(err) }))
+	if err != nil {
+		return fmt.Errorf("processor: read %s: %w", r.what, err)
+	}
+	select {
+	case err = <-broken:
+	case <-lost:
+		err = nats.ErrDisconnected
+	case <-ctx.Done():
+		err = ctx.Err()
+	}
+	reading.Stop()
+	handling.Lock()
+	over = true
+	handling.Unlock()
+	<-reading.Closed()
+	return err
+}
+
+// handle hands over the n-th message of a consumer.
+func (r *reader) handle(msg jetstream.Msg, n uint64) error {
+	meta, err := msg.Metadata()
+	if err != nil {
+		return fmt.Errorf("processor: message of the log without metadata: %w", err)
+	}
+	if meta.Sequence.Consumer != n {
+		return errGap
+	}
+	at := r.partition
+	if at == everyPartition {
+		if at, err = ingest.PartitionOf(msg.Subject()); err != nil || at >= len(r.origins) {
+			// The stream takes no such subjects.
+			r.logger.Error("message of the log without a partition", zap.String("subject", msg.Subject()))
+			return nil
+		}
+	}
+	headers, data := msg.Headers(), msg.Data()
+	if len(headers) > 0 {
+		// The client has headers and data in one piece of memory, of which the
+		// inbox counts the data. Headers may be large, and end here.
+		data = bytes.Clone(data)
+	}
+	if r.in.put(message{
+		position:  meta.Sequence.Stream,
+		partition: at,
+		at:        meta.Timestamp.UnixNano(),
+		pending:   meta.NumPending,
+		json:      len(headers) > 0 && ingest.IsJSON(headers),
+		origin:    r.origins[at],
+		data:      data,
+	}) {
+		r.after = meta.Sequence.Stream
+	}
+	return nil
+}

@@ -1,0 +1,60 @@
+package processor
+
+import (
+	"fmt"
+	"testing"
+
+	"go.uber.org/zap"
+
+	"holdmetrics/ingest"
+)
+
+// A connection that breaks over and over, also while the reader waits for room, takes
+// no message away, brings none twice, and none before an earlier one.
+func TestReaderKeepsTheOrder(t *testing.T) {
+	t.Parallel()
+	js := startServer(t)
+	log, err := ingest.OpenLog(t.Context(), js, ingest.LogConfig{Partitions: 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	const events = 3000
+	for i := range events { // of both partitions, one after the other
+		if _, err := js.PublishAsync(ingest.LogSubject(i%2), fmt.Appendf(nil, "%d", i)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	<-js.PublishAsyncComplete()
+	for _, c := range []struct {
+		partition, messages int
+		after               uint64
+	}{{0, events / 2, 0}, {1, events/2 - 500, 1000}, {everyPartition, events - 7, 7}} {
+		// Room for a few, so that the reader nearly always waits.
+		in := newInbox(3 * messageBytes)
+		stop, err := jetStreamLog{log}.read(t.Context(), c.partition, c.after, in, zap.NewNop())
+		if err != nil {
+			t.Fatal(err)
+		}
+		last, got := c.after, 0
+		for got < c.messages {
+			<-in.ready
+			for _, m := range in.take() {
+				if m.position <= last || c.partition == everyPartition && m.position != last+1 ||
+					c.partition != everyPartition && last > c.after && m.position != last+2 {
+					t.Fatalf("partition %d: position %d after %d", c.partition, m.position, last)
+				}
+				last = m.position
+				if got++; got%200 == 0 {
+					if err := js.Conn().ForceReconnect(); err != nil {
+						t.Fatal(err)
+					}
+				}
+			}
+		}
+		in.close()
+		stop()
+		if last < events-1 {
+			t.Errorf("partition %d: ended at %d", c.partition, last)
+		}
+	}
+}
