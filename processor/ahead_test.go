@@ -56,7 +56,7 @@ func (s *heldStore) Load(ctx context.Context, partition int, keys []projection.P
 }
 
 // While a batch is applied, all that is read and not applied is counted, event by
-// event, with what is about to be refused; and afterwards nothing is left of it.
+// event, with what is about to be refused or left out; and afterwards nothing is left of it.
 func TestEventsReadAheadAreCounted(t *testing.T) {
 	t.Parallel()
 	log := newMemLog(1)
@@ -66,18 +66,21 @@ func TestEventsReadAheadAreCounted(t *testing.T) {
 	event := func(minutes int64) hold.Draft {
 		return held(holder, "t", logBegin-minutes*minute, logBegin-(minutes-1)*minute)
 	}
+	rules := &someRules{Rules: hold.PlainRules(hold.Merge), version: "v", excluded: map[string]bool{"pool": true}}
 	log.add(logBegin, event(3))
-	r := run(t, Config{Store: store, Registerer: registry}, log, nil)
+	r := run(t, Config{Store: store, Registerer: registry, Rules: rules}, log, nil)
 	<-store.asked
 	refused := event(4)
 	refused.Token = ""
-	log.add(logBegin, event(5), refused, event(6))
+	excluded := event(7)
+	excluded.Holder = "pool"
+	log.add(logBegin, event(5), refused, excluded, event(6))
 	end := log.append(0, logBegin, false, []byte{0, 'H', 1, 200}) // damaged: one event, a dead letter
 	s := r.Status()[0]
 	for ; s.Ahead.Position != end && t.Context().Err() == nil; s = r.Status()[0] {
 		time.Sleep(time.Millisecond)
 	}
-	if events, estimated := s.Ahead.Lag(s.Position, end); events != 5 || estimated != 0 {
+	if events, estimated := s.Ahead.Lag(s.Position, end); events != 6 || estimated != 0 {
 		t.Errorf("%d events, %d estimated, of %+v", events, estimated, s.Ahead)
 	}
 	close(store.free)
