@@ -39,10 +39,13 @@ type PartitionStatus struct {
 	Stored    uint64 // durable in the store
 	Published uint64 // in the snapshots
 	Pending   uint64 // messages behind Position, as last known
-	LogTime   int64  // ns, the log's time of Position
-	Events    uint64 // applied since the store was made
-	Rejected  uint64 // refused since the store was made
-	Trouble   string // what is tried again, or why it failed; empty: nothing
+	// Lag is how many events are not applied where the partition's last message is
+	// end, and how many of those are an estimate; nil: the owner knows messages alone.
+	Lag      func(end uint64) (events, estimated uint64)
+	LogTime  int64  // ns, the log's time of Position
+	Events   uint64 // applied since the store was made
+	Rejected uint64 // refused since the store was made
+	Trouble  string // what is tried again, or why it failed; empty: nothing
 }
 
 // partitionRow is a partition in GET /status.
@@ -57,6 +60,8 @@ type partitionRow struct {
 	Published      uint64     `json:"published" doc:"In the snapshots"`
 	End            uint64     `json:"end" doc:"Last position of the partition in the log"`
 	Lag            uint64     `json:"lag" doc:"Messages of the log that are not applied"`
+	LagEvents      uint64     `json:"lag_events" doc:"Events of the log that are not applied: those that the owner has read are counted, the others estimated"`
+	LagEstimated   uint64     `json:"lag_events_estimated" doc:"How many of lag_events are an estimate; 0 where all are counted"`
 	LagSeconds     float64    `json:"lag_seconds" doc:"Age of what is applied, by the log's time; 0 where nothing is behind it"`
 	Events         uint64     `json:"events" doc:"Applied since the store was made"`
 	Rejected       uint64     `json:"rejected" doc:"Refused since the store was made"`
@@ -77,17 +82,20 @@ type workerRow struct {
 
 // statusBody is the answer of GET /status.
 type statusBody struct {
-	Partitions []partitionRow `json:"partitions"`
-	Workers    []workerRow    `json:"workers"`
-	Holders    int            `json:"holders" doc:"With a snapshot"`
-	Events     uint64         `json:"events" doc:"Applied, of all partitions"`
-	Lag        uint64         `json:"lag" doc:"Messages of the log that are not applied"`
-	Watchers   int64          `json:"watchers" doc:"Clients that watch, at this gateway"`
-	At         time.Time      `json:"at"`
-	Version    string         `json:"version,omitempty"`
-	Generation string         `json:"generation,omitempty" doc:"That this gateway answers from" example:"1"`
-	Rules      string         `json:"rules,omitempty" doc:"Version of its rules"`
-	Prepared   string         `json:"prepared,omitempty" doc:"Generation that is loaded beside it"`
+	Partitions   []partitionRow `json:"partitions"`
+	Workers      []workerRow    `json:"workers"`
+	Holders      int            `json:"holders" doc:"With a snapshot"`
+	Events       uint64         `json:"events" doc:"Applied, of all partitions"`
+	Lag          uint64         `json:"lag" doc:"Messages of the log that are not applied"`
+	LagEvents    uint64         `json:"lag_events" doc:"Events of the log that are not applied, of all partitions"`
+	LagEstimated uint64         `json:"lag_events_estimated" doc:"How many of lag_events are an estimate; 0 where all are counted"`
+	LagSeconds   float64        `json:"lag_seconds" doc:"That of the partition that is furthest behind"`
+	Watchers     int64          `json:"watchers" doc:"Clients that watch, at this gateway"`
+	At           time.Time      `json:"at"`
+	Version      string         `json:"version,omitempty"`
+	Generation   string         `json:"generation,omitempty" doc:"That this gateway answers from" example:"1"`
+	Rules        string         `json:"rules,omitempty" doc:"Version of its rules"`
+	Prepared     string         `json:"prepared,omitempty" doc:"Generation that is loaded beside it"`
 }
 
 type statusOutput struct{ Body statusBody }
@@ -155,12 +163,18 @@ func (g *Gateway) status(ctx context.Context) (*statusBody, error) {
 		// What the owner last heard may be old, but the end of the log is not.
 		if p.Position < end {
 			row.Lag = max(p.Pending, 1)
+			row.LagEvents, row.LagEstimated = row.Lag, row.Lag // an event a message, at least
+			if p.Lag != nil {
+				row.LagEvents, row.LagEstimated = p.Lag(end)
+			}
 			if p.LogTime > 0 {
 				row.LagSeconds = max(0, float64(body.At.UnixNano()-p.LogTime)/1e9)
 			}
 		}
 		body.Partitions = append(body.Partitions, row)
 		body.Events, body.Lag = body.Events+p.Events, body.Lag+row.Lag
+		body.LagEvents, body.LagEstimated = body.LagEvents+row.LagEvents, body.LagEstimated+row.LagEstimated
+		body.LagSeconds = max(body.LagSeconds, row.LagSeconds)
 		if p.Owner == "" {
 			continue
 		}
@@ -185,6 +199,7 @@ func (g *Gateway) answerStatus(ctx context.Context) (*holdpb.StatusAnswer, error
 		Holders: uint64(body.Holders), Events: body.Events, Lag: body.Lag, Watchers: uint64(body.Watchers),
 		At: timestampOf(body.At.UnixNano()), Version: body.Version,
 		Generation: body.Generation, Rules: body.Rules, Prepared: body.Prepared,
+		LagEvents: body.LagEvents, LagEventsEstimated: body.LagEstimated, LagSeconds: body.LagSeconds,
 	}
 	for i := range body.Partitions {
 		p := &body.Partitions[i]
@@ -192,6 +207,7 @@ func (g *Gateway) answerStatus(ctx context.Context) (*holdpb.StatusAnswer, error
 			Partition: uint32(p.Partition), Owner: p.Owner, State: p.State, Moving: p.Moving, Epoch: p.Epoch,
 			Position: p.Position, Stored: p.Stored, Published: p.Published, End: p.End, Lag: p.Lag,
 			Events: p.Events, Rejected: p.Rejected, Trouble: p.Trouble,
+			LagEvents: p.LagEvents, LagEventsEstimated: p.LagEstimated, LagSeconds: p.LagSeconds,
 		}
 		if p.AppliedThrough != nil {
 			state.AppliedThrough = timestampOf(p.AppliedThrough.UnixNano())

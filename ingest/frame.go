@@ -155,6 +155,22 @@ func (r *FrameReader) Next() ([]byte, bool) {
 	return event, true
 }
 
+// EventsIn is how many events a message of the log has: 1 unless it is a frame,
+// else how many a FrameReader yields, and one more for what is damaged. It looks
+// at the lengths alone, and not at what the events say.
+func EventsIn(message []byte) int {
+	if !IsFrame(message) {
+		return 1
+	}
+	r := ReadFrame(message)
+	for _, ok := r.Next(); ok; _, ok = r.Next() {
+	}
+	if r.Err() != nil {
+		return r.Index() + 1
+	}
+	return r.Index()
+}
+
 // Index is the number of events that Next has returned so far.
 func (r *FrameReader) Index() int { return r.index }
 

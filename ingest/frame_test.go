@@ -176,3 +176,28 @@ func FuzzReadFrame(f *testing.F) {
 		}
 	})
 }
+
+func TestEventsIn(t *testing.T) {
+	t.Parallel()
+	var w FrameWriter
+	for range 300 {
+		w.Append([]byte("event"))
+	}
+	whole := w.Bytes()
+	for name, c := range map[string]struct {
+		message []byte
+		want    int
+	}{
+		"a lone event":             {[]byte("event"), 1},
+		"nothing":                  {nil, 1}, // an event without a byte, which is refused
+		"a frame":                  {whole, 300},
+		"a frame without an event": {whole[:frameHeader], 0},
+		"a frame that was cut":     {whole[:len(whole)-1], 300}, // 299, and the rest is one dead letter
+		"half a header":            {whole[:2], 1},
+		"another version":          {[]byte{0, 'H', 9, 1, 1, 1, 1}, 1},
+	} {
+		if got := EventsIn(c.message); got != c.want {
+			t.Errorf("%s: %d events, want %d", name, got, c.want)
+		}
+	}
+}

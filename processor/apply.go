@@ -85,6 +85,7 @@ func (p *partition) process(ctx context.Context, messages []message) error {
 		rejected += int(n)
 	}
 	p.rejected += uint64(rejected)
+	p.taken += uint64(len(b.items) + b.excluded + rejected)
 	p.sendLetters()
 	p.dirtyBytes += len(b.items)*p.dirtyEvent() + b.letterBytes
 	p.changed()

@@ -1,6 +1,10 @@
 package processor
 
-import "sync"
+import (
+	"sync"
+
+	"holdmetrics/ingest"
+)
 
 // message is one message of the log.
 type message struct {
@@ -31,6 +35,28 @@ type inbox struct {
 	spare  []message
 	bytes  int
 	closed bool
+	heard  heard
+}
+
+// heard is what the log's client has handed over in all.
+type heard struct {
+	events     uint64  // in those messages, refused ones included
+	position   uint64  // of the last of them; 0: there was none
+	behind     uint64  // messages of the partition behind it, when it was sent
+	perMessage float64 // events a message, the mean of late; 0: there was none
+}
+
+// perMessageWeight is how much one more message counts in the mean of late: that
+// of the last hundred or so is most of it.
+const perMessageWeight = 1.0 / 64
+
+func (h *heard) add(m *message, events int) {
+	h.events += uint64(events)
+	h.position, h.behind = m.position, m.pending
+	if h.perMessage == 0 {
+		h.perMessage = float64(events)
+	}
+	h.perMessage += (float64(events) - h.perMessage) * perMessageWeight
 }
 
 func newInbox(limit int) *inbox {
@@ -41,6 +67,7 @@ func newInbox(limit int) *inbox {
 
 // put adds a message, waiting for room. It says false where the inbox was closed.
 func (b *inbox) put(m message) bool {
+	events := ingest.EventsIn(m.data)
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for b.bytes >= b.limit && !b.closed {
@@ -51,6 +78,7 @@ func (b *inbox) put(m message) bool {
 	}
 	b.queue = append(b.queue, m)
 	b.bytes += len(m.data) + messageBytes
+	b.heard.add(&m, events)
 	if len(b.queue) == 1 {
 		select {
 		case b.ready <- struct{}{}:
@@ -69,6 +97,13 @@ func (b *inbox) take() []message {
 	b.bytes = 0
 	b.room.Broadcast()
 	return b.spare
+}
+
+// all is what was put in since the beginning, whether it was taken or not.
+func (b *inbox) all() heard {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.heard
 }
 
 // empty says whether nothing is at hand.

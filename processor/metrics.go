@@ -19,6 +19,8 @@ type metrics struct {
 	published    *prometheus.CounterVec
 	publishTime  *prometheus.HistogramVec
 	lagMessages  *prometheus.GaugeVec
+	lagEvents    *prometheus.GaugeVec
+	lagEstimated *prometheus.GaugeVec
 	lagSeconds   *prometheus.GaugeVec
 	position     *prometheus.GaugeVec
 	cacheBytes   *prometheus.GaugeVec
@@ -51,6 +53,8 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 		published:    counter("snapshots_published_total", "Snapshots acknowledged by the bucket."),
 		publishTime:  histogram("publish_seconds", "How long a publish took, its encoding included.", seconds),
 		lagMessages:  gauge("lag_messages", "Messages of the partition that are not applied, as of the last batch."),
+		lagEvents:    gauge("lag_events", "Events of the partition that are not applied: those that are read are counted, the others estimated."),
+		lagEstimated: gauge("lag_events_estimated", "How many of lag_events are an estimate; 0 where all are counted."),
 		lagSeconds:   gauge("lag_seconds", "How far log time is behind the clock while messages wait; 0 while none do."),
 		position:     gauge("applied_position", "Position of the log that is applied in memory."),
 		cacheBytes:   gauge("cache_bytes", "Estimated bytes of pairs and holders in memory."),
@@ -63,7 +67,7 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 	return m, errors.Join(
 		r.Register(m.applied), r.Register(m.duplicates), r.Register(m.rejected), r.Register(m.excluded),
 		r.Register(m.flushSeconds), r.Register(m.flushBytes), r.Register(m.published), r.Register(m.publishTime),
-		r.Register(m.lagMessages), r.Register(m.lagSeconds), r.Register(m.position),
+		r.Register(m.lagMessages), r.Register(m.lagEvents), r.Register(m.lagEstimated), r.Register(m.lagSeconds), r.Register(m.position),
 		r.Register(m.cacheBytes), r.Register(m.dirtyBytes), r.Register(m.failed),
 	)
 }
@@ -71,10 +75,11 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 // partitionMetrics are one partition's, looked up once. They are counted once a
 // batch, a flush or a publish, never once an event.
 type partitionMetrics struct {
-	applied, duplicates, excluded, published                               prometheus.Counter
-	rejected                                                               *prometheus.CounterVec
-	flushSeconds, flushBytes, publishTime                                  prometheus.Observer
-	lagMessages, lagSeconds, position, cacheBytes, dirtyBytes, failedGauge prometheus.Gauge
+	applied, duplicates, excluded, published         prometheus.Counter
+	rejected                                         *prometheus.CounterVec
+	flushSeconds, flushBytes, publishTime            prometheus.Observer
+	lagMessages, lagEvents, lagEstimated, lagSeconds prometheus.Gauge
+	position, cacheBytes, dirtyBytes, failedGauge    prometheus.Gauge
 }
 
 func (m *metrics) partition(id int) *partitionMetrics {
@@ -89,6 +94,8 @@ func (m *metrics) partition(id int) *partitionMetrics {
 		flushBytes:   m.flushBytes.WithLabelValues(label),
 		publishTime:  m.publishTime.WithLabelValues(label),
 		lagMessages:  m.lagMessages.WithLabelValues(label),
+		lagEvents:    m.lagEvents.WithLabelValues(label),
+		lagEstimated: m.lagEstimated.WithLabelValues(label),
 		lagSeconds:   m.lagSeconds.WithLabelValues(label),
 		position:     m.position.WithLabelValues(label),
 		cacheBytes:   m.cacheBytes.WithLabelValues(label),
@@ -100,7 +107,7 @@ func (m *metrics) partition(id int) *partitionMetrics {
 // forget takes away what is only true of the partition's owner. Counters stay.
 func (m *metrics) forget(id int) {
 	label := prometheus.Labels{"partition": strconv.Itoa(id)}
-	for _, gauge := range []*prometheus.GaugeVec{m.lagMessages, m.lagSeconds, m.position, m.cacheBytes, m.dirtyBytes, m.failed} {
+	for _, gauge := range []*prometheus.GaugeVec{m.lagMessages, m.lagEvents, m.lagEstimated, m.lagSeconds, m.position, m.cacheBytes, m.dirtyBytes, m.failed} {
 		gauge.Delete(label)
 	}
 }
@@ -126,6 +133,10 @@ func (m *partitionMetrics) publish(d publishDone) {
 
 func (m *partitionMetrics) note(s *PartitionStatus) {
 	m.lagMessages.Set(float64(s.Pending))
+	// What is known of the log's end is the last message read and those behind it.
+	events, estimated := s.Ahead.Lag(s.Position, s.Ahead.Position+s.Ahead.Behind)
+	m.lagEvents.Set(float64(events))
+	m.lagEstimated.Set(float64(estimated))
 	lag := 0.0
 	if s.Pending > 0 {
 		lag = max(0, time.Since(time.Unix(0, s.LogTime)).Seconds())

@@ -322,6 +322,7 @@ type PartitionReport struct {
 	Checkpoint uint64 `json:"checkpoint"`
 	Published  uint64 `json:"published"`
 	Pending    uint64 `json:"pending"`
+	Ahead      Ahead  `json:"ahead"`
 	LogTime    int64  `json:"log_time"`
 	Events     uint64 `json:"events"`
 	Rejected   uint64 `json:"rejected"`
@@ -334,7 +335,7 @@ type PartitionReport struct {
 func ReportOf(s *PartitionStatus, now time.Time) PartitionReport {
 	r := PartitionReport{
 		Partition: s.Partition, State: s.State.String(), Epoch: s.Epoch, Position: s.Position,
-		Checkpoint: s.Checkpoint, Published: s.Published, Pending: s.Pending, LogTime: s.LogTime,
+		Checkpoint: s.Checkpoint, Published: s.Published, Pending: s.Pending, Ahead: s.Ahead, LogTime: s.LogTime,
 		Events: s.Events, Rejected: s.Rejected, Excluded: s.Excluded,
 	}
 	stuck := s.Stuck(now, stuckAfter)

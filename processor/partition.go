@@ -52,6 +52,7 @@ type partition struct {
 	rejected uint64
 	excluded uint64 // since the start, unlike events
 	pending  uint64 // messages behind position, when the last batch was sent
+	taken    uint64 // events applied or refused since the log's client began
 	unstored bool   // the store had nothing of the partition at the start
 	tail     uint64 // the log's end at the start; what a former owner may have written lies before it
 

@@ -3,6 +3,7 @@ package processor
 import (
 	"context"
 	"fmt"
+	"math"
 	"time"
 )
 
@@ -44,6 +45,7 @@ type PartitionStatus struct {
 	Checkpoint uint64 // durable in the store
 	Published  uint64 // acknowledged by the snapshot bucket
 	Pending    uint64 // messages of the partition behind Position, when the last batch was sent
+	Ahead      Ahead  // what is read of them
 	LogTime    int64  // ns, the log's time of Position
 	Epoch      uint64
 	Events     uint64 // accepted since the store was made, those of excluded holders among them
@@ -65,6 +67,33 @@ type PartitionStatus struct {
 
 	// Trouble is why what is being tried again failed last, nil where nothing is.
 	Trouble error
+
+	taken uint64 // events of what was handed over by the log's client and is applied or refused
+}
+
+// Ahead is what a partition knows of the log behind its position. Events come in
+// frames of any number, so how many are not applied cannot be told from positions
+// of the log. Those that are read and not applied are counted; of what is not read
+// the messages alone are known, and the events are an estimate.
+type Ahead struct {
+	Events     uint64  `json:"events"`      // read and not applied, refused ones included
+	Position   uint64  `json:"position"`    // of the last message read; 0: none was
+	Behind     uint64  `json:"behind"`      // messages of the partition behind that one, when it was sent
+	PerMessage float64 `json:"per_message"` // events a message, the mean of late; 0: none was read
+}
+
+// Lag is how many events are not applied of a partition that is applied up to
+// position, and whose last message is end, and how many of those are an estimate:
+// 0 where all of them are counted.
+func (a *Ahead) Lag(position, end uint64) (events, estimated uint64) {
+	if position >= end {
+		return 0, 0
+	}
+	if a.Position < end {
+		estimated = uint64(math.Ceil(max(a.PerMessage, 1) * float64(max(a.Behind, 1))))
+	}
+	// Something is behind the position, whatever an old report says.
+	return max(a.Events+estimated, 1), estimated
 }
 
 // note makes public how the partition does.
@@ -73,7 +102,8 @@ func (p *partition) note() {
 	defer p.mu.Unlock()
 	s := &p.status
 	s.Position, s.LogTime, s.Epoch = p.position, p.clock, p.epoch
-	s.Events, s.Rejected, s.Excluded, s.Pending = p.events, p.rejected, p.excluded, p.pending
+	s.Events, s.Rejected, s.Excluded, s.Pending, s.taken = p.events, p.rejected, p.excluded, p.pending, p.taken
+	s.look(p.in)
 	s.Pairs, s.CacheBytes, s.DirtyBytes = len(p.cache.ring), p.cache.bytes, p.dirtyBytes+p.inflightBytes
 	s.End, s.Resting = p.tail, p.resting
 	if s.State == CatchingUp && (p.position >= p.tail || p.done) && p.owes == nil {
@@ -84,6 +114,16 @@ func (p *partition) note() {
 		p.tell()
 	}
 	p.metrics.note(s)
+}
+
+// look notes what is read ahead of what is applied.
+func (s *PartitionStatus) look(in *inbox) {
+	if s.Done { // what is read beyond the end is never applied
+		s.Ahead = Ahead{Position: s.Position}
+		return
+	}
+	all := in.all()
+	s.Ahead = Ahead{Events: all.events - s.taken, Position: all.position, Behind: all.behind, PerMessage: all.perMessage}
 }
 
 // set changes the public status and wakes everyone who waits for it to change.
@@ -105,7 +145,9 @@ func (p *partition) tell() {
 func (p *partition) snapshot() (PartitionStatus, <-chan struct{}) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.status, p.moved
+	s := p.status
+	s.look(p.in) // the reader goes on while a batch is applied
+	return s, p.moved
 }
 
 // waitStored returns when the checkpoint is at position or behind it.

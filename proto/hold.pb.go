@@ -2033,23 +2033,26 @@ func (x *RankAnswer) GetGeneration() string {
 
 // PartitionState is how a partition of the log does at its owner.
 type PartitionState struct {
-	state          protoimpl.MessageState `protogen:"open.v1"`
-	Partition      uint32                 `protobuf:"varint,1,opt,name=partition,proto3" json:"partition,omitempty"`
-	Owner          string                 `protobuf:"bytes,2,opt,name=owner,proto3" json:"owner,omitempty"`
-	State          string                 `protobuf:"bytes,3,opt,name=state,proto3" json:"state,omitempty"`
-	Epoch          uint64                 `protobuf:"varint,4,opt,name=epoch,proto3" json:"epoch,omitempty"`
-	Position       uint64                 `protobuf:"varint,5,opt,name=position,proto3" json:"position,omitempty"`   // applied in memory
-	Stored         uint64                 `protobuf:"varint,6,opt,name=stored,proto3" json:"stored,omitempty"`       // durable in the store
-	Published      uint64                 `protobuf:"varint,7,opt,name=published,proto3" json:"published,omitempty"` // in the snapshots
-	End            uint64                 `protobuf:"varint,8,opt,name=end,proto3" json:"end,omitempty"`             // last position of the partition in the log
-	Lag            uint64                 `protobuf:"varint,9,opt,name=lag,proto3" json:"lag,omitempty"`             // messages that are not applied
-	Events         uint64                 `protobuf:"varint,10,opt,name=events,proto3" json:"events,omitempty"`      // applied since the store was made
-	Rejected       uint64                 `protobuf:"varint,11,opt,name=rejected,proto3" json:"rejected,omitempty"`
-	AppliedThrough *timestamppb.Timestamp `protobuf:"bytes,12,opt,name=applied_through,json=appliedThrough,proto3" json:"applied_through,omitempty"`
-	Trouble        string                 `protobuf:"bytes,13,opt,name=trouble,proto3" json:"trouble,omitempty"` // what is being tried again, or why it failed; empty: nothing
-	Moving         bool                   `protobuf:"varint,14,opt,name=moving,proto3" json:"moving,omitempty"`  // it has an owner, has not failed, and is not at one thing for too long
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	state              protoimpl.MessageState `protogen:"open.v1"`
+	Partition          uint32                 `protobuf:"varint,1,opt,name=partition,proto3" json:"partition,omitempty"`
+	Owner              string                 `protobuf:"bytes,2,opt,name=owner,proto3" json:"owner,omitempty"`
+	State              string                 `protobuf:"bytes,3,opt,name=state,proto3" json:"state,omitempty"`
+	Epoch              uint64                 `protobuf:"varint,4,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	Position           uint64                 `protobuf:"varint,5,opt,name=position,proto3" json:"position,omitempty"`   // applied in memory
+	Stored             uint64                 `protobuf:"varint,6,opt,name=stored,proto3" json:"stored,omitempty"`       // durable in the store
+	Published          uint64                 `protobuf:"varint,7,opt,name=published,proto3" json:"published,omitempty"` // in the snapshots
+	End                uint64                 `protobuf:"varint,8,opt,name=end,proto3" json:"end,omitempty"`             // last position of the partition in the log
+	Lag                uint64                 `protobuf:"varint,9,opt,name=lag,proto3" json:"lag,omitempty"`             // messages that are not applied
+	Events             uint64                 `protobuf:"varint,10,opt,name=events,proto3" json:"events,omitempty"`      // applied since the store was made
+	Rejected           uint64                 `protobuf:"varint,11,opt,name=rejected,proto3" json:"rejected,omitempty"`
+	AppliedThrough     *timestamppb.Timestamp `protobuf:"bytes,12,opt,name=applied_through,json=appliedThrough,proto3" json:"applied_through,omitempty"`
+	Trouble            string                 `protobuf:"bytes,13,opt,name=trouble,proto3" json:"trouble,omitempty"`                                                    // what is being tried again, or why it failed; empty: nothing
+	Moving             bool                   `protobuf:"varint,14,opt,name=moving,proto3" json:"moving,omitempty"`                                                     // it has an owner, has not failed, and is not at one thing for too long
+	LagEvents          uint64                 `protobuf:"varint,15,opt,name=lag_events,json=lagEvents,proto3" json:"lag_events,omitempty"`                              // events that are not applied: those that the owner has read are counted, the others estimated
+	LagEventsEstimated uint64                 `protobuf:"varint,16,opt,name=lag_events_estimated,json=lagEventsEstimated,proto3" json:"lag_events_estimated,omitempty"` // how many of lag_events are an estimate; 0: all are counted
+	LagSeconds         float64                `protobuf:"fixed64,17,opt,name=lag_seconds,json=lagSeconds,proto3" json:"lag_seconds,omitempty"`                          // age of what is applied, by the log's time; 0 where nothing is behind it
+	unknownFields      protoimpl.UnknownFields
+	sizeCache          protoimpl.SizeCache
 }
 
 func (x *PartitionState) Reset() {
@@ -2180,6 +2183,27 @@ func (x *PartitionState) GetMoving() bool {
 	return false
 }
 
+func (x *PartitionState) GetLagEvents() uint64 {
+	if x != nil {
+		return x.LagEvents
+	}
+	return 0
+}
+
+func (x *PartitionState) GetLagEventsEstimated() uint64 {
+	if x != nil {
+		return x.LagEventsEstimated
+	}
+	return 0
+}
+
+func (x *PartitionState) GetLagSeconds() float64 {
+	if x != nil {
+		return x.LagSeconds
+	}
+	return 0
+}
+
 // WorkerState is one process that owns partitions.
 type WorkerState struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -2275,20 +2299,23 @@ func (x *WorkerState) GetLeaving() bool {
 
 // StatusAnswer is how the whole system does.
 type StatusAnswer struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Partitions    []*PartitionState      `protobuf:"bytes,1,rep,name=partitions,proto3" json:"partitions,omitempty"`
-	Workers       []*WorkerState         `protobuf:"bytes,2,rep,name=workers,proto3" json:"workers,omitempty"`
-	Holders       uint64                 `protobuf:"varint,3,opt,name=holders,proto3" json:"holders,omitempty"`
-	Events        uint64                 `protobuf:"varint,4,opt,name=events,proto3" json:"events,omitempty"`     // applied, of all partitions
-	Lag           uint64                 `protobuf:"varint,5,opt,name=lag,proto3" json:"lag,omitempty"`           // of all partitions
-	Watchers      uint64                 `protobuf:"varint,6,opt,name=watchers,proto3" json:"watchers,omitempty"` // of this gateway
-	At            *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=at,proto3" json:"at,omitempty"`
-	Version       string                 `protobuf:"bytes,8,opt,name=version,proto3" json:"version,omitempty"`
-	Generation    string                 `protobuf:"bytes,9,opt,name=generation,proto3" json:"generation,omitempty"` // that this gateway answers from
-	Rules         string                 `protobuf:"bytes,10,opt,name=rules,proto3" json:"rules,omitempty"`          // version of its rules
-	Prepared      string                 `protobuf:"bytes,11,opt,name=prepared,proto3" json:"prepared,omitempty"`    // generation that is loaded beside it; empty: none
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	state              protoimpl.MessageState `protogen:"open.v1"`
+	Partitions         []*PartitionState      `protobuf:"bytes,1,rep,name=partitions,proto3" json:"partitions,omitempty"`
+	Workers            []*WorkerState         `protobuf:"bytes,2,rep,name=workers,proto3" json:"workers,omitempty"`
+	Holders            uint64                 `protobuf:"varint,3,opt,name=holders,proto3" json:"holders,omitempty"`
+	Events             uint64                 `protobuf:"varint,4,opt,name=events,proto3" json:"events,omitempty"`     // applied, of all partitions
+	Lag                uint64                 `protobuf:"varint,5,opt,name=lag,proto3" json:"lag,omitempty"`           // of all partitions
+	Watchers           uint64                 `protobuf:"varint,6,opt,name=watchers,proto3" json:"watchers,omitempty"` // of this gateway
+	At                 *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=at,proto3" json:"at,omitempty"`
+	Version            string                 `protobuf:"bytes,8,opt,name=version,proto3" json:"version,omitempty"`
+	Generation         string                 `protobuf:"bytes,9,opt,name=generation,proto3" json:"generation,omitempty"`                  // that this gateway answers from
+	Rules              string                 `protobuf:"bytes,10,opt,name=rules,proto3" json:"rules,omitempty"`                           // version of its rules
+	Prepared           string                 `protobuf:"bytes,11,opt,name=prepared,proto3" json:"prepared,omitempty"`                     // generation that is loaded beside it; empty: none
+	LagEvents          uint64                 `protobuf:"varint,12,opt,name=lag_events,json=lagEvents,proto3" json:"lag_events,omitempty"` // of all partitions
+	LagEventsEstimated uint64                 `protobuf:"varint,13,opt,name=lag_events_estimated,json=lagEventsEstimated,proto3" json:"lag_events_estimated,omitempty"`
+	LagSeconds         float64                `protobuf:"fixed64,14,opt,name=lag_seconds,json=lagSeconds,proto3" json:"lag_seconds,omitempty"` // of the partition that is furthest behind
+	unknownFields      protoimpl.UnknownFields
+	sizeCache          protoimpl.SizeCache
 }
 
 func (x *StatusAnswer) Reset() {
@@ -2396,6 +2423,27 @@ func (x *StatusAnswer) GetPrepared() string {
 		return x.Prepared
 	}
 	return ""
+}
+
+func (x *StatusAnswer) GetLagEvents() uint64 {
+	if x != nil {
+		return x.LagEvents
+	}
+	return 0
+}
+
+func (x *StatusAnswer) GetLagEventsEstimated() uint64 {
+	if x != nil {
+		return x.LagEventsEstimated
+	}
+	return 0
+}
+
+func (x *StatusAnswer) GetLagSeconds() float64 {
+	if x != nil {
+		return x.LagSeconds
+	}
+	return 0
 }
 
 var File_hold_proto protoreflect.FileDescriptor
@@ -2608,7 +2656,7 @@ const file_hold_proto_rawDesc = "" +
 	"\n" +
 	"generation\x18\n" +
 	" \x01(\tR\n" +
-	"generation\"\x91\x03\n" +
+	"generation\"\x83\x04\n" +
 	"\x0ePartitionState\x12\x1c\n" +
 	"\tpartition\x18\x01 \x01(\rR\tpartition\x12\x14\n" +
 	"\x05owner\x18\x02 \x01(\tR\x05owner\x12\x14\n" +
@@ -2624,7 +2672,12 @@ const file_hold_proto_rawDesc = "" +
 	"\brejected\x18\v \x01(\x04R\brejected\x12C\n" +
 	"\x0fapplied_through\x18\f \x01(\v2\x1a.google.protobuf.TimestampR\x0eappliedThrough\x12\x18\n" +
 	"\atrouble\x18\r \x01(\tR\atrouble\x12\x16\n" +
-	"\x06moving\x18\x0e \x01(\bR\x06moving\"\xed\x01\n" +
+	"\x06moving\x18\x0e \x01(\bR\x06moving\x12\x1d\n" +
+	"\n" +
+	"lag_events\x18\x0f \x01(\x04R\tlagEvents\x120\n" +
+	"\x14lag_events_estimated\x18\x10 \x01(\x04R\x12lagEventsEstimated\x12\x1f\n" +
+	"\vlag_seconds\x18\x11 \x01(\x01R\n" +
+	"lagSeconds\"\xed\x01\n" +
 	"\vWorkerState\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1e\n" +
 	"\n" +
@@ -2634,7 +2687,7 @@ const file_hold_proto_rawDesc = "" +
 	"\aversion\x18\x04 \x01(\tR\aversion\x124\n" +
 	"\astarted\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\astarted\x120\n" +
 	"\x05heard\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\x05heard\x12\x18\n" +
-	"\aleaving\x18\a \x01(\bR\aleaving\"\xe7\x02\n" +
+	"\aleaving\x18\a \x01(\bR\aleaving\"\xd9\x03\n" +
 	"\fStatusAnswer\x123\n" +
 	"\n" +
 	"partitions\x18\x01 \x03(\v2\x13.poh.PartitionStateR\n" +
@@ -2651,7 +2704,12 @@ const file_hold_proto_rawDesc = "" +
 	"generation\x12\x14\n" +
 	"\x05rules\x18\n" +
 	" \x01(\tR\x05rules\x12\x1a\n" +
-	"\bprepared\x18\v \x01(\tR\bprepared*\x1f\n" +
+	"\bprepared\x18\v \x01(\tR\bprepared\x12\x1d\n" +
+	"\n" +
+	"lag_events\x18\f \x01(\x04R\tlagEvents\x120\n" +
+	"\x14lag_events_estimated\x18\r \x01(\x04R\x12lagEventsEstimated\x12\x1f\n" +
+	"\vlag_seconds\x18\x0e \x01(\x01R\n" +
+	"lagSeconds*\x1f\n" +
 	"\x06RankBy\x12\v\n" +
 	"\aSETTLED\x10\x00\x12\b\n" +
 	"\x04LIVE\x10\x012\xc6\x01\n" +

@@ -18,8 +18,11 @@ func newStatus() *cobra.Command {
 		Short: "Show the workers, who owns which partition, and how far each is",
 		Long: `Status asks a gateway, or serve, for the workers and the partitions: who owns
 each, under which epoch, up to which position of the log it is applied, stored
-and published, and how far that is behind the end of the log. A partition moves
-unless it failed, has no owner, or has been at one thing for too long.`,
+and published, and how far that is behind the end of the log: in messages, in
+events, and in seconds by the log's time. A message has one event or a frame of
+many, so events that the worker has not read yet are an estimate, from the mean
+of late, marked ~; those that it has read and not applied are counted. A partition
+moves unless it failed, has no owner, or has been at one thing for too long.`,
 		Args: cobra.NoArgs,
 	}
 	server := serverFlag(c)
@@ -40,7 +43,7 @@ unless it failed, has no owner, or has been at one thing for too long.`,
 
 func writeStatus(w io.Writer, s *holdpb.StatusAnswer) error {
 	out := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(out, "partition\towner\tstate\tmoves\tepoch\tposition\tstored\tpublished\tend\tlag\tlag_seconds\ttrouble")
+	fmt.Fprintln(out, "partition\towner\tstate\tmoves\tepoch\tposition\tstored\tpublished\tend\tlag\tlag_events\tlag_seconds\ttrouble")
 	owned := map[string]int{}
 	for _, p := range s.GetPartitions() {
 		lag := 0.0
@@ -55,8 +58,8 @@ func writeStatus(w io.Writer, s *holdpb.StatusAnswer) error {
 		if owner == "" {
 			owner = "-"
 		}
-		fmt.Fprintf(out, "%d\t%s\t%s\t%s\t%d\t%d\t%d\t%d\t%d\t%d\t%.1f\t%s\n", p.GetPartition(), owner, p.GetState(), moves,
-			p.GetEpoch(), p.GetPosition(), p.GetStored(), p.GetPublished(), p.GetEnd(), p.GetLag(), lag,
+		fmt.Fprintf(out, "%d\t%s\t%s\t%s\t%d\t%d\t%d\t%d\t%d\t%d\t%s\t%.1f\t%s\n", p.GetPartition(), owner, p.GetState(), moves,
+			p.GetEpoch(), p.GetPosition(), p.GetStored(), p.GetPublished(), p.GetEnd(), p.GetLag(), estimated(p.GetLagEvents(), p.GetLagEventsEstimated()), lag,
 			strings.ReplaceAll(p.GetTrouble(), "\n", "; "))
 		owned[p.GetOwner()]++
 	}
@@ -72,7 +75,8 @@ func writeStatus(w io.Writer, s *holdpb.StatusAnswer) error {
 		fmt.Fprintf(out, "%s\t%d\t%s\t%s\t%s\t%s\n", worker.GetId(), owned[worker.GetId()], orDash(worker.GetHost()), orDash(worker.GetVersion()),
 			ago(worker.GetStarted(), worker.GetStarted() != nil), ago(worker.GetHeard(), worker.GetHeard() != nil))
 	}
-	fmt.Fprintf(out, "\n%d events applied, %d holders, lag %d messages\n", s.GetEvents(), s.GetHolders(), s.GetLag())
+	fmt.Fprintf(out, "\n%d events applied, %d holders, lag %d messages, %s events, %.1f seconds\n",
+		s.GetEvents(), s.GetHolders(), s.GetLag(), estimated(s.GetLagEvents(), s.GetLagEventsEstimated()), s.GetLagSeconds())
 	if s.GetGeneration() != "" {
 		fmt.Fprintf(out, "generation %s", s.GetGeneration())
 		if s.GetRules() != "" {
@@ -84,6 +88,14 @@ func writeStatus(w io.Writer, s *holdpb.StatusAnswer) error {
 		fmt.Fprintln(out)
 	}
 	return out.Flush()
+}
+
+// estimated is a number, marked where some of it is an estimate.
+func estimated(n, guessed uint64) string {
+	if guessed > 0 {
+		return fmt.Sprintf("~%d", n)
+	}
+	return fmt.Sprint(n)
 }
 
 func orDash(text string) string {

@@ -8,7 +8,7 @@ import {clockText, millis, now, parseTime, readable} from './time.js';
 import {read, status, Watch} from './server.js';
 import {lineOfRank, lineOfSnapshot} from './line.js';
 import {everyBeat, isPaused, pause, repeat, soon} from './ticker.js';
-import {choice, copyable, fact, toggle} from './parts.js';
+import {choice, copyable, fact, lagOf, toggle} from './parts.js';
 
 const PAGE = 25, MOST = 400;
 const WATCH_ALL = 500;        // up to so many holders, everyone's changes are followed
@@ -272,7 +272,7 @@ class Board {
       this.facts.rate.textContent = '–';
     }
     this.last = {at, events: s.events};
-    this.facts.lag.textContent = s.lag === 0 ? 'none' : plural(s.lag, 'message');
+    this.facts.lag.textContent = lagOf(s);
     const through = s.partitions.map(p => p.applied_through).filter(Boolean).map(x => millis(parseTime(x)));
     this.facts.through.textContent = through.length ? readable(Math.max(...through)) : '–';
     document.getElementById('version').textContent = s.version ? `holdmetrics ${s.version}` : '';

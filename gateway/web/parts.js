@@ -1,5 +1,6 @@
 // Pieces that more than one view is made of.
 import {el} from './dom.js';
+import {group} from './decimal.js';
 
 // choice is a group of radio buttons that looks like one control.
 export function choice(legend, name, options, chosen, change) {
@@ -38,6 +39,14 @@ export function copyable(text, what) {
   }}, 'Copy');
   return button;
 }
+
+// lagEvents is how many events of the log are not applied, marked where some of
+// them are an estimate.
+export const lagEvents = s => (s.lag_events_estimated > 0 ? '~' : '') + group(String(s.lag_events));
+
+// lagOf is the lag of the whole system in words.
+export const lagOf = s => s.lag === 0 ? 'none' :
+  `${lagEvents(s)} ${s.lag_events === 1 ? 'event' : 'events'}, ${s.lag_seconds.toFixed(1)} s`;
 
 export function failed(err) {
   return el('p', {class: 'failed'}, err.status === 0 ? 'The server does not answer.' : `This could not be read: ${err.message}.`);

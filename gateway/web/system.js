@@ -4,7 +4,7 @@ import {group} from './decimal.js';
 import {millis, parseTime, readable} from './time.js';
 import {status} from './server.js';
 import {repeat} from './ticker.js';
-import {fact, failed} from './parts.js';
+import {fact, failed, lagOf, lagEvents} from './parts.js';
 
 const EVERY = 2000, SAMPLES = 90;
 
@@ -26,7 +26,7 @@ export function system(main, leave) {
       el('details', {}, el('summary', {}, 'As a table'),
         el('div', {class: 'scroll', tabindex: '0', role: 'region', 'aria-label': 'Partitions as a table'}, el('table', {class: 'plain'},
           el('thead', {}, el('tr', {}, ...['Partition', 'State', 'Owner'].map(h => el('th', {scope: 'col'}, h)),
-            ...['Epoch', 'Position', 'Stored', 'Published', 'End', 'Lag', 'Events', 'Rejected'].map(h => el('th', {scope: 'col', class: 'number'}, h)),
+            ...['Epoch', 'Position', 'Stored', 'Published', 'End', 'Lag', 'Lag in events', 'Lag in seconds', 'Events', 'Rejected'].map(h => el('th', {scope: 'col', class: 'number'}, h)),
             el('th', {scope: 'col'}, 'Applied through'))), rows)))),
     el('section', {'aria-labelledby': 'owners'}, el('header', {class: 'bar'}, el('h2', {id: 'owners'}, 'Owners')), workers));
   main.append(el('div', {class: 'lead'}, el('h1', {tabindex: '-1'}, 'System')), place);
@@ -39,11 +39,11 @@ export function system(main, leave) {
     if (samples.length > SAMPLES) samples.shift();
     if (!content.isConnected) {
       place.replaceChildren(content);
-      say(`${plural(s.partitions.length, 'partition')}, lag ${s.lag}`);
+      say(`${plural(s.partitions.length, 'partition')}, lag ${lagOf(s)}`);
     }
     const rates = samples.slice(1).map((p, i) => ({at: p.at, rate: (p.events - samples[i].events) / ((p.at - samples[i].at) / 1000)}));
     facts.events.textContent = rates.length ? `${group(String(Math.round(rates.at(-1).rate)))} /s` : '–';
-    facts.lag.textContent = s.lag === 0 ? 'none' : plural(s.lag, 'message');
+    facts.lag.textContent = lagOf(s);
     facts.holders.textContent = group(String(s.holders));
     facts.total.textContent = group(String(s.events));
     facts.watchers.textContent = group(String(s.watchers));
@@ -52,10 +52,12 @@ export function system(main, leave) {
     spark(picture, rates);
     cells.replaceChildren(...s.partitions.map(p => el('li', {class: p.trouble ? 'bad' : p.lag > 0 ? 'behind' : 'good'},
       el('b', {}, `${p.partition}`), el('span', {}, p.state),
-      el('span', {class: 'quiet'}, p.trouble ? p.trouble : p.lag > 0 ? `lag ${group(String(p.lag))}` : `${group(String(p.events))} events`))));
+      el('span', {class: 'quiet'}, p.trouble ? p.trouble : p.lag > 0 ? `lag ${lagEvents(p)}` : `${group(String(p.events))} events`))));
     rows.replaceChildren(...s.partitions.map(p => el('tr', {},
       el('th', {scope: 'row'}, p.partition), el('td', {}, p.state), el('td', {}, idNode(p.owner)),
-      ...[p.epoch, p.position, p.stored, p.published, p.end, p.lag, p.events, p.rejected].map(n => el('td', {class: 'number'}, group(String(n)))),
+      ...[p.epoch, p.position, p.stored, p.published, p.end, p.lag].map(n => el('td', {class: 'number'}, group(String(n)))),
+      el('td', {class: 'number'}, lagEvents(p)), el('td', {class: 'number'}, p.lag_seconds.toFixed(1)),
+      ...[p.events, p.rejected].map(n => el('td', {class: 'number'}, group(String(n)))),
       el('td', {}, p.applied_through ? readable(millis(parseTime(p.applied_through))) : '–'))));
     workers.replaceChildren(...(s.workers.length ? s.workers.map(w => el('li', {}, el('b', {}, idNode(w.id)), ` owns ${plural(w.partitions.length, 'partition')}: ${ranges(w.partitions)}`)) :
       [el('li', {class: 'quiet'}, 'Nobody owns a partition.')]));

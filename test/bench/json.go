@@ -18,6 +18,8 @@ type jsonLine struct {
 	Aim          string   `json:"aim"`
 	Met          bool     `json:"met"`
 	Fsync        bool     `json:"fsync"`
+	Note         string   `json:"note,omitempty"`
+	Skipped      string   `json:"skipped,omitempty"` // why; then the values mean nothing
 }
 
 // encodeJSON is the lines as an array.
@@ -26,11 +28,11 @@ func encodeJSON(lines []line) ([]byte, error) {
 	for i := range lines {
 		l := &lines[i]
 		out[i] = jsonLine{Row: l.name, Value: l.value, Unit: l.unit, Against: l.against,
-			Aim: l.aim.describe(l.unit), Met: l.met(), Fsync: l.fsync}
-		if l.against != "" {
+			Aim: l.aim.describe(l.unit), Met: l.met(), Fsync: l.fsync, Note: l.note, Skipped: l.skipped}
+		if l.against != "" && l.skipped == "" {
 			out[i].AgainstValue = &l.againstValue
 		}
-		if r := l.ratio(); !math.IsNaN(r) {
+		if r := l.ratio(); !math.IsNaN(r) && l.skipped == "" {
 			out[i].Ratio = &r
 		}
 	}

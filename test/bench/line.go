@@ -15,7 +15,8 @@ type line struct {
 	aim          aim
 	fsync        bool // behind the value; where the peer differs, against says so
 	note         string
-	void         bool // what the row demands did not happen (the note says what): no aim is met
+	skipped      string // why it was not measured; empty: it was
+	void         bool   // what the row demands did not happen (the note says what): no aim is met
 }
 
 // ratio is value / againstValue, or not a number where there is no peer.
@@ -26,7 +27,7 @@ func (l *line) ratio() float64 {
 	return l.value / l.againstValue
 }
 
-func (l *line) met() bool { return !l.void && l.aim.met(l.value, l.ratio()) }
+func (l *line) met() bool { return !l.void && l.skipped == "" && l.aim.met(l.value, l.ratio()) }
 
 // key tells lines of a row apart.
 func (l *line) key() string { return l.name + "\x00" + l.against }

@@ -44,11 +44,9 @@ func projected(ctx context.Context, at addresses) (time.Time, error) {
 	if err != nil {
 		return time.Time{}, err
 	}
-	ends := make([]uint64, log.Partitions())
-	for p := range ends {
-		if ends[p], err = log.End(ctx, p); err != nil {
-			return time.Time{}, err
-		}
+	ends, err := endsOf(ctx, log)
+	if err != nil {
+		return time.Time{}, err
 	}
 	errs := make([]error, 2*len(ends))
 	var waiting sync.WaitGroup
@@ -62,6 +60,30 @@ func projected(ctx context.Context, at addresses) (time.Time, error) {
 	}
 	waiting.Wait()
 	return time.Now(), errors.Join(errs...)
+}
+
+func endsOf(ctx context.Context, log *ingest.Log) (ends []uint64, err error) {
+	ends = make([]uint64, log.Partitions())
+	for p := range ends {
+		if ends[p], err = log.End(ctx, p); err != nil {
+			return nil, err
+		}
+	}
+	return ends, nil
+}
+
+// logEnds are the last positions of the partitions.
+func logEnds(ctx context.Context, at addresses) ([]uint64, error) {
+	conn, js, err := dialNATS(at.NATS)
+	if err != nil {
+		return nil, err
+	}
+	defer conn.Close()
+	log, err := ingest.OpenLog(ctx, js, ingest.LogConfig{})
+	if err != nil {
+		return nil, err
+	}
+	return endsOf(ctx, log)
 }
 
 func awaitSnapshots(ctx context.Context, bucket jetstream.Stream, partition int, end uint64) error {

@@ -27,7 +27,7 @@ type row interface {
 func allRows() []row {
 	return []row{
 		ingestRow{}, bulkRow{}, broadcastRow{}, recordRow{}, holdsRow{},
-		scoreRow{}, applyRow{}, replayRow{}, sustainedRow{}, freshnessRow{},
+		scoreRow{}, applyRow{}, replayRow{}, workersRow{}, mongoRow{}, sustainedRow{}, freshnessRow{},
 		watchRow{}, rankRow{},
 		memoryRow{}, pairRow{}, coldStartRow{},
 	}

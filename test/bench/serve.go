@@ -1,10 +1,7 @@
 package main
 
 import (
-	"bufio"
-	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -13,7 +10,6 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 )
 
@@ -31,66 +27,37 @@ func (b *bench) build(ctx context.Context) (string, error) {
 
 // served is a running `holdmetrics serve`.
 type served struct {
-	cmd    *exec.Cmd
-	stderr *bytes.Buffer
-	began  time.Time
-	at     addresses
-	done   chan error
-
+	*program
+	at       addresses
 	profiled sync.WaitGroup
 }
 
 // startServe starts the real program on a data directory, and returns when it
 // says where it listens.
 func (b *bench) startServe(ctx context.Context, dir string) (*served, error) {
-	binary, err := b.build(ctx)
-	if err != nil {
-		return nil, err
-	}
-	s := &served{stderr: new(bytes.Buffer), done: make(chan error, 1)}
+	s := &served{}
 	args := []string{"serve", "--data-dir", dir,
 		"--grpc-address", "127.0.0.1:0", "--http-address", "127.0.0.1:0", "--nats-address", "127.0.0.1:0"}
 	if b.profile != "" {
 		args = append(args, "--pprof-address", "127.0.0.1:0")
 	}
-	s.cmd = exec.Command(binary, args...)
-	s.cmd.Env = withoutSettings(os.Environ())
-	s.cmd.Stderr = s.stderr
-	s.cmd.SysProcAttr = ownGroup()
-	out, err := s.cmd.StdoutPipe()
+	var err error
+	s.program, err = b.startProgram(ctx, args, nil, func(p *program, what, where string) {
+		switch what {
+		case "gRPC":
+			s.at.GRPC = where
+		case "HTTP":
+			s.at.HTTP = strings.TrimPrefix(where, "http://")
+		case "NATS":
+			s.at.NATS = where
+		case "pprof":
+			s.profiled.Go(func() { p.saveProfile(where, b.profile) })
+		}
+	})
 	if err != nil {
 		return nil, err
 	}
-	s.began = time.Now()
-	if err := s.cmd.Start(); err != nil {
-		return nil, err
-	}
-	up := make(chan struct{})
-	go func() {
-		for lines := bufio.NewScanner(out); lines.Scan(); {
-			switch f := strings.Fields(lines.Text()); {
-			case len(f) == 2 && f[0] == "gRPC":
-				s.at.GRPC = f[1]
-			case len(f) == 2 && f[0] == "HTTP":
-				s.at.HTTP = strings.TrimPrefix(f[1], "http://")
-			case len(f) == 2 && f[0] == "NATS":
-				s.at.NATS = f[1]
-			case len(f) == 2 && f[0] == "pprof":
-				s.profiled.Go(func() { s.saveProfile(f[1], b.profile) })
-			case strings.HasPrefix(lines.Text(), "Ctrl-C"):
-				close(up)
-			}
-		}
-		s.done <- s.cmd.Wait()
-	}()
-	select {
-	case <-up:
-		return s, nil
-	case err := <-s.done:
-		return nil, fmt.Errorf("serve did not come up: %w: %s", err, s.stderr)
-	case <-ctx.Done():
-		return nil, errors.Join(context.Cause(ctx), s.stop())
-	}
+	return s, nil
 }
 
 // serveProfile is how long the program is profiled, from when its load has warmed up.
@@ -100,7 +67,7 @@ const (
 )
 
 // saveProfile takes a CPU profile of the program. One that does not live so long has none.
-func (s *served) saveProfile(url, dir string) {
+func (p *program) saveProfile(url, dir string) {
 	time.Sleep(serveProfileFrom)
 	response, err := http.Get(fmt.Sprintf("%sprofile?seconds=%d", url, serveProfile))
 	if err != nil {
@@ -109,30 +76,14 @@ func (s *served) saveProfile(url, dir string) {
 	defer response.Body.Close()
 	profile, err := io.ReadAll(response.Body)
 	if err == nil && response.StatusCode == http.StatusOK {
-		_ = os.WriteFile(filepath.Join(dir, fmt.Sprintf("serve-%d.pprof", s.cmd.Process.Pid)), profile, 0o644)
+		_ = os.WriteFile(filepath.Join(dir, fmt.Sprintf("serve-%d.pprof", p.cmd.Process.Pid)), profile, 0o644)
 	}
-}
-
-// withoutSettings keeps what the machine sets away from the server.
-func withoutSettings(env []string) []string {
-	for _, name := range []string{"DATA_DIR", "GRPC_ADDRESS", "HTTP_HOST", "HTTP_PORT", "NATS_ADDRESS", "POLICY", "MAX_CLOCK_SKEW", "MAX_FUTURE_END", "GC_INTERVAL", "LOG_LEVEL", "PPROF_ADDRESS"} {
-		env = append(env, name+"=")
-	}
-	return env
 }
 
 // stop asks the server to stop and waits for it.
 func (s *served) stop() error {
-	if err := s.cmd.Process.Signal(syscall.SIGTERM); err != nil {
-		return err
-	}
-	late := time.AfterFunc(stopGrace, func() { _ = s.cmd.Process.Kill() })
-	defer late.Stop()
 	defer s.profiled.Wait()
-	if err := <-s.done; err != nil {
-		return fmt.Errorf("serve: %w: %s", err, s.stderr)
-	}
-	return nil
+	return s.program.stop()
 }
 
 // ready returns when GET /readyz says so.

@@ -22,15 +22,22 @@ func printTable(w io.Writer, lines []line) error {
 		if r := l.ratio(); !math.IsNaN(r) {
 			ratio = number(r)
 		}
-		fmt.Fprintf(t, "%s\t%s %s\t%s\t%s\t%s\t%s\t%s\t%s\n", l.name, number(l.value), l.unit,
+		value := number(l.value) + " " + l.unit
+		if l.skipped != "" {
+			value, against, againstValue, ratio = "skipped", orDash(l.against), "-", "-"
+		}
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", l.name, value,
 			against, againstValue, ratio, orDash(l.aim.describe(l.unit)), l.verdict(), onOff(l.fsync))
 	}
 	if err := t.Flush(); err != nil {
 		return err
 	}
 	for i := range lines {
-		if lines[i].note != "" {
-			if _, err := fmt.Fprintf(w, "%s: %s\n", lines[i].name, lines[i].note); err != nil {
+		for _, said := range []string{lines[i].skipped, lines[i].note} {
+			if said == "" {
+				continue
+			}
+			if _, err := fmt.Fprintf(w, "%s: %s\n", lines[i].name, said); err != nil {
 				return err
 			}
 		}
@@ -67,7 +74,7 @@ func orDash(s string) string {
 // verdict says whether the aim is met, where there is one.
 func (l *line) verdict() string {
 	switch {
-	case len(l.aim) == 0:
+	case len(l.aim) == 0 || l.skipped != "":
 		return "-"
 	case l.met():
 		return "yes"

@@ -46,7 +46,7 @@ func TestEncodeJSON(t *testing.T) {
 	}
 	want := []map[string]any{
 		{"row": "log ingest", "value": 1.7e6, "unit": "events/s", "against": "one by one", "against_value": 6000.0, "ratio": 1.7e6 / 6000, "aim": ">= 100x", "met": true, "fsync": true},
-		{"row": "lag", "value": 1500.0, "unit": "ms", "against": "", "against_value": nil, "ratio": nil, "aim": "<= 1,000 ms", "met": false, "fsync": false},
+		{"row": "lag", "value": 1500.0, "unit": "ms", "against": "", "against_value": nil, "ratio": nil, "aim": "<= 1,000 ms", "met": false, "fsync": false, "note": "for 60s"},
 		{"row": "p50", "value": 0.25, "unit": "ms", "against": "put", "against_value": 0.5, "ratio": 0.5, "aim": "", "met": true, "fsync": false},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
@@ -65,5 +65,33 @@ func TestNumber(t *testing.T) {
 		if got := number(x); got != want {
 			t.Errorf("number(%v) is %q, want %q", x, got, want)
 		}
+	}
+}
+
+// A line that was skipped says why, has no values, and meets nothing.
+func TestSkippedLine(t *testing.T) {
+	t.Parallel()
+	lines := []line{{name: "flush", unit: "documents/s", against: "bulk", aim: aim{ratioAtLeast(0.9)}, skipped: "there is no Java"}}
+	var out bytes.Buffer
+	if err := printTable(&out, lines); err != nil {
+		t.Fatal(err)
+	}
+	want := `row    value    against, same run  value  ratio  aim      met  fsync
+flush  skipped  bulk               -      -      >= 0.9x  -    off
+flush: there is no Java
+`
+	if diff := cmp.Diff(want, out.String()); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	text, err := encodeJSON(lines)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []map[string]any
+	if err := json.Unmarshal(text, &got); err != nil {
+		t.Fatal(err)
+	}
+	if g := got[0]; g["skipped"] != "there is no Java" || g["against_value"] != nil || g["ratio"] != nil || g["met"] != false {
+		t.Error(g)
 	}
 }
