@@ -171,6 +171,7 @@ func New(cfg Config) (*Gateway, error) {
 	g.seen = make([]atomic.Uint64, cfg.Log.Partitions())
 	g.active.Store(newBackend(g, cfg.Backend, false))
 	g.producer = ruledProducer{cfg.Producer, g}
+	g.cfg.Backend = Backend{} // requests pin one; here it would be kept for ever
 	g.hub = newWatchHub(cfg.Snapshots)
 	var err error
 	if g.metrics, err = newMetrics(cfg.Registerer); err != nil {

@@ -17,7 +17,6 @@ import (
 	"holdmetrics/processor/hold"
 	"holdmetrics/processor/lease"
 	"holdmetrics/projection"
-	"holdmetrics/projection/generation"
 )
 
 const (
@@ -162,18 +161,6 @@ func (n *node) openLog(ctx context.Context) error {
 		})
 		return err
 	})
-}
-
-// openSnapshots opens the bucket of the snapshots, behind fences.
-func (n *node) openSnapshots(ctx context.Context) (s *projection.Snapshots, err error) {
-	err = patiently(ctx, n.log, "the snapshot bucket cannot be opened", func(ctx context.Context) (err error) {
-		s, err = projection.OpenSnapshots(ctx, n.js, projection.SnapshotConfig{Generation: generation.First, Replicas: n.settings.cluster.replicas})
-		return err
-	})
-	if err == nil {
-		n.onStop(func() error { s.Close(); return nil })
-	}
-	return s, err
 }
 
 // agreeOnLimits gives the limits by which a gateway takes events: those of the

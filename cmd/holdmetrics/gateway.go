@@ -7,9 +7,12 @@ import (
 	"io"
 	"net"
 	"os"
+	"slices"
+	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
+	"go.uber.org/zap"
 
 	"holdmetrics/gateway"
 	"holdmetrics/ingest"
@@ -17,7 +20,6 @@ import (
 	"holdmetrics/processor/lease"
 	"holdmetrics/projection"
 	"holdmetrics/projection/generation"
-	"holdmetrics/projection/mongo"
 )
 
 func newGateway() *cobra.Command {
@@ -72,12 +74,10 @@ func runNode(ctx context.Context, n *node, start func(context.Context) error, sa
 	return errors.Join(err, n.stop())
 }
 
-// gatewayNode is a gateway: NATS ▶ log ▶ store ▶ snapshots ▶ producer ▶ doors.
+// gatewayNode is a gateway: NATS ▶ log ▶ generation ▶ producer ▶ doors.
 type gatewayNode struct {
 	*node
-	reader projection.Reader
-	view   *projection.View
-	leases *lease.View
+	records *generation.Registry
 
 	grpcAddr, httpAddr net.Addr
 }
@@ -98,29 +98,18 @@ func (g *gatewayNode) start(ctx context.Context) error {
 	if err := g.openLog(ctx); err != nil {
 		return err
 	}
-	applied := processor.Applied(g.conn, generation.First)
-	if g.settings.cluster.mongo.URL == "" {
-		g.reader = noStore{}
-		applied = func(context.Context, int, uint64) error { return gateway.ErrNoStore }
-	} else {
-		store, err := openMongo(ctx, g.node)
-		if err != nil {
-			return err
-		}
-		g.reader = store
-	}
-	snapshots, err := g.openSnapshots(ctx)
+	record, err := g.begin(ctx)
 	if err != nil {
 		return err
 	}
-	if g.view, err = snapshots.Watch(ctx); err != nil {
+	served, err := g.openWith(ctx, record, patiently)
+	if err != nil {
 		return err
 	}
-	g.onStop(g.view.Close)
-	g.leases = lease.Watch(g.js, generation.First, g.log)
-	g.onStop(func() error { g.leases.Close(); return nil })
+	// For as long as there is no gateway, which does the same.
+	g.onStop(func() error { return errors.Join(served.Snapshots.Close(), served.Close()) })
 	warnOfBroker(ctx, g.node)
-	workers, err := lease.Workers(ctx, g.js, generation.First)
+	workers, err := lease.Workers(ctx, g.js, record.Name)
 	if err != nil {
 		return err
 	}
@@ -135,16 +124,9 @@ func (g *gatewayNode) start(ctx context.Context) error {
 		return producer.Close(ctx)
 	})
 	gate, err := gateway.New(gateway.Config{
-		Producer: producer,
-		Log:      g.events,
-		Backend: gateway.Backend{
-			Generation:  generation.First,
-			Reader:      g.reader,
-			Snapshots:   g.view,
-			WaitApplied: applied,
-			Ready:       g.ready,
-			Owners:      leaseOwners{g.leases, g.events.Partitions()},
-		},
+		Producer:   producer,
+		Log:        g.events,
+		Backend:    served,
 		Version:    version(),
 		Logger:     g.log.Named("gateway"),
 		Registerer: g.registry,
@@ -154,33 +136,106 @@ func (g *gatewayNode) start(ctx context.Context) error {
 		return err
 	}
 	g.onStop(doors.open(gate, g.failed))
+	follows := &door{id: doorID(), registry: g.records, gate: gate, open: g.open, log: g.log.Named("generations")}
+	g.onStop(follows.start(ctx))
 	return nil
 }
 
-// ready says why the gateway is not ready: it has no connection to NATS, or has
-// not read the snapshots yet.
-func (g *gatewayNode) ready(context.Context) error {
-	if !g.conn.IsConnected() {
-		return errors.New("there is no connection to NATS")
-	}
-	select {
-	case <-g.view.Ready():
-		return nil
-	default:
-		return errors.New("the snapshots are not read yet")
-	}
+// begin reads which generation is active. Where no worker has begun the first one
+// yet, it is that one, of which nothing is known.
+func (g *gatewayNode) begin(ctx context.Context) (record *generation.Record, err error) {
+	err = patiently(ctx, g.log, "the generations cannot be read", func(ctx context.Context) (err error) {
+		if g.records, err = generation.Open(ctx, g.js, g.settings.cluster.replicas); err != nil {
+			return err
+		}
+		active, err := g.records.Active(ctx)
+		if errors.Is(err, generation.ErrUnknown) {
+			record = &generation.Record{Name: generation.First}
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		r, err := g.records.Get(ctx, active.Generation)
+		record = &r
+		return err
+	})
+	return record, err
 }
 
-// openMongo opens the store that all workers share.
-func openMongo(ctx context.Context, n *node) (*mongo.Store, error) {
-	c := n.settings.cluster.mongo
-	c.Logger = storeLog{n.log.Named("store").Sugar()}
-	store, err := mongo.Open(ctx, c)
-	if err != nil {
-		return nil, err
+// patience is how something that is not there is waited for; see patiently.
+type patience func(ctx context.Context, log *zap.Logger, what string, f func(context.Context) error) error
+
+// atOnce does not wait: whoever asked tries again.
+func atOnce(ctx context.Context, _ *zap.Logger, _ string, f func(context.Context) error) error {
+	return f(ctx)
+}
+
+// open implements openBackend.
+func (g *gatewayNode) open(ctx context.Context, r *generation.Record) (gateway.Backend, error) {
+	return g.openWith(ctx, r, atOnce)
+}
+
+// openWith opens what answers are made of: the store, its snapshots, and what its
+// workers say.
+func (g *gatewayNode) openWith(ctx context.Context, r *generation.Record, wait patience) (b gateway.Backend, err error) {
+	var undo []func() error
+	shut := sync.OnceValue(func() error {
+		var errs []error
+		for _, f := range slices.Backward(undo) {
+			errs = append(errs, f())
+		}
+		return errors.Join(errs...)
+	})
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, shut())
+		}
+	}()
+	b = gateway.Backend{
+		Generation: r.Name, RulesVersion: r.Version, Close: shut,
+		Reader: noStore{}, WaitApplied: func(context.Context, int, uint64) error { return gateway.ErrNoStore },
 	}
-	n.onStop(store.Close)
-	return store, nil
+	if r.Version != "" {
+		if b.Rules, err = rulesOf(r); err != nil {
+			return b, err
+		}
+	}
+	if g.settings.cluster.mongo.URL != "" {
+		stores := &mongoStores{config: g.settings.cluster.mongo, events: g.events, node: g.node}
+		store, err := stores.open(ctx, r.Name, b.Rules)
+		if err != nil {
+			return b, err
+		}
+		undo = append(undo, store.Close)
+		b.Reader, b.WaitApplied = store, processor.Applied(g.conn, r.Name)
+	}
+	var view *projection.View
+	err = wait(ctx, g.log, "the snapshot bucket cannot be opened", func(ctx context.Context) error {
+		snapshots, err := projection.OpenSnapshots(ctx, g.js, projection.SnapshotConfig{Generation: r.Name, Replicas: g.settings.cluster.replicas})
+		if err != nil {
+			return err
+		}
+		if view, err = snapshots.Watch(ctx); err != nil {
+			snapshots.Close()
+			return err
+		}
+		undo = append(undo, func() error { snapshots.Close(); return nil })
+		return nil
+	})
+	if err != nil {
+		return b, err
+	}
+	leases := lease.Watch(g.js, r.Name, g.log)
+	undo = append(undo, func() error { leases.Close(); return nil })
+	b.Snapshots, b.Owners = view, leaseOwners{leases, g.events.Partitions()}
+	b.Ready = func(context.Context) error {
+		if !g.conn.IsConnected() {
+			return errors.New("there is no connection to NATS")
+		}
+		return viewReady(view)
+	}
+	return b, nil
 }
 
 // profiles serves the profiles of the process, where they are wanted.

@@ -38,7 +38,7 @@ const (
 // plant is everything that serve runs. It is started from the log outwards, and
 // stopped the other way round:
 //
-//	lock ▶ ports ▶ NATS ▶ log ▶ generations ▶ view ▶ producer ▶ doors
+//	lock ▶ ports ▶ NATS ▶ log ▶ generations ▶ producer ▶ doors
 type plant struct {
 	settings *settings
 	log      *zap.Logger
@@ -48,8 +48,6 @@ type plant struct {
 	events      *ingest.Log
 	records     *generation.Registry
 	generations *generations.Supervisor
-	opened      *generations.Generation // the one that was active at the start
-	view        *projection.View
 	producer    *ingest.Producer
 
 	rules  *rules.Rules      // that the settings name; nil: none
@@ -125,10 +123,6 @@ func (p *plant) start(ctx context.Context) error {
 	if err := p.startGenerations(ctx); err != nil {
 		return err
 	}
-	if p.view, err = p.opened.Snapshots.Watch(ctx); err != nil {
-		return err
-	}
-	p.onStop(p.view.Close)
 	backups, err := backup.OpenDoor(p.broker.conn, p.settings.dataDir, p.copyData)
 	if err != nil {
 		return err
@@ -140,29 +134,53 @@ func (p *plant) start(ctx context.Context) error {
 		defer cancel()
 		return p.producer.Close(ctx)
 	})
+	served, err := p.open(ctx, &p.active)
+	if err != nil {
+		return err
+	}
 	gate, err := gateway.New(gateway.Config{
-		Producer: p.producer,
-		Log:      p.events,
-		Backend: gateway.Backend{
-			Generation:   p.opened.Name,
-			RulesVersion: p.opened.Rules.Version(),
-			Reader:       p.opened.Store,
-			Snapshots:    p.view,
-			WaitApplied:  p.opened.Worker.WaitApplied,
-			Ready:        p.ready,
-			Owners:       owners{id: serveID, worker: p.opened.Worker},
-			Rules:        p.opened.Rules,
-		},
+		Producer:   p.producer,
+		Log:        p.events,
+		Backend:    served,
 		Version:    version(),
 		Logger:     p.log.Named("gateway"),
 		Registerer: p.registry,
 		Gatherer:   p.registry,
 	})
 	if err != nil {
-		return err
+		return errors.Join(err, served.Snapshots.Close())
 	}
 	p.onStop(doors.open(gate, p.failed))
+	follows := &door{id: serveID, registry: p.records, gate: gate, open: p.open, log: p.log.Named("generations")}
+	p.onStop(follows.start(ctx))
 	return nil
+}
+
+// open implements openBackend: of a generation that this process works on.
+func (p *plant) open(ctx context.Context, r *generation.Record) (gateway.Backend, error) {
+	g, err := p.generations.Get(r.Name)
+	if err != nil {
+		return gateway.Backend{}, err
+	}
+	view, err := g.Snapshots.Watch(ctx)
+	if err != nil {
+		return gateway.Backend{}, err
+	}
+	return gateway.Backend{
+		Generation:   r.Name,
+		RulesVersion: g.Rules.Version(),
+		Reader:       g.Store,
+		Snapshots:    view,
+		WaitApplied:  g.Worker.WaitApplied,
+		Ready: func(ctx context.Context) error {
+			if err := g.Ready(ctx, moveWithin); err != nil {
+				return err
+			}
+			return viewReady(view)
+		},
+		Owners: owners{id: serveID, worker: g.Worker},
+		Rules:  g.Rules,
+	}, nil
 }
 
 // begin makes the first generation where there is none, and reads which is active.
@@ -206,8 +224,7 @@ func (p *plant) startGenerations(ctx context.Context) (err error) {
 		return err
 	}
 	p.onStop(runGenerations(ctx, p.generations, p.failed))
-	p.opened, err = p.generations.Active()
-	return err
+	return nil
 }
 
 // runGenerations runs them in the background until stop is called, and tells when

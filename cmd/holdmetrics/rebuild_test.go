@@ -12,6 +12,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"holdmetrics/ingest"
+	"holdmetrics/processor/generations"
 	"holdmetrics/processor/hold"
 	"holdmetrics/projection"
 	"holdmetrics/projection/generation"
@@ -73,10 +74,11 @@ func TestSnapshotsFollowAStoreThatIsMadeAgain(t *testing.T) {
 		}
 	}
 	partition := ingest.Partition("h", p.events.Partitions())
-	if err := p.view.WaitPosition(t.Context(), partition, at); err != nil {
+	view := viewOf(t, p)
+	if err := view.WaitPosition(t.Context(), partition, at); err != nil {
 		t.Fatal(err)
 	}
-	if got := snapshot(t, p).ScoreExact; got != "20" {
+	if got := snapshot(t, view).ScoreExact; got != "20" {
 		t.Fatalf("score %s", got)
 	}
 	err := p.records.Change(t.Context(), generation.First, func(g *generation.Record) error {
@@ -93,7 +95,8 @@ func TestSnapshotsFollowAStoreThatIsMadeAgain(t *testing.T) {
 	}
 	p, _ = started(t, dir)
 	awaitReady(t, p, true)
-	h, err := p.opened.Store.Holder(t.Context(), partition, "h")
+	view = viewOf(t, p)
+	h, err := active(t, p).Store.Holder(t.Context(), partition, "h")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -101,18 +104,42 @@ func TestSnapshotsFollowAStoreThatIsMadeAgain(t *testing.T) {
 		t.Fatalf("the store says %v", h.Figures.Settled.Score)
 	}
 	// The bucket has it; the view gets it as it comes.
-	for changed := p.view.Changed(); snapshot(t, p).ScoreExact != "30"; changed = p.view.Changed() {
+	for changed := view.Changed(); snapshot(t, view).ScoreExact != "30"; changed = view.Changed() {
 		select {
 		case <-changed:
 		case <-time.After(time.Minute):
-			t.Fatalf("the snapshot stays at %v", snapshot(t, p))
+			t.Fatalf("the snapshot stays at %v", snapshot(t, view))
 		}
 	}
 }
 
-func snapshot(t *testing.T, p *plant) *holdpb.HoldStat {
+// active is the generation that is read.
+func active(t *testing.T, p *plant) *generations.Generation {
 	t.Helper()
-	value, _ := p.view.Get("h")
+	g, err := p.generations.Active()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return g
+}
+
+// viewOf is a view of its snapshots.
+func viewOf(t *testing.T, p *plant) *projection.View {
+	t.Helper()
+	view, err := active(t, p).Snapshots.Watch(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { view.Close() })
+	if err := view.Wait(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return view
+}
+
+func snapshot(t *testing.T, view *projection.View) *holdpb.HoldStat {
+	t.Helper()
+	value, _ := view.Get("h")
 	s := &holdpb.HoldStat{}
 	if err := proto.Unmarshal(value, s); err != nil {
 		t.Fatal(err)
@@ -125,7 +152,7 @@ func TestNotReadyWithoutTheStore(t *testing.T) {
 	t.Parallel()
 	p, stop := started(t, t.TempDir())
 	awaitReady(t, p, true)
-	if err := p.opened.Store.Close(); err != nil {
+	if err := active(t, p).Store.Close(); err != nil {
 		t.Fatal(err)
 	}
 	if err := awaitReady(t, p, false); !errors.Is(err, projection.ErrClosed) {
