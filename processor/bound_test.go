@@ -73,6 +73,10 @@ func TestStand(t *testing.T) {
 	}
 	store := storetest.NewMemory()
 	r := run(t, Config{Store: store, FlushInterval: time.Hour}, log, nil)
+	// Once it runs: while it catches up with what the log had, it is not ready.
+	if err := r.WaitApplied(t.Context(), 0, add(1)); err != nil {
+		t.Fatal(err)
+	}
 	add(20)
 	at, err := r.Stand(t.Context(), 0, 7)
 	if err != nil {
