@@ -17,8 +17,12 @@ import (
 // [*StaleError].
 func (b *backend) awaitApplied(ctx context.Context, partitions []int, after uint64) error {
 	return b.await(ctx, partitions, after, func(ctx context.Context, partition int, position uint64) error {
-		if b.later { // else it is what was read from
-			position = max(position, b.g.seen[partition].Load())
+		if seen := b.g.seen[partition].Load(); b.later && seen > position { // else it is what was read from
+			seen, err := b.within(ctx, partition, seen)
+			if err != nil {
+				return err
+			}
+			position = max(position, seen)
 		}
 		return b.WaitApplied(ctx, partition, position)
 	})

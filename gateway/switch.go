@@ -90,9 +90,14 @@ func (b *backend) prepare(ctx context.Context, active *backend) error {
 		return err
 	}
 	for p, position := range seen {
-		if err := b.WaitApplied(ctx, p, position); errors.Is(err, ErrNoStore) {
+		position, err := b.within(ctx, p, position)
+		if err == nil {
+			err = b.WaitApplied(ctx, p, position)
+		}
+		if errors.Is(err, ErrNoStore) {
 			break
-		} else if err != nil {
+		}
+		if err != nil {
 			return fmt.Errorf("%w: partition %d of the store has not applied position %d: %w", ErrBehind, p, position, err)
 		}
 	}
@@ -190,6 +195,13 @@ func (b *backend) seenPositions(after uint64) []uint64 {
 	}
 }
 
+// within is a position, but no further than a partition of the generation ever
+// comes: by other rules it may have had events of other partitions.
+func (b *backend) within(ctx context.Context, partition int, position uint64) (uint64, error) {
+	end, err := b.end(ctx, partition)
+	return min(position, end), err
+}
+
 // reach returns when the snapshots have a position of each partition.
 func (b *backend) reach(ctx context.Context, positions []uint64) error {
 	group, ctx := errgroup.WithContext(ctx)
@@ -198,7 +210,10 @@ func (b *backend) reach(ctx context.Context, positions []uint64) error {
 			continue
 		}
 		group.Go(func() error {
-			err := b.Snapshots.WaitPosition(ctx, p, position)
+			position, err := b.within(ctx, p, position)
+			if err == nil {
+				err = b.Snapshots.WaitPosition(ctx, p, position)
+			}
 			if err == nil || errors.Is(err, context.Canceled) {
 				return err
 			}

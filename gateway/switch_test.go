@@ -17,6 +17,7 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	"holdmetrics/ingest"
+	"holdmetrics/processor/hold/rules"
 	"holdmetrics/projection"
 	holdpb "holdmetrics/proto"
 )
@@ -618,5 +619,41 @@ func TestStoreDoesNotStepBack(t *testing.T) {
 	}
 	if position := <-waited; position != 8 {
 		t.Errorf("waited for %d, and 8 was read before", position)
+	}
+}
+
+// A watch of a holder whom the next generation has by another name goes on with that one.
+func TestWatchIsRenamed(t *testing.T) {
+	t.Parallel()
+	const mixed, lower = "0x00000000000000000000000000000000000000Ab", "0x00000000000000000000000000000000000000ab"
+	snapshots := readySnapshots(statOf(mixed, "1", "0"), statOf("bob", "1", "0"))
+	w := newWorld(t, func(w *world) { w.cfg.Snapshots = snapshots })
+	next, _ := watchOf(t, w, &holdpb.StatsRequest{HolderIds: []string{mixed, "bob"}})
+	expect(t, next, mixed+" 1", "bob 1", "complete")
+	normalise, err := rules.Parse("test", []byte("ids: evm"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	second := w.cfg.Backend
+	others := readySnapshots(statOf(lower, "2", "0"), statOf("bob", "2", "0"))
+	second.Generation, second.Snapshots, second.Rules = "2", others, normalise
+	for _, b := range []Backend{second, w.cfg.Backend} {
+		if err := w.gateway.Prepare(t.Context(), b); err != nil {
+			t.Fatal(err)
+		}
+		if err := w.gateway.Switch(t.Context(), b.Generation); err != nil {
+			t.Fatal(err)
+		}
+		if b.Generation == "2" {
+			expect(t, next, mixed+" gone", lower+" 2", "bob 2")
+			others.put(statOf(lower, "3", "0"))
+			expect(t, next, lower+" 3")
+		}
+	}
+	expect(t, next, lower+" gone", mixed+" 1", "bob 1")
+	snapshots.put(statOf(mixed, "4", "0"))
+	expect(t, next, mixed+" 4")
+	if n := w.gateway.hub.count(); n != 1 {
+		t.Errorf("%d watchers", n)
 	}
 }

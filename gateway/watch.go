@@ -3,6 +3,7 @@ package gateway
 import (
 	"context"
 	"math"
+	"slices"
 	"sync"
 	"time"
 
@@ -39,8 +40,10 @@ type watchState struct {
 	line *lineage // of the generation that the watch is at
 	q    *watchQuery
 	sink watchSink
-	keys []string
-	base uint64 // watching all: everything up to here was sent
+	keys []string // of the holders, as the generation's rules have them; nil: all
+	// place is where the hub has the watch.
+	place *watcher
+	base  uint64 // watching all: everything up to here was sent
 	// settled is the same of what changed the settled figures; at base or behind it.
 	settled uint64
 	sent    map[string]uint64 // watching some: what was sent of each, 0: nothing
@@ -53,17 +56,13 @@ func (g *Gateway) watch(ctx context.Context, q *watchQuery, sink watchSink) erro
 	defer s.depart()
 	s.line, s.base = s.b.lineage, s.b.pointOf(q.from)
 	s.settled = s.base
-	for _, h := range q.named(s.b.Rules).holders {
-		s.keys = append(s.keys, ingest.SubjectToken(h))
+	if len(q.holders) > 0 {
+		s.sent = make(map[string]uint64, len(q.holders))
 	}
-	if s.keys != nil {
-		s.sent = make(map[string]uint64, len(s.keys))
-	}
-	w, err := g.hub.join(s.keys)
-	if err != nil {
+	if err := s.join(); err != nil {
 		return err
 	}
-	defer g.hub.leave(w)
+	defer func() { g.hub.leave(s.place) }()
 	sent, err := s.begin(ctx)
 	if err != nil {
 		return err
@@ -82,7 +81,7 @@ func (g *Gateway) watch(ctx context.Context, q *watchQuery, sink watchSink) erro
 			}
 		}
 		select {
-		case <-w.wake:
+		case <-s.place.wake:
 		case <-s.line.left:
 		case <-beat.C:
 			if err := sink.heartbeat(); err != nil {
@@ -108,6 +107,27 @@ func (g *Gateway) watch(ctx context.Context, q *watchQuery, sink watchSink) erro
 			beat.Reset(q.heartbeat)
 		}
 	}
+}
+
+// join takes the watch's place in the hub, by the names that the rules of the
+// generation have for its holders.
+func (s *watchState) join() error {
+	var keys []string
+	for _, h := range s.q.named(s.b.Rules).holders {
+		keys = append(keys, ingest.SubjectToken(h))
+	}
+	if s.place != nil && slices.Equal(keys, s.keys) {
+		return nil
+	}
+	place, err := s.g.hub.join(keys)
+	if err != nil {
+		return err
+	}
+	if s.place != nil {
+		s.g.hub.leave(s.place)
+	}
+	s.keys, s.place = keys, place
+	return nil
 }
 
 // rest waits for the least time between two updates, and says why where the watch

@@ -38,6 +38,9 @@ func (s *watchState) cross(ctx context.Context) (sent int, err error) {
 			return 0, context.Cause(ctx)
 		}
 	}
+	if err := s.join(); err != nil {
+		return 0, err
+	}
 	point := s.b.Snapshots.Last()
 	if s.keys == nil {
 		sent, err = s.crossAll(ctx, gone, told, point)
@@ -79,22 +82,37 @@ func (s *watchState) crossAll(ctx context.Context, gone map[string]bool, since, 
 	return sent + all, err
 }
 
-// crossSome is the same for a watch of some holders, which knows what it has sent.
+// crossSome is the same for a watch of some holders, which knows what it has sent,
+// maybe under other names.
 func (s *watchState) crossSome() (sent int, err error) {
+	send := func(c projection.Change) error {
+		sent++
+		return s.sink.update(s.b, &c)
+	}
+	now := make(map[string]bool, len(s.keys))
 	for _, key := range s.keys {
-		c, has := s.b.Snapshots.Lookup(key)
-		switch {
-		case has:
-			s.sent[key] = c.Number
-		case s.sent[key] > 0:
-			c, s.sent[key] = projection.Change{Key: key, Gone: true}, 0
-		default:
+		now[key] = true
+	}
+	for _, key := range slices.Sorted(maps.Keys(s.sent)) {
+		if _, has := s.b.Snapshots.Lookup(key); has && now[key] {
 			continue
 		}
-		if err := s.sink.update(s.b, &c); err != nil {
+		if s.sent[key] > 0 {
+			if err := send(projection.Change{Key: key, Gone: true}); err != nil {
+				return sent, err
+			}
+		}
+		delete(s.sent, key)
+	}
+	for _, key := range s.keys {
+		c, has := s.b.Snapshots.Lookup(key)
+		if !has {
+			continue
+		}
+		s.sent[key] = c.Number
+		if err := send(c); err != nil {
 			return sent, err
 		}
-		sent++
 	}
 	return sent, nil
 }

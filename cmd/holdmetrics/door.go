@@ -136,13 +136,21 @@ func (d *door) aim(ctx context.Context) (aim doorAim, known bool) {
 		return aim, false
 	}
 	served, rules := d.gate.Active()
-	switch {
-	case active.Generation != served || rules == "": // without rules: it was opened before there was a record of it
-		return doorAim{active.Generation, true}, true
-	case prepare.Generation != served:
-		return doorAim{prepare.Generation, false}, true
+	if active.Generation == served {
+		// It may have been opened before there was a record of it, by no rules.
+		record, err := d.registry.Get(ctx, served)
+		if err != nil {
+			return aim, errors.Is(err, generation.ErrUnknown)
+		}
+		if record.Version != rules {
+			return doorAim{served, true}, true
+		}
+		if prepare.Generation != served {
+			aim.generation = prepare.Generation
+		}
+		return aim, true
 	}
-	return aim, true
+	return doorAim{active.Generation, true}, true
 }
 
 // pursue sees to it that the aim is worked on, and nothing else.

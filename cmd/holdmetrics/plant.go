@@ -168,7 +168,7 @@ func (p *plant) open(ctx context.Context, r *generation.Record) (gateway.Backend
 	}
 	return gateway.Backend{
 		Generation:   r.Name,
-		RulesVersion: g.Rules.Version(),
+		RulesVersion: r.Version,
 		Reader:       g.Store,
 		Snapshots:    view,
 		WaitApplied:  g.Worker.WaitApplied,
