@@ -11,11 +11,12 @@ func (p *Pair) eachSpan(fn func(*span) bool) {
 		p.eachRowSpan(&f, fn)
 		return
 	}
+	var s span
 	each := func(e *entry) bool {
 		if !e.is(flagCovers) {
 			return true
 		}
-		s := span{start: e.at, end: e.effEndOrForever(), weight: e.weight}
+		s = span{start: e.at, end: e.effEndOrForever(), weight: e.weight}
 		return s.start == s.end || fn(&s)
 	}
 	if p.Large() {
@@ -27,10 +28,11 @@ func (p *Pair) eachSpan(fn func(*span) bool) {
 
 // eachRowSpan is eachSpan of a small pair.
 func (p *Pair) eachRowSpan(f *fold, fn func(*span) bool) {
+	var s span
 	for set := f.holds; set != 0; set &= set - 1 {
 		i := bits.TrailingZeros64(set)
 		r := &p.rows[i]
-		s := span{start: r.at, end: f.endOf(i, r), weight: p.weightOf(r)}
+		s = span{start: r.at, end: f.endOf(i, r), weight: p.weightOf(r)}
 		if s.end == 0 {
 			s.end = forever
 		}
