@@ -53,6 +53,8 @@ type backend struct {
 	lineage *lineage
 	// later says that another one was active before it.
 	later bool
+	// lines keeps the snapshots' lines going.
+	relining *relining
 	// ranks has the goroutines of the rankings, which end with it.
 	ranks *ranking
 	// encoded is what watchers share. viewID names the view of the snapshots, whose
@@ -71,7 +73,7 @@ func newBackend(g *Gateway, from Backend, later bool) *backend {
 		b.RulesVersion = b.Rules.Version()
 	}
 	b.users.Store(1)
-	b.ranks = newRanking(b)
+	b.relining, b.ranks = newRelining(b), newRanking(b)
 	return b
 }
 
@@ -97,6 +99,7 @@ func (b *backend) unpin() {
 // close ends what goes on for a generation, and waits for it.
 func (b *backend) close() {
 	b.leave()
+	b.relining.close()
 	b.ranks.close()
 	err := b.Snapshots.Close()
 	if b.Close != nil {

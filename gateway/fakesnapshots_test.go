@@ -74,6 +74,19 @@ func (s *fakeSnapshots) remove(holder string) {
 	s.wake()
 }
 
+func (s *fakeSnapshots) Reline(c projection.Change, value []byte) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	it := s.items[c.Key]
+	if it == nil || it.Number != c.Number {
+		return false
+	}
+	s.last++
+	it.Value, it.Number = value, s.last
+	s.wake()
+	return true
+}
+
 func (s *fakeSnapshots) reach(partition int, to projection.Reached) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

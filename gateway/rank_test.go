@@ -74,7 +74,7 @@ func (r *ranked) publish(holder string) {
 	s := &holdpb.HoldStat{
 		HolderId: holder, WeightedScore: f.Settled.Score.Float64(), ScoreExact: f.Settled.Score.String(), HeldExact: f.Settled.Held.String(),
 		LiveBase: f.Line.Base.Score.String(), LiveRate: f.Line.Rate.String(), LiveHeldBase: f.Line.Base.Held.String(), LiveHeldRate: f.Line.HeldRate,
-		Since: timestamp(f.Line.Since), Position: r.position,
+		Since: timestamp(f.Line.Since), Position: r.position, UpdatedAt: timestamp(record.UpdatedAt), Rules: r.gateway.active.Load().RulesVersion,
 	}
 	if f.Line.Until != 0 {
 		s.Until = timestamp(f.Line.Until)

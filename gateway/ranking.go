@@ -203,27 +203,12 @@ func (r *ranking) lineOf(ctx context.Context, row *rankRow, token string, t int6
 		return f, err
 	}
 	defer view.Close()
-	first := true
-	err = holderPairs(ctx, view, row.holder, token, func(record *projection.PairRecord) error {
-		line := record.Figures.Line
-		if !line.Holds(t) {
-			pair, err := record.Open()
-			if err != nil {
-				return err
-			}
-			line = r.b.Rules.Of(record.Key.Token).Figures(pair, t).Line
-		}
-		if first {
-			f.line, first = line, false
-		} else {
-			f.line = f.line.Plus(line)
-		}
-		return nil
-	})
-	if err == nil && first {
+	line, found, err := r.b.lineAt(ctx, view, row.holder, token, t)
+	if err == nil && !found {
 		err = projection.ErrNotFound
 	}
-	return f, storeError(ctx, err)
+	f.line = line
+	return f, err
 }
 
 // pin is the state that one or more pages are of.

@@ -82,6 +82,7 @@ func (b *backend) awaitCurrent(ctx context.Context, q *statsQuery) error {
 		}
 		return unavailable("the snapshots", err)
 	}
+	b.relining.begin()
 	return b.awaitSnapshots(ctx, q.partitions(b.g), q.after)
 }
 
@@ -90,6 +91,15 @@ func (b *backend) awaitCurrent(ctx context.Context, q *statsQuery) error {
 // [projection.ErrNotFound], before the first call. An error of fn ends it. Call
 // awaitCurrent before.
 func (b *backend) current(ctx context.Context, q *statsQuery, fn func(*stat) error) error {
+	var keys []string
+	for _, h := range q.holders {
+		keys = append(keys, ingest.SubjectToken(h))
+	}
+	if keys != nil {
+		b.relining.named(ctx, keys, b.g.cfg.Now())
+	} else {
+		b.relining.all(ctx, b.g.cfg.Now())
+	}
 	applied := b.reachedTimes() // before the snapshots: each has at least what was applied then
 	read := func(key string, value []byte) error {
 		s, err := readAt(value, b.g.cfg.Now())
@@ -103,17 +113,17 @@ func (b *backend) current(ctx context.Context, q *statsQuery, fn func(*stat) err
 		s.applied = max(s.applied, applied[ingest.Partition(holder, len(applied))])
 		return fn(&s)
 	}
-	if len(q.holders) > 0 {
-		values := make([][]byte, 0, len(q.holders))
-		for _, h := range q.holders {
-			c, ok := b.Snapshots.Lookup(ingest.SubjectToken(h))
+	if keys != nil {
+		values := make([][]byte, 0, len(keys))
+		for _, key := range keys {
+			c, ok := b.Snapshots.Lookup(key)
 			if !ok {
 				return projection.ErrNotFound
 			}
 			values = append(values, c.Value)
 		}
 		for i, value := range values {
-			if err := read(ingest.SubjectToken(q.holders[i]), value); err != nil {
+			if err := read(keys[i], value); err != nil {
 				return err
 			}
 		}

@@ -25,6 +25,7 @@ const (
 	statSince        protowire.Number = 14
 	statUntil        protowire.Number = 15
 	statPosition     protowire.Number = 16
+	statRules        protowire.Number = 18
 	statLive         protowire.Number = 20
 	statLiveDouble   protowire.Number = 21
 	statLiveHeld     protowire.Number = 22
@@ -44,6 +45,7 @@ type snapshotFigures struct {
 	line     hold.Line
 	updated  int64 // the log's time of the last event applied
 	position uint64
+	ruled    bool // it was counted by rules, so its score may jump where its line breaks
 }
 
 // readSnapshot takes a snapshot apart, without an object for each part: there may
@@ -84,6 +86,8 @@ func (s *snapshotFigures) readBytes(num protowire.Number, text []byte) (err erro
 	switch num {
 	case statHolder:
 		s.holder = text
+	case statRules:
+		s.ruled = len(text) > 0 && string(text) != hold.NoRulesVersion
 	case statUpdated:
 		s.updated, err = readTimestamp(text)
 	case statSettled:
@@ -149,10 +153,19 @@ func snapshotPosition(value []byte) uint64 {
 	return 0
 }
 
-// figuresAt are the live figures at now, and the instant that they are of: now, or
-// the end of the line's piece that is next to it. At until the line still gives
-// the true figures, since a score does not jump; what comes after it, it does not
-// know.
+// figures are the live figures at now, and the instant that they are of: now, or the
+// end of the line's piece that is next to it. At until a line still gives the true
+// figures where a score does not jump; by rules it may, when a run becomes long
+// enough to count, and then they are of the last instant before.
+func (s *snapshotFigures) figures(now int64) (live hold.Amount, at int64) {
+	if s.ruled && s.line.Until != 0 && now >= s.line.Until {
+		now = max(s.line.Until-1, s.line.Since)
+	}
+	return figuresAt(&s.line, now)
+}
+
+// figuresAt are the live figures at now, and the instant that they are of, where no
+// score jumps.
 func figuresAt(line *hold.Line, now int64) (live hold.Amount, at int64) {
 	at = max(now, line.Since)
 	if line.Until != 0 {
@@ -212,7 +225,7 @@ func readAt(value []byte, now int64) (stat, error) {
 		return stat{}, err
 	}
 	out := stat{value: value, applied: s.updated}
-	out.live, out.at = figuresAt(&s.line, now)
+	out.live, out.at = s.figures(now)
 	return out, nil
 }
 
@@ -246,4 +259,29 @@ func (b *backend) reachedTimes() []int64 {
 
 func (b *backend) reached(partition int) projection.Reached {
 	return b.Snapshots.Reached(partition)
+}
+
+// snapshotUntil is when the line of a snapshot breaks, 0 where it does not say, or
+// does not decode.
+func snapshotUntil(value []byte) int64 {
+	for b := value; len(b) > 0; {
+		num, kind, n := protowire.ConsumeTag(b)
+		if n < 0 {
+			break
+		}
+		b = b[n:]
+		if num == statUntil && kind == protowire.BytesType {
+			text, n := protowire.ConsumeBytes(b)
+			if n < 0 {
+				break
+			}
+			until, _ := readTimestamp(text)
+			return until
+		}
+		if n = protowire.ConsumeFieldValue(num, kind, b); n < 0 {
+			break
+		}
+		b = b[n:]
+	}
+	return 0
 }

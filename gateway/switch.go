@@ -151,6 +151,9 @@ func (g *Gateway) Switch(ctx context.Context, generation string) error {
 	}
 	g.prepared.Store(nil)
 	g.active.Store(next)
+	if old.relining.begun() {
+		next.relining.begin() // for those who watch
+	}
 	old.leave() // who waits for what it will never have goes on with next
 	g.log.Info("switched", zap.String("from", old.Generation), zap.String("to", generation), zap.Duration("frozen", time.Since(began)))
 	g.hub.follows(next.Snapshots)

@@ -213,6 +213,10 @@ func (w *world) partition(holder string) int {
 // tests; the checkpoints then name position and log time.
 func (w *world) apply(t *testing.T, position uint64, logTime int64, drafts ...hold.Draft) {
 	t.Helper()
+	rules := w.cfg.Rules
+	if rules == nil {
+		rules = hold.PlainRules(hold.Merge)
+	}
 	pairs := map[projection.PairKey]*hold.Pair{}
 	for _, d := range drafts {
 		e, err := d.Check(testNow, hold.Limits{MaxClockSkew: hold.Horizon, MaxFutureEnd: hold.Horizon})
@@ -221,7 +225,7 @@ func (w *world) apply(t *testing.T, position uint64, logTime int64, drafts ...ho
 		}
 		key := projection.PairKey{Holder: e.Holder, Token: e.Token}
 		if pairs[key] == nil {
-			pairs[key] = hold.NewPair(hold.Merge)
+			pairs[key] = hold.NewPair(rules.Of(key.Token).Policy)
 		}
 		pairs[key].Add(e.Fact())
 	}
@@ -233,7 +237,7 @@ func (w *world) apply(t *testing.T, position uint64, logTime int64, drafts ...ho
 		if batches[p] == nil {
 			batches[p] = &projection.Batch{Partition: p, Checkpoint: projection.Checkpoint{LogID: "log", Position: position, Epoch: 1, LogTime: logTime}}
 		}
-		change := projection.PairChange{Key: key, Figures: pair.Figures(testNow)}
+		change := projection.PairChange{Key: key, Policy: pair.Policy(), Figures: rules.Of(key.Token).Figures(pair, testNow)}
 		for f := range pair.Facts() {
 			change.Facts = append(change.Facts, projection.LoggedFact{Fact: f, Position: position, LogTime: logTime})
 		}

@@ -87,3 +87,51 @@ func TestTableLatest(t *testing.T) {
 		t.Fatal(keys(changes), more)
 	}
 }
+
+// A line that was drawn anew is a change that settles nothing. It stays when the
+// bucket says again what it had said, and goes with whatever comes next.
+func TestTableReline(t *testing.T) {
+	t.Parallel()
+	var table table
+	table.init()
+	encode := func(s *holdpb.HoldStat) []byte {
+		b, err := proto.Marshal(s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return b
+	}
+	published := encode(&holdpb.HoldStat{HolderId: "h", ScoreExact: "5", LiveRate: "2", Position: 7})
+	table.put("h", published, 1)
+	first, _ := table.get("h")
+	drawn := encode(&holdpb.HoldStat{HolderId: "h", ScoreExact: "5", LiveRate: "1", Position: 7})
+	if table.reline("other", 1, drawn) || table.reline("h", first.Number+1, drawn) {
+		t.Error("a snapshot was replaced that is not there")
+	}
+	changed := table.changed.wait()
+	if !table.reline("h", first.Number, drawn) {
+		t.Fatal("not replaced")
+	}
+	<-changed
+	second, _ := table.get("h")
+	if string(second.Value) != string(drawn) || second.Number <= first.Number || second.Settled != first.Settled {
+		t.Fatalf("%+v after %+v", second, first)
+	}
+	again := encode(&holdpb.HoldStat{HolderId: "h", ScoreExact: "5", LiveRate: "0", Position: 7})
+	if table.reline("h", first.Number, again) || !table.reline("h", second.Number, again) {
+		t.Error("only the last one can be replaced")
+	}
+	if !table.put("h", published, 2) {
+		t.Error("the pass has not seen it")
+	}
+	table.sweep(2)
+	if c, ok := table.get("h"); !ok || string(c.Value) != string(again) {
+		t.Fatalf("%+v, %v", c, ok)
+	}
+	next := encode(&holdpb.HoldStat{HolderId: "h", ScoreExact: "6", Position: 8})
+	table.put("h", next, 2)
+	table.put("h", published, 2)
+	if c, _ := table.get("h"); string(c.Value) != string(published) || c.Settled != c.Number {
+		t.Fatalf("%+v", c)
+	}
+}

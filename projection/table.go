@@ -1,6 +1,7 @@
 package projection
 
 import (
+	"crypto/sha256"
 	"slices"
 	"sort"
 	"strings"
@@ -43,6 +44,8 @@ type item struct {
 	settled uint64
 	pass    uint32 // of the watch that saw it last
 	gone    bool
+	// published is the hash of what the bucket has, where value is not that; see reline.
+	published *[sha256.Size]byte
 }
 
 type historyEntry struct {
@@ -99,7 +102,12 @@ func (t *table) put(key string, value []byte, pass uint32) (first bool) {
 		t.current++
 	}
 	first = it.pass != pass
-	it.pass, it.value = pass, value
+	it.pass = pass
+	if it.published != nil && *it.published == sha256.Sum256(value) {
+		t.mu.Unlock() // what the bucket has is what the line was drawn anew of
+		return first
+	}
+	it.value, it.published = value, nil
 	t.note(it)
 	if !same {
 		it.settled = it.last
@@ -107,6 +115,27 @@ func (t *table) put(key string, value []byte, pass uint32) (first bool) {
 	t.mu.Unlock()
 	t.changed.raise()
 	return first
+}
+
+// reline puts a value in place of the one that came with a change, where that is
+// its holder's last one still.
+func (t *table) reline(key string, number uint64, value []byte) bool {
+	t.mu.Lock()
+	it := t.items[key]
+	same := it != nil && it.last == number
+	if same {
+		if it.published == nil {
+			sum := sha256.Sum256(it.value)
+			it.published = &sum
+		}
+		it.value = value
+		t.note(it)
+	}
+	t.mu.Unlock()
+	if same {
+		t.changed.raise()
+	}
+	return same
 }
 
 // remove drops a holder, if it is there.
@@ -143,7 +172,7 @@ func (t *table) sweep(pass uint32) {
 
 func (t *table) drop(it *item) {
 	delete(t.items, it.key)
-	it.gone, it.value = true, nil
+	it.gone, it.value, it.published = true, nil, nil
 	t.gone++
 	t.note(it)
 	it.settled = it.last
