@@ -190,9 +190,12 @@ func TestRulesLarge(t *testing.T) {
 	for i, scenario := range largeScenarios {
 		for j := range rules {
 			for _, policy := range []hold.Policy{hold.Merge, hold.Sum} {
+				if !*long && int(policy) != (i+j)%2 {
+					continue // the model is slow; each rule and each history has both all the same
+				}
 				t.Run(scenario.name+"/"+string(rune('0'+j))+"/"+policy.String(), func(t *testing.T) {
 					t.Parallel()
-					n := 300
+					n := 200 // several leaves
 					if *long {
 						n = 3000
 					}
