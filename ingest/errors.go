@@ -43,6 +43,12 @@ var (
 	ErrLogSettings = errors.New("ingest: stream settings do not fit")
 	// ErrNoLog: there is no event log to look at.
 	ErrNoLog = errors.New("ingest: there is no event log here (hint: it is made by the first serve, gateway or worker; is this the right NATS server and account?)")
+	// ErrUnfinishedImport: the log is being filled by an import. See UnfinishedImportError.
+	ErrUnfinishedImport = errors.New("ingest: the import of this log is not finished")
+	// ErrNotEmpty: a log that is to take an import has messages already.
+	ErrNotEmpty = errors.New("ingest: the log is not empty")
+	// ErrImportOvertaken: another import carries on with what this one began.
+	ErrImportOvertaken = errors.New("ingest: another import has taken over")
 	// ErrLogConfig: OpenLog was asked for something that cannot be made.
 	ErrLogConfig = errors.New("ingest: bad log configuration")
 	// ErrNoLeader: the servers that have the log are without a leader, or one of

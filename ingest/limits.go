@@ -1,6 +1,7 @@
 package ingest
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -79,6 +80,9 @@ func (l *Log) setLimits(ctx context.Context, limits hold.Limits) (done bool, err
 	info, err := l.events.Info(ctx)
 	if err != nil {
 		return false, err
+	}
+	if note, err := parseImport(info.Config.Metadata); err != nil || note != nil && note.Door != "" {
+		return true, cmp.Or(err, ErrUnfinishedImport)
 	}
 	history, err := parseLimits(info.Config.Metadata)
 	if err != nil {

@@ -50,6 +50,9 @@ type Log struct {
 	id         string
 	partitions int
 	limits     atomic.Pointer[[]limitsFrom] // never changed in place
+
+	imported atomic.Pointer[importNote] // nil: nothing was
+	settled  atomic.Bool                // imported is known for good
 }
 
 // OpenLog opens the event log of a JetStream account, and makes what is absent of it.
@@ -58,6 +61,7 @@ type Log struct {
 // find it. A log that exists keeps its id, its number of partitions and its
 // replicas, whatever cfg says. A stream of that name which is not fit to be the
 // event log is a *LogSettingsError; nothing is repaired behind the operator's back.
+// While an import fills the log it is an *UnfinishedImportError.
 func OpenLog(ctx context.Context, js jetstream.JetStream, cfg LogConfig) (*Log, error) {
 	if cfg.Partitions == 0 {
 		cfg.Partitions = DefaultPartitions
@@ -89,9 +93,13 @@ func OpenLog(ctx context.Context, js jetstream.JetStream, cfg LogConfig) (*Log, 
 
 // openEvents is the log of a stream that is there.
 func openEvents(js jetstream.JetStream, events jetstream.Stream) (*Log, error) {
-	have := events.CachedInfo().Config
+	info := events.CachedInfo()
+	have := info.Config
 	l := &Log{js: js, events: events, id: have.Metadata[metaLogID]}
-	var err error
+	err := l.openImport(info)
+	if err != nil {
+		return nil, err
+	}
 	if l.partitions, err = checkEvents(&have); err != nil {
 		return nil, err
 	}

@@ -89,7 +89,7 @@ func (l *Log) read(ctx context.Context, r Range, give func(*Message) bool) error
 			}
 			return fmt.Errorf("ingest: read the log: %w", err)
 		}
-		m, pending, err := l.messageOf(msg)
+		m, pending, err := l.messageOf(ctx, msg)
 		if err != nil {
 			return err
 		}
@@ -124,7 +124,7 @@ func (l *Log) hasSome(ctx context.Context, r Range) (bool, error) {
 	return false, nil
 }
 
-func (l *Log) messageOf(msg jetstream.Msg) (*Message, uint64, error) {
+func (l *Log) messageOf(ctx context.Context, msg jetstream.Msg) (*Message, uint64, error) {
 	meta, err := msg.Metadata()
 	if err != nil {
 		return nil, 0, fmt.Errorf("ingest: message of the log without metadata: %w", err)
@@ -134,10 +134,14 @@ func (l *Log) messageOf(msg jetstream.Msg) (*Message, uint64, error) {
 		return nil, 0, fmt.Errorf("ingest: position %d: %w", meta.Sequence.Stream, err)
 	}
 	header := msg.Headers()
+	at, err := l.TimeOf(ctx, meta.Sequence.Stream, header, meta.Timestamp)
+	if err != nil {
+		return nil, 0, err
+	}
 	return &Message{
 		Position:  meta.Sequence.Stream,
 		Partition: partition,
-		Time:      meta.Timestamp.UnixNano(),
+		Time:      at,
 		JSON:      IsJSON(header),
 		Header:    header,
 		Data:      msg.Data(),
@@ -151,18 +155,22 @@ func (l *Log) Message(ctx context.Context, position uint64) (*Message, error) {
 	if err != nil {
 		return nil, fmt.Errorf("ingest: position %d of the log: %w", position, err)
 	}
-	return l.messageOfRaw(raw)
+	return l.messageOfRaw(ctx, raw)
 }
 
-func (l *Log) messageOfRaw(raw *jetstream.RawStreamMsg) (*Message, error) {
+func (l *Log) messageOfRaw(ctx context.Context, raw *jetstream.RawStreamMsg) (*Message, error) {
 	partition, err := PartitionOf(raw.Subject)
 	if err != nil {
 		return nil, fmt.Errorf("ingest: position %d: %w", raw.Sequence, err)
 	}
+	at, err := l.TimeOf(ctx, raw.Sequence, raw.Header, raw.Time)
+	if err != nil {
+		return nil, err
+	}
 	return &Message{
 		Position:  raw.Sequence,
 		Partition: partition,
-		Time:      raw.Time.UnixNano(),
+		Time:      at,
 		JSON:      IsJSON(raw.Header),
 		Header:    raw.Header,
 		Data:      raw.Data,
@@ -189,7 +197,7 @@ func (l *Log) PositionAt(ctx context.Context, at int64) (uint64, error) {
 		if err != nil {
 			return 0, fmt.Errorf("ingest: position %d of the log: %w", middle, err)
 		}
-		m, err := l.messageOfRaw(raw)
+		m, err := l.messageOfRaw(ctx, raw)
 		if err != nil {
 			return 0, err
 		}

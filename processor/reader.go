@@ -164,7 +164,7 @@ func (r *reader) follow(ctx context.Context, consumer jetstream.Consumer) error 
 			return
 		}
 		received++
-		if err := r.handle(msg, received); err != nil {
+		if err := r.handle(ctx, msg, received); err != nil {
 			over = true
 			fail(err)
 		}
@@ -189,7 +189,7 @@ func (r *reader) follow(ctx context.Context, consumer jetstream.Consumer) error 
 }
 
 // handle hands over the n-th message of a consumer.
-func (r *reader) handle(msg jetstream.Msg, n uint64) error {
+func (r *reader) handle(ctx context.Context, msg jetstream.Msg, n uint64) error {
 	meta, err := msg.Metadata()
 	if err != nil {
 		return fmt.Errorf("processor: message of the log without metadata: %w", err)
@@ -206,6 +206,10 @@ func (r *reader) handle(msg jetstream.Msg, n uint64) error {
 		}
 	}
 	headers, data := msg.Headers(), msg.Data()
+	logTime, err := r.log.TimeOf(ctx, meta.Sequence.Stream, headers, meta.Timestamp) // waits while an import fills the log
+	if err != nil {
+		return err
+	}
 	if len(headers) > 0 {
 		// The client has headers and data in one piece of memory, of which the
 		// inbox counts the data. Headers may be large, and end here.
@@ -214,7 +218,7 @@ func (r *reader) handle(msg jetstream.Msg, n uint64) error {
 	if r.in.put(message{
 		position:  meta.Sequence.Stream,
 		partition: at,
-		at:        meta.Timestamp.UnixNano(),
+		at:        logTime,
 		pending:   meta.NumPending,
 		json:      len(headers) > 0 && ingest.IsJSON(headers),
 		origin:    r.origins[at],

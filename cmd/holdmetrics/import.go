@@ -34,12 +34,22 @@ holder_id, balance and since for each pair, and one last row without token and
 holder, whose as_of is the time of the last row that it covers, and whose decimals
 and nft are how values were read. Rows that are not later than as_of, and other
 units, are refused. --closing may name the file of --opening: it is replaced whole,
-after everything was acknowledged. A bad row ends the import.`,
+after everything was acknowledged. A bad row ends the import.
+
+When a chain reorganises, --replaces names the files of the abandoned blocks as they
+were imported, FILE has the blocks that took their place, and --opening the balances
+before the first of them, for both. What only the abandoned blocks say is retracted,
+what only the new ones say is sent, and the scores are as if the former had never been
+sent. FILE must reach as far in time as they did. A chain that goes back to a branch
+once abandoned cannot be told like this: what was retracted stays so. Import what is
+final, or events with hold_id and revision.`,
 		Example: `  holdmetrics import transfers transfers.csv.gz --decimals 18
   holdmetrics import transfers day1.csv --closing day1.balances.csv
-  holdmetrics import transfers day2.csv --opening day1.balances.csv --closing day2.balances.csv`,
+  holdmetrics import transfers day2.csv --opening day1.balances.csv --closing day2.balances.csv
+  holdmetrics import transfers new-blocks.csv --replaces old-blocks.csv --opening before.balances.csv`,
 		Args: oneOrMoreFiles,
 	}
+	ofTransfers.Flags().StringArray(replacesFlag, nil, "`file` of abandoned blocks that were imported, in whose place the FILEs come; may be repeated")
 	importCommand(ofTransfers, transferFlags(ofTransfers))
 	ofEvents := &cobra.Command{
 		Use:   "events FILE...",

@@ -32,6 +32,7 @@ holder to another one, it was refused: 'holdmetrics dlq list' shows it.
 		Args: cobra.NoArgs,
 	}
 	natsFlags(c)
+	c.AddCommand(newLogExport(), newLogImport(), newLogVerify())
 	f := c.Flags()
 	q.span.flags(f)
 	f.BoolVar(&q.follow, "follow", false, "go on with what comes, until Ctrl-C")

@@ -153,6 +153,7 @@ func timeOfNs(ns int64) string { return time.Unix(0, ns).UTC().Format(time.RFC33
 // printable is a text of a stranger as a terminal may show it: what could move the
 // cursor, or is not UTF-8, is escaped.
 func printable(s string) string {
+	s = strings.ReplaceAll(s, "\u00a0", " ") // protobuf has one or the other in its errors
 	if strings.IndexFunc(s, func(r rune) bool { return r == unicode.ReplacementChar || !unicode.IsPrint(r) }) < 0 {
 		return s
 	}

@@ -106,7 +106,7 @@ func (p *plant) start(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("opening JetStream: %w", err)
 	}
-	if p.events, err = ingest.OpenLog(ctx, js, ingest.LogConfig{Limits: p.settings.limits}); err != nil {
+	if err := p.openLog(ctx, js); err != nil {
 		return err
 	}
 	// Before anything reads or writes the log: what it has is judged by the limits
@@ -154,6 +154,30 @@ func (p *plant) start(ctx context.Context) error {
 	follows := &door{id: serveID, registry: p.records, gate: gate, open: p.open, log: p.log.Named("generations")}
 	p.onStop(follows.start(ctx))
 	return nil
+}
+
+// importLook is how often serve looks whether an import is finished.
+const importLook = 500 * time.Millisecond
+
+// openLog opens the event log, or makes it. While an import fills it, it waits: NATS
+// listens already, so that the import can be carried on.
+func (p *plant) openLog(ctx context.Context, js jetstream.JetStream) (err error) {
+	for told := false; ; told = true {
+		p.events, err = ingest.OpenLog(ctx, js, ingest.LogConfig{Limits: p.settings.limits})
+		if !errors.Is(err, ingest.ErrUnfinishedImport) {
+			return err
+		}
+		if !told {
+			p.log.Warn("waiting with the doors shut, NATS open at "+shown(p.broker.address()), zap.Error(err))
+		}
+		timer := time.NewTimer(importLook)
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return ctx.Err()
+		case <-timer.C:
+		}
+	}
 }
 
 // open implements openBackend: of a generation that this process works on.

@@ -33,8 +33,13 @@ func TestMain(m *testing.M) {
 //	publish SUBJECT FILE [TYPE]
 //	                        publishes a file as it is to $NATS, as a raw producer
 //	                        does, with the header Content-Type where TYPE is given
-//	stop                    sends it SIGTERM and waits for its end
-//	kill                    ends it at once, as a power cut does
+//	letters N               waits until $NATS has N dead letters, which come behind
+//	                        what is applied
+//	halt                    sends it SIGTERM and waits for its end
+//	strike                  ends it at once, as a power cut does
+//
+// The usual commands stop, which ends the script, and kill stand in the way of other
+// words for these two.
 func TestScripts(t *testing.T) {
 	t.Parallel()
 	servers := &servers{running: map[*testscript.TestScript]*exec.Cmd{}}
@@ -53,9 +58,10 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
 			"serve":   servers.serve,
-			"stop":    servers.stop,
+			"halt":    servers.halt,
 			"publish": publishRaw,
-			"kill": func(ts *testscript.TestScript, _ bool, _ []string) {
+			"letters": awaitLetters,
+			"strike": func(ts *testscript.TestScript, _ bool, _ []string) {
 				_ = servers.end(ts, syscall.SIGKILL) // which is no clean end
 			},
 			"accepted": func(ts *testscript.TestScript, _ bool, _ []string) {
@@ -67,6 +73,27 @@ func TestScripts(t *testing.T) {
 			},
 		},
 	})
+}
+
+// A script that says stop passes there, whatever comes behind it.
+func TestScriptsGoOnToTheirEnd(t *testing.T) {
+	t.Parallel()
+	scripts, err := filepath.Glob(filepath.Join("testdata", "script", "*.txtar"))
+	if err != nil || len(scripts) == 0 {
+		t.Fatal(scripts, err)
+	}
+	for _, name := range scripts {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		commands, _, _ := strings.Cut(string(text), "\n-- ")
+		for i, line := range strings.Split(commands, "\n") {
+			if fields := strings.Fields(line); len(fields) > 0 && fields[0] == "stop" {
+				t.Errorf("%s:%d: stop ends the script there; to end a server say halt", name, i+1)
+			}
+		}
+	}
 }
 
 // servers are the ones that scripts have started.
@@ -111,7 +138,7 @@ func (s *servers) serve(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Fatalf("the server did not come up: %s", text)
 }
 
-func (s *servers) stop(ts *testscript.TestScript, _ bool, _ []string) {
+func (s *servers) halt(ts *testscript.TestScript, _ bool, _ []string) {
 	ts.Check(s.end(ts, syscall.SIGTERM))
 }
 
@@ -155,12 +182,35 @@ func publishRaw(ts *testscript.TestScript, _ bool, args []string) {
 	if len(args) > 2 {
 		m.Header = nats.Header{ingest.ContentTypeHeader: {args[2]}}
 	}
-	conn, err := nats.Connect(ts.Getenv("NATS"))
-	ts.Check(err)
-	defer conn.Close()
-	js, err := jetstream.New(conn)
-	ts.Check(err)
+	js, done := natsOf(ts)
+	defer done()
 	ack, err := js.PublishMsg(context.Background(), m)
 	ts.Check(err)
 	ts.Setenv("POSITION", fmt.Sprint(ack.Sequence))
+}
+
+func natsOf(ts *testscript.TestScript) (jetstream.JetStream, func()) {
+	conn, err := nats.Connect(ts.Getenv("NATS"))
+	ts.Check(err)
+	js, err := jetstream.New(conn)
+	ts.Check(err)
+	return js, conn.Close
+}
+
+func awaitLetters(ts *testscript.TestScript, _ bool, args []string) {
+	js, done := natsOf(ts)
+	defer done()
+	log, err := ingest.FindLog(context.Background(), js)
+	ts.Check(err)
+	for began := time.Now(); ; {
+		n, err := log.DeadLetters(context.Background())
+		ts.Check(err)
+		if fmt.Sprint(n) == args[0] {
+			return
+		}
+		if time.Since(began) > time.Minute {
+			ts.Fatalf("%d dead letters, want %s", n, args[0])
+		}
+		time.Sleep(5 * time.Millisecond) // a look has no event to wait for
+	}
 }

@@ -40,6 +40,9 @@ func (s *source) tell(out io.Writer) {
 // openSource makes the source of a command: read is told of the bytes read.
 type openSource func(files []string, read func(n int)) (*source, error)
 
+// replacesFlag is the flag of an import that takes the place of another one.
+const replacesFlag = "replaces"
+
 // transferFlags are the flags of 'transfers', for import and score alike.
 func transferFlags(c *cobra.Command) openSource {
 	opt := transfers.Options{Columns: transfers.DefaultColumns()}
@@ -72,18 +75,27 @@ func transferFlags(c *cobra.Command) openSource {
 			}
 		}
 		opt.Read = read
-		ledger, err := transfers.New(opt)
+		ledger, err := openLedger(opt, opening)
 		if err != nil {
-			return nil, usageError{err}
-		}
-		if opening != "" {
-			if err := ledger.LoadOpening(opening); err != nil {
-				return nil, err
-			}
+			return nil, err
 		}
 		s := &source{
 			events: func(ctx context.Context) iter.Seq2[rows.Event, error] { return ledger.Events(ctx, files...) },
 			rows:   ledger.Rows,
+		}
+		if c.Flags().Changed(replacesFlag) {
+			abandoned, err := c.Flags().GetStringArray(replacesFlag)
+			if err != nil {
+				return nil, err
+			}
+			opt.Read = nil // the bar is of the files that are imported
+			old, err := openLedger(opt, opening)
+			if err != nil {
+				return nil, err
+			}
+			s.events = func(ctx context.Context) iter.Seq2[rows.Event, error] {
+				return ledger.Replace(ctx, old, abandoned, files)
+			}
 		}
 		if closing != "" {
 			s.done = func() error {
@@ -95,6 +107,17 @@ func transferFlags(c *cobra.Command) openSource {
 		}
 		return s, nil
 	}
+}
+
+func openLedger(opt transfers.Options, opening string) (*transfers.Ledger, error) {
+	ledger, err := transfers.New(opt)
+	if err != nil {
+		return nil, usageError{err}
+	}
+	if opening != "" {
+		err = ledger.LoadOpening(opening)
+	}
+	return ledger, err
 }
 
 func eventsSource(files []string, read func(n int)) (*source, error) {
@@ -132,18 +155,26 @@ func newProgress(c *cobra.Command, files []string) *progress {
 
 // newBar shows how many bytes were done, of so many; -1: nobody knows.
 func newBar(c *cobra.Command, what string, total int64) *progress {
+	return startBar(c, what, total, progressbar.OptionShowBytes(true))
+}
+
+// newCountBar shows how many of so many things were done.
+func newCountBar(c *cobra.Command, what string, total int64) *progress {
+	return startBar(c, what, total, progressbar.OptionShowCount(), progressbar.OptionShowIts())
+}
+
+func startBar(c *cobra.Command, what string, total int64, options ...progressbar.Option) *progress {
 	p := new(progress)
 	out := c.ErrOrStderr()
 	if !isTerminal(out) {
 		return p
 	}
-	p.bar = progressbar.NewOptions64(total,
+	p.bar = progressbar.NewOptions64(total, append(options,
 		progressbar.OptionSetWriter(out),
-		progressbar.OptionShowBytes(true),
 		progressbar.OptionSetDescription(what),
 		progressbar.OptionClearOnFinish(),
 		progressbar.OptionThrottle(100*time.Millisecond),
-	)
+	)...)
 	return p
 }
 

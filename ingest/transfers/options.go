@@ -17,6 +17,7 @@ var (
 	ErrTime     = errors.New("the time is none of: unix seconds, RFC 3339, 2006-01-02 15:04:05 UTC; after 1970 and up to 2200")
 	ErrAddress  = errors.New("an address or the token is empty")
 	ErrOpening  = errors.New("the opening balances do not fit")
+	ErrBranch   = errors.New("the new branch does not reach as far as the one that it replaces (wait for its later blocks)")
 	ErrClosing  = errors.New("the closing balances cannot be kept there")
 )
 

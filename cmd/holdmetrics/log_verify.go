@@ -1,0 +1,128 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/spf13/cobra"
+
+	"holdmetrics/ingest"
+)
+
+func newLogVerify() *cobra.Command {
+	var partition int
+	var format string
+	c := &cobra.Command{
+		Use:   "verify",
+		Short: "Read the whole log and say what is not as it should be",
+		Long: `Verify reads the log and counts what each partition has. It ends with 1, and names
+each trouble with its position, where
+
+  - the stream does not begin with position 1, or lacks a message;
+  - its settings could lose messages, or put them into the wrong partition;
+  - a message or an event is refused, and no dead letter says so: it is not applied
+    yet, or the letters were deleted;
+  - an imported message does not say what time it had.
+
+What is refused and has its dead letter, open or settled, was refused properly: it is
+counted, and no trouble. What rules refuse beyond that is not looked at.`,
+		Example: `  holdmetrics log verify
+  holdmetrics log verify --partition 3`,
+		Args: cobra.NoArgs,
+	}
+	f := c.Flags()
+	f.IntVar(&partition, "partition", -1, "of this partition alone (default: all)")
+	f.StringVar(&format, "format", "table", "of the counts: table, csv or json")
+	c.RunE = func(c *cobra.Command, _ []string) error {
+		if f.Changed("partition") && partition < 0 {
+			return usagef("--partition %d is negative", partition)
+		}
+		if err := checkFormat(format); err != nil {
+			return err
+		}
+		return withNATS(c, func(ctx context.Context, js jetstream.JetStream) error {
+			return verifyLog(ctx, c, js, partition, format)
+		})
+	}
+	return c
+}
+
+func verifyLog(ctx context.Context, c *cobra.Command, js jetstream.JetStream, partition int, format string) error {
+	troubles := 0
+	tell := func(where, reason string) {
+		troubles++
+		fmt.Fprintf(c.ErrOrStderr(), "%s: %s\n", where, printable(reason))
+	}
+	log, err := ingest.FindLog(ctx, js)
+	if errors.Is(err, ingest.ErrLogSettings) {
+		// With such settings it is not known what the stream is.
+		tell("settings", err.Error())
+		return errTroubles(troubles)
+	}
+	if err != nil {
+		return err
+	}
+	if partition >= log.Partitions() {
+		return noSuchPartition(partition, log)
+	}
+	if err := log.LettersKept(ctx); errors.Is(err, ingest.ErrLogSettings) {
+		tell("settings", err.Error())
+	} else if err != nil {
+		return interrupted(err)
+	}
+	last, err := log.LastPosition(ctx)
+	if err != nil {
+		return interrupted(err)
+	}
+	bar := newCountBar(c, "verifying", int64(last))
+	before := uint64(0)
+	counts, err := log.Verify(ctx, partition, func(t ingest.Trouble) {
+		bar.clear()
+		switch {
+		case t.Position == 0:
+			tell("log", t.Reason)
+		case t.Partition < 0:
+			tell("position "+positionText(t.Position), t.Reason)
+		default:
+			tell(fmt.Sprintf("position %d, partition %d, index %d", t.Position, t.Partition, t.Index), t.Reason)
+		}
+	}, func(position uint64) {
+		bar.add(int(position - before))
+		before = position
+	})
+	bar.clear()
+	if err != nil {
+		return interrupted(err)
+	}
+	out, err := newRowWriter(c.OutOrStdout(), format, []string{"partition", "messages", "events", "refused", "bytes", "first", "last"})
+	if err != nil {
+		return err
+	}
+	var sum ingest.PartitionCount
+	for _, p := range counts {
+		sum.Messages, sum.Events, sum.Refused = sum.Messages+p.Messages, sum.Events+p.Events, sum.Refused+p.Refused
+		if err := out.Write(strconv.Itoa(p.Partition), positionText(p.Messages), positionText(p.Events), positionText(p.Refused),
+			positionText(p.Bytes), positionText(p.First), positionText(p.Last)); err != nil {
+			return err
+		}
+	}
+	if err := out.Close(); err != nil {
+		return err
+	}
+	if format == "table" {
+		if _, err := fmt.Fprintf(c.OutOrStdout(), "log %s: %d messages, %d events, of which %d were refused\n", log.ID(), sum.Messages, sum.Events, sum.Refused); err != nil {
+			return err
+		}
+	}
+	return errTroubles(troubles)
+}
+
+func errTroubles(n int) error {
+	if n == 0 {
+		return nil
+	}
+	return fmt.Errorf("%s found", counted(int64(n), "trouble was", "troubles were"))
+}

@@ -1,0 +1,206 @@
+package transfers
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"maps"
+	"math"
+	"math/rand/v2"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"holdmetrics/ingest/rows"
+	"holdmetrics/processor/hold"
+)
+
+// world is what a server has after imports: the facts of every pair.
+type world map[pair][]hold.Fact
+
+func (w world) send(t *testing.T, l *Ledger, events func(func(rows.Event, error) bool)) {
+	t.Helper()
+	for e, err := range events {
+		if err != nil {
+			t.Fatal(err)
+		}
+		checked, err := e.Draft.Check(math.MaxInt64, hold.Limits{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		key := pair{strings.Clone(checked.Token), strings.Clone(checked.Holder)}
+		w[key] = append(w[key], checked.Fact())
+	}
+}
+
+func (w world) importFiles(t *testing.T, opening string, files ...string) *Ledger {
+	t.Helper()
+	l := ledger(t, opening)
+	w.send(t, l, l.Events(t.Context(), files...))
+	return l
+}
+
+func ledger(t *testing.T, opening string) *Ledger {
+	t.Helper()
+	l, err := New(Options{Columns: DefaultColumns()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if opening != "" {
+		if err := l.LoadOpening(opening); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return l
+}
+
+// state is the canonical state: figures at several times, of pairs that have any.
+func (w world) state() []string {
+	var all []string
+	for key, facts := range w {
+		p := hold.PairFromFacts(hold.Merge, slices.Values(facts))
+		if last := p.Figures(1e12); last.Waiting != 0 {
+			all = append(all, fmt.Sprintf("%v waits for %d", key, last.Waiting))
+		} else if last.Line.Base.Score.String() == "0" {
+			continue
+		}
+		for at := int64(0); at < 80e9; at += 3e9 {
+			all = append(all, fmt.Sprintf("%v at %d: %+v", key, at, p.Figures(at)))
+		}
+	}
+	slices.Sort(all)
+	return all
+}
+
+// chain makes random rows of transfers, so that nobody sends what he does not have,
+// from one time to another, and changes the balances as they do.
+func chain(r *rand.Rand, balances map[string]int, from, to int) []string {
+	var out []string
+	for at := from; at < to; at++ {
+		for range r.IntN(3) {
+			holders := slices.SortedFunc(maps.Keys(balances), cmp.Compare[string])
+			to := fmt.Sprintf("h%d", r.IntN(5))
+			if len(holders) == 0 || r.IntN(4) == 0 {
+				n := 1 + r.IntN(3)
+				out = append(out, fmt.Sprintf("T,zero,%s,%d,%d", to, n, at))
+				balances[to] += n
+				continue
+			}
+			sender := holders[r.IntN(len(holders))]
+			n := 1 + r.IntN(balances[sender])
+			out = append(out, fmt.Sprintf("T,%s,%s,%d,%d", sender, to, n, at))
+			if balances[sender] -= n; balances[sender] == 0 {
+				delete(balances, sender)
+			}
+			balances[to] += n
+		}
+	}
+	return out
+}
+
+// A reorganisation ends in the same state as if the abandoned branch had never been
+// sent: whatever came before, however much the branches share, and whatever follows.
+func TestReplaceIsAsIfNeverSent(t *testing.T) {
+	t.Parallel()
+	skipped := 0
+	for seed := range uint64(100) {
+		r := rand.New(rand.NewPCG(seed, 21))
+		balances := map[string]int{}
+		past := file(t, "past.csv", chain(r, balances, 1, 10)...)
+		shared := chain(r, balances, 10, 10+r.IntN(4)) // in both branches
+		other := maps.Clone(balances)
+		old := file(t, "old.csv", append(slices.Clone(shared), chain(r, other, 14, 14+r.IntN(8))...)...)
+		young := file(t, "new.csv", append(slices.Clone(shared), chain(r, balances, 14, 23+r.IntN(4))...)...)
+		opening, closing := filepath.Join(t.TempDir(), "opening.csv"), filepath.Join(t.TempDir(), "closing.csv")
+
+		got, want := world{}, world{}
+		if err := got.importFiles(t, "", past).SaveClosing(opening); err != nil {
+			t.Fatal(err)
+		}
+		got.importFiles(t, opening, old)
+		l := ledger(t, opening)
+		branch := func(yield func(rows.Event, error) bool) {
+			l.Replace(t.Context(), ledger(t, opening), []string{old}, []string{young})(yield)
+		}
+		var beyond *rows.Event
+		for e, err := range branch {
+			if errors.Is(err, ErrBranch) {
+				beyond = &e
+				break
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		if beyond != nil { // few rows at the end of the new branch
+			skipped++
+			continue
+		}
+		for range 2 { // interrupted, and run again
+			l = ledger(t, opening)
+			got.send(t, l, branch)
+		}
+		if err := l.SaveClosing(closing); err != nil {
+			t.Fatal(err)
+		}
+		future := file(t, "future.csv", chain(r, balances, 27, 40)...)
+		got.importFiles(t, closing, future)
+
+		want.importFiles(t, "", past)
+		want.importFiles(t, opening, young)
+		want.importFiles(t, closing, future)
+		if a, b := want.state(), got.state(); !slices.Equal(a, b) {
+			for i := range max(len(a), len(b)) {
+				if i >= len(a) || i >= len(b) || a[i] != b[i] {
+					t.Fatalf("seed %d: state %d:\n%q, want\n%q", seed, i, b[min(i, len(b)-1)], a[min(i, len(a)-1)])
+				}
+			}
+		}
+	}
+	if skipped > 20 {
+		t.Errorf("%d of 100 were skipped", skipped)
+	}
+}
+
+func TestReplaceSaysOnlyWhatDiffers(t *testing.T) {
+	t.Parallel()
+	old := file(t, "old.csv", "T,zero,a,5,10", "T,a,b,2,20")
+	young := file(t, "new.csv", "T,zero,a,5,10", "T,a,c,1,20")
+	l := ledger(t, "")
+	var got []string
+	for e, err := range l.Replace(t.Context(), ledger(t, ""), []string{old}, []string{young}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		got = append(got, fmt.Sprintf("%s retract=%t", say(e), e.Draft.Retract))
+	}
+	want := []string{"T a 20-open x3 retract=true", "T b 20-open x2 retract=true", "T a 20-open x4 retract=false", "T c 20-open x1 retract=false"}
+	if !slices.Equal(got, want) {
+		t.Errorf("events %q, want %q", got, want)
+	}
+}
+
+func TestReplaceRefuses(t *testing.T) {
+	t.Parallel()
+	old := file(t, "old.csv", "T,zero,a,5,10", "T,a,b,2,20")
+	for name, c := range map[string]struct {
+		old, young string
+		want       error
+	}{
+		"a branch that ends before": {old, file(t, "n.csv", "T,zero,a,5,10", "T,a,c,1,19"), ErrBranch},
+		"a bad new row":             {old, file(t, "n.csv", "T,zero,a,5,10", "T,a,c,9,20"), ErrOverdraw},
+		"a bad old row":             {file(t, "o.csv", "T,a,b,9,10"), old, ErrOverdraw},
+	} {
+		events := 0
+		var err error
+		for _, err = range ledger(t, "").Replace(t.Context(), ledger(t, ""), []string{c.old}, []string{c.young}) {
+			if err == nil {
+				events++
+			}
+		}
+		if !errors.Is(err, c.want) || events > 0 {
+			t.Errorf("%s: %v after %d events", name, err, events)
+		}
+	}
+}

@@ -1,0 +1,150 @@
+package ingest
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// Trouble is something of the log that is not as it should be.
+type Trouble struct {
+	Position  uint64 // 0: it is about the log as a whole
+	Partition int
+	Index     int
+	Reason    string
+}
+
+// PartitionCount is what a partition of the log has.
+type PartitionCount struct {
+	Partition               int
+	Messages, Events, Bytes uint64
+	Refused                 uint64 // events, and what is none, that do not count; each has its dead letter
+	First, Last             uint64 // position; 0: it is empty
+}
+
+// Verify reads the log, or one partition of it (all: -1), and says what it has. It
+// calls trouble for everything that is not as it should be:
+//
+//   - The stream does not begin with position 1, or lacks a message.
+//   - An imported message does not say what time it had.
+//   - A message or an event is refused, and no dead letter says so: nobody has applied
+//     it yet, or the letters were deleted.
+//
+// What is refused and has its letter, open or settled, was refused properly: anyone
+// may publish to the log, and nothing is lost. It is counted. Settings that could lose
+// messages are the *LogSettingsError of FindLog. progress, which may be nil, is called
+// with each message.
+func (l *Log) Verify(ctx context.Context, partition int, trouble func(Trouble), progress func(position uint64)) ([]PartitionCount, error) {
+	info, err := l.events.Info(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("ingest: verify the log: %w", err)
+	}
+	state := info.State
+	if state.LastSeq > 0 && state.FirstSeq != 1 {
+		trouble(Trouble{Reason: fmt.Sprintf("the stream begins with position %d: what was before is lost", state.FirstSeq)})
+	}
+	if state.NumDeleted > 0 {
+		trouble(Trouble{Reason: fmt.Sprintf("%d messages were deleted from the stream", state.NumDeleted)})
+	}
+	counts := make([]PartitionCount, l.partitions)
+	for p := range counts {
+		counts[p].Partition = p
+	}
+	within := Range{To: state.LastSeq}
+	if partition >= 0 {
+		within.Partitions = []int{partition}
+		counts = counts[partition : partition+1]
+	}
+	if state.LastSeq == 0 {
+		return counts, nil
+	}
+	refused := map[letterKey]string{}
+	next := max(state.FirstSeq, 1)
+	for m, err := range l.Read(ctx, within) {
+		if err != nil {
+			return nil, err
+		}
+		if partition < 0 {
+			if m.Position != next {
+				trouble(Trouble{Position: next, Partition: -1, Reason: fmt.Sprintf("positions %d to %d are missing", next, m.Position-1)})
+			}
+			next = m.Position + 1
+		}
+		l.verifyMessage(m, &counts[max(0, m.Partition-counts[0].Partition)], refused, trouble)
+		if progress != nil {
+			progress(m.Position)
+		}
+	}
+	if partition < 0 && next <= state.LastSeq {
+		trouble(Trouble{Position: next, Partition: -1, Reason: fmt.Sprintf("positions %d to %d are missing", next, state.LastSeq)})
+	}
+	return counts, l.unlettered(ctx, refused, trouble)
+}
+
+func (l *Log) verifyMessage(m *Message, count *PartitionCount, refused map[letterKey]string, trouble func(Trouble)) {
+	if count.First == 0 {
+		count.First = m.Position
+	}
+	count.Last = m.Position
+	count.Messages++
+	count.Bytes += uint64(len(m.Data))
+	if note := l.imported.Load(); note != nil && m.Position <= note.Through {
+		if _, ok := note.timeOf(m.Position, m.Header); !ok {
+			trouble(Trouble{Position: m.Position, Partition: m.Partition, Reason: "it was imported, and does not say what time it had"})
+		}
+	}
+	for e := range m.Entries() {
+		count.Events++
+		if _, err := l.Judge(m, &e); err != nil {
+			count.Refused++
+			refused[letterKey{m.Position, m.Partition, e.Index}] = err.Error()
+		}
+	}
+}
+
+// letterKey is what a letter is named by.
+type letterKey struct {
+	sequence         uint64
+	partition, index int
+}
+
+// unlettered tells of what was refused and has no letter. The letters are read after
+// the log, so that whoever applies it has had that long.
+func (l *Log) unlettered(ctx context.Context, refused map[letterKey]string, trouble func(Trouble)) error {
+	if len(refused) == 0 {
+		return nil
+	}
+	for d, err := range l.Letters(ctx) {
+		if err != nil {
+			return err
+		}
+		delete(refused, letterKey{d.Sequence, d.Partition, d.Index})
+	}
+	left := slices.SortedFunc(maps.Keys(refused), func(a, b letterKey) int {
+		return cmp.Or(cmp.Compare(a.sequence, b.sequence), cmp.Compare(a.index, b.index))
+	})
+	for _, d := range left {
+		trouble(Trouble{Position: d.sequence, Partition: d.partition, Index: d.index,
+			Reason: refused[d] + "; no dead letter says so: it is not applied yet, or the letters were deleted"})
+	}
+	return nil
+}
+
+// LettersKept says whether the stream of dead letters is as it should be; the error
+// matches ErrLogSettings where it is not. That there is none yet is no error.
+func (l *Log) LettersKept(ctx context.Context) error {
+	s, err := l.js.Stream(ctx, DeadLetterStream)
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("ingest: stream %s: %w", DeadLetterStream, err)
+	}
+	have := s.CachedInfo().Config
+	return checkDeadLetters(&have)
+}

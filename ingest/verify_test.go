@@ -1,0 +1,103 @@
+package ingest
+
+import (
+	"reflect"
+	"strings"
+	"testing"
+
+	"github.com/google/uuid"
+)
+
+func troubles(t *testing.T, l *Log, partition int) ([]PartitionCount, []string) {
+	t.Helper()
+	var all []string
+	counts, err := l.Verify(t.Context(), partition, func(tr Trouble) { all = append(all, tr.Reason) }, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return counts, all
+}
+
+func TestVerify(t *testing.T) {
+	t.Parallel()
+	l := openLog(t)
+	if _, all := troubles(t, l, -1); all != nil {
+		t.Errorf("an empty log has %v", all)
+	}
+	alice, bob := open("gold", "alice", 1), open("gold", "bob", 1)
+	home := Partition("alice", l.Partitions())
+	var w FrameWriter
+	w.AppendDraft(&alice)
+	w.AppendDraft(&bob) // who is at home elsewhere
+	for _, data := range [][]byte{w.Bytes(), []byte("garbage")} {
+		if _, err := l.js.Publish(t.Context(), LogSubject(home), data); err != nil {
+			t.Fatal(err)
+		}
+	}
+	counts, all := troubles(t, l, -1)
+	if len(all) != 2 || !strings.Contains(all[0], "holder belongs to another partition") || !strings.Contains(all[1], "malformed") ||
+		!strings.HasSuffix(all[1], "; no dead letter says so: it is not applied yet, or the letters were deleted") {
+		t.Errorf("troubles %q", all)
+	}
+	want := PartitionCount{Partition: home, Messages: 2, Events: 3, Refused: 2, Bytes: uint64(w.Len() + len("garbage")), First: 1, Last: 2}
+	if counts[home] != want || len(counts) != l.Partitions() {
+		t.Errorf("counts %+v, want %+v", counts[home], want)
+	}
+	// What has its letter, settled or not, is no trouble.
+	first, second := DeadLetter{Partition: home, Sequence: 1, Index: 1}, DeadLetter{Partition: home, Sequence: 2}
+	for _, d := range []DeadLetter{first, second} {
+		if err := l.PublishDeadLetter(t.Context(), d); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := l.SettleLetter(t.Context(), second, LetterDropped); err != nil {
+		t.Fatal(err)
+	}
+	counts, all = troubles(t, l, home)
+	if all != nil || !reflect.DeepEqual(counts, []PartitionCount{want}) {
+		t.Errorf("%+v, %q", counts, all)
+	}
+	counts, all = troubles(t, l, (home+1)%16)
+	if all != nil || counts[0].Messages != 0 {
+		t.Errorf("%+v, %q", counts, all)
+	}
+}
+
+// A stream from which messages were deleted, by somebody who changed its settings
+// and changed them back.
+func TestVerifyFindsGaps(t *testing.T) {
+	t.Parallel()
+	js := connect(t, startServer(t))
+	cfg := eventsConfig(LogConfig{Partitions: 4, Replicas: 1}, uuid.NewString())
+	cfg.DenyDelete, cfg.DenyPurge = false, false
+	s, err := js.CreateStream(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	alice := open("gold", "alice", 1)
+	for range 6 {
+		if _, err := js.Publish(t.Context(), RawSubject("alice"), AppendEvent(nil, &alice)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, position := range []uint64{1, 3, 4} {
+		if err := s.DeleteMsg(t.Context(), position); err != nil {
+			t.Fatal(err)
+		}
+	}
+	cfg.DenyDelete, cfg.DenyPurge = true, true
+	if _, err := js.UpdateStream(t.Context(), cfg); err != nil {
+		t.Fatal(err)
+	}
+	l, err := FindLog(t.Context(), js)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, all := troubles(t, l, -1)
+	if len(all) != 3 || !strings.Contains(all[0], "begins with position 2") || !strings.Contains(all[1], "2 messages were deleted") || all[2] != "positions 3 to 4 are missing" {
+		t.Errorf("troubles %q", all)
+	}
+	if _, all := troubles(t, l, 0); len(all) != 2 {
+		t.Errorf("troubles %q", all)
+	}
+}
