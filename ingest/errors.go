@@ -43,6 +43,8 @@ var (
 	ErrLogSettings = errors.New("ingest: stream settings do not fit")
 	// ErrNoLog: there is no event log to look at.
 	ErrNoLog = errors.New("ingest: there is no event log here (hint: it is made by the first serve, gateway or worker; is this the right NATS server and account?)")
+	// ErrHorizon: a log cannot be sealed up to that time.
+	ErrHorizon = errors.New("ingest: not a horizon")
 	// ErrLogConfig: OpenLog was asked for something that cannot be made.
 	ErrLogConfig = errors.New("ingest: bad log configuration")
 	// ErrNoLeader: the servers that have the log are without a leader, or one of

@@ -50,6 +50,7 @@ type Log struct {
 	id         string
 	partitions int
 	limits     atomic.Pointer[[]limitsFrom] // never changed in place
+	horizons   atomic.Pointer[[]int64]      // likewise
 }
 
 // OpenLog opens the event log of a JetStream account, and makes what is absent of it.
@@ -95,7 +96,7 @@ func openEvents(js jetstream.JetStream, events jetstream.Stream) (*Log, error) {
 	if l.partitions, err = checkEvents(&have); err != nil {
 		return nil, err
 	}
-	if err := l.openLimits(&have); err != nil {
+	if err := errors.Join(l.openLimits(&have), l.openHorizons(&have)); err != nil {
 		return nil, err
 	}
 	return l, nil

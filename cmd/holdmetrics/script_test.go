@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 	"syscall"
@@ -35,6 +36,7 @@ func TestMain(m *testing.M) {
 //	                        does, with the header Content-Type where TYPE is given
 //	stop                    sends it SIGTERM and waits for its end
 //	kill                    ends it at once, as a power cut does
+//	until REGEXP CMD...     runs a command until its output matches
 func TestScripts(t *testing.T) {
 	t.Parallel()
 	servers := &servers{running: map[*testscript.TestScript]*exec.Cmd{}}
@@ -54,6 +56,7 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
 			"serve":   servers.serve,
 			"stop":    servers.stop,
+			"until":   until,
 			"publish": publishRaw,
 			"kill": func(ts *testscript.TestScript, _ bool, _ []string) {
 				_ = servers.end(ts, syscall.SIGKILL) // which is no clean end
@@ -109,6 +112,24 @@ func (s *servers) serve(ts *testscript.TestScript, _ bool, args []string) {
 	}
 	text, _ := os.ReadFile(ts.MkAbs("serve.log"))
 	ts.Fatalf("the server did not come up: %s", text)
+}
+
+// until is for what a server does in its own time, and tells nobody.
+func until(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: until REGEXP CMD...")
+	}
+	wanted, err := regexp.Compile("(?m)" + args[0])
+	ts.Check(err)
+	for over := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) {
+		ts.Check(ts.Exec(args[1], args[2:]...))
+		if wanted.MatchString(ts.ReadFile("stdout")) {
+			return
+		}
+		if time.Now().After(over) {
+			ts.Fatalf("never: %s", args[0])
+		}
+	}
 }
 
 func (s *servers) stop(ts *testscript.TestScript, _ bool, _ []string) {

@@ -81,8 +81,8 @@ type Pair struct {
 	*timeline // nil: a small pair, whose facts are rows
 
 	rows    []row
-	last    int64     // where the last row stands, so that most events need not look at it
-	aside   *aside    // what few pairs have; nil: nothing
+	last    int64  // where the last row stands, so that most events need not look at it
+	aside   *aside // what few pairs have; nil: nothing
 	policy  Policy
 	dirty   bool // rows are not stored yet
 	opening bool // the leaf keeps the shape it was stored in

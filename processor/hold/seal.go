@@ -48,9 +48,9 @@ type sealed struct {
 
 // Sealed is what a pair has in place of facts that were sealed.
 type Sealed struct {
-	Last   int64  // ns: the latest end of a hold in it; 0: it has none
-	Total  Amount // of all those holds, by the policy alone
-	Facts  uint64 // how many it stands for
+	Last  int64  // ns: the latest end of a hold in it; 0: it has none
+	Total Amount // of all those holds, by the policy alone
+	Facts uint64 // how many it stands for
 }
 
 var notSealed = &sealed{}
@@ -77,6 +77,13 @@ func (p *Pair) Empty() bool { return p.Len() == 0 && p.sealedPart().facts == 0 }
 // tell how long what is in it has lasted, or when.
 func (r *Rule) Seals() bool {
 	return r.Shortest == 0 && len(r.Boosts) == 0 && r.SeasonFrom == 0 && r.SeasonTo == 0
+}
+
+// Sealed is what was sealed of a pair, by the rule.
+func (r *Rule) Sealed(p *Pair) Sealed {
+	s := p.Sealed()
+	s.Total = r.scale(s.Total)
+	return s
 }
 
 // Seal puts a total in the place of what was held before the horizon, as far as no
@@ -373,18 +380,22 @@ func readSealed(data []byte) (*sealed, error) {
 // openSealed reads what was sealed of a pair that was stored.
 func (p *Pair) openSealed(pages []Page, more Pages) error {
 	var data []byte
+	told := false // by the root
 	for _, page := range pages {
-		if len(page.Key) == 1 && page.Key[0] == pageOfSealed {
+		switch {
+		case len(page.Key) == 1 && page.Key[0] == pageOfSealed:
 			data = page.Data
+		case len(page.Key) == 0 && IsRoot(page.Data):
+			told = page.Data[1]&nodeSealed != 0
 		}
 	}
-	if data == nil && p.Large() && more != nil {
+	if told && data == nil && more != nil {
 		var err error
 		if data, err = more.Page([]byte{pageOfSealed}); err != nil {
 			return err
 		}
 	}
-	if len(data) == 0 {
+	if len(data) == 0 && !told {
 		return nil
 	}
 	s, err := readSealed(data)
