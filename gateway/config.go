@@ -54,7 +54,8 @@ type Producer interface {
 	SendBatch(ctx context.Context, drafts []hold.Draft, done func(ingest.BatchResult))
 }
 
-// Log says how far the log goes. *ingest.Log is one.
+// Log says how far the log goes. *ingest.Log is one. Where it has a method
+// Horizon() int64 that gives anything but 0, reads as of times before are refused.
 type Log interface {
 	Partitions() int
 	End(ctx context.Context, partition int) (uint64, error)

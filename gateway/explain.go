@@ -22,6 +22,15 @@ type contribution struct {
 	policy  hold.Policy
 	applied int64
 	from    *Backend
+	sealed  bool // it is all holds that were sealed, which have no start and no weight
+}
+
+// weight is the weight of a hold as a text.
+func (c *contribution) weight() string {
+	if c.sealed {
+		return ""
+	}
+	return c.Weight.String()
 }
 
 // explain emits what each hold of a holder contributes, by token, then in the
@@ -45,6 +54,14 @@ func (b *backend) explain(ctx context.Context, q explainQuery, emit func(*contri
 		parts := b.Rules.Of(r.Key.Token).Explain(pair, q.from, q.at)
 		if err := r.Check(pair); err != nil {
 			return err
+		}
+		if s := b.Rules.Of(r.Key.Token).Sealed(pair); s.Facts > 0 && !q.hasFrom {
+			row.sealed = true
+			row.Contribution = hold.Contribution{Hold: hold.Hold{End: s.Last}, Alone: s.Total, Counted: s.Total}
+			if err := emit(&row); err != nil {
+				return err
+			}
+			row.sealed = false
 		}
 		for _, row.Contribution = range parts {
 			if err := emit(&row); err != nil {
@@ -103,6 +120,7 @@ func (b *backend) history(ctx context.Context, q historyQuery) ([]scorePoint, er
 		if from, err = firstStart(ctx, view, q); err != nil {
 			return nil, storeError(ctx, err)
 		}
+		from = max(from, b.g.horizon())
 	}
 	points := make([]scorePoint, n)
 	applied := appliedThrough(view)

@@ -82,6 +82,8 @@ type failure struct {
 func failureOf(err error) failure {
 	var field *hold.FieldError
 	switch {
+	case errors.Is(err, ErrSealed) && errors.As(err, &field):
+		return failure{code: codes.FailedPrecondition, status: http.StatusUnprocessableEntity, field: field.Field, message: field.Error()}
 	case errors.As(err, &field):
 		return failure{code: codes.InvalidArgument, status: http.StatusUnprocessableEntity, field: field.Field, message: field.Error()}
 	case errors.Is(err, ingest.ErrMalformed):

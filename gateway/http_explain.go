@@ -23,7 +23,7 @@ type explainInput struct {
 type ContributionRow struct {
 	TokenID        string     `json:"token_id" example:"pool"`
 	Policy         string     `json:"policy" enum:"merge,sum" doc:"How overlapping holds of the token count" example:"merge"`
-	Start          time.Time  `json:"start"`
+	Start          *time.Time `json:"start,omitempty" doc:"Absent: the row is of all holds that were sealed, whose last end is end"`
 	End            *time.Time `json:"end,omitempty" doc:"Absent: the hold is open"`
 	Weight         string     `json:"weight" example:"2.5"`
 	HoldID         string     `json:"hold_id,omitempty"`
@@ -61,7 +61,7 @@ func (g *Gateway) getHolds(ctx context.Context, in *explainInput) (*huma.StreamR
 			removed := c.Removed()
 			return emit(&ContributionRow{
 				TokenID: c.token, Policy: c.policy.String(),
-				Start: timeOf(c.Start), End: timeOrNone(c.End), Weight: c.Weight.String(), HoldID: c.HoldID,
+				Start: timeOrNone(c.Start), End: timeOrNone(c.End), Weight: c.weight(), HoldID: c.HoldID,
 				Alone: c.Alone.Score.String(), Counted: c.Counted.Score.String(), Removed: removed.String(),
 				HeldSeconds: c.Alone.Held.String(), CountedSeconds: c.Counted.Held.String(),
 				AloneDouble: c.Alone.Score.Float64(), CountedDouble: c.Counted.Score.Float64(), RemovedDouble: removed.Float64(),

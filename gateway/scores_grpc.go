@@ -57,8 +57,7 @@ func (g *Gateway) sendContributions(req *holdpb.ExplainRequest, stream grpc.Serv
 		row := &holdpb.Contribution{
 			TokenId:        c.token,
 			Policy:         c.policy.String(),
-			Start:          timestampOf(c.Start),
-			Weight:         c.Weight.String(),
+			Weight:         c.weight(),
 			HoldId:         c.HoldID,
 			Alone:          c.Alone.Score.String(),
 			Counted:        c.Counted.Score.String(),
@@ -73,6 +72,9 @@ func (g *Gateway) sendContributions(req *holdpb.ExplainRequest, stream grpc.Serv
 			AppliedThrough: applied.of(c.applied),
 			Rules:          c.from.RulesVersion,
 			Generation:     c.from.Generation,
+		}
+		if !c.sealed {
+			row.Start = timestampOf(c.Start)
 		}
 		if c.End != 0 {
 			row.End = timestampOf(c.End)

@@ -3,6 +3,7 @@ package gateway
 import (
 	"errors"
 	"fmt"
+	"time"
 
 	"holdmetrics/processor/hold"
 )
@@ -16,6 +17,7 @@ var (
 	ErrCursor      = errors.New("is not a cursor of this query")
 	ErrChoice      = errors.New("is not one of the choices")
 	ErrTogether    = errors.New("does not go with the other fields")
+	ErrSealed      = errors.New("is before the horizon up to which the log was sealed")
 )
 
 // window is the time that a read is about: the figures as of an instant, or what
@@ -44,6 +46,9 @@ func (g *Gateway) window(in instants) (w window, err error) {
 			if w.at, err = checkInstant(t.field, t.stamp); err != nil {
 				return w, err
 			}
+			if err = g.checkHorizon(t.field, w.at); err != nil {
+				return w, err
+			}
 			w.asOf = true
 		}
 	}
@@ -52,11 +57,30 @@ func (g *Gateway) window(in instants) (w window, err error) {
 		if w.from, err = checkInstant("from", in.from); err != nil {
 			return w, err
 		}
+		if err = g.checkHorizon("from", w.from); err != nil {
+			return w, err
+		}
 		if w.from > w.at {
 			return w, &hold.FieldError{Field: "from", Err: ErrFromAfterTo}
 		}
 	}
 	return w, nil
+}
+
+// horizon is the instant before which nothing can be read any more; 0: there is none.
+func (g *Gateway) horizon() int64 {
+	if log, seals := g.cfg.Log.(interface{ Horizon() int64 }); seals {
+		return log.Horizon()
+	}
+	return 0
+}
+
+// checkHorizon refuses an instant as of which figures are not kept any more.
+func (g *Gateway) checkHorizon(field string, at int64) error {
+	if horizon := g.horizon(); at < horizon {
+		return &hold.FieldError{Field: field, Err: ErrSealed, Detail: "the earliest is " + timeOf(horizon).Format(time.RFC3339Nano)}
+	}
+	return nil
 }
 
 // checkInstant is the time in unix nanoseconds. The epoch is one: as of it,

@@ -66,7 +66,7 @@ func (p *Producer) feed(ctx context.Context, drafts []hold.Draft, b *batch) {
 		events, bytes, to := 0, 0, from
 		for ; to < len(drafts) && to-from < piece && events < p.o.MaxPending; to++ {
 			sizes[to-from] = 0
-			if _, err := drafts[to].Check(now, p.o.Limits); err != nil {
+			if err := p.check(&drafts[to], now); err != nil {
 				b.refuse(to, err)
 				continue
 			}

@@ -49,6 +49,8 @@ var (
 	ErrNotEmpty = errors.New("ingest: the log is not empty")
 	// ErrImportOvertaken: another import carries on with what this one began.
 	ErrImportOvertaken = errors.New("ingest: another import has taken over")
+	// ErrHorizon: a log cannot be sealed up to that time.
+	ErrHorizon = errors.New("ingest: not a horizon")
 	// ErrLogConfig: OpenLog was asked for something that cannot be made.
 	ErrLogConfig = errors.New("ingest: bad log configuration")
 	// ErrNoLeader: the servers that have the log are without a leader, or one of

@@ -50,6 +50,7 @@ type Log struct {
 	id         string
 	partitions int
 	limits     atomic.Pointer[[]limitsFrom] // never changed in place
+	horizons   atomic.Pointer[[]int64]      // likewise
 
 	imported atomic.Pointer[importNote] // nil: nothing was
 	settled  atomic.Bool                // imported is known for good
@@ -103,7 +104,7 @@ func openEvents(js jetstream.JetStream, events jetstream.Stream) (*Log, error) {
 	if l.partitions, err = checkEvents(&have); err != nil {
 		return nil, err
 	}
-	if err := l.openLimits(&have); err != nil {
+	if err := errors.Join(l.openLimits(&have), l.openHorizons(&have)); err != nil {
 		return nil, err
 	}
 	return l, nil

@@ -40,9 +40,12 @@ type Entry struct {
 
 // Entries gives the events of a message in order, as every reader of the log has
 // them. Where a frame is damaged, the last entry says so; a frame without events
-// has no entries.
+// has no entries, and neither has a seal.
 func (m *Message) Entries() iter.Seq[Entry] {
 	return func(yield func(Entry) bool) {
+		if IsSeal(m.Data) {
+			return
+		}
 		if m.JSON || !IsFrame(m.Data) {
 			e := Entry{Data: m.Data}
 			if m.JSON {
@@ -75,7 +78,7 @@ func (m *Message) Entries() iter.Seq[Entry] {
 // Judge says whether an event of a message counts: by the message's time, by the
 // limits that the log had at its position, and by its partition. It decides as the
 // processor does, whenever it is asked; what rules say beyond that it does not
-// know. The error is the reason of the event's dead letter.
+// know, nor what a pair refuses since the log was sealed. The error is the reason of the event's dead letter.
 func (l *Log) Judge(m *Message, e *Entry) (hold.Event, error) {
 	if e.Err != nil {
 		return hold.Event{}, e.Err

@@ -108,6 +108,8 @@ type Producer struct {
 	room  *room
 	slots *slots
 
+	horizon func() int64 // of the log; nil: it has none
+
 	frames sync.Pool // *openFrame
 	calls  sync.Pool // *call
 
@@ -122,7 +124,9 @@ func NewProducer(l *Log, o ProducerOptions) *Producer {
 	if limit := int(l.js.Conn().MaxPayload()); limit > 0 {
 		most = min(most, limit)
 	}
-	return startProducer(logPublisher{l.js}, l.partitions, most, o)
+	p := startProducer(logPublisher{l.js}, l.partitions, most, o)
+	p.horizon = l.Horizon
+	return p
 }
 
 func startProducer(pub publisher, partitions, frameBytes int, o ProducerOptions) *Producer {
@@ -186,8 +190,17 @@ func (p *Producer) Send(ctx context.Context, d *hold.Draft, done func(position u
 	return p.send(ctx, d, doneFunc(done))
 }
 
+// check accepts an event, or says why no reader of the log would take it.
+func (p *Producer) check(d *hold.Draft, now int64) error {
+	e, err := d.Check(now, p.o.Limits)
+	if err == nil && p.horizon != nil {
+		err = e.CheckSealed(p.horizon())
+	}
+	return err
+}
+
 func (p *Producer) send(ctx context.Context, d *hold.Draft, to completion) error {
-	if _, err := d.Check(p.o.Now(), p.o.Limits); err != nil {
+	if err := p.check(d, p.o.Now()); err != nil {
 		return err
 	}
 	size := sizeEvent(d)

@@ -20,15 +20,19 @@ type batch struct {
 	letters    []ingest.DeadLetter
 	rejected   map[string]uint64 // by reason
 	excluded   int               // events of holders whom the rules exclude
+	horizon    int64             // up to the message that is decoded; see judged
+	judged     []judged          // the items that came under a horizon: the last ones
+	refused    int               // of those, the ones that their pairs refused
 
 	letterBytes int
 }
 
-func (b *batch) reset(clock int64) {
+func (b *batch) reset(clock, horizon int64) {
+	clear(b.judged)
 	clear(b.items)
 	clear(b.newHolders)
 	clear(b.newPairs)
-	*b = batch{clock: clock, items: b.items[:0], newHolders: b.newHolders[:0], newPairs: b.newPairs[:0], rejected: b.rejected}
+	*b = batch{clock: clock, horizon: horizon, judged: b.judged[:0], items: b.items[:0], newHolders: b.newHolders[:0], newPairs: b.newPairs[:0], rejected: b.rejected}
 	clear(b.rejected)
 }
 
@@ -56,7 +60,10 @@ func (p *partition) process(ctx context.Context, messages []message) error {
 	}
 	p.applying()
 	b := &p.batch
-	b.reset(p.clock)
+	b.reset(p.clock, p.horizon)
+	if err := p.readSeals(ctx, messages); err != nil {
+		return err
+	}
 	// A message that comes again, or after a later one, was applied. Counted again it
 	// would make no score wrong, but the number of events, and a position that steps
 	// back would end the partition at its next checkpoint.
@@ -73,12 +80,14 @@ func (p *partition) process(ctx context.Context, messages []message) error {
 	if err := p.load(ctx); err != nil {
 		return err
 	}
-	duplicates := p.add(b.items)
+	duplicates := p.add(b.items[:len(b.items)-len(b.judged)])
+	duplicates += p.judge(b.items[len(b.items)-len(b.judged):], b.judged)
 	if p.lost != nil {
 		return p.lost
 	}
 	p.position, p.clock, p.pending = last.position, b.clock, last.pending
-	p.events += uint64(len(b.items) + b.excluded)
+	p.events += uint64(len(b.items) - b.refused + b.excluded)
+	p.raise(b.horizon)
 	p.excluded += uint64(b.excluded)
 	rejected := 0
 	for _, n := range b.rejected {

@@ -66,7 +66,7 @@ func BenchmarkDecode(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		eachBatch(messages, func(batch []message) {
-			p.batch.reset(p.clock)
+			p.batch.reset(p.clock, 0)
 			for i := range batch {
 				p.decode(&batch[i])
 			}

@@ -78,7 +78,7 @@ func (pr *pair) join(f *hold.Figures) {
 // part takes the pair's figures, which are those at sumAt, out of its holder's
 // sum, before a fact changes them.
 func (pr *pair) part() {
-	if pr.isFirst() || pr.holder.rest == nil || pr.state.Len() == 0 {
+	if pr.isFirst() || pr.holder.rest == nil || pr.state.Empty() {
 		return
 	}
 	f := pr.figures(pr.holder.sumAt)
@@ -325,7 +325,7 @@ func (c *cache) remove(pr *pair, flushed uint32) {
 	} else {
 		gone := *pr
 		*pr = pair{}
-		if h.needed(flushed) && gone.state != nil && gone.state.Len() > 0 {
+		if h.needed(flushed) && gone.state != nil && !gone.state.Empty() {
 			f := gone.figures(h.sumAt)
 			h.addRest(&f)
 		}

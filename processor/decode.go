@@ -31,6 +31,7 @@ var reasons = []struct {
 	{hold.ErrFuture, "future"},
 	{hold.ErrWeight, "weight"},
 	{hold.ErrHoldIDNeeded, "hold_id_needed"},
+	{hold.ErrSealed, "sealed"},
 }
 
 // reasonMalformed is the reason of everything else: bytes that are no event.
@@ -53,6 +54,8 @@ func (p *partition) decode(m *message) {
 	var d hold.Draft
 	foreign := m.partition != p.id
 	switch {
+	case ingest.IsSeal(m.data):
+		p.decodeSeal(m)
 	case m.json:
 		if err := ingest.DecodeJSON(m.data, &d); err != nil {
 			p.reject(m, 0, m.data, err)
@@ -130,7 +133,11 @@ func (p *partition) enterEvent(m *message, index int, data []byte, h *holder, ev
 		t = p.cache.tokenOf(event.Token)
 		defer p.cache.forget(t) // unless a pair is entered
 	}
-	if err := t.rule.Accepts(event.HoldID); err != nil {
+	err := t.rule.Accepts(event.HoldID)
+	if err == nil {
+		err = event.CheckSealed(p.batch.horizon)
+	}
+	if err != nil {
 		p.reject(m, index, data, err)
 		return
 	}
@@ -147,22 +154,29 @@ func (p *partition) enterEvent(m *message, index int, data []byte, h *holder, ev
 		pr = p.cache.addPair(h, t)
 		p.batch.newPairs = append(p.batch.newPairs, pr)
 	}
+	if p.batch.horizon != 0 {
+		p.batch.judged = append(p.batch.judged, judged{p.batch.horizon, m, index, data})
+	}
 	p.batch.items = append(p.batch.items, item{pair: pr, fact: event.Fact(), at: p.batch.clock, position: m.position})
 }
 
 // reject counts an event that is refused and makes its dead letter. In a message
 // of another partition that one does.
 func (p *partition) reject(m *message, index int, data []byte, err error) {
-	if m.partition != p.id {
-		return
+	if m.partition == p.id {
+		p.refuse(m, index, data, err)
 	}
+}
+
+// refuse counts an event that is refused and makes its dead letter.
+func (p *partition) refuse(m *message, index int, data []byte, err error) {
 	kind := reasonOf(err)
 	p.batch.rejected[kind]++
 	if m.position > p.controls.letters.Load() {
 		return
 	}
 	letter := ingest.DeadLetter{
-		Partition: p.id,
+		Partition: m.partition,
 		Sequence:  m.position,
 		Index:     index,
 		Reason:    err.Error(),

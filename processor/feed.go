@@ -16,6 +16,8 @@ type eventLog interface {
 	Partitions() int
 	End(ctx context.Context, partition int) (uint64, error)
 	LimitsAt(position uint64) hold.Limits
+	// KnowsHorizon says whether the log's settings have a horizon.
+	KnowsHorizon(ctx context.Context, horizon int64) (bool, error)
 	// Look says which log there is now, and its last position.
 	Look(ctx context.Context) (id string, last uint64, err error)
 	PublishDeadLetter(ctx context.Context, d ingest.DeadLetter) error

@@ -48,9 +48,12 @@ func (p *partition) flusher(ctx context.Context, jobs <-chan *flushJob, done cha
 	}
 }
 
+// unencoded says whether there is something that no flush was made of.
+func (p *partition) unencoded() bool { return p.position != p.encoded || p.sweep.unencoded() }
+
 // wantsFlush says whether it is time to flush.
 func (p *partition) wantsFlush() bool {
-	if p.flushing || p.position == p.encoded {
+	if p.flushing || !p.unencoded() {
 		return false
 	}
 	wanted := p.wanted.Load()
@@ -84,6 +87,7 @@ func (p *partition) startFlush(ctx context.Context) error {
 	if err := p.settle(ctx); err != nil {
 		return err
 	}
+	p.sealCached()
 	p.flushes++
 	job := &flushJob{
 		batch: projection.Batch{
@@ -93,6 +97,7 @@ func (p *partition) startFlush(ctx context.Context) error {
 			Checkpoint: projection.Checkpoint{
 				LogID: p.log.ID(), Position: p.position, Epoch: p.epoch,
 				LogTime: p.clock, Events: p.events, Rejected: p.rejected,
+				Horizon: p.horizon, Swept: p.sweep.done,
 			},
 		},
 		letters: p.letters,
@@ -122,6 +127,7 @@ func (p *partition) startFlush(ctx context.Context) error {
 		}
 		job.batch.Holders = append(job.batch.Holders, record)
 	}
+	job.batch.Pairs = p.sweep.take(job.batch.Pairs)
 	clear(p.dirtyPairs)
 	clear(p.dirtyHolders)
 	p.dirtyPairs, p.dirtyHolders = p.dirtyPairs[:0], p.dirtyHolders[:0]
@@ -165,7 +171,7 @@ func (p *partition) finishFlush(d flushDone) error {
 	}
 	p.metrics.flush(d)
 	p.set(func(s *PartitionStatus) { s.Checkpoint = d.job.batch.Checkpoint.Position })
-	if p.position != p.encoded {
+	if p.unencoded() {
 		p.changed()
 	}
 	return nil

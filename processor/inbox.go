@@ -13,6 +13,7 @@ type message struct {
 	at        int64  // the log's time of it, ns
 	pending   uint64 // messages behind it that the partition is to read, when it was sent
 	json      bool   // the producer said so; else a frame or a HoldMsg
+	unknown   bool   // a seal that the settings of the log do not name
 	origin    string // where it came from, for dead letters
 	data      []byte
 }

@@ -26,6 +26,7 @@ type memLog struct {
 	partitions int
 	slow       bool                              // a message is given when the one before was taken
 	limits     func(position uint64) hold.Limits // nil: the default ones
+	horizons   map[int64]bool
 
 	mu         sync.Mutex
 	moved      sync.Cond
@@ -51,6 +52,12 @@ func (l *memLog) LimitsAt(position uint64) hold.Limits {
 		return hold.DefaultLimits()
 	}
 	return l.limits(position)
+}
+
+func (l *memLog) KnowsHorizon(_ context.Context, horizon int64) (bool, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.horizons[horizon], nil
 }
 
 func (l *memLog) Look(context.Context) (string, uint64, error) {

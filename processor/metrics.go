@@ -113,7 +113,7 @@ func (m *metrics) forget(id int) {
 }
 
 func (m *partitionMetrics) batch(b *batch, duplicates int) {
-	m.applied.Add(float64(len(b.items)))
+	m.applied.Add(float64(len(b.items) - b.refused))
 	m.duplicates.Add(float64(duplicates))
 	m.excluded.Add(float64(b.excluded))
 	for reason, n := range b.rejected {

@@ -53,8 +53,11 @@ type partition struct {
 	excluded uint64 // since the start, unlike events
 	pending  uint64 // messages behind position, when the last batch was sent
 	taken    uint64 // events applied or refused since the log's client began
-	unstored bool   // the store had nothing of the partition at the start
-	tail     uint64 // the log's end at the start; what a former owner may have written lies before it
+	horizon  int64  // what was held before is final; 0: nothing is
+	sweep    sweep
+	always   chan struct{} // is ready
+	unstored bool          // the store had nothing of the partition at the start
+	tail     uint64        // the log's end at the start; what a former owner may have written lies before it
 
 	ahead      []message // at hand, and not applied yet
 	done       bool      // all up to Config.Until is applied
@@ -140,10 +143,12 @@ func newPartition(id int, cfg *Config, controls *controls, log eventLog, bucket 
 		publishJobs:   make(chan *publishJob, 1),
 		publishesDone: make(chan publishDone, 1),
 		wrongLog:      make(chan error, 1),
+		always:        make(chan struct{}),
 		wake:          make(chan struct{}, 1),
 		status:        PartitionStatus{Partition: id, State: Loading},
 		moved:         make(chan struct{}),
 	}
+	close(p.always)
 	if _, ok := p.store.(projection.PageReader); ok {
 		p.cache.pages = p.pagesOf
 	}
@@ -260,6 +265,8 @@ func (p *partition) loop(ctx context.Context) error {
 		case <-p.publishTurn():
 			err = p.startPublish(ctx, true)
 		case err = <-p.wrongLog:
+		case <-p.sweepTurn():
+			err = p.sweepSome(ctx)
 		case <-p.wake:
 		case <-p.restTimer.C:
 			p.resting = false

@@ -213,7 +213,7 @@ func stateOf(t testing.TB, s projection.Store, partition int) state {
 	if err := view.AllPairs(ctx, func(r *projection.PairRecord) error {
 		whole := *r.Clone()
 		if whole.IsLarge() {
-			for _, prefix := range []string{"i", "n"} {
+			for _, prefix := range []string{"i", "n", "s"} {
 				if err := r.More.Scan([]byte(prefix), func(page hold.Page) bool {
 					whole.Pages = append(whole.Pages, hold.Page{Key: slices.Clone(page.Key), Data: slices.Clone(page.Data)})
 					return true

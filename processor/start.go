@@ -63,6 +63,7 @@ func (p *partition) start(ctx context.Context) error {
 	p.goal = min(p.tail, p.cfg.Goal)
 	p.unstored = !found
 	p.events, p.rejected = checkpoint.Events, checkpoint.Rejected
+	p.horizon, p.sweep.done, p.sweep.encoded = checkpoint.Horizon, checkpoint.Swept, checkpoint.Swept
 	if err := p.startBucket(ctx); err != nil {
 		return fail(p, "bring the snapshot bucket up to the checkpoint", err)
 	}

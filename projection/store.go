@@ -41,6 +41,8 @@ type Checkpoint struct {
 	LogTime  int64  // the log's own time of that message, unix nanoseconds
 	Events   uint64 // events applied since the store was made
 	Rejected uint64 // events refused since the store was made
+	Horizon  int64  // ns: what was held before is final, at this position and later; 0: nothing is
+	Swept    int64  // the horizon up to which all pairs are sealed
 }
 
 // PairRecord is a pair as it is stored. A store keeps either pages or facts of
@@ -146,6 +148,14 @@ type PageReader interface {
 	// Pages walks the pages whose keys begin with prefix, which is not empty, in
 	// the order of their keys, until fn says false. A page is valid until fn returns.
 	Pages(ctx context.Context, partition int, pair PairKey, prefix []byte, fn func(hold.Page) bool) error
+}
+
+// Sweeper is what a store is beside a [Store] that keeps pages, and whose pairs can
+// be sealed. Only such a store may be given a checkpoint with a horizon.
+type Sweeper interface {
+	// KeysAfter gives the keys of the pairs behind a key, in their order, up to most
+	// of them; the zero key is before all.
+	KeysAfter(ctx context.Context, partition int, after PairKey, most int) ([]PairKey, error)
 }
 
 // Store keeps the projections of all partitions. It is safe for concurrent use;

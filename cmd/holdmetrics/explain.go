@@ -23,7 +23,8 @@ func newExplain() *cobra.Command {
 		Long: `Explain prints each hold that reaches into the time asked for: what it would count
 alone, what overlap with heavier or equal holds of the same token removed, and what
 it counts. What the holds count adds up to the holder's score, exactly. An end that
-is not there is a hold that is open.`,
+is not there is a hold that is open; a row without start is of all holds that were
+sealed (see 'holdmetrics seal').`,
 		Example: `  holdmetrics explain alice
   holdmetrics explain alice --token GOLD --as-of 2026-01-05T00:00:00Z
   holdmetrics explain alice --from 2026-01-01T00:00:00Z --to 2026-02-01T00:00:00Z --format csv`,

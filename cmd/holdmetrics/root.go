@@ -68,7 +68,7 @@ files with no server at all.`,
 		newImport(), newRecord(), newLog(), newDLQ(),
 		newStats(), newTop(), newExplain(), newScore(),
 		newRules(), newGenerations(), newRebuild(), newVerify(), newActivate(), newRollback(), newDrop(),
-		newBackup(), newRestore(),
+		newBackup(), newRestore(), newSeal(),
 		newVersion(),
 	)
 	eachCommand(root, func(c *cobra.Command) {

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 	"syscall"
@@ -37,6 +38,7 @@ func TestMain(m *testing.M) {
 //	                        what is applied
 //	halt                    sends it SIGTERM and waits for its end
 //	strike                  ends it at once, as a power cut does
+//	until REGEXP CMD...     runs a command until its output matches
 //
 // The usual commands stop, which ends the script, and kill stand in the way of other
 // words for these two.
@@ -59,6 +61,7 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
 			"serve":   servers.serve,
 			"halt":    servers.halt,
+			"until":   until,
 			"publish": publishRaw,
 			"letters": awaitLetters,
 			"strike": func(ts *testscript.TestScript, _ bool, _ []string) {
@@ -136,6 +139,24 @@ func (s *servers) serve(ts *testscript.TestScript, _ bool, args []string) {
 	}
 	text, _ := os.ReadFile(ts.MkAbs("serve.log"))
 	ts.Fatalf("the server did not come up: %s", text)
+}
+
+// until is for what a server does in its own time, and tells nobody.
+func until(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: until REGEXP CMD...")
+	}
+	wanted, err := regexp.Compile("(?m)" + args[0])
+	ts.Check(err)
+	for over := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) {
+		ts.Check(ts.Exec(args[1], args[2:]...))
+		if wanted.MatchString(ts.ReadFile("stdout")) {
+			return
+		}
+		if time.Now().After(over) {
+			ts.Fatalf("never: %s", args[0])
+		}
+	}
 }
 
 func (s *servers) halt(ts *testscript.TestScript, _ bool, _ []string) {

@@ -233,6 +233,7 @@ class Holder {
   }
 
   timelinesOf({rows, more}, to) {
+    rows = rows.filter(r => r.start); // a row without is of holds that were sealed, which have no line
     const openDetails = new Map(this.timelines.map(t => [t.token, t.node.querySelector('details').open]));
     const byToken = Map.groupBy(rows, r => r.token_id);
     const w = this.window();

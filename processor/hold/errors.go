@@ -16,6 +16,8 @@ var (
 	ErrOrder    = errors.New("is before start")
 	ErrFuture   = errors.New("is too far in the future")
 	ErrWeight   = errors.New("is not a weight")
+	// ErrSealed: the event says something of before the horizon, where what was held is final.
+	ErrSealed = errors.New("is of a time that is sealed")
 	// ErrHoldIDNeeded: the rules ask for hold_ids in every event of this token.
 	ErrHoldIDNeeded = errors.New("is required by the rules of this token")
 )

@@ -22,7 +22,8 @@ import (
 const (
 	pageNode = 2
 
-	nodeRoot = 0x80 // beside the level
+	nodeRoot   = 0x80 // beside the level
+	nodeSealed = 0x40 // of a root: there is a page of what was sealed
 
 	// Flags of a head.
 	headSameAreas    = 1 << 0 // those of ended holds are those of all
@@ -79,6 +80,9 @@ func (n *node) page() []byte {
 	root := n == n.pager.pair.root
 	if root {
 		b[1] |= nodeRoot
+		if n.pager.pair.sealedPart() != notSealed {
+			b[1] |= nodeSealed
+		}
 		b = append(b, byte(n.pager.pair.policy))
 		b = binary.AppendUvarint(b, uint64(n.pager.pair.facts))
 		b = binary.AppendUvarint(b, n.pager.pair.waiting)
@@ -185,13 +189,15 @@ func openRoot(policy Policy, data []byte, pages Pages, unchecked bool) (*Pair, e
 	p := &Pair{policy: policy, timeline: &timeline{}}
 	p.pager = &pager{pair: p, pages: pages, unchecked: unchecked}
 	version, level := r.byte(), r.byte()
-	if version != pageNode || level&nodeRoot == 0 || level&^nodeRoot > maxLevel {
+	root := level&nodeRoot != 0
+	level &^= nodeRoot | nodeSealed
+	if version != pageNode || !root || level > maxLevel {
 		return damaged()
 	}
 	if stored := Policy(r.byte()); stored != policy {
 		return nil, fmt.Errorf("%w: the root of a pair is of policy %v, not %v", ErrCorrupt, stored, policy)
 	}
-	p.root = &node{pager: p.pager, level: level &^ nodeRoot, leftmost: true, absent: true}
+	p.root = &node{pager: p.pager, level: level, leftmost: true, absent: true}
 	facts := r.uvarint()
 	p.facts, p.waiting = int(facts), r.uvarint()
 	p.root.readHead(&r)

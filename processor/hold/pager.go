@@ -103,9 +103,14 @@ func (p *Pair) Large() bool { return p.timeline != nil && p.pager != nil }
 // ReadFrom says where the pages of a large pair can be read that was not opened
 // from there. Until it is said, all of the pair stays in memory.
 func (p *Pair) ReadFrom(pages Pages) {
-	if p.Large() {
-		p.pager.pages = pages
+	if !p.Large() {
+		return
 	}
+	if s := p.sealedPart(); s.landing {
+		s.pending = pages
+		return
+	}
+	p.pager.pages = pages
 }
 
 // enlarge makes a small pair a large one.
@@ -240,6 +245,7 @@ func (p *Pair) Trim(free int, stored bool) {
 	g := p.pager
 	if stored {
 		g.land()
+		p.readAgain()
 	}
 	if g.pages == nil {
 		return

@@ -25,6 +25,9 @@ type Page struct {
 //
 //	facts  1 <fact> ...
 //	id     1 <fact> ... | 3 <ord> <fact> ...
+//	sealed 1 <latest end> <total> <waiting> <facts> <count> <hash of a hold_id> ...
+//
+// The last stands beside the pages of either where something was sealed.
 //
 // An ord stands there where it is not the usual one: two hold_ids of one hash had
 // the same hold.
@@ -43,6 +46,7 @@ const (
 	pageOfID      = 'i'
 	pageOfNode    = 'n'
 	pageOfOldLeaf = 't'
+	pageOfSealed  = 's'
 )
 
 // DirtyPages gives the pages that changed since the last ClearDirty, in a fixed
@@ -52,40 +56,50 @@ func (p *Pair) DirtyPages() iter.Seq[Page] {
 		if p.failed() {
 			return
 		}
-		if p.Large() && !p.pager.dirtyPages(yield) {
+		if s := p.sealedPart(); s.dirty {
+			s.dirtyPages(p, yield)
 			return
 		}
-		if p.timeline == nil {
-			if p.dirty {
-				yield(Page{Data: p.rowsPage()})
-			}
-			return
+		p.changedPages(yield)
+	}
+}
+
+// changedPages gives the pages of facts that changed.
+func (p *Pair) changedPages(yield func(Page) bool) bool {
+	if p.Large() && !p.pager.dirtyPages(yield) {
+		return false
+	}
+	if p.timeline == nil {
+		return !p.dirty || yield(Page{Data: p.rowsPage()})
+	}
+	for _, n := range p.dirtyLeaves {
+		data := append(make([]byte, 0, 1+32*len(n.entries)), pageFacts)
+		for i := range n.entries {
+			n.entries[i].facts(func(f Fact) bool {
+				data = f.Append(data)
+				return true
+			})
 		}
-		for _, n := range p.dirtyLeaves {
-			data := append(make([]byte, 0, 1+32*len(n.entries)), pageFacts)
-			for i := range n.entries {
-				n.entries[i].facts(func(f Fact) bool {
-					data = f.Append(data)
-					return true
-				})
-			}
-			if !yield(Page{Data: data}) {
-				return
-			}
-		}
-		slices.Sort(p.dirtyIDs)
-		for _, id := range p.dirtyIDs {
-			if !yield(Page{Key: idPageKey(id), Data: p.ids[id].page(id)}) {
-				return
-			}
+		if !yield(Page{Data: data}) {
+			return false
 		}
 	}
+	slices.Sort(p.dirtyIDs)
+	for _, id := range p.dirtyIDs {
+		if !yield(Page{Key: idPageKey(id), Data: p.ids[id].page(id)}) {
+			return false
+		}
+	}
+	return true
 }
 
 // ClearDirty says that the pages which DirtyPages gave are stored, or on their
 // way; those that it gave before that are stored.
 func (p *Pair) ClearDirty() {
 	p.dirty = false
+	if s := p.sealedPart(); s.dirty {
+		s.dirty, s.gone = false, nil
+	}
 	if p.timeline == nil {
 		return
 	}
@@ -107,6 +121,14 @@ func (p *Pair) ClearDirty() {
 // more is nil, pages are all of the pair's, and must stay as they are. Its errors
 // wrap [ErrCorrupt].
 func OpenPair(policy Policy, pages []Page, more Pages) (*Pair, error) {
+	p, err := openPair(policy, pages, more)
+	if err != nil {
+		return nil, err
+	}
+	return p, p.openSealed(pages, more)
+}
+
+func openPair(policy Policy, pages []Page, more Pages) (*Pair, error) {
 	old := false
 	for _, page := range pages {
 		switch {
@@ -144,6 +166,9 @@ func openSmall(policy Policy, pages []Page, small bool) (*Pair, error) {
 	p := NewPair(policy)
 	p.opening = small
 	for _, page := range pages {
+		if len(page.Key) > 0 && page.Key[0] == pageOfSealed {
+			continue
+		}
 		if len(page.Key) > 0 && page.Key[0] == pageOfID {
 			id := string(page.Key[1:])
 			g, err := readID(id, page.Data)
@@ -263,5 +288,5 @@ func (p *Pair) Bytes() int {
 	if p.timeline == nil {
 		return p.rowBytes()
 	}
-	return int(unsafe.Sizeof(*p)+unsafe.Sizeof(timeline{})+unsafe.Sizeof(node{})) + p.size
+	return int(unsafe.Sizeof(*p)+unsafe.Sizeof(timeline{})+unsafe.Sizeof(node{})) + p.size + p.aside.bytes()
 }

@@ -6,6 +6,7 @@ import (
 	"math"
 	"slices"
 	"strings"
+	"unsafe"
 )
 
 // Policy says how overlapping holds of a pair count.
@@ -80,8 +81,8 @@ type Pair struct {
 	*timeline // nil: a small pair, whose facts are rows
 
 	rows    []row
-	last    int64     // where the last row stands, so that most events need not look at it
-	wide    *[]Weight // of rows; see rowWide. nil: none
+	last    int64  // where the last row stands, so that most events need not look at it
+	aside   *aside // what few pairs have; nil: nothing
 	policy  Policy
 	dirty   bool // rows are not stored yet
 	opening bool // the leaf keeps the shape it was stored in
@@ -101,6 +102,31 @@ type timeline struct {
 	pager       *pager // nil: the pair is not large, and all of it is in memory
 
 	size int // of entries, further nodes and ids, bytes
+}
+
+// aside is what few pairs have, and is kept out of those that do not.
+type aside struct {
+	wide   []Weight // weights of rows; see rowWide
+	sealed *sealed  // nil: nothing was
+}
+
+// beside is the pair's aside, made where there is none.
+func (p *Pair) beside() *aside {
+	if p.aside == nil {
+		p.aside = new(aside)
+	}
+	return p.aside
+}
+
+func (a *aside) bytes() int {
+	if a == nil {
+		return 0
+	}
+	n := int(unsafe.Sizeof(*a)) + cap(a.wide)*int(unsafe.Sizeof(Weight{}))
+	if a.sealed != nil {
+		n += int(unsafe.Sizeof(*a.sealed)) + 8*cap(a.sealed.ids)
+	}
+	return n
 }
 
 // NewPair is a pair of which nothing is known yet.
@@ -155,7 +181,7 @@ func (p *Pair) addGrown(f *Fact) bool {
 	return added
 }
 
-// Len is how many facts the pair keeps.
+// Len is how many facts the pair keeps; those that are sealed are not.
 func (p *Pair) Len() int {
 	if p.timeline == nil {
 		return p.countRows()
@@ -165,11 +191,12 @@ func (p *Pair) Len() int {
 
 // Waiting is how many facts found nothing to act on.
 func (p *Pair) Waiting() int {
+	n := p.sealedPart().waiting
 	if p.timeline == nil {
 		f := p.fold()
-		return int(f.waiting)
+		return int(n + f.waiting)
 	}
-	return int(p.waiting)
+	return int(n + p.waiting)
 }
 
 // Facts gives every fact once: those without hold_id by time, then the others by id.
@@ -273,6 +300,11 @@ func (p *Pair) timelineHolds(holds []Hold) []Hold {
 // It costs O(log n) and the holds that begin between the earliest one that reaches
 // past t and t.
 func (p *Pair) SettledAt(t int64) Amount {
+	return p.sealedPart().total.Add(p.settledAt(t))
+}
+
+// settledAt is SettledAt of what is not sealed.
+func (p *Pair) settledAt(t int64) Amount {
 	if p.timeline == nil {
 		f := p.fold()
 		total := p.settledRows(&f, t)
@@ -301,6 +333,11 @@ func (p *Pair) SettledAt(t int64) Amount {
 
 // LiveAt is the live amount as of t: every hold, cut at t.
 func (p *Pair) LiveAt(t int64) Amount {
+	return p.sealedPart().total.Add(p.unsealedAt(t))
+}
+
+// unsealedAt is LiveAt of what is not sealed.
+func (p *Pair) unsealedAt(t int64) Amount {
 	if p.timeline == nil {
 		f := p.fold()
 		total := p.liveRows(&f, t)
@@ -347,6 +384,17 @@ func (p *Pair) lastStretch(t int64) bool {
 // Figures are the settled figures of all ended holds, and the live line that
 // holds at the instant at, with Since = at.
 func (p *Pair) Figures(at int64) Figures {
+	f := p.figures(at)
+	if p.aside != nil && p.aside.sealed != nil {
+		s := p.aside.sealed
+		f.Settled, f.Line.Base = f.Settled.Add(s.total), f.Line.Base.Add(s.total)
+		f.Waiting += s.waiting
+	}
+	return f
+}
+
+// figures are Figures of what is not sealed.
+func (p *Pair) figures(at int64) Figures {
 	if p.timeline == nil {
 		return p.figuresOfRows(at)
 	}

@@ -72,7 +72,7 @@ func packWeight(w *Weight) (packed uint64, fits bool) {
 func (p *Pair) weightOf(r *row) Weight {
 	number := r.what >> rowNumberAt
 	if r.what&rowWide != 0 {
-		return (*p.wide)[number]
+		return p.aside.wide[number]
 	}
 	shift := uint(r.what>>rowShiftAt) % 64
 	return Weight{number << shift, number >> (64 - shift)}
@@ -83,13 +83,11 @@ func (p *Pair) pack(w *Weight) uint64 {
 	if packed, fits := packWeight(w); fits {
 		return packed
 	}
-	if p.wide == nil {
-		p.wide = new([]Weight)
-	}
-	i := slices.Index(*p.wide, *w)
+	a := p.beside()
+	i := slices.Index(a.wide, *w)
 	if i < 0 {
-		i = len(*p.wide)
-		*p.wide = append(*p.wide, *w)
+		i = len(a.wide)
+		a.wide = append(a.wide, *w)
 	}
 	return uint64(i)<<rowNumberAt | rowWide
 }
@@ -268,7 +266,10 @@ func (p *Pair) grow() {
 		t.root.areas[allHolds] = p.liveRows(&f, Horizon)
 		t.root.summarize(p.policy)
 	}
-	p.timeline, p.rows, p.wide = t, nil, nil
+	p.timeline, p.rows = t, nil
+	if p.aside != nil {
+		p.aside.wide = nil
+	}
 	if p.dirty {
 		p.dirty = false
 		p.soil(t.root)

@@ -205,7 +205,7 @@ func (p *Pair) chainRows() (total area, end int64, ok bool) {
 func (p *Pair) addRowArea(total *area, r *row, ns uint64) {
 	total.held += ns
 	if r.is(rowWide) {
-		total.addLevel(&(*p.wide)[r.what>>rowNumberAt], ns, false)
+		total.addLevel(&p.aside.wide[r.what>>rowNumberAt], ns, false)
 		return
 	}
 	total.addPacked(r.what, ns)

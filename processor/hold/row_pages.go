@@ -51,8 +51,5 @@ func (p *Pair) rowBytes() int {
 	if cap(p.rows) > fewRows {
 		n += cap(p.rows) * int(unsafe.Sizeof(row{}))
 	}
-	if p.wide != nil {
-		n += int(unsafe.Sizeof(*p.wide)) + cap(*p.wide)*int(unsafe.Sizeof(Weight{}))
-	}
-	return n
+	return n + p.aside.bytes()
 }

@@ -65,7 +65,10 @@ func (s *Store) scanPages(ctx context.Context, from pebble.Reader, pair, prefix 
 	}
 	defer it.Close()
 	n := 0
-	for ok := it.SeekGE(appendPageKey(bytes.Clone(pair), prefix)); ok && bytes.HasPrefix(it.Key(), within); ok = it.Next() {
+	// A page's key has its length behind it, which a longer one that goes on with zeros
+	// may come before.
+	first := append(bytes.Clone(prefix), make([]byte, 32)...)
+	for ok := it.SeekGE(appendPageKey(bytes.Clone(pair), first)); ok && bytes.HasPrefix(it.Key(), within); ok = it.Next() {
 		if n++; n%ctxEvery == 0 {
 			if err := ctx.Err(); err != nil {
 				return err

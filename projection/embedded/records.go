@@ -16,6 +16,7 @@ import (
 //
 //	format      the text of formatText
 //	checkpoint  1 <length> <log id> <position> <epoch> <log time> <events> <rejected>
+//	            and, where the log has a horizon, <horizon> <swept>
 //	holder      1 <position> <updated at> <figures>
 //	pair        1 <flags> <policy> <figures> <root page>
 //	page        1 <data>
@@ -137,7 +138,11 @@ func appendCheckpoint(dst []byte, c *projection.Checkpoint) []byte {
 	dst = binary.AppendUvarint(dst, c.Epoch)
 	dst = binary.AppendVarint(dst, c.LogTime)
 	dst = binary.AppendUvarint(dst, c.Events)
-	return binary.AppendUvarint(dst, c.Rejected)
+	dst = binary.AppendUvarint(dst, c.Rejected)
+	if c.Horizon != 0 {
+		dst = binary.AppendVarint(binary.AppendVarint(dst, c.Horizon), c.Swept)
+	}
+	return dst
 }
 
 func parseCheckpoint(b []byte) (projection.Checkpoint, error) {
@@ -148,6 +153,9 @@ func parseCheckpoint(b []byte) (projection.Checkpoint, error) {
 	c.LogTime = d.varint()
 	c.Events = d.uvarint()
 	c.Rejected = d.uvarint()
+	if len(d.b) > 0 {
+		c.Horizon, c.Swept = d.varint(), d.varint()
+	}
 	return c, d.end("a checkpoint")
 }
 

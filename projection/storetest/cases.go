@@ -158,20 +158,21 @@ func testLargePair(t *testing.T, h Harness) {
 
 	for _, prefix := range []string{"i", "n"} {
 		var last string
-		n := 0
+		n, leftmost := 0, prefix == "i"
 		if err := reader.Pages(ctx, 5, key, []byte(prefix), func(page hold.Page) bool {
 			n++
 			if prefix == "i" && string(page.Key) <= last || page.Key[0] != prefix[0] {
 				t.Errorf("page %q after %q", page.Key, last)
 			}
 			last = string(page.Key)
+			leftmost = leftmost || last == "n\x00" // the first leaf, whose key goes on with a zero
 			one, err := reader.Page(ctx, 5, key, page.Key)
 			if err != nil || !bytes.Equal(one, page.Data) {
 				t.Errorf("page %q is %x, %v, want %x", page.Key, one, err, page.Data)
 			}
 			return true
-		}); err != nil || n < 60 {
-			t.Errorf("%d pages of prefix %s, %v", n, prefix, err)
+		}); err != nil || n < 60 || !leftmost {
+			t.Errorf("%d pages of prefix %s, the leftmost: %v, %v", n, prefix, leftmost, err)
 		}
 		n = 0
 		if err := reader.Pages(ctx, 5, key, []byte(prefix), func(hold.Page) bool { n++; return n < 3 }); err != nil || n != 3 {
