@@ -160,6 +160,7 @@ func (p *partition) endAtUntil() {
 		return
 	}
 	p.done, p.ahead, p.pending = true, nil, 0
+	p.publishFloor = min(p.publishFloor, p.position) // the bucket can have no more than that
 	p.endReading()
 	p.set(func(s *PartitionStatus) {
 		s.Position, s.Done = p.position, true

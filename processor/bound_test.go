@@ -29,8 +29,9 @@ func TestUntil(t *testing.T) {
 	want := storetest.NewMemory()
 	run(t, Config{Store: asAtomic{want, true}}, part, nil).finish(t, part)
 	store := asAtomic{storetest.NewMemory(), true}
+	bucket := newMemBucket()
 	for range 2 { // the second one has nothing to do but to see that
-		r := run(t, Config{Store: store, Until: until}, whole, nil)
+		r := run(t, Config{Store: store, Until: until}, whole, bucket)
 		for p := range 2 {
 			end, _ := part.End(t.Context(), p)
 			if err := r.WaitApplied(t.Context(), p, end); err != nil {
@@ -38,7 +39,7 @@ func TestUntil(t *testing.T) {
 			}
 			for {
 				s, moved := r.byID[p].snapshot()
-				if s.Done {
+				if s.Done && s.State == Running {
 					if s.Position != end || s.Checkpoint != end {
 						t.Errorf("partition %d is done at %d, stored %d, want %d", p, s.Position, s.Checkpoint, end)
 					}
@@ -59,6 +60,7 @@ func TestUntil(t *testing.T) {
 		}
 	}
 	compareStores(t, part, want, store, true)
+	compareBucket(t, part, want, bucket)
 }
 
 // A partition that stands takes nothing until it may go on, and is stored where it stands.
