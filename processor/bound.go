@@ -75,6 +75,13 @@ func (p *pace) after(events int, now time.Time) (wait time.Duration) {
 	return wait
 }
 
+// bytes is about how much a partition applies before it looks whether to rest: a
+// tenth of a second's worth, so that the work is spread.
+func (p *pace) bytes() int { return int(p.whole/float64(p.partitions)/10*paceEventBytes) + 1 }
+
+// paceEventBytes is about what an event takes in the log.
+const paceEventBytes = 64
+
 // rest has the partition wait after it applied events, where it is not to be faster.
 func (p *partition) rest(events int) {
 	if p.controls.pace == nil || p.position >= p.goal {
@@ -112,8 +119,12 @@ func (p *partition) next() []message {
 	if len(p.ahead) == 0 {
 		p.ahead = p.in.take()
 	}
-	limit, n := p.limit(), 0
-	for n < len(p.ahead) && p.ahead[n].position <= limit {
+	limit, n, room := p.limit(), 0, math.MaxInt
+	if p.controls.pace != nil && p.position < p.goal {
+		room = p.controls.pace.bytes()
+	}
+	for n < len(p.ahead) && p.ahead[n].position <= limit && (n == 0 || room > 0) {
+		room -= len(p.ahead[n].data)
 		n++
 	}
 	now := p.ahead[:n]
@@ -149,6 +160,7 @@ func (p *partition) endAtUntil() {
 		return
 	}
 	p.done, p.ahead, p.pending = true, nil, 0
+	p.publishFloor = min(p.publishFloor, p.position) // the bucket can have no more than that
 	p.endReading()
 	p.set(func(s *PartitionStatus) {
 		s.Position, s.Done = p.position, true

@@ -108,6 +108,7 @@ func (p *partition) note() {
 	s.End, s.Resting = p.tail, p.resting
 	if s.State == CatchingUp && (p.position >= p.tail || p.done) && p.owes == nil {
 		s.State = Running
+		p.tell()
 	}
 	if standing := p.stands(); standing != s.Standing {
 		s.Standing = standing

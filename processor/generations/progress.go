@@ -65,7 +65,7 @@ func (s *Supervisor) built(ctx context.Context, name string) error {
 // beyond is applied (Until), the partition knows when it is done.
 func progressOf(s *processor.PartitionStatus, r *generation.Record) generation.PartitionProgress {
 	p := generation.PartitionProgress{
-		Partition: s.Partition, Position: min(s.Checkpoint, s.Published), Goal: min(s.End, r.Goal),
+		Partition: s.Partition, Position: s.Position, Goal: min(s.End, r.Goal),
 		Events: s.Events, Rejected: s.Rejected, Excluded: s.Excluded,
 	}
 	switch {
@@ -75,6 +75,9 @@ func progressOf(s *processor.PartitionStatus, r *generation.Record) generation.P
 		p.Goal = s.Position
 	case r.Until != 0 && s.End > r.Until:
 		p.Goal = max(r.Until, p.Position+1)
+	}
+	if min(s.Checkpoint, s.Published) < p.Goal {
+		p.Position = min(p.Position, p.Goal-1)
 	}
 	switch {
 	case s.Err != nil:

@@ -63,7 +63,7 @@ type Progress struct {
 // PartitionProgress is how far one partition of a generation is.
 type PartitionProgress struct {
 	Partition int    `json:"partition"`
-	Position  uint64 `json:"position"` // applied, and in store and snapshots
+	Position  uint64 `json:"position"` // applied; at Goal only where store and snapshots have it
 	Goal      uint64 `json:"goal"`     // last position of the partition up to the record's goal
 	Events    uint64 `json:"events"`   // applied
 	Rejected  uint64 `json:"rejected"`
