@@ -63,7 +63,7 @@ func (p *partition) wantsFlush() bool {
 	if p.done || p.standing() {
 		return true // nothing comes that could be flushed with it
 	}
-	due := p.flushDue && (!p.farBehind() || p.flushWaits >= flushBehind)
+	due := p.flushDue && (!p.farBehind() || p.flushWaits >= p.waitsBehind())
 	// The cache is full of what is dirty, which cannot leave it.
 	due = due || p.cache.stuck && len(p.dirtyPairs) > 0
 	return p.dirtyBytes >= p.flushBytes/2 || due || p.encoded < wanted && wanted <= p.position
@@ -72,11 +72,23 @@ func (p *partition) wantsFlush() bool {
 // A partition that is behind the log by behindMessages or more flushes
 // flushBehind times as seldom: what a crash takes from it is in the log, and
 // every flush writes the pages of the same pairs again, so their number is what
-// a replay costs the store.
+// a replay costs the store. It comes to that by and by: see waitsBehind.
 const (
 	behindMessages = 32
 	flushBehind    = 20
 )
+
+// waitsBehind is how many intervals pass before the next flush of a partition that
+// is behind. It begins with one, and doubles: an owner who loses the partition
+// again and again, because the machine is too busy for its leases, would otherwise
+// never get to its first flush, nor would the next one, and all would begin at the
+// same checkpoint for ever.
+func (p *partition) waitsBehind() int {
+	if p.flushes >= 5 {
+		return flushBehind
+	}
+	return min(1<<p.flushes, flushBehind)
+}
 
 // farBehind says whether the partition is catching up, as far as the last batch knew.
 func (p *partition) farBehind() bool { return p.pending >= behindMessages }

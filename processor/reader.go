@@ -25,6 +25,9 @@ const (
 	readHeartbeat = 2 * time.Second
 	// readIdle is after how long the server drops a consumer that nobody reads.
 	readIdle = 2 * time.Minute
+	// readLeave bounds the good-bye to a consumer: who waits for the reader's end may
+	// be giving the partition to another worker.
+	readLeave = 500 * time.Millisecond
 	// readRequest bounds the making of a consumer, where the server may not answer.
 	readRequest = 5 * time.Second
 )
@@ -185,7 +188,20 @@ func (r *reader) follow(ctx context.Context, consumer jetstream.Consumer) error 
 	over = true
 	handling.Unlock()
 	<-reading.Closed()
+	r.leave(ctx, consumer)
 	return err
+}
+
+// leave takes a consumer away. Where that does not get through the server drops it
+// after readIdle. Until then it costs the server something with every message, and
+// where partitions change hands often they would be many.
+func (r *reader) leave(ctx context.Context, consumer jetstream.Consumer) {
+	if !r.log.JetStream().Conn().IsConnected() {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), readLeave)
+	defer cancel()
+	_ = r.log.JetStream().DeleteConsumer(ctx, ingest.StreamName, consumer.CachedInfo().Name)
 }
 
 // handle hands over the n-th message of a consumer.

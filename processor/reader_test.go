@@ -58,3 +58,33 @@ func TestReaderKeepsTheOrder(t *testing.T) {
 		}
 	}
 }
+
+// A reader that was stopped leaves no consumer on the server.
+func TestReaderLeavesNothing(t *testing.T) {
+	t.Parallel()
+	js := startServer(t)
+	log, err := ingest.OpenLog(t.Context(), js, ingest.LogConfig{Partitions: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	consumers := func() int {
+		stream, err := js.Stream(t.Context(), ingest.StreamName)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return stream.CachedInfo().State.Consumers
+	}
+	in := newInbox(inboxBytes)
+	stop, err := jetStreamLog{log}.read(t.Context(), 0, 0, in, zap.NewNop())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := consumers(); n != 1 {
+		t.Errorf("%d consumers while it reads", n)
+	}
+	in.close()
+	stop()
+	if n := consumers(); n != 0 {
+		t.Errorf("%d consumers after it", n)
+	}
+}

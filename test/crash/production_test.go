@@ -14,11 +14,12 @@ import (
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
 
 	"holdmetrics/processor/hold"
+	"holdmetrics/processor/lease"
 	"holdmetrics/projection/mongo/mongotest"
 )
 
-// leaseTime is short, so that a run has many takeovers.
-const leaseTime = 2 * time.Second
+// leaseTime is what a worker has unless it is told otherwise.
+const leaseTime = lease.DefaultLease
 
 // database starts a server, or skips the test where there is none. One that is there
 // already (MONGODB_URL) is used and never disturbed: p is nil.
