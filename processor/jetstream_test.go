@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -253,4 +254,77 @@ func TestLargestGarbageStopsNobody(t *testing.T) {
 
 func ingestMsg(holder, token string, start int64) *holdpb.HoldMsg {
 	return &holdpb.HoldMsg{HolderId: holder, TokenId: token, Start: timestamp(start)}
+}
+
+// On a real log, too, the events of a holder come together whatever case his id was
+// sent in, by frames and by raw messages, and go on where a run stopped.
+func TestNormalisedHoldersOnJetStream(t *testing.T) {
+	t.Parallel()
+	ctx := context.Background()
+	js := startServer(t)
+	log, err := ingest.OpenLog(ctx, js, ingest.LogConfig{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	producer := ingest.NewProducer(log, ingest.ProducerOptions{})
+	defer producer.Close(ctx)
+	rules := &someRules{Rules: hold.PlainRules(hold.Sum), version: "lower", named: true}
+	store := storetest.NewMemory()
+	at := time.Now().Add(-time.Hour).UnixNano()
+	const holders, runs = 40, 2
+	for range runs {
+		w, err := New(Config{Log: log, Store: store, Rules: rules})
+		if err != nil {
+			t.Fatal(err)
+		}
+		runCtx, stop := context.WithCancel(ctx)
+		ended := make(chan error, 1)
+		go func() { ended <- w.Run(runCtx) }()
+		for i := range holders {
+			at += int64(time.Second)
+			upper, mixed := held(fmt.Sprintf("HOLDER-%d", i), "T", at, at+int64(time.Second)), fmt.Sprintf("Holder-%d", i)
+			if _, err := producer.Record(ctx, &upper); err != nil {
+				t.Fatal(err)
+			}
+			raw, err := proto.Marshal(ingestMsg(mixed, "t", at))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := js.Publish(ctx, ingest.RawSubject(mixed), raw); err != nil {
+				t.Fatal(err)
+			}
+		}
+		end, err := log.LastPosition(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for p := range log.Partitions() {
+			if err := w.WaitApplied(ctx, p, end); err != nil {
+				t.Fatal(err)
+			}
+		}
+		stop()
+		if err := <-ended; err != nil {
+			t.Fatal(err)
+		}
+	}
+	events, found := uint64(0), 0
+	for p := range log.Partitions() {
+		c, _, err := store.Checkpoint(ctx, p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if events += c.Events; c.Rejected != 0 || c.Position == 0 {
+			t.Fatalf("partition %d: %+v", p, c)
+		}
+		for name, h := range stateOf(t, store, p).holders {
+			found++
+			if ingest.Partition(name, log.Partitions()) != p || name != strings.ToLower(name) || h.Figures.Settled.Held == (hold.Held{}) {
+				t.Errorf("partition %d has %s: %+v", p, name, h)
+			}
+		}
+	}
+	if events != 2*holders*runs || found != holders {
+		t.Fatalf("%d events of %d holders", events, found)
+	}
 }
