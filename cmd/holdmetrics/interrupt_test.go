@@ -21,7 +21,7 @@ func TestScoreIsInterrupted(t *testing.T) {
 	t.Parallel()
 	const pairs = 100 * checkEvery
 	newBook := func() *book {
-		return &book{now: 1e18, limits: hold.DefaultLimits(), pairs: map[pairKey]*hold.Pair{}, names: map[string]string{}}
+		return &book{rules: hold.PlainRules(hold.Merge), now: 1e18, limits: hold.DefaultLimits(), pairs: map[pairKey]*hold.Pair{}, names: map[string]string{}}
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
