@@ -205,6 +205,10 @@ func TestSwitchUnderLoad(t *testing.T) {
 	for _, h := range append([]string{"pool"}, holders...) {
 		s.log.append(h)
 	}
+	// With no snapshot yet, a read of all answers one that is empty.
+	if err := s.client().own(t.Context(), "alice"); err != nil {
+		t.Fatal(err)
+	}
 	ctx, stop := context.WithCancel(t.Context())
 	defer stop()
 	var running sync.WaitGroup
