@@ -30,6 +30,15 @@
 // goes to the dead letters (Log.PublishDeadLetter) with its reason, and the
 // reader goes on.
 //
+// For those who look at the log there are Log.Read and Log.Judge, which says of an
+// event what the processor does with it, Log.Verify, and Log.Letters. A letter that
+// was settled (Log.SettleLetter) leaves a note in its place, and a subject takes one
+// letter, so that a log which is applied again brings none back.
+//
+// A log can be filled with another one (BeginImport), whose messages keep their
+// positions and times. So the time of a message is what Log.TimeOf says; see
+// imported.go. Package archive keeps a log in a file.
+//
 // A raw producer sets no Nats-Msg-Id. The server drops a message whose id it has
 // seen in the 100 ms before, also where it says something else, and that cannot
 // be switched off. Nobody needs it: an equal event counts once, whenever it comes.
