@@ -326,7 +326,7 @@ func TestGetHolderOfManyTokens(t *testing.T) {
 func TestStatus(t *testing.T) {
 	t.Parallel()
 	owned := &fakeOwners{workers: []WorkerStatus{{ID: "idle", Host: "h", Started: time.Unix(1, 0).UTC(), Heard: time.Unix(2, 0).UTC(), Leaving: true}}, partitions: []PartitionStatus{
-		{Partition: 0, Owner: "a", State: "running", Moving: true, Position: 9, Stored: 7, Published: 8, LogTime: 5e9, Events: 3},
+		{Partition: 0, Owner: "a", State: "running", Moving: true, Position: 9, Stored: 7, Published: 8, LogTime: 5e9, Events: 3, Excluded: 2},
 		{Partition: 1, Owner: "b", State: "catching up", Position: 4, Pending: 6, LogTime: 1_699_999_000e9, Events: 4, Rejected: 1, Trouble: "disk",
 			Lag: func(end uint64) (uint64, uint64) { return 10 * end, end }},
 		{Partition: 2, Owner: "a", State: "running", Position: 1, Epoch: 2},
@@ -336,7 +336,7 @@ func TestStatus(t *testing.T) {
 		w.cfg.Snapshots = readySnapshots(testStats()...)
 		w.cfg.Log = &fakeLog{partitions: 3, ends: map[int]uint64{0: 9, 1: 30, 2: 31}}
 	})
-	want := `{"partitions":[{"partition":0,"owner":"a","state":"running","moving":true,"epoch":0,"position":9,"stored":7,"published":8,"end":9,"lag":0,"lag_events":0,"lag_events_estimated":0,"lag_seconds":0,"events":3,"rejected":0,"applied_through":"1970-01-01T00:00:05Z"},` +
+	want := `{"partitions":[{"partition":0,"owner":"a","state":"running","moving":true,"epoch":0,"position":9,"stored":7,"published":8,"end":9,"lag":0,"lag_events":0,"lag_events_estimated":0,"lag_seconds":0,"events":3,"rejected":0,"excluded":2,"applied_through":"1970-01-01T00:00:05Z"},` +
 		`{"partition":1,"owner":"b","state":"catching up","moving":false,"epoch":0,"position":4,"stored":0,"published":0,"end":30,"lag":6,"lag_events":300,"lag_events_estimated":30,"lag_seconds":1000,"events":4,"rejected":1,"applied_through":"2023-11-14T21:56:40Z","trouble":"disk"},` +
 		`{"partition":2,"owner":"a","state":"running","moving":false,"epoch":2,"position":1,"stored":0,"published":0,"end":31,"lag":1,"lag_events":1,"lag_events_estimated":1,"lag_seconds":0,"events":0,"rejected":0}],` +
 		`"workers":[{"id":"idle","partitions":[],"host":"h","started":"1970-01-01T00:00:01Z","heard":"1970-01-01T00:00:02Z","leaving":true},{"id":"a","partitions":[0,2]},{"id":"b","partitions":[1]}],"holders":2,"events":7,"lag":7,"lag_events":301,"lag_events_estimated":31,"lag_seconds":1000,"watchers":0,"at":"2023-11-14T22:13:20Z","version":"v1","rules":"none"}`
@@ -344,7 +344,7 @@ func TestStatus(t *testing.T) {
 		t.Errorf("got %s", got)
 	}
 	answer, err := w.query().Status(t.Context(), &holdpb.Empty{})
-	if err != nil || len(answer.Partitions) != 3 || answer.Partitions[1].Trouble != "disk" || answer.Lag != 7 || len(answer.Workers) != 3 || answer.Workers[1].Partitions[1] != 2 || !answer.Workers[0].Leaving || !answer.Partitions[0].Moving {
+	if err != nil || len(answer.Partitions) != 3 || answer.Partitions[1].Trouble != "disk" || answer.Partitions[0].Excluded != 2 || answer.Lag != 7 || len(answer.Workers) != 3 || answer.Workers[1].Partitions[1] != 2 || !answer.Workers[0].Leaving || !answer.Partitions[0].Moving {
 		t.Error(answer, err)
 	}
 	if p := answer.Partitions[1]; p.LagEvents != 300 || p.LagEventsEstimated != 30 || p.LagSeconds != 1000 || answer.LagEvents != 301 || answer.LagEventsEstimated != 31 || answer.LagSeconds != 1000 {

@@ -45,6 +45,7 @@ type PartitionStatus struct {
 	LogTime  int64  // ns, the log's time of Position
 	Events   uint64 // applied since the store was made
 	Rejected uint64 // refused since the store was made
+	Excluded uint64 // of Events, since the owner took the partition: of holders whom the rules exclude
 	Trouble  string // what is tried again, or why it failed; empty: nothing
 }
 
@@ -65,6 +66,7 @@ type partitionRow struct {
 	LagSeconds     float64    `json:"lag_seconds" doc:"Age of what is applied, by the log's time; 0 where nothing is behind it"`
 	Events         uint64     `json:"events" doc:"Applied since the store was made"`
 	Rejected       uint64     `json:"rejected" doc:"Refused since the store was made"`
+	Excluded       uint64     `json:"excluded,omitempty" doc:"Of events, since the owner took the partition: of holders whom the rules exclude"`
 	AppliedThrough *time.Time `json:"applied_through,omitempty" doc:"The log's time of position"`
 	Trouble        string     `json:"trouble,omitempty"`
 }
@@ -158,7 +160,7 @@ func (g *Gateway) status(ctx context.Context) (*statusBody, error) {
 		row := partitionRow{
 			Partition: p.Partition, Owner: p.Owner, State: p.State, Moving: p.Moving, Epoch: p.Epoch,
 			Position: p.Position, Stored: p.Stored, Published: p.Published, End: end,
-			Events: p.Events, Rejected: p.Rejected, AppliedThrough: timeOrNone(p.LogTime), Trouble: p.Trouble,
+			Events: p.Events, Rejected: p.Rejected, Excluded: p.Excluded, AppliedThrough: timeOrNone(p.LogTime), Trouble: p.Trouble,
 		}
 		// What the owner last heard may be old, but the end of the log is not.
 		if p.Position < end {
@@ -206,7 +208,7 @@ func (g *Gateway) answerStatus(ctx context.Context) (*holdpb.StatusAnswer, error
 		state := &holdpb.PartitionState{
 			Partition: uint32(p.Partition), Owner: p.Owner, State: p.State, Moving: p.Moving, Epoch: p.Epoch,
 			Position: p.Position, Stored: p.Stored, Published: p.Published, End: p.End, Lag: p.Lag,
-			Events: p.Events, Rejected: p.Rejected, Trouble: p.Trouble,
+			Events: p.Events, Rejected: p.Rejected, Excluded: p.Excluded, Trouble: p.Trouble,
 			LagEvents: p.LagEvents, LagEventsEstimated: p.LagEstimated, LagSeconds: p.LagSeconds,
 		}
 		if p.AppliedThrough != nil {

@@ -2051,6 +2051,7 @@ type PartitionState struct {
 	LagEvents          uint64                 `protobuf:"varint,15,opt,name=lag_events,json=lagEvents,proto3" json:"lag_events,omitempty"`                              // events that are not applied: those that the owner has read are counted, the others estimated
 	LagEventsEstimated uint64                 `protobuf:"varint,16,opt,name=lag_events_estimated,json=lagEventsEstimated,proto3" json:"lag_events_estimated,omitempty"` // how many of lag_events are an estimate; 0: all are counted
 	LagSeconds         float64                `protobuf:"fixed64,17,opt,name=lag_seconds,json=lagSeconds,proto3" json:"lag_seconds,omitempty"`                          // age of what is applied, by the log's time; 0 where nothing is behind it
+	Excluded           uint64                 `protobuf:"varint,18,opt,name=excluded,proto3" json:"excluded,omitempty"`                                                 // of events, since the owner took the partition: of holders whom the rules exclude
 	unknownFields      protoimpl.UnknownFields
 	sizeCache          protoimpl.SizeCache
 }
@@ -2200,6 +2201,13 @@ func (x *PartitionState) GetLagEventsEstimated() uint64 {
 func (x *PartitionState) GetLagSeconds() float64 {
 	if x != nil {
 		return x.LagSeconds
+	}
+	return 0
+}
+
+func (x *PartitionState) GetExcluded() uint64 {
+	if x != nil {
+		return x.Excluded
 	}
 	return 0
 }
@@ -2656,7 +2664,7 @@ const file_hold_proto_rawDesc = "" +
 	"\n" +
 	"generation\x18\n" +
 	" \x01(\tR\n" +
-	"generation\"\x83\x04\n" +
+	"generation\"\x9f\x04\n" +
 	"\x0ePartitionState\x12\x1c\n" +
 	"\tpartition\x18\x01 \x01(\rR\tpartition\x12\x14\n" +
 	"\x05owner\x18\x02 \x01(\tR\x05owner\x12\x14\n" +
@@ -2677,7 +2685,8 @@ const file_hold_proto_rawDesc = "" +
 	"lag_events\x18\x0f \x01(\x04R\tlagEvents\x120\n" +
 	"\x14lag_events_estimated\x18\x10 \x01(\x04R\x12lagEventsEstimated\x12\x1f\n" +
 	"\vlag_seconds\x18\x11 \x01(\x01R\n" +
-	"lagSeconds\"\xed\x01\n" +
+	"lagSeconds\x12\x1a\n" +
+	"\bexcluded\x18\x12 \x01(\x04R\bexcluded\"\xed\x01\n" +
 	"\vWorkerState\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1e\n" +
 	"\n" +

@@ -307,6 +307,6 @@ func statusOf(owner string, r processor.PartitionReport) gateway.PartitionStatus
 	return gateway.PartitionStatus{
 		Partition: r.Partition, Owner: owner, State: r.State, Epoch: r.Epoch, Moving: !r.Stuck,
 		Position: r.Position, Stored: r.Checkpoint, Published: r.Published,
-		Pending: r.Pending, Lag: func(end uint64) (uint64, uint64) { return r.Ahead.Lag(r.Position, end) }, LogTime: r.LogTime, Events: r.Events, Rejected: r.Rejected, Trouble: r.Trouble,
+		Pending: r.Pending, Lag: func(end uint64) (uint64, uint64) { return r.Ahead.Lag(r.Position, end) }, LogTime: r.LogTime, Events: r.Events, Rejected: r.Rejected, Excluded: r.Excluded, Trouble: r.Trouble,
 	}
 }
