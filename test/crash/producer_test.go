@@ -28,19 +28,54 @@ type producer struct {
 	again int               // batches that had to be sent once more
 }
 
+// trickle is how long a producer waits before it sends a batch that nobody asked for.
+// Something is under way whatever is disturbed, but not too much of it: to read a pair
+// takes the database of the tests a look at every fact that there is.
+const trickle = time.Second
+
 // load is the producers of a test.
 type load struct {
 	producers []*producer
 	events    atomic.Int64 // acknowledged
 	moved     chan struct{}
+	wanted    chan struct{} // closed when more is asked for
+	upTo      int64         // how many events are asked for
+	mu        sync.Mutex    // for wanted and upTo
 	stop      context.CancelFunc
 	done      sync.WaitGroup
 }
 
-// startLoad starts n producers, which send until finish is called.
+// ask has the producers send up to so many events as fast as they can.
+func (l *load) ask(events int64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if events > l.upTo {
+		l.upTo = events
+		close(l.wanted)
+		l.wanted = make(chan struct{})
+	}
+}
+
+// next waits until it is time for a further batch; false: ctx ended.
+func (l *load) next(ctx context.Context) bool {
+	l.mu.Lock()
+	wanted, enough := l.wanted, l.events.Load() >= l.upTo
+	l.mu.Unlock()
+	if enough {
+		select {
+		case <-wanted:
+		case <-ctx.Done():
+		case <-time.After(trickle):
+		}
+	}
+	return ctx.Err() == nil
+}
+
+// startLoad starts n producers, which send what is asked for, and a trickle beyond
+// it, until finish is called.
 func startLoad(t *testing.T, n int, seed uint64, doors ...string) *load {
 	ctx, cancel := context.WithCancel(context.Background())
-	l := &load{stop: cancel, moved: make(chan struct{}, 1)}
+	l := &load{stop: cancel, moved: make(chan struct{}, 1), wanted: make(chan struct{})}
 	var clients []holdpb.HoldMetricsClient
 	for _, door := range doors {
 		clients = append(clients, holdpb.NewHoldMetricsClient(dial(t, door)))
@@ -75,7 +110,7 @@ func (p *producer) run(ctx context.Context, l *load) {
 	defer cancel()
 	stop := context.AfterFunc(ctx, func() { time.AfterFunc(patience, cancel) })
 	defer stop()
-	for ctx.Err() == nil {
+	for l.next(ctx) {
 		batch := p.crowd.batch(batchSize)
 		for !p.send(deadline, batch) {
 			if deadline.Err() != nil {
@@ -122,7 +157,9 @@ func (l *load) more(t *testing.T, n int64) {
 	t.Helper()
 	late := time.NewTimer(patience)
 	defer late.Stop()
-	for want := l.events.Load() + n; l.events.Load() < want; {
+	want := l.events.Load() + n
+	l.ask(want)
+	for l.events.Load() < want {
 		select {
 		case <-l.moved:
 			late.Reset(patience)
