@@ -30,19 +30,30 @@ const (
 	readLeave = 500 * time.Millisecond
 	// readRequest bounds the making of a consumer, where the server may not answer.
 	readRequest = 5 * time.Second
+	// readBehind is how long a server may give nothing of what the log has: once to
+	// ask how far the log goes, and once more for the server to get there.
+	readBehind = 4 * time.Second
 )
 
-// errGap: a message of the consumer did not come.
-var errGap = errors.New("processor: a message was lost on the way")
+var (
+	// errGap: a message of the consumer did not come.
+	errGap = errors.New("processor: a message was lost on the way")
+	// errBehind: the consumer's server does not have what the log has.
+	errBehind = errors.New("processor: the server that was asked is behind the others; another one is asked")
+)
 
 // jetStreamLog reads the log with consumers of its own.
-type jetStreamLog struct{ *ingest.Log }
+type jetStreamLog struct {
+	*ingest.Log
+	behind time.Duration // readBehind
+}
 
 // reader reads a partition of the log, or all of it, into an inbox.
 //
 // It has one consumer at a time, which acknowledges nothing and lives in the memory
-// of one server. At the first doubt (a gap, a heartbeat that is missing, a
-// connection that broke) it is left alone, and when its last message was handed over
+// of one server, and of a log with replicas reads the one of that server. At the first
+// doubt (a gap, a heartbeat that is missing, a connection that broke, a replica that
+// stands still while the log goes on) it is left alone, and when its last message was handed over
 // another one begins behind that. The client's own ordered consumer does about the
 // same, but begins the next one while the handler may still wait with a message of
 // the one before, since the inbox is full; then a later message could come first,
@@ -176,12 +187,33 @@ func (r *reader) follow(ctx context.Context, consumer jetstream.Consumer) error 
 	if err != nil {
 		return fmt.Errorf("processor: read %s: %w", r.what, err)
 	}
-	select {
-	case err = <-broken:
-	case <-lost:
-		err = nats.ErrDisconnected
-	case <-ctx.Done():
-		err = ctx.Err()
+	standing := time.NewTicker(r.log.behind)
+	defer standing.Stop()
+	// What the log went on to when it was last asked, and nothing had come for a while.
+	for end, before := uint64(0), uint64(0); err == nil; {
+		select {
+		case err = <-broken:
+		case <-lost:
+			err = nats.ErrDisconnected
+		case <-ctx.Done():
+			err = ctx.Err()
+		case <-standing.C:
+			if !handling.TryLock() {
+				end = 0 // a message waits for room
+				continue
+			}
+			still, after := received == before, r.after
+			before = received
+			handling.Unlock()
+			switch {
+			case !still:
+				end = 0
+			case end > after:
+				err = fmt.Errorf("%w: it has nothing behind position %d, and the log goes on to %d", errBehind, after, end)
+			default:
+				end = r.end(ctx)
+			}
+		}
 	}
 	reading.Stop()
 	handling.Lock()
@@ -190,6 +222,22 @@ func (r *reader) follow(ctx context.Context, consumer jetstream.Consumer) error 
 	<-reading.Closed()
 	r.leave(ctx, consumer)
 	return err
+}
+
+// end is how far the log goes, of what is read of it; 0 where nobody says.
+func (r *reader) end(ctx context.Context) (position uint64) {
+	ctx, cancel := context.WithTimeout(ctx, r.log.behind)
+	defer cancel()
+	var err error
+	if r.partition == everyPartition {
+		position, err = r.log.LastPosition(ctx)
+	} else {
+		position, err = r.log.End(ctx, r.partition)
+	}
+	if err != nil {
+		return 0
+	}
+	return position
 }
 
 // leave takes a consumer away. Where that does not get through the server drops it

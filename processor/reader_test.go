@@ -1,9 +1,14 @@
 package processor
 
 import (
+	"context"
 	"fmt"
+	"slices"
+	"sync/atomic"
 	"testing"
+	"time"
 
+	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/zap"
 
 	"holdmetrics/ingest"
@@ -31,7 +36,7 @@ func TestReaderKeepsTheOrder(t *testing.T) {
 	}{{0, events / 2, 0}, {1, events/2 - 500, 1000}, {everyPartition, events - 7, 7}} {
 		// Room for a few, so that the reader nearly always waits.
 		in := newInbox(3 * messageBytes)
-		stop, err := jetStreamLog{log}.read(t.Context(), c.partition, c.after, in, zap.NewNop())
+		stop, err := jetStreamLog{log, readBehind}.read(t.Context(), c.partition, c.after, in, zap.NewNop())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -59,6 +64,69 @@ func TestReaderKeepsTheOrder(t *testing.T) {
 	}
 }
 
+// elsewhere is a log whose consumers are on a server of their own, as those of a
+// stream with replicas are.
+type elsewhere struct {
+	jetstream.JetStream
+	at   atomic.Pointer[jetstream.JetStream]
+	made chan struct{} // one for each consumer
+}
+
+func (e *elsewhere) CreateConsumer(ctx context.Context, stream string, c jetstream.ConsumerConfig) (jetstream.Consumer, error) {
+	select {
+	case e.made <- struct{}{}:
+	default:
+	}
+	return (*e.at.Load()).CreateConsumer(ctx, stream, c)
+}
+
+// A server of a replicated log that is behind the others is not waited for.
+func TestReaderLeavesReplicaThatIsBehind(t *testing.T) {
+	t.Parallel()
+	leader, late := startServer(t), startServer(t)
+	js := &elsewhere{JetStream: leader, made: make(chan struct{}, 100)}
+	js.at.Store(&late)
+	var log *ingest.Log
+	for _, js := range []jetstream.JetStream{late, js} {
+		var err error
+		if log, err = ingest.OpenLog(t.Context(), js, ingest.LogConfig{Partitions: 2}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := js.Publish(t.Context(), ingest.LogSubject(1), []byte("1")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := js.Publish(t.Context(), ingest.LogSubject(1), []byte("2")); err != nil {
+		t.Fatal(err)
+	}
+	for _, partition := range []int{1, everyPartition} {
+		js.at.Store(&late)
+		in := newInbox(inboxBytes)
+		stop, err := jetStreamLog{log, 50 * time.Millisecond}.read(t.Context(), partition, 0, in, zap.NewNop())
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		take := func() {
+			<-in.ready
+			for _, m := range in.take() {
+				got = append(got, string(m.data))
+			}
+		}
+		take()
+		for range 2 { // the second one is as far behind, and left as well
+			<-js.made
+		}
+		js.at.Store(&leader)
+		take()
+		if !slices.Equal(got, []string{"1", "2"}) {
+			t.Errorf("partition %d: %q", partition, got)
+		}
+		in.close()
+		stop()
+	}
+}
+
 // A reader that was stopped leaves no consumer on the server.
 func TestReaderLeavesNothing(t *testing.T) {
 	t.Parallel()
@@ -75,7 +143,7 @@ func TestReaderLeavesNothing(t *testing.T) {
 		return stream.CachedInfo().State.Consumers
 	}
 	in := newInbox(inboxBytes)
-	stop, err := jetStreamLog{log}.read(t.Context(), 0, 0, in, zap.NewNop())
+	stop, err := jetStreamLog{log, readBehind}.read(t.Context(), 0, 0, in, zap.NewNop())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -48,7 +48,7 @@ func New(cfg Config) (*Worker, error) {
 	case cfg.Snapshots != nil:
 		bucket = cfg.Snapshots
 	}
-	return newWorker(cfg, jetStreamLog{cfg.Log}, bucket)
+	return newWorker(cfg, jetStreamLog{cfg.Log, readBehind}, bucket)
 }
 
 func newWorker(cfg Config, log eventLog, bucket snapshots) (*Worker, error) {

@@ -117,18 +117,20 @@ func TestTableReline(t *testing.T) {
 	if string(second.Value) != string(drawn) || second.Number <= first.Number || second.Settled != first.Settled {
 		t.Fatalf("%+v after %+v", second, first)
 	}
+	next := encode(&holdpb.HoldStat{HolderId: "h", ScoreExact: "6", Position: 8})
 	again := encode(&holdpb.HoldStat{HolderId: "h", ScoreExact: "5", LiveRate: "0", Position: 7})
 	if table.reline("h", first.Number, again) || !table.reline("h", second.Number, again) {
 		t.Error("only the last one can be replaced")
 	}
-	if !table.put("h", published, 2) {
-		t.Error("the pass has not seen it")
+	if table.same("h", next, 2) || table.same("other", published, 2) || !table.same("h", published, 2) {
+		t.Error("the snapshot of the bucket is the one that was published")
 	}
 	table.sweep(2)
+	table.put("h", published, 3)
+	table.sweep(3)
 	if c, ok := table.get("h"); !ok || string(c.Value) != string(again) {
 		t.Fatalf("%+v, %v", c, ok)
 	}
-	next := encode(&holdpb.HoldStat{HolderId: "h", ScoreExact: "6", Position: 8})
 	table.put("h", next, 2)
 	table.put("h", published, 2)
 	if c, _ := table.get("h"); string(c.Value) != string(published) || c.Settled != c.Number {

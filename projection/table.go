@@ -1,6 +1,7 @@
 package projection
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"slices"
 	"sort"
@@ -89,9 +90,8 @@ func (t *table) newest() uint64 {
 	return t.last
 }
 
-// put takes over a snapshot. The key may be part of a larger string. It reports
-// whether this pass of the watch sees the key for the first time.
-func (t *table) put(key string, value []byte, pass uint32) (first bool) {
+// put takes over a snapshot. The key may be part of a larger string.
+func (t *table) put(key string, value []byte, pass uint32) {
 	t.mu.Lock()
 	it := t.items[key]
 	same := it != nil && settledEqual(it.value, value)
@@ -101,11 +101,10 @@ func (t *table) put(key string, value []byte, pass uint32) (first bool) {
 		t.added = append(t.added, it)
 		t.current++
 	}
-	first = it.pass != pass
 	it.pass = pass
 	if it.published != nil && *it.published == sha256.Sum256(value) {
 		t.mu.Unlock() // what the bucket has is what the line was drawn anew of
-		return first
+		return
 	}
 	it.value, it.published = value, nil
 	t.note(it)
@@ -114,7 +113,26 @@ func (t *table) put(key string, value []byte, pass uint32) (first bool) {
 	}
 	t.mu.Unlock()
 	t.changed.raise()
-	return first
+}
+
+// same says whether a snapshot is the one that the table has from the bucket, and if
+// so that this pass of the watch has seen it.
+func (t *table) same(key string, value []byte, pass uint32) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	it := t.items[key]
+	if it == nil {
+		return false
+	}
+	if it.published != nil {
+		if *it.published != sha256.Sum256(value) {
+			return false
+		}
+	} else if !bytes.Equal(it.value, value) {
+		return false
+	}
+	it.pass = pass
+	return true
 }
 
 // reline puts a value in place of the one that came with a change, where that is

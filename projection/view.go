@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 )
@@ -15,7 +16,8 @@ import (
 // One watch on the bucket feeds it. When the connection was lost, the bucket was
 // made anew, or anything else leaves doubt that the watch saw everything, the
 // watch is made again: the view goes on answering with what it has, takes over
-// what the bucket has now, and drops what the bucket has no longer.
+// what the bucket has now, and drops what the bucket has no longer. What it takes
+// for the bucket's is what a majority of its replicas has, never the past of one.
 //
 // A reader that follows changes keeps nothing but a number (see [View.Changes]),
 // so a slow one costs no memory and slows nobody.
@@ -29,6 +31,7 @@ type View struct {
 	cancel    context.CancelFunc
 	done      chan struct{} // closed when the watch has ended for good
 	trouble   atomic.Pointer[error]
+	behind    time.Duration // watchBehind
 
 	gate      gate
 	table     table
@@ -38,14 +41,18 @@ type View struct {
 // Watch opens a view. It returns when the bucket was found, before the view is
 // complete. ctx is for finding it; the view lives until Close.
 func (s *Snapshots) Watch(ctx context.Context) (*View, error) {
+	return s.watch(ctx, s.js, watchBehind)
+}
+
+func (s *Snapshots) watch(ctx context.Context, js jetstream.JetStream, behind time.Duration) (*View, error) {
 	name := s.stream.CachedInfo().Config.Name
 	if _, err := s.js.Stream(ctx, name); err != nil {
 		return nil, fmt.Errorf("projection: watch snapshot bucket %s: %w", BucketName(s.config.Generation), err)
 	}
 	watching, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	v := &View{
-		js: s.js, stream: name, prefix: s.prefix,
-		ready: make(chan struct{}), cancel: cancel, done: make(chan struct{}),
+		js: js, stream: name, prefix: s.prefix,
+		ready: make(chan struct{}), cancel: cancel, done: make(chan struct{}), behind: behind,
 	}
 	v.gate.init()
 	v.table.init()
@@ -68,6 +75,15 @@ func (v *View) Close() error {
 
 // Ready is closed when the view has all that the bucket had when it was opened.
 func (v *View) Ready() <-chan struct{} { return v.ready }
+
+func (v *View) isReady() bool {
+	select {
+	case <-v.ready:
+		return true
+	default:
+		return false
+	}
+}
 
 // Wait returns when the view is ready; with [ErrClosed] where it was closed before.
 func (v *View) Wait(ctx context.Context) error {

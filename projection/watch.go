@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -24,11 +25,17 @@ const (
 	watchRetryFirst = 50 * time.Millisecond
 	watchRetryLast  = 5 * time.Second
 	watchRequest    = 10 * time.Second // for one request to the broker
+	// watchBehind is how long a server may stand still before it has come to where the
+	// bucket was when a pass began. Then another one is asked.
+	watchBehind = 5 * time.Second
+
+	markKey = "_read.mark"
 )
 
 var (
 	errConnection = errors.New("the connection was lost")
 	errGap        = errors.New("messages are missing")
+	errBehind     = errors.New("the server that was asked is behind the others; another one is asked")
 )
 
 // watch follows the bucket until ctx ends: one pass after the other, each from
@@ -63,22 +70,34 @@ func (v *View) watch(ctx context.Context) {
 // back, from the sequence after the last one seen, and that is not enough here:
 // where the broker lost the last writes in a crash, or the bucket was made anew,
 // the sequences begin again below it, and what they carry would be skipped.
+//
+// Of a bucket with replicas, the consumer lives on any one of their servers and reads
+// what that one has. A server that was killed may be far behind the others, for as
+// long as it likes, and would tell of the past as if it were the present: holders
+// would step back, or be gone. So a pass begins with a message of its own, which a
+// majority has taken (a leader that slept cannot answer for it), and nothing that
+// comes before that message counts as what the bucket has. Until then a view that has
+// been complete before stays as it is; what is new waits in the pass.
 func (v *View) follow(ctx context.Context, pass uint32) (complete bool, err error) {
 	conn := v.js.Conn()
 	lost := conn.StatusChanged(nats.RECONNECTING, nats.DISCONNECTED, nats.CLOSED)
 	defer conn.RemoveStatusListener(lost)
 
+	mark, err := v.mark(ctx)
+	if err != nil {
+		return false, err
+	}
 	consumer, err := v.newConsumer(ctx)
 	if err != nil {
 		return false, err
 	}
 	defer v.dropConsumer(ctx, consumer)
 
-	p := &watchPass{view: v, pass: pass, expected: consumer.CachedInfo().NumPending, others: map[string]bool{}, broken: make(chan error, 1)}
-	v.positions.reset()
-	if p.expected == 0 {
-		v.gate.pass(p.caughtUp)
+	p := &watchPass{view: v, pass: pass, mark: mark, broken: make(chan error, 1)}
+	if v.isReady() {
+		p.aside = &aside{at: map[string]int{}}
 	}
+	v.positions.reset()
 	consume, err := consumer.Consume(func(msg jetstream.Msg) { v.gate.pass(func() { p.handle(msg) }) },
 		jetstream.PullMaxMessages(watchBatch), jetstream.PullHeartbeat(watchHeartbeat),
 		jetstream.ConsumeErrHandler(func(_ jetstream.ConsumeContext, err error) { p.fail(err) }))
@@ -90,14 +109,40 @@ func (v *View) follow(ctx context.Context, pass uint32) (complete bool, err erro
 		<-consume.Closed()
 		complete = p.complete
 	}()
-	select {
-	case err = <-p.broken:
-	case <-lost:
-		err = errConnection
-	case <-ctx.Done():
-		err = ctx.Err()
+	standing := time.NewTicker(v.behind)
+	defer standing.Stop()
+	for before := uint64(0); ; {
+		select {
+		case err = <-p.broken:
+		case <-lost:
+			err = errConnection
+		case <-ctx.Done():
+			err = ctx.Err()
+		case <-standing.C:
+			received := p.received.Load()
+			if p.reached.Load() {
+				standing.Stop()
+			} else if received == before {
+				err = errBehind
+			}
+			before = received
+		}
+		if err != nil {
+			return false, err
+		}
 	}
-	return false, err
+}
+
+// mark puts a message into the bucket and gives its sequence: whoever has seen it has
+// seen all that the bucket had before.
+func (v *View) mark(ctx context.Context) (uint64, error) {
+	ctx, cancel := context.WithTimeout(ctx, watchRequest)
+	defer cancel()
+	ack, err := v.js.Publish(ctx, v.prefix+markKey, nil)
+	if err != nil {
+		return 0, fmt.Errorf("mark the beginning with a message to %s: %w", v.prefix+markKey, err)
+	}
+	return ack.Sequence, nil
 }
 
 func (v *View) newConsumer(ctx context.Context) (jetstream.Consumer, error) {
@@ -125,17 +170,44 @@ func (v *View) dropConsumer(ctx context.Context, consumer jetstream.Consumer) {
 	_ = v.js.DeleteConsumer(ctx, v.stream, consumer.CachedInfo().Name)
 }
 
-// watchPass is what one pass knows. The consumer's goroutine alone touches it.
+// watchPass is what one pass knows. The consumer's goroutine alone touches it, but
+// for what is atomic.
 type watchPass struct {
 	view     *View
 	pass     uint32
-	expected uint64          // keys that the bucket had at the start
-	seen     uint64          // keys seen in this pass
-	others   map[string]bool // of those, the ones that are no snapshots
-	received uint64          // messages
+	mark     uint64        // sequence of the pass's own message
+	reached  atomic.Bool   // that message, or a later one, has come
+	received atomic.Uint64 // messages
+	aside    *aside        // until then; nil: nobody reads the view yet
+	need     uint64        // messages of which the view is complete; known when the mark is reached
 	complete bool
 	swept    bool
 	broken   chan error // takes the first error
+}
+
+// aside is what a pass has seen that differs from the view, in order.
+type aside struct {
+	at  map[string]int // index in all
+	all []asideEntry
+}
+
+type asideEntry struct {
+	key   string
+	value []byte
+	gone  bool // a mark that the key was removed
+	void  bool // replaced, or what the view has
+}
+
+func (a *aside) put(e asideEntry) {
+	if i, ok := a.at[e.key]; ok {
+		a.all[i] = asideEntry{void: true}
+		delete(a.at, e.key)
+	}
+	if !e.void {
+		e.key = strings.Clone(e.key)
+		a.at[e.key] = len(a.all)
+		a.all = append(a.all, e)
+	}
 }
 
 func (p *watchPass) fail(err error) {
@@ -151,21 +223,44 @@ func (p *watchPass) handle(msg jetstream.Msg) {
 		p.fail(err)
 		return
 	}
-	p.received++
-	if meta.Sequence.Consumer != p.received {
+	if p.received.Add(1) != meta.Sequence.Consumer {
 		p.fail(errGap)
 		return
 	}
 	p.apply(msg)
+	if !p.reached.Load() {
+		if meta.Sequence.Stream < p.mark {
+			return
+		}
+		p.reach(meta)
+	}
 	if meta.NumPending == 0 {
 		p.caughtUp()
 	}
-	// Under load something may always be pending. Keys that change while the first
-	// values come are counted once, when they come: so every key of the start was
-	// seen, or as many others.
-	if p.seen >= p.expected {
+	if meta.Sequence.Consumer >= p.need {
 		p.becomeComplete()
 	}
+}
+
+// reach is called when all has come that the bucket had when the pass began, but for
+// keys that were written since. Those are pending. Under load something may always be,
+// so what is pending now is counted: when as much has come, they have.
+func (p *watchPass) reach(meta *jetstream.MsgMetadata) {
+	p.reached.Store(true)
+	p.need = meta.Sequence.Consumer + meta.NumPending
+	if p.aside == nil {
+		return
+	}
+	for _, e := range p.aside.all {
+		switch {
+		case e.void:
+		case e.gone:
+			p.view.table.remove(e.key)
+		default:
+			p.view.table.put(e.key, e.value, p.pass)
+		}
+	}
+	p.aside = nil
 }
 
 func (p *watchPass) apply(msg jetstream.Msg) {
@@ -175,7 +270,6 @@ func (p *watchPass) apply(msg jetstream.Msg) {
 		return
 	}
 	if strings.Contains(key, ownKeyMark) {
-		p.other(key)
 		if partition, ok := positionOf(key); ok {
 			if to, err := parseReached(msg.Data()); err == nil {
 				v.positions.stage(partition, to)
@@ -183,21 +277,15 @@ func (p *watchPass) apply(msg jetstream.Msg) {
 		}
 		return
 	}
-	if removed(msg.Headers()) {
-		p.other(key)
+	gone := removed(msg.Headers())
+	switch {
+	case p.aside != nil:
+		same := !gone && v.table.same(key, msg.Data(), p.pass)
+		p.aside.put(asideEntry{key: key, value: msg.Data(), gone: gone, void: same})
+	case gone:
 		v.table.remove(key)
-		return
-	}
-	if v.table.put(key, msg.Data(), p.pass) {
-		p.seen++
-	}
-}
-
-// other counts a key that is not in the table.
-func (p *watchPass) other(key string) {
-	if !p.others[key] {
-		p.others[key] = true
-		p.seen++
+	default:
+		v.table.put(key, msg.Data(), p.pass)
 	}
 }
 

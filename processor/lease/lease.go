@@ -107,7 +107,7 @@ func (l *Lease) Release(ctx context.Context) error {
 		case !mine:
 			return nil
 		case at == last:
-			// The replica that answered is behind.
+			// Who answered is behind, as a leader that slept may be.
 			if err := pause(ctx, replicaPause); err != nil {
 				return fail(err)
 			}

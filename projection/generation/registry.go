@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"regexp"
 	"slices"
 	"strconv"
@@ -73,10 +74,32 @@ func Open(ctx context.Context, js jetstream.JetStream, replicas int) (*Registry,
 			kv, err = js.KeyValue(ctx, Bucket)
 		}
 	}
+	if err == nil {
+		kv, err = ofLeader(ctx, js, kv)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("generation: open bucket %s: %w", Bucket, err)
 	}
 	return &Registry{js: js, kv: kv}, nil
+}
+
+// ofLeader has the bucket be read from its leader. A direct read, which every KV bucket
+// begins with, is answered by any replica: by one that is behind the others a gateway
+// would be sent back to the generation before.
+func ofLeader(ctx context.Context, js jetstream.JetStream, kv jetstream.KeyValue) (jetstream.KeyValue, error) {
+	stream, err := js.Stream(ctx, "KV_"+Bucket)
+	if err != nil {
+		return nil, err
+	}
+	c := stream.CachedInfo().Config
+	if !c.AllowDirect {
+		return kv, nil
+	}
+	c.AllowDirect = false
+	if _, err := js.UpdateStream(ctx, c); err != nil {
+		return nil, err
+	}
+	return js.KeyValue(ctx, Bucket)
 }
 
 // Find opens the bucket where there is one; [ErrUnknown] where no holdmetrics has
@@ -345,32 +368,29 @@ func raced(err error) bool {
 	return errors.As(err, &api) && (api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence || api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequenceConstant)
 }
 
-// list reads all keys of a pattern.
+// list reads all keys of a pattern, each from the leader as [get] does: a watch, which
+// would give them all at once, may be served by a replica that is behind.
 func list[T any](ctx context.Context, r *Registry, pattern string) ([]T, error) {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	w, err := r.kv.Watch(ctx, pattern, jetstream.IgnoreDeletes())
+	const prefix = "$KV." + Bucket + "."
+	fail := func(err error) ([]T, error) { return nil, fmt.Errorf("generation: read %s: %w", pattern, err) }
+	stream, err := r.js.Stream(ctx, "KV_"+Bucket)
 	if err != nil {
-		return nil, fmt.Errorf("generation: read %s: %w", pattern, err)
+		return fail(err)
 	}
-	defer w.Stop()
+	info, err := stream.Info(ctx, jetstream.WithSubjectFilter(prefix+pattern))
+	if err != nil {
+		return fail(err)
+	}
 	var all []T
-	for {
-		select {
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		case e, ok := <-w.Updates():
-			if !ok {
-				return nil, fmt.Errorf("generation: read %s: the watch ended", pattern)
-			}
-			if e == nil {
-				return all, nil
-			}
-			var v T
-			if err := json.Unmarshal(e.Value(), &v); err != nil {
-				return nil, fmt.Errorf("generation: %s of bucket %s is not what this version writes: %w", e.Key(), Bucket, err)
-			}
+	for _, subject := range slices.Sorted(maps.Keys(info.State.Subjects)) {
+		v, _, err := get[T](ctx, r, strings.TrimPrefix(subject, prefix))
+		switch {
+		case errors.Is(err, ErrUnknown): // removed
+		case err != nil:
+			return nil, err
+		default:
 			all = append(all, v)
 		}
 	}
+	return all, nil
 }

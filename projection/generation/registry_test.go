@@ -7,6 +7,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
 )
 
 func opened(t *testing.T) *Registry {
@@ -48,6 +50,27 @@ func TestBegin(t *testing.T) {
 	}
 	if _, err := Find(t.Context(), js); err != nil {
 		t.Error(err)
+	}
+}
+
+// The bucket is read from its leader, also one that another version has made.
+func TestReadFromTheLeader(t *testing.T) {
+	t.Parallel()
+	js := connect(t)
+	if _, err := js.CreateKeyValue(t.Context(), jetstream.KeyValueConfig{Bucket: Bucket, LimitMarkerTTL: markerTTL}); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if _, err := Open(t.Context(), js, 1); err != nil {
+			t.Fatal(err)
+		}
+	}
+	stream, err := js.Stream(t.Context(), "KV_"+Bucket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c := stream.CachedInfo().Config; c.AllowDirect || c.SubjectDeleteMarkerTTL != markerTTL {
+		t.Errorf("%+v", c)
 	}
 }
 
