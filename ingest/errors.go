@@ -51,6 +51,10 @@ var (
 	ErrImportOvertaken = errors.New("ingest: another import has taken over")
 	// ErrHorizon: a log cannot be sealed up to that time.
 	ErrHorizon = errors.New("ingest: not a horizon")
+	// ErrHorizonUnknown: a message seals a partition, and nobody who may has set its horizon.
+	ErrHorizonUnknown = errors.New("a seal that the settings of the log do not name")
+	// ErrHorizonAhead: a message seals a partition up to a time that had not come.
+	ErrHorizonAhead = errors.New("a seal of a time that had not come")
 	// ErrLogConfig: OpenLog was asked for something that cannot be made.
 	ErrLogConfig = errors.New("ingest: bad log configuration")
 	// ErrNoLeader: the servers that have the log are without a leader, or one of

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"iter"
 	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -23,6 +24,9 @@ type Origin struct {
 	Partitions int
 	Through    uint64       // its last position
 	Limits     []LimitsFrom // by ascending position, the first from 0
+	// Horizons are those that its settings name, ascending. One counts from the first
+	// message on that seals a partition up to it; there may be none up to Through.
+	Horizons []int64
 }
 
 // LimitsFrom are limits that hold from a position of the log on.
@@ -31,15 +35,23 @@ type LimitsFrom struct {
 	Limits hold.Limits
 }
 
-// Origin describes the log for who copies it up to a position.
-func (l *Log) Origin(through uint64) Origin {
-	o := Origin{LogID: l.id, Partitions: l.partitions, Through: through}
+// Origin describes the log for who copies it up to a position. It asks the server,
+// for what came behind the opening of the log may depend on settings that are newer.
+func (l *Log) Origin(ctx context.Context, through uint64) (Origin, error) {
+	info, err := l.events.Info(ctx)
+	if err != nil {
+		return Origin{}, fmt.Errorf("ingest: read the settings of the log: %w", err)
+	}
+	if err := errors.Join(l.openLimits(&info.Config), l.openHorizons(&info.Config)); err != nil {
+		return Origin{}, err
+	}
+	o := Origin{LogID: l.id, Partitions: l.partitions, Through: through, Horizons: slices.Clone(*l.horizons.Load())}
 	for _, h := range *l.limits.Load() {
 		if h.from <= max(through, 1) {
 			o.Limits = append(o.Limits, LimitsFrom{h.from, h.limits})
 		}
 	}
-	return o
+	return o, nil
 }
 
 // How much of an import is on its way to the log.
@@ -56,8 +68,9 @@ type Import struct {
 	cfg    jetstream.StreamConfig // of the log as it is when it is finished
 	origin Origin
 	note   importNote
-	next   uint64 // position of the next message
-	there  uint64 // last position that an earlier import has filled
+	next   uint64         // position of the next message
+	there  uint64         // last position that an earlier import has filled
+	sealed map[int64]bool // the horizons that its messages name
 
 	stored     func() (*Message, error, bool) // those messages, by and by
 	stopStored func()
@@ -91,7 +104,7 @@ func BeginImport(ctx context.Context, js jetstream.JetStream, origin Origin, rep
 	if err != nil {
 		return nil, err
 	}
-	i := &Import{origin: origin, cfg: info.Config, next: 1, note: importNote{LogID: origin.LogID, Through: origin.Through, Door: uuid.NewString(), Times: map[uint64]int64{}}}
+	i := &Import{origin: origin, cfg: info.Config, next: 1, sealed: map[int64]bool{}, note: importNote{LogID: origin.LogID, Through: origin.Through, Door: uuid.NewString(), Times: map[uint64]int64{}}}
 	i.cfg.Metadata = maps.Clone(info.Config.Metadata)
 	carriesOn := before != nil && before.Door != ""
 	switch {
@@ -122,8 +135,11 @@ func checkOrigin(o *Origin) error {
 	for i := range o.Limits {
 		bad = bad || o.Limits[i].Limits.MaxClockSkew < 0 || o.Limits[i].Limits.MaxFutureEnd < 0 || i > 0 && o.Limits[i].From <= o.Limits[i-1].From
 	}
+	for i, h := range o.Horizons {
+		bad = bad || h <= 0 || h > hold.Horizon || i > 0 && h <= o.Horizons[i-1]
+	}
 	if bad {
-		return fmt.Errorf("%w: nothing can be imported from log %q, through %d, of %d partitions, with limits %v", ErrLogConfig, clip(o.LogID), o.Through, o.Partitions, o.Limits)
+		return fmt.Errorf("%w: nothing can be imported from log %q, through %d, of %d partitions, with limits %v and horizons %v", ErrLogConfig, clip(o.LogID), o.Through, o.Partitions, o.Limits, o.Horizons)
 	}
 	return nil
 }
@@ -174,6 +190,9 @@ func (i *Import) Add(ctx context.Context, m *Message) error {
 		return fmt.Errorf("ingest: position %d of the import is in partition %d of %d", m.Position, m.Partition, i.origin.Partitions)
 	}
 	i.next++
+	if horizon, err := ReadSeal(m.Data); err == nil {
+		i.sealed[horizon] = true
+	}
 	msg := &nats.Msg{Subject: importSubject + i.note.Door + "." + strings.TrimPrefix(LogSubject(m.Partition), logSubjectPrefix), Header: nats.Header{}, Data: m.Data}
 	msg.Header[LogTimeHeader] = []string{time.Unix(0, m.Time).UTC().Format(time.RFC3339Nano)}
 	if m.JSON {
@@ -276,6 +295,12 @@ func (i *Import) Finish(ctx context.Context) (*Log, error) {
 	}
 	if now := own[len(own)-1].limits; now != history[len(history)-1].limits {
 		history = append(history, limitsFrom{i.origin.Through + 1, now})
+	}
+	// A horizon that no message has is of a later time than the copy, or was set by
+	// nobody who came to an end: it has decided nothing.
+	delete(i.cfg.Metadata, metaHorizons)
+	if horizons := slices.DeleteFunc(slices.Clone(i.origin.Horizons), func(h int64) bool { return !i.sealed[h] }); len(horizons) > 0 {
+		i.cfg.Metadata[metaHorizons] = formatHorizons(horizons)
 	}
 	note := i.note
 	note.Door = ""

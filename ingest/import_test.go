@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -229,6 +230,8 @@ func TestImportRefuses(t *testing.T) {
 		"no partitions": func(o *Origin) { o.Partitions = 0 },
 		"no limits":     func(o *Origin) { o.Limits = nil },
 		"limits":        func(o *Origin) { o.Limits = []LimitsFrom{{1, limitsOf(1, 1)}} },
+		"horizon":       func(o *Origin) { o.Horizons = []int64{0} },
+		"horizon order": func(o *Origin) { o.Horizons = []int64{2, 1} },
 		"limits order":  func(o *Origin) { o.Limits = []LimitsFrom{{0, limitsOf(1, 1)}, {0, limitsOf(2, 1)}} },
 	} {
 		bad := o
@@ -295,5 +298,58 @@ func TestImportOfTheLargestMessage(t *testing.T) {
 		}
 	}, nil); err != nil {
 		t.Error(err)
+	}
+}
+
+// A copy of a log is sealed as that one is, also a copy of a copy; a part of it, as
+// far as it was by then. Who had the log open before the import learns of it.
+func TestImportOfASealedLog(t *testing.T) {
+	t.Parallel()
+	const first, second = int64(1000e9), int64(2000e9 + 1)
+	l := openLog(t)
+	forged := AppendSeal(nil, 1500e9) // which nobody names who may
+	for _, horizon := range []int64{first, second} {
+		if _, err := l.js.Publish(t.Context(), LogSubject(3), forged); err != nil {
+			t.Fatal(err)
+		}
+		if err := l.Seal(t.Context(), horizon, now); err != nil {
+			t.Fatal(err)
+		}
+	}
+	part := uint64(1 + l.Partitions()) // up to the first seal
+	for _, c := range []struct {
+		through  uint64
+		horizons []int64
+	}{{2 * part, []int64{first, second}}, {part, []int64{first}}, {1, []int64{}}} {
+		from := l
+		for range 2 {
+			origin, err := from.Origin(t.Context(), c.through)
+			if err != nil {
+				t.Fatal(err)
+			}
+			early := openLog(t)
+			i := begin(t, early.js, origin)
+			for m, err := range from.Read(t.Context(), Range{To: c.through}) {
+				if err != nil {
+					t.Fatal(err)
+				}
+				if err := i.Add(t.Context(), m); err != nil {
+					t.Fatal(err)
+				}
+			}
+			late := finish(t, i)
+			if _, err := early.Message(t.Context(), 1); err != nil { // it learns that something was imported
+				t.Fatal(err)
+			}
+			for _, l := range []*Log{early, late} {
+				if got := *l.horizons.Load(); !slices.Equal(got, c.horizons) {
+					t.Errorf("through %d: horizons %v, want %v", c.through, got, c.horizons)
+				}
+			}
+			if _, all := troubles(t, late, -1); len(all) != max(1, len(c.horizons)) { // the forged ones
+				t.Errorf("through %d: troubles %q", c.through, all)
+			}
+			from = late
+		}
 	}
 }

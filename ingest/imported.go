@@ -170,7 +170,7 @@ func (l *Log) trySettle(ctx context.Context) error {
 	if note != nil && note.Door != "" {
 		return ErrUnfinishedImport
 	}
-	if err := l.openLimits(&have); err != nil {
+	if err := errors.Join(l.openLimits(&have), l.openHorizons(&have)); err != nil {
 		return err
 	}
 	l.imported.Store(note)

@@ -49,6 +49,26 @@ func ReadSeal(b []byte) (int64, error) {
 	return 0, fmt.Errorf("%w: a seal that does not decode", ErrMalformed)
 }
 
+// JudgeSeal reads a message that is meant to be a seal, and says whether it counts:
+// whether it decodes, the settings name its horizon, and that was not ahead of the
+// message. It decides as the processor does; the error is the reason of the dead
+// letter, and the horizon is given where the seal decodes. asked is the error of a
+// server that could not be asked.
+func (l *Log) JudgeSeal(ctx context.Context, m *Message) (horizon int64, refused, asked error) {
+	if horizon, refused = ReadSeal(m.Data); refused != nil {
+		return 0, refused, nil
+	}
+	switch known, err := l.KnowsHorizon(ctx, horizon); {
+	case err != nil:
+		return horizon, nil, err
+	case !known:
+		refused = ErrHorizonUnknown
+	case horizon > m.Time:
+		refused = ErrHorizonAhead
+	}
+	return horizon, refused, nil
+}
+
 // Horizon is the latest instant before which what was held is final, as far as this
 // Log knows; 0: there is none. A door refuses by it what no reader would take.
 func (l *Log) Horizon() int64 {

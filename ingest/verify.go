@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 )
@@ -25,6 +26,7 @@ type PartitionCount struct {
 	Messages, Events, Bytes uint64
 	Refused                 uint64 // events, and what is none, that do not count; each has its dead letter
 	First, Last             uint64 // position; 0: it is empty
+	Horizon                 int64  // up to which it is sealed; 0: it is not
 }
 
 // Verify reads the log, or one partition of it (all: -1), and says what it has. It
@@ -32,6 +34,7 @@ type PartitionCount struct {
 //
 //   - The stream does not begin with position 1, or lacks a message.
 //   - An imported message does not say what time it had.
+//   - A partition is not sealed up to the horizon that the settings name.
 //   - A message or an event is refused, and no dead letter says so: nobody has applied
 //     it yet, or the letters were deleted.
 //
@@ -40,6 +43,7 @@ type PartitionCount struct {
 // messages are the *LogSettingsError of FindLog. progress, which may be nil, is called
 // with each message.
 func (l *Log) Verify(ctx context.Context, partition int, trouble func(Trouble), progress func(position uint64)) ([]PartitionCount, error) {
+	horizon := l.Horizon() // before it is looked where the log ends, which has its seals then
 	info, err := l.events.Info(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("ingest: verify the log: %w", err)
@@ -75,7 +79,9 @@ func (l *Log) Verify(ctx context.Context, partition int, trouble func(Trouble), 
 			}
 			next = m.Position + 1
 		}
-		l.verifyMessage(m, &counts[max(0, m.Partition-counts[0].Partition)], refused, trouble)
+		if err := l.verifyMessage(ctx, m, &counts[max(0, m.Partition-counts[0].Partition)], refused, trouble); err != nil {
+			return nil, err
+		}
 		if progress != nil {
 			progress(m.Position)
 		}
@@ -83,10 +89,16 @@ func (l *Log) Verify(ctx context.Context, partition int, trouble func(Trouble), 
 	if partition < 0 && next <= state.LastSeq {
 		trouble(Trouble{Position: next, Partition: -1, Reason: fmt.Sprintf("positions %d to %d are missing", next, state.LastSeq)})
 	}
+	for i := range counts {
+		if c := &counts[i]; c.Horizon < horizon {
+			trouble(Trouble{Partition: c.Partition, Reason: fmt.Sprintf("partition %d is not sealed up to %[2]s, as the settings have it; 'holdmetrics seal --before %[2]s' completes it",
+				c.Partition, time.Unix(0, horizon).UTC().Format(time.RFC3339Nano))})
+		}
+	}
 	return counts, l.unlettered(ctx, refused, trouble)
 }
 
-func (l *Log) verifyMessage(m *Message, count *PartitionCount, refused map[letterKey]string, trouble func(Trouble)) {
+func (l *Log) verifyMessage(ctx context.Context, m *Message, count *PartitionCount, refused map[letterKey]string, trouble func(Trouble)) error {
 	if count.First == 0 {
 		count.First = m.Position
 	}
@@ -98,6 +110,19 @@ func (l *Log) verifyMessage(m *Message, count *PartitionCount, refused map[lette
 			trouble(Trouble{Position: m.Position, Partition: m.Partition, Reason: "it was imported, and does not say what time it had"})
 		}
 	}
+	if IsSeal(m.Data) {
+		horizon, err, asked := l.JudgeSeal(ctx, m)
+		if asked != nil {
+			return asked
+		}
+		if err == nil {
+			count.Horizon = max(count.Horizon, horizon)
+			return nil
+		}
+		count.Events++
+		count.Refused++
+		refused[letterKey{m.Position, m.Partition, 0}] = err.Error()
+	}
 	for e := range m.Entries() {
 		count.Events++
 		if _, err := l.Judge(m, &e); err != nil {
@@ -105,6 +130,7 @@ func (l *Log) verifyMessage(m *Message, count *PartitionCount, refused map[lette
 			refused[letterKey{m.Position, m.Partition, e.Index}] = err.Error()
 		}
 	}
+	return nil
 }
 
 // letterKey is what a letter is named by.

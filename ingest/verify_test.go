@@ -101,3 +101,44 @@ func TestVerifyFindsGaps(t *testing.T) {
 		t.Errorf("troubles %q", all)
 	}
 }
+
+// A seal that counts is neither an event nor a trouble; one that nobody has set is
+// both; and a partition that a seal has not come to is named.
+func TestVerifyOfASealedLog(t *testing.T) {
+	t.Parallel()
+	l := openLog(t)
+	const horizon = int64(1000e9)
+	publish := func(partition int, horizon int64) {
+		if _, err := l.js.Publish(t.Context(), LogSubject(partition), AppendSeal(nil, horizon)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	publish(2, horizon-1)
+	if err := l.nameHorizon(t.Context(), horizon); err != nil { // a seal that comes no further than to 14 partitions
+		t.Fatal(err)
+	}
+	for p := range l.Partitions() - 2 {
+		publish(p, horizon)
+	}
+	counts, all := troubles(t, l, -1)
+	want := []string{
+		"partition 14 is not sealed up to 1970-01-01T00:16:40Z, as the settings have it; 'holdmetrics seal --before 1970-01-01T00:16:40Z' completes it",
+		"partition 15 is not sealed up to 1970-01-01T00:16:40Z, as the settings have it; 'holdmetrics seal --before 1970-01-01T00:16:40Z' completes it",
+		"a seal that the settings of the log do not name; no dead letter says so: it is not applied yet, or the letters were deleted",
+	}
+	if !reflect.DeepEqual(all, want) {
+		t.Errorf("troubles %q, want %q", all, want)
+	}
+	if c := counts[2]; c.Messages != 2 || c.Events != 1 || c.Refused != 1 || c.Horizon != horizon {
+		t.Errorf("counts %+v", c)
+	}
+	if c := counts[3]; c.Messages != 1 || c.Events != 0 || c.Refused != 0 || c.Horizon != horizon {
+		t.Errorf("counts %+v", c)
+	}
+	if err := l.Seal(t.Context(), horizon, now); err != nil {
+		t.Fatal(err)
+	}
+	if _, all := troubles(t, l, -1); len(all) != 1 {
+		t.Errorf("troubles %q", all)
+	}
+}

@@ -22,6 +22,9 @@ reason. The log's own time decides by which clock an event was judged.
 A position names a message, which may be a frame of many events; index is the place
 of an event in it. The log is read from NATS, where serve listens as well.
 
+A row of kind seal is no event: from there on what its partition held before end is
+final (see 'holdmetrics seal'); --holder and --token leave it out.
+
 --holder reads the holder's own partition. Where somebody sent an event of that
 holder to another one, it was refused: 'holdmetrics dlq list' shows it.
 --follow begins at the end of the log, or at --from, and goes on until Ctrl-C.`,
@@ -107,6 +110,14 @@ func (q *logQuery) run(ctx context.Context, c *cobra.Command, log *ingest.Log) e
 				return out.flush()
 			}
 			return errors.Join(interrupted(err), out.flush())
+		}
+		if ingest.IsSeal(m.Data) && q.holder == "" && q.token == "" {
+			if err := out.writeSeal(ctx, log, m); err != nil {
+				return interrupted(err)
+			}
+			if q.limit > 0 && out.rows == q.limit {
+				return out.flush()
+			}
 		}
 		for e := range m.Entries() {
 			if !q.wants(&e) {

@@ -23,7 +23,7 @@ func newLogExport() *cobra.Command {
 		Short: "Write the log to a file",
 		Long: `Export writes the log to a file, as it is when the command begins: every message
 with its position, its time, its partition and its bytes, the limits under which they
-came in, and the log's id. 'log import' makes the same state of it elsewhere.
+came in, the horizons up to which it was sealed, and the log's id. 'log import' makes the same state of it elsewhere.
 
 The name says the format: .ndjson (a line a message, its events in words), also with
 .gz or .zst behind it, or .parquet (a row an event: times in nanoseconds, weights as
@@ -78,7 +78,11 @@ func export(ctx context.Context, c *cobra.Command, log *ingest.Log, s *span, nam
 	if within.From > within.To {
 		return errors.New("there is nothing to export: no position of the log is in that range")
 	}
-	w, err := archive.Create(name, format, archive.Header{Origin: log.Origin(within.To), From: within.From})
+	origin, err := log.Origin(ctx, within.To)
+	if err != nil {
+		return interrupted(err)
+	}
+	w, err := archive.Create(name, format, archive.Header{Origin: origin, From: within.From})
 	if err != nil {
 		return err
 	}
@@ -117,7 +121,7 @@ func newLogImport() *cobra.Command {
 		Use:   "import FILE",
 		Short: "Fill an empty log from a file of 'log export'",
 		Long: `Import fills an empty log with an exported one: the same positions, the same times,
-the same limits, so that whatever was accepted or refused is so again, and the state
+the same limits and horizons, so that whatever was accepted or refused is so again, and the state
 that follows is the same. The log keeps an id of its own.
 
 The log may be that of a serve, or of gateways and workers, that nobody has sent

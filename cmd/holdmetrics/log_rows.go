@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"context"
 	"encoding/csv"
 	"fmt"
 	"io"
@@ -70,16 +71,34 @@ func newLogWriter(out io.Writer, format string, follow bool) (*logWriter, error)
 
 // write writes one event, or what could not be read.
 func (w *logWriter) write(log *ingest.Log, m *ingest.Message, e *ingest.Entry) error {
-	fields := []string{positionText(m.Position), strconv.Itoa(e.Index), timeOfNs(m.Time), strconv.Itoa(m.Partition), "", "", "unreadable", "", "", "", "", "", ""}
 	_, refusal := log.Judge(m, e)
+	d := draftText{kind: "unreadable"}
 	if e.Err == nil {
-		d := describeDraft(&e.Draft)
-		copy(fields[4:], []string{d.token, d.holder, d.kind, d.start, d.end, d.weight, d.holdID, d.revision})
+		d = describeDraft(&e.Draft)
 	}
+	return w.writeRow(m, e.Index, d, refusal)
+}
+
+// writeSeal writes a message that seals its partition, or is meant to.
+func (w *logWriter) writeSeal(ctx context.Context, log *ingest.Log, m *ingest.Message) error {
+	horizon, refusal, err := log.JudgeSeal(ctx, m)
+	if err != nil {
+		return err
+	}
+	d := draftText{kind: "seal"}
+	if horizon != 0 {
+		d.end = timeOfNs(horizon)
+	}
+	return w.writeRow(m, 0, d, refusal)
+}
+
+func (w *logWriter) writeRow(m *ingest.Message, index int, d draftText, refusal error) error {
+	reason := ""
 	if refusal != nil {
-		fields[12] = printable(refusal.Error())
+		reason = printable(refusal.Error())
 	}
-	err := w.row(fields)
+	err := w.row([]string{positionText(m.Position), strconv.Itoa(index), timeOfNs(m.Time), strconv.Itoa(m.Partition),
+		d.token, d.holder, d.kind, d.start, d.end, d.weight, d.holdID, d.revision, reason})
 	w.rows++
 	return err
 }

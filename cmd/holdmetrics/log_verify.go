@@ -25,6 +25,8 @@ each trouble with its position, where
   - its settings could lose messages, or put them into the wrong partition;
   - a message or an event is refused, and no dead letter says so: it is not applied
     yet, or the letters were deleted;
+  - a partition is not sealed up to the horizon that the settings name, since a
+    'holdmetrics seal' was cut short;
   - an imported message does not say what time it had.
 
 What is refused and has its dead letter, open or settled, was refused properly: it is
@@ -113,6 +115,11 @@ func verifyLog(ctx context.Context, c *cobra.Command, js jetstream.JetStream, pa
 		return err
 	}
 	if format == "table" {
+		if at := log.Horizon(); at != 0 {
+			if _, err := fmt.Fprintf(c.OutOrStdout(), "sealed: all before %s\n", timeOfNs(at)); err != nil {
+				return err
+			}
+		}
 		if _, err := fmt.Fprintf(c.OutOrStdout(), "log %s: %d messages, %d events, of which %d were refused\n", log.ID(), sum.Messages, sum.Events, sum.Refused); err != nil {
 			return err
 		}

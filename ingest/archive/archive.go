@@ -19,8 +19,8 @@ import (
 	"holdmetrics/processor/hold"
 )
 
-// version is that of both forms.
-const version = 1
+// version is that of both forms. 1 knew of no seals.
+const version = 2
 
 // ErrArchive: a file is not a log that this package wrote, or is damaged.
 var ErrArchive = errors.New("archive: not the export of a log, or a damaged one")
@@ -47,6 +47,7 @@ type storedHeader struct {
 	From       uint64         `json:"from"`
 	Through    uint64         `json:"through"`
 	Limits     []storedLimits `json:"limits"`
+	Horizons   []string       `json:"horizons,omitempty"`
 }
 
 type storedLimits struct {
@@ -59,6 +60,9 @@ func (h *Header) format() ([]byte, error) {
 	s := storedHeader{Version: version, LogID: h.Origin.LogID, Partitions: h.Origin.Partitions, From: h.From, Through: h.Origin.Through}
 	for _, l := range h.Origin.Limits {
 		s.Limits = append(s.Limits, storedLimits{l.From, time.Duration(l.Limits.MaxClockSkew).String(), time.Duration(l.Limits.MaxFutureEnd).String()})
+	}
+	for _, at := range h.Origin.Horizons {
+		s.Horizons = append(s.Horizons, time.Unix(0, at).UTC().Format(time.RFC3339Nano))
 	}
 	return json.Marshal(s)
 }
@@ -83,7 +87,22 @@ func parseHeader(text []byte) (Header, error) {
 		}
 		h.Origin.Limits = append(h.Origin.Limits, ingest.LimitsFrom{From: l.From, Limits: hold.Limits{MaxClockSkew: int64(skew), MaxFutureEnd: int64(end)}})
 	}
+	for _, text := range s.Horizons {
+		at, err := parseHorizon(text)
+		if err != nil {
+			return Header{}, err
+		}
+		h.Origin.Horizons = append(h.Origin.Horizons, at)
+	}
 	return h, nil
+}
+
+func parseHorizon(text string) (int64, error) {
+	at, err := time.Parse(time.RFC3339Nano, text)
+	if err != nil || at.Unix() < 0 || at.Unix() > hold.Horizon/1e9 {
+		return 0, damaged("horizon %q", text)
+	}
+	return at.UnixNano(), nil
 }
 
 // The forms of a message.
@@ -91,6 +110,7 @@ const (
 	formFrame = "frame" // many events
 	formEvent = "event" // one, protobuf
 	formJSON  = "json"  // one, JSON by its producer's word
+	formSeal  = "seal"  // none: what was held before a horizon is final from there on
 )
 
 func formOf(m *ingest.Message) string {
@@ -99,6 +119,8 @@ func formOf(m *ingest.Message) string {
 		return formJSON
 	case ingest.IsFrame(m.Data):
 		return formFrame
+	case ingest.IsSeal(m.Data):
+		return formSeal
 	}
 	return formEvent
 }
@@ -130,9 +152,12 @@ func (r *rebuild) add(form string, d *hold.Draft) error {
 	return nil
 }
 
+// seal makes the bytes of a seal, which has no events.
+func (r *rebuild) seal(horizon int64) { r.buf = ingest.AppendSeal(r.buf[:0], horizon) }
+
 // bytes are valid until reset.
 func (r *rebuild) bytes(form string) ([]byte, error) {
-	if r.events == 0 {
+	if r.events == 0 && (form != formSeal || len(r.buf) == 0) {
 		return nil, damaged("a message has neither events nor bytes")
 	}
 	if form == formFrame {

@@ -25,7 +25,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 func soup(r *rand.Rand, n int) (Header, []*ingest.Message) {
 	h := Header{From: 1, Origin: ingest.Origin{LogID: "c0ffee", Partitions: 4, Through: uint64(n), Limits: []ingest.LimitsFrom{
 		{Limits: hold.DefaultLimits()}, {From: 3, Limits: hold.Limits{MaxClockSkew: 1, MaxFutureEnd: math.MaxInt64}},
-	}}}
+	}, Horizons: []int64{1, 1_700_000_000e9 + 1}}}
 	var all []*ingest.Message
 	for i := range n {
 		m := &ingest.Message{Position: uint64(i + 1), Partition: r.IntN(4), Time: 1_700_000_000e9 + r.Int64N(1e18)}
@@ -36,7 +36,7 @@ func soup(r *rand.Rand, n int) (Header, []*ingest.Message) {
 		}
 		d := draft(r)
 		lone := ingest.AppendEvent(nil, &d)
-		switch r.IntN(12) {
+		switch r.IntN(14) {
 		case 0:
 			m.Data = lone
 		case 1:
@@ -62,6 +62,11 @@ func soup(r *rand.Rand, n int) (Header, []*ingest.Message) {
 			for i := range m.Data {
 				m.Data[i] = byte(r.Uint32())
 			}
+		case 10:
+			m.Data = ingest.AppendSeal(nil, 1+r.Int64N(hold.Horizon))
+			m.JSON = r.IntN(4) == 0 // whose it is all the same
+		case 11: // no seal, or one written in another way than ours
+			m.Data = [][]byte{{0, 'S'}, {0, 'S', 1, 0}, {0, 'S', 1, 0x81, 0}, {0, 'S', 2, 1}, ingest.AppendSeal(nil, hold.Horizon+1)}[r.IntN(5)]
 		default:
 			m.Data = w.Bytes()
 		}
@@ -181,16 +186,20 @@ func TestFramesNeedNoBytes(t *testing.T) {
 	} {
 		w.AppendDraft(&d)
 	}
-	h, _ := soup(rand.New(rand.NewPCG(1, 1)), 1)
+	h, _ := soup(rand.New(rand.NewPCG(1, 1)), 2)
 	path := filepath.Join(t.TempDir(), "log.ndjson")
-	write(t, path, NDJSON, h, []*ingest.Message{{Position: 1, Time: 1e9 + 1, Data: w.Bytes()}})
+	write(t, path, NDJSON, h, []*ingest.Message{
+		{Position: 1, Time: 1e9 + 1, Data: w.Bytes()},
+		{Position: 2, Time: 2e9, Partition: 3, Data: ingest.AppendSeal(nil, 1.5e9)},
+	})
 	text, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	const want = `{"holdmetrics_log":1,"log_id":"c0ffee","partitions":4,"from":1,"through":1,"limits":[{"from":0,"max_clock_skew":"5m0s","max_future_end":"5m0s"},{"from":3,"max_clock_skew":"1ns","max_future_end":"2562047h47m16.854775807s"}]}
+	const want = `{"holdmetrics_log":2,"log_id":"c0ffee","partitions":4,"from":1,"through":2,"limits":[{"from":0,"max_clock_skew":"5m0s","max_future_end":"5m0s"},{"from":3,"max_clock_skew":"1ns","max_future_end":"2562047h47m16.854775807s"}],"horizons":["1970-01-01T00:00:00.000000001Z","2023-11-14T22:13:20.000000001Z"]}
 {"position":1,"time":"1970-01-01T00:00:01.000000001Z","partition":0,"form":"frame","events":[{"token_id":"GOLD","holder_id":"alice","start":"1970-01-01T00:00:01Z","end":"1970-01-01T00:00:02.000000001Z","weight":2.5},{"token_id":"GOLD","holder_id":"é","end":"1970-01-01T00:00:02Z","weight_exact":"1.50","hold_id":"x","revision":7,"retract":true}]}
-{"end":true,"messages":1}
+{"position":2,"time":"1970-01-01T00:00:02Z","partition":3,"form":"seal","horizon":"1970-01-01T00:00:01.5Z","events":[]}
+{"end":true,"messages":2}
 `
 	if string(text) != want {
 		t.Errorf("file\n%s\nwant\n%s", text, want)
@@ -245,7 +254,9 @@ func TestDamagedFiles(t *testing.T) {
 		"more behind it":  func() string { return text.String() + "\n" },
 		"another header":  func() string { return strings.Replace(text.String(), `"through":40`, `"through":41`, 1) },
 		"partition":       func() string { return strings.Replace(text.String(), `"partitions":4`, `"partitions":1`, 1) },
-		"newer version":   func() string { return strings.Replace(text.String(), `"holdmetrics_log":1`, `"holdmetrics_log":2`, 1) },
+		"newer version":   func() string { return strings.Replace(text.String(), `"holdmetrics_log":2`, `"holdmetrics_log":3`, 1) },
+		"horizons":        func() string { return strings.Replace(text.String(), `"horizons":["1970`, `"horizons":["1960`, 1) },
+		"horizon of seal": func() string { return strings.Replace(text.String(), `"form":"seal","horizon":"`, `"form":"seal","horizon":"x`, 1) },
 		"form":            func() string { return strings.Replace(text.String(), `"form":"frame"`, `"form":"other"`, 1) },
 		"time":            func() string { return strings.Replace(text.String(), `"time":"20`, `"time":"x20`, 1) },
 		"another file":    func() string { return "{}\n" },

@@ -21,6 +21,7 @@ import (
 //	{"holdmetrics_log":1,"log_id":"…","partitions":16,"from":1,"through":2,"limits":[…]}
 //	{"position":1,"time":"…","partition":7,"form":"frame","events":[{"token_id":"GOLD",…},…]}
 //	{"position":2,"time":"…","partition":7,"form":"event","events":[{"error":"…"}],"data":"Z2FyYmFnZQ=="}
+//	{"position":3,"time":"…","partition":7,"form":"seal","horizon":"…","events":[]}
 //	{"end":true,"messages":2}
 
 // maxLine bounds a line: a message of the largest size that a server takes by
@@ -46,14 +47,20 @@ func newNDJSONWriter(out io.Writer, h *Header) (*ndjsonWriter, error) {
 
 func (w *ndjsonWriter) write(m *ingest.Message) error {
 	form := formOf(m)
+	w.again.reset()
 	b := append(w.line[:0], `{"position":`...)
 	b = strconv.AppendUint(b, m.Position, 10)
 	b = append(b, `,"time":"`...)
 	b = time.Unix(0, m.Time).UTC().AppendFormat(b, time.RFC3339Nano)
 	b = append(b, `","partition":`...)
 	b = strconv.AppendInt(b, int64(m.Partition), 10)
-	b = append(append(append(b, `,"form":"`...), form...), `","events":[`...)
-	w.again.reset()
+	b = append(append(append(b, `,"form":"`...), form...), '"')
+	if horizon, err := ingest.ReadSeal(m.Data); form == formSeal && err == nil {
+		b = time.Unix(0, horizon).UTC().AppendFormat(append(b, `,"horizon":"`...), time.RFC3339Nano)
+		b = append(b, '"')
+		w.again.seal(horizon)
+	}
+	b = append(b, `,"events":[`...)
 	same, n := true, 0
 	for e := range m.Entries() {
 		if n++; n > 1 {
@@ -106,6 +113,7 @@ type storedMessage struct {
 	Time      string            `json:"time"`
 	Partition int               `json:"partition"`
 	Form      string            `json:"form"`
+	Horizon   string            `json:"horizon"` // of a seal
 	Events    []json.RawMessage `json:"events"`
 	Data      *[]byte           `json:"data"`
 	End       bool              `json:"end"`
@@ -187,7 +195,9 @@ func (r *ndjsonReader) message(s *storedMessage) (*ingest.Message, error) {
 	if err != nil {
 		return nil, damaged("position %d: time %q", s.Position, s.Time)
 	}
-	if s.Form != formFrame && s.Form != formEvent && s.Form != formJSON {
+	switch s.Form {
+	case formFrame, formEvent, formJSON, formSeal:
+	default:
 		return nil, damaged("position %d: form %q", s.Position, s.Form)
 	}
 	m := &ingest.Message{Position: s.Position, Partition: s.Partition, Time: at.UnixNano(), JSON: s.Form == formJSON}
@@ -196,6 +206,13 @@ func (r *ndjsonReader) message(s *storedMessage) (*ingest.Message, error) {
 		return m, nil
 	}
 	r.again.reset()
+	if s.Form == formSeal {
+		horizon, err := parseHorizon(s.Horizon)
+		if err != nil {
+			return nil, err
+		}
+		r.again.seal(horizon)
+	}
 	for i, text := range s.Events {
 		var d hold.Draft
 		err := ingest.DecodeJSON(text, &d)

@@ -28,7 +28,7 @@ type row struct {
 	Index     int32  `parquet:"index,delta"`
 	Time      int64  `parquet:"time,timestamp(nanosecond),delta"`
 	Partition int32  `parquet:"partition,dict"`
-	Kind      string `parquet:"kind,dict"` // hold, stop, retract; unreadable; none: a message without events
+	Kind      string `parquet:"kind,dict"` // hold, stop, retract; unreadable; seal, up to end; none: a message without events
 	Token     string `parquet:"token_id,dict,optional"`
 	Holder    string `parquet:"holder_id,dict,optional"`
 	Start     int64  `parquet:"start,timestamp(nanosecond),optional"`
@@ -142,6 +142,15 @@ func (w *parquetWriter) write(m *ingest.Message) error {
 		}
 		w.rows = append(w.rows, r)
 	}
+	if form == formSeal {
+		horizon, err := ingest.ReadSeal(m.Data)
+		if err != nil {
+			w.rows, same = append(w.rows, row{Kind: "unreadable", Error: err.Error()}), false
+		} else {
+			w.rows = append(w.rows, row{Kind: formSeal, End: horizon})
+			w.again.seal(horizon)
+		}
+	}
 	if len(w.rows) == 0 {
 		w.rows = append(w.rows, row{Kind: "none"})
 	}
@@ -244,6 +253,10 @@ func (r *parquetReader) messages() iter.Seq2[*ingest.Message, error] {
 					}
 				}
 				if m.Data != nil {
+					continue
+				}
+				if form == formSeal {
+					again.seal(at.End)
 					continue
 				}
 				d := at.draft()
