@@ -19,10 +19,12 @@ type explainQuery struct {
 type contribution struct {
 	hold.Contribution
 	token   string
+	rule    string // that counts for the token; empty: none of its own
 	policy  hold.Policy
 	applied int64
 	from    *Backend
 	sealed  bool // it is all holds that were sealed, which have no start and no weight
+	settles bool // Settled is told
 }
 
 // weight is the weight of a hold as a text.
@@ -31,6 +33,22 @@ func (c *contribution) weight() string {
 		return ""
 	}
 	return c.Weight.String()
+}
+
+// settled is what a hold counts in the settled score, as a text.
+func (c *contribution) settled() string {
+	if !c.settles {
+		return ""
+	}
+	return c.Settled.Score.String()
+}
+
+// ruleOf names the rule of a token, where the rules have names for theirs.
+func (b *backend) ruleOf(token string) string {
+	if named, ok := b.Rules.(interface{ NameOf(token string) string }); ok {
+		return named.NameOf(token)
+	}
+	return ""
 }
 
 // explain emits what each hold of a holder contributes, by token, then in the
@@ -50,14 +68,17 @@ func (b *backend) explain(ctx context.Context, q explainQuery, emit func(*contri
 		if err != nil {
 			return err
 		}
-		row := contribution{token: r.Key.Token, policy: pair.Policy(), applied: applied, from: &b.Backend}
-		parts := b.Rules.Of(r.Key.Token).Explain(pair, q.from, q.at)
+		rule := b.Rules.Of(r.Key.Token)
+		row := contribution{
+			token: r.Key.Token, rule: b.ruleOf(r.Key.Token), policy: pair.Policy(),
+			applied: applied, from: &b.Backend, settles: q.from == 0,
+		}
+		parts := rule.Explain(pair, q.from, q.at)
 		if err := r.Check(pair); err != nil {
 			return err
 		}
-		if s := b.Rules.Of(r.Key.Token).Sealed(pair); s.Facts > 0 && !q.hasFrom {
-			row.sealed = true
-			row.Contribution = hold.Contribution{Hold: hold.Hold{End: s.Last}, Alone: s.Total, Counted: s.Total}
+		if sealed, is := rule.ExplainSealed(pair); is && !q.hasFrom {
+			row.sealed, row.Contribution = true, sealed
 			if err := emit(&row); err != nil {
 				return err
 			}

@@ -27,14 +27,21 @@ type ContributionRow struct {
 	End            *time.Time `json:"end,omitempty" doc:"Absent: the hold is open"`
 	Weight         string     `json:"weight" example:"2.5"`
 	HoldID         string     `json:"hold_id,omitempty"`
-	Alone          string     `json:"alone" doc:"What the hold would count in the window if there were no other, weight-seconds" example:"216000"`
-	Counted        string     `json:"counted" doc:"What it counts. All rows of a token add up to its score" example:"216000"`
-	Removed        string     `json:"removed" doc:"What overlap removed: alone - counted" example:"0"`
+	Alone          string     `json:"alone" doc:"What the hold would count in the window, by the rule, if there were no other, weight-seconds: plain - cut + multiplied + boosted" example:"216000"`
+	Counted        string     `json:"counted" doc:"What it counts: alone - removed + added. All rows of a token add up to its score" example:"216000"`
+	Removed        string     `json:"removed" doc:"What overlap with heavier or equal holds removed" example:"0"`
 	HeldSeconds    string     `json:"held_seconds" doc:"How long it covers the window" example:"86400"`
 	CountedSeconds string     `json:"counted_seconds" doc:"How long it is the one that counts" example:"86400"`
 	AloneDouble    float64    `json:"alone_double" example:"216000"`
 	CountedDouble  float64    `json:"counted_double" example:"216000"`
 	RemovedDouble  float64    `json:"removed_double" example:"0"`
+	Plain          string     `json:"plain" doc:"Its weight times held_seconds, whatever the rule" example:"216000"`
+	Cut            string     `json:"cut" doc:"What a season, or a shortest run, takes away. Negative: what a run that became long enough in the window had before it" example:"0"`
+	Multiplied     string     `json:"multiplied" doc:"What the multiplier adds; below 1 it is negative" example:"0"`
+	Boosted        string     `json:"boosted" doc:"What boosts add to the hold alone; negative for factors below 1" example:"0"`
+	Added          string     `json:"added" doc:"What other holds added: they began its run, so it is boosted more, or made it long enough to count" example:"0"`
+	Settled        string     `json:"settled,omitempty" doc:"What it counts in the settled score. Absent where a window was asked for" example:"216000"`
+	Rule           string     `json:"rule,omitempty" doc:"The rule that counts for the token: its id, or match PATTERN. Absent: none of its own" example:"match LP-*"`
 	WindowFigures
 }
 
@@ -44,7 +51,7 @@ func (g *Gateway) addExplain(api huma.API) {
 		Method:      http.MethodGet,
 		Path:        "/stats/{holder}/holds",
 		Summary:     "The holds behind a holder's score",
-		Description: "What each hold contributes to the live score, and what overlap removed, by token, then by start, streamed. Holds that do not reach into the window are left out.",
+		Description: "What each hold contributes to the live score, and what rules and other holds take away or add, by token, then by start, streamed. Holds that do not reach into the window are left out.",
 		Responses:   rowResponses[ContributionRow](api, "Contributions", "The holds"),
 		Errors:      readErrors,
 	}, g.getHolds)
@@ -63,8 +70,10 @@ func (g *Gateway) getHolds(ctx context.Context, in *explainInput) (*huma.StreamR
 				TokenID: c.token, Policy: c.policy.String(),
 				Start: timeOrNone(c.Start), End: timeOrNone(c.End), Weight: c.weight(), HoldID: c.HoldID,
 				Alone: c.Alone.Score.String(), Counted: c.Counted.Score.String(), Removed: removed.String(),
-				HeldSeconds: c.Alone.Held.String(), CountedSeconds: c.Counted.Held.String(),
+				HeldSeconds: c.Plain.Held.String(), CountedSeconds: c.Counted.Held.String(),
 				AloneDouble: c.Alone.Score.Float64(), CountedDouble: c.Counted.Score.Float64(), RemovedDouble: removed.Float64(),
+				Plain: c.Plain.Score.String(), Cut: c.Cut().String(), Multiplied: c.Multiplied().String(), Boosted: c.Boosted().String(),
+				Added: c.Added().String(), Settled: c.settled(), Rule: c.rule,
 				WindowFigures: w.figures(c.applied, c.from),
 			})
 		})

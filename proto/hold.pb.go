@@ -1151,7 +1151,10 @@ func (x *ExplainRequest) GetAfter() uint64 {
 }
 
 // Contribution is what one hold adds to a score. What the holds of a pair count
-// adds up to the pair's live score in the same window.
+// adds up to the pair's live score in the same window. Each is, exactly,
+//
+//	plain - cut + multiplied + boosted = alone
+//	alone - removed + added = counted
 type Contribution struct {
 	state          protoimpl.MessageState `protogen:"open.v1"`
 	TokenId        string                 `protobuf:"bytes,1,opt,name=token_id,json=tokenId,proto3" json:"token_id,omitempty"`
@@ -1160,9 +1163,9 @@ type Contribution struct {
 	End            *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=end,proto3" json:"end,omitempty"` // absent: open
 	Weight         string                 `protobuf:"bytes,5,opt,name=weight,proto3" json:"weight,omitempty"`
 	HoldId         string                 `protobuf:"bytes,6,opt,name=hold_id,json=holdId,proto3" json:"hold_id,omitempty"`
-	Alone          string                 `protobuf:"bytes,7,opt,name=alone,proto3" json:"alone,omitempty"`                                          // what it would count if there were no other hold, weight-seconds
+	Alone          string                 `protobuf:"bytes,7,opt,name=alone,proto3" json:"alone,omitempty"`                                          // what it would count, by the rule, if there were no other hold, weight-seconds
 	Counted        string                 `protobuf:"bytes,8,opt,name=counted,proto3" json:"counted,omitempty"`                                      // what it counts
-	Removed        string                 `protobuf:"bytes,9,opt,name=removed,proto3" json:"removed,omitempty"`                                      // what overlap with heavier or equal holds removed: alone - counted
+	Removed        string                 `protobuf:"bytes,9,opt,name=removed,proto3" json:"removed,omitempty"`                                      // what overlap with heavier or equal holds removed
 	HeldSeconds    string                 `protobuf:"bytes,10,opt,name=held_seconds,json=heldSeconds,proto3" json:"held_seconds,omitempty"`          // how long it covers the window
 	CountedSeconds string                 `protobuf:"bytes,11,opt,name=counted_seconds,json=countedSeconds,proto3" json:"counted_seconds,omitempty"` // how long it is the one that counts
 	AloneDouble    float64                `protobuf:"fixed64,12,opt,name=alone_double,json=aloneDouble,proto3" json:"alone_double,omitempty"`
@@ -1173,6 +1176,13 @@ type Contribution struct {
 	AppliedThrough *timestamppb.Timestamp `protobuf:"bytes,17,opt,name=applied_through,json=appliedThrough,proto3" json:"applied_through,omitempty"`
 	Rules          string                 `protobuf:"bytes,18,opt,name=rules,proto3" json:"rules,omitempty"` // version of the rules that it was counted by
 	Generation     string                 `protobuf:"bytes,19,opt,name=generation,proto3" json:"generation,omitempty"`
+	Plain          string                 `protobuf:"bytes,20,opt,name=plain,proto3" json:"plain,omitempty"`           // weight times held_seconds, whatever the rule
+	Cut            string                 `protobuf:"bytes,21,opt,name=cut,proto3" json:"cut,omitempty"`               // what a season, or a shortest run, takes away; negative: what a run that became long enough in the window had before it
+	Multiplied     string                 `protobuf:"bytes,22,opt,name=multiplied,proto3" json:"multiplied,omitempty"` // what the multiplier adds; below 1 it is negative
+	Boosted        string                 `protobuf:"bytes,23,opt,name=boosted,proto3" json:"boosted,omitempty"`       // what boosts add to it alone; negative for factors below 1
+	Added          string                 `protobuf:"bytes,24,opt,name=added,proto3" json:"added,omitempty"`           // what other holds added: they began its run, so it is boosted more, or made it long enough
+	Settled        string                 `protobuf:"bytes,25,opt,name=settled,proto3" json:"settled,omitempty"`       // what it counts in the settled score; empty where a window was asked for
+	Rule           string                 `protobuf:"bytes,26,opt,name=rule,proto3" json:"rule,omitempty"`             // that counts for the token: its id, or match PATTERN; empty: none of its own
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache
 }
@@ -1336,6 +1346,55 @@ func (x *Contribution) GetRules() string {
 func (x *Contribution) GetGeneration() string {
 	if x != nil {
 		return x.Generation
+	}
+	return ""
+}
+
+func (x *Contribution) GetPlain() string {
+	if x != nil {
+		return x.Plain
+	}
+	return ""
+}
+
+func (x *Contribution) GetCut() string {
+	if x != nil {
+		return x.Cut
+	}
+	return ""
+}
+
+func (x *Contribution) GetMultiplied() string {
+	if x != nil {
+		return x.Multiplied
+	}
+	return ""
+}
+
+func (x *Contribution) GetBoosted() string {
+	if x != nil {
+		return x.Boosted
+	}
+	return ""
+}
+
+func (x *Contribution) GetAdded() string {
+	if x != nil {
+		return x.Added
+	}
+	return ""
+}
+
+func (x *Contribution) GetSettled() string {
+	if x != nil {
+		return x.Settled
+	}
+	return ""
+}
+
+func (x *Contribution) GetRule() string {
+	if x != nil {
+		return x.Rule
 	}
 	return ""
 }
@@ -2565,7 +2624,7 @@ const file_hold_proto_rawDesc = "" +
 	"\x05as_of\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x04asOf\x12.\n" +
 	"\x04from\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x04from\x12*\n" +
 	"\x02to\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\x02to\x12\x14\n" +
-	"\x05after\x18\x06 \x01(\x04R\x05after\"\xb5\x05\n" +
+	"\x05after\x18\x06 \x01(\x04R\x05after\"\xdb\x06\n" +
 	"\fContribution\x12\x19\n" +
 	"\btoken_id\x18\x01 \x01(\tR\atokenId\x12\x16\n" +
 	"\x06policy\x18\x02 \x01(\tR\x06policy\x120\n" +
@@ -2588,7 +2647,16 @@ const file_hold_proto_rawDesc = "" +
 	"\x05rules\x18\x12 \x01(\tR\x05rules\x12\x1e\n" +
 	"\n" +
 	"generation\x18\x13 \x01(\tR\n" +
-	"generation\"\xd2\x01\n" +
+	"generation\x12\x14\n" +
+	"\x05plain\x18\x14 \x01(\tR\x05plain\x12\x10\n" +
+	"\x03cut\x18\x15 \x01(\tR\x03cut\x12\x1e\n" +
+	"\n" +
+	"multiplied\x18\x16 \x01(\tR\n" +
+	"multiplied\x12\x18\n" +
+	"\aboosted\x18\x17 \x01(\tR\aboosted\x12\x14\n" +
+	"\x05added\x18\x18 \x01(\tR\x05added\x12\x18\n" +
+	"\asettled\x18\x19 \x01(\tR\asettled\x12\x12\n" +
+	"\x04rule\x18\x1a \x01(\tR\x04rule\"\xd2\x01\n" +
 	"\x0eHistoryRequest\x12\x1b\n" +
 	"\tholder_id\x18\x01 \x01(\tR\bholderId\x12\x19\n" +
 	"\btoken_id\x18\x02 \x01(\tR\atokenId\x12.\n" +

@@ -4,12 +4,14 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"holdmetrics/processor/hold"
 	holdpb "holdmetrics/proto"
 )
 
@@ -20,11 +22,26 @@ func newExplain() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "explain HOLDER",
 		Short: "Show the holds behind a holder's score",
-		Long: `Explain prints each hold that reaches into the time asked for: what it would count
-alone, what overlap with heavier or equal holds of the same token removed, and what
-it counts. What the holds count adds up to the holder's score, exactly. An end that
-is not there is a hold that is open; a row without start is of all holds that were
-sealed (see 'holdmetrics seal').`,
+		Long: `Explain prints each hold that reaches into the time asked for, and how it comes to
+what it counts, in weight-seconds:
+
+  plain            its weight times how long it covers that time
+  - cut            what a season, or a shortest run, takes away
+  + multiplied     what the multiplier of its token adds; below 1 it takes away
+  + boosted        what boosts add to it
+  = alone          what it would count if there were no other hold
+  - removed        what overlap with heavier or equal holds removed
+  + added          what other holds added: where they began its run, it is boosted more,
+                   or long enough to count
+  = counted        what it counts
+
+What the holds count adds up to the holder's score, exactly; what is settled of it to
+the settled score, which is told as of an instant, not of a window. Without rules the
+table leaves out what is 0 then; csv and json have every column.
+
+A cut is negative where a run became long enough in the window, so that what it had
+before counts too. An end that is not there is a hold that is open; a row without start
+is of all holds that were sealed (see 'holdmetrics seal').`,
 		Example: `  holdmetrics explain alice
   holdmetrics explain alice --token GOLD --as-of 2026-01-05T00:00:00Z
   holdmetrics explain alice --from 2026-01-01T00:00:00Z --to 2026-02-01T00:00:00Z --format csv`,
@@ -61,15 +78,85 @@ func readExplain(ctx context.Context, w io.Writer, server string, req *holdpb.Ex
 			return c.Explain(ctx, req)
 		},
 		func() (func(*holdpb.Contribution) error, func() error, error) {
-			out, err := newRowWriter(w, format, []string{"token_id", "start", "end", "weight", "alone", "removed", "counted", "counted_seconds", "policy", "hold_id"})
-			if err != nil {
-				return nil, nil, err
+			var out *rowWriter
+			columns := explainColumns
+			begin := func(rules string) (err error) {
+				if format == "table" {
+					columns = explainTable(rules)
+				}
+				out, err = newRowWriter(w, format, namesOf(columns))
+				return err
 			}
-			return func(h *holdpb.Contribution) error {
-				return out.Write(h.GetTokenId(), timeText(h.GetStart()), timeText(h.GetEnd()), h.GetWeight(),
-					h.GetAlone(), h.GetRemoved(), h.GetCounted(), h.GetCountedSeconds(), h.GetPolicy(), h.GetHoldId())
-			}, out.Close, nil
+			write := func(h *holdpb.Contribution) error {
+				if out == nil { // the first row says which rules there are
+					if err := begin(h.GetRules()); err != nil {
+						return err
+					}
+				}
+				fields := make([]string, len(columns))
+				for i, c := range columns {
+					fields[i] = c.of(h)
+				}
+				return out.Write(fields...)
+			}
+			done := func() error {
+				if out == nil {
+					if err := begin(hold.NoRulesVersion); err != nil {
+						return err
+					}
+				}
+				return out.Close()
+			}
+			return write, done, nil
 		})
+}
+
+// explainColumn is a column of what explain prints.
+type explainColumn struct {
+	name string
+	of   func(*holdpb.Contribution) string
+}
+
+var explainColumns = []explainColumn{
+	{"token_id", (*holdpb.Contribution).GetTokenId},
+	{"start", func(h *holdpb.Contribution) string { return timeText(h.GetStart()) }},
+	{"end", func(h *holdpb.Contribution) string { return timeText(h.GetEnd()) }},
+	{"weight", (*holdpb.Contribution).GetWeight},
+	{"alone", (*holdpb.Contribution).GetAlone},
+	{"removed", (*holdpb.Contribution).GetRemoved},
+	{"counted", (*holdpb.Contribution).GetCounted},
+	{"counted_seconds", (*holdpb.Contribution).GetCountedSeconds},
+	{"policy", (*holdpb.Contribution).GetPolicy},
+	{"hold_id", (*holdpb.Contribution).GetHoldId},
+	{"plain", (*holdpb.Contribution).GetPlain},
+	{"cut", (*holdpb.Contribution).GetCut},
+	{"multiplied", (*holdpb.Contribution).GetMultiplied},
+	{"boosted", (*holdpb.Contribution).GetBoosted},
+	{"added", (*holdpb.Contribution).GetAdded},
+	{"settled", (*holdpb.Contribution).GetSettled},
+	{"rule", (*holdpb.Contribution).GetRule},
+}
+
+// explainTable are the columns of a table, in the order in which they add up. Where
+// there are no rules it leaves out what says nothing then.
+func explainTable(version string) []explainColumn {
+	names := []string{"token_id", "start", "end", "weight", "plain", "cut", "multiplied", "boosted", "alone", "removed", "added", "counted", "counted_seconds", "settled", "policy", "rule", "hold_id"}
+	if version == hold.NoRulesVersion {
+		names = []string{"token_id", "start", "end", "weight", "alone", "removed", "counted", "counted_seconds", "settled", "policy", "hold_id"}
+	}
+	out := make([]explainColumn, len(names))
+	for i, name := range names {
+		out[i] = explainColumns[slices.IndexFunc(explainColumns, func(c explainColumn) bool { return c.name == name })]
+	}
+	return out
+}
+
+func namesOf(columns []explainColumn) []string {
+	names := make([]string, len(columns))
+	for i := range columns {
+		names[i] = columns[i].name
+	}
+	return names
 }
 
 // timeText is a time in RFC 3339; empty where there is none.

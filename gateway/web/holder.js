@@ -233,15 +233,15 @@ class Holder {
   }
 
   timelinesOf({rows, more}, to) {
-    rows = rows.filter(r => r.start); // a row without is of holds that were sealed, which have no line
+    const drawn = rows.filter(r => r.start); // a row without is of holds that were sealed, which have no line
     const openDetails = new Map(this.timelines.map(t => [t.token, t.node.querySelector('details').open]));
     const byToken = Map.groupBy(rows, r => r.token_id);
     const w = this.window();
     let from = w.from && parseTimeOrSeconds(w.from);
-    if (!from) from = rows.reduce((m, r) => Math.min(m, millis(parseTime(r.start))), to);
+    if (!from) from = drawn.reduce((m, r) => Math.min(m, millis(parseTime(r.start))), to);
     const tokens = [...byToken.keys()];
     this.timelines = tokens.slice(0, this.tokensShown).map((token, i) => {
-      const t = new Timeline(token, byToken.get(token), from, to, more && i === tokens.length - 1);
+      const t = new Timeline(token, byToken.get(token).filter(r => r.start), from, to, more && i === tokens.length - 1, byToken.get(token).find(r => !r.start));
       t.token = token;
       if (openDetails.has(token)) t.node.querySelector('details').open = openDetails.get(token);
       return t;

@@ -58,24 +58,35 @@ export function lanes(holds) {
 
 let patterns = 0;
 
+// STEPS lead from what a hold weighs to what it counts. They are shown where one of
+// the holds has them: without rules most are 0.
+const STEPS = [['cut', 'Not counting', '-'], ['multiplied', 'Multiplier', '+'], ['boosted', 'Boosts', '+'], ['removed', 'Overlap', '-'], ['added', 'Other holds', '+']];
+
+// step is what a row has of one, with its sign.
+const step = (r, [key, , sign]) => sign === '-' ? -parse(r[key]) : parse(r[key]);
+
 export class Timeline {
-  constructor(token, rows, from, to, cut) {
+  // sealed is the row of all holds of the token that were sealed, which has no line.
+  constructor(token, rows, from, to, cut, sealed) {
     this.holds = rows.map(hold);
-    this.policy = rows[0]?.policy ?? 'merge';
+    const all = sealed ? [...rows, sealed] : rows;
+    this.policy = all[0]?.policy ?? 'merge';
     this.from = from;
     this.to = to;
     this.picture = el('div', {class: 'picture'});
     this.pattern = `hatch-${++patterns}`;
     this.stretches = counts(this.holds, this.policy, from, to);
     this.lanes = lanes(this.holds);
-    const counted = exact(rows.reduce((sum, r) => sum + parse(r.counted), 0n));
-    const removed = rows.reduce((sum, r) => sum + parse(r.removed), 0n);
+    const counted = exact(all.reduce((sum, r) => sum + parse(r.counted), 0n));
+    const steps = STEPS.map(s => [s, all.reduce((sum, r) => sum + step(r, s), 0n)]).filter(([, sum]) => sum !== 0n);
+    const rule = all[0]?.rule;
     this.node = el('section', {class: 'token'},
       el('header', {},
         el('h3', {class: token.length > 48 && 'long'}, idNode(token)),
         el('p', {class: 'quiet'}, plural(rows.length, 'hold') + (cut ? ' of more' : '') + (rows.length === 1 ? ' counts ' : ' count '), figure(counted),
-          removed > 0n && [', overlap removed ', figure(exact(removed))]),
-        el('p', {class: 'quiet policy'}, this.policy === 'sum' ? 'Policy sum: where holds overlap, their weights add up.' : 'Policy merge: where holds overlap, the largest weight counts.')),
+          steps.flatMap(([[, name], sum]) => [`, ${name.toLowerCase()} `, figure(exact(sum))])),
+        sealed && el('p', {class: 'quiet'}, 'Of that ', figure(sealed.counted), ` is of holds that ended by ${readable(millis(parseTime(sealed.end)))} and were sealed; they are not drawn.`),
+        el('p', {class: 'quiet policy'}, rule ? ['Rule ', idNode(rule), '. '] : '', this.policy === 'sum' ? 'Policy sum: where holds overlap, their weights add up.' : 'Policy merge: where holds overlap, the largest weight counts.')),
       this.picture, this.table(rows));
   }
 
@@ -133,12 +144,13 @@ export class Timeline {
     const body = el('tbody');
     const cells = (label, ...children) => el('td', {'data-label': label}, ...children);
     const number = (label, text) => el('td', {'data-label': label, class: 'number'}, figure(text));
+    const steps = STEPS.filter(s => rows.some(r => step(r, s) !== 0n));
     const add = (from, to) => body.append(...rows.slice(from, to).map(r => el('tr', {},
       cells('Start', readable(millis(parseTime(r.start)))),
       cells('End', r.end ? readable(millis(parseTime(r.end))) : el('span', {class: 'openword'}, 'open')),
       number('Weight', r.weight),
-      number('Alone', r.alone),
-      number('Overlap removed', r.removed),
+      number('By weight', r.plain),
+      steps.map(s => number(s[1], exact(step(r, s)))),
       number('Counts', r.counted),
       cells('Counting time', duration(Number(r.counted_seconds)), r.hold_id ? el('span', {class: 'holdid'}, 'id ', idNode(r.hold_id)) : null))));
     let shown = Math.min(ROWS, rows.length);
@@ -154,7 +166,7 @@ export class Timeline {
         el('table', {class: 'holds'},
           el('thead', {}, el('tr', {},
             ...['Start', 'End'].map(h => el('th', {scope: 'col'}, h)),
-            ...['Weight', 'Alone', 'Overlap removed', 'Counts'].map(h => el('th', {scope: 'col', class: 'number'}, h)),
+            ...['Weight', 'By weight', ...steps.map(s => s[1]), 'Counts'].map(h => el('th', {scope: 'col', class: 'number'}, h)),
             el('th', {scope: 'col'}, 'Counting time'))),
           body)),
       more);
@@ -163,5 +175,5 @@ export class Timeline {
 
 function said(r) {
   const span = `${readable(millis(parseTime(r.start)))} to ${r.end ? readable(millis(parseTime(r.end))) : 'now, still open'}`;
-  return `${span}\nweight ${r.weight}\ncounts ${r.counted} of ${r.alone}`;
+  return `${span}\nweight ${r.weight}\nby weight ${r.plain}, counts ${r.counted}`;
 }

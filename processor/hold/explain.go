@@ -10,11 +10,33 @@ import (
 // where holds are boosted alone; of equal ones, for the one that comes first in the
 // order of [Pair.Holds]. So what the holds of a pair count adds up to the pair's
 // score in the window, exactly.
+//
+// From what the hold weighs to what it counts it is, exactly,
+//
+//	Plain - Cut() + Multiplied() + Boosted() = Alone
+//	Alone - Removed() + Added() = Counted
 type Contribution struct {
 	Hold
-	Alone   Amount // what the hold would count if there were no other
+	Plain   Amount // its weight times how long it covers the window, whatever the rule
+	Alone   Amount // what the hold would count, by the rule, if there were no other
 	Counted Amount // what it counts; its Held is how long it is the one that counts
+	// Settled is what it counts in the pair's settled score as of the end of a window
+	// that begins with the epoch; in others it is not told.
+	Settled Amount
+
+	weighed, scaled Score // weight x Alone.Held, and that times the multiplier
 }
+
+// Cut is the score that a season, or a shortest run, takes away from what the hold
+// weighs. It is negative where a run became long enough in the window, so that what
+// lies before the window counts in it.
+func (c *Contribution) Cut() Change { return changeOf(c.weighed, c.Plain.Score) }
+
+// Multiplied is what the multiplier adds; below 1 it is negative.
+func (c *Contribution) Multiplied() Change { return changeOf(c.weighed, c.scaled) }
+
+// Boosted is what boosts add to the hold alone; a factor below 1 makes it negative.
+func (c *Contribution) Boosted() Change { return changeOf(c.scaled, c.Alone.Score) }
 
 // Removed is the score that other holds took away: 0 where they added some.
 func (c *Contribution) Removed() Score { return c.Alone.Score.less(c.Counted.Score) }
@@ -30,6 +52,38 @@ func (s Score) less(t Score) Score {
 		return Score{}
 	}
 	return s.Sub(t)
+}
+
+// Change is the difference of two scores. Changes compare with ==.
+type Change struct {
+	By       Score
+	Negative bool
+}
+
+func changeOf(from, to Score) Change {
+	if from.Cmp(to) > 0 {
+		return Change{from.Sub(to), true}
+	}
+	return Change{By: to.Sub(from)}
+}
+
+// String is the exact decimal in weight-seconds, with a minus where it is negative.
+func (c Change) String() string {
+	if c.Negative {
+		return "-" + c.By.String()
+	}
+	return c.By.String()
+}
+
+// ExplainSealed says what the holds of a pair that were sealed contribute, as one hold
+// that has no start and no weight, and whose end is the last of theirs; false where
+// nothing was sealed. What overlap removed among them is not known any more.
+func (r *Rule) ExplainSealed(p *Pair) (Contribution, bool) {
+	plain, counted := p.Sealed(), r.Sealed(p)
+	return Contribution{
+		Hold: Hold{End: plain.Last}, Plain: plain.Total, Alone: counted.Total, Counted: counted.Total, Settled: counted.Total,
+		weighed: plain.Total.Score, scaled: counted.Total.Score,
+	}, counted.Facts > 0
 }
 
 // Explain says what each of the holds of a pair contributes to the window
@@ -56,46 +110,69 @@ func (r *Rule) Explain(p *Pair, from, to int64) []Contribution {
 // explain takes the holds in the order of [Pair.Holds]: where it matters how long
 // something lasts all of them, else those that reach into the window.
 func (r *Rule) explain(holds iter.Seq[Hold], from, to int64) []Contribution {
-	var out []Contribution
-	run := explained{r: r, from: from, to: to}
+	live, settled := explained{r: r, from: from, to: to}, explained{r: r, from: from, to: to}
 	for h := range holds {
 		if h.Start >= to {
 			break
 		}
-		end := h.End
-		if end == 0 || end > to {
-			end = to
+		live.add(h)
+		if from == 0 && h.settledBy(to) {
+			settled.add(h)
 		}
-		if end > h.Start {
-			if h.Start > run.end {
-				out = run.close(out)
-				run.start = h.Start
-			}
-			run.end = max(run.end, end)
-		}
-		run.parts = append(run.parts, Contribution{Hold: h})
 	}
-	return run.close(out)
+	live.close()
+	settled.close()
+	// From the epoch on every hold is told, so these are some of those, in their order.
+	rest := settled.told
+	for i := range live.told {
+		if c := &live.told[i]; len(rest) > 0 && c.settledBy(to) {
+			c.Settled, rest = rest[0].Counted, rest[1:]
+		}
+	}
+	return live.told
 }
 
-// explained is a run of holds that are looked at as of to. Holds of no length may
-// stand in its list that are not in it.
+// settledBy says whether a hold is one that the settled score as of an instant has.
+func (h *Hold) settledBy(at int64) bool { return h.End != 0 && h.End <= at }
+
+// explained tells holds that are looked at as of to, run by run. Holds of no length
+// may stand in the list of a run that are not in it.
 type explained struct {
 	r          *Rule
 	from, to   int64
 	start, end int64
-	parts      []Contribution
+	parts      []Contribution // of the run
+	told       []Contribution // of those before it
 }
 
-// close counts the run's holds, appends those that are told to out, and begins anew.
-func (e *explained) close(out []Contribution) []Contribution {
+// add takes the next hold, which starts before to.
+func (e *explained) add(h Hold) {
+	end := h.End
+	if end == 0 || end > e.to {
+		end = e.to
+	}
+	if end > h.Start {
+		if h.Start > e.end {
+			e.close()
+			e.start = h.Start
+		}
+		e.end = max(e.end, end)
+	}
+	e.parts = append(e.parts, Contribution{Hold: h})
+}
+
+// close counts the run's holds, tells those that are to be told, and begins anew.
+func (e *explained) close() {
 	a, b := e.counts(e.start, e.end)
 	jumped := a < b && a < e.from
 	for i := range e.parts {
 		c := &e.parts[i]
 		end := e.endOf(c)
 		from, to := e.counts(c.Start, end)
-		c.Alone = e.over(&c.Weight, c.Start, c.Start, max(c.Start, from), min(end, to))
+		from, to = max(c.Start, from), min(end, to)
+		c.Alone = e.over(&c.Weight, c.Start, c.Start, from, to)
+		c.weighed, c.scaled = c.Weight.over(MultiplierOne, from, to).Score, c.Weight.over(e.r.Multiplier, from, to).Score
+		c.Plain = c.Weight.over(MultiplierOne, max(c.Start, e.from), end)
 		if e.r.Policy == Sum {
 			origin := e.start
 			if e.r.boostsHolds() {
@@ -112,11 +189,20 @@ func (e *explained) close(out []Contribution) []Contribution {
 		end, start := e.endOf(c), max(c.Start, e.from)
 		reaches := end > start || end == start && c.Start >= e.from && c.End == c.Start
 		if reaches || jumped && end > c.Start {
-			out = append(out, *c)
+			e.told = append(e.told, *c)
 		}
 	}
 	e.parts = e.parts[:0]
-	return out
+}
+
+// over is what a weight comes to over [a, b), times a multiplier.
+func (w *Weight) over(multiplier uint64, a, b int64) Amount {
+	if a >= b {
+		return Amount{}
+	}
+	var rate Rate
+	mul(rate[:], w[:], multiplier)
+	return Amount{rate.Times(uint64(b - a)), HeldOf(uint64(b - a))}
 }
 
 func (e *explained) endOf(c *Contribution) int64 {

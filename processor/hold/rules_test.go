@@ -277,6 +277,9 @@ func TestRulesExplain(t *testing.T) {
 			if c.Alone.Score.Sub(c.Removed()).Add(c.Added()) != c.Counted.Score || !c.Removed().IsZero() && !c.Added().IsZero() {
 				t.Fatalf("alone %v, less %v, plus %v, is %v", c.Alone.Score, c.Removed(), c.Added(), c.Counted.Score)
 			}
+			if got := plus(plus(less(c.Plain.Score, c.Cut()), c.Multiplied()), c.Boosted()); got != c.Alone.Score {
+				t.Fatalf("%+v: %v cut by %v, plus %v, plus %v, is %v, not %v", r, c.Plain.Score, c.Cut(), c.Multiplied(), c.Boosted(), got, c.Alone.Score)
+			}
 		}
 		if len(parts) > 0 {
 			t.Fatalf("told, and no hold: %+v", parts)

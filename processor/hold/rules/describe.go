@@ -55,6 +55,14 @@ func (r *Rules) Entry(token string) Entry {
 	return Entry{Rule: &r.plain}
 }
 
+// NameOf names the rule of a token, as Token gives it; empty where it has none of its own.
+func (r *Rules) NameOf(token string) string {
+	if e := r.Entry(token); e.Token != "" || e.Match != "" {
+		return e.Name()
+	}
+	return ""
+}
+
 // Exclusions are the holders, normalised, and the patterns of holders that are not
 // counted, each in order.
 func (r *Rules) Exclusions() (ids, patterns []string) {
