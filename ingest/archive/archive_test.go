@@ -248,15 +248,17 @@ func TestDamagedFiles(t *testing.T) {
 	}
 	lines := strings.SplitAfter(text.String(), "\n")
 	for what, change := range map[string]func() string{
-		"a line less":     func() string { return strings.Join(append(lines[:5:5], lines[6:]...), "") },
-		"a line twice":    func() string { return strings.Join(append(lines[:5:5], lines[4:]...), "") },
-		"no end":          func() string { return strings.Join(lines[:len(lines)-2], "") },
-		"more behind it":  func() string { return text.String() + "\n" },
-		"another header":  func() string { return strings.Replace(text.String(), `"through":40`, `"through":41`, 1) },
-		"partition":       func() string { return strings.Replace(text.String(), `"partitions":4`, `"partitions":1`, 1) },
-		"newer version":   func() string { return strings.Replace(text.String(), `"holdmetrics_log":2`, `"holdmetrics_log":3`, 1) },
-		"horizons":        func() string { return strings.Replace(text.String(), `"horizons":["1970`, `"horizons":["1960`, 1) },
-		"horizon of seal": func() string { return strings.Replace(text.String(), `"form":"seal","horizon":"`, `"form":"seal","horizon":"x`, 1) },
+		"a line less":    func() string { return strings.Join(append(lines[:5:5], lines[6:]...), "") },
+		"a line twice":   func() string { return strings.Join(append(lines[:5:5], lines[4:]...), "") },
+		"no end":         func() string { return strings.Join(lines[:len(lines)-2], "") },
+		"more behind it": func() string { return text.String() + "\n" },
+		"another header": func() string { return strings.Replace(text.String(), `"through":40`, `"through":41`, 1) },
+		"partition":      func() string { return strings.Replace(text.String(), `"partitions":4`, `"partitions":1`, 1) },
+		"newer version":  func() string { return strings.Replace(text.String(), `"holdmetrics_log":2`, `"holdmetrics_log":3`, 1) },
+		"horizons":       func() string { return strings.Replace(text.String(), `"horizons":["1970`, `"horizons":["1960`, 1) },
+		"horizon of seal": func() string {
+			return strings.Replace(text.String(), `"form":"seal","horizon":"`, `"form":"seal","horizon":"x`, 1)
+		},
 		"form":            func() string { return strings.Replace(text.String(), `"form":"frame"`, `"form":"other"`, 1) },
 		"time":            func() string { return strings.Replace(text.String(), `"time":"20`, `"time":"x20`, 1) },
 		"another file":    func() string { return "{}\n" },
