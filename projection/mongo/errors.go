@@ -84,7 +84,7 @@ func explain(what string, err error) error {
 		return err
 	case temporary(err):
 		return fmt.Errorf("%w: %s: %w%s", projection.ErrUnavailable, what, err,
-			hintOf(err, "is MongoDB running, has its set a primary, and can it be reached from here?"))
+			hintOf(err, "is MongoDB running, has its set a primary, and can it be reached from here? One that is slow gets more time with MONGO_SST_MS and MONGO_CONNECT_MS"))
 	}
 	return fmt.Errorf("%w: %s: %w%s", projection.ErrRefused, what, err, hintOf(err, ""))
 }

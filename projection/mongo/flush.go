@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 	driver "go.mongodb.org/mongo-driver/v2/mongo"
@@ -63,7 +64,7 @@ func (s *Store) Flush(ctx context.Context, b *projection.Batch) error {
 // writeFacts inserts the facts that are not there.
 func (s *Store) writeFacts(ctx context.Context, b *projection.Batch) error {
 	what := fmt.Sprintf("insert facts of partition %d", b.Partition)
-	bulks := startBulks(ctx)
+	bulks := startBulks(ctx, &s.room)
 	var (
 		models []driver.WriteModel
 		bytes  int
@@ -72,7 +73,7 @@ func (s *Store) writeFacts(ctx context.Context, b *projection.Batch) error {
 		sent := models
 		bulks.start(func(ctx context.Context) error {
 			return s.try(ctx, what, func(ctx context.Context) error {
-				_, err := splitDuplicates(bulk(ctx, s.events, sent))
+				_, err := splitDuplicates(s.bulk(ctx, s.events, sent))
 				return err
 			})
 		})
@@ -96,13 +97,14 @@ func (s *Store) writeFacts(ctx context.Context, b *projection.Batch) error {
 
 // bulks are bulk writes on their way. The first that fails ends the others.
 type bulks struct {
+	room  *room
 	group *errgroup.Group
 	outer context.Context
 	ctx   context.Context // of the group: ends with the first error, and with wait
 }
 
-func startBulks(ctx context.Context) *bulks {
-	b := &bulks{outer: ctx}
+func startBulks(ctx context.Context, r *room) *bulks {
+	b := &bulks{room: r, outer: ctx}
 	b.group, b.ctx = errgroup.WithContext(ctx)
 	b.group.SetLimit(bulksAtOnce)
 	return b
@@ -111,7 +113,13 @@ func startBulks(ctx context.Context) *bulks {
 // start waits until there is room for one more, and does nothing once one has failed.
 func (b *bulks) start(write func(context.Context) error) {
 	if b.ctx.Err() == nil {
-		b.group.Go(func() error { return write(b.ctx) })
+		b.group.Go(func() error {
+			if err := b.room.take(b.ctx); err != nil {
+				return err
+			}
+			defer b.room.leave()
+			return write(b.ctx)
+		})
 	}
 }
 
@@ -122,8 +130,10 @@ func (b *bulks) wait() error {
 	return b.outer.Err() // one that ended before anything was started
 }
 
-func bulk(ctx context.Context, c *driver.Collection, models []driver.WriteModel) error {
+func (s *Store) bulk(ctx context.Context, c *driver.Collection, models []driver.WriteModel) error {
+	began := time.Now()
 	_, err := c.BulkWrite(ctx, models, options.BulkWrite().SetOrdered(false))
+	s.room.answered(began, time.Now(), err)
 	return err
 }
 
@@ -152,7 +162,7 @@ func splitDuplicates(err error) (duplicates []int, other error) {
 // writeFigures writes pairs and holders.
 func (s *Store) writeFigures(ctx context.Context, b *projection.Batch, where at) error {
 	prefix := partitionPrefix(b.Partition)
-	bulks := startBulks(ctx)
+	bulks := startBulks(ctx, &s.room)
 	pairs := guarded{store: s, collection: s.pairs, partition: b.Partition, where: where, bulks: bulks}
 	for i := range b.Pairs {
 		pairs.add(pairDocument(prefix, b.Partition, where, &b.Pairs[i]))
@@ -209,7 +219,7 @@ func (g *guarded) write(ctx context.Context, records []record) ([]record, error)
 		models[i] = driver.NewUpdateOneModel().SetUpsert(true).
 			SetFilter(guard(records[i].id, g.where)).SetUpdate(records[i].update(g.where))
 	}
-	refused, err := splitDuplicates(bulk(ctx, g.collection, models))
+	refused, err := splitDuplicates(g.store.bulk(ctx, g.collection, models))
 	if err != nil {
 		return records, err
 	}
@@ -275,7 +285,7 @@ func (g *guarded) settle(ctx context.Context, met []record) ([]record, error) {
 		}
 	}
 	if len(late) > 0 {
-		if err := bulk(ctx, g.collection, late); err != nil {
+		if err := g.store.bulk(ctx, g.collection, late); err != nil {
 			return met, err
 		}
 	}

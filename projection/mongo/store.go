@@ -23,6 +23,7 @@ type Store struct {
 	config Config
 	client *driver.Client
 	collections
+	room room // of bulk writes, for all partitions
 
 	mu     sync.Mutex
 	closed bool
@@ -67,7 +68,7 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 	}
 	s := &Store{
 		config: c, client: client, collections: collectionsOf(client.Database(c.Database), c.Generation),
-		partitions: map[int]*partition{},
+		partitions: map[int]*partition{}, room: room{limit: roomFirst},
 	}
 	if err := s.setUp(ctx); err != nil {
 		return nil, errors.Join(err, s.disconnect())
