@@ -18,13 +18,20 @@ const (
 	defaultSwitchWait = 2 * time.Minute
 	// doorsWithin is how long a gateway may take to be heard of.
 	doorsWithin = 5 * time.Second
+	// askedFor is how long gateways hold what an activate had them load, where it was
+	// killed and cannot take that back, and askAgain how often it says it meanwhile.
+	askedFor = 30 * time.Second
+	askAgain = 5 * time.Second
 	// lookAgain is how often the switch is looked at where nothing tells of a change.
 	lookAgain = 500 * time.Millisecond
 )
 
 const switchHelp = `The generation must be built, and as far as the log. Every gateway is asked to load
 it beside the one that it serves; when all have, all switch. Where one does not in
-time (--wait) nothing is changed, and the command says which.`
+time (--wait) nothing is changed, and the command says which.
+
+Where the command is killed, gateways let go of what they loaded half a minute later;
+run it again, for this generation or another one, at once or then.`
 
 func newActivate() *cobra.Command {
 	c := &cobra.Command{
@@ -108,18 +115,24 @@ func (o *operator) activate(ctx context.Context, c *cobra.Command, name string, 
 			return err
 		}
 	}
-	if err := o.records.Prepare(ctx, name); err != nil {
+	asked, err := o.records.Ask(ctx, name, askedFor)
+	if err != nil {
 		return err
 	}
+	asking, stopAsking := keepAsking(ctx, asked, askAgain)
 	defer func() { // whatever came of it, nobody need hold it beside the other any more
+		_ = stopAsking()
 		ending, cancel := context.WithTimeout(context.WithoutCancel(ctx), startRequest)
 		defer cancel()
-		if ended := o.records.Prepare(ending, ""); err == nil {
+		if ended := asked.End(ending); err == nil {
 			err = ended
 		}
 	}()
 	letters := func(ctx context.Context) error { return o.awaitLetters(ctx, name) }
-	err = o.awaitDoors(ctx, c, wait, "load", func(d *generation.Door) bool { return d.Prepared == name || d.Active == name }, name, letters)
+	err = o.awaitDoors(asking, c, wait, "load", func(d *generation.Door) bool { return d.Prepared == name || d.Active == name }, name, letters)
+	if overtaken := stopAsking(); overtaken != nil {
+		err = overtaken
+	}
 	if err != nil {
 		return fmt.Errorf("%w; generation %s stays active", err, active.Generation)
 	}
@@ -135,6 +148,32 @@ func (o *operator) activate(ctx context.Context, c *cobra.Command, name string, 
 	}
 	_, err = fmt.Fprintf(c.OutOrStdout(), "generation %s is active; 'holdmetrics rollback' goes back to %s\n", name, active.Generation)
 	return err
+}
+
+// keepAsking has a generation prepared for as long as that takes. The context ends with
+// stop, and where somebody else has another one prepared, which stop then says.
+func keepAsking(ctx context.Context, asked *generation.Asked, every time.Duration) (asking context.Context, stop func() error) {
+	asking, cancel := context.WithCancel(ctx)
+	ended := make(chan struct{})
+	var overtaken error
+	go func() {
+		defer close(ended)
+		for sleep(asking, every) == nil {
+			within, done := context.WithTimeout(asking, askedFor)
+			err := asked.Again(within)
+			done()
+			if errors.Is(err, generation.ErrChanged) {
+				overtaken = err
+				cancel()
+			}
+			// Another error is the broker's; there is time to say it once more.
+		}
+	}()
+	return asking, func() error {
+		cancel()
+		<-ended
+		return overtaken
+	}
 }
 
 // late puts what timed out into words.

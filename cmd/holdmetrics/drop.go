@@ -66,7 +66,7 @@ func (o *operator) drop(ctx context.Context, name string, yes bool) error {
 		case active.Generation == name:
 			return fmt.Errorf("generation %s is the active one; activate another one first", name)
 		case prepare.Generation == name:
-			return fmt.Errorf("generation %s is being activated; 'holdmetrics activate %s' ends that", name, active.Generation)
+			return fmt.Errorf("generation %s is being activated; 'holdmetrics activate %s' ends that, and where the command was killed, half a minute does", name, active.Generation)
 		case active.Previous == name && !yes:
 			return fmt.Errorf("generation %s is where a rollback goes to; --yes drops it all the same", name)
 		}

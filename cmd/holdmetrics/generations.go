@@ -22,7 +22,8 @@ func newGenerations() *cobra.Command {
 		Short: "List the generations of the projections",
 		Long: `Generations lists the sets of projections that were made from the log, each by one
 set of rules: which is read (active), which a rollback goes to (previous), which are
-being built, ready or being dropped. position is how far snapshots and store are,
+being built, ready, prepared (an 'activate' has gateways load it, or was killed less
+than half a minute ago) or being dropped. position is how far snapshots and store are,
 lag how many messages of the log they are behind.
 
 'holdmetrics rebuild' makes one, 'activate' has it read, 'rollback' goes back, and

@@ -274,3 +274,70 @@ func TestBuilt(t *testing.T) {
 		}
 	}
 }
+
+// What is asked for runs out where nobody says it again, and who watches is told; said
+// again it stands; and nobody takes back another's word.
+func TestAsk(t *testing.T) {
+	t.Parallel()
+	r := opened(t)
+	prepared := func(want string) {
+		t.Helper()
+		if p, err := r.Prepared(t.Context()); err != nil || p.Generation != want {
+			t.Errorf("prepared %q, want %q, %v", p.Generation, want, err)
+		}
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	changes := r.Watch(ctx)
+	defer func() {
+		cancel()
+		for range changes {
+		}
+	}()
+	killed, err := r.Ask(t.Context(), "2", time.Second)
+	if err != nil {
+		t.Fatal(err)
+	}
+	prepared("2")
+	for p := (Prepare{Generation: "2"}); p.Generation != ""; { // until it has run out
+		<-changes
+		if p, err = r.Prepared(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := killed.Again(t.Context()); err != nil { // who was only asleep
+		t.Error(err)
+	}
+	prepared("2")
+
+	first, err := r.Ask(t.Context(), "2", time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	same, err := r.Ask(t.Context(), "2", time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, a := range []*Asked{first, same, first} {
+		if err := a.Again(t.Context()); err != nil {
+			t.Error(err)
+		}
+	}
+	other, err := r.Ask(t.Context(), "3", time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := first.Again(t.Context()); !errors.Is(err, ErrChanged) {
+		t.Errorf("overtaken: %v", err)
+	}
+	if err := first.End(t.Context()); err != nil {
+		t.Error(err)
+	}
+	prepared("3")
+	if err := other.End(t.Context()); err != nil {
+		t.Error(err)
+	}
+	prepared("")
+	if err := other.Again(t.Context()); !errors.Is(err, ErrChanged) {
+		t.Errorf("ended: %v", err)
+	}
+}

@@ -1,0 +1,109 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"strings"
+	"testing"
+	"time"
+
+	"holdmetrics/processor/hold"
+	"holdmetrics/projection/generation"
+)
+
+// An activate that was killed between its two writes leaves the first of them, and a
+// gateway that has loaded what was to come. It is seen, stands in nobody's way, and
+// goes by itself.
+func TestActivateWasKilled(t *testing.T) {
+	t.Parallel()
+	p, _ := started(t, t.TempDir())
+	d := hold.Draft{Token: "T", Holder: "h", Start: hold.StampOf(100e9), End: hold.StampOf(200e9)}
+	if _, err := p.producer.Record(t.Context(), &d); err != nil {
+		t.Fatal(err)
+	}
+	nats := "nats://" + p.broker.address().String()
+	said := func(want int, args ...string) string {
+		t.Helper()
+		var out bytes.Buffer
+		if code := run(t.Context(), append(args, "--nats-url", nats), streams{in: strings.NewReader(""), out: &out, err: &out}); code != want {
+			t.Fatalf("%v: exit %d: %s", args, code, &out)
+		}
+		return out.String()
+	}
+	r := openRegistry(t, nats)
+	// kill leaves what an activate of 2 leaves whose process ends before its second write.
+	kill := func(ttl time.Duration) {
+		t.Helper()
+		if _, err := r.Ask(t.Context(), "2", ttl); err != nil {
+			t.Fatal(err)
+		}
+		doorsAre(t, r, "it is loaded", 1, func(d *generation.Door) bool { return d.Prepared == "2" && d.Active == "1" })
+	}
+	said(exitOK, "rebuild", "--name", "2")
+	said(exitOK, "rebuild", "--name", "3")
+
+	kill(time.Hour)
+	if out := said(exitOK, "generations", "--format", "csv"); !strings.Contains(out, "1,active,") || !strings.Contains(out, "2,prepared,") || !strings.Contains(out, "3,ready,") {
+		t.Error(out)
+	}
+	if out := said(exitFailed, "drop", "2"); !strings.Contains(out, "generation 2 is being activated; 'holdmetrics activate 1' ends that, and where the command was killed, half a minute does") {
+		t.Error(out)
+	}
+	if out := said(exitFailed, "rollback"); !strings.Contains(out, "generation 1 is the first that was active") {
+		t.Error(out)
+	}
+	// Again, the same one; and another one beside what was left.
+	if out := said(exitOK, "activate", "2"); !strings.Contains(out, "generation 2 is active") {
+		t.Error(out)
+	}
+	if out := said(exitOK, "rollback"); !strings.Contains(out, "generation 1 is active") {
+		t.Error(out)
+	}
+	kill(time.Hour)
+	if out := said(exitOK, "activate", "3"); !strings.Contains(out, "generation 3 is active") {
+		t.Error(out)
+	}
+	if out := said(exitOK, "rollback"); !strings.Contains(out, "generation 1 is active") {
+		t.Error(out)
+	}
+	kill(time.Hour)
+	said(exitOK, "activate", "1") // which is active: it ends what was left
+	doorsAre(t, r, "it is let go of", 1, func(d *generation.Door) bool { return d.Prepared == "" && d.Active == "1" })
+
+	// By itself.
+	kill(time.Second)
+	doorsAre(t, r, "it is let go of in time", 1, func(d *generation.Door) bool { return d.Prepared == "" && d.Active == "1" })
+	if out := said(exitOK, "generations", "--format", "csv"); !strings.Contains(out, "2,ready,") {
+		t.Error(out)
+	}
+	said(exitOK, "drop", "2")
+}
+
+// Of two that activate, the later one goes on; the other says so, and takes nothing
+// of it away.
+func TestActivateIsOvertaken(t *testing.T) {
+	t.Parallel()
+	p, _ := started(t, t.TempDir())
+	nats := "nats://" + p.broker.address().String()
+	r := openRegistry(t, nats)
+	asked, err := r.Ask(t.Context(), "2", time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	asking, stop := keepAsking(ctx, asked, time.Millisecond)
+	if _, err := r.Ask(t.Context(), "3", time.Hour); err != nil {
+		t.Fatal(err)
+	}
+	<-asking.Done()
+	if err := stop(); err == nil || !strings.Contains(err.Error(), "somebody prepares generation 3") {
+		t.Error(err)
+	}
+	if err := asked.End(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if p, err := r.Prepared(t.Context()); err != nil || p.Generation != "3" {
+		t.Errorf("%+v, %v", p, err)
+	}
+}
