@@ -181,6 +181,7 @@ func New(cfg Config) (*Gateway, error) {
 	if g.metrics, err = newMetrics(cfg.Registerer); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrConfig, err)
 	}
+	g.metrics.serves(&cfg.Backend)
 	if g.handler, err = newHandler(g); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrConfig, err)
 	}

@@ -37,6 +37,9 @@ type metrics struct {
 	watchers *prometheus.GaugeVec   // by door
 	updates  *prometheus.CounterVec // that watchers were sent, by door
 	stalled  *prometheus.CounterVec // watchers, by door
+
+	generation *prometheus.GaugeVec // 1, of the generation that is served
+	switches   prometheus.Counter   // of generations
 }
 
 func newMetrics(reg prometheus.Registerer) (*metrics, error) {
@@ -59,6 +62,12 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 			Namespace: "holdmetrics", Subsystem: "gateway", Name: "streams_open", Help: "gRPC streams that are open, by method.",
 		}, []string{"method"}),
 	}
+	m.generation = prometheus.NewGaugeVec(prometheus.GaugeOpts{
+		Namespace: "holdmetrics", Subsystem: "gateway", Name: "generation_info", Help: "1, of the generation that is served, by its name and the version of its rules.",
+	}, []string{"generation", "rules"})
+	m.switches = prometheus.NewCounter(prometheus.CounterOpts{
+		Namespace: "holdmetrics", Subsystem: "gateway", Name: "generation_switches_total", Help: "Switches from one generation to another since the start.",
+	})
 	accepted := counter("events_accepted_total", "Events that the log has acknowledged, by door.", "door")
 	for _, d := range []door{doorRecord, doorBroadcast, doorBatch, doorHTTP, doorHolds} {
 		m.taken[d] = accepted.WithLabelValues(string(d))
@@ -66,12 +75,18 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 	if reg == nil {
 		return m, nil
 	}
-	for _, c := range []prometheus.Collector{m.requests, m.open, m.refusals, m.failures, accepted, m.watchers, m.updates, m.stalled} {
+	for _, c := range []prometheus.Collector{m.requests, m.open, m.refusals, m.failures, accepted, m.watchers, m.updates, m.stalled, m.generation, m.switches} {
 		if err := reg.Register(c); err != nil {
 			return nil, err
 		}
 	}
 	return m, nil
+}
+
+// serves says which generation is served. One call at a time.
+func (m *metrics) serves(b *Backend) {
+	m.generation.Reset()
+	m.generation.WithLabelValues(b.Generation, b.RulesVersion).Set(1)
 }
 
 // accepted counts n events.

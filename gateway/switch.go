@@ -151,6 +151,10 @@ func (g *Gateway) Switch(ctx context.Context, generation string) error {
 	}
 	g.prepared.Store(nil)
 	g.active.Store(next)
+	g.metrics.serves(&next.Backend)
+	if old.Generation != next.Generation { // else it has learned of its rules
+		g.metrics.switches.Inc()
+	}
 	if old.relining.begun() {
 		next.relining.begin() // for those who watch
 	}

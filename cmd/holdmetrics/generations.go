@@ -24,7 +24,8 @@ func newGenerations() *cobra.Command {
 set of rules: which is read (active), which a rollback goes to (previous), which are
 being built, ready, prepared (an 'activate' has gateways load it, or was killed less
 than half a minute ago) or being dropped. position is how far snapshots and store are,
-lag how many messages of the log they are behind.
+lag by how many positions of the log the partition that is furthest behind is (those of
+other partitions in between are counted too).
 
 'holdmetrics rebuild' makes one, 'activate' has it read, 'rollback' goes back, and
 'drop' removes one.`,
@@ -203,7 +204,7 @@ func (o *operator) positions(ctx context.Context, name string) ([]uint64, error)
 	return at, err
 }
 
-// lag is how many positions the partitions are behind their ends, at most.
+// lag is by how many positions of the log a partition is behind its own end, at most.
 func (o *operator) lag(ctx context.Context, at []uint64) (lag uint64, err error) {
 	for p := range at {
 		end, err := o.log.End(ctx, p)

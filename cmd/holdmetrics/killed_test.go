@@ -3,6 +3,8 @@ package main
 import (
 	"bytes"
 	"context"
+	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -77,6 +79,27 @@ func TestActivateWasKilled(t *testing.T) {
 		t.Error(out)
 	}
 	said(exitOK, "drop", "2")
+
+	all, err := p.registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var served []string
+	for _, family := range all {
+		for _, m := range family.GetMetric() {
+			switch family.GetName() {
+			case "holdmetrics_gateway_generation_switches_total":
+				served = append(served, fmt.Sprint(m.GetCounter().GetValue()))
+			case "holdmetrics_gateway_generation_info":
+				for _, l := range m.GetLabel() {
+					served = append(served, l.GetName()+"="+l.GetValue())
+				}
+			}
+		}
+	}
+	if want := []string{"generation=1", "rules=none", "4"}; !slices.Equal(served, want) {
+		t.Errorf("metrics %q, want %q", served, want)
+	}
 }
 
 // Of two that activate, the later one goes on; the other says so, and takes nothing

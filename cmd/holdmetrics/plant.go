@@ -233,10 +233,12 @@ func (p *plant) begin(ctx context.Context, policy hold.Policy, fresh bool) error
 // startGenerations runs a worker for every generation until stop, which waits for
 // their last flushes.
 func (p *plant) startGenerations(ctx context.Context) (err error) {
+	stores, closeStores := newEmbeddedStores(p.settings.dataDir, p.events, p.log)
+	p.onStop(closeStores)
 	p.generations, err = generations.Start(ctx, generations.Config{
 		Registry:   p.records,
 		Conn:       p.broker.conn,
-		Stores:     &embeddedStores{dataDir: p.settings.dataDir, events: p.events, log: p.log},
+		Stores:     stores,
 		Rules:      rulesOf,
 		Worker:     processor.Config{Log: p.events, GCInterval: p.settings.gcInterval, Logger: p.log.Named("processor")},
 		Snapshots:  projection.SnapshotConfig{Async: true},

@@ -84,10 +84,18 @@ type embeddedStores struct {
 	dataDir string
 	events  *ingest.Log
 	log     *zap.Logger
+	cache   *embedded.Cache // of all generations together
+}
+
+// newEmbeddedStores are those in a data directory; close ends what they share, once
+// all of them are closed.
+func newEmbeddedStores(dataDir string, events *ingest.Log, log *zap.Logger) (s *embeddedStores, close func() error) {
+	cache := embedded.NewCache(embedded.Options{})
+	return &embeddedStores{dataDir, events, log, cache}, func() error { cache.Close(); return nil }
 }
 
 func (s *embeddedStores) open(name string) (projection.Store, error) {
-	store, err := embedded.Open(embedded.Directory(s.dataDir, generation.Namespace(name)), embedded.Options{Logger: storeLog{s.log.Named("store").Sugar()}})
+	store, err := embedded.Open(embedded.Directory(s.dataDir, generation.Namespace(name)), embedded.Options{Cache: s.cache, Logger: storeLog{s.log.Named("store").Sugar()}})
 	if err != nil {
 		return nil, err
 	}

@@ -124,7 +124,9 @@ func (w *workerNode) chooseStores() error {
 		return err
 	}
 	w.onStop(lock.Close)
-	w.stores = &embeddedStores{dataDir: w.settings.dataDir, events: w.events, log: w.log}
+	stores, closeStores := newEmbeddedStores(w.settings.dataDir, w.events, w.log)
+	w.onStop(closeStores)
+	w.stores = stores
 	return nil
 }
 

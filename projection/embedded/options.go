@@ -22,6 +22,7 @@ type Logger interface {
 // Options of a store. The zero value is what a machine of two cores wants.
 type Options struct {
 	CacheBytes    int64  // of blocks that were read, at least; 0: a 32nd of the memory, at least 64 MiB
+	Cache         *Cache // that is shared with others, in place of one of CacheBytes; nil: the store has its own
 	MemTableBytes uint64 // of writes not in tables yet, twice, and four times at most; 0: 32 MiB
 	Logger        Logger // nil: silence
 
@@ -40,7 +41,9 @@ const (
 // out of the cache, so there has to be room for two of them beside the blocks;
 // without it a busy store reads and decompresses every block again (measured by
 // BenchmarkLoad: 30,000 pairs/s without it, 290,000 with it).
-func (o *Options) cacheSize() int64 { return o.CacheBytes + 2*int64(o.MemTableBytes) }
+func (o *Options) cacheSize() int64 { return o.CacheBytes + int64(o.memTables()) }
+
+func (o *Options) memTables() int { return 2 * int(o.MemTableBytes) }
 
 // pebbleOptions says how Pebble is to run. What is not set is as Pebble has it.
 func (o *Options) pebbleOptions(cache *pebble.Cache) *pebble.Options {

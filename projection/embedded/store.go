@@ -20,7 +20,7 @@ import (
 type Store struct {
 	dir   string
 	db    *pebble.DB
-	cache *pebble.Cache
+	cache func() // lets go of the cache
 	lock  *pebble.Lock
 
 	files     vfs.FS
@@ -78,8 +78,14 @@ func Open(dir string, o Options) (*Store, error) {
 
 func (s *Store) open(o *Options, fresh bool) (err error) {
 	defer recoverFatal(&err)
-	s.cache = pebble.NewCache(o.cacheSize())
-	p := o.pebbleOptions(s.cache)
+	var blocks *pebble.Cache
+	if o.Cache != nil {
+		blocks, s.cache = o.Cache.blocks, o.Cache.enter()
+	} else {
+		blocks = pebble.NewCache(o.cacheSize())
+		s.cache = blocks.Unref
+	}
+	p := o.pebbleOptions(blocks)
 	p.Lock = s.lock
 	p.ErrorIfNotExists = !fresh
 	if err := removeTables(s.dir, o.fs); err != nil {
@@ -101,7 +107,7 @@ func (s *Store) release() (err error) {
 		err = s.db.Close()
 	}
 	if s.cache != nil {
-		s.cache.Unref()
+		s.cache()
 	}
 	return errors.Join(err, s.lock.Close())
 }
