@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -115,7 +116,12 @@ func newDLQShow() *cobra.Command {
 		Long: `Show prints what a letter says, the event as far as it can be read, and its bytes.
 Bytes that the letter does not have itself are fetched from the log.`,
 		Example: `  holdmetrics dlq show 3.1207.0`,
-		Args:    cobra.MinimumNArgs(1),
+		Args: func(_ *cobra.Command, ids []string) error {
+			if len(ids) == 0 {
+				return errors.New("name the letters; 'holdmetrics dlq list' has them")
+			}
+			return nil
+		},
 	}
 	c.RunE = func(c *cobra.Command, ids []string) error {
 		q := letterQuery{ids: ids, settled: true, span: span{partition: -1}}

@@ -16,6 +16,10 @@ import (
 // settleAtOnce is how many letters are settled together.
 const settleAtOnce = 32
 
+// kindSealed is the kind of letters of events that came too late for a pair that is
+// sealed. A door does not know that, and a horizon never goes down.
+const kindSealed = "sealed"
+
 // eventIn reads the event that a letter has in it, in words.
 func eventIn(d *ingest.DeadLetter) (draftText, error) {
 	var draft hold.Draft
@@ -36,7 +40,8 @@ settled as retried, so that a second retry does not send it; what is refused aga
 stays, and is printed with the new reason. Where a retry is cut short, the next one
 sends at most what an equal event does already: nothing changes twice.
 
-What was too early for the clock is accepted later; what came to another partition
+What was refused since the log was sealed is not sent: it would be refused again, and
+leave one letter more. What was too early for the clock is accepted later; what came to another partition
 than its holder's is accepted at once. What could not be read never is.`,
 		Example: `  holdmetrics dlq retry 3.1207.0
   holdmetrics dlq retry --reason future
@@ -93,6 +98,10 @@ func (r *retry) run(ctx context.Context, server string, q *letterQuery) error {
 	for d, err := range q.letters(ctx, r.log) {
 		if err != nil {
 			return err
+		}
+		if d.Kind == kindSealed {
+			r.refuse(&d, d.Reason)
+			continue
 		}
 		draft, err := eventOf(ctx, r.log, &d)
 		if err == nil {

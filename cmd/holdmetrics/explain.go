@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -45,7 +46,12 @@ is of all holds that were sealed (see 'holdmetrics seal').`,
 		Example: `  holdmetrics explain alice
   holdmetrics explain alice --token GOLD --as-of 2026-01-05T00:00:00Z
   holdmetrics explain alice --from 2026-01-01T00:00:00Z --to 2026-02-01T00:00:00Z --format csv`,
-		Args: cobra.ExactArgs(1),
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) != 1 {
+				return errors.New("name one holder")
+			}
+			return nil
+		},
 	}
 	server := serverFlag(c)
 	f := c.Flags()

@@ -79,7 +79,7 @@ func (p *plant) start(ctx context.Context) error {
 	if err := tidyDataDir(p.settings.dataDir); err != nil {
 		return err
 	}
-	if p.rules, err = readRules(p.settings.rulesFile); err != nil {
+	if p.rules, err = serverRules(p.settings.rulesFile, p.log); err != nil {
 		return err
 	}
 	policy, fresh, err := fixPolicy(p.settings, p.rules)

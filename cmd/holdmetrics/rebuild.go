@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
+	"holdmetrics/processor/hold/rules"
 	"holdmetrics/projection/generation"
 )
 
@@ -22,6 +23,8 @@ type rebuildAsk struct {
 	maxRate                    uint64
 	verify, activate, noWait   bool
 	wait                       time.Duration
+
+	by *rules.Rules // of that file; nil: none was named
 }
 
 func newRebuild() *cobra.Command {
@@ -64,6 +67,15 @@ differences are what was asked for: they are printed, and --activate goes on.`,
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		if err := q.check(); err != nil {
 			return err
+		}
+		if q.rules == "" && f.Changed("rules") {
+			return usagef("--rules is empty; name a rules file, or leave it out for the rules that are in force")
+		}
+		if q.rules != "" { // before anybody is asked for anything
+			var err error
+			if q.by, err = openRules(c, q.rules); err != nil {
+				return err
+			}
 		}
 		return withGenerations(c, func(ctx context.Context, o *operator) error { return o.rebuild(ctx, c, &q) })
 	}
@@ -158,11 +170,7 @@ func (o *operator) ask(ctx context.Context, q *rebuildAsk) (g generation.Record,
 		return g, err
 	}
 	g = generation.Record{Name: q.name, Rules: active.Rules, Version: active.Version, Policy: active.Policy, Goal: last, Created: time.Now().UTC(), MaxRate: q.maxRate}
-	if q.rules != "" {
-		r, err := readRules(q.rules)
-		if err != nil {
-			return g, err
-		}
+	if r := q.by; r != nil {
 		g.Rules, g.Version, g.Policy = r.Text(), r.Version(), r.DefaultPolicy().String()
 	}
 	if q.until != "" {

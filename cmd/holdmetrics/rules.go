@@ -7,6 +7,7 @@ import (
 	"os"
 
 	"github.com/spf13/cobra"
+	"go.uber.org/zap"
 
 	"holdmetrics/processor/hold/rules"
 )
@@ -50,16 +51,42 @@ of keys do not change it.`,
 	return c
 }
 
-// openRules reads a rules file, '-' from in, and tells its warnings. Problems are
-// told one a line, and then the error only counts them.
+// openRules reads a rules file, '-' from the standard input. Problems and warnings are
+// told on the error output, one a line; then the error only counts them.
 func openRules(c *cobra.Command, path string) (*rules.Rules, error) {
-	name, in := path, c.InOrStdin()
-	if path == "-" {
+	return readRules(path, c.InOrStdin(), func(p rules.Problem, warning bool) {
+		if warning {
+			p.Text = "warning: " + p.Text
+		}
+		fmt.Fprintln(c.ErrOrStderr(), p)
+	})
+}
+
+// serverRules are those of the rules file that a server's settings name, nil where they
+// name none. Problems and warnings go to its log.
+func serverRules(path string, log *zap.Logger) (*rules.Rules, error) {
+	if path == "" {
+		return nil, nil
+	}
+	return readRules(path, nil, func(p rules.Problem, warning bool) {
+		if warning {
+			log.Warn(p.String())
+		} else {
+			log.Error(p.String())
+		}
+	})
+}
+
+// readRules reads a rules file, '-' from in where there is one. It tells of every
+// problem, and of every warning where there is none.
+func readRules(path string, in io.Reader, tell func(p rules.Problem, warning bool)) (*rules.Rules, error) {
+	name := path
+	if path == "-" && in != nil {
 		name = "stdin"
 	} else {
 		f, err := os.Open(path)
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("the rules cannot be read: %w", err)
 		}
 		defer f.Close()
 		in = f
@@ -67,14 +94,14 @@ func openRules(c *cobra.Command, path string) (*rules.Rules, error) {
 	text, err := io.ReadAll(io.LimitReader(in, maxRulesFile+1))
 	switch {
 	case err != nil:
-		return nil, fmt.Errorf("%s cannot be read: %w", name, err)
+		return nil, fmt.Errorf("the rules cannot be read: %w", err)
 	case len(text) > maxRulesFile:
 		return nil, fmt.Errorf("%s is larger than a rules file may be, which is %d MiB", name, maxRulesFile>>20)
 	}
 	r, err := rules.Parse(name, text)
 	if problems := rules.Problems(nil); errors.As(err, &problems) {
 		for _, p := range problems {
-			fmt.Fprintln(c.ErrOrStderr(), p)
+			tell(p, false)
 		}
 		return nil, fmt.Errorf("%s has %s", name, counted(int64(len(problems)), "error", "errors"))
 	}
@@ -82,7 +109,7 @@ func openRules(c *cobra.Command, path string) (*rules.Rules, error) {
 		return nil, err
 	}
 	for _, w := range r.Warnings() {
-		fmt.Fprintf(c.ErrOrStderr(), "%s:%d: warning: %s\n", w.Name, w.Line, w.Text)
+		tell(w, true)
 	}
 	return r, nil
 }

@@ -30,7 +30,7 @@ where there is an error; a warning changes nothing.`,
 		Example: `  holdmetrics rules check rules.yaml
   holdmetrics rules check rules.yaml --token LP-7 --holder pool-3
   holdmetrics rules check rules.yaml --canonical`,
-		Args: cobra.ExactArgs(1),
+		Args: oneFile,
 	}
 	f := c.Flags()
 	f.StringArrayVar(&tokens, "token", nil, "say which rule counts for this `token` (may be repeated)")
@@ -39,6 +39,9 @@ where there is an error; a warning changes nothing.`,
 	c.RunE = func(c *cobra.Command, args []string) error {
 		if canonical && len(tokens)+len(holders) > 0 {
 			return usagef("--canonical prints the whole file; leave out --token and --holder")
+		}
+		if slices.Contains(tokens, "") || slices.Contains(holders, "") {
+			return usagef("an id is not empty; give --token or --holder one")
 		}
 		r, err := openRules(c, args[0])
 		if err != nil {

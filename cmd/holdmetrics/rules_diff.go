@@ -22,7 +22,12 @@ policy merge.`,
 		Example: `  holdmetrics rules diff rules.yaml next.yaml
   holdmetrics rules diff rules.yaml next.yaml --token GOLD --token LP-7
   holdmetrics rules diff rules.yaml next.yaml --exit-code || echo "they differ"`,
-		Args: cobra.ExactArgs(2),
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) != 2 {
+				return errors.New("name two rules files, the old one and the new one")
+			}
+			return nil
+		},
 	}
 	f := c.Flags()
 	f.BoolVar(&exitCode, "exit-code", false, "end with 1 where they differ")

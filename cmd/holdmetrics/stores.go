@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"strconv"
 	"time"
 
@@ -33,18 +32,6 @@ func rulesOf(g *generation.Record) (hold.Rules, error) {
 		return nil, err
 	}
 	return r, nil
-}
-
-// readRules reads a rules file; nil where none is named.
-func readRules(path string) (*rules.Rules, error) {
-	if path == "" {
-		return nil, nil
-	}
-	text, err := os.ReadFile(path)
-	if err != nil {
-		return nil, fmt.Errorf("the rules cannot be read: %w", err)
-	}
-	return rules.Parse(path, text)
 }
 
 // firstRecord is what the first generation is made of; r may be nil.

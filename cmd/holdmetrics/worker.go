@@ -132,7 +132,7 @@ func (w *workerNode) chooseStores() error {
 
 // begin makes the first generation where there is none, and reads which is active.
 func (w *workerNode) begin(ctx context.Context) error {
-	named, err := readRules(w.settings.rulesFile)
+	named, err := serverRules(w.settings.rulesFile, w.log)
 	if err != nil {
 		return err
 	}

@@ -71,14 +71,14 @@ func (p *parser) document(text []byte) *yaml.Node {
 	var root, more yaml.Node
 	if err := d.Decode(&root); err != nil {
 		if !errors.Is(err, io.EOF) {
-			p.syntax(err)
+			p.syntax(err, text)
 		}
 		return nil
 	}
 	if err := d.Decode(&more); err == nil {
 		p.wrong(&more, "a second document begins; a rules file is one")
 	} else if !errors.Is(err, io.EOF) {
-		p.syntax(err)
+		p.syntax(err, text)
 	}
 	if root.Kind != yaml.DocumentNode || len(root.Content) != 1 {
 		return nil
@@ -100,12 +100,22 @@ func invalidUTF8(text []byte) int {
 // yamlLine is where the library's errors say their line.
 var yamlLine = regexp.MustCompile(`^line ([0-9]+): `)
 
-func (p *parser) syntax(err error) {
+// indentedByTab is a line that says something behind a tab.
+var indentedByTab = regexp.MustCompile(`^ *\t\s*[^\s#]`)
+
+func (p *parser) syntax(err error, file []byte) {
 	text := strings.TrimPrefix(err.Error(), "yaml: ")
 	line := 1
 	if m := yamlLine.FindStringSubmatch(text); m != nil {
 		line, _ = strconv.Atoi(m[1])
 		text = text[len(m[0]):]
+	}
+	// The library names the line before the one that a tab begins, or that one.
+	for i, l := range bytes.Split(file, []byte("\n")) {
+		if (i+1 == line || i == line) && indentedByTab.Match(l) && (strings.Contains(text, "any token") || strings.Contains(text, "tab")) {
+			p.wrong(&yaml.Node{Line: i + 1}, "not YAML: a tab indents this line; YAML wants spaces")
+			return
+		}
 	}
 	p.wrong(&yaml.Node{Line: line}, "not YAML: %s", text)
 }
