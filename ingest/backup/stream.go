@@ -218,8 +218,10 @@ func restoreError(err *jetstream.APIError) error {
 // it is there.
 const errCodeRestoreExists = 10130
 
-// withReplicas changes one setting of a stream and keeps the others, also those
-// that this program does not know.
+// withReplicas changes the replicas of a stream and keeps the other settings, also those
+// that this program does not know. A stream with several is not compressed: a server
+// of the versions that package ingest names can lose a replica that is. What was
+// compressed in the backup is read all the same, since each block says how it is packed.
 func withReplicas(config json.RawMessage, replicas int) (json.RawMessage, error) {
 	if replicas == 0 {
 		return config, nil
@@ -229,5 +231,8 @@ func withReplicas(config json.RawMessage, replicas int) (json.RawMessage, error)
 		return nil, err
 	}
 	all["num_replicas"] = json.RawMessage(fmt.Sprint(replicas))
+	if replicas > 1 {
+		all["compression"] = json.RawMessage(`"none"`)
+	}
 	return json.Marshal(all)
 }
