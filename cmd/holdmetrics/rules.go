@@ -86,7 +86,7 @@ func readRules(path string, in io.Reader, tell func(p rules.Problem, warning boo
 	} else {
 		f, err := os.Open(path)
 		if err != nil {
-			return nil, fmt.Errorf("the rules cannot be read: %w", err)
+			return nil, err
 		}
 		defer f.Close()
 		in = f
@@ -94,7 +94,7 @@ func readRules(path string, in io.Reader, tell func(p rules.Problem, warning boo
 	text, err := io.ReadAll(io.LimitReader(in, maxRulesFile+1))
 	switch {
 	case err != nil:
-		return nil, fmt.Errorf("the rules cannot be read: %w", err)
+		return nil, fmt.Errorf("%s cannot be read: %w", name, err)
 	case len(text) > maxRulesFile:
 		return nil, fmt.Errorf("%s is larger than a rules file may be, which is %d MiB", name, maxRulesFile>>20)
 	}
