@@ -23,6 +23,10 @@ figure of every holder that differs, with both values and the tokens that it com
 from. It ends with 1 where there is a difference. By other rules differences are
 what one looks for.
 
+What is known of the time behind the last event is compared too: holds that begin or
+end later, the edges of a season, runs that become long enough, the steps of boosts.
+Where only that differs the figure says in which token and from when on.
+
 Everything goes on meanwhile; the generation that is not read stands still for
 moments. Of one that ends at a position (--until) those holders are compared who
 had no event since; the others are counted.`,

@@ -13,6 +13,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"holdmetrics/processor"
+	"holdmetrics/processor/hold"
 	"holdmetrics/projection"
 )
 
@@ -29,6 +30,7 @@ const readPrefix = "hold.ctl.read."
 const (
 	askHolders = "holders" // those behind After, by name; or those named
 	askPairs   = "pairs"   // of Holder, behind After
+	askBeyond  = "beyond"  // how the pairs of Holder go on from At, behind After; or its Token alone
 	askStand   = "stand"   // apply up to Position, and no further; see processor.Worker.Stand
 	askGo      = "go"      // go on
 )
@@ -38,12 +40,16 @@ type question struct {
 	After    string   `json:"after,omitempty"`
 	Holders  []string `json:"holders,omitempty"`
 	Holder   string   `json:"holder,omitempty"`
+	Token    string   `json:"token,omitempty"`
 	Position uint64   `json:"position,omitempty"`
+	At       int64    `json:"at,omitempty"` // ns: from when on it is told how what was asked for goes on
 }
 
 type answered struct {
 	Error    string         `json:"error,omitempty"`
 	Position uint64         `json:"position,omitempty"` // of the checkpoint that was read, or where it stands
+	At       int64          `json:"at,omitempty"`       // ns: from when on Beyond is; At of the question, or the log's time of Position where that is later
+	Done     int            `json:"done,omitempty"`     // how many of the holders that were named were looked at
 	Holders  []holderAnswer `json:"holders,omitempty"`
 	Pairs    []pairAnswer   `json:"pairs,omitempty"`
 	More     bool           `json:"more,omitempty"`
@@ -52,12 +58,16 @@ type answered struct {
 type holderAnswer struct {
 	Holder   string `json:"holder"`
 	Position uint64 `json:"position"`
-	Figures  []byte `json:"figures"` // as hold.Figures.Append gives them
+	Figures  []byte `json:"figures"`          // as hold.Figures.Append gives them
+	Beyond   []byte `json:"beyond,omitempty"` // hash of how it goes on; of those that were named
 }
 
 type pairAnswer struct {
-	Token   string `json:"token"`
-	Figures []byte `json:"figures"`
+	Token   string      `json:"token"`
+	Figures []byte      `json:"figures,omitempty"`
+	Digest  []byte      `json:"digest,omitempty"` // hash of how it goes on
+	Base    hold.Amount `json:"base"`             // at At
+	Slopes  []slope     `json:"slopes,omitempty"` // from there on
 }
 
 const (
@@ -130,9 +140,11 @@ func (g *Generation) answer(ctx context.Context, partition int, q *question) (a 
 		if q.Holders == nil {
 			return a, g.walkHolders(ctx, partition, q.After, a)
 		}
-		return a, g.readHolders(ctx, partition, q.Holders, a)
+		return a, g.readHolders(ctx, partition, q, a)
 	case askPairs:
 		return a, g.readPairs(ctx, partition, q, a)
+	case askBeyond:
+		return a, g.readBeyond(ctx, partition, q, a)
 	case askStand:
 		a.Position, err = g.Worker.Stand(ctx, partition, q.Position)
 		return a, err
@@ -162,15 +174,21 @@ func (g *Generation) walkHolders(ctx context.Context, partition int, after strin
 }
 
 // readHolders reads holders at one checkpoint; one that is not there is left out.
-func (g *Generation) readHolders(ctx context.Context, partition int, holders []string, a *answered) (err error) {
+// Where it takes long the last ones are left to another question.
+func (g *Generation) readHolders(ctx context.Context, partition int, q *question, a *answered) (err error) {
 	view, err := g.Store.View(ctx, partition)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, view.Close()) }()
 	c, _ := view.Checkpoint()
-	a.Position = c.Position
-	for _, name := range holders {
+	a.Position, a.At = c.Position, max(q.At, c.LogTime)
+	began := time.Now()
+	for _, name := range q.Holders {
+		if time.Since(began) > beyondFor {
+			return nil
+		}
+		a.Done++
 		r, err := view.Holder(ctx, name)
 		if errors.Is(err, projection.ErrNotFound) {
 			continue
@@ -178,7 +196,11 @@ func (g *Generation) readHolders(ctx context.Context, partition int, holders []s
 		if err != nil {
 			return err
 		}
-		a.Holders = append(a.Holders, holderAnswer{Holder: name, Position: r.Position, Figures: r.Figures.Append(nil)})
+		h := holderAnswer{Holder: name, Position: r.Position, Figures: r.Figures.Append(nil)}
+		if h.Beyond, err = g.beyond(ctx, view, name, a.At); err != nil {
+			return err
+		}
+		a.Holders = append(a.Holders, h)
 	}
 	return nil
 }

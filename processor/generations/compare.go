@@ -2,17 +2,14 @@ package generations
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
 	"strconv"
 	"time"
 
 	"github.com/nats-io/nats.go"
 
 	"holdmetrics/processor"
-	"holdmetrics/processor/hold"
 	"holdmetrics/projection/generation"
 )
 
@@ -38,10 +35,12 @@ type Tally struct {
 // Comparison compares two generations holder by holder, each at the same position
 // of the log. It is not safe for concurrent use.
 //
-// Both are walked by holder, some at a time. What is the same at the same position
-// is settled with that. The others are looked at again, some hundred at a time: Still
-// stands still for that moment, at a place where the other one's store is, so that
-// even those are compared who have events all the time.
+// Both are walked by holder, some at a time. What is the same at the same position,
+// and has no break ahead, is settled with that. The others are looked at again, some
+// hundred at a time: B stands still for that moment, at a place where the other one's
+// store is, so that even those are compared who have events all the time. Then all that
+// is known is compared, also how their pairs go on behind the last event, so nothing
+// differs that only the future would show.
 type Comparison struct {
 	Conn       *nats.Conn
 	Partitions int
@@ -143,7 +142,7 @@ func (c *Comparison) partition(ctx context.Context, partition int) error {
 				if err != nil {
 					return err
 				}
-				same = len(figures) == 0
+				same = len(figures.rows) == 0 && !figures.ahead
 			}
 			if same {
 				c.tally.Holders++
@@ -166,10 +165,20 @@ func (c *Comparison) partition(ctx context.Context, partition int) error {
 }
 
 // settle compares holders for certain.
-func (c *Comparison) settle(ctx context.Context, partition int, holders []string) (err error) {
-	if len(holders) == 0 {
-		return nil
+func (c *Comparison) settle(ctx context.Context, partition int, holders []string) error {
+	for len(holders) > 0 {
+		done, err := c.settleSome(ctx, partition, holders)
+		if err != nil {
+			return err
+		}
+		holders = holders[done:]
+		c.moved()
 	}
+	return nil
+}
+
+// settleSome compares the first ones of holders, and says how many.
+func (c *Comparison) settleSome(ctx context.Context, partition int, holders []string) (done int, err error) {
 	defer func() {
 		ending, cancel := context.WithTimeout(context.WithoutCancel(ctx), requestTimeout)
 		defer cancel()
@@ -182,29 +191,48 @@ func (c *Comparison) settle(ctx context.Context, partition int, holders []string
 		// B stands, A is at least as far, and then B goes exactly to where A was read.
 		at, err := c.ask(ctx, c.B.Name, partition, &question{Ask: askStand})
 		if err != nil {
-			return err
+			return 0, err
 		}
 		if c.A.Until == 0 || at.Position <= c.A.Until {
 			if err := processor.Applied(c.Conn, c.A.Name)(ctx, partition, at.Position); err != nil {
-				return err
+				return 0, err
 			}
 		}
-		ofA, err := c.ask(ctx, c.A.Name, partition, &question{Ask: askHolders, Holders: holders})
+		q := question{Ask: askHolders, Holders: holders}
+		ofA, err := c.ask(ctx, c.A.Name, partition, &q)
 		if err != nil {
-			return err
+			return 0, err
 		}
 		stands, err := c.ask(ctx, c.B.Name, partition, &question{Ask: askStand, Position: ofA.Position})
 		if err != nil {
-			return err
+			return 0, err
 		}
-		ofB, err := c.ask(ctx, c.B.Name, partition, &question{Ask: askHolders, Holders: holders})
+		if ofA.Done == 0 {
+			return 0, fmt.Errorf("generations: generation %s, partition %d: its worker is of an older version, which cannot tell what is known ahead", c.A.Name, partition)
+		}
+		q.Holders, q.At = holders[:ofA.Done], ofA.At
+		ofB, err := c.ask(ctx, c.B.Name, partition, &q)
 		if err != nil {
-			return err
+			return 0, err
 		}
 		if ofB.Position != stands.Position {
 			continue // it went on, or another worker has it now
 		}
-		return c.compare(ctx, partition, holders, byHolder(ofA), byHolder(ofB))
+		if ofB.Done == 0 {
+			return 0, fmt.Errorf("generations: generation %s, partition %d: its worker is of an older version, which cannot tell what is known ahead", c.B.Name, partition)
+		}
+		if q.Holders, q.At = holders[:ofB.Done], ofB.At; q.At != ofA.At {
+			// A has ended, and B is behind that: what was sealed there since is no more told
+			// as of A's end.
+			position := ofA.Position
+			if ofA, err = c.ask(ctx, c.A.Name, partition, &q); err != nil {
+				return 0, err
+			}
+			if ofA.Position != position || ofA.At != q.At || ofA.Done < ofB.Done {
+				continue
+			}
+		}
+		return ofB.Done, c.compare(ctx, partition, q.Holders, q.At, byHolder(ofA), byHolder(ofB))
 	}
 }
 
@@ -216,7 +244,7 @@ func byHolder(a *answered) map[string]*holderAnswer {
 	return out
 }
 
-func (c *Comparison) compare(ctx context.Context, partition int, holders []string, ofA, ofB map[string]*holderAnswer) error {
+func (c *Comparison) compare(ctx context.Context, partition int, holders []string, at int64, ofA, ofB map[string]*holderAnswer) error {
 	end := c.end()
 	for _, name := range holders {
 		a, b := ofA[name], ofB[name]
@@ -235,10 +263,16 @@ func (c *Comparison) compare(ctx context.Context, partition int, holders []strin
 		case a == nil:
 			d.Only, d.Position = c.B.Name, b.Position
 		default:
-			var err error
 			d.Position = max(a.Position, b.Position)
-			if d.Figures, err = differing(a.Figures, b.Figures); err != nil {
+			figures, err := differing(a.Figures, b.Figures)
+			if err != nil {
 				return err
+			}
+			d.Figures = figures.rows
+			if len(d.Figures) == 0 && string(a.Beyond) != string(b.Beyond) {
+				if err := c.explainBeyond(ctx, d, a, b, at); err != nil {
+					return err
+				}
 			}
 			if a.Position != b.Position {
 				// An event that one counts and the other leaves out, by its rules.
@@ -247,8 +281,10 @@ func (c *Comparison) compare(ctx context.Context, partition int, holders []strin
 			if len(d.Figures) == 0 {
 				continue
 			}
-			if d.Tokens, err = c.tokens(ctx, partition, name, a.Position, b.Position); err != nil {
-				return err
+			if d.Tokens == nil {
+				if d.Tokens, err = c.tokens(ctx, partition, name, a.Position, b.Position); err != nil {
+					return err
+				}
 			}
 		}
 		c.tally.Different++
@@ -287,134 +323,4 @@ func (c *Comparison) tokens(ctx context.Context, partition int, holder string, a
 		return nil, err
 	}
 	return differingTokens(a, b)
-}
-
-// walk walks the holders of a partition.
-type walk struct {
-	c         *Comparison
-	name      string
-	partition int
-	page      []holderAnswer
-	after     string
-	over      bool // there is no page behind this one
-}
-
-// at is the holder that the walk is at; nil: it is over.
-func (w *walk) at(ctx context.Context) (*holderAnswer, error) {
-	if len(w.page) == 0 && !w.over {
-		a, err := w.c.ask(ctx, w.name, w.partition, &question{Ask: askHolders, After: w.after})
-		if err != nil {
-			return nil, err
-		}
-		w.page, w.over = a.Holders, !a.More
-	}
-	if len(w.page) == 0 {
-		return nil, nil
-	}
-	return &w.page[0], nil
-}
-
-func (w *walk) next() {
-	w.after = w.page[0].Holder
-	w.page = w.page[1:]
-}
-
-// ask asks until somebody answers.
-func (c *Comparison) ask(ctx context.Context, name string, partition int, q *question) (*answered, error) {
-	text, err := json.Marshal(q)
-	if err != nil {
-		return nil, err
-	}
-	began := time.Now()
-	for {
-		within, cancel := context.WithTimeout(ctx, answerWithin+time.Second)
-		m, err := c.Conn.RequestWithContext(within, readPrefix+name+"."+strconv.Itoa(partition), text)
-		cancel()
-		switch {
-		case err == nil:
-			var a answered
-			if err := json.Unmarshal(m.Data, &a); err != nil {
-				return nil, fmt.Errorf("generations: the answer about generation %s is not to be read: %w", name, err)
-			}
-			if a.Error != "" {
-				return nil, fmt.Errorf("generations: generation %s, partition %d: %s", name, partition, a.Error)
-			}
-			return &a, nil
-		case ctx.Err() != nil:
-			return nil, ctx.Err()
-		case errors.Is(err, nats.ErrConnectionClosed):
-			return nil, err
-		case time.Since(began) > askMost:
-			return nil, fmt.Errorf("%w: generation %s, partition %d (hint: does a worker run that has it?)", ErrSilent, name, partition)
-		}
-		if err := pause(ctx, askAgain); err != nil {
-			return nil, err
-		}
-	}
-}
-
-// differing says which figures differ. A line is the same where it says the same at
-// any instant: it may begin at another one.
-func differing(textA, textB []byte) ([][3]string, error) {
-	if string(textA) == string(textB) {
-		return nil, nil
-	}
-	a, _, err := hold.ParseFigures(textA)
-	if err != nil {
-		return nil, err
-	}
-	b, _, err := hold.ParseFigures(textB)
-	if err != nil {
-		return nil, err
-	}
-	var out [][3]string
-	add := func(name, a, b string) {
-		if a != b {
-			out = append(out, [3]string{name, a, b})
-		}
-	}
-	add("settled_score", a.Settled.Score.String(), b.Settled.Score.String())
-	add("settled_held_seconds", a.Settled.Held.String(), b.Settled.Held.String())
-	add("rate", a.Line.Rate.String(), b.Line.Rate.String())
-	add("held_rate", strconv.FormatUint(a.Line.HeldRate, 10), strconv.FormatUint(b.Line.HeldRate, 10))
-	if t := max(a.Line.Since, b.Line.Since); a.Line.Since == b.Line.Since || a.Line.Holds(t) && b.Line.Holds(t) {
-		la, lb := a.Line.At(t), b.Line.At(t)
-		add("live_score", la.Score.String(), lb.Score.String())
-		add("live_held_seconds", la.Held.String(), lb.Held.String())
-	} else {
-		add("since", strconv.FormatInt(a.Line.Since, 10), strconv.FormatInt(b.Line.Since, 10))
-	}
-	add("waiting", strconv.FormatUint(a.Waiting, 10), strconv.FormatUint(b.Waiting, 10))
-	return out, nil
-}
-
-func differingTokens(a, b map[string][]byte) ([]string, error) {
-	var tokens []string
-	for token, figures := range a {
-		d, err := differing(figures, b[token])
-		if b[token] == nil {
-			d, err = [][3]string{{}}, nil
-		}
-		if err != nil {
-			return nil, err
-		}
-		if len(d) > 0 {
-			tokens = append(tokens, token)
-		}
-	}
-	for token := range b {
-		if a[token] == nil {
-			tokens = append(tokens, token)
-		}
-	}
-	return firstOf(tokens), nil
-}
-
-// firstOf are the first tokens by name, and one that says how many more there are.
-func firstOf(tokens []string) []string {
-	slices.Sort(tokens)
-	if more := len(tokens) - tokensMost; more > 0 {
-		return append(tokens[:tokensMost], fmt.Sprintf("and %d more", more))
-	}
-	return tokens
 }

@@ -1,0 +1,287 @@
+package generations
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash"
+	"strings"
+	"time"
+
+	"holdmetrics/processor/hold"
+	"holdmetrics/projection"
+)
+
+// What is known of a holder goes beyond the last event: holds that begin or end later,
+// the edges of a season, runs that become long enough, the steps of boosts. Of two
+// generations that say the same today one may know of a hold that begins tomorrow and
+// the other not. So where a line has a break ahead, it is compared how the pairs go on
+// from one instant: what they have there, and by how much they grow from each further
+// instant at which that changes, up to the last that is known. Both sides put it into
+// the same form, and of that the hash is compared.
+
+// beyondFor is how long one answer looks ahead, about, before it leaves the rest of
+// the holders to the next one.
+const beyondFor = 3 * time.Second
+
+// slope is from when on something grows by how much.
+type slope struct {
+	At   int64     `json:"at"`
+	Rate hold.Rate `json:"rate"`
+	Held uint64    `json:"held"`
+}
+
+// slopesMost is how many slopes are told at once.
+const slopesMost = 256
+
+// ahead gives how a pair goes on from an instant: the amount there, and each slope up
+// to the last break that is known, until yield returns false. Two of a pair that follow
+// one another are never the same.
+func ahead(ctx context.Context, r *hold.Rule, p *hold.Pair, at int64, yield func(slope) bool) (base hold.Amount, err error) {
+	line := r.Figures(p, at).Line
+	base = line.Base
+	for last, first := (slope{}), true; ; first = false {
+		s := slope{At: at, Rate: line.Rate, Held: line.HeldRate}
+		if first || s.Rate != last.Rate || s.Held != last.Held {
+			if !yield(s) {
+				return base, nil
+			}
+			last = s
+		}
+		if line.Until <= at { // none is known
+			return base, nil
+		}
+		if err := ctx.Err(); err != nil {
+			return base, err
+		}
+		at = line.Until
+		line = r.Figures(p, at).Line
+	}
+}
+
+// digest is the hash of how a pair goes on; false where it has nothing and never will.
+func (g *Generation) digest(ctx context.Context, r *projection.PairRecord, at int64) (sum []byte, something bool, err error) {
+	pair, err := r.Open()
+	if err != nil {
+		return nil, false, err
+	}
+	h := sha256.New()
+	base, err := ahead(ctx, g.Rules.Of(r.Key.Token), pair, at, func(s slope) bool {
+		something = something || !s.Rate.IsZero() || s.Held != 0
+		s.hash(h)
+		return true
+	})
+	if err == nil {
+		err = r.Check(pair)
+	}
+	something = something || base != hold.Amount{}
+	for _, limbs := range [][]uint64{base.Score[:], base.Held[:]} {
+		hashLimbs(h, limbs)
+	}
+	return h.Sum(nil)[:16], something, err
+}
+
+func (s *slope) hash(h hash.Hash) {
+	hashLimbs(h, []uint64{uint64(s.At), s.Held})
+	hashLimbs(h, s.Rate[:])
+}
+
+func hashLimbs(h hash.Hash, limbs []uint64) {
+	var b [8]byte
+	for _, l := range limbs {
+		binary.LittleEndian.PutUint64(b[:], l)
+		h.Write(b[:]) // never fails
+	}
+}
+
+// beyond is the hash of how all pairs of a holder go on.
+func (g *Generation) beyond(ctx context.Context, view projection.PartitionView, holder string, at int64) ([]byte, error) {
+	h := sha256.New()
+	err := view.Pairs(ctx, holder, func(r *projection.PairRecord) error {
+		sum, something, err := g.digest(ctx, r, at)
+		if err == nil && something {
+			hashLimbs(h, []uint64{uint64(len(r.Key.Token))})
+			h.Write([]byte(r.Key.Token))
+			h.Write(sum)
+		}
+		return err
+	})
+	if errors.Is(err, context.DeadlineExceeded) {
+		err = fmt.Errorf("what is known of holder %q ahead is too much to be compared within %s", holder, answerWithin)
+	}
+	return h.Sum(nil)[:16], err
+}
+
+// readBeyond answers askBeyond: how the pairs of a holder go on, as hashes, or of one of
+// them as slopes.
+func (g *Generation) readBeyond(ctx context.Context, partition int, q *question, a *answered) (err error) {
+	view, err := g.Store.View(ctx, partition)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, view.Close()) }()
+	r, err := view.Holder(ctx, q.Holder)
+	if errors.Is(err, projection.ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	a.Position = r.Position // of the holder
+	size := 0
+	err = view.Pairs(ctx, q.Holder, func(p *projection.PairRecord) error {
+		if q.After != "" && p.Key.Token <= q.After || q.Token != "" && p.Key.Token != q.Token {
+			return nil
+		}
+		if size > answerBytes {
+			a.More = true
+			return errFull
+		}
+		out := pairAnswer{Token: strings.Clone(p.Key.Token)}
+		defer func() { size += len(out.Token) + 64 }()
+		if q.Token == "" {
+			sum, something, err := g.digest(ctx, p, q.At)
+			if err == nil && something {
+				out.Digest = sum
+				a.Pairs = append(a.Pairs, out)
+			}
+			return err
+		}
+		pair, err := p.Open()
+		if err != nil {
+			return err
+		}
+		out.Base, err = ahead(ctx, g.Rules.Of(out.Token), pair, q.At, func(s slope) bool {
+			out.Slopes = append(out.Slopes, s)
+			return len(out.Slopes) < slopesMost
+		})
+		if err == nil {
+			err = p.Check(pair)
+		}
+		a.Pairs = append(a.Pairs, out)
+		return err
+	})
+	if errors.Is(err, errFull) {
+		return nil
+	}
+	return err
+}
+
+// explainBeyond says in which tokens two generations go on in different ways from an
+// instant, and from when on. Where the holder has had another event meanwhile, neither
+// can be told; that they do is told in any case.
+func (c *Comparison) explainBeyond(ctx context.Context, d *Difference, a, b *holderAnswer, at int64) error {
+	tokensA, err := c.digests(ctx, c.A.Name, d, a.Position, at)
+	if err != nil {
+		return err
+	}
+	tokensB, err := c.digests(ctx, c.B.Name, d, b.Position, at)
+	if err != nil {
+		return err
+	}
+	if tokensA != nil && tokensB != nil {
+		for token, sum := range tokensA {
+			if string(tokensB[token]) != string(sum) {
+				d.Tokens = append(d.Tokens, token)
+			}
+		}
+		for token := range tokensB {
+			if tokensA[token] == nil {
+				d.Tokens = append(d.Tokens, token)
+			}
+		}
+		d.Tokens = firstOf(d.Tokens)
+		for _, token := range d.Tokens[:min(len(d.Tokens), tokensMost)] {
+			figure, err := c.parting(ctx, d, token, a.Position, b.Position, at)
+			if err != nil {
+				return err
+			}
+			if figure != nil {
+				d.Figures = append(d.Figures, *figure)
+			}
+		}
+	}
+	if len(d.Figures) == 0 {
+		d.Figures = [][3]string{{"hash of what is known from " + instant(at), fmt.Sprintf("%x", a.Beyond), fmt.Sprintf("%x", b.Beyond)}}
+	}
+	return nil
+}
+
+// digests are how the pairs of a holder go on; nil where the holder has moved on.
+func (c *Comparison) digests(ctx context.Context, name string, d *Difference, position uint64, at int64) (map[string][]byte, error) {
+	all := map[string][]byte{}
+	for q := (question{Ask: askBeyond, Holder: d.Holder, At: at}); ; {
+		page, err := c.ask(ctx, name, d.Partition, &q)
+		if err != nil || page.Position != position {
+			return nil, err
+		}
+		for _, p := range page.Pairs {
+			all[p.Token] = p.Digest
+			q.After = p.Token
+		}
+		if !page.More || len(all) > 100*settleMost {
+			return all, nil
+		}
+	}
+}
+
+// parting is the first instant from which on a pair goes on in two ways; nil where it
+// cannot be told.
+func (c *Comparison) parting(ctx context.Context, d *Difference, token string, positionA, positionB uint64, at int64) (*[3]string, error) {
+	for {
+		q := question{Ask: askBeyond, Holder: d.Holder, Token: token, At: at}
+		ofA, err := c.ask(ctx, c.A.Name, d.Partition, &q)
+		if err != nil {
+			return nil, err
+		}
+		ofB, err := c.ask(ctx, c.B.Name, d.Partition, &q)
+		if err != nil || ofA.Position != positionA || ofB.Position != positionB {
+			return nil, err
+		}
+		a, b := onePair(ofA, at), onePair(ofB, at)
+		if a.Base != b.Base {
+			name := "live_score of " + token + " at " + instant(at)
+			if a.Base.Score == b.Base.Score {
+				return &[3]string{"live_held_seconds of " + token + " at " + instant(at), a.Base.Held.String(), b.Base.Held.String()}, nil
+			}
+			return &[3]string{name, a.Base.Score.String(), b.Base.Score.String()}, nil
+		}
+		last := slope{At: at}
+		for i, j := 0, 0; i < len(a.Slopes) || j < len(b.Slopes); i, j = i+1, j+1 {
+			switch {
+			case i < len(a.Slopes) && j < len(b.Slopes) && a.Slopes[i] == b.Slopes[j]:
+				last = a.Slopes[i]
+				continue
+			// Who has no slope there goes on as before.
+			case j >= len(b.Slopes) || i < len(a.Slopes) && a.Slopes[i].At < b.Slopes[j].At:
+				return partingRates(token, a.Slopes[i].At, &a.Slopes[i], &last), nil
+			case i >= len(a.Slopes) || b.Slopes[j].At < a.Slopes[i].At:
+				return partingRates(token, b.Slopes[j].At, &last, &b.Slopes[j]), nil
+			}
+			return partingRates(token, a.Slopes[i].At, &a.Slopes[i], &b.Slopes[j]), nil
+		}
+		if len(a.Slopes) < slopesMost {
+			return nil, nil
+		}
+		at = last.At // which is told again, and others behind it
+	}
+}
+
+func partingRates(token string, at int64, a, b *slope) *[3]string {
+	if a.Rate == b.Rate {
+		return &[3]string{"held_rate of " + token + " from " + instant(at), fmt.Sprint(a.Held), fmt.Sprint(b.Held)}
+	}
+	return &[3]string{"rate of " + token + " from " + instant(at), a.Rate.String(), b.Rate.String()}
+}
+
+// onePair is the pair of an answer about one; a pair that is not there has nothing.
+func onePair(a *answered, at int64) *pairAnswer {
+	if len(a.Pairs) == 0 {
+		return &pairAnswer{Slopes: []slope{{At: at}}}
+	}
+	return &a.Pairs[0]
+}
+
+func instant(ns int64) string { return time.Unix(0, ns).UTC().Format(time.RFC3339Nano) }

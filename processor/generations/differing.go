@@ -1,0 +1,78 @@
+package generations
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+
+	"holdmetrics/processor/hold"
+)
+
+// differences are how two figures of the same differ.
+type differences struct {
+	rows  [][3]string // name, and what each says
+	ahead bool        // one of their lines may break, so that they do not say all
+}
+
+// differing says which figures differ. A line is the same where it says the same at
+// any instant: it may begin at another one. Two of which one may have broken before the
+// other one begins cannot be compared here; what is known beyond tells.
+func differing(textA, textB []byte) (d differences, err error) {
+	a, _, err := hold.ParseFigures(textA)
+	if err != nil {
+		return d, err
+	}
+	b, _, err := hold.ParseFigures(textB)
+	if err != nil {
+		return d, err
+	}
+	d.ahead = a.Line.Until != 0 || b.Line.Until != 0
+	add := func(name, a, b string) {
+		if a != b {
+			d.rows = append(d.rows, [3]string{name, a, b})
+		}
+	}
+	add("settled_score", a.Settled.Score.String(), b.Settled.Score.String())
+	add("settled_held_seconds", a.Settled.Held.String(), b.Settled.Held.String())
+	if t := max(a.Line.Since, b.Line.Since); a.Line.Since == b.Line.Since || a.Line.Holds(t) && b.Line.Holds(t) {
+		add("rate", a.Line.Rate.String(), b.Line.Rate.String())
+		add("held_rate", strconv.FormatUint(a.Line.HeldRate, 10), strconv.FormatUint(b.Line.HeldRate, 10))
+		la, lb := a.Line.At(t), b.Line.At(t)
+		add("live_score", la.Score.String(), lb.Score.String())
+		add("live_held_seconds", la.Held.String(), lb.Held.String())
+	}
+	add("waiting", strconv.FormatUint(a.Waiting, 10), strconv.FormatUint(b.Waiting, 10))
+	return d, nil
+}
+
+func differingTokens(a, b map[string][]byte) ([]string, error) {
+	var tokens []string
+	for token, figures := range a {
+		same := b[token] != nil
+		if same {
+			d, err := differing(figures, b[token])
+			if err != nil {
+				return nil, err
+			}
+			same = len(d.rows) == 0
+		}
+		if !same {
+			tokens = append(tokens, token)
+		}
+	}
+	for token := range b {
+		if a[token] == nil {
+			tokens = append(tokens, token)
+		}
+	}
+	return firstOf(tokens), nil
+}
+
+// firstOf are the first tokens by name, and one that says how many more there are.
+func firstOf(tokens []string) []string {
+	slices.Sort(tokens)
+	if more := len(tokens) - tokensMost; more > 0 {
+		return append(tokens[:tokensMost], fmt.Sprintf("and %d more", more))
+	}
+	return tokens
+}
