@@ -20,7 +20,7 @@ const (
 	DefaultDatabase         = "holdmetrics"
 	DefaultPoolMax          = 100
 	DefaultServerSelection  = 5 * time.Second
-	DefaultConnect          = 5 * time.Second
+	DefaultConnect          = 30 * time.Second // a server that has much to do answers a handshake late, and is not lost
 	DefaultOperationTimeout = 30 * time.Second
 	DefaultPatience         = 10 * time.Second
 )
