@@ -174,9 +174,7 @@ func (p *partition) startPublish(ctx context.Context, turn bool) error {
 		return nil
 	}
 	if err := p.settle(ctx); err != nil {
-		if turn {
-			p.turn <- struct{}{}
-		}
+		p.passTurn(turn)
 		return err
 	}
 	job := &publishJob{turn: turn, behind: p.pending >= publishLate, holders: make([]projection.HolderRecord, 0, min(p.unpublished.len(), p.cfg.turn))}
@@ -187,7 +185,7 @@ func (p *partition) startPublish(ctx context.Context, turn bool) error {
 		p.cache.removeHolder(h, p.flushed)
 	})
 	if p.lost != nil {
-		p.turn <- struct{}{}
+		p.passTurn(turn)
 		return p.lost
 	}
 	if job.to.Position < p.published { // what was published from the store lies between
@@ -196,6 +194,14 @@ func (p *partition) startPublish(ctx context.Context, turn bool) error {
 	p.published, p.publishedTime, p.publishing, p.publishBegan = job.to.Position, job.to.LogTime, true, p.cfg.Now()
 	p.publishJobs <- job // has room: one is in flight at most
 	return nil
+}
+
+// passTurn passes the turn on where it was taken. Without having been taken it
+// must not be passed: its channel has room for those that there are.
+func (p *partition) passTurn(taken bool) {
+	if taken {
+		p.turn <- struct{}{}
+	}
 }
 
 // finishPublish notes that snapshots are acknowledged.
