@@ -82,10 +82,10 @@ func mergeRefusals(a, b []ingest.Refusal) []ingest.Refusal {
 }
 
 // end is the last position that a partition is to apply: that of its own messages,
-// or of the whole log where the rules normalise holders, whose events may lie in
-// any partition then.
+// or of the whole log where the rules normalise holders and their events may lie in
+// any partition then; see [ingest.CaseKeepsPartition].
 func (b *backend) end(ctx context.Context, partition int) (uint64, error) {
-	if b.Rules.NormalisesHolders() {
+	if b.Rules.NormalisesHolders() && !ingest.CaseKeepsPartition(b.g.cfg.Log.Partitions()) {
 		return b.g.cfg.Log.LastPosition(ctx)
 	}
 	return b.g.cfg.Log.End(ctx, partition)

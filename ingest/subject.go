@@ -78,6 +78,18 @@ func Partition(holder string, partitions int) int {
 	return int(h % uint32(partitions))
 }
 
+// CaseKeepsPartition says whether holders that are their own subject token, and
+// differ in the case of letters alone, are of one partition: it is so where the
+// number of partitions divides 32.
+//
+// The hash goes on by an exclusive or and a multiplication mod 2^32, and in both the
+// low 5 bits of what comes out depend on the low 5 bits of what goes in alone. The
+// case of a letter is bit 5, so the low 5 bits of the hash, from 0 to 31, do not see
+// it. Of base64 this does not hold: a byte is spread over two characters there.
+func CaseKeepsPartition(partitions int) bool {
+	return partitions < 1 || 32%partitions == 0
+}
+
 // hashEncoded hashes "=" and the base64url of s, three bytes at a time, so that
 // the token itself is never built.
 func hashEncoded(h uint32, s string) uint32 {

@@ -53,6 +53,29 @@ func TestHolderOfRefuses(t *testing.T) {
 	}
 }
 
+// Case moves no holder between the partitions of a number that divides 32, and does
+// between those of every other.
+func TestCaseKeepsPartition(t *testing.T) {
+	t.Parallel()
+	r := rand.New(rand.NewPCG(1, 1))
+	const letters = "abcdefghijklmnopqrstuvwxyz0123456789-_ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+	for partitions := range 65 {
+		moved := 0
+		for range 500 {
+			id := make([]byte, 1+r.IntN(60))
+			for i := range id {
+				id[i] = letters[r.IntN(len(letters))]
+			}
+			if Partition(string(id), partitions) != Partition(strings.ToLower(string(id)), partitions) {
+				moved++
+			}
+		}
+		if CaseKeepsPartition(partitions) != (moved == 0) {
+			t.Errorf("%d partitions: it is said that case keeps holders: %v; %d of 500 were moved", partitions, CaseKeepsPartition(partitions), moved)
+		}
+	}
+}
+
 func TestPartitionDoesNotAllocate(t *testing.T) {
 	long := strings.Repeat("ü", 128)
 	if n := testing.AllocsPerRun(100, func() { Partition(long, 16); Partition("alice", 16) }); n != 0 {

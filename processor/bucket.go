@@ -35,7 +35,7 @@ func (p *partition) startBucket(ctx context.Context) error {
 		return nil
 	}
 	var have uint64
-	var owed bool
+	var owed, ahead bool
 	err := p.retry(ctx, "read the bucket's position", func(ctx context.Context) (err error) {
 		have, err = p.bucket.Position(ctx, p.id)
 		if err == nil {
@@ -46,17 +46,21 @@ func (p *partition) startBucket(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	said := have
 	if have > p.tail {
 		// The bucket may know better how far the log is: see sureAfter.
-		if p.tail, err = p.end(ctx, have); err != nil {
+		end, has, err := p.end(ctx, have)
+		if err != nil {
 			return err
 		}
+		p.tail, ahead = max(end, p.position), !has
+		have = min(have, p.tail) // behind the end there is nothing that it could have
 	}
-	if have > p.tail {
+	if ahead {
 		// Nothing that this log can say reaches it, and waiting would be for ever.
 		p.logger.Warn("the snapshot bucket is ahead of the log, so it is from another one; its holders are published over"+
 			" (hint: delete the bucket's stream and start again, and holders of the other log are gone too)",
-			zap.Uint64("bucket", have), zap.Uint64("end", p.tail))
+			zap.Uint64("bucket", said), zap.Uint64("end", p.tail))
 		have = 0
 	}
 	if have > p.position && !owed && !p.knowsFormer() {

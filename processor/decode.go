@@ -95,8 +95,8 @@ func (p *partition) decodeEvent(m *message, index int, event []byte, d *hold.Dra
 // had at that position, which decides the same way whenever the log is read. Then
 // the rules have their word.
 func (p *partition) accept(m *message, index int, data []byte, d *hold.Draft) {
-	if p.named {
-		p.acceptNamed(m, index, data, d)
+	if p.whole {
+		p.acceptWhole(m, index, data, d)
 		return
 	}
 	event, err := d.Check(m.at+ingest.AcceptedAhead, p.batch.limits)
@@ -104,7 +104,7 @@ func (p *partition) accept(m *message, index int, data []byte, d *hold.Draft) {
 		p.reject(m, index, data, err)
 		return
 	}
-	event.Token = p.cfg.Rules.Token(event.Token)
+	event.Token, event.Holder = p.cfg.Rules.Token(event.Token), p.cfg.Rules.Holder(event.Holder)
 	h := p.cache.holders[event.Holder]
 	if h == nil {
 		if err := p.misplaced(event.Holder, p.id); err != nil {

@@ -260,9 +260,18 @@ func ingestMsg(holder, token string, start int64) *holdpb.HoldMsg {
 // sent in, by frames and by raw messages, and go on where a run stopped.
 func TestNormalisedHoldersOnJetStream(t *testing.T) {
 	t.Parallel()
+	for _, partitions := range []int{4, 3} { // between 3 case moves holders
+		t.Run(fmt.Sprint(partitions), func(t *testing.T) {
+			t.Parallel()
+			testNormalisedHolders(t, partitions)
+		})
+	}
+}
+
+func testNormalisedHolders(t *testing.T, partitions int) {
 	ctx := context.Background()
 	js := startServer(t)
-	log, err := ingest.OpenLog(ctx, js, ingest.LogConfig{})
+	log, err := ingest.OpenLog(ctx, js, ingest.LogConfig{Partitions: partitions})
 	if err != nil {
 		t.Fatal(err)
 	}

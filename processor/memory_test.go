@@ -175,6 +175,8 @@ type memBucket struct {
 	owed      map[int]bool
 	published int
 	backwards error
+
+	mayStepBack bool // in its positions
 }
 
 func newMemBucket() *memBucket {
@@ -202,7 +204,7 @@ func (b *memBucket) Publish(_ context.Context, partition int, entries []projecti
 		b.stats[e.Key] = s
 		b.published++
 	}
-	if b.positions[partition] > to.Position {
+	if b.positions[partition] > to.Position && !b.mayStepBack {
 		b.backwards = errors.New("position stepped back")
 	}
 	b.positions[partition] = to.Position

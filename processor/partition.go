@@ -28,7 +28,7 @@ type partition struct {
 	metrics *partitionMetrics
 	atomic  bool // the store's flushes are
 	paged   bool // the store keeps pages, so no facts are gathered
-	named   bool // the rules normalise holders, and the log is read whole
+	whole   bool // the log is read whole; see wholeLog
 
 	controls               *controls     // the worker's
 	cacheBytes, flushBytes int           // its share of the worker's bounds
@@ -128,7 +128,7 @@ func newPartition(id int, cfg *Config, controls *controls, log eventLog, bucket 
 		metrics:       metrics,
 		atomic:        ok && store.AtomicFlush(),
 		paged:         keeps && pages.KeepsPages(),
-		named:         cfg.Rules.NormalisesHolders(),
+		whole:         readsWhole(cfg.Rules, log.Partitions()),
 		controls:      controls,
 		in:            newInbox(inboxBytes),
 		cache:         newCache(cfg.Rules),

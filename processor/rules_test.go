@@ -13,9 +13,11 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
+	"pgregory.net/rapid"
 
 	"holdmetrics/ingest"
 	"holdmetrics/processor/hold"
+	filerules "holdmetrics/processor/hold/rules"
 	"holdmetrics/projection"
 	"holdmetrics/projection/storetest"
 )
@@ -80,16 +82,20 @@ func randomRules(r *rand.Rand, named bool) *someRules {
 // give, wherever they lie in the log.
 func TestNormalisedHolders(t *testing.T) {
 	t.Parallel()
-	for seed := range uint64(20) {
+	for seed := range uint64(30) {
+		partitions := 4 // between which case moves no holder
+		if seed%2 == 0 {
+			partitions = 7 // between which it moves nearly all of randomDraft's
+		}
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			t.Parallel()
 			r := rand.New(rand.NewPCG(seed, 9))
 			rules := randomRules(r, true)
-			mixed, plain := newMemLog(4), newMemLog(4)
+			mixed, plain := newMemLog(partitions), newMemLog(partitions)
 			now := logBegin
 			for range 150 {
 				now += r.Int64N(2 * minute)
-				frames, named := make([][]hold.Draft, 4), make([][]hold.Draft, 4)
+				frames, named := make([][]hold.Draft, partitions), make([][]hold.Draft, partitions)
 				for range 1 + r.IntN(6) {
 					d := randomDraft(r, now)
 					lower := d
@@ -102,10 +108,10 @@ func TestNormalisedHolders(t *testing.T) {
 					if r.IntN(20) == 0 { // wherever it lies, once it is refused
 						d.Token, lower.Token = "", ""
 					}
-					at, home := ingest.Partition(d.Holder, 4), ingest.Partition(lower.Holder, 4)
+					at, home := ingest.Partition(d.Holder, partitions), ingest.Partition(lower.Holder, partitions)
 					frames[at], named[home] = append(frames[at], d), append(named[home], lower)
 				}
-				for p := range 4 {
+				for p := range partitions {
 					if len(frames[p]) == 1 && r.IntN(2) == 0 {
 						mixed.append(p, now, false, ingest.AppendEvent(nil, &frames[p][0]))
 					} else if len(frames[p]) > 0 {
@@ -120,7 +126,7 @@ func TestNormalisedHolders(t *testing.T) {
 			stray := held("H1", "t1", logBegin, logBegin+minute)
 			var w ingest.FrameWriter
 			w.AppendDraft(&stray)
-			at := (ingest.Partition("H1", 4) + 1) % 4
+			at := (ingest.Partition("H1", partitions) + 1) % partitions
 			mixed.append(at, now, false, w.Bytes())
 
 			mixed.slow, plain.slow = r.IntN(2) == 0, r.IntN(2) == 0
@@ -128,14 +134,22 @@ func TestNormalisedHolders(t *testing.T) {
 			run(t, Config{Store: got, Rules: rules}, mixed, nil).finish(t, mixed)
 			run(t, Config{Store: want, Rules: rules}, plain, nil).finish(t, plain)
 			compareWithRules(t, mixed, got, rules)
+			if foreign := foreignEvents(mixed); (foreign > 0) != (partitions == 7) {
+				t.Fatalf("of %d partitions: %d events that lie in another one than their holder's", partitions, foreign)
+			}
 			var events, rejected [2]uint64
-			for p := range 4 {
+			for p := range partitions {
 				for i, s := range []*storetest.Memory{got, want} {
 					c, _, err := s.Checkpoint(context.Background(), p)
 					if err != nil {
 						t.Fatal(err)
 					}
 					events[i], rejected[i] = events[i]+c.Events, rejected[i]+c.Rejected
+				}
+				if c, _, _ := got.Checkpoint(context.Background(), p); partitions == 4 {
+					if end, _ := mixed.End(context.Background(), p); c.Position != end {
+						t.Fatalf("partition %d is at %d, and its own end is %d", p, c.Position, end)
+					}
 				}
 				g, w := stateOf(t, got, p), stateOf(t, want, p)
 				if !slices.Equal(sortedKeys(g.pairs), sortedKeys(w.pairs)) {
@@ -158,6 +172,111 @@ func TestNormalisedHolders(t *testing.T) {
 			if l := mixed.letters[fmt.Sprintf("hold.dlq.%d.%d.0", at, mixed.last)]; l.Field != "holder_id" {
 				t.Fatalf("the letter of the stray is %+v", l)
 			}
+		})
+	}
+}
+
+// foreignEvents is how many events of holders in any case lie in another partition
+// than the holder's in lower case.
+func foreignEvents(log *memLog) (n int) {
+	for _, m := range log.messages[everyPartition] {
+		for _, event := range eventsOf(m.data) {
+			if sent, ok := ingest.HolderOfEvent(event); ok && ingest.Partition(sent, log.partitions) == m.partition &&
+				ingest.Partition(strings.ToLower(sent), log.partitions) != m.partition {
+				n++
+			}
+		}
+	}
+	return n
+}
+
+// What the rules do to a holder moves his events only between numbers of partitions
+// of which it is known: they change the case of letters, of ids that are their own
+// subject token.
+func TestRulesMoveHoldersWhereItIsKnown(t *testing.T) {
+	t.Parallel()
+	evm, err := filerules.Parse("test", []byte("ids: evm"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	moved := map[int]int{}
+	rapid.Check(t, func(t *rapid.T) {
+		id := rapid.OneOf(
+			rapid.StringMatching(`0x[0-9a-fA-F]{40}`), rapid.StringMatching(`0[xX][0-9a-gA-G.ÄK=_-]{39,41}`), rapid.String(),
+		).Draw(t, "id")
+		named := evm.Holder(id)
+		if named == id {
+			return
+		}
+		if ingest.SubjectToken(id) != id || ingest.SubjectToken(named) != named || strings.ToLower(id) != named {
+			t.Fatalf("%q becomes %q", id, named)
+		}
+		for partitions := 1; partitions <= 64; partitions++ {
+			if ingest.Partition(id, partitions) == ingest.Partition(named, partitions) {
+				continue
+			}
+			if moved[partitions]++; !readsWhole(evm, partitions) {
+				t.Fatalf("of %d partitions, %q is in another one than %q", partitions, id, named)
+			}
+		}
+	})
+	for partitions := 1; partitions <= 64; partitions++ {
+		if want := 32%partitions != 0; readsWhole(evm, partitions) != want || (moved[partitions] > 0) != want {
+			t.Errorf("%d partitions: the whole log is read: %v; %d were moved", partitions, readsWhole(evm, partitions), moved[partitions])
+		}
+	}
+	if readsWhole(hold.PlainRules(hold.Merge), 3) {
+		t.Error("the whole log is read for rules that normalise nothing")
+	}
+}
+
+// A store and a bucket of a time when every partition of such rules read the whole
+// log stand at positions behind their own ends, and go on from there.
+func TestStoreOfAWholeLogGoesOn(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name        string
+		lost, ahead bool // the store; what its last flush was
+	}{{name: "kept"}, {name: "behind its bucket", ahead: true}, {name: "deleted", lost: true}} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			rules := &someRules{Rules: hold.PlainRules(hold.Merge), version: "v", named: true}
+			log, at := newMemLog(4), logBegin
+			add := func(n int) {
+				for i := range n {
+					at += minute
+					log.add(at, held(fmt.Sprintf("H%d", i%9), "t", at-2*minute, at-minute))
+				}
+			}
+			add(50)
+			store, bucket := storetest.NewMemory(), newMemBucket()
+			run(t, Config{Store: store, Rules: rules}, wholeLog{log}, bucket).finish(t, log)
+			if end, _ := log.End(context.Background(), 0); bucket.positions[0] != log.last || end == log.last {
+				t.Fatalf("the bucket is at %d, the log at %d and partition 0 at %d", bucket.positions[0], log.last, end)
+			}
+			if c.lost {
+				store = storetest.NewMemory()
+			}
+			for p := range bucket.positions {
+				if c.ahead {
+					log.append((p+1)%4, at, false, ingest.AppendEvent(nil, &hold.Draft{})) // refused, and of another partition
+					bucket.positions[p] = log.last
+				}
+			}
+			bucket.mayStepBack = true // to the partition's own end
+			r := run(t, Config{Store: store, Rules: rules, sureAfter: time.Millisecond}, log, bucket)
+			for _, p := range r.partitions {
+				for s, moved := p.snapshot(); s.State != Running; s, moved = p.snapshot() {
+					if s.State == Failed {
+						t.Fatal(s.Err)
+					}
+					<-moved
+				}
+			}
+			add(50)
+			r.finish(t, log)
+			compareWithRules(t, log, store, rules)
+			compareBucketBy(t, log, store, bucket, rules)
 		})
 	}
 }

@@ -82,24 +82,36 @@ func (p *partition) sameLog(ctx context.Context, position uint64) error {
 // doubtful is what a partition is at whose log says what cannot be.
 const doubtful = "make sure of the log"
 
-// end is the log's end. One before the position that is known to have been
-// applied is asked for again until it is sure; see sureAfter.
-func (p *partition) end(ctx context.Context, applied uint64) (end uint64, err error) {
+// end is the end of the partition, and whether the log has the position that is
+// known to have been applied. Where it has not it is asked again until it is sure;
+// see sureAfter.
+//
+// The position may lie behind the end of the partition where rules normalise
+// holders: every partition of such a generation once read the whole log.
+func (p *partition) end(ctx context.Context, applied uint64) (end uint64, has bool, err error) {
 	for began := time.Now(); ; {
 		err = p.retry(ctx, "read the end of the log", func(ctx context.Context) (err error) {
-			end, err = p.log.End(ctx, p.id)
-			return err
+			if end, err = p.log.End(ctx, p.id); err != nil {
+				return err
+			}
+			has = end >= applied
+			if !has && p.cfg.Rules.NormalisesHolders() {
+				_, last, err := p.log.Look(ctx)
+				has = last >= applied
+				return err
+			}
+			return nil
 		})
-		if err != nil || end >= applied {
+		if err != nil || has {
 			p.trouble(doubtful, nil)
-			return end, err
+			return end, has, err
 		}
 		if time.Since(began) >= p.cfg.sureAfter {
-			return end, nil
+			return end, false, nil
 		}
 		p.trouble(doubtful, &LogShorterError{Partition: p.id, Checkpoint: applied, End: end})
 		if pause(ctx, lookAgain); ctx.Err() != nil {
-			return 0, ctx.Err()
+			return 0, false, ctx.Err()
 		}
 	}
 }

@@ -52,12 +52,14 @@ func (p *partition) start(ctx context.Context) error {
 			return fail(p, "claim the partition in the store", err)
 		}
 	}
-	if p.tail, err = p.end(ctx, checkpoint.Position); err != nil {
+	end, has, err := p.end(ctx, checkpoint.Position)
+	if err != nil {
 		return fail(p, "read the end of the log", err)
 	}
-	if checkpoint.Position > p.tail {
-		return &LogShorterError{Partition: p.id, Checkpoint: checkpoint.Position, End: p.tail}
+	if !has {
+		return &LogShorterError{Partition: p.id, Checkpoint: checkpoint.Position, End: end}
 	}
+	p.tail = max(end, checkpoint.Position)
 	p.position, p.encoded, p.stored, p.clock = checkpoint.Position, checkpoint.Position, checkpoint.Position, checkpoint.LogTime
 	p.storedTime = checkpoint.LogTime
 	p.goal = min(p.tail, p.cfg.Goal)

@@ -10,17 +10,23 @@ import (
 )
 
 // Where rules normalise holders, an event may lie in another partition than its
-// holder's: the log puts it where the id as it was sent belongs. So each partition
-// reads the whole log, and takes
+// holder's: the log puts it where the id as it was sent belongs. Rules change the
+// case of letters alone, so with 16 partitions, or another number that divides 32,
+// it never does (see [ingest.CaseKeepsPartition]). With any other number each
+// partition reads the whole log, and takes
 //
 //   - of its own messages, the events whose holder is at home here, and all
 //     rejections;
 //   - of the messages of other partitions, only events whose holder is at home here
-//     by the normalised id. They are few where the doors normalise what they
-//     publish, so a message of another partition is mostly looked over.
+//     by the normalised id. Of the others no more is read than the holder.
 //
 // Every event is taken by one partition, and rejected by one. Positions are those
 // of the stream, so a checkpoint, an end and what is pending mean the whole log here.
+
+// readsWhole says whether every partition reads the whole log.
+func readsWhole(rules hold.Rules, partitions int) bool {
+	return rules.NormalisesHolders() && !ingest.CaseKeepsPartition(partitions)
+}
 
 // everyPartition is what read is asked for instead of one partition.
 const everyPartition = -1
@@ -38,8 +44,8 @@ func (l wholeLog) read(ctx context.Context, _ int, after uint64, in *inbox, log 
 	return l.eventLog.read(ctx, everyPartition, after, in, log)
 }
 
-// acceptNamed is accept where the rules normalise holders.
-func (p *partition) acceptNamed(m *message, index int, data []byte, d *hold.Draft) {
+// acceptWhole is accept where the log is read whole.
+func (p *partition) acceptWhole(m *message, index int, data []byte, d *hold.Draft) {
 	event, err := d.Check(m.at+ingest.AcceptedAhead, p.batch.limits)
 	if err == nil {
 		err = p.misplaced(event.Holder, m.partition)

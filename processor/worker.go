@@ -55,7 +55,7 @@ func newWorker(cfg Config, log eventLog, bucket snapshots) (*Worker, error) {
 	if err := cfg.setDefaults(log); err != nil {
 		return nil, err
 	}
-	if cfg.Rules.NormalisesHolders() {
+	if readsWhole(cfg.Rules, log.Partitions()) {
 		log = wholeLog{log}
 	}
 	metrics, err := newMetrics(cfg.Registerer)

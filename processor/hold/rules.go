@@ -137,7 +137,10 @@ type Rules interface {
 	Of(token string) *Rule
 	// Excluded says whether a holder, as Holder gives it, is not counted at all.
 	Excluded(holder string) bool
-	// Holder and Token are ids as the rules normalise them; id itself where they do not.
+	// Holder and Token are ids as the rules normalise them; id itself where they do
+	// not. A holder's differs from id in the case of letters alone, and only where id
+	// is made of [A-Za-z0-9_-], since the log is partitioned by what was sent; see
+	// ingest.CaseKeepsPartition.
 	Holder(id string) string
 	Token(id string) string
 	// NormalisesHolders says whether Holder may give anything but id.
