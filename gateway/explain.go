@@ -55,7 +55,7 @@ func (b *backend) ruleOf(token string) string {
 // order of [hold.Pair.Holds]. A row is valid until emit returns.
 func (b *backend) explain(ctx context.Context, q explainQuery, emit func(*contribution) error) error {
 	q.holder, q.token = b.Rules.Holder(q.holder), b.Rules.Token(q.token)
-	view, err := b.holderView(ctx, q.holder, q.after)
+	view, err := b.holderView(ctx, q.holder, &q.window, q.after)
 	if err != nil {
 		return err
 	}
@@ -131,7 +131,7 @@ func (b *backend) history(ctx context.Context, q historyQuery) ([]scorePoint, er
 	case n < 2 || n > MaxPoints:
 		return nil, &hold.FieldError{Field: "points", Err: ErrRange, Detail: rangeDetail(2, MaxPoints)}
 	}
-	view, err := b.holderView(ctx, q.holder, q.after)
+	view, err := b.holderView(ctx, q.holder, &q.window, q.after)
 	if err != nil {
 		return nil, err
 	}
@@ -141,7 +141,7 @@ func (b *backend) history(ctx context.Context, q historyQuery) ([]scorePoint, er
 		if from, err = firstStart(ctx, view, q); err != nil {
 			return nil, storeError(ctx, err)
 		}
-		from = max(from, b.g.horizon())
+		from = max(from, horizonOf(view))
 	}
 	points := make([]scorePoint, n)
 	applied := appliedThrough(view)

@@ -100,8 +100,17 @@ func (b *backend) open(ctx context.Context, q scoreQuery) (views []projection.Pa
 	if err := b.awaitApplied(ctx, partitions, q.after); err != nil {
 		return nil, nil, err
 	}
-	if views, err = b.views(ctx, partitions); err != nil || !q.share {
-		return views, nil, err
+	if views, err = b.views(ctx, partitions); err != nil {
+		return nil, nil, err
+	}
+	for _, view := range views {
+		if err := q.checkHorizon(horizonOf(view)); err != nil {
+			closeViews(views)
+			return nil, nil, err
+		}
+	}
+	if !q.share {
+		return views, nil, nil
 	}
 	if s, err = b.sumAll(ctx, q, views); err != nil {
 		closeViews(views)
@@ -151,9 +160,9 @@ func closeViews(views []projection.PartitionView) {
 	}
 }
 
-// holderView opens the view that answers for one holder, once it has applied
-// what was asked for.
-func (b *backend) holderView(ctx context.Context, holder string, after uint64) (projection.PartitionView, error) {
+// holderView opens the view that answers for one holder in a window, once it has
+// applied what was asked for.
+func (b *backend) holderView(ctx context.Context, holder string, w *window, after uint64) (projection.PartitionView, error) {
 	if holder == "" {
 		return nil, &hold.FieldError{Field: "holder_id", Err: hold.ErrRequired}
 	}
@@ -161,7 +170,15 @@ func (b *backend) holderView(ctx context.Context, holder string, after uint64) (
 	if err := b.awaitApplied(ctx, partition, after); err != nil {
 		return nil, err
 	}
-	return b.view(ctx, partition[0])
+	view, err := b.view(ctx, partition[0])
+	if err != nil {
+		return nil, err
+	}
+	if err := w.checkHorizon(horizonOf(view)); err != nil {
+		view.Close()
+		return nil, err
+	}
+	return view, nil
 }
 
 // view opens the view of a partition, and notes how far it is: no generation that

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"holdmetrics/processor/hold"
+	"holdmetrics/projection"
 )
 
 // What can be wrong with what a read asks for, beside hold.ErrTime. Each comes
@@ -23,9 +24,10 @@ var (
 // window is the time that a read is about: the figures as of an instant, or what
 // they gained since another one.
 type window struct {
-	at      int64 // the instant, unix nanoseconds; the time of the request where none was asked for
-	asOf    bool  // at was asked for, or from was
-	from    int64 // of a window
+	at      int64  // the instant, unix nanoseconds; the time of the request where none was asked for
+	field   string // that asked for it; "as_of" where none did
+	asOf    bool   // at was asked for, or from was
+	from    int64  // of a window
 	hasFrom bool
 }
 
@@ -34,7 +36,7 @@ type instants struct{ asOf, from, to hold.Stamp }
 
 // window checks the times of a request. It is the rule of both doors.
 func (g *Gateway) window(in instants) (w window, err error) {
-	w.at = g.cfg.Now()
+	w.at, w.field = g.cfg.Now(), "as_of"
 	if in.asOf.Set && in.to.Set {
 		return w, &hold.FieldError{Field: "to", Err: ErrTwice}
 	}
@@ -46,10 +48,7 @@ func (g *Gateway) window(in instants) (w window, err error) {
 			if w.at, err = checkInstant(t.field, t.stamp); err != nil {
 				return w, err
 			}
-			if err = g.checkHorizon(t.field, w.at); err != nil {
-				return w, err
-			}
-			w.asOf = true
+			w.field, w.asOf = t.field, true
 		}
 	}
 	if in.from.Set {
@@ -57,17 +56,18 @@ func (g *Gateway) window(in instants) (w window, err error) {
 		if w.from, err = checkInstant("from", in.from); err != nil {
 			return w, err
 		}
-		if err = g.checkHorizon("from", w.from); err != nil {
-			return w, err
-		}
 		if w.from > w.at {
 			return w, &hold.FieldError{Field: "from", Err: ErrFromAfterTo}
 		}
 	}
-	return w, nil
+	// Early, so that it is also refused where there is no holder. The log may be sealed
+	// before the answer is made, or have been so by another process just now: what
+	// decides is the view that answers.
+	return w, w.checkHorizon(g.horizon())
 }
 
-// horizon is the instant before which nothing can be read any more; 0: there is none.
+// horizon is the instant before which, as far as the log knows, nothing can be read
+// any more; 0: there is none.
 func (g *Gateway) horizon() int64 {
 	if log, seals := g.cfg.Log.(interface{ Horizon() int64 }); seals {
 		return log.Horizon()
@@ -75,10 +75,22 @@ func (g *Gateway) horizon() int64 {
 	return 0
 }
 
-// checkHorizon refuses an instant as of which figures are not kept any more.
-func (g *Gateway) checkHorizon(field string, at int64) error {
-	if horizon := g.horizon(); at < horizon {
+// horizonOf is the same of a view.
+func horizonOf(view projection.PartitionView) int64 {
+	c, _ := view.Checkpoint()
+	return c.Horizon
+}
+
+// checkHorizon refuses instants as of which figures are not kept any more.
+func (w *window) checkHorizon(horizon int64) error {
+	refuse := func(field string) error {
 		return &hold.FieldError{Field: field, Err: ErrSealed, Detail: "the earliest is " + timeOf(horizon).Format(time.RFC3339Nano)}
+	}
+	switch {
+	case w.at < horizon:
+		return refuse(w.field)
+	case w.hasFrom && w.from < horizon:
+		return refuse("from")
 	}
 	return nil
 }

@@ -60,13 +60,13 @@ const piece = 256
 
 // feed sends drafts piece by piece.
 func (p *Producer) feed(ctx context.Context, drafts []hold.Draft, b *batch) {
-	now := p.o.Now()
+	now, by := p.o.Now(), p.known()
 	var sizes [piece]int // 0: refused
 	for from := 0; from < len(drafts); {
 		events, bytes, to := 0, 0, from
 		for ; to < len(drafts) && to-from < piece && events < p.o.MaxPending; to++ {
 			sizes[to-from] = 0
-			if err := p.check(&drafts[to], now); err != nil {
+			if err := p.check(&drafts[to], now, by); err != nil {
 				b.refuse(to, err)
 				continue
 			}
@@ -77,7 +77,7 @@ func (p *Producer) feed(ctx context.Context, drafts []hold.Draft, b *batch) {
 			sizes[to-from] = size
 			events, bytes = events+1, bytes+framed(size)
 		}
-		if err := p.feedPiece(ctx, drafts[from:to], sizes[:to-from], from, events, bytes, b); err != nil {
+		if err := p.feedPiece(ctx, drafts[from:to], sizes[:to-from], by, from, events, bytes, b); err != nil {
 			b.refuseRest(to, len(drafts), err)
 			return
 		}
@@ -86,7 +86,7 @@ func (p *Producer) feed(ctx context.Context, drafts []hold.Draft, b *batch) {
 }
 
 // feedPiece takes room for a piece and puts its events in line.
-func (p *Producer) feedPiece(ctx context.Context, drafts []hold.Draft, sizes []int, from, events, bytes int, b *batch) error {
+func (p *Producer) feedPiece(ctx context.Context, drafts []hold.Draft, sizes []int, by *horizons, from, events, bytes int, b *batch) error {
 	if events == 0 {
 		return nil
 	}
@@ -99,7 +99,7 @@ func (p *Producer) feedPiece(ctx context.Context, drafts []hold.Draft, sizes []i
 		}
 		if err == nil {
 			l := p.laneOf(&drafts[i])
-			if l.put(&drafts[i], sizes[i], entry{to: b, index: from + i}, p.freshFrame) {
+			if l.put(&drafts[i], sizes[i], by, entry{to: b, index: from + i}, p.freshFrame) {
 				touched.add(l)
 				continue
 			}

@@ -42,10 +42,10 @@ func (l *Log) Origin(ctx context.Context, through uint64) (Origin, error) {
 	if err != nil {
 		return Origin{}, fmt.Errorf("ingest: read the settings of the log: %w", err)
 	}
-	if err := errors.Join(l.openLimits(&info.Config), l.openHorizons(&info.Config)); err != nil {
+	if err := errors.Join(l.openLimits(&info.Config), l.openHorizons(&info.Config, time.Time{})); err != nil {
 		return Origin{}, err
 	}
-	o := Origin{LogID: l.id, Partitions: l.partitions, Through: through, Horizons: slices.Clone(*l.horizons.Load())}
+	o := Origin{LogID: l.id, Partitions: l.partitions, Through: through, Horizons: slices.Clone(l.horizons.Load().all)}
 	for _, h := range *l.limits.Load() {
 		if h.from <= max(through, 1) {
 			o.Limits = append(o.Limits, LimitsFrom{h.from, h.limits})

@@ -170,7 +170,7 @@ func (l *Log) trySettle(ctx context.Context) error {
 	if note != nil && note.Door != "" {
 		return ErrUnfinishedImport
 	}
-	if err := errors.Join(l.openLimits(&have), l.openHorizons(&have)); err != nil {
+	if err := errors.Join(l.openLimits(&have), l.openHorizons(&have, time.Time{})); err != nil {
 		return err
 	}
 	l.imported.Store(note)

@@ -23,6 +23,9 @@ type entry struct {
 type openFrame struct {
 	w       FrameWriter
 	entries []entry
+	// by is what its events were checked by: of several the oldest, which has the
+	// fewest horizons. nil: of a log that is never sealed.
+	by *horizons
 }
 
 // room is what the frame's events took of the producer's room, in bytes. The
@@ -33,6 +36,7 @@ func (f *openFrame) reset() {
 	f.w.Reset()
 	clear(f.entries) // let go of the callers
 	f.entries = f.entries[:0]
+	f.by = nil
 }
 
 // lane is one partition's way to the log: frames in line, of which the last may
@@ -51,9 +55,9 @@ type lane struct {
 	wake chan struct{} // capacity 1: there may be something to do
 }
 
-// put adds an event of size bytes; false means that the lane is closed. The
+// put adds an event of size bytes that was checked by some horizons; false means that the lane is closed. The
 // caller calls rouse after it, or after a run of puts.
-func (l *lane) put(d *hold.Draft, size int, e entry, fresh func() *openFrame) bool {
+func (l *lane) put(d *hold.Draft, size int, by *horizons, e entry, fresh func() *openFrame) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.closed {
@@ -67,6 +71,9 @@ func (l *lane) put(d *hold.Draft, size int, e entry, fresh func() *openFrame) bo
 	f := l.line[n-1]
 	f.w.AppendDraft(d)
 	f.entries = append(f.entries, e)
+	if f.by == nil || len(by.all) < len(f.by.all) {
+		f.by = by
+	}
 	return true
 }
 

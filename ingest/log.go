@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -50,7 +51,9 @@ type Log struct {
 	id         string
 	partitions int
 	limits     atomic.Pointer[[]limitsFrom] // never changed in place
-	horizons   atomic.Pointer[[]int64]      // likewise
+	horizons   atomic.Pointer[horizons]
+	learning   sync.Mutex    // of who stores horizons
+	sealAfter  time.Duration // see Seal
 
 	imported atomic.Pointer[importNote] // nil: nothing was
 	settled  atomic.Bool                // imported is known for good
@@ -104,8 +107,12 @@ func openEvents(js jetstream.JetStream, events jetstream.Stream) (*Log, error) {
 	if l.partitions, err = checkEvents(&have); err != nil {
 		return nil, err
 	}
-	if err := errors.Join(l.openLimits(&have), l.openHorizons(&have)); err != nil {
+	if err := errors.Join(l.openLimits(&have), l.openHorizons(&have, time.Time{})); err != nil {
 		return nil, err
+	}
+	l.sealAfter = sealAfter
+	if have.Replicas > 1 {
+		l.sealAfter = sealAfterReplicated
 	}
 	return l, nil
 }

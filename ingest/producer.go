@@ -100,7 +100,7 @@ type publisher interface {
 //
 // A draft is encoded before the call returns, so the caller may use its memory again.
 //
-// Safe for concurrent use. Close it: it owns a goroutine for each partition.
+// Safe for concurrent use. Close it: it owns a goroutine for each partition, and one more.
 type Producer struct {
 	pub   publisher
 	o     ProducerOptions
@@ -108,7 +108,8 @@ type Producer struct {
 	room  *room
 	slots *slots
 
-	horizon func() int64 // of the log; nil: it has none
+	log    sealable       // nil: it is never sealed
+	asking sync.WaitGroup // goroutine that keeps log's horizons fresh
 
 	frames sync.Pool // *openFrame
 	calls  sync.Pool // *call
@@ -125,7 +126,7 @@ func NewProducer(l *Log, o ProducerOptions) *Producer {
 		most = min(most, limit)
 	}
 	p := startProducer(logPublisher{l.js}, l.partitions, most, o)
-	p.horizon = l.Horizon
+	p.keepHorizons(l)
 	return p
 }
 
@@ -191,16 +192,17 @@ func (p *Producer) Send(ctx context.Context, d *hold.Draft, done func(position u
 }
 
 // check accepts an event, or says why no reader of the log would take it.
-func (p *Producer) check(d *hold.Draft, now int64) error {
+func (p *Producer) check(d *hold.Draft, now int64, by *horizons) error {
 	e, err := d.Check(now, p.o.Limits)
-	if err == nil && p.horizon != nil {
-		err = e.CheckSealed(p.horizon())
+	if err == nil && by != nil {
+		err = e.CheckSealed(latest(by.all))
 	}
 	return err
 }
 
 func (p *Producer) send(ctx context.Context, d *hold.Draft, to completion) error {
-	if err := p.check(d, p.o.Now()); err != nil {
+	by := p.known()
+	if err := p.check(d, p.o.Now(), by); err != nil {
 		return err
 	}
 	size := sizeEvent(d)
@@ -208,7 +210,7 @@ func (p *Producer) send(ctx context.Context, d *hold.Draft, to completion) error
 		return err
 	}
 	l := p.laneOf(d)
-	if !l.put(d, size, entry{to: to}, p.freshFrame) {
+	if !l.put(d, size, by, entry{to: to}, p.freshFrame) {
 		p.room.give(1, framed(size))
 		return ErrClosed
 	}
@@ -230,11 +232,13 @@ func (p *Producer) Close(ctx context.Context) error {
 	select {
 	case <-p.done:
 		p.cancel(ErrClosed)
+		p.asking.Wait()
 		return nil
 	case <-ctx.Done():
 	}
 	p.cancel(ErrClosed)
 	<-p.done
+	p.asking.Wait()
 	return fmt.Errorf("ingest: close producer: %w", context.Cause(ctx))
 }
 

@@ -33,6 +33,12 @@ func (p *Producer) run(l *lane) {
 		slot := p.slots.take(p.ctx, l)
 		f := l.next()
 		position, err := p.publish(l, f, slot)
+		if err == nil {
+			err = p.confirm(l, f)
+		}
+		if err != nil {
+			position = 0
+		}
 		count, bytes := f.w.Count(), f.room()
 		for _, e := range f.entries {
 			e.to.complete(e.index, position, err)
@@ -41,6 +47,69 @@ func (p *Producer) run(l *lane) {
 		p.frames.Put(f)
 		// Last, so that an event counts as pending until its caller knows.
 		p.room.give(count, bytes)
+	}
+}
+
+// sealable is what a producer needs of a log that may be sealed.
+type sealable interface {
+	known() *horizons
+	// askHorizons brings known up to date.
+	askHorizons(ctx context.Context) error
+}
+
+// known is what events are checked by at the moment.
+func (p *Producer) known() *horizons {
+	if p.log == nil {
+		return nil
+	}
+	return p.log.known()
+}
+
+// keepHorizons has the producer go by the horizons of a log, and keeps them fresh. A
+// question that fails is confirm's to ask again.
+func (p *Producer) keepHorizons(log sealable) {
+	p.log = log
+	p.asking.Go(func() {
+		for {
+			_ = p.ask()
+			if !pause(p.ctx, askEvery) {
+				return
+			}
+		}
+	})
+}
+
+func (p *Producer) ask() error {
+	ctx, cancel := context.WithTimeout(p.ctx, p.o.AttemptTimeout)
+	defer cancel()
+	return p.log.askHorizons(ctx)
+}
+
+// errSealedMeanwhile: the log has the event, and may have been sealed before it by a
+// horizon that the event was not checked by.
+var errSealedMeanwhile = errors.New("the log was sealed meanwhile; sent again, the event is taken or refused for good")
+
+// confirm says whether a frame that the log has acknowledged is before any seal that
+// its events were not checked by: nearly always what is known says so; see knownFor.
+func (p *Producer) confirm(l *lane, f *openFrame) error {
+	if f.by == nil || f.by.fresh(time.Now()) {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(p.ctx, p.o.RetryFor)
+	defer cancel()
+	wait := p.o.RetryWait
+	for attempt := 1; ; attempt++ {
+		err := p.ask()
+		if err == nil {
+			if p.log.known() == f.by {
+				return nil
+			}
+			err = errSealedMeanwhile
+		}
+		if err == errSealedMeanwhile || permanent(err) || !pause(ctx, wait) {
+			return &NotAcknowledgedError{Partition: l.partition, Attempts: attempt, Cause: err}
+		}
+		wait = min(2*wait, maxRetryWait)
 	}
 }
 

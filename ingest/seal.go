@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
-	"slices"
 	"strconv"
 	"time"
 
@@ -69,45 +68,23 @@ func (l *Log) JudgeSeal(ctx context.Context, m *Message) (horizon int64, refused
 	return horizon, refused, nil
 }
 
-// Horizon is the latest instant before which what was held is final, as far as this
-// Log knows; 0: there is none. A door refuses by it what no reader would take.
-func (l *Log) Horizon() int64 {
-	if all := *l.horizons.Load(); len(all) > 0 {
-		return all[len(all)-1]
-	}
-	return 0
-}
-
-// KnowsHorizon says whether the settings of the log name a horizon. It asks the
-// server where this Log does not know of it yet.
-func (l *Log) KnowsHorizon(ctx context.Context, horizon int64) (bool, error) {
-	if _, found := slices.BinarySearch(*l.horizons.Load(), horizon); found {
-		return true, nil
-	}
-	info, err := l.events.Info(ctx)
-	if err != nil {
-		return false, fmt.Errorf("ingest: read the horizons of the log: %w", err)
-	}
-	if err := l.openHorizons(&info.Config); err != nil {
-		return false, err
-	}
-	_, found := slices.BinarySearch(*l.horizons.Load(), horizon)
-	return found, nil
-}
-
 // Seal makes final what was held before a horizon, in every partition, from the end
 // of the log on. A horizon that holds already, or an earlier one, changes nothing;
-// after an error, doing it again completes it. now is the caller's clock: a horizon
+// after an error, doing it again completes it. It takes some seconds ([Log.SealsIn]),
+// in which the doors learn of the horizon. now is the caller's clock: a horizon
 // that is not at least a minute before it is refused, since readers go by the log's.
 //
 // The error matches [ErrHorizon] where the horizon cannot be one, and ErrLogSettings
 // where the settings are damaged. As with SetLimits, one process may call it at a time.
 func (l *Log) Seal(ctx context.Context, horizon, now int64) error {
-	if horizon <= 0 || horizon > now-int64(time.Minute) {
-		return fmt.Errorf("%w: %s is not at least a minute ago", ErrHorizon, time.Unix(0, horizon).UTC().Format(time.RFC3339Nano))
+	if err := CheckHorizon(horizon, now); err != nil {
+		return err
 	}
 	if err := l.nameHorizon(ctx, horizon); err != nil {
 		return fmt.Errorf("ingest: seal the log: %w", err)
+	}
+	if !pause(ctx, l.sealAfter) {
+		return fmt.Errorf("ingest: seal the log (doing it again completes it): %w", context.Cause(ctx))
 	}
 	for partition := range l.partitions {
 		if _, err := l.js.Publish(ctx, LogSubject(partition), AppendSeal(nil, l.Horizon())); err != nil {
@@ -120,23 +97,33 @@ func (l *Log) Seal(ctx context.Context, horizon, now int64) error {
 // nameHorizon puts a horizon into the settings, unless a later one is there.
 func (l *Log) nameHorizon(ctx context.Context, horizon int64) error {
 	for range limitsTries {
-		info, err := l.events.Info(ctx)
+		info, err := l.info(ctx)
 		if err != nil {
 			return err
 		}
-		if err := l.openHorizons(&info.Config); err != nil {
+		all, err := parseHorizons(&info.Config)
+		if err != nil {
 			return err
 		}
-		if l.Horizon() >= horizon {
+		l.learnHorizons(all, time.Time{})
+		if latest(all) >= horizon {
 			return nil
 		}
 		cfg := info.Config
-		cfg.Metadata[metaHorizons] = formatHorizons(append(slices.Clone(*l.horizons.Load()), horizon))
+		cfg.Metadata[metaHorizons] = formatHorizons(append(all, horizon))
 		if _, err := l.js.UpdateStream(ctx, cfg); err != nil {
 			return err
 		}
 	}
 	return errLimitsLost
+}
+
+// CheckHorizon says whether a log can be sealed up to a horizon; see [Log.Seal].
+func CheckHorizon(horizon, now int64) error {
+	if horizon <= 0 || horizon > now-int64(time.Minute) {
+		return fmt.Errorf("%w: %s is not at least a minute ago", ErrHorizon, time.Unix(0, horizon).UTC().Format(time.RFC3339Nano))
+	}
+	return nil
 }
 
 func formatHorizons(horizons []int64) string {
@@ -151,8 +138,8 @@ func formatHorizons(horizons []int64) string {
 	return string(text)
 }
 
-// openHorizons reads the horizons of the settings, which ascend.
-func (l *Log) openHorizons(c *jetstream.StreamConfig) error {
+// parseHorizons reads the horizons of the settings, which ascend.
+func parseHorizons(c *jetstream.StreamConfig) ([]int64, error) {
 	horizons := []int64{}
 	if text, found := c.Metadata[metaHorizons]; found {
 		var texts []string
@@ -165,12 +152,11 @@ func (l *Log) openHorizons(c *jetstream.StreamConfig) error {
 			}
 		}
 		if bad {
-			return &LogSettingsError{
+			return nil, &LogSettingsError{
 				Stream: StreamName, Setting: "metadata " + metaHorizons, Got: strconv.Quote(text), Want: "ascending times",
 				Hint: "put back what the log had, with `nats stream edit " + StreamName + "`: without it a replay may decide otherwise than the first run",
 			}
 		}
 	}
-	l.horizons.Store(&horizons)
-	return nil
+	return horizons, nil
 }

@@ -89,7 +89,7 @@ func TestSlotIsNotWaitedForForEver(t *testing.T) {
 	s.wait = time.Millisecond
 	l := &lane{most: MaxFrameBytes, wake: make(chan struct{}, 1)}
 	d := hold.Draft{Token: "gold", Holder: "alice"}
-	l.put(&d, sizeEvent(&d), entry{}, func() *openFrame { return new(openFrame) })
+	l.put(&d, sizeEvent(&d), nil, entry{}, func() *openFrame { return new(openFrame) })
 	for range leastSlots {
 		if !s.take(t.Context(), l) {
 			t.Fatal("no slot")
@@ -118,7 +118,7 @@ func TestFullFrameNeedsNoSlot(t *testing.T) {
 	l := &lane{most: MaxFrameBytes, wake: make(chan struct{}, 1)}
 	d := hold.Draft{Token: "gold", Holder: "alice"}
 	put := func() {
-		l.put(&d, sizeEvent(&d), entry{}, func() *openFrame { return new(openFrame) })
+		l.put(&d, sizeEvent(&d), nil, entry{}, func() *openFrame { return new(openFrame) })
 		l.rouse()
 	}
 	put()

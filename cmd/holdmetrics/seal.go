@@ -33,7 +33,8 @@ From then on
 Where a hold reaches past the horizon, those that began after it stay until it has
 ended and a later horizon is set. Tokens whose rules look at runs or seasons (shortest
 run, boosts, season) are not sealed, though events are refused for them all the same.
-It cannot be undone. An earlier horizon, or the same again, changes nothing.
+It takes some seconds, so that no door acknowledges an event that is refused
+afterwards. It cannot be undone. An earlier horizon, or the same again, changes nothing.
 
 Without --before it shows the horizon. It is for the log of 'holdmetrics serve': what
 is kept in MongoDB cannot be sealed.`,
@@ -60,6 +61,10 @@ is kept in MongoDB cannot be sealed.`,
 				if name := log.JetStream().Conn().ConnectedServerName(); name != brokerName {
 					return errors.New("this is not the NATS server of 'holdmetrics serve': what is kept in MongoDB cannot be sealed")
 				}
+				if err := ingest.CheckHorizon(horizon, wallClock()); err != nil {
+					return err
+				}
+				fmt.Fprintf(c.ErrOrStderr(), "all doors learn of the horizon; the log is sealed in %v\n", log.SealsIn())
 				if err := log.Seal(ctx, horizon, wallClock()); err != nil {
 					return err
 				}
