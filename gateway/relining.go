@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"sync"
@@ -39,6 +40,7 @@ type relining struct {
 	round   chan struct{}       // closed when a round has ended
 	drawing int                 // lines that the round is at
 	failed  time.Time           // when the store failed last
+	failure error               // and how
 	poke    chan struct{}       // has an item when somebody waits for a round
 
 	none    bool // there is no store
@@ -102,7 +104,7 @@ func (r *relining) keep() {
 		changed := r.b.Snapshots.Changed() // before the look
 		now := r.b.g.cfg.Now()
 		err := r.work(r.life, now)
-		if errors.Is(err, ErrNoStore) || r.life.Err() != nil {
+		if errors.Is(err, ErrNoStore) || r.life.Err() != nil || r.b.left.Err() != nil {
 			return
 		}
 		if err != nil {
@@ -168,13 +170,14 @@ func (r *relining) note(err error) {
 		r.none = true
 		r.breaks, r.order = nil, nil
 	case err != nil:
-		r.failed = time.Now()
+		r.failed, r.failure = time.Now(), err
 	}
 }
 
-// hopeless says that there is no use in trying now. r.mu is held.
+// hopeless says that there is no use in trying now: the view changes no more when it
+// was left. r.mu is held.
 func (r *relining) hopeless() bool {
-	return r.none || r.closed || time.Since(r.failed) < relineAgain
+	return r.none || r.closed || r.b.left.Err() != nil || time.Since(r.failed) < relineAgain
 }
 
 // named has the lines of some holders hold at now, where that can be had.
@@ -205,19 +208,29 @@ func (r *relining) named(ctx context.Context, keys []string, now int64) {
 	}
 }
 
-// all has all lines hold at now, as far as that can be had within relineWait.
-func (r *relining) all(ctx context.Context, now int64) {
+// all has all lines hold at now, as far as that can be had within relineWait. It
+// says whether that is so.
+func (r *relining) all(ctx context.Context, now int64) bool {
 	ctx, cancel := context.WithTimeout(ctx, relineWait)
 	defer cancel()
+	return r.await(ctx, now) == nil
+}
+
+// await returns when all lines hold at now, or there is no store to draw them from;
+// else with the error why they do not.
+func (r *relining) await(ctx context.Context, now int64) error {
 	for {
 		r.look()
 		r.mu.Lock()
 		r.skip()
 		held := r.drawing == 0 && (len(r.order) == 0 || r.order[0].until > now)
-		hopeless, round := r.hopeless(), r.round
+		hopeless, round, none, failure := r.hopeless(), r.round, r.none, r.failure
 		r.mu.Unlock()
-		if held || hopeless {
-			return
+		switch {
+		case held || none:
+			return nil
+		case hopeless:
+			return cmp.Or(failure, errLeft)
 		}
 		select {
 		case r.poke <- struct{}{}:
@@ -226,7 +239,7 @@ func (r *relining) all(ctx context.Context, now int64) {
 		select {
 		case <-round:
 		case <-ctx.Done():
-			return
+			return context.Cause(ctx)
 		}
 	}
 }

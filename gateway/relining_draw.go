@@ -84,9 +84,17 @@ func (r *relining) drawOne(ctx context.Context, view projection.PartitionView, c
 	if err != nil {
 		return err
 	}
-	r.b.Snapshots.Reline(*c, value)
+	if r.b.Snapshots.Reline(*c, value) {
+		return nil
+	}
+	if current, ok := r.b.Snapshots.Lookup(c.Key); ok && current.Number == c.Number {
+		return errFrozen // or nobody would come back to it when a switch fails
+	}
 	return nil
 }
+
+// errFrozen says that a snapshot does not take another line for now.
+var errFrozen = errors.New("gateway: the snapshots stand still for a switch of generations")
 
 // setLine gives a snapshot another line.
 func setLine(s *holdpb.HoldStat, l *hold.Line) {

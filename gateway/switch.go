@@ -24,6 +24,10 @@ import (
 // the frozen view does not have go on waiting at the next one. Watchers are told by
 // the channel of their lineage, and move over by themselves (watch_cross.go).
 //
+// What a generation published may be long ago, and many of its lines over. Somebody who
+// asks has them drawn anew, but that takes its time, and it is not to be anybody's first
+// answer: so all of them hold before it is switched to (relining.go).
+//
 // The stores need not stand still. What was read from one is noted, and nobody reads
 // from the other before it has that.
 
@@ -59,8 +63,8 @@ func (g *Gateway) Prepared() string {
 }
 
 // Prepare takes a generation in beside the one that is served. It returns when its
-// snapshots are complete and store and snapshots are as far as those of the active
-// one were when the call came; else with the error why not, and the generation is
+// snapshots are complete, store and snapshots are as far as those of the active one
+// were when the call came, and its lines hold; else with the error why not, and the generation is
 // closed. One that was prepared before is let go of first, so that there are never
 // more than two. From the call on the backend is the gateway's (see [Backend.Close]).
 func (g *Gateway) Prepare(ctx context.Context, from Backend) error {
@@ -101,9 +105,23 @@ func (b *backend) prepare(ctx context.Context, active *backend) error {
 			return fmt.Errorf("%w: partition %d of the store has not applied position %d: %w", ErrBehind, p, position, err)
 		}
 	}
+	if active.relining.begun() {
+		if err := b.reline(ctx); err != nil {
+			return err
+		}
+	}
 	// Whoever asks for rankings is not to wait for them to be made.
 	if active.ranks.begun() {
 		return b.ranks.begin(ctx)
+	}
+	return nil
+}
+
+// reline has the lines of the snapshots hold now, and go on from now on.
+func (b *backend) reline(ctx context.Context) error {
+	b.relining.begin()
+	if err := b.relining.await(ctx, b.g.cfg.Now()); err != nil {
+		return fmt.Errorf("lines of snapshots are over, and cannot be drawn anew: %w", err)
 	}
 	return nil
 }
@@ -125,7 +143,7 @@ func (g *Gateway) release() {
 // once; none of them finds anything missing, or a holder at an earlier position than
 // it was seen at. It returns when that is done, and the former generation goes when
 // the last answer that is made of it has gone out. With an error nothing has changed:
-// [ErrNotPrepared], or [ErrBehind].
+// [ErrNotPrepared], [ErrBehind], or that of the store where lines are over.
 func (g *Gateway) Switch(ctx context.Context, generation string) error {
 	g.changing.Lock()
 	defer g.changing.Unlock()
@@ -140,6 +158,11 @@ func (g *Gateway) Switch(ctx context.Context, generation string) error {
 	looked := old.Snapshots.Last()
 	if err := next.reach(ctx, old.seenPositions(0)); err != nil {
 		return err
+	}
+	if old.relining.begun() {
+		if err := next.reline(ctx); err != nil {
+			return err
+		}
 	}
 	began := time.Now()
 	old.Snapshots.Freeze()
@@ -156,7 +179,7 @@ func (g *Gateway) Switch(ctx context.Context, generation string) error {
 		g.metrics.switches.Inc()
 	}
 	if old.relining.begun() {
-		next.relining.begin() // for those who watch
+		next.relining.begin() // for those who watch, and have just come
 	}
 	old.leave() // who waits for what it will never have goes on with next
 	g.log.Info("switched", zap.String("from", old.Generation), zap.String("to", generation), zap.Duration("frozen", time.Since(began)))

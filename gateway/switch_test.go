@@ -419,7 +419,7 @@ func newTestSink() *testSink { return &testSink{make(chan string, 100)} }
 
 func (s *testSink) next() string { return <-s.lines }
 
-func (s *testSink) update(b *backend, c *projection.Change) error {
+func (s *testSink) update(b *backend, c *projection.Change, _ int64) error {
 	holder, err := ingest.HolderOf(c.Key)
 	if err != nil {
 		return err

@@ -13,8 +13,9 @@ import (
 
 // watchSink is the client's end of a watch. It is used by one goroutine.
 type watchSink interface {
-	// update sends what became of a holder in a generation.
-	update(b *backend, c *projection.Change) error
+	// update sends what became of a holder in a generation, with live figures that
+	// are of told or later, where they are sent and their line goes so far.
+	update(b *backend, c *projection.Change, told int64) error
 	// complete sends the mark that everything current was sent. resumed says that
 	// it was sent earlier, up to the point where the watch goes on.
 	complete(resumed bool) error
@@ -47,6 +48,11 @@ type watchState struct {
 	// settled is the same of what changed the settled figures; at base or behind it.
 	settled uint64
 	sent    map[string]uint64 // watching some: what was sent of each, 0: nothing
+	// told is when the last round ended that sent something: no live figure that was
+	// sent is of a later instant, and none that comes is of an earlier one.
+	told int64
+	// patience is when lines that are over are waited for again.
+	patience time.Time
 }
 
 // watch sends what is current, the mark, and then what changes, until ctx ends or
@@ -56,6 +62,9 @@ func (g *Gateway) watch(ctx context.Context, q *watchQuery, sink watchSink) erro
 	defer s.depart()
 	s.line, s.base = s.b.lineage, s.b.pointOf(q.from)
 	s.settled = s.base
+	if s.base > 0 {
+		s.told = g.cfg.Now() // what the client has may be as late as that
+	}
 	if len(q.holders) > 0 {
 		s.sent = make(map[string]uint64, len(q.holders))
 	}
@@ -67,6 +76,7 @@ func (g *Gateway) watch(ctx context.Context, q *watchQuery, sink watchSink) erro
 	if err != nil {
 		return err
 	}
+	s.told = g.cfg.Now()
 	beat := time.NewTimer(q.heartbeat)
 	defer beat.Stop()
 	if q.heartbeat <= 0 {
@@ -102,6 +112,9 @@ func (g *Gateway) watch(ctx context.Context, q *watchQuery, sink watchSink) erro
 		}
 		if err != nil {
 			return err
+		}
+		if sent > 0 {
+			s.told = g.cfg.Now()
 		}
 		if sent > 0 && q.heartbeat > 0 {
 			beat.Reset(q.heartbeat)
@@ -159,11 +172,40 @@ func (s *watchState) rest(ctx context.Context, beat *time.Timer) error {
 	}
 }
 
+// reline has the lines of the generation hold, as far as that can be had, before
+// somebody is told of all of them.
+func (s *watchState) reline(ctx context.Context) {
+	s.b.relining.begin()
+	if now := s.g.cfg.Now(); s.keys == nil {
+		s.b.relining.all(ctx, now)
+	} else {
+		s.b.relining.named(ctx, s.keys, now)
+	}
+}
+
+// tell sends what became of a holder, with a line that holds where that can be had:
+// a snapshot may have been published when its line was over already, or be told so
+// late that it is. It gives the number of the change that it sent.
+func (s *watchState) tell(ctx context.Context, c *projection.Change) (number uint64, err error) {
+	if now := s.g.cfg.Now(); !c.Gone && time.Now().After(s.patience) {
+		if until := snapshotUntil(c.Value); until != 0 && until <= now {
+			if !s.b.relining.all(ctx, now) {
+				s.patience = time.Now().Add(relineAgain)
+			}
+			if current, ok := s.b.Snapshots.Lookup(c.Key); ok && current.Number > c.Number {
+				c = &current
+			}
+		}
+	}
+	return c.Number, s.sink.update(s.b, c, s.told)
+}
+
 // begin sends what is current and the mark.
 func (s *watchState) begin(ctx context.Context) (sent int, err error) {
+	s.reline(ctx)
 	resumed := s.base > 0 && s.keys == nil
 	if resumed {
-		if sent, err = s.recent(); err != nil {
+		if sent, err = s.recent(ctx); err != nil {
 			return sent, err
 		}
 	} else {
@@ -184,7 +226,7 @@ func (s *watchState) round(ctx context.Context) (sent int, err error) {
 	s.g.hub.busy(1)
 	defer s.g.hub.busy(-1)
 	if s.keys == nil {
-		sent, err = s.recent()
+		sent, err = s.recent(ctx)
 	} else {
 		point := s.b.Snapshots.Last()
 		sent, err = s.pass(ctx)
@@ -203,7 +245,7 @@ const recentMost = 64
 var recentChanges = sync.Pool{New: func() any { s := make([]projection.Change, 0, recentMost); return &s }}
 
 // recent sends what changed, where all holders are watched.
-func (s *watchState) recent() (sent int, err error) {
+func (s *watchState) recent(ctx context.Context) (sent int, err error) {
 	memory := recentChanges.Get().(*[]projection.Change)
 	changes := (*memory)[:0]
 	defer func() {
@@ -218,7 +260,7 @@ func (s *watchState) recent() (sent int, err error) {
 			if !s.wants(&changes[i], s.base, s.settled) {
 				continue
 			}
-			if err := s.sink.update(s.b, &changes[i]); err != nil {
+			if _, err := s.tell(ctx, &changes[i]); err != nil {
 				return sent, err
 			}
 			sent++
@@ -245,7 +287,7 @@ func (s *watchState) pass(ctx context.Context) (sent int, err error) {
 		s.b.Snapshots.Each(func(c projection.Change) bool {
 			if err = ctx.Err(); err == nil {
 				sent++
-				err = s.sink.update(s.b, &c)
+				_, err = s.tell(ctx, &c)
 			}
 			return err == nil
 		})
@@ -258,12 +300,15 @@ func (s *watchState) pass(ctx context.Context) (sent int, err error) {
 		case !ok && before > 0:
 			c, s.sent[key] = projection.Change{Key: key, Gone: true}, 0
 		case ok && s.wants(&c, before, before):
-			s.sent[key] = c.Number
 		default:
 			continue
 		}
-		if err := s.sink.update(s.b, &c); err != nil {
+		number, err := s.tell(ctx, &c)
+		if err != nil {
 			return sent, err
+		}
+		if !c.Gone {
+			s.sent[key] = number
 		}
 		sent++
 	}

@@ -11,7 +11,8 @@ import (
 // cross takes a watch from the generation that was left to the one that is active.
 // Every snapshot names its generation, so each holder of the new one is sent, once;
 // gone is sent for those that the client may have and the new one has not. It is a
-// round like others, with no mark at its end.
+// round like others, with no mark at its end. Lines that are over by then are drawn anew
+// first: the former generation may have told of a later instant than their end.
 func (s *watchState) cross(ctx context.Context) (sent int, err error) {
 	s.g.hub.busy(1)
 	defer s.g.hub.busy(-1)
@@ -41,11 +42,12 @@ func (s *watchState) cross(ctx context.Context) (sent int, err error) {
 	if err := s.join(); err != nil {
 		return 0, err
 	}
+	s.reline(ctx)
 	point := s.b.Snapshots.Last()
 	if s.keys == nil {
 		sent, err = s.crossAll(ctx, gone, told, point)
 	} else {
-		sent, err = s.crossSome()
+		sent, err = s.crossSome(ctx)
 	}
 	if err != nil {
 		return sent, err
@@ -73,7 +75,7 @@ func (s *watchState) crossAll(ctx context.Context, gone map[string]bool, since, 
 		if _, has := s.b.Snapshots.Lookup(key); has {
 			continue
 		}
-		if err := s.sink.update(s.b, &projection.Change{Key: key, Gone: true}); err != nil {
+		if _, err := s.tell(ctx, &projection.Change{Key: key, Gone: true}); err != nil {
 			return sent, err
 		}
 		sent++
@@ -84,11 +86,7 @@ func (s *watchState) crossAll(ctx context.Context, gone map[string]bool, since, 
 
 // crossSome is the same for a watch of some holders, which knows what it has sent,
 // maybe under other names.
-func (s *watchState) crossSome() (sent int, err error) {
-	send := func(c projection.Change) error {
-		sent++
-		return s.sink.update(s.b, &c)
-	}
+func (s *watchState) crossSome(ctx context.Context) (sent int, err error) {
 	now := make(map[string]bool, len(s.keys))
 	for _, key := range s.keys {
 		now[key] = true
@@ -98,9 +96,10 @@ func (s *watchState) crossSome() (sent int, err error) {
 			continue
 		}
 		if s.sent[key] > 0 {
-			if err := send(projection.Change{Key: key, Gone: true}); err != nil {
+			if _, err := s.tell(ctx, &projection.Change{Key: key, Gone: true}); err != nil {
 				return sent, err
 			}
+			sent++
 		}
 		delete(s.sent, key)
 	}
@@ -109,10 +108,10 @@ func (s *watchState) crossSome() (sent int, err error) {
 		if !has {
 			continue
 		}
-		s.sent[key] = c.Number
-		if err := send(c); err != nil {
+		if s.sent[key], err = s.tell(ctx, &c); err != nil {
 			return sent, err
 		}
+		sent++
 	}
 	return sent, nil
 }

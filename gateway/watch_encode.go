@@ -28,10 +28,11 @@ type encodedChange struct {
 // encodingAge is how old the live figures in a shared encoding may be.
 const encodingAge = int64(time.Second)
 
-// of is the encoding of a change, made by encode where there is none.
-func (e *encodings) of(number uint64, now int64, encode func() ([]byte, error)) ([]byte, error) {
+// of is the encoding of a change, made by encode where there is none, or none that
+// was made at told or later.
+func (e *encodings) of(number uint64, now, told int64, encode func() ([]byte, error)) ([]byte, error) {
 	place := &e.places[number%uint64(len(e.places))]
-	if known := place.Load(); known != nil && known.number == number && now-known.at < encodingAge {
+	if known := place.Load(); known != nil && known.number == number && now-known.at < encodingAge && known.at >= told {
 		return known.bytes, nil
 	}
 	b, err := encode()
@@ -45,31 +46,31 @@ func (e *encodings) of(number uint64, now int64, encode func() ([]byte, error)) 
 type watchEncodings struct{ messages, settledMessages, events, settledEvents encodings }
 
 // message is what follows a snapshot's own bytes in a gRPC message.
-func (b *backend) watchMessage(c *projection.Change, live bool) ([]byte, error) {
+func (b *backend) watchMessage(c *projection.Change, live bool, told int64) ([]byte, error) {
 	now := b.g.cfg.Now()
 	if !live {
-		return b.encoded.settledMessages.of(c.Number, now, func() ([]byte, error) {
+		return b.encoded.settledMessages.of(c.Number, now, 0, func() ([]byte, error) {
 			s, err := b.readChange(c, now)
 			return appendApplied(nil, s.applied), err
 		})
 	}
-	return b.encoded.messages.of(c.Number, now, func() ([]byte, error) {
+	return b.encoded.messages.of(c.Number, now, told, func() ([]byte, error) {
 		s, err := b.readChange(c, now)
 		return appendLive(nil, s.live, s.at, s.applied), err
 	})
 }
 
-// watchEvent is a change as an event of SSE.
-func (b *backend) watchEvent(c *projection.Change, live bool) ([]byte, error) {
+// watchEvent is a change as an event of SSE. What is settled is the same at any time.
+func (b *backend) watchEvent(c *projection.Change, live bool, told int64) ([]byte, error) {
 	now := b.g.cfg.Now()
 	shared := &b.encoded.events
 	if !live {
-		shared = &b.encoded.settledEvents
+		shared, told = &b.encoded.settledEvents, 0
 	}
 	if c.Gone {
 		return goneEvent(c.Key)
 	}
-	return shared.of(c.Number, now, func() ([]byte, error) {
+	return shared.of(c.Number, now, told, func() ([]byte, error) {
 		s, err := b.readChange(c, now)
 		if err != nil {
 			return nil, err

@@ -76,7 +76,7 @@ func (w *grpcWatch) send(m any) error {
 	return w.stream.SendMsg(m)
 }
 
-func (w *grpcWatch) update(b *backend, c *projection.Change) error {
+func (w *grpcWatch) update(b *backend, c *projection.Change, told int64) error {
 	w.sent++
 	if c.Gone {
 		holder, err := ingest.HolderOf(c.Key)
@@ -85,7 +85,7 @@ func (w *grpcWatch) update(b *backend, c *projection.Change) error {
 		}
 		return w.send(&holdpb.HoldStat{HolderId: holder, Gone: true})
 	}
-	more, err := b.watchMessage(c, w.live)
+	more, err := b.watchMessage(c, w.live, told)
 	if err != nil {
 		return err
 	}

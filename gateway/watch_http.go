@@ -129,8 +129,8 @@ func (w *httpWatch) flush() error {
 	return w.control.Flush()
 }
 
-func (w *httpWatch) update(b *backend, c *projection.Change) error {
-	text, err := b.watchEvent(c, w.live)
+func (w *httpWatch) update(b *backend, c *projection.Change, told int64) error {
+	text, err := b.watchEvent(c, w.live, told)
 	if err != nil {
 		return err
 	}
