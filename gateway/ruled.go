@@ -7,10 +7,13 @@ import (
 	"holdmetrics/processor/hold"
 )
 
-// ruledProducer lets into the log what the rules of the active generation let in,
-// with its ids as they have them, so that nearly every event lies in the partition
-// of its holder. All doors send through it. The processor decides the same again,
-// since not everybody comes by a door, and rules may change on the way.
+// ruledProducer lets into the log what the rules of the active generation let in. All
+// doors send through it. The processor decides the same again, since not everybody
+// comes by a door, and rules may change on the way.
+//
+// An event goes into the log as it was sent. Ids are normalised by whoever reads it,
+// each generation by its own rules: what one made of an id, no other could undo, and
+// what the log says would depend on which was active.
 type ruledProducer struct {
 	Producer
 	g *Gateway
@@ -20,7 +23,7 @@ func (p ruledProducer) rules() hold.Rules { return p.g.active.Load().Rules }
 
 // Record sends an event, or says why the rules refuse it.
 func (p ruledProducer) Record(ctx context.Context, d *hold.Draft) (position uint64, err error) {
-	if err := d.Apply(p.rules()); err != nil {
+	if err := d.AcceptedBy(p.rules()); err != nil {
 		return 0, err
 	}
 	return p.Producer.Record(ctx, d)
@@ -28,7 +31,7 @@ func (p ruledProducer) Record(ctx context.Context, d *hold.Draft) (position uint
 
 // Send is Record without waiting for the log.
 func (p ruledProducer) Send(ctx context.Context, d *hold.Draft, done func(position uint64, err error)) error {
-	if err := d.Apply(p.rules()); err != nil {
+	if err := d.AcceptedBy(p.rules()); err != nil {
 		return err
 	}
 	return p.Producer.Send(ctx, d, done)
@@ -41,7 +44,7 @@ func (p ruledProducer) SendBatch(ctx context.Context, drafts []hold.Draft, done 
 	var at []int // place of each that is sent, once one is refused
 	sent := drafts
 	for i := range drafts {
-		err := drafts[i].Apply(rules)
+		err := drafts[i].AcceptedBy(rules)
 		switch {
 		case err != nil && refused == nil:
 			sent = append([]hold.Draft(nil), drafts[:i]...) // the caller's batch stays as it is

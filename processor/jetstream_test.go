@@ -292,8 +292,19 @@ func testNormalisedHolders(t *testing.T, partitions int) {
 		for i := range holders {
 			at += int64(time.Second)
 			upper, mixed := held(fmt.Sprintf("HOLDER-%d", i), "T", at, at+int64(time.Second)), fmt.Sprintf("Holder-%d", i)
-			if _, err := producer.Record(ctx, &upper); err != nil {
+			position, err := producer.Record(ctx, &upper)
+			if err != nil {
 				t.Fatal(err)
+			}
+			if i%10 == 0 { // whoever waits for it waits at the partition of the holder as the rules name him
+				name := rules.Holder(upper.Holder)
+				p := ingest.Partition(name, partitions)
+				if err := w.WaitApplied(ctx, p, position); err != nil {
+					t.Fatal(err)
+				}
+				if h := stateOf(t, store, p).holders[name]; h.Position != position {
+					t.Fatalf("after position %d: %s is at %d", position, name, h.Position)
+				}
 			}
 			raw, err := proto.Marshal(ingestMsg(mixed, "t", at))
 			if err != nil {

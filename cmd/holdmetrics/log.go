@@ -25,7 +25,8 @@ of an event in it. The log is read from NATS, where serve listens as well.
 A row of kind seal is no event: from there on what its partition held before end is
 final (see 'holdmetrics seal'); --holder and --token leave it out.
 
---holder reads the holder's own partition. Where somebody sent an event of that
+Ids are those that were sent: the log knows of no rules, so neither do --holder and
+--token. --holder reads the holder's own partition. Where somebody sent an event of that
 holder to another one, it was refused: 'holdmetrics dlq list' shows it.
 --follow begins at the end of the log, or at --from, and goes on until Ctrl-C.`,
 		Example: `  holdmetrics log --from 2026-01-01T00:00:00Z --to 2026-01-02T00:00:00Z

@@ -44,8 +44,9 @@ func newRules() *cobra.Command {
 
 One rule counts for a token, alone: the one with its exact id, wherever it
 stands; else the first whose pattern matches; else the default policy and nothing
-more. The version of the rules is a hash of what they mean: comments and the order
-of keys do not change it.`,
+more. Ids are normalised where events are read; the log keeps them as they were sent.
+The version of the rules is a hash of what they mean: comments and the order of keys
+do not change it.`,
 	}
 	c.AddCommand(newRulesCheck(), newRulesDiff())
 	return c

@@ -105,14 +105,13 @@ func (d *Draft) Check(now int64, lim Limits) (Event, error) {
 	return e, nil
 }
 
-// Apply gives the draft its ids as rules have them, and says what else these refuse
-// of it, as a [*FieldError]. Check is still to come.
-func (d *Draft) Apply(rules Rules) error {
-	d.Token, d.Holder = rules.Token(d.Token), rules.Holder(d.Holder)
+// AcceptedBy says what rules refuse of the draft, as a [*FieldError], and leaves it as
+// it is. Check is still to come.
+func (d *Draft) AcceptedBy(rules Rules) error {
 	if d.HoldID != "" {
 		return nil // no rule asks for more
 	}
-	return rules.Of(d.Token).Accepts(d.HoldID)
+	return rules.Of(rules.Token(d.Token)).Accepts(d.HoldID)
 }
 
 // CheckBy is Check of whoever knows the rules by which the event will count: it

@@ -28,7 +28,8 @@
 // file whose pattern matches; else the default, which is the policy and nothing
 // more. A last `match: "*"` so gives all other tokens a rule.
 //
-// Ids are compared after they were normalised, those of the file too.
+// Ids are compared after they were normalised, those of the file too. The log keeps
+// them as they were sent.
 // What each setting does to a score is told at [hold.Rule].
 //
 // Numbers are read as decimals, never as floats. Times are RFC 3339 or a date,
