@@ -162,6 +162,7 @@ func (p *partition) encode(pr *pair) projection.PairChange {
 	if !p.paged {
 		c.Facts = p.facts[pr]
 		delete(p.facts, pr)
+		c.Sealed = pr.state.DirtySealed()
 	}
 	for page := range pr.state.DirtyPages() {
 		c.Pages = append(c.Pages, page) // its bytes are ours

@@ -109,8 +109,11 @@ func (p *partition) judge(items []item, of []judged) (duplicates int) {
 			pr.part()
 		}
 		p.touch(it)
-		if !pr.state.Add(it.fact) {
+		switch {
+		case !pr.state.Add(it.fact):
 			duplicates++
+		case !p.paged:
+			p.facts[pr] = append(p.facts[pr], projection.LoggedFact{Fact: it.fact, Position: it.position, LogTime: it.at})
 		}
 		if before < j.horizon {
 			p.seal(pr, j.horizon) // what had not ended by the event before
@@ -264,6 +267,10 @@ func (p *partition) sealStored(ctx context.Context, keys []projection.PairKey) e
 			continue
 		}
 		c := projection.PairChange{Key: r.Key, Policy: r.Policy, Figures: r.Figures}
+		if !p.paged {
+			c.Sealed = pair.DirtySealed()
+			p.dirtyBytes += len(c.Sealed)
+		}
 		for page := range pair.DirtyPages() {
 			c.Pages = append(c.Pages, page)
 			p.dirtyBytes += len(page.Data)

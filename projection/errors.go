@@ -26,6 +26,8 @@ var (
 	ErrUnavailable = errors.New("projection: store is unavailable")
 	// ErrRefused: the store was reached and said no. Trying again does not help, an operator does.
 	ErrRefused = errors.New("projection: store refuses")
+	// ErrOutdated: the view is of a checkpoint whose facts were sealed since, and are gone. Open another one.
+	ErrOutdated = errors.New("projection: the view is outdated")
 	// ErrBatch: the caller's batch contradicts itself. Nothing of it was written.
 	ErrBatch = errors.New("projection: bad batch")
 )

@@ -17,7 +17,11 @@ import (
 // afterwards for [hold.Pair.Err], or calls [Check].
 func (r *PairRecord) Open() (*hold.Pair, error) {
 	if len(r.Pages) == 0 {
-		return hold.PairFromFacts(r.Policy, slices.Values(r.Facts)), nil
+		sealed, err := hold.ReadSealedFacts(r.Sealed)
+		if err != nil {
+			return nil, PairError(r.Key, err)
+		}
+		return sealed.Pair(r.Policy, slices.Values(r.Facts)), nil
 	}
 	p, err := hold.OpenPair(r.Policy, r.Pages, r.More)
 	if err != nil {
@@ -69,6 +73,7 @@ func (p *pagesOf) Scan(prefix []byte, yield func(hold.Page) bool) error {
 func (r *PairRecord) Clone() *PairRecord {
 	c := *r
 	c.Facts = slices.Clone(r.Facts)
+	c.Sealed = bytes.Clone(r.Sealed)
 	c.Pages = slices.Clone(r.Pages)
 	for i := range c.Pages {
 		c.Pages[i].Key = bytes.Clone(c.Pages[i].Key)

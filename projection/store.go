@@ -54,6 +54,7 @@ type PairRecord struct {
 	Figures hold.Figures
 	Pages   []hold.Page // in no order; a store that keeps pages
 	Facts   []hold.Fact // in no order; a store that keeps facts
+	Sealed  []byte      // of such a store: what stands for facts that were sealed, of which some may be among Facts
 	More    hold.Pages  // reads further pages of a large pair: of a record that Load gave, as they are when they are read
 }
 
@@ -81,11 +82,18 @@ type LoggedFact struct {
 // are those that changed; one with empty Data is removed. A store keeps the
 // facts or the pages, and leaves the other alone. One that has a method
 // KeepsPages() bool which says true may be given changes without facts.
+//
+// Sealed goes with the facts: what stands for those that were sealed, as
+// [hold.ReadSealedFacts] reads it; nil: no more than stands there already. What was
+// written at one position holds for everybody who is there or later, whoever wrote
+// it, since the log decides what can be sealed; the one of the greatest count is the
+// one to use.
 type PairChange struct {
 	Key     PairKey
 	Policy  hold.Policy
 	Figures hold.Figures
 	Facts   []LoggedFact
+	Sealed  []byte
 	Pages   []hold.Page
 }
 
@@ -122,6 +130,9 @@ type Reader interface {
 // A record given to a callback, with all that it refers to, is valid until the
 // callback returns; take what is needed out of it, or Clone it. An error of the
 // callback ends the walk and is returned as it is.
+//
+// Where facts that the view needs were sealed since it was opened, and removed, its
+// methods return [ErrOutdated]: open another one.
 type PartitionView interface {
 	// Checkpoint of this view; false where the partition was never flushed.
 	Checkpoint() (Checkpoint, bool)
@@ -150,12 +161,23 @@ type PageReader interface {
 	Pages(ctx context.Context, partition int, pair PairKey, prefix []byte, fn func(hold.Page) bool) error
 }
 
-// Sweeper is what a store is beside a [Store] that keeps pages, and whose pairs can
-// be sealed. Only such a store may be given a checkpoint with a horizon.
+// Sweeper is what a store is beside a [Store] whose pairs can be sealed. Only such a
+// store may be given a checkpoint with a horizon.
 type Sweeper interface {
 	// KeysAfter gives the keys of the pairs behind a key, in their order, up to most
-	// of them; the zero key is before all.
+	// of them; the zero key is before all. It may leave out, or have, those that were
+	// first written when it was called.
 	KeysAfter(ctx context.Context, partition int, after PairKey, most int) ([]PairKey, error)
+}
+
+// Remover is what a [Sweeper] is beside that keeps facts, which cannot all go in the
+// moment in which what was sealed takes their place.
+type Remover interface {
+	// RemoveSealed removes facts that what was sealed stands for, as far as the
+	// checkpoint has it, some at a time, and says whether there may be more to remove.
+	// What it has not got to, because it was not called or failed, is remembered, and
+	// harmless. It is for the partition's owner, and not while it reads.
+	RemoveSealed(ctx context.Context, partition int) (more bool, err error)
 }
 
 // Store keeps the projections of all partitions. It is safe for concurrent use;

@@ -39,6 +39,8 @@ type sealed struct {
 	waiting uint64   // facts that waited, and went
 	facts   uint64   // that went
 	ids     []uint64 // hashes of hold_ids that went, ascending
+	bound   bound    // of the facts without hold_id that went; see SealedFacts
+	spared  []string // hold_ids that stay though their hashes are among ids
 
 	dirty   bool
 	gone    [][]byte // keys of pages that are to be removed
@@ -105,7 +107,7 @@ func (p *Pair) Seal(horizon, at int64) (changed bool) {
 	if !p.anyBefore(cut) {
 		return false
 	}
-	gone, kept := p.partsAt(cut)
+	gone, kept, went := p.partsAt(cut)
 	if p.failed() {
 		return false // it was lost while it was read
 	}
@@ -135,6 +137,8 @@ func (p *Pair) Seal(horizon, at int64) (changed bool) {
 	s.ids = append(s.ids, gone...)
 	slices.Sort(s.ids)
 	s.ids = slices.Compact(s.ids)
+	s.bound = s.bound.or(went)
+	s.spared = s.sparedOf(kept)
 	return true
 }
 
@@ -216,8 +220,9 @@ func (p *Pair) anyBefore(t int64) bool {
 	return found
 }
 
-// partsAt gives the hold_ids that go, as hashes, and the facts that stay.
-func (p *Pair) partsAt(cut int64) (gone []uint64, kept []Fact) {
+// partsAt gives the hold_ids that go, as hashes, the facts that stay, and how far
+// those without hold_id go.
+func (p *Pair) partsAt(cut int64) (gone []uint64, kept []Fact, went bound) {
 	goes := map[string]bool{}
 	if p.timeline != nil {
 		p.eachID(func(id string, g *identified) bool {
@@ -235,15 +240,13 @@ func (p *Pair) partsAt(cut int64) (gone []uint64, kept []Fact) {
 			if !goes[f.HoldID] {
 				kept = append(kept, f)
 			}
-		case f.Start != 0:
-			if f.Start >= cut {
-				kept = append(kept, f)
-			}
-		case f.End > cut || f.End == cut && !spent:
+		case f.Start >= cut, f.Start == 0 && (f.End > cut || f.End == cut && !spent):
 			kept = append(kept, f)
+		default:
+			went = went.or(bound{f.about(), f.Start != 0})
 		}
 	}
-	return gone, kept
+	return gone, kept, went
 }
 
 // spentStop says whether the stop of that instant ended a hold that began before it.

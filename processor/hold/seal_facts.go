@@ -1,0 +1,166 @@
+package hold
+
+import (
+	"encoding/binary"
+	"fmt"
+	"iter"
+	"slices"
+)
+
+// A store that keeps facts cannot take them away in the moment in which a total
+// takes their place: they are many documents. So what it stores of a sealed pair says
+// which facts it stands for, and whoever opens the pair leaves those out, however many
+// of them are still there.
+//
+// Of the facts without hold_id a bound tells it: all that are about an earlier time
+// went. No later fact can fall behind it, since from the horizon on at which the pair
+// was sealed it would be refused. The bound is that of the facts that went, and not
+// the cut, so that it does not depend on how many steps led there. Hold_ids that went
+// are told by their hashes. Two can have one hash; those that are still there, though
+// another one went that has theirs, are named.
+
+// bound divides facts without hold_id by the time that they are about.
+type bound struct {
+	at     int64 // ns: what is about an earlier time went, and what ends then and has no start
+	starts bool  // and what starts then
+}
+
+// or is the later one of two.
+func (b bound) or(o bound) bound {
+	if o.at > b.at || o.at == b.at && o.starts {
+		return o
+	}
+	return b
+}
+
+// about is the start of a fact without hold_id, or the end of one that has no start.
+func (f *Fact) about() int64 {
+	if f.Start != 0 {
+		return f.Start
+	}
+	return f.End
+}
+
+// sparedOf are the hold_ids of facts whose hashes are among those that went.
+func (s *sealed) sparedOf(kept []Fact) (spared []string) {
+	for i := range kept {
+		if id := kept[i].HoldID; id != "" && s.hasHash(id) {
+			spared = append(spared, id)
+		}
+	}
+	slices.Sort(spared)
+	return slices.Compact(spared)
+}
+
+func (s *sealed) hasHash(id string) bool {
+	_, found := slices.BinarySearch(s.ids, uint64(idOrd(id)))
+	return found
+}
+
+// SealedFacts is what stands for the facts of a pair that were sealed, where a store
+// keeps facts. Its zero value stands for none. It never changes.
+type SealedFacts struct{ s *sealed }
+
+const sealedFactsVersion = 1
+
+// DirtySealed is what is to be stored of the facts of the pair that were sealed, for
+// [ReadSealedFacts], and nil where that has not changed since the last ClearDirty. It
+// is for pairs that are made of facts; one that was opened from pages has no more to
+// tell than what was sealed of it since.
+//
+//	1 <bound> <starts> <count> <hold_id that stays> ... <page of what was sealed>
+func (p *Pair) DirtySealed() []byte {
+	s := p.sealedPart()
+	if !s.dirty {
+		return nil
+	}
+	b := binary.AppendUvarint([]byte{sealedFactsVersion}, uint64(s.bound.at))
+	starts := byte(0)
+	if s.bound.starts {
+		starts = 1
+	}
+	b = binary.AppendUvarint(append(b, starts), uint64(len(s.spared)))
+	for _, id := range s.spared {
+		b = append(binary.AppendUvarint(b, uint64(len(id))), id...)
+	}
+	return append(b, s.page()...)
+}
+
+// ReadSealedFacts reads what [Pair.DirtySealed] gave; nothing is the zero value. Its
+// errors wrap [ErrCorrupt].
+func ReadSealedFacts(data []byte) (SealedFacts, error) {
+	if len(data) == 0 {
+		return SealedFacts{}, nil
+	}
+	r := reader{b: data}
+	version := r.byte()
+	b := bound{at: r.time()}
+	starts := r.byte()
+	b.starts = starts == 1
+	n := r.uvarint()
+	if n > uint64(len(r.b)) {
+		r.bad = true
+	}
+	var spared []string
+	for i := uint64(0); i < n && !r.bad; i++ {
+		size := r.uvarint()
+		if r.bad || size > uint64(len(r.b)) {
+			r.bad = true
+			break
+		}
+		id := string(r.bytes(size))
+		r.bad = r.bad || i > 0 && id <= spared[i-1]
+		spared = append(spared, id)
+	}
+	if version != sealedFactsVersion || starts > 1 || r.bad {
+		return SealedFacts{}, fmt.Errorf("%w: what was sealed of a pair's facts", ErrCorrupt)
+	}
+	s, err := readSealed(r.b)
+	if err != nil {
+		return SealedFacts{}, err
+	}
+	s.bound, s.spared = b, spared
+	return SealedFacts{s}, nil
+}
+
+// Count is how many facts it stands for. Of two that were stored of one pair, the one
+// of the greater count stands for all that the other does.
+func (s SealedFacts) Count() uint64 {
+	if s.s == nil {
+		return 0
+	}
+	return s.s.facts
+}
+
+// Covers says whether it stands for a fact of its pair.
+func (s SealedFacts) Covers(f *Fact) bool {
+	switch {
+	case s.s == nil:
+		return false
+	case f.HoldID != "":
+		if !s.s.hasHash(f.HoldID) {
+			return false
+		}
+		_, spared := slices.BinarySearch(s.s.spared, f.HoldID)
+		return !spared
+	}
+	at, b := f.about(), s.s.bound
+	return at < b.at || at == b.at && (b.starts || f.Start == 0)
+}
+
+// Pair is the pair of what was sealed and of facts, in any order. Facts that it
+// stands for may be among them, or not.
+func (s SealedFacts) Pair(policy Policy, facts iter.Seq[Fact]) *Pair {
+	p := NewPair(policy)
+	for f := range facts {
+		if !s.Covers(&f) {
+			p.add(&f)
+		}
+	}
+	if s.s != nil {
+		part := *s.s
+		part.ids, part.spared = slices.Clone(part.ids), slices.Clone(part.spared)
+		p.beside().sealed = &part
+	}
+	return p
+}
