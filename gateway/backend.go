@@ -131,23 +131,31 @@ func (g *Gateway) with(f func(*backend) error) error {
 // backend of the same names.
 
 func (g *Gateway) scores(ctx context.Context, q scoreQuery, emit func(*scoreRow) error) error {
-	return g.with(func(b *backend) error { return b.scores(ctx, q, emit) })
+	return afresh(func(given func()) error {
+		return g.with(func(b *backend) error { return b.scores(ctx, q, givenTo(given, emit)) })
+	})
 }
 
 func (g *Gateway) explain(ctx context.Context, q explainQuery, emit func(*contribution) error) error {
-	return g.with(func(b *backend) error { return b.explain(ctx, q, emit) })
+	return afresh(func(given func()) error {
+		return g.with(func(b *backend) error { return b.explain(ctx, q, givenTo(given, emit)) })
+	})
 }
 
 func (g *Gateway) history(ctx context.Context, q historyQuery) (points []scorePoint, err error) {
-	err = g.with(func(b *backend) (err error) {
-		points, err = b.history(ctx, q)
-		return err
+	err = afresh(func(func()) error {
+		return g.with(func(b *backend) (err error) {
+			points, err = b.history(ctx, q)
+			return err
+		})
 	})
 	return points, err
 }
 
 func (g *Gateway) stored(ctx context.Context, q *statsQuery, emit func(*scoreRow) error) error {
-	return g.with(func(b *backend) error { return b.stored(ctx, q, emit) })
+	return afresh(func(given func()) error {
+		return g.with(func(b *backend) error { return b.stored(ctx, q, givenTo(given, emit)) })
+	})
 }
 
 // currentOf waits for what a query asks for, and calls fn for its snapshots.
@@ -162,17 +170,21 @@ func (g *Gateway) currentOf(ctx context.Context, q *statsQuery, fn func(*stat) e
 }
 
 func (g *Gateway) top(ctx context.Context, q topQuery) (page *rankPage, err error) {
-	err = g.with(func(b *backend) (err error) {
-		page, err = b.top(ctx, q)
-		return err
+	err = afresh(func(func()) error {
+		return g.with(func(b *backend) (err error) {
+			page, err = b.top(ctx, q)
+			return err
+		})
 	})
 	return page, err
 }
 
 func (g *Gateway) rank(ctx context.Context, q topQuery, holder string) (page *rankPage, err error) {
-	err = g.with(func(b *backend) (err error) {
-		page, err = b.rank(ctx, q, holder)
-		return err
+	err = afresh(func(func()) error {
+		return g.with(func(b *backend) (err error) {
+			page, err = b.rank(ctx, q, holder)
+			return err
+		})
 	})
 	return page, err
 }

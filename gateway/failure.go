@@ -110,6 +110,8 @@ func failureOf(err error) failure {
 		return failure{code: codes.Canceled, status: statusClientGone, message: "the request was canceled"}
 	case errors.Is(err, context.DeadlineExceeded):
 		return failure{code: codes.DeadlineExceeded, status: http.StatusGatewayTimeout, message: "the deadline of the request has passed"}
+	case errors.Is(err, projection.ErrOutdated):
+		return failure{code: codes.Unavailable, status: http.StatusServiceUnavailable, retry: true, message: "what was read was being sealed meanwhile; ask again"}
 	case errors.Is(err, ErrUnavailable), errors.Is(err, projection.ErrUnavailable), errors.Is(err, projection.ErrClosed):
 		return failure{code: codes.Unavailable, status: http.StatusServiceUnavailable, message: err.Error(), retry: true}
 	}

@@ -75,14 +75,17 @@ func (g *Gateway) getHolder(ctx context.Context, in *holderInput) (*huma.StreamR
 		out := newSlowWriter(to)
 		defer out.release()
 		begun := false
-		err := g.with(func(b *backend) error {
-			return b.streamHolder(ctx, q, func(text []byte) error {
-				if !begun {
-					begun = true
-					to.Header().Set("Content-Type", "application/json")
-				}
-				_, err := out.Write(text)
-				return err
+		err := afresh(func(given func()) error {
+			return g.with(func(b *backend) error {
+				return b.streamHolder(ctx, q, func(text []byte) error {
+					if !begun {
+						begun = true
+						to.Header().Set("Content-Type", "application/json")
+						given()
+					}
+					_, err := out.Write(text)
+					return err
+				})
 			})
 		})
 		if err == nil {
