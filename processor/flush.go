@@ -179,6 +179,9 @@ func (p *partition) finishFlush(d flushDone) error {
 		return fmt.Errorf("processor: partition %d: flush up to position %d: %w", p.id, d.job.batch.Checkpoint.Position, d.err)
 	}
 	p.flushed, p.stored, p.storedTime = d.job.number, d.job.batch.Checkpoint.Position, d.job.batch.Checkpoint.LogTime
+	if slices.ContainsFunc(d.job.batch.Pairs, func(c projection.PairChange) bool { return c.Sealed != nil }) {
+		p.removable()
+	}
 	if p.cache.stuck {
 		p.trimFull()
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"sync"
 	"testing"
@@ -25,12 +26,13 @@ type dyingOverMongo struct {
 
 	mu      sync.Mutex
 	flushes int // before the one that it dies in
+	removes int // calls of RemoveSealed before the one that it dies in
 	within  time.Duration
 	dead    bool
 }
 
 func newDyingOverMongo(inner *mongo.Store, flushes int, within time.Duration) *dyingOverMongo {
-	d := &dyingOverMongo{Faulty: storetest.NewFaulty(inner), inner: inner, flushes: flushes, within: within}
+	d := &dyingOverMongo{Faulty: storetest.NewFaulty(inner), inner: inner, flushes: flushes, removes: math.MaxInt, within: within}
 	d.SetHook(func(context.Context, storetest.Op, int) error {
 		d.mu.Lock()
 		defer d.mu.Unlock()
@@ -49,20 +51,38 @@ func (d *dyingOverMongo) Claim(ctx context.Context, partition int, epoch uint64)
 }
 
 func (d *dyingOverMongo) Flush(ctx context.Context, b *projection.Batch) error {
-	d.mu.Lock()
-	d.flushes--
-	dies := d.flushes < 0
-	d.mu.Unlock()
-	if !dies {
+	if !d.dies(&d.flushes) {
 		return d.Faulty.Flush(ctx, b)
 	}
 	ctx, cancel := context.WithTimeout(ctx, d.within)
 	defer cancel()
 	_ = d.Faulty.Flush(ctx, b)
-	d.mu.Lock()
-	d.dead = true
-	d.mu.Unlock()
+	d.die()
 	return errCrash
+}
+
+func (d *dyingOverMongo) RemoveSealed(ctx context.Context, partition int) (bool, error) {
+	if !d.dies(&d.removes) {
+		return d.Faulty.RemoveSealed(ctx, partition)
+	}
+	ctx, cancel := context.WithTimeout(ctx, d.within)
+	defer cancel()
+	_, _ = d.Faulty.RemoveSealed(ctx, partition)
+	d.die()
+	return false, errCrash
+}
+
+func (d *dyingOverMongo) dies(left *int) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	*left--
+	return *left < 0
+}
+
+func (d *dyingOverMongo) die() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.dead = true
 }
 
 // The state in MongoDB is that of a run that nothing disturbed, wherever in a

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 
@@ -21,8 +22,11 @@ import (
 // its pages follow from the log alone. All others are sealed by a sweep over the
 // store, some at a time between batches: they have not changed since, so it does not
 // show when. Figures do not change by it, so nothing is published.
+//
+// A store that keeps facts removes them afterwards, some at a time, between batches
+// too; see [projection.Remover].
 
-// ErrCannotSeal says that a log was sealed, and the store is one whose pairs cannot be.
+// ErrCannotSeal says that a log was sealed, and the store is no [projection.Sweeper].
 var ErrCannotSeal = errors.New("processor: the log was sealed, and this store cannot be")
 
 // judged is an item that came under a horizon, and where its event lies.
@@ -60,7 +64,7 @@ func (p *partition) readSeals(ctx context.Context, messages []message) error {
 		}
 		m.unknown = !known
 		if _, sweeps := p.store.(projection.Sweeper); known && !sweeps {
-			return fail(p, fmt.Sprintf("position %d", m.position), fmt.Errorf("%w; use the embedded store (holdmetrics serve)", ErrCannotSeal))
+			return fail(p, fmt.Sprintf("position %d", m.position), ErrCannotSeal)
 		}
 	}
 	return nil
@@ -125,11 +129,20 @@ func (p *partition) judge(items []item, of []judged) (duplicates int) {
 
 // seal seals a pair that is in memory up to a horizon.
 func (p *partition) seal(pr *pair, horizon int64) {
-	if !pr.token.rule.Seals() || !pr.state.Seal(horizon, pr.at) {
+	if !pr.token.rule.Seals() || !pr.state.SealAtMost(horizon, pr.at, p.sealedIDs()) {
 		return
 	}
 	p.soil(pr)
 	p.cache.count(pr)
+}
+
+// sealedIDs is of how many hold_ids of a pair something may be sealed, where the store
+// has a bound.
+func (p *partition) sealedIDs() int {
+	if store, bounded := p.store.(interface{ SealedIDs() int }); bounded {
+		return store.SealedIDs()
+	}
+	return math.MaxInt
 }
 
 // soil marks a pair as to be stored though no event has changed it. Its holder is
@@ -155,6 +168,7 @@ type sweep struct {
 	after   projection.PairKey
 	sealed  []projection.PairChange // of pairs that are not in memory, for the next flush
 	soiled  bool                    // a pair in memory was sealed, for the next flush
+	removes bool                    // the store may have facts to remove
 }
 
 // sweepPairs is how many pairs are looked at between two batches.
@@ -178,14 +192,41 @@ func (s *sweep) take(pairs []projection.PairChange) []projection.PairChange {
 // the store has all that the horizon came after, not while the partition catches up,
 // nor while flushes have to wait.
 func (p *partition) sweepTurn() <-chan struct{} {
-	if p.horizon == p.sweep.done || p.stored < p.sweep.from || p.farBehind() || p.full() {
+	looks := p.horizon != p.sweep.done && p.stored >= p.sweep.from
+	if !looks && !p.removesNow() || p.farBehind() || p.full() {
 		return nil
 	}
 	return p.always
 }
 
+// removesNow says whether it is time to have the store remove facts that were sealed:
+// not during a flush, which the store would have the partition wait for.
+func (p *partition) removesNow() bool { return p.sweep.removes && !p.flushing }
+
+// removeSealed has the store remove some facts that were sealed.
+func (p *partition) removeSealed(ctx context.Context) error {
+	err := p.retry(ctx, "remove facts that were sealed", func(ctx context.Context) (err error) {
+		p.sweep.removes, err = p.store.(projection.Remover).RemoveSealed(ctx, p.id)
+		return err
+	})
+	if err != nil {
+		return fail(p, "remove facts that were sealed", err)
+	}
+	return nil
+}
+
+// removable notes that a store which keeps facts may have some to remove.
+func (p *partition) removable() {
+	if _, removes := p.store.(projection.Remover); removes {
+		p.sweep.removes = true
+	}
+}
+
 // sweepSome looks at the next pairs.
 func (p *partition) sweepSome(ctx context.Context) error {
+	if p.removesNow() {
+		return p.removeSealed(ctx)
+	}
 	s := &p.sweep
 	var keys []projection.PairKey
 	err := p.retry(ctx, "look for pairs to seal", func(ctx context.Context) (err error) {
@@ -263,7 +304,7 @@ func (p *partition) sealStored(ctx context.Context, keys []projection.PairKey) e
 		if err != nil {
 			return fail(p, fmt.Sprintf("pair %q of holder %q", r.Key.Token, r.Key.Holder), err)
 		}
-		if !pair.Seal(p.horizon, r.Figures.Line.Since) {
+		if !pair.SealAtMost(p.horizon, r.Figures.Line.Since, p.sealedIDs()) {
 			continue
 		}
 		c := projection.PairChange{Key: r.Key, Policy: r.Policy, Figures: r.Figures}

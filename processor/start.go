@@ -66,6 +66,9 @@ func (p *partition) start(ctx context.Context) error {
 	p.unstored = !found
 	p.events, p.rejected = checkpoint.Events, checkpoint.Rejected
 	p.horizon, p.sweep.done, p.sweep.encoded = checkpoint.Horizon, checkpoint.Swept, checkpoint.Swept
+	if p.horizon != 0 {
+		p.removable() // what was not removed when a former owner ended
+	}
 	if err := p.startBucket(ctx); err != nil {
 		return fail(p, "bring the snapshot bucket up to the checkpoint", err)
 	}

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"text/tabwriter"
 	"time"
@@ -19,9 +18,9 @@ func newSeal() *cobra.Command {
 		Use:   "seal --before TIME",
 		Short: "Make what was held before a time final, so that stores and memory stop growing",
 		Long: `Seal makes what was held before a horizon final. Holds that ended before it become
-an exact total for each token and holder, and their events leave the store and the
-memory of 'holdmetrics serve'. The log is not shortened. All figures as of the horizon
-and later stay what they are.
+an exact total for each token and holder, and their facts leave the stores, the
+memory of 'holdmetrics serve' and of workers. The log is not shortened. All figures as
+of the horizon and later stay what they are.
 
 From then on
   - an event that would change what was held before the horizon is refused, or becomes
@@ -36,8 +35,13 @@ run, boosts, season) are not sealed, though events are refused for them all the 
 It takes some seconds, so that no door acknowledges an event that is refused
 afterwards. It cannot be undone. An earlier horizon, or the same again, changes nothing.
 
-Without --before it shows the horizon. It is for the log of 'holdmetrics serve': what
-is kept in MongoDB cannot be sealed.`,
+In MongoDB the facts leave the collection hold_events, so pipelines over it no longer
+add up what was sealed; hold_pairs and hold_stats do. Keep a copy of hold_events before
+(mongodump) if you need it. All gateways and workers must be of a version that knows
+what was sealed before the first horizon is set: older ones are refused by the database
+from then on.
+
+Without --before it shows the horizon.`,
 		Example: `  holdmetrics seal
   holdmetrics seal --before 2026-01-01T00:00:00Z`,
 		Args: cobra.NoArgs,
@@ -58,9 +62,6 @@ is kept in MongoDB cannot be sealed.`,
 		}
 		return withLog(c, func(ctx context.Context, log *ingest.Log) error {
 			if horizon != 0 {
-				if name := log.JetStream().Conn().ConnectedServerName(); name != brokerName {
-					return errors.New("this is not the NATS server of 'holdmetrics serve': what is kept in MongoDB cannot be sealed")
-				}
 				if err := ingest.CheckHorizon(horizon, wallClock()); err != nil {
 					return err
 				}

@@ -106,8 +106,9 @@ type timeline struct {
 
 // aside is what few pairs have, and is kept out of those that do not.
 type aside struct {
-	wide   []Weight // weights of rows; see rowWide
-	sealed *sealed  // nil: nothing was
+	wide    []Weight // weights of rows; see rowWide
+	sealed  *sealed  // nil: nothing was
+	refused int64    // the cut at which too many hold_ids would go; 0: none
 }
 
 // beside is the pair's aside, made where there is none.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
+	"math"
 	"slices"
 )
 
@@ -95,6 +96,12 @@ func (r *Rule) Sealed(p *Pair) Sealed {
 //
 // It costs what the pair has where something goes, and little where nothing does.
 func (p *Pair) Seal(horizon, at int64) (changed bool) {
+	return p.SealAtMost(horizon, at, math.MaxInt)
+}
+
+// SealAtMost is Seal, but changes nothing where the pair would have more than a number
+// of hold_ids of which something was sealed.
+func (p *Pair) SealAtMost(horizon, at int64, ids int) (changed bool) {
 	limit := min(horizon, at)
 	if p.Len() == 0 {
 		return false
@@ -104,12 +111,16 @@ func (p *Pair) Seal(horizon, at int64) (changed bool) {
 		return false
 	}
 	cut := p.cutBefore(limit)
-	if !p.anyBefore(cut) {
+	if !p.anyBefore(cut) || p.aside != nil && p.aside.refused == cut {
 		return false
 	}
 	gone, kept, went := p.partsAt(cut)
 	if p.failed() {
 		return false // it was lost while it was read
+	}
+	if len(gone)+len(p.sealedPart().ids) > ids {
+		p.beside().refused = cut
+		return false
 	}
 	total, waiting, facts, last := p.unsealedAt(cut), p.Waiting(), p.Len(), int64(0)
 	for h := range p.HoldsIn(0, cut) {

@@ -50,17 +50,17 @@ func (s *Store) checkpoint(ctx context.Context, partition int) (c projection.Che
 }
 
 // owned is the checkpoint that the owner's reads are of: the one that this store
-// has claimed or written, else the one that is stored.
-func (s *Store) owned(ctx context.Context, partition int) (at, bool, error) {
+// has claimed or written (mine), else the one that is stored.
+func (s *Store) owned(ctx context.Context, partition int) (where at, flushed, mine bool, err error) {
 	part := s.partition(partition)
 	part.mu.Lock()
 	mine, base, some := part.mine, part.base, part.some
 	part.mu.Unlock()
 	if mine {
-		return base, some, nil
+		return base, some, true, nil
 	}
 	c, flushed, err := s.checkpoint(ctx, partition)
-	return atOf(c), flushed, err
+	return atOf(c), flushed, false, err
 }
 
 func atOf(c projection.Checkpoint) at { return at{int64(c.Position), int64(c.Epoch)} }
@@ -170,7 +170,12 @@ func fenced(partition int, stored, mine int64) error {
 // writeCheckpoint is the end of a flush.
 func (s *Store) writeCheckpoint(ctx context.Context, partition int, c *projection.Checkpoint) error {
 	where := atOf(*c)
-	filter := bson.D{{Key: "_id", Value: int32(partition)}, {Key: "$or", Value: older("position", where)}}
+	// Pairs can be sealed without an event, so a checkpoint may say of the same
+	// position that more of them are.
+	passes := append(older("position", where), bson.D{
+		{Key: "epoch", Value: where.epoch}, {Key: "position", Value: where.position}, {Key: "swept_ns", Value: bson.D{{Key: "$lt", Value: c.Swept}}},
+	})
+	filter := bson.D{{Key: "_id", Value: int32(partition)}, {Key: "$or", Value: passes}}
 	update := bson.D{{Key: "$set", Value: bson.D{
 		{Key: "epoch", Value: where.epoch},
 		{Key: "position", Value: where.position},
@@ -179,6 +184,8 @@ func (s *Store) writeCheckpoint(ctx context.Context, partition int, c *projectio
 		{Key: "log_time_ns", Value: c.LogTime},
 		{Key: "events", Value: int64(c.Events)},
 		{Key: "rejected", Value: int64(c.Rejected)},
+		{Key: "horizon_ns", Value: c.Horizon},
+		{Key: "swept_ns", Value: c.Swept},
 	}}}
 	return s.try(ctx, fmt.Sprintf("write the checkpoint of partition %d", partition), func(ctx context.Context) error {
 		// Plan: IXSCAN of _id.

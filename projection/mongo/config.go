@@ -134,6 +134,7 @@ func (c *Config) client() *options.ClientOptions {
 // collections of a store.
 type collections struct {
 	events, pairs, stats *driver.Collection
+	sealed               *driver.Collection
 	checkpoints, meta    *driver.Collection
 	// settled is checkpoints, read as a majority has them.
 	settled *driver.Collection
@@ -144,6 +145,7 @@ const (
 	eventsName      = "hold_events"
 	pairsName       = "hold_pairs"
 	statsName       = "hold_stats"
+	sealedName      = "hold_sealed"
 	checkpointsName = "checkpoints"
 	metaName        = "hold_meta"
 )
@@ -159,6 +161,7 @@ func collectionsOf(db *driver.Database, generation string) collections {
 	}
 	return collections{
 		events: db.Collection(name(eventsName)), pairs: db.Collection(name(pairsName)), stats: db.Collection(name(statsName)),
+		sealed:      db.Collection(name(sealedName)),
 		checkpoints: db.Collection(name(checkpointsName)), meta: db.Collection(name(metaName)),
 		settled: db.Collection(name(checkpointsName), options.Collection().SetReadConcern(readconcern.Majority())),
 	}

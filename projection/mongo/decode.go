@@ -27,6 +27,7 @@ func (d *fields) fail(name string, what error) {
 var (
 	errType = errors.New("is absent or of another type than this program writes")
 	errTail = errors.New("has something behind it")
+	errGone = errors.New("it was there, and is gone; was it deleted?")
 )
 
 func (d *fields) int64(name string) int64 {
@@ -252,6 +253,7 @@ func parseCheckpoint(raw bson.Raw) (projection.Checkpoint, bool, error) {
 		c.LogTime = d.int64("log_time_ns")
 		c.Events = uint64(d.int64("events"))
 		c.Rejected = uint64(d.int64("rejected"))
+		c.Horizon, c.Swept = d.optionalInt64("horizon_ns"), d.optionalInt64("swept_ns")
 	}
 	if d.err != nil {
 		return c, false, corrupt(checkpointsName, raw.Lookup("_id"), d.err)

@@ -4,9 +4,12 @@
 //
 // # What is stored
 //
-//	hold_events   one document a fact; inserted, never changed, never deleted
-//	hold_pairs    one document a pair: its figures, and its facts while they are few
+//	hold_events   one document a fact; inserted, never changed, and removed only
+//	              when what was sealed stands for it
+//	hold_pairs    one document a pair: its figures, what was sealed of it, and its
+//	              facts while they are few
 //	hold_stats    one document a holder
+//	hold_sealed   one document for each pair with facts that are still to be removed
 //	checkpoints   one document a partition, and its owner's epoch
 //	hold_meta     the store's format and its fixed values
 //
@@ -28,8 +31,12 @@
 //     without a checkpoint left is either out of sight or was written over.
 //   - A view that is read so long that the version it needs is gone (versionsKept
 //     flushes of the same holder later) folds it anew from the facts, which are all
-//     still there. It is the same line; it may begin at the last fact instead of the
-//     last event, which may have been a duplicate.
+//     still there, or from what was sealed and the others. It is the same line; it may
+//     begin at the last fact instead of the last event, which may have been a
+//     duplicate.
+//   - What was sealed at a position holds at every checkpoint there or later; see
+//     sealed.go. A view of an earlier one, whose facts are removed, says so
+//     ([projection.ErrOutdated]).
 //
 // # Owners
 //

@@ -102,6 +102,19 @@ func version(where at, figures *hold.Figures) bson.D {
 	}
 }
 
+// sealedVersion is what stands for the facts of a pair that were sealed, as a flush
+// knew it; see sealed.go.
+func sealedVersion(where at, c *projection.PairChange) bson.D {
+	s, _ := hold.ReadSealedFacts(c.Sealed) // noteSealed has read it
+	return bson.D{
+		{Key: "position", Value: where.position},
+		{Key: "epoch", Value: where.epoch},
+		{Key: "count", Value: int64(s.Count())},
+		{Key: "since_ns", Value: c.Figures.Line.Since},
+		{Key: "data", Value: bson.Binary{Data: c.Sealed}},
+	}
+}
+
 // pushed appends to the versions, and to the facts while there is room.
 func pushed(v bson.D, facts []projection.LoggedFact) bson.D {
 	push := bson.D{{Key: "versions", Value: bson.D{
@@ -135,11 +148,18 @@ type record struct {
 	onInsert bson.D // what names it
 	set      bson.D // the present, for people and indexes
 	push     bson.D // what is read back
-	bytes    int    // estimate
+	sealed   *projection.PairChange
+	bytes    int // estimate
 }
 
 func pairDocument(prefix string, partition int, where at, c *projection.PairChange) record {
 	n := min(len(c.Facts), factsKept)
+	push := pushed(version(where, &c.Figures), c.Facts)
+	var sealed *projection.PairChange
+	if c.Sealed != nil {
+		sealed = c
+		push = append(push, bson.E{Key: "sealed", Value: sealedVersion(where, c)})
+	}
 	return record{
 		id: pairID(prefix, c.Key),
 		onInsert: bson.D{
@@ -149,8 +169,9 @@ func pairDocument(prefix string, partition int, where at, c *projection.PairChan
 		},
 		set: append(readableFigures(&c.Figures),
 			bson.E{Key: "policy", Value: c.Policy.String()}),
-		push:  pushed(version(where, &c.Figures), c.Facts),
-		bytes: 512 + 3*(len(c.Key.Holder)+len(c.Key.Token)) + n*96,
+		push:   push,
+		sealed: sealed,
+		bytes:  512 + 3*(len(c.Key.Holder)+len(c.Key.Token)) + n*96 + len(c.Sealed),
 	}
 }
 

@@ -17,7 +17,7 @@ func (s *Store) Drop(ctx context.Context) error {
 	}
 	defer leave()
 	// hold_meta is the last: while it is there, the others are known to be ours.
-	for _, c := range []*driver.Collection{s.events, s.pairs, s.stats, s.checkpoints, s.meta} {
+	for _, c := range []*driver.Collection{s.events, s.pairs, s.stats, s.sealed, s.checkpoints, s.meta} {
 		if err := s.try(ctx, "drop "+c.Name(), func(ctx context.Context) error { return c.Drop(ctx) }); err != nil {
 			return err
 		}

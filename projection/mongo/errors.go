@@ -93,7 +93,7 @@ func explain(what string, err error) error {
 func isOwn(err error) bool {
 	for _, own := range []error{
 		projection.ErrFenced, projection.ErrCorrupt, projection.ErrClosed, projection.ErrBatch, projection.ErrForeign,
-		projection.ErrMetaFixed, projection.ErrNotFound, projection.ErrRefused, projection.ErrUnavailable,
+		projection.ErrMetaFixed, projection.ErrNotFound, projection.ErrRefused, projection.ErrUnavailable, projection.ErrOutdated,
 	} {
 		if errors.Is(err, own) {
 			return true

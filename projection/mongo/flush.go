@@ -27,8 +27,10 @@ const (
 const codeDuplicate = 11000
 
 // Flush writes facts, then figures, then the checkpoint, before which nothing of
-// it can be seen. A batch of an epoch and a position that were written already is
-// taken for the same one.
+// it can be seen. Facts that what it sealed stands for are left to RemoveSealed.
+//
+// A batch of an epoch and a position that were written already is taken for the same
+// one, but for what it sealed: pairs can be sealed without an event.
 func (s *Store) Flush(ctx context.Context, b *projection.Batch) error {
 	leave, err := s.enterPartition(ctx, b.Partition)
 	if err != nil {
@@ -49,6 +51,9 @@ func (s *Store) Flush(ctx context.Context, b *projection.Batch) error {
 		return err
 	}
 	if err := s.writeFacts(ctx, b); err != nil {
+		return err
+	}
+	if err := s.noteSealed(ctx, b, where); err != nil {
 		return err
 	}
 	if err := s.writeFigures(ctx, b, where); err != nil {
@@ -273,6 +278,10 @@ func (g *guarded) settle(ctx context.Context, met []record) ([]record, error) {
 			return met, corrupt(g.collection.Name(), r.id, d.err)
 		case there.epoch > g.where.epoch:
 			return met, fenced(g.partition, there.epoch, g.where.epoch)
+		case written && r.sealed != nil && !d.hasSealed(r.sealed, g.where.position):
+			late = append(late, driver.NewUpdateOneModel().
+				SetFilter(bson.D{{Key: "_id", Value: r.id}, {Key: "epoch", Value: g.where.epoch}}).
+				SetUpdate(bson.D{{Key: "$push", Value: bson.D{{Key: "sealed", Value: sealedVersion(g.where, r.sealed)}}}}))
 		case written: // an answer was lost
 		case there.epoch == g.where.epoch && there.position >= g.where.position:
 			// An owner that began again in its epoch left something newer than its

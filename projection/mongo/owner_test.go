@@ -16,15 +16,19 @@ type owner struct {
 	at        projection.Checkpoint
 	pairs     map[projection.PairKey]*hold.Pair
 	fresh     map[projection.PairKey][]projection.LoggedFact
+	sealed    map[projection.PairKey][]byte // what was sealed of pairs, as it was last told
+	unsent    map[projection.PairKey][]byte // of that, what is not flushed
 }
 
 func newOwner(partition int, epoch uint64) *owner {
 	return &owner{
 		partition: partition,
 		// The log begins after all that is held, so that no line breaks.
-		at:    projection.Checkpoint{LogID: "log", Epoch: epoch, LogTime: second(1_000_000)},
-		pairs: map[projection.PairKey]*hold.Pair{},
-		fresh: map[projection.PairKey][]projection.LoggedFact{},
+		at:     projection.Checkpoint{LogID: "log", Epoch: epoch, LogTime: second(1_000_000)},
+		pairs:  map[projection.PairKey]*hold.Pair{},
+		fresh:  map[projection.PairKey][]projection.LoggedFact{},
+		sealed: map[projection.PairKey][]byte{},
+		unsent: map[projection.PairKey][]byte{},
 	}
 }
 
@@ -34,9 +38,32 @@ func (o *owner) follow(epoch uint64) *owner {
 	next.at = o.at
 	next.at.Epoch = epoch
 	for key, p := range o.pairs {
-		next.pairs[key] = hold.PairFromFacts(p.Policy(), p.Facts())
+		sealed, err := hold.ReadSealedFacts(o.sealed[key])
+		if err != nil {
+			panic(err)
+		}
+		next.pairs[key] = sealed.Pair(p.Policy(), p.Facts())
+		next.sealed[key] = o.sealed[key]
 	}
 	return next
+}
+
+// raise takes up the log's message that names a horizon.
+func (o *owner) raise(horizon int64) {
+	o.at.Position++
+	o.at.Horizon = horizon
+}
+
+// seal seals the pairs up to the horizon.
+func (o *owner) seal() {
+	horizon := o.at.Horizon
+	for key, p := range o.pairs {
+		if p.Seal(horizon, o.at.LogTime) {
+			o.fresh[key] = append(o.fresh[key], nil...)
+			o.sealed[key] = p.DirtySealed()
+			o.unsent[key] = o.sealed[key]
+		}
+	}
 }
 
 // add takes up the next event of the log.
@@ -80,7 +107,7 @@ func (o *owner) batch() *projection.Batch {
 	holders := map[string]bool{}
 	for _, key := range slices.SortedFunc(maps.Keys(o.fresh), projection.PairKey.Compare) {
 		holders[key.Holder] = true
-		b.Pairs = append(b.Pairs, projection.PairChange{Key: key, Policy: hold.Sum, Figures: o.figures(key), Facts: o.fresh[key]})
+		b.Pairs = append(b.Pairs, projection.PairChange{Key: key, Policy: hold.Sum, Figures: o.figures(key), Facts: o.fresh[key], Sealed: o.unsent[key]})
 	}
 	for _, name := range slices.Sorted(maps.Keys(holders)) {
 		b.Holders = append(b.Holders, o.holder(name))
@@ -94,6 +121,7 @@ func (o *owner) flush(t testing.TB, s *Store) {
 		t.Fatalf("flush of position %d: %v", o.at.Position, err)
 	}
 	clear(o.fresh)
+	clear(o.unsent)
 }
 
 // torn writes a flush that does not get as far as its checkpoint.
@@ -101,6 +129,9 @@ func (o *owner) torn(t testing.TB, s *Store, figures bool) {
 	t.Helper()
 	ctx, b := context.Background(), o.batch()
 	if err := s.writeFacts(ctx, b); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.noteSealed(ctx, b, atOf(b.Checkpoint)); err != nil {
 		t.Fatal(err)
 	}
 	if !figures {

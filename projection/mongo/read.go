@@ -20,6 +20,7 @@ type snapshot struct {
 	prefix    string
 	at        at
 	flushed   bool
+	own       bool // it is its owner who reads
 }
 
 func (s *Store) snapshot(partition int, where at, flushed bool) snapshot {
@@ -28,8 +29,10 @@ func (s *Store) snapshot(partition int, where at, flushed bool) snapshot {
 
 // ownSnapshot is the partition as its owner goes on from it.
 func (s *Store) ownSnapshot(ctx context.Context, partition int) (snapshot, error) {
-	where, flushed, err := s.owned(ctx, partition)
-	return s.snapshot(partition, where, flushed), err
+	where, flushed, mine, err := s.owned(ctx, partition)
+	n := s.snapshot(partition, where, flushed)
+	n.own = mine
+	return n, err
 }
 
 // Holder reads one holder.
@@ -117,7 +120,7 @@ func (s *Store) HolderPairs(ctx context.Context, partition int, holder string, f
 		return err
 	}
 	find := func() *options.FindOptionsBuilder {
-		return options.Find().SetProjection(bson.D{{Key: "facts", Value: 0}})
+		return options.Find().SetProjection(bson.D{{Key: "facts", Value: 0}, {Key: "sealed", Value: 0}})
 	}
 	id := holderID(n.prefix, holder)
 	return s.walk(ctx, n.what("read figures of pairs"), s.pairs, id+separator, id+afterPrefix, nil, find, func(id string, raw bson.Raw) error {
@@ -125,9 +128,8 @@ func (s *Store) HolderPairs(ctx context.Context, partition int, holder string, f
 		if err != nil {
 			return err
 		}
-		if l.lost {
-			l.whole = false // its facts were left out
-			if err := n.complete(ctx, l); err != nil {
+		if l.lost { // and its facts were left out
+			if l, err = n.pair(ctx, id); err != nil {
 				return err
 			}
 		}
@@ -136,6 +138,21 @@ func (s *Store) HolderPairs(ctx context.Context, partition int, holder string, f
 		}
 		return stop(fn(l.record.Key, l.record.Figures))
 	})
+}
+
+// pair reads a pair that is known to be there, with its facts.
+func (n *snapshot) pair(ctx context.Context, id string) (l *loading, err error) {
+	err = n.lookUp(ctx, pairsName, []string{id}, func(id string, raw bson.Raw) error {
+		l, err = n.parsePair(id, raw)
+		return err
+	})
+	if err == nil && l == nil {
+		err = corrupt(pairsName, id, errGone)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return l, n.complete(ctx, l)
 }
 
 // stop marks the error of a callback.

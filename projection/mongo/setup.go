@@ -17,6 +17,9 @@ const (
 	metaID   = "meta"
 	// format changes when documents change so that an older program misreads them.
 	format = int64(1)
+	// sealedFormat is that of a database of which something was sealed: who does not
+	// know of it would take facts for missing, and count too little.
+	sealedFormat = int64(2)
 )
 
 // Names of the indexes.
@@ -57,7 +60,7 @@ func (s *Store) setUp(ctx context.Context) error {
 			return err
 		}
 	}
-	// hold_pairs, checkpoints and hold_meta are read by _id alone, or by a range of it.
+	// hold_pairs, hold_sealed, checkpoints and hold_meta are read by _id alone, or by a range of it.
 	return nil
 }
 
@@ -76,7 +79,7 @@ func (s *Store) checkFormat(ctx context.Context) error {
 	if found || err != nil {
 		return err
 	}
-	for _, c := range []*driver.Collection{s.events, s.pairs, s.stats, s.checkpoints} {
+	for _, c := range []*driver.Collection{s.events, s.pairs, s.stats, s.sealed, s.checkpoints} {
 		// Plan: COLLSCAN that ends with the first document.
 		err := c.FindOne(ctx, bson.D{}, options.FindOne().SetProjection(bson.D{{Key: "_id", Value: 1}})).Err()
 		if errors.Is(err, driver.ErrNoDocuments) {
@@ -112,9 +115,9 @@ func (s *Store) readFormat(ctx context.Context) (bool, error) {
 		return false, nil
 	case err != nil:
 		return false, err
-	case stored.Format != format:
-		return false, fmt.Errorf("%w: database %s has format %d, this program reads %d; use the program that made it, or another MONGODB_DB",
-			projection.ErrForeign, s.config.Database, stored.Format, format)
+	case stored.Format != format && stored.Format != sealedFormat:
+		return false, fmt.Errorf("%w: database %s has format %d, this program reads up to %d; use the program that made it, or another MONGODB_DB",
+			projection.ErrForeign, s.config.Database, stored.Format, sealedFormat)
 	}
 	return true, nil
 }

@@ -17,6 +17,18 @@ type loading struct {
 	found  bool // the pair is there at the checkpoint
 	lost   bool // it may be there, but the version of its figures that counts is gone
 	whole  bool // facts has all of them
+
+	sealed   hold.SealedFacts // what record.Sealed says
+	sealedAt uint64           // position of that
+	since    int64            // no event of it is later
+	beyond   int64            // the earliest position behind the checkpoint at which something was sealed; 0: none
+	cut      bool             // facts of that were taken out of the document
+}
+
+// last is where the pair's last event may stand at the latest, and when it came.
+func (l *loading) last() (position uint64, logTime int64) {
+	position, logTime = lastOf(l.facts)
+	return max(position, l.sealedAt), max(logTime, l.since)
 }
 
 // parsePair reads a pair's document.
@@ -37,6 +49,7 @@ func (n *snapshot) parsePair(id string, raw bson.Raw) (*loading, error) {
 	}
 	if l.found || l.lost {
 		l.facts, l.whole = d.carriedFacts(nil, n.at.position)
+		d.sealedOf(l, n.at.position)
 	}
 	if d.err != nil {
 		return nil, corrupt(pairsName, id, d.err)
@@ -56,6 +69,9 @@ func (n *snapshot) complete(ctx context.Context, pairs ...*loading) error {
 	if err != nil {
 		return err
 	}
+	if err := n.standing(ctx, pairs); err != nil {
+		return err
+	}
 	for _, l := range pairs {
 		if !l.found && !l.lost {
 			continue
@@ -64,9 +80,9 @@ func (n *snapshot) complete(ctx context.Context, pairs ...*loading) error {
 			l.facts, l.whole = facts[l.record.Key], true
 		}
 		l.record.Facts = bare(l.facts)
-		if l.lost && len(l.facts) > 0 {
+		if l.lost && (len(l.facts) > 0 || l.record.Sealed != nil) {
 			l.found, l.lost = true, false
-			_, logTime := lastOf(l.facts)
+			_, logTime := l.last()
 			l.record.Figures = n.fold(l).figures(logTime)
 		}
 	}
@@ -83,7 +99,7 @@ func (f *folded) figures(at int64) hold.Figures { return f.rule.Figures(f.pair, 
 
 func (n *snapshot) fold(l *loading) *folded {
 	return &folded{
-		pair: hold.PairFromFacts(l.record.Policy, slices.Values(l.record.Facts)),
+		pair: l.sealed.Pair(l.record.Policy, slices.Values(l.record.Facts)),
 		rule: n.store.config.Rules.Of(l.record.Key.Token),
 	}
 }
@@ -150,7 +166,7 @@ func (n *snapshot) foldHolder(ctx context.Context, holder string) (*projection.H
 	h := &projection.HolderRecord{Holder: holder}
 	var pairs []*folded
 	err := n.pairs(ctx, holderID(n.prefix, holder), func(l *loading) error {
-		position, logTime := lastOf(l.facts)
+		position, logTime := l.last()
 		h.Position, h.UpdatedAt = max(h.Position, position), max(h.UpdatedAt, logTime)
 		pairs = append(pairs, n.fold(l))
 		return nil

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"sync"
+	"sync/atomic"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 	driver "go.mongodb.org/mongo-driver/v2/mongo"
@@ -28,6 +29,7 @@ type Store struct {
 	mu     sync.Mutex
 	closed bool
 	inUse  sync.WaitGroup // calls under way and views open
+	raised atomic.Bool    // the format is that of a database with something sealed
 
 	partitionsMu sync.Mutex
 	partitions   map[int]*partition
@@ -36,6 +38,8 @@ type Store struct {
 var (
 	_ projection.Store   = (*Store)(nil)
 	_ projection.Claimer = (*Store)(nil)
+	_ projection.Sweeper = (*Store)(nil)
+	_ projection.Remover = (*Store)(nil)
 )
 
 // partition is what the store knows of a partition that it is the owner of.

@@ -160,6 +160,9 @@ func comparePair(t reporter, r *projection.PairRecord, w *writer) {
 	if got.Len() != want.Len() || got.Waiting() != want.Waiting() {
 		t.Fatalf("pair %v has %d facts, %d waiting; want %d, %d", r.Key, got.Len(), got.Waiting(), want.Len(), want.Waiting())
 	}
+	if got.Sealed() != want.Sealed() {
+		t.Fatalf("sealed of %v is %+v, want %+v", r.Key, got.Sealed(), want.Sealed())
+	}
 	if g, w := got.Figures(w.at.LogTime), want.Figures(w.at.LogTime); g != w {
 		t.Fatalf("figures of the opened pair %v are %+v, want %+v", r.Key, g, w)
 	}

@@ -28,6 +28,8 @@ const (
 	OpAfterFlush   Op = "AfterFlush"
 	OpChangedSince Op = "ChangedSince"
 	OpHolders      Op = "Holders"
+	OpKeysAfter    Op = "KeysAfter"
+	OpRemoveSealed Op = "RemoveSealed"
 	OpMeta         Op = "Meta"
 	OpSetMeta      Op = "SetMeta"
 )
@@ -249,6 +251,26 @@ func (f *Faulty) Holders(ctx context.Context, partition int, after string, fn fu
 		return err
 	}
 	return f.Store.Holders(ctx, partition, after, fn)
+}
+
+// KeysAfter asks the hook, then the store, which must be a [projection.Sweeper].
+func (f *Faulty) KeysAfter(ctx context.Context, partition int, after projection.PairKey, most int) ([]projection.PairKey, error) {
+	if err := f.ask(ctx, OpKeysAfter, partition); err != nil {
+		return nil, err
+	}
+	return f.Store.(projection.Sweeper).KeysAfter(ctx, partition, after, most)
+}
+
+// RemoveSealed asks the hook, then the store, where that is a [projection.Remover].
+func (f *Faulty) RemoveSealed(ctx context.Context, partition int) (more bool, err error) {
+	remover, ok := f.Store.(projection.Remover)
+	if !ok {
+		return false, nil
+	}
+	if err := f.ask(ctx, OpRemoveSealed, partition); err != nil {
+		return false, err
+	}
+	return remover.RemoveSealed(ctx, partition)
 }
 
 // Meta asks the hook, then the store.

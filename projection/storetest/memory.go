@@ -26,6 +26,7 @@ type Memory struct {
 var (
 	_ projection.Store      = (*Memory)(nil)
 	_ projection.PageReader = (*Memory)(nil)
+	_ projection.Sweeper    = (*Memory)(nil)
 )
 
 // memoryPartition is copied by the flush that follows a view, not by the view:
@@ -259,6 +260,24 @@ func (m *Memory) Holders(ctx context.Context, partition int, after string, fn fu
 		}
 		return fn(h)
 	})
+}
+
+// KeysAfter gives the keys of pairs behind one.
+func (m *Memory) KeysAfter(ctx context.Context, partition int, after projection.PairKey, most int) ([]projection.PairKey, error) {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	p, err := m.read(ctx, partition)
+	if err != nil {
+		return nil, err
+	}
+	var keys []projection.PairKey
+	for key := range p.pairs {
+		if key.Compare(after) > 0 {
+			keys = append(keys, key)
+		}
+	}
+	slices.SortFunc(keys, projection.PairKey.Compare)
+	return keys[:min(len(keys), max(most, 0))], nil
 }
 
 // Flush takes over a batch, all of it or nothing.

@@ -45,6 +45,10 @@ func Run(t *testing.T, open func(t *testing.T) Harness) {
 		{"ViewStands", testViewStands},
 		{"ReadersDuringFlushes", testReadersDuringFlushes},
 		{"Model", testModel},
+		{"KeysAfter", testKeysAfter},
+		{"Sealed", testSealed},
+		{"SealedWithoutEvent", testSealedWithoutEvent},
+		{"ViewOfSealed", testViewOfSealed},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()

@@ -51,6 +51,21 @@ func (w *writer) add(holder, token string, f hold.Fact) {
 	}
 }
 
+// seal seals every pair up to a horizon, and says how many were.
+func (w *writer) seal(horizon int64) (sealed int) {
+	w.at.Horizon = horizon
+	for key, p := range w.pairs {
+		if !p.Seal(horizon, w.figures[key].Line.Since) {
+			continue
+		}
+		sealed++
+		if _, dirty := w.fresh[key]; !dirty {
+			w.fresh[key] = nil
+		}
+	}
+	return sealed
+}
+
 // batch is what is not written yet.
 func (w *writer) batch() *projection.Batch {
 	b := &projection.Batch{Partition: w.partition, Checkpoint: w.at}
@@ -59,7 +74,7 @@ func (w *writer) batch() *projection.Batch {
 		p := w.pairs[key]
 		holders[key.Holder] = true
 		b.Pairs = append(b.Pairs, projection.PairChange{
-			Key: key, Policy: w.policy, Facts: w.fresh[key],
+			Key: key, Policy: w.policy, Facts: w.fresh[key], Sealed: p.DirtySealed(),
 			Pages:   slices.Collect(p.DirtyPages()),
 			Figures: p.Figures(w.at.LogTime),
 		})
