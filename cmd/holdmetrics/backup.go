@@ -43,8 +43,10 @@ Of several processes on a NATS cluster it copies the log, from which workers mak
 everything again. For a quicker start dump the database BEFORE the backup
 (mongodump): then the log of the backup has all that the dump was made of.
 
-FILE must not exist; it appears when it is whole. 'holdmetrics restore' makes a
-data directory, or the streams of a cluster, of it.`,
+FILE must not exist; it appears when it is whole. It ends with the SHA-256 of
+every byte before it, so that one changed bit, a missing end or anything behind it
+is found, by 'holdmetrics backup verify' and before a restore. 'holdmetrics
+restore' makes a data directory, or the streams of a cluster, of it.`,
 		Example: `  holdmetrics backup holds-2026-11-24.backup
   holdmetrics backup holds.backup --nats-url nats://n1,nats://n2,nats://n3
   holdmetrics backup holds.backup --data-dir /var/lib/holdmetrics
@@ -281,6 +283,9 @@ func openBackup(name string) (*os.File, int64, error) {
 func tellBackup(to io.Writer, m *backup.Manifest, more string) error {
 	out := tabwriter.NewWriter(to, 0, 0, 2, ' ', 0)
 	fmt.Fprintf(out, "made\t%s by holdmetrics %s\n", m.Created.Format(time.RFC3339), m.Program)
+	if m.Version < 2 {
+		fmt.Fprintln(out, "format\t1, which does not end with the SHA-256 of all of it: not every change of its settings is found")
+	}
 	fmt.Fprintf(out, "log\t%s\n", m.LogID)
 	for _, s := range m.Streams {
 		fmt.Fprintf(out, "%s\t%s, the last is %d\n", s.Name, counted(int64(s.Messages), "message", "messages"), s.Last)

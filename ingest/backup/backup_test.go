@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	mathrand "math/rand/v2"
 	"strings"
 	"sync"
 	"testing"
@@ -191,7 +192,7 @@ func TestNoLog(t *testing.T) {
 	}
 }
 
-// Any byte that is changed, and any end that comes early, is found.
+// Any bit that is changed, any end that comes early, and anything behind the end is found.
 func TestDamage(t *testing.T) {
 	t.Parallel()
 	js := startServer(t)
@@ -200,39 +201,79 @@ func TestDamage(t *testing.T) {
 	if _, err := Verify(t.Context(), bytes.NewReader(file), nil); err != nil {
 		t.Fatal(err)
 	}
-	for n := range len(file) - 1024 - 512 { // behind the manifest there are zeros only
-		if n%17 != 0 {
-			continue
-		}
-		if _, err := Verify(t.Context(), bytes.NewReader(file[:n]), nil); !errors.Is(err, ErrDamaged) && !errors.Is(err, ErrNotABackup) {
-			t.Fatalf("cut at %d: %v", n, err)
+	refused := func(what string, bad []byte) {
+		t.Helper()
+		m, err := Verify(t.Context(), bytes.NewReader(bad), nil)
+		if m != nil || !errors.Is(err, ErrDamaged) && !errors.Is(err, ErrNotABackup) && !errors.Is(err, ErrVersion) {
+			t.Fatalf("%s: %v", what, err)
 		}
 	}
-	// A changed byte may also stand where it means nothing: between entries, or in
-	// the manifest's spaces.
-	found := 0
-	for n := 0; n < len(file); n += 13 {
+	for n := 0; n < len(file); n += 17 {
+		refused(fmt.Sprint("cut at ", n), file[:n])
+	}
+	for _, n := range []int{1, 512, 1024, sealBytes, sealBytes + 512} {
+		refused(fmt.Sprint("without the last ", n), file[:len(file)-n])
+	}
+	for _, more := range []string{"junk", "\x00", strings.Repeat("\x00", 512), string(file[len(file)-sealBytes:])} {
+		refused(fmt.Sprintf("%d bytes more", len(more)), append(bytes.Clone(file), more...))
+	}
+	// Every byte of what is not a part of a stream or file is a setting, a sum or a
+	// name; all of the manifest, and the rest at random.
+	manifest := bytes.LastIndex(file, []byte(manifestName))
+	random := mathrand.New(mathrand.NewPCG(1, 1))
+	for n := 0; n < len(file); n++ {
+		if n < manifest && n > 1024 && random.IntN(16) != 0 {
+			continue
+		}
 		bad := bytes.Clone(file)
-		bad[n] ^= 0x15
-		m, err := Verify(t.Context(), bytes.NewReader(bad), nil)
+		bad[n] ^= 1 << random.IntN(8)
+		refused(fmt.Sprint("byte ", n), bad)
+	}
+}
+
+// A backup of version 1 has no seal, and is read; what stands behind its end is found.
+func TestVersion1(t *testing.T) {
+	t.Parallel()
+	js := startServer(t)
+	openLog(t, js)
+	file, m := write(t, js.Conn(), map[string]string{"store/a": "x"}, ingest.StreamName)
+	var out bytes.Buffer
+	from, to := tar.NewReader(bytes.NewReader(file)), tar.NewWriter(&out)
+	for {
+		h, err := from.Next()
 		if err != nil {
-			found++
-			continue
-		}
-		a, b := &taken{map[string]string{}, map[string]string{}}, &taken{map[string]string{}, map[string]string{}}
-		if Restore(t.Context(), bytes.NewReader(bad), m, a, nil) != nil {
-			found++
-			continue
-		}
-		if err := Restore(t.Context(), bytes.NewReader(file), m, b, nil); err != nil {
 			t.Fatal(err)
 		}
-		if fmt.Sprint(a) != fmt.Sprint(b) {
-			t.Fatalf("byte %d changed what is restored", n)
+		if h.Name == sealName {
+			break
+		}
+		text, err := io.ReadAll(from)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if h.Name == headName || h.Name == manifestName {
+			text = bytes.Replace(text, []byte(`"version": 2`), []byte(`"version": 1`), 1)
+		}
+		if err := to.WriteHeader(h); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := to.Write(text); err != nil {
+			t.Fatal(err)
 		}
 	}
-	if found < 100 {
-		t.Errorf("only %d changed bytes were found", found)
+	if err := to.Close(); err != nil {
+		t.Fatal(err)
+	}
+	old, err := Verify(t.Context(), bytes.NewReader(out.Bytes()), nil)
+	if err != nil || old.Version != 1 || old.LogID != m.LogID {
+		t.Fatal(old, err)
+	}
+	given := &taken{map[string]string{}, map[string]string{}}
+	if err := Restore(t.Context(), bytes.NewReader(out.Bytes()), old, given, nil); err != nil || given.files["store/a"] != "x" || len(given.streams) != 1 {
+		t.Fatal(given.files, err)
+	}
+	if _, err := Verify(t.Context(), strings.NewReader(out.String()+"junk"), nil); !errors.Is(err, ErrDamaged) {
+		t.Fatal(err)
 	}
 }
 
@@ -255,6 +296,7 @@ func TestOtherFiles(t *testing.T) {
 		"text":    {[]byte("hello"), ErrNotABackup},
 		"tar":     {made("x", "y"), ErrNotABackup},
 		"another": {made(headName, `{"format":"z"}`), ErrNotABackup},
+		"older":   {made(headName, `{"format":"holdmetrics backup"}`), ErrDamaged},
 		"newer":   {made(headName, string(newer)), ErrVersion},
 	} {
 		if _, err := Verify(t.Context(), bytes.NewReader(c.file), nil); !errors.Is(err, c.want) {

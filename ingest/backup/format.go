@@ -10,8 +10,9 @@ import (
 )
 
 // Version is the version of the format that this program writes, and the
-// greatest that it reads.
-const Version = 1
+// greatest that it reads. Backups of version 1 are read too; they do not end with the
+// SHA-256 of all of them, so not every change of their manifest is found.
+const Version = 2
 
 const (
 	headName     = "holdmetrics-backup.json"
@@ -48,7 +49,7 @@ type head struct {
 
 const formatName = "holdmetrics backup"
 
-// Manifest says what a backup has. It is its last entry.
+// Manifest says what a backup has. It is its last entry but one.
 type Manifest struct {
 	Version int       `json:"version"`
 	Created time.Time `json:"created"` // when the backup began, by the clock of who made it

@@ -91,8 +91,10 @@ func Restore(ctx context.Context, from io.Reader, m *Manifest, to Target, read f
 
 // entries reads the entries of a backup.
 type entries struct {
-	ctx context.Context
-	tar *tar.Reader
+	ctx     context.Context
+	file    *sealed
+	tar     *tar.Reader
+	version int
 }
 
 // begin reads the first entry.
@@ -100,7 +102,8 @@ func begin(ctx context.Context, from io.Reader, read func(n int)) (*entries, err
 	if read != nil {
 		from = io.TeeReader(from, counter(read))
 	}
-	t := &entries{ctx, tar.NewReader(from)}
+	t := &entries{ctx: ctx, file: newSealed(from)}
+	t.tar = tar.NewReader(t.file)
 	h, err := t.next()
 	if err != nil || h.Name != headName {
 		if ctx.Err() != nil {
@@ -112,9 +115,13 @@ func begin(ctx context.Context, from io.Reader, read func(n int)) (*entries, err
 	if err := json.NewDecoder(io.LimitReader(t.tar, 4096)).Decode(&first); err != nil || first.Format != formatName {
 		return nil, ErrNotABackup
 	}
+	if first.Version < 1 {
+		return nil, fmt.Errorf("%w: it says that it is of version %d", ErrDamaged, first.Version)
+	}
 	if first.Version > Version {
 		return nil, fmt.Errorf("%w (it is of version %d, this program reads %d)", ErrVersion, first.Version, Version)
 	}
+	t.version = first.Version
 	return t, nil
 }
 
@@ -133,14 +140,22 @@ func (t *entries) next() (*tar.Header, error) {
 	return h, err
 }
 
-// manifest reads the last entry, and compares it with what was found before it.
+// manifest reads the manifest, compares it with what was found before it, and sees to
+// it that the file ends there as it should.
 func (t *entries) manifest(size int64, found []File) (*Manifest, error) {
 	if size > mostManifest {
 		return nil, fmt.Errorf("%w: its manifest is too large", ErrDamaged)
 	}
-	m := new(Manifest)
-	if err := json.NewDecoder(t.tar).Decode(m); err != nil {
+	text, err := io.ReadAll(t.tar)
+	if err != nil {
 		return nil, damaged(err)
+	}
+	m := new(Manifest)
+	if err := json.Unmarshal(text, m); err != nil {
+		return nil, fmt.Errorf("%w: its manifest: %w", ErrDamaged, err)
+	}
+	if m.Version != t.version {
+		return nil, fmt.Errorf("%w: it is of version %d, and its manifest of %d", ErrDamaged, t.version, m.Version)
 	}
 	listed := make([]File, 0, len(m.Files)+len(m.Parts))
 	for _, f := range m.Files {
@@ -170,13 +185,31 @@ func (t *entries) manifest(size int64, found []File) (*Manifest, error) {
 			return nil, fmt.Errorf("%w: %s is of no stream", ErrDamaged, p.Name)
 		}
 	}
-	if h, err := t.next(); !errors.Is(err, io.EOF) {
-		if err != nil {
-			return nil, err
-		}
-		return nil, fmt.Errorf("%w: it goes on behind its manifest, with %s", ErrDamaged, h.Name)
+	if err := t.end(m); err != nil {
+		return nil, err
 	}
 	return m, nil
+}
+
+// end reads what is behind the manifest.
+func (t *entries) end(m *Manifest) error {
+	h, err := t.next()
+	if err == nil && t.version >= 2 && h.Name == sealName {
+		return t.file.check(m.Created)
+	}
+	switch {
+	case err == nil:
+		return fmt.Errorf("%w: it goes on behind its manifest, with %s", ErrDamaged, h.Name)
+	case !errors.Is(err, io.EOF):
+		return err
+	case t.version >= 2:
+		return fmt.Errorf("%w: it ends before the SHA-256 of all of it", ErrDamaged)
+	}
+	behind, err := io.Copy(io.Discard, t.file)
+	if err == nil && behind > 0 {
+		err = fmt.Errorf("%w: %d bytes stand behind its end", ErrDamaged, behind)
+	}
+	return err
 }
 
 // damaged is an error of reading a tar file, which an end that comes too early is too.

@@ -8,6 +8,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"hash"
 	"io"
 	"time"
 
@@ -19,6 +20,8 @@ import (
 // Writer writes a backup. It is for one goroutine. After an error the backup is
 // worth nothing.
 type Writer struct {
+	to       io.Writer
+	sum      hash.Hash // of all that was written
 	tar      *tar.Writer
 	manifest Manifest
 	wrote    func(n int) // is told of bytes
@@ -30,7 +33,8 @@ func NewWriter(to io.Writer, program string, now time.Time, wrote func(n int)) (
 	if wrote == nil {
 		wrote = func(int) {}
 	}
-	w := &Writer{tar: tar.NewWriter(to), wrote: wrote}
+	w := &Writer{to: to, sum: sha256.New(), wrote: wrote}
+	w.tar = tar.NewWriter(io.MultiWriter(to, w.sum))
 	w.manifest = Manifest{Version: Version, Created: now.UTC().Truncate(time.Second), Program: program}
 	return w, w.entry(headName, &head{formatName, Version})
 }
@@ -91,7 +95,17 @@ func (w *Writer) Close() (*Manifest, error) {
 	if err := w.entry(manifestName, &w.manifest); err != nil {
 		return nil, err
 	}
-	return &w.manifest, w.tar.Close()
+	if err := w.tar.Flush(); err != nil {
+		return nil, fmt.Errorf("backup: write the manifest: %w", err)
+	}
+	end, err := seal(w.sum.Sum(nil), w.manifest.Created)
+	if err == nil {
+		_, err = w.to.Write(end)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("backup: write the end: %w", err)
+	}
+	return &w.manifest, nil
 }
 
 // entry writes a small entry of the format's own.
