@@ -99,7 +99,6 @@ func (p *partition) process(ctx context.Context, messages []message) error {
 	p.dirtyBytes += len(b.items)*p.dirtyEvent() + b.letterBytes
 	p.changed()
 	p.metrics.batch(b, duplicates)
-	p.rest(len(b.items) + rejected)
 	return nil
 }
 

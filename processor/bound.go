@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"golang.org/x/time/rate"
+
+	"holdmetrics/ingest"
 )
 
 // controls are what changes of a worker while it runs, for all its partitions.
@@ -65,32 +67,54 @@ func (p *pace) share(owned int) {
 	}
 }
 
-// after is how long to wait after so many events were applied.
+// after is how long to wait after so many events were applied. p.mu is held.
 func (p *pace) after(events int, now time.Time) (wait time.Duration) {
-	p.mu.Lock() // one partition's debt after the other's
-	defer p.mu.Unlock()
 	for most := p.limiter.Burst(); events > 0; events -= most {
 		wait = p.limiter.ReserveN(now, min(events, most)).DelayFrom(now)
 	}
 	return wait
 }
 
+// take takes so many events, where nothing is owed for those before; ok says so. It
+// does however many they are, since a message is applied whole, and then the pace is in
+// debt. wait is how long to apply nothing: after these, or else before they are asked
+// for again. So the worker never goes on in one partition while it owes for another.
+func (p *pace) take(events int, now time.Time) (wait time.Duration, ok bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if owed := -p.limiter.TokensAt(now); owed > 0 {
+		seconds := min(owed/float64(p.limiter.Limit()), paceMost.Seconds())
+		return time.Duration(seconds*float64(time.Second)) + 1, false
+	}
+	return min(p.after(events, now), paceMost), true
+}
+
 // bytes is about how much a partition applies before it looks whether to rest: a
 // tenth of a second's worth, so that the work is spread.
 func (p *pace) bytes() int { return int(p.whole/float64(p.partitions)/10*paceEventBytes) + 1 }
 
+// paceMost is how long is waited at once: the bound may be another one then.
+const paceMost = time.Minute
+
 // paceEventBytes is about what an event takes in the log.
 const paceEventBytes = 64
 
-// rest has the partition wait after it applied events, where it is not to be faster.
-func (p *partition) rest(events int) {
-	if p.controls.pace == nil || p.position >= p.goal {
-		return
+// paced says whether messages may be applied now, and has the partition wait where it
+// is not to be faster: before them or after them.
+func (p *partition) paced(messages []message) bool {
+	if p.controls.pace == nil || p.position >= p.goal || len(messages) == 0 {
+		return true
 	}
-	if wait := p.controls.pace.after(events, time.Now()); wait > 0 {
+	events := 0
+	for i := range messages {
+		events += ingest.EventsIn(messages[i].data)
+	}
+	wait, ok := p.controls.pace.take(events, time.Now())
+	if wait > 0 {
 		p.resting = true
 		p.restTimer.Reset(wait)
 	}
+	return ok
 }
 
 // feed is where messages come from, nil while none are to be applied.
@@ -128,6 +152,9 @@ func (p *partition) next() []message {
 		n++
 	}
 	now := p.ahead[:n]
+	if !p.paced(now) {
+		return nil
+	}
 	p.ahead = p.ahead[n:]
 	return now
 }

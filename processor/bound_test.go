@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"holdmetrics/ingest"
 	"holdmetrics/projection/storetest"
 )
 
@@ -129,6 +130,52 @@ func TestPace(t *testing.T) {
 	if newPace(0, 4) != nil {
 		t.Error("no bound is a bound")
 	}
+}
+
+// A message of many events puts the pace in debt, which is paid before the next one,
+// whichever partition has it.
+func TestPaceInDebt(t *testing.T) {
+	t.Parallel()
+	now := time.Unix(1000, 0)
+	p := newPace(1, 4)
+	p.share(4)
+	near := func(wait, want time.Duration) bool { return wait.Round(time.Millisecond) == want }
+	if wait, ok := p.take(41, now); !ok || !near(wait, 40*time.Second) {
+		t.Errorf("the first message: %v, wait %v", ok, wait)
+	}
+	if wait, ok := p.take(1, now.Add(10*time.Second)); ok || !near(wait, 30*time.Second) {
+		t.Errorf("the next one: %v, wait %v", ok, wait)
+	}
+	if wait, ok := p.take(1, now.Add(40*time.Second+time.Microsecond)); !ok || !near(wait, time.Second) {
+		t.Errorf("the next one later: %v, wait %v", ok, wait)
+	}
+
+	log := newMemLog(4)
+	for partition := range 4 {
+		var frame ingest.FrameWriter
+		for range 100 {
+			frame.Append([]byte{0xff})
+		}
+		log.append(partition, logBegin, false, frame.Bytes())
+	}
+	r := run(t, Config{Store: storetest.NewMemory(), MaxRate: 1, Goal: 4}, log, nil)
+	for resting := 0; resting < 4; time.Sleep(time.Millisecond) {
+		resting = 0
+		for _, s := range r.Status() {
+			if s.Resting {
+				resting++
+			}
+		}
+	}
+	rejected := uint64(0)
+	for _, s := range r.Status() {
+		rejected += s.Rejected
+	}
+	if rejected != 100 {
+		t.Errorf("%d events were applied at once, of which one message has 100", rejected)
+	}
+	r.stop()
+	<-r.ended
 }
 
 // The pace holds up to the goal, and what is behind it is applied at once.
