@@ -21,7 +21,7 @@ const (
 	// askedFor is how long gateways hold what an activate had them load, where it was
 	// killed and cannot take that back, and askAgain how often it says it meanwhile.
 	askedFor = 30 * time.Second
-	askAgain = 5 * time.Second
+	askAgain = time.Second
 	// lookAgain is how often the switch is looked at where nothing tells of a change.
 	lookAgain = 500 * time.Millisecond
 )
@@ -103,7 +103,7 @@ func (o *operator) activate(ctx context.Context, c *cobra.Command, name string, 
 		if err := o.records.Prepare(ctx, ""); err != nil {
 			return err
 		}
-		return o.awaitDoors(ctx, c, wait, "serve", func(d *generation.Door) bool { return d.Active == name }, name, nil)
+		return o.awaitDoors(ctx, c, wait, "serve", func(d *generation.Door) bool { return d.Active == name }, name, nil, o.stillActive(name))
 	}
 	within, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
@@ -129,9 +129,12 @@ func (o *operator) activate(ctx context.Context, c *cobra.Command, name string, 
 		}
 	}()
 	letters := func(ctx context.Context) error { return o.awaitLetters(ctx, name) }
-	err = o.awaitDoors(asking, c, wait, "load", func(d *generation.Door) bool { return d.Prepared == name || d.Active == name }, name, letters)
+	err = o.awaitDoors(asking, c, wait, "load", func(d *generation.Door) bool { return d.Prepared == name || d.Active == name }, name, letters, o.stillActive(active.Generation))
 	if overtaken := stopAsking(); overtaken != nil {
-		err = overtaken
+		err = fmt.Errorf("%w: %w", errOvertaken, overtaken)
+	}
+	if errors.Is(err, errOvertaken) {
+		return err
 	}
 	if err != nil {
 		return fmt.Errorf("%w; generation %s stays active", err, active.Generation)
@@ -140,10 +143,16 @@ func (o *operator) activate(ctx context.Context, c *cobra.Command, name string, 
 	if err != nil {
 		return err
 	}
-	if err := o.records.Activate(ctx, active.Generation, name, last, time.Now().UTC()); err != nil {
+	if err := o.records.Activate(ctx, active.Generation, name, last, time.Now().UTC()); errors.Is(err, generation.ErrChanged) {
+		return fmt.Errorf("%w: %w", errOvertaken, err)
+	} else if err != nil {
 		return err
 	}
-	if err := o.awaitDoors(ctx, c, wait, "switch to", func(d *generation.Door) bool { return d.Active == name }, name, nil); err != nil {
+	err = o.awaitDoors(ctx, c, wait, "switch to", func(d *generation.Door) bool { return d.Active == name }, name, nil, o.stillActive(name))
+	if errors.Is(err, errOvertaken) {
+		return fmt.Errorf("generation %s was activated, but then %w", name, err)
+	}
+	if err != nil {
 		return fmt.Errorf("generation %s is active, but %w", name, err)
 	}
 	_, err = fmt.Fprintf(c.OutOrStdout(), "generation %s is active; 'holdmetrics rollback' goes back to %s\n", name, active.Generation)
@@ -173,6 +182,20 @@ func keepAsking(ctx context.Context, asked *generation.Asked, every time.Duratio
 		cancel()
 		<-ended
 		return overtaken
+	}
+}
+
+// errOvertaken: somebody else switches meanwhile, or has.
+var errOvertaken = errors.New("another switch overtook this one")
+
+// stillActive says whether a generation is still the one that is read.
+func (o *operator) stillActive(name string) func(context.Context) error {
+	return func(ctx context.Context) error {
+		active, err := o.records.Active(ctx)
+		if err == nil && active.Generation != name {
+			err = fmt.Errorf("%w: generation %s is active now", errOvertaken, active.Generation)
+		}
+		return err
 	}
 }
 
@@ -251,9 +274,9 @@ func (o *operator) awaitLetters(ctx context.Context, name string) error {
 	}
 }
 
-// awaitDoors waits until all gateways are where they are to be. It says whom it
-// waits for.
-func (o *operator) awaitDoors(ctx context.Context, c *cobra.Command, wait time.Duration, doing string, there func(*generation.Door) bool, name string, also func(context.Context) error) error {
+// awaitDoors waits until all gateways are where they are to be, while still has
+// nothing against it. It says whom it waits for.
+func (o *operator) awaitDoors(ctx context.Context, c *cobra.Command, wait time.Duration, doing string, there func(*generation.Door) bool, name string, also, still func(context.Context) error) error {
 	within, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
 	var awaited []string
@@ -280,6 +303,9 @@ func (o *operator) awaitDoors(ctx context.Context, c *cobra.Command, wait time.D
 					return nil
 				}
 			}
+		}
+		if err == nil {
+			err = still(within)
 		}
 		if err != nil && within.Err() == nil {
 			return err

@@ -4,13 +4,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/spf13/cobra"
 
 	"holdmetrics/ingest"
+	"holdmetrics/processor/generations"
 	"holdmetrics/projection"
 	"holdmetrics/projection/generation"
 )
@@ -23,9 +26,14 @@ func newGenerations() *cobra.Command {
 		Long: `Generations lists the sets of projections that were made from the log, each by one
 set of rules: which is read (active), which a rollback goes to (previous), which are
 being built, ready, prepared (an 'activate' has gateways load it, or was killed less
-than half a minute ago) or being dropped. position is how far snapshots and store are,
-lag by how many positions of the log the partition that is furthest behind is (those of
-other partitions in between are counted too).
+than half a minute ago) or being dropped.
+
+position is up to where everything of the log is applied, stored and published up to
+where that is durable in the store and in the snapshots that are read; each lag is
+what the log has behind that, in positions. They are of the partition that is furthest
+behind; 'holdmetrics status' has each partition of the active one. Where nobody works
+on a generation, or not on all of it, nothing is known. rejected counts the events that
+it refused, by its rules or for what they are: a rebuild writes no dead letters.
 
 'holdmetrics rebuild' makes one, 'activate' has it read, 'rollback' goes back, and
 'drop' removes one.`,
@@ -44,23 +52,39 @@ other partitions in between are counted too).
 			if err != nil {
 				return err
 			}
-			out, err := newRowWriter(c.OutOrStdout(), format, []string{"generation", "state", "rules", "policy", "until", "position", "lag", "created"})
+			out, err := newRowWriter(c.OutOrStdout(), format, []string{
+				"generation", "state", "rules", "policy", "until",
+				"position", "lag", "stored", "stored_lag", "published", "published_lag", "rejected", "created",
+			})
 			if err != nil {
 				return err
 			}
 			for _, g := range all {
-				until, position, lag := "", "", ""
+				until, far := "", make([]string, 7)
 				if g.record.Until != 0 {
 					until = positionText(g.record.Until)
 				}
 				if g.known {
-					position, lag = positionText(g.position), positionText(g.lag)
+					far = far[:0]
+					for _, at := range []uint64{g.position, g.stored, g.published} {
+						far = append(far, positionText(at), positionText(g.end-at))
+					}
+					far = append(far, positionText(g.rejected))
 				}
-				if err := out.Write(g.record.Name, g.state, g.record.Version, g.record.Policy, until, position, lag, g.record.Created.Format(time.RFC3339)); err != nil {
+				row := append([]string{g.record.Name, g.state, g.record.Version, g.record.Policy, until}, far...)
+				if err := out.Write(append(row, g.record.Created.Format(time.RFC3339))...); err != nil {
 					return err
 				}
 			}
-			return out.Close()
+			if err := out.Close(); err != nil {
+				return err
+			}
+			for _, g := range all {
+				if g.trouble != "" {
+					fmt.Fprintf(c.ErrOrStderr(), "generation %s: %s\n", g.record.Name, strings.ReplaceAll(g.trouble, "\n", "; "))
+				}
+			}
+			return nil
 		})
 	}
 	show := &cobra.Command{
@@ -127,10 +151,66 @@ func (o *operator) get(ctx context.Context, name string) (generation.Record, err
 
 // listed is a generation and how it does.
 type listed struct {
-	record        generation.Record
-	state         string
-	known         bool // position and lag are
-	position, lag uint64
+	record  generation.Record
+	state   string
+	trouble string // empty: none is known
+	known   bool   // what follows is
+	reached
+}
+
+// reached is how far a generation is with the log: up to these positions it has all.
+type reached struct {
+	position, stored, published uint64
+	end                         uint64 // of the log, or where the generation ends
+	rejected                    uint64
+}
+
+// answerWithin is how long the workers of a generation may take to say how far it is.
+const answerWithin = 2 * time.Second
+
+// reach asks how far a generation is; false where nobody knows.
+func (o *operator) reach(ctx context.Context, g *generation.Record) (r reached, known bool, err error) {
+	if g.Paused || g.Dropped {
+		return r, false, nil
+	}
+	ends := make([]uint64, o.log.Partitions())
+	for p := range ends { // before what is asked, so that there is no lag that there never was
+		if ends[p], err = o.log.End(ctx, p); err != nil {
+			return r, false, err
+		}
+	}
+	all, err := generations.Reached(ctx, o.js.Conn(), g.Name, len(ends), answerWithin)
+	if all == nil || err != nil {
+		return r, false, err
+	}
+	return reachOf(all, ends, g.Until), true, nil
+}
+
+// reachOf is how far the partitions are together, whose last positions are ends. What
+// is behind the last of them is in none.
+func reachOf(all []generations.Reach, ends []uint64, until uint64) (r reached) {
+	r.end = slices.Max(ends)
+	if until != 0 {
+		r.end = until
+	}
+	r.position, r.stored, r.published = r.end, r.end, r.end
+	for p := range all {
+		of := &all[p]
+		r.rejected += of.Rejected
+		end := ends[p]
+		if of.Ended {
+			end = of.Position
+		}
+		for _, at := range []struct {
+			whole *uint64
+			here  uint64
+		}{{&r.position, of.Position}, {&r.stored, of.Stored}, {&r.published, of.Published}} {
+			if at.here < end {
+				*at.whole = min(*at.whole, at.here)
+			}
+		}
+	}
+	return r
 }
 
 func (o *operator) list(ctx context.Context) ([]listed, error) {
@@ -149,32 +229,21 @@ func (o *operator) list(ctx context.Context) ([]listed, error) {
 	out := make([]listed, 0, len(records))
 	for _, r := range records {
 		l := listed{record: r}
-		at, err := o.positions(ctx, r.Name)
+		if l.reached, l.known, err = o.reach(ctx, &r); err != nil {
+			return nil, err
+		}
+		done, err := o.built(ctx, &r)
 		if err != nil {
 			return nil, err
 		}
-		if l.known = at != nil; l.known {
-			for p := range at {
-				l.position = max(l.position, at[p])
-			}
-			if l.lag, err = o.lag(ctx, at); err != nil {
-				return nil, err
-			}
-		}
+		l.trouble = done.trouble
 		switch {
 		case r.Dropped:
 			l.state = "dropping"
 		case r.Name == active.Generation:
 			l.state = "active"
 		case !r.Built:
-			done, err := o.built(ctx, &r)
-			if err != nil {
-				return nil, err
-			}
 			l.state = "building " + strconv.Itoa(done.percent()) + " %"
-			if done.trouble != "" {
-				l.state += ": " + done.trouble
-			}
 		case r.Name == prepare.Generation:
 			l.state = "prepared"
 		case r.Name == active.Previous:
@@ -202,69 +271,4 @@ func (o *operator) positions(ctx context.Context, name string) ([]uint64, error)
 		at[p] = reached[p].Position
 	}
 	return at, err
-}
-
-// lag is by how many positions of the log a partition is behind its own end, at most.
-func (o *operator) lag(ctx context.Context, at []uint64) (lag uint64, err error) {
-	for p := range at {
-		end, err := o.log.End(ctx, p)
-		if err != nil {
-			return 0, err
-		}
-		if end > at[p] {
-			lag = max(lag, end-at[p])
-		}
-	}
-	return lag, nil
-}
-
-// building is how far a generation is with what it is to be built of.
-type building struct {
-	position, goal   uint64 // sums over the partitions
-	partitions       int    // that somebody works on
-	events, rejected uint64
-	trouble          string
-}
-
-func (b *building) percent() int {
-	if b.goal == 0 {
-		return 0
-	}
-	return int(min(b.position, b.goal) * 100 / b.goal)
-}
-
-// built sums up what the workers said last. A partition that changes hands may be
-// told of twice: the one that is further counts.
-func (o *operator) built(ctx context.Context, r *generation.Record) (b building, err error) {
-	all, err := o.records.Progress(ctx, r.Name)
-	if err != nil {
-		return b, err
-	}
-	best := map[int]generation.PartitionProgress{}
-	for _, w := range all {
-		if w.Trouble != "" {
-			b.trouble = w.Worker + ": " + w.Trouble
-		}
-		for _, p := range w.Partitions {
-			if have, ok := best[p.Partition]; !ok || p.Events+p.Rejected > have.Events+have.Rejected || p.Position > have.Position {
-				best[p.Partition] = p
-			}
-			if p.Trouble != "" {
-				b.trouble = fmt.Sprintf("%s, partition %d: %s", w.Worker, p.Partition, p.Trouble)
-			}
-		}
-	}
-	b.partitions = len(best)
-	for p := range o.log.Partitions() {
-		of, ok := best[p]
-		if !ok {
-			b.goal += max(r.Goal, 1)
-			continue
-		}
-		b.position += min(of.Position, of.Goal)
-		b.goal += of.Goal
-		b.events += of.Events
-		b.rejected += of.Rejected
-	}
-	return b, nil
 }

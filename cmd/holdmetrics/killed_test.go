@@ -130,3 +130,56 @@ func TestActivateIsOvertaken(t *testing.T) {
 		t.Errorf("%+v, %v", p, err)
 	}
 }
+
+// Of two that switch, the one that is overtaken is told at once, and not when its time
+// to wait is over.
+func TestActivateIsOvertakenAtOnce(t *testing.T) {
+	t.Parallel()
+	p, _ := started(t, t.TempDir())
+	nats := "nats://" + p.broker.address().String()
+	r := openRegistry(t, nats)
+	d := hold.Draft{Token: "T", Holder: "h", Start: hold.StampOf(100e9), End: hold.StampOf(200e9)}
+	if _, err := p.producer.Record(t.Context(), &d); err != nil {
+		t.Fatal(err)
+	}
+	begin := func(args ...string) (ended <-chan string) {
+		all := make(chan string, 1)
+		go func() {
+			var out bytes.Buffer
+			code := run(t.Context(), append(args, "--nats-url", nats), streams{in: strings.NewReader(""), out: &out, err: &out})
+			all <- fmt.Sprintf("%d: %s", code, &out)
+		}()
+		return all
+	}
+	for _, name := range []string{"2", "3"} {
+		if out := <-begin("rebuild", "--name", name); !strings.HasPrefix(out, "0: ") {
+			t.Fatal(out)
+		}
+	}
+	// A gateway that never gets to what it is asked for.
+	if err := r.PutDoor(t.Context(), generation.Door{ID: "slow", Active: "none"}, time.Hour); err != nil {
+		t.Fatal(err)
+	}
+	prepared := func(name string) {
+		t.Helper()
+		eventually(t, "it is prepared", func() error {
+			if p, err := r.Prepared(t.Context()); err != nil || p.Generation != name {
+				return fmt.Errorf("%+v, %v", p, err)
+			}
+			return nil
+		})
+	}
+	first := begin("activate", "2", "--wait", "1h")
+	prepared("2")
+	second := begin("activate", "3", "--wait", "1h")
+	if out := <-first; !strings.HasPrefix(out, "1: ") || !strings.Contains(out, "another switch overtook this one: generation: was changed meanwhile: somebody prepares generation 3") {
+		t.Error(out)
+	}
+	prepared("3")
+	if err := r.Activate(t.Context(), "1", "2", 1, time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	if out := <-second; !strings.HasPrefix(out, "1: ") || !strings.Contains(out, "another switch overtook this one: generation 2 is active now") || strings.Contains(out, "stays active") {
+		t.Error(out)
+	}
+}

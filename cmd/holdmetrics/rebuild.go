@@ -130,6 +130,9 @@ func (o *operator) rebuild(ctx context.Context, c *cobra.Command, q *rebuildAsk)
 	if ctx.Err() != nil {
 		return fmt.Errorf("interrupted; generation %s goes on being built; 'holdmetrics rebuild --resume %s' waits for it, 'holdmetrics drop %s' gives it up", name, name, name)
 	}
+	if err != nil && !errors.Is(err, errDropped) {
+		return fmt.Errorf("%w; generation %s goes on being built where serve, or a worker, runs; 'holdmetrics rebuild --resume %s' waits for it", err, name, name)
+	}
 	if err != nil {
 		return err
 	}
@@ -229,6 +232,9 @@ func (o *operator) activeRecord(ctx context.Context) (generation.Record, error) 
 	return o.get(ctx, active.Generation)
 }
 
+// errDropped: somebody gave up what is waited for.
+var errDropped = errors.New("was dropped")
+
 // silentFor is how long nobody may work on what is to be built before that is said.
 const silentFor = 20 * time.Second
 
@@ -255,13 +261,13 @@ func (o *operator) awaitBuilt(ctx context.Context, out io.Writer, g *generation.
 		}
 		switch {
 		case g.Dropped:
-			return done, fmt.Errorf("generation %s was dropped", g.Name)
+			return done, fmt.Errorf("generation %s %w", g.Name, errDropped)
 		case g.Built:
 			return done, nil
 		case done.partitions > 0:
 			heard = time.Now()
 		case time.Since(heard) > silentFor:
-			bar.say(fmt.Sprintf("nobody works on generation %s; is serve, or a worker of this version, running?", g.Name))
+			bar.say(fmt.Sprintf("nobody works on generation %s yet; does serve, or a worker of this version, run, and does it reach its database?", g.Name))
 			heard = time.Now()
 		}
 		if done.trouble != "" {
@@ -308,19 +314,27 @@ func (b *buildBar) show(now *building) {
 	if took > 1 && now.events >= b.first.events {
 		text += fmt.Sprintf(", %.0f/s", float64(now.events-b.first.events)/took)
 	}
-	if moved := now.position - min(b.first.position, now.position); took > 1 && moved > 0 && now.goal >= now.position {
-		left := time.Duration(float64(now.goal-now.position) / float64(moved) * took * float64(time.Second))
-		text += ", " + left.Round(time.Second).String() + " left"
+	if left := b.left(now, took); left != "" {
+		text += ", " + left + " left"
 	}
 	if b.bar != nil {
 		b.bar.Describe(text)
-		_ = b.bar.Set64(int64(1000 * float64(now.position) / float64(max(now.goal, 1)))) // a bar that cannot be drawn stops nothing
+		_ = b.bar.Set64(int64(1000 * now.share())) // a bar that cannot be drawn stops nothing
 		return
 	}
 	if time.Since(b.last) >= lineEvery {
 		b.last = time.Now()
 		fmt.Fprintf(b.out, "%d %%, %s\n", now.percent(), text)
 	}
+}
+
+// left is how long it takes from now on, if it goes on as so far; empty: not known.
+func (b *buildBar) left(now *building, took float64) string {
+	moved, left := float64(now.through())-float64(b.first.through()), float64(now.goal)-float64(now.through())
+	if took <= 1 || moved <= 0 || left < 0 || now.goal == 0 {
+		return ""
+	}
+	return time.Duration(left / moved * took * float64(time.Second)).Round(time.Second).String()
 }
 
 // say tells something once.

@@ -66,7 +66,7 @@ func serve(ctx context.Context, s *settings, out io.Writer, log *zap.Logger) err
 		profiles = fmt.Sprintf("  pprof http://%s/debug/pprof/\n", p.pprofAddr)
 	}
 	_, err = fmt.Fprintf(out, "holdmetrics serves %s, %s\n  gRPC  %s\n  HTTP  http://%s\n  NATS  nats://%s\n%sCtrl-C stops it.\n",
-		s.dataDir, counts(&p.active), shown(p.grpcAddr), shown(p.httpAddr), shown(p.broker.address()), profiles)
+		s.dataDir, served(&p.active), shown(p.grpcAddr), shown(p.httpAddr), shown(p.broker.address()), profiles)
 	if err == nil {
 		select {
 		case <-ctx.Done():
@@ -79,10 +79,15 @@ func serve(ctx context.Context, s *settings, out io.Writer, log *zap.Logger) err
 
 // counts says in words by what a generation counts.
 func counts(g *generation.Record) string {
-	text := "policy " + g.Policy
 	if g.Version != hold.NoRulesVersion {
-		text = "rules " + g.Version
+		return "rules " + g.Version
 	}
+	return "policy " + g.Policy
+}
+
+// served says in words which generation is read.
+func served(g *generation.Record) string {
+	text := counts(g)
 	if g.Name != generation.First {
 		text += ", generation " + g.Name
 	}

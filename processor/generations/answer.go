@@ -31,6 +31,7 @@ const (
 	askHolders = "holders" // those behind After, by name; or those named
 	askPairs   = "pairs"   // of Holder, behind After
 	askBeyond  = "beyond"  // how the pairs of Holder go on from At, behind After; or its Token alone
+	askReach   = "reach"   // how far the partition is
 	askStand   = "stand"   // apply up to Position, and no further; see processor.Worker.Stand
 	askGo      = "go"      // go on
 )
@@ -53,6 +54,7 @@ type answered struct {
 	Holders  []holderAnswer `json:"holders,omitempty"`
 	Pairs    []pairAnswer   `json:"pairs,omitempty"`
 	More     bool           `json:"more,omitempty"`
+	Reach    *Reach         `json:"reach,omitempty"`
 }
 
 type holderAnswer struct {
@@ -145,6 +147,9 @@ func (g *Generation) answer(ctx context.Context, partition int, q *question) (a 
 		return a, g.readPairs(ctx, partition, q, a)
 	case askBeyond:
 		return a, g.readBeyond(ctx, partition, q, a)
+	case askReach:
+		a.Reach = g.reach(partition)
+		return a, nil
 	case askStand:
 		a.Position, err = g.Worker.Stand(ctx, partition, q.Position)
 		return a, err
