@@ -1,10 +1,12 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"iter"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -92,6 +94,49 @@ func (q *letterQuery) letters(ctx context.Context, log *ingest.Log) iter.Seq2[in
 				return
 			}
 		}
+	}
+}
+
+// sortedMost is how many letters are sorted together, in memory.
+const sortedMost = 50_000
+
+// sorted is letters in the order of the log. They came about in that one: a worker sends
+// many of them at once.
+func (q *letterQuery) sorted(ctx context.Context, log *ingest.Log) iter.Seq2[ingest.DeadLetter, error] {
+	return inBlocks(q.letters(ctx, log), sortedMost, len(q.ids) == 0)
+}
+
+// inBlocks gives letters in blocks of so many, each sorted where sort is true. After an
+// error comes none.
+func inBlocks(letters iter.Seq2[ingest.DeadLetter, error], most int, sort bool) iter.Seq2[ingest.DeadLetter, error] {
+	return func(yield func(ingest.DeadLetter, error) bool) {
+		var block []ingest.DeadLetter
+		give := func() bool {
+			if sort {
+				slices.SortStableFunc(block, func(a, b ingest.DeadLetter) int {
+					return cmp.Or(cmp.Compare(a.Sequence, b.Sequence), cmp.Compare(a.Index, b.Index))
+				})
+			}
+			for _, d := range block {
+				if !yield(d, nil) {
+					return false
+				}
+			}
+			block = block[:0]
+			return true
+		}
+		for d, err := range letters {
+			if err != nil {
+				if give() {
+					yield(d, err)
+				}
+				return
+			}
+			if block = append(block, d); len(block) == most && !give() {
+				return
+			}
+		}
+		give()
 	}
 }
 

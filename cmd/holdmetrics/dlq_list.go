@@ -25,8 +25,10 @@ func newDLQList() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "list [ID...]",
 		Short: "List the dead letters",
-		Long: `List prints the open dead letters that fit all the filters, in the order in which
-they came. --from and --to are places of the log, where the events lie.`,
+		Long: `List prints the open dead letters that fit all the filters, in the order of the log,
+or of the ids that are named; of more than 50,000 letters each 50,000 that came after
+one another. --from and --to are places of the log, where the events lie. A table
+cuts long ids; CSV and JSON have them whole.`,
 		Example: `  holdmetrics dlq list
   holdmetrics dlq list --count
   holdmetrics dlq list --reason future --holder alice --format csv`,
@@ -63,7 +65,11 @@ func listLetters(ctx context.Context, w io.Writer, log *ingest.Log, q *letterQue
 	if err != nil {
 		return err
 	}
-	for d, err := range q.letters(ctx, log) {
+	shown := func(text string, _ int) string { return text }
+	if format == "table" {
+		shown = cut
+	}
+	for d, err := range q.sorted(ctx, log) {
 		if err != nil {
 			return err
 		}
@@ -72,7 +78,7 @@ func listLetters(ctx context.Context, w io.Writer, log *ingest.Log, q *letterQue
 		if e, err := eventIn(&d); err == nil {
 			draft = e
 		}
-		if err := out.Write(d.ID(), kindOrOther(&d), printable(d.Field), draft.token, draft.holder, printable(d.Reason), d.Settled); err != nil {
+		if err := out.Write(d.ID(), kindOrOther(&d), printable(d.Field), shown(draft.token, shownID), shown(draft.holder, shownID), shown(printable(d.Reason), shownReason), d.Settled); err != nil {
 			return err
 		}
 		if limit > 0 && out.rows == limit {

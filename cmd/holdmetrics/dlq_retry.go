@@ -65,7 +65,7 @@ than its holder's is accepted at once. What could not be read never is.`,
 				err = printErr
 			}
 			if err == nil && r.refused > 0 {
-				err = fmt.Errorf("%s refused again; %s", counted(int64(r.refused), "letter was", "letters were"), "it stays as it is until it is retried with success, or dropped")
+				err = fmt.Errorf("%s as it is until it is retried with success, or dropped", counted(int64(r.refused), "letter was refused again; it stays", "letters were refused again; each stays"))
 			}
 			return err
 		})

@@ -21,8 +21,9 @@ func newDrop() *cobra.Command {
 log is not touched: 'holdmetrics rebuild' makes one like it again. The active
 generation cannot be dropped; the one that a rollback would go to needs --yes.
 
-It may be repeated, and is safe while workers run. What a process keeps that does
-not run now goes when it starts.`,
+It is safe while workers run, and where it was cut short it is run again: until the
+generation is gone it may be repeated. What a process keeps that does not run now
+goes when it starts.`,
 		Example: `  holdmetrics drop 2`,
 		Args:    oneGeneration,
 	}

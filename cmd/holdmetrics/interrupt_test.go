@@ -58,7 +58,7 @@ func TestWhatIsNotUsedYetIsNamed(t *testing.T) {
 	set := map[string]string{"MONGODB_URL": "mongodb://me:secret@db", "NATS_URL": "nats://n", "HTTP_PORT": "1"}
 	var out strings.Builder
 	warnNotUsed(&out, "serve", func(name string) string { return set[name] })
-	if got, want := out.String(), "holdmetrics: serve does not use yet, and ignores: NATS_URL, MONGODB_URL\n"; got != want {
+	if got, want := out.String(), "holdmetrics: serve does not use, and ignores: NATS_URL, MONGODB_URL\n"; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
 	out.Reset()

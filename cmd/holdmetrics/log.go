@@ -22,6 +22,8 @@ reason. The log's own time decides by which clock an event was judged.
 A position names a message, which may be a frame of many events; index is the place
 of an event in it. The log is read from NATS, where serve listens as well.
 
+A table cuts long ids; CSV and JSON have them whole.
+
 A row of kind seal is no event: from there on what its partition held before end is
 final (see 'holdmetrics seal'); --holder and --token leave it out.
 

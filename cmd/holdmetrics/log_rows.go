@@ -6,11 +6,13 @@ import (
 	"encoding/csv"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
 	"unicode"
+	"unicode/utf8"
 
 	"holdmetrics/ingest"
 	"holdmetrics/processor/hold"
@@ -28,6 +30,8 @@ type logWriter struct {
 	row  func(fields []string) error
 	end  func() error // of what row keeps back
 	rows int
+
+	widths []int // of the columns of a table that is followed, so far
 }
 
 func newLogWriter(out io.Writer, format string, follow bool) (*logWriter, error) {
@@ -50,8 +54,13 @@ func newLogWriter(out io.Writer, format string, follow bool) (*logWriter, error)
 			return err
 		}
 	default:
+		if follow {
+			w.row = w.followRow
+			break
+		}
 		t := tabwriter.NewWriter(w.buf, 3, 0, 2, ' ', 0)
 		w.row = func(fields []string) error {
+			cutIDs(fields)
 			_, err := fmt.Fprintln(t, strings.TrimRight(strings.Join(fields, "\t"), "\t"))
 			if w.rows%logBlock == logBlock-1 && err == nil {
 				err = t.Flush()
@@ -59,7 +68,9 @@ func newLogWriter(out io.Writer, format string, follow bool) (*logWriter, error)
 			return err
 		}
 		w.end = t.Flush
-		if err := w.row(logColumns); err != nil {
+	}
+	if format == "table" {
+		if err := w.row(slices.Clone(logColumns)); err != nil {
 			return nil, err
 		}
 	}
@@ -67,6 +78,37 @@ func newLogWriter(out io.Writer, format string, follow bool) (*logWriter, error)
 		return w, w.flush()
 	}
 	return w, nil
+}
+
+// logWidths are how wide the columns begin where rows come one by one: what most
+// tokens and holders take.
+var logWidths = []int{len("position"), len("index"), len("2006-01-02T15:04:05.000000000Z"), len("partition"), 16, 24, len("retract"), 20, 20, 12, len("hold_id"), len("revision"), 0}
+
+// followRow writes a row under those before it. What is wider than its column makes it
+// wider from then on.
+func (w *logWriter) followRow(fields []string) error {
+	cutIDs(fields)
+	if w.widths == nil {
+		w.widths = slices.Clone(logWidths)
+	}
+	var line strings.Builder
+	for i, field := range fields {
+		wide := utf8.RuneCountInString(field)
+		w.widths[i] = max(w.widths[i], wide)
+		line.WriteString(field)
+		line.WriteString(strings.Repeat(" ", w.widths[i]-wide+2))
+	}
+	_, err := fmt.Fprintln(w.buf, strings.TrimRight(line.String(), " "))
+	return err
+}
+
+// cutIDs cuts the long ids of a row of a table.
+func cutIDs(fields []string) {
+	for i, column := range logColumns {
+		if column == "token_id" || column == "holder_id" || column == "hold_id" {
+			fields[i] = cut(fields[i], shownID)
+		}
+	}
 }
 
 // write writes one event, or what could not be read.

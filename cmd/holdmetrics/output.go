@@ -7,8 +7,10 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strconv"
 	"strings"
 	"text/tabwriter"
+	"unicode/utf8"
 )
 
 // scoreRow is one line of stats and score: exact decimals in weight-seconds and seconds.
@@ -113,10 +115,37 @@ func (w *rowWriter) Close() error {
 
 // countColumns are numbers in JSON too; scores are texts, since a double could not
 // hold them.
-var countColumns = map[string]bool{"rank": true, "position": true, "until": true, "lag": true, "partition": true, "index": true}
+var countColumns = map[string]bool{
+	"rank": true, "position": true, "until": true, "lag": true, "partition": true, "index": true,
+	"stored": true, "stored_lag": true, "published": true, "published_lag": true, "rejected": true,
+	"letters": true, "messages": true, "events": true, "bytes": true, "first": true, "last": true,
+}
+
+// shownID is how many letters of an id a table shows, and shownReason of a reason. CSV
+// and JSON have them whole.
+const (
+	shownID     = 40
+	shownReason = 120
+)
+
+// cut is the beginning of a text that is longer than a table shows.
+func cut(text string, most int) string {
+	letters := 0
+	for i := range text {
+		if letters == most-1 && utf8.RuneCountInString(text[i:]) > 1 {
+			return text[:i] + "…"
+		}
+		letters++
+	}
+	return text
+}
 
 // jsonRow is a row as a JSON object, in the order of the columns.
 func jsonRow(columns, fields []string) ([]byte, error) {
+	counts := func(column string) bool {
+		// Of an event it is the reason, and beside a number of events their number.
+		return countColumns[column] || column == "refused" && slices.Contains(columns, "events")
+	}
 	b := []byte{'{'}
 	for i, field := range fields {
 		if field == "" {
@@ -126,7 +155,7 @@ func jsonRow(columns, fields []string) ([]byte, error) {
 			b = append(b, ',')
 		}
 		text := []byte(field)
-		if !countColumns[columns[i]] {
+		if _, err := strconv.ParseUint(field, 10, 64); !counts(columns[i]) || err != nil {
 			var err error
 			if text, err = json.Marshal(field); err != nil {
 				return nil, err

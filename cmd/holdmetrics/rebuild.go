@@ -209,6 +209,9 @@ func (o *operator) untilOf(ctx context.Context, text string, last uint64) (uint6
 		if err != nil {
 			return 0, err
 		}
+		if now := wallClock(); at.Seconds*1e9+int64(at.Nanos) > now {
+			return 0, fmt.Errorf("--until %s: that time has not come; the log ends at position %d", text, last)
+		}
 		first, err := o.log.PositionAt(ctx, at.Seconds*1e9+int64(at.Nanos)+1)
 		if err != nil {
 			return 0, err

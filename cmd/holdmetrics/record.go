@@ -45,6 +45,9 @@ end alone), or with --retract the withdrawal of either.`,
 				return usagef("--%s is empty; leave it out where it is not given", name)
 			}
 		}
+		if f.Changed("revision") && d.HoldID == "" {
+			return usagef("--revision is of what carries a hold id; give --hold-id too")
+		}
 		if err := checkWeight(d.WeightExact); err != nil {
 			return err
 		}

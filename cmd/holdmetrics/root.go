@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 )
 
 // The exit codes.
@@ -72,7 +74,7 @@ files with no server at all.`,
 		newVersion(),
 	)
 	eachCommand(root, func(c *cobra.Command) {
-		c.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
+		c.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{flagError(err)} })
 		if c.HasSubCommands() && c.RunE == nil {
 			c.Args, c.RunE = noSuchCommand, func(c *cobra.Command, _ []string) error { return c.Help() }
 		}
@@ -86,6 +88,28 @@ files with no server at all.`,
 		}
 	})
 	return root
+}
+
+// flagError puts into words what is wrong with a flag's number.
+func flagError(err error) error {
+	var flag *pflag.InvalidValueError
+	var number *strconv.NumError
+	if !errors.As(err, &flag) || !errors.As(err, &number) {
+		return err
+	}
+	what := "is not a whole number"
+	switch kind := flag.GetFlag().Value.Type(); {
+	case strings.HasPrefix(kind, "float"):
+		what = "is not a number"
+	case errors.Is(number, strconv.ErrRange):
+		what = "is too large"
+		if strings.HasPrefix(number.Num, "-") {
+			what = "is too small"
+		}
+	case strings.HasPrefix(kind, "uint"):
+		what = "is not a whole number of 0 or more"
+	}
+	return fmt.Errorf("--%s %q %s", flag.GetFlag().Name, flag.GetValue(), what)
 }
 
 func noSuchCommand(c *cobra.Command, args []string) error {

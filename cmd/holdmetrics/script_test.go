@@ -53,7 +53,7 @@ func TestScripts(t *testing.T) {
 			for name := range environment {
 				env.Setenv(name, "")
 			}
-			for _, name := range append([]string{"HTTP_HOST", "HTTP_PORT", envConfig}, notUsedYet["serve"]...) {
+			for _, name := range append([]string{"HTTP_HOST", "HTTP_PORT", envConfig}, notUsed["serve"]...) {
 				env.Setenv(name, "")
 			}
 			return nil

@@ -43,8 +43,41 @@ func (s *span) check(c *cobra.Command) error {
 			return err
 		}
 	}
+	if err := s.ordered(); err != nil {
+		return err
+	}
 	if c.Flags().Changed("partition") && s.partition < 0 {
 		return usagef("--partition %d is negative", s.partition)
+	}
+	return nil
+}
+
+// ordered says whether the span ends before it begins, as far as that is known
+// without the log: of two positions, or two times.
+func (s *span) ordered() error {
+	if s.from == "" || s.to == "" {
+		return nil
+	}
+	backwards := usagef("--to %s is before --from %s", s.to, s.from)
+	from, ofFrom := positionOf(s.from)
+	to, ofTo := positionOf(s.to)
+	if ofFrom && ofTo && from > to {
+		return backwards
+	}
+	if ofFrom || ofTo {
+		return nil
+	}
+	now := wallClock()
+	begin, err := parseStamp("from", s.from, now)
+	if err != nil {
+		return err
+	}
+	end, err := parseStamp("to", s.to, now)
+	if err != nil {
+		return err
+	}
+	if begin.Seconds > end.Seconds || begin.Seconds == end.Seconds && begin.Nanos > end.Nanos {
+		return backwards
 	}
 	return nil
 }

@@ -7,9 +7,10 @@ import (
 	"strings"
 )
 
-// notUsedYet are the environment names that are fixed for what a command does not
-// do yet. Whoever sets one expects something of it.
-var notUsedYet = map[string][]string{
+// notUsed are the environment names that are fixed for what a command does not do,
+// or does not do yet; serve has a NATS server and a store of its own. Whoever sets
+// one expects something of it.
+var notUsed = map[string][]string{
 	"serve": {
 		"COLLECT_INTERVAL", "PROMETHEUS_PORT", "OTLP_ENDPOINT", "NATS_URL",
 		"MONGODB_URL", "MONGODB_URI", "MONGODB_DB", "MONGO_POOL_MAX", "MONGO_POOL_MIN",
@@ -22,8 +23,8 @@ var notUsedYet = map[string][]string{
 // warnNotUsed says in one line which of them are set: names, never values, which
 // may carry passwords.
 func warnNotUsed(out io.Writer, command string, getenv func(string) string) {
-	set := slices.DeleteFunc(slices.Clone(notUsedYet[command]), func(name string) bool { return getenv(name) == "" })
+	set := slices.DeleteFunc(slices.Clone(notUsed[command]), func(name string) bool { return getenv(name) == "" })
 	if len(set) > 0 {
-		fmt.Fprintf(out, "holdmetrics: %s does not use yet, and ignores: %s\n", command, strings.Join(set, ", "))
+		fmt.Fprintf(out, "holdmetrics: %s does not use, and ignores: %s\n", command, strings.Join(set, ", "))
 	}
 }

@@ -95,6 +95,14 @@ func answer(conn *nats.Conn, g *Generation) (stop func(), err error) {
 		if err != nil || !g.Worker.Runs(partition) {
 			return
 		}
+		var q question
+		asked := json.Unmarshal(m.Data, &q)
+		if asked == nil && q.Ask == askReach { // of all partitions at once, and known at once
+			if text, err := json.Marshal(&answered{Reach: g.reach(partition)}); err == nil {
+				_ = m.Respond(text) // else it is asked again
+			}
+			return
+		}
 		select {
 		case places <- struct{}{}:
 		default:
@@ -104,10 +112,9 @@ func answer(conn *nats.Conn, g *Generation) (stop func(), err error) {
 			defer func() { <-places }()
 			within, cancel := context.WithTimeout(ctx, answerWithin)
 			defer cancel()
-			var q question
-			a := &answered{}
-			if err := json.Unmarshal(m.Data, &q); err != nil {
-				a.Error = "this is no question: " + err.Error()
+			a, err := &answered{}, error(nil)
+			if asked != nil {
+				a.Error = "this is no question: " + asked.Error()
 			} else if a, err = g.answer(within, partition, &q); errors.Is(err, processor.ErrStopped) || errors.Is(err, context.Canceled) {
 				return // another one runs it soon
 			} else if err != nil {
@@ -147,9 +154,6 @@ func (g *Generation) answer(ctx context.Context, partition int, q *question) (a 
 		return a, g.readPairs(ctx, partition, q, a)
 	case askBeyond:
 		return a, g.readBeyond(ctx, partition, q, a)
-	case askReach:
-		a.Reach = g.reach(partition)
-		return a, nil
 	case askStand:
 		a.Position, err = g.Worker.Stand(ctx, partition, q.Position)
 		return a, err
