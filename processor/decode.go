@@ -55,7 +55,9 @@ func (p *partition) decode(m *message) {
 	foreign := m.partition != p.id
 	switch {
 	case ingest.IsSeal(m.data):
-		p.decodeSeal(m)
+		if !foreign {
+			p.decodeSeal(m)
+		}
 	case m.json:
 		if err := ingest.DecodeJSON(m.data, &d); err != nil {
 			p.reject(m, 0, m.data, err)
@@ -133,12 +135,12 @@ func (p *partition) enterEvent(m *message, index int, data []byte, h *holder, ev
 		t = p.cache.tokenOf(event.Token)
 		defer p.cache.forget(t) // unless a pair is entered
 	}
-	err := t.rule.Accepts(event.HoldID)
-	if err == nil {
-		err = event.CheckSealed(p.batch.horizon)
-	}
-	if err != nil {
+	if err := t.rule.Accepts(event.HoldID); err != nil {
 		p.reject(m, index, data, err)
+		return
+	}
+	if err := event.CheckSealed(p.batch.horizon); err != nil {
+		p.refuse(m, index, data, err) // wherever it lies: nobody else judges it
 		return
 	}
 	if h == nil {
@@ -160,8 +162,8 @@ func (p *partition) enterEvent(m *message, index int, data []byte, h *holder, ev
 	p.batch.items = append(p.batch.items, item{pair: pr, fact: event.Fact(), at: p.batch.clock, position: m.position})
 }
 
-// reject counts an event that is refused and makes its dead letter. In a message
-// of another partition that one does.
+// reject counts an event that is refused, wherever its holder is at home, and makes
+// its dead letter. In a message of another partition that one does.
 func (p *partition) reject(m *message, index int, data []byte, err error) {
 	if m.partition == p.id {
 		p.refuse(m, index, data, err)

@@ -47,7 +47,7 @@ var (
 func (p *partition) readSeals(ctx context.Context, messages []message) error {
 	for i := range messages {
 		m := &messages[i]
-		if !ingest.IsSeal(m.data) {
+		if m.partition != p.id || !ingest.IsSeal(m.data) {
 			continue
 		}
 		horizon, err := ingest.ReadSeal(m.data)

@@ -18,18 +18,23 @@ import (
 	"holdmetrics/projection/storetest"
 )
 
-// sealedLog is a randomLog that is sealed now and then.
-func sealedLog(r *rand.Rand, messages int) *memLog {
-	plain, log := randomLog(r, messages), newMemLog(2)
+// sealedLog is a randomLog that is sealed now and then, with ids in any case where
+// they are mixed. Between the seals of its partitions other messages may come.
+func sealedLog(r *rand.Rand, messages int, mixed bool) *memLog {
+	plain := randomLogOf(r, messages, mixed)
+	log := newMemLog(plain.partitions)
 	log.horizons = map[int64]bool{}
 	all := plain.messages[everyPartition]
+	var seal []byte
+	unsealed := log.partitions // the first that the seal has not come to
 	for i := range all {
-		if r.IntN(messages/4) == 0 {
+		if unsealed == log.partitions && r.IntN(messages/4) == 0 {
 			horizon := all[i].at - r.Int64N(20*minute)
 			log.horizons[horizon] = true
-			for p := range log.partitions {
-				log.append(p, all[i].at, false, ingest.AppendSeal(nil, horizon))
-			}
+			seal, unsealed = ingest.AppendSeal(nil, horizon), 0
+		}
+		for ; unsealed < log.partitions && r.IntN(3) > 0; unsealed++ {
+			log.append(unsealed, all[i].at, false, seal)
 		}
 		log.append(all[i].partition, all[i].at, all[i].json, all[i].data)
 	}
@@ -75,13 +80,17 @@ func (r *running) swept(t testing.TB, log *memLog, store projection.Store) {
 // that was never sealed; and the figures are those of such a pair.
 func TestSealedLog(t *testing.T) {
 	t.Parallel()
-	for seed := range uint64(8) {
+	for seed := range uint64(14) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			t.Parallel()
 			r := rand.New(rand.NewPCG(seed, 17))
-			log := sealedLog(r, 120+r.IntN(200))
+			mixed := seed >= 8
+			log := sealedLog(r, 120+r.IntN(200), mixed)
 			log.slow = r.IntN(2) == 0
 			rules := hold.PlainRules(hold.Policy(r.IntN(2)))
+			if mixed {
+				rules = &someRules{Rules: rules, version: "lower", named: true}
+			}
 			dir := t.TempDir()
 
 			once := openEmbedded(t, filepath.Join(dir, "once"))
@@ -159,8 +168,15 @@ type judgedLog struct {
 func judgeLog(t *testing.T, log *memLog, partition int, rules hold.Rules) judgedLog {
 	t.Helper()
 	out := judgedLog{pairs: map[projection.PairKey]*hold.Pair{}}
-	for _, m := range log.messages[partition] {
+	messages := log.messages[partition]
+	if readsWhole(rules, log.partitions) {
+		messages = log.messages[everyPartition]
+	}
+	for _, m := range messages {
 		if ingest.IsSeal(m.data) {
+			if m.partition != partition {
+				continue
+			}
 			horizon, err := ingest.ReadSeal(m.data)
 			if err != nil {
 				t.Fatal(err)
@@ -174,9 +190,14 @@ func judgeLog(t *testing.T, log *memLog, partition int, rules hold.Rules) judged
 			if err := ingest.DecodeEvent(b, &d); err != nil {
 				t.Fatal(err)
 			}
-			e, err := d.Check(m.at+ingest.AcceptedAhead, hold.DefaultLimits())
+			e, err := d.CheckBy(rules, m.at+ingest.AcceptedAhead, hold.DefaultLimits())
 			if err != nil {
-				out.rejected++
+				if m.partition == partition {
+					out.rejected++
+				}
+				continue
+			}
+			if ingest.Partition(e.Holder, log.partitions) != partition {
 				continue
 			}
 			key := projection.PairKey{Holder: e.Holder, Token: e.Token}
@@ -195,6 +216,75 @@ func judgeLog(t *testing.T, log *memLog, partition int, rules hold.Rules) judged
 		}
 	}
 	return out
+}
+
+// An event that comes too late, of a holder whom the rules move into another partition,
+// is refused by that one: once, with a letter. It goes by the seal of that partition,
+// and by no other one's.
+func TestSealedEventsOfMovedHolders(t *testing.T) {
+	t.Parallel()
+	const sent, at, home, other = "HOLDER", 1, 2, 0
+	if partitions := 3; ingest.Partition(sent, partitions) != at || ingest.Partition(strings.ToLower(sent), partitions) != home {
+		t.Fatalf("%s is moved from %d to %d", sent, ingest.Partition(sent, partitions), ingest.Partition(strings.ToLower(sent), partitions))
+	}
+	for _, c := range []struct {
+		name    string
+		sealed  []int // before the event comes
+		refused bool
+	}{
+		{"its holder's partition is sealed", []int{home}, true},
+		{"its own partition is sealed, and not yet its holder's", []int{at, other}, false},
+		{"all are sealed", []int{0, 1, 2}, true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			log, horizon, now := newMemLog(3), logBegin, logBegin+10*minute
+			log.horizons = map[int64]bool{horizon: true}
+			sealed := map[int]bool{}
+			seal := func(p int) {
+				if !sealed[p] {
+					log.append(p, now, false, ingest.AppendSeal(nil, horizon))
+				}
+				sealed[p] = true
+			}
+			for _, p := range c.sealed {
+				seal(p)
+			}
+			position := log.add(now, held(sent, "t", horizon-10*minute, horizon-9*minute))
+			for p := range 3 {
+				seal(p)
+			}
+			strict := hold.PlainRule(hold.Merge)
+			strict.NeedsID = true
+			rules := &someRules{Rules: hold.PlainRules(hold.Merge), version: "v", named: true, tokens: map[string]*hold.Rule{"lots": strict}}
+			bare := log.add(now, held(sent, "LOTS", horizon-10*minute, horizon-9*minute)) // what the rules refuse is told by its own partition, once
+			store := openEmbedded(t, t.TempDir())
+			defer store.Close()
+			run(t, Config{Store: store, Rules: rules}, log, nil).swept(t, log, store)
+			var got [3]projection.Checkpoint
+			for p := range got {
+				c, _, err := store.Checkpoint(t.Context(), p)
+				if err != nil {
+					t.Fatal(err)
+				}
+				got[p] = c
+			}
+			events, late := uint64(1), uint64(0)
+			if c.refused {
+				events, late = 0, 1
+			}
+			if got[at].Events != 0 || got[at].Rejected != 1 || got[home].Events != events || got[home].Rejected != late || got[other].Events+got[other].Rejected != 0 {
+				t.Fatalf("checkpoints %+v", got)
+			}
+			letter, found := log.letters[(&ingest.DeadLetter{Partition: at, Sequence: position}).Subject()]
+			if found != c.refused || found && (letter.Kind != "sealed" || len(letter.Data) == 0) {
+				t.Errorf("letter %+v", letter)
+			}
+			if letter := log.letters[(&ingest.DeadLetter{Partition: at, Sequence: bare}).Subject()]; letter.Kind != "hold_id_needed" || len(log.letters) != int(late)+1 {
+				t.Errorf("letters %+v", log.letters)
+			}
+		})
+	}
 }
 
 // What is sealed leaves the store, though no event comes to it again; what comes too

@@ -20,7 +20,10 @@ import (
 //   - of the messages of other partitions, only events whose holder is at home here
 //     by the normalised id. Of the others no more is read than the holder.
 //
-// Every event is taken by one partition, and rejected by one. Positions are those
+// Every event is taken by one partition, and rejected by one: what a seal or a pair
+// that is sealed refuses by the holder's, anything else by the message's. A partition
+// goes by its own seals alone, whatever message an event lies in: only from there on
+// are its pairs final, and a seal of another one comes before or after. Positions are those
 // of the stream, so a checkpoint, an end and what is pending mean the whole log here.
 
 // readsWhole says whether every partition reads the whole log.
