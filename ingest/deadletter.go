@@ -54,7 +54,7 @@ type DeadLetter struct {
 	Reason      string // one line; control characters become spaces, what is beyond 1 KiB is cut
 	Kind        string // of reason, one word, as holdmetrics_events_rejected_total has it; empty in letters of earlier versions
 	Field       string // the field that was refused, where one was
-	Origin      string // where it came from, such as the log's id and subject; cut like Reason, as is Field
+	Origin      string // where it came from, as Log.LetterOrigin has it; cut like Reason, as is Field
 	ContentType string // of Data, as its producer said: JSONContentType, or empty for protobuf
 	Data        []byte // the bytes as they came, or the first of them
 
@@ -75,8 +75,10 @@ func (d *DeadLetter) Subject() string {
 
 // PublishDeadLetter stores a dead letter and returns when the stream has it. A
 // subject takes one letter, so doing it again, as after a crash, changes nothing,
-// also where the letter was settled meanwhile. A letter that is too large for the
-// server, or for the stream, is cut until it fits, see DeadLetter.
+// also where the letter was settled meanwhile. It takes the place of a letter of
+// another log: where the log was made anew and its letters were kept, positions
+// begin again, and the old letter says nothing of this event. A letter that is too
+// large for the server, or for the stream, is cut until it fits, see DeadLetter.
 func (l *Log) PublishDeadLetter(ctx context.Context, d DeadLetter) error {
 	return l.publishLetter(ctx, &d, true)
 }
@@ -88,17 +90,30 @@ func (l *Log) publishLetter(ctx context.Context, d *DeadLetter, first bool) erro
 	if n := l.js.Conn().MaxPayload(); n > 0 && n < math.MaxInt { // 0: not connected yet
 		most = int(n)
 	}
+	last := uint64(0) // what first expects the subject to have
 	for {
-		m := d.message(most)
+		expects := strconv.FormatUint(last, 10)
+		m := d.message(most - (len(expects) - len("0")))
 		if first {
-			m.Header[headerLast] = []string{"0"}
+			m.Header[headerLast] = []string{expects}
 		}
 		ack, err := l.js.PublishMsg(ctx, m)
 		if err == nil && ack.Stream != DeadLetterStream {
 			err = fmt.Errorf("stream %s answered", ack.Stream)
 		}
-		if err == nil || first && l.hasLetter(ctx, d, err) {
+		if err == nil {
 			return nil
+		}
+		if first && wrongLast(err) {
+			has, at, asked := l.letterAt(ctx, d)
+			switch other := has.otherLog(logOf(d.Origin)); {
+			case asked == nil && !other:
+				return nil
+			case asked == nil && at != last:
+				last = at
+				continue
+			}
+			// A cluster refuses for a letter too that is only on its way.
 		}
 		// A stream may have a limit of its own, and another server a smaller one.
 		if size := payload(m); tooLarge(err) && size > minLetter {
@@ -134,15 +149,11 @@ func (d *DeadLetter) message(most int) *nats.Msg {
 // payload is what counts against the server's limit: headers and data.
 func payload(m *nats.Msg) int { return m.Size() - len(m.Subject) - len(m.Reply) }
 
-// hasLetter says whether a letter was refused since its subject has one. It looks:
-// a cluster refuses for a letter too that is only on its way.
-func (l *Log) hasLetter(ctx context.Context, d *DeadLetter, err error) bool {
+// wrongLast says whether a letter was refused since its subject has another one.
+func wrongLast(err error) bool {
 	refused := (*jetstream.APIError)(nil)
-	if !errors.As(err, &refused) || refused.ErrorCode != jetstream.JSErrCodeStreamWrongLastSequence && refused.ErrorCode != jetstream.JSErrCodeStreamWrongLastSequenceConstant {
-		return false
-	}
-	_, err = l.Letter(ctx, *d)
-	return err == nil
+	return errors.As(err, &refused) &&
+		(refused.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence || refused.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequenceConstant)
 }
 
 // tooLarge says whether a message was refused for its size.

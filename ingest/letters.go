@@ -41,20 +41,52 @@ func ParseLetterID(id string) (DeadLetter, error) {
 	return DeadLetter{}, fmt.Errorf("%w: %q is not PARTITION.SEQUENCE.INDEX, such as 3.1207.0", ErrDeadLetter, clip(id))
 }
 
+// originPrefix is followed by the id of a log, a space and a subject.
+const originPrefix = "log "
+
+// LetterOrigin is the origin of the letters of a partition of this log.
+func (l *Log) LetterOrigin(partition int) string {
+	return originPrefix + l.id + " " + LogSubject(partition)
+}
+
+// logOf is the id of the log that an origin names; empty: it names none.
+func logOf(origin string) string {
+	rest, named := strings.CutPrefix(origin, originPrefix)
+	id, _, whole := strings.Cut(rest, " ")
+	if !named || !whole {
+		return ""
+	}
+	return id
+}
+
+// otherLog says whether the letter is of another log than the one of that id. One
+// that names no log is of any.
+func (d *DeadLetter) otherLog(id string) bool {
+	named := logOf(d.Origin)
+	return named != "" && id != "" && named != id
+}
+
 // Letter gets a letter by the three numbers of its id, settled or not. The error
 // matches ErrNoLetter where there is none.
 func (l *Log) Letter(ctx context.Context, id DeadLetter) (DeadLetter, error) {
+	d, _, err := l.letterAt(ctx, &id)
+	return d, err
+}
+
+// letterAt is Letter, with the letter's sequence in its stream.
+func (l *Log) letterAt(ctx context.Context, id *DeadLetter) (d DeadLetter, at uint64, err error) {
 	s, err := l.js.Stream(ctx, DeadLetterStream)
 	if err == nil {
 		var raw *jetstream.RawStreamMsg
 		if raw, err = s.GetLastMsgForSubject(ctx, id.Subject()); err == nil {
-			return ReadDeadLetter(raw.Subject, raw.Header, raw.Data)
+			d, err = ReadDeadLetter(raw.Subject, raw.Header, raw.Data)
+			return d, raw.Sequence, err
 		}
 	}
 	if errors.Is(err, jetstream.ErrStreamNotFound) || errors.Is(err, jetstream.ErrMsgNotFound) {
-		return DeadLetter{}, fmt.Errorf("%w: %s", ErrNoLetter, id.ID())
+		return DeadLetter{}, 0, fmt.Errorf("%w: %s", ErrNoLetter, id.ID())
 	}
-	return DeadLetter{}, fmt.Errorf("ingest: dead letter %s: %w", id.ID(), err)
+	return DeadLetter{}, 0, fmt.Errorf("ingest: dead letter %s: %w", id.ID(), err)
 }
 
 // Letters gives the letters that there are when it begins, settled ones too, in
@@ -128,10 +160,14 @@ func (l *Log) SettleLetter(ctx context.Context, d DeadLetter, how string) error 
 }
 
 // Whole gives a letter with all its bytes. Those of one that was cut, or settled,
-// come from the log.
+// come from the log. The error matches ErrNoLetter where it does not have them, as
+// where the letter is of another log.
 func (l *Log) Whole(ctx context.Context, d DeadLetter) (DeadLetter, error) {
 	if !d.Truncated {
 		return d, nil
+	}
+	if d.otherLog(l.id) {
+		return d, fmt.Errorf("%w: %s was cut, and the rest of it is in another log (%s)", ErrNoLetter, d.ID(), d.Origin)
 	}
 	m, err := l.Message(ctx, d.Sequence)
 	if err != nil {

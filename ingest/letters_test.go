@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/nats-io/nats.go"
+	"golang.org/x/sync/errgroup"
 
 	"holdmetrics/processor/hold"
 )
@@ -165,6 +166,69 @@ func TestMessageEntries(t *testing.T) {
 			if !errors.Is(got[i], c.want[i]) {
 				t.Errorf("%s: entry %d: %v, want %v", name, i, got[i], c.want[i])
 			}
+		}
+	}
+}
+
+// Where the log was made anew and its letters were kept, a letter of the old one is no
+// letter of an event in the same place: the new one takes its place, whoever publishes
+// it, and the log's check wants it.
+func TestLettersOfAnotherLog(t *testing.T) {
+	t.Parallel()
+	l := openLog(t)
+	ack, err := l.js.Publish(t.Context(), LogSubject(3), []byte{0xff})
+	if err != nil {
+		t.Fatal(err)
+	}
+	fresh := DeadLetter{Partition: 3, Sequence: ack.Sequence, Reason: "new", Origin: l.LetterOrigin(3), Data: []byte{0xff}}
+	old := fresh
+	old.Reason, old.Origin, old.Data = "old", "log another hold.log.3", []byte("old event")
+	for _, settled := range []string{"", LetterRetried} {
+		if settled == "" {
+			err = l.PublishDeadLetter(t.Context(), old)
+		} else {
+			err = l.SettleLetter(t.Context(), old, settled)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, all := troubles(t, l, -1); len(all) != 1 || !strings.Contains(all[0], "no dead letter says so") {
+			t.Errorf("settled %q: troubles %q", settled, all)
+		}
+		got, err := l.Letter(t.Context(), fresh)
+		if err != nil || got.Settled != settled {
+			t.Fatalf("%+v, %v", got, err)
+		}
+		if settled != "" { // the event that this log has there is not the letter's
+			if whole, err := l.Whole(t.Context(), got); !errors.Is(err, ErrNoLetter) {
+				t.Errorf("%+v, %v", whole, err)
+			}
+		}
+		var publishing errgroup.Group
+		for range 4 {
+			publishing.Go(func() error { return l.PublishDeadLetter(t.Context(), fresh) })
+		}
+		if err := publishing.Wait(); err != nil {
+			t.Fatal(err)
+		}
+		if got, err = l.Letter(t.Context(), fresh); err != nil || got.Reason != "new" || got.Settled != "" || string(got.Data) != "\xff" {
+			t.Fatalf("after %q: %+v, %v", settled, got, err)
+		}
+		if _, all := troubles(t, l, -1); len(all) != 0 {
+			t.Errorf("troubles %q", all)
+		}
+	}
+	if err := l.SettleLetter(t.Context(), fresh, LetterDropped); err != nil {
+		t.Fatal(err)
+	}
+	for _, origin := range []string{fresh.Origin, ""} { // of this log, or of any
+		again := fresh
+		again.Origin = origin
+		if err := l.PublishDeadLetter(t.Context(), again); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := l.Letter(t.Context(), fresh); err != nil || got.Settled != LetterDropped {
+			t.Fatalf("%+v, %v", got, err)
 		}
 	}
 }

@@ -149,7 +149,9 @@ func (l *Log) unlettered(ctx context.Context, refused map[letterKey]string, trou
 		if err != nil {
 			return err
 		}
-		delete(refused, letterKey{d.Sequence, d.Partition, d.Index})
+		if !d.otherLog(l.id) {
+			delete(refused, letterKey{d.Sequence, d.Partition, d.Index})
+		}
 	}
 	left := slices.SortedFunc(maps.Keys(refused), func(a, b letterKey) int {
 		return cmp.Or(cmp.Compare(a.sequence, b.sequence), cmp.Compare(a.index, b.index))

@@ -80,7 +80,7 @@ func (l jetStreamLog) read(ctx context.Context, partition int, after uint64, in 
 		r.what = fmt.Sprintf("partition %d of the log", partition)
 	}
 	for p := range r.origins {
-		r.origins[p] = "log " + l.ID() + " " + ingest.LogSubject(p)
+		r.origins[p] = l.LetterOrigin(p)
 	}
 	consumer, err := r.open(ctx)
 	if err != nil {
