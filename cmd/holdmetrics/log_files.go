@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"text/tabwriter"
 	"time"
 
@@ -31,7 +32,8 @@ exact decimals and as doubles, packed with zstd). '-' is the standard output, ND
 
 The file appears when it is whole, and replaces one of that name; where the command
 is interrupted, nothing is left, and it is run again. A file with --from cannot be
-imported as a log. Dead letters are not in it: they are made again.`,
+imported as a log. NDJSON ends with the SHA-256 of its lines; the others have
+checksums of their own. Dead letters are not in it: they are made again.`,
 		Example: `  holdmetrics log export log.ndjson.zst
   holdmetrics log export 2026.parquet --from 2026-01-01T00:00:00Z --to 2026-12-31T23:59:59Z
   holdmetrics log export - | jq -c 'select(.partition == 3)'`,
@@ -117,6 +119,7 @@ func export(ctx context.Context, c *cobra.Command, log *ingest.Log, s *span, nam
 
 func newLogImport() *cobra.Command {
 	var replicas int
+	var edited bool
 	c := &cobra.Command{
 		Use:   "import FILE",
 		Short: "Fill an empty log from a file of 'log export'",
@@ -129,19 +132,31 @@ anything to; where there is none it is made, with --replicas. While the import f
 nobody else can publish to it, and nothing of it is applied; what starts meanwhile
 waits. An import that was interrupted is run again with the same file, and carries on.
 
+The file is read to its end first, and refused where it was cut off, damaged or edited,
+before anything is written; so it must be a file, and not a pipe. Whoever has edited
+NDJSON on purpose says --edited: then its lines need not have the SHA-256 that it ends
+with (nor its last line have one), while everything else is checked.
+
 What comes after the import is judged by the limits that the log had before.`,
 		Example: `  holdmetrics log import log.ndjson.zst
   holdmetrics log import log.parquet --nats-url nats://n1,nats://n2,nats://n3 --replicas 3`,
 		Args: oneFile,
 	}
 	c.Flags().IntVar(&replicas, keyReplicas, 1, "replicas of the log where it is made: 3 on a cluster")
+	c.Flags().BoolVar(&edited, "edited", false, "the file, NDJSON, was edited on purpose")
 	c.RunE = func(c *cobra.Command, args []string) error {
 		if replicas < 1 || replicas > 5 {
 			return usagef("--%s %d is not a number from 1 to 5", keyReplicas, replicas)
 		}
+		if err := checkExport(c, args[0], edited); err != nil {
+			return err
+		}
 		r, err := archive.Open(args[0])
 		if err != nil {
 			return err
+		}
+		if edited {
+			r.TakeEdited()
 		}
 		err = withNATS(c, func(ctx context.Context, js jetstream.JetStream) error { return importLog(ctx, c, js, r, replicas) })
 		return errors.Join(err, r.Close())
@@ -149,12 +164,41 @@ What comes after the import is judged by the limits that the log had before.`,
 	return c
 }
 
-func importLog(ctx context.Context, c *cobra.Command, js jetstream.JetStream, r *archive.Reader, replicas int) error {
-	began := time.Now()
+// checkExport reads a file to its end, since what is written to a log stays there.
+func checkExport(c *cobra.Command, name string, edited bool) error {
+	info, err := os.Stat(name)
+	if name == "-" || err == nil && !info.Mode().IsRegular() {
+		return fmt.Errorf("%s is not a file; an import reads it twice, so that nothing of a damaged one gets into the log: write it to a file first", name)
+	}
+	if err != nil {
+		return err
+	}
+	r, err := archive.Open(name)
+	if err != nil {
+		return err
+	}
 	h := r.Header()
+	if err := r.Close(); err != nil {
+		return err
+	}
 	if !h.Whole() {
 		return fmt.Errorf("the file has positions %d to %d: a part of a log, which cannot become a log, since what came before decides too; export it without --from", h.From, h.Origin.Through)
 	}
+	bar := newCountBar(c, "checking", int64(h.Origin.Through))
+	defer bar.clear()
+	err = archive.Verify(name, edited, func() error { bar.add(1); return c.Context().Err() })
+	switch {
+	case errors.Is(err, archive.ErrEdited):
+		return fmt.Errorf("%s: %w; take another copy, or say --edited where it was on purpose", name, err)
+	case err != nil:
+		return fmt.Errorf("%s: %w; nothing was imported", name, interrupted(err))
+	}
+	return nil
+}
+
+func importLog(ctx context.Context, c *cobra.Command, js jetstream.JetStream, r *archive.Reader, replicas int) error {
+	began := time.Now()
+	h := r.Header()
 	i, err := ingest.BeginImport(ctx, js, h.Origin, replicas)
 	if err != nil {
 		return interrupted(err)

@@ -19,8 +19,8 @@ import (
 	"holdmetrics/processor/hold"
 )
 
-// version is that of both forms. 1 knew of no seals.
-const version = 2
+// version is that of both forms. 1 knew of no seals, 2 of no sum of NDJSON.
+const version = 3
 
 // ErrArchive: a file is not a log that this package wrote, or is damaged.
 var ErrArchive = errors.New("archive: not the export of a log, or a damaged one")
@@ -28,6 +28,9 @@ var ErrArchive = errors.New("archive: not the export of a log, or a damaged one"
 func damaged(format string, args ...any) error {
 	return fmt.Errorf("%w: %w", ErrArchive, fmt.Errorf(format, args...))
 }
+
+// ErrEdited: a file does not have the SHA-256 that it ends with. It is an [ErrArchive].
+var ErrEdited = fmt.Errorf("%w: its lines do not have the SHA-256 that its last line says; it was damaged, or edited", ErrArchive)
 
 // Header says which log a file has, or which part of it.
 type Header struct {
@@ -67,34 +70,35 @@ func (h *Header) format() ([]byte, error) {
 	return json.Marshal(s)
 }
 
-func parseHeader(text []byte) (Header, error) {
+// parseHeader gives the version, too.
+func parseHeader(text []byte) (h Header, stored int, err error) {
 	var s storedHeader
 	if err := json.Unmarshal(text, &s); err != nil || s.Version == 0 {
-		return Header{}, damaged("it does not begin as one")
+		return Header{}, 0, damaged("it does not begin as one")
 	}
 	if s.Version > version {
-		return Header{}, damaged("version %d is unknown; it was written by a newer holdmetrics", s.Version)
+		return Header{}, 0, damaged("version %d is unknown; it was written by a newer holdmetrics", s.Version)
 	}
-	h := Header{From: s.From, Origin: ingest.Origin{LogID: s.LogID, Partitions: s.Partitions, Through: s.Through}}
+	h = Header{From: s.From, Origin: ingest.Origin{LogID: s.LogID, Partitions: s.Partitions, Through: s.Through}}
 	if s.From < 1 || s.Through < s.From-1 || s.Partitions < 1 || len(s.Limits) == 0 {
-		return Header{}, damaged("header %s", text)
+		return Header{}, 0, damaged("header %s", text)
 	}
 	for _, l := range s.Limits {
 		skew, err1 := time.ParseDuration(l.MaxClockSkew)
 		end, err2 := time.ParseDuration(l.MaxFutureEnd)
 		if err := errors.Join(err1, err2); err != nil {
-			return Header{}, damaged("limits from %d: %w", l.From, err)
+			return Header{}, 0, damaged("limits from %d: %w", l.From, err)
 		}
 		h.Origin.Limits = append(h.Origin.Limits, ingest.LimitsFrom{From: l.From, Limits: hold.Limits{MaxClockSkew: int64(skew), MaxFutureEnd: int64(end)}})
 	}
 	for _, text := range s.Horizons {
 		at, err := parseHorizon(text)
 		if err != nil {
-			return Header{}, err
+			return Header{}, 0, err
 		}
 		h.Origin.Horizons = append(h.Origin.Horizons, at)
 	}
-	return h, nil
+	return h, s.Version, nil
 }
 
 func parseHorizon(text string) (int64, error) {

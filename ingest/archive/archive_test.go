@@ -196,10 +196,10 @@ func TestFramesNeedNoBytes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	const want = `{"holdmetrics_log":2,"log_id":"c0ffee","partitions":4,"from":1,"through":2,"limits":[{"from":0,"max_clock_skew":"5m0s","max_future_end":"5m0s"},{"from":3,"max_clock_skew":"1ns","max_future_end":"2562047h47m16.854775807s"}],"horizons":["1970-01-01T00:00:00.000000001Z","2023-11-14T22:13:20.000000001Z"]}
+	const want = `{"holdmetrics_log":3,"log_id":"c0ffee","partitions":4,"from":1,"through":2,"limits":[{"from":0,"max_clock_skew":"5m0s","max_future_end":"5m0s"},{"from":3,"max_clock_skew":"1ns","max_future_end":"2562047h47m16.854775807s"}],"horizons":["1970-01-01T00:00:00.000000001Z","2023-11-14T22:13:20.000000001Z"]}
 {"position":1,"time":"1970-01-01T00:00:01.000000001Z","partition":0,"form":"frame","events":[{"token_id":"GOLD","holder_id":"alice","start":"1970-01-01T00:00:01Z","end":"1970-01-01T00:00:02.000000001Z","weight":2.5},{"token_id":"GOLD","holder_id":"é","end":"1970-01-01T00:00:02Z","weight_exact":"1.50","hold_id":"x","revision":7,"retract":true}]}
 {"position":2,"time":"1970-01-01T00:00:02Z","partition":3,"form":"seal","horizon":"1970-01-01T00:00:01.5Z","events":[]}
-{"end":true,"messages":2}
+{"end":true,"messages":2,"sha256":"64ea65e6c619d5984c2842ada778656a2a708a5941e253d3f93febac345f415e"}
 `
 	if string(text) != want {
 		t.Errorf("file\n%s\nwant\n%s", text, want)
@@ -254,7 +254,7 @@ func TestDamagedFiles(t *testing.T) {
 		"more behind it": func() string { return text.String() + "\n" },
 		"another header": func() string { return strings.Replace(text.String(), `"through":40`, `"through":41`, 1) },
 		"partition":      func() string { return strings.Replace(text.String(), `"partitions":4`, `"partitions":1`, 1) },
-		"newer version":  func() string { return strings.Replace(text.String(), `"holdmetrics_log":2`, `"holdmetrics_log":3`, 1) },
+		"newer version":  func() string { return strings.Replace(text.String(), `"holdmetrics_log":3`, `"holdmetrics_log":4`, 1) },
 		"horizons":       func() string { return strings.Replace(text.String(), `"horizons":["1970`, `"horizons":["1960`, 1) },
 		"horizon of seal": func() string {
 			return strings.Replace(text.String(), `"form":"seal","horizon":"`, `"form":"seal","horizon":"x`, 1)
@@ -271,6 +271,62 @@ func TestDamagedFiles(t *testing.T) {
 		}
 		if !errors.Is(err, ErrArchive) {
 			t.Errorf("%s: %v", what, err)
+		}
+	}
+}
+
+// Of NDJSON that is not packed, each bit counts; who edited it on purpose says so.
+func TestEditedFiles(t *testing.T) {
+	t.Parallel()
+	h, messages := soup(rand.New(rand.NewPCG(3, 7)), 12)
+	path := filepath.Join(t.TempDir(), "log.ndjson")
+	write(t, path, NDJSON, h, messages)
+	whole, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	verify := func(text []byte, edited bool) error {
+		t.Helper()
+		if err := os.WriteFile(path, text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return Verify(path, edited, func() error { return nil })
+	}
+	if err := verify(whole, false); err != nil {
+		t.Fatal(err)
+	}
+	random := rand.New(rand.NewPCG(1, 1))
+	for n := range whole {
+		bad := bytes.Clone(whole)
+		bad[n] ^= 1 << random.IntN(8)
+		r, err := NewReader(bytes.NewReader(bad))
+		if err == nil {
+			_, err = readAll(r)
+		}
+		if !errors.Is(err, ErrArchive) {
+			t.Fatalf("byte %d, %q for %q: %v", n, bad[n], whole[n], err)
+		}
+	}
+	edited := bytes.Replace(whole, []byte(`"log_id":"c0ffee"`), []byte(`"log_id":"decaf"`), 1)
+	if err := verify(edited, false); !errors.Is(err, ErrEdited) {
+		t.Error(err)
+	}
+	if err := verify(edited, true); err != nil {
+		t.Error(err)
+	}
+	// A sum that is absent is none, but of versions that had none.
+	end := bytes.Index(whole, []byte(`,"sha256"`))
+	without := append(bytes.Clone(whole[:end]), "}\n"...)
+	if err := verify(without, false); !errors.Is(err, ErrEdited) {
+		t.Error(err)
+	}
+	if err := verify(without, true); err != nil {
+		t.Error(err)
+	}
+	for _, version := range []string{"1", "2"} {
+		older := bytes.Replace(without, []byte(`"holdmetrics_log":3`), []byte(`"holdmetrics_log":`+version), 1)
+		if err := verify(older, false); err != nil {
+			t.Error(version, err)
 		}
 	}
 }

@@ -205,6 +205,35 @@ func NewReader(in io.Reader) (*Reader, error) {
 	return r, nil
 }
 
+// Verify reads a file to its end, and says what is wrong with it, as Messages would.
+// edited is that of [Reader.TakeEdited]. each is called with every message.
+func Verify(name string, edited bool, each func() error) error {
+	r, err := Open(name)
+	if err != nil {
+		return err
+	}
+	if edited {
+		r.TakeEdited()
+	}
+	for _, err = range r.Messages() {
+		if err == nil {
+			err = each()
+		}
+		if err != nil {
+			break
+		}
+	}
+	return errors.Join(err, r.Close())
+}
+
+// TakeEdited takes NDJSON that somebody has edited since it was written, so that its
+// lines have another SHA-256 than its last line says. Call it before Messages.
+func (r *Reader) TakeEdited() {
+	if form, ok := r.form.(*ndjsonReader); ok {
+		form.edited = true
+	}
+}
+
 // Header says what the file has.
 func (r *Reader) Header() Header { return r.form.header() }
 

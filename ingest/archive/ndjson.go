@@ -3,9 +3,12 @@ package archive
 import (
 	"bufio"
 	"bytes"
+	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"hash"
 	"io"
 	"iter"
 	"strconv"
@@ -16,13 +19,13 @@ import (
 )
 
 // The NDJSON form. The first line is the header, the last one says that nothing is
-// missing, and every other is a message:
+// missing or another, by the SHA-256 of all lines before it, and every other is a message:
 //
-//	{"holdmetrics_log":1,"log_id":"…","partitions":16,"from":1,"through":2,"limits":[…]}
+//	{"holdmetrics_log":3,"log_id":"…","partitions":16,"from":1,"through":2,"limits":[…]}
 //	{"position":1,"time":"…","partition":7,"form":"frame","events":[{"token_id":"GOLD",…},…]}
 //	{"position":2,"time":"…","partition":7,"form":"event","events":[{"error":"…"}],"data":"Z2FyYmFnZQ=="}
 //	{"position":3,"time":"…","partition":7,"form":"seal","horizon":"…","events":[]}
-//	{"end":true,"messages":2}
+//	{"end":true,"messages":3,"sha256":"…"}
 
 // maxLine bounds a line: a message of the largest size that a server takes by
 // default, in words that are many times as long.
@@ -33,16 +36,22 @@ type ndjsonWriter struct {
 	line     []byte
 	again    rebuild
 	messages uint64
+	sum      hash.Hash // of all lines
 }
 
 func newNDJSONWriter(out io.Writer, h *Header) (*ndjsonWriter, error) {
-	w := &ndjsonWriter{out: bufio.NewWriterSize(out, 256<<10)}
+	w := &ndjsonWriter{out: bufio.NewWriterSize(out, 256<<10), sum: sha256.New()}
 	text, err := h.format()
 	if err != nil {
 		return nil, err
 	}
-	_, err = w.out.Write(append(text, '\n'))
-	return w, err
+	return w, w.put(append(text, '\n'))
+}
+
+func (w *ndjsonWriter) put(line []byte) error {
+	w.sum.Write(line)
+	_, err := w.out.Write(line)
+	return err
 }
 
 func (w *ndjsonWriter) write(m *ingest.Message) error {
@@ -90,21 +99,18 @@ func (w *ndjsonWriter) write(m *ingest.Message) error {
 	}
 	w.line = append(b, '}', '\n')
 	w.messages++
-	_, err := w.out.Write(w.line)
-	return err
+	return w.put(w.line)
 }
 
 func (w *ndjsonWriter) end() error {
-	text, err := json.Marshal(storedEnd{true, w.messages})
-	if err == nil {
-		_, err = w.out.Write(append(text, '\n'))
-	}
+	_, err := w.out.Write(lastLine(w.messages, w.sum))
 	return errors.Join(err, w.out.Flush())
 }
 
-type storedEnd struct {
-	End      bool   `json:"end"`
-	Messages uint64 `json:"messages"`
+// lastLine is the one behind so many messages, and behind lines of a sum. It has no
+// other form, so each of its bytes counts.
+func lastLine(messages uint64, sum hash.Hash) []byte {
+	return fmt.Appendf(nil, "{\"end\":true,\"messages\":%d,\"sha256\":\"%x\"}\n", messages, sum.Sum(nil))
 }
 
 // storedMessage is a line of a message, or the last line.
@@ -125,15 +131,20 @@ type ndjsonReader struct {
 	h     Header
 	again rebuild
 	line  []byte
+
+	version int
+	sum     hash.Hash // of the lines before the last one
+	edited  bool      // and need not be what the last one says
 }
 
 func newNDJSONReader(in io.Reader) (*ndjsonReader, error) {
-	r := &ndjsonReader{in: bufio.NewReaderSize(in, 256<<10)}
+	r := &ndjsonReader{in: bufio.NewReaderSize(in, 256<<10), sum: sha256.New()}
 	line, err := r.next()
 	if err != nil {
 		return nil, err
 	}
-	r.h, err = parseHeader(line)
+	r.sum.Write(line)
+	r.h, r.version, err = parseHeader(line)
 	return r, err
 }
 
@@ -171,14 +182,11 @@ func (r *ndjsonReader) messages() iter.Seq2[*ingest.Message, error] {
 				}
 			}
 			if err == nil && s.End {
-				if s.Messages != n {
-					err = damaged("it has %d messages of %d", n, s.Messages)
-				} else if _, more := r.in.Peek(1); more != io.EOF {
-					err = damaged("it goes on behind its last line")
-				} else {
+				if err = r.end(line, &s, n); err == nil {
 					return
 				}
 			}
+			r.sum.Write(line)
 			var m *ingest.Message
 			if err == nil {
 				m, err = r.message(&s)
@@ -188,6 +196,21 @@ func (r *ndjsonReader) messages() iter.Seq2[*ingest.Message, error] {
 			}
 		}
 	}
+}
+
+// end says what is wrong with the last line, behind so many messages.
+func (r *ndjsonReader) end(line []byte, s *storedMessage, n uint64) error {
+	switch _, more := r.in.Peek(1); { // which leaves line as it is: it is of r.line
+	case s.Messages != n:
+		return damaged("it has %d messages of %d", n, s.Messages)
+	case more != io.EOF:
+		return damaged("it goes on behind its last line")
+	case r.edited, r.version < 3 && !bytes.Contains(line, []byte("sha256")):
+		return nil
+	case !bytes.Equal(line, lastLine(n, r.sum)):
+		return ErrEdited
+	}
+	return nil
 }
 
 func (r *ndjsonReader) message(s *storedMessage) (*ingest.Message, error) {

@@ -192,7 +192,7 @@ func newParquetReader(file *os.File) (r *parquetReader, err error) {
 	if !ok {
 		return nil, damaged("it is a Parquet file without %s in its metadata", headerKey)
 	}
-	h, err := parseHeader([]byte(text))
+	h, _, err := parseHeader([]byte(text))
 	if err != nil {
 		return nil, err
 	}
