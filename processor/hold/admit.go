@@ -61,7 +61,7 @@ func (p *Pair) Admits(f *Fact, horizon int64) error {
 }
 
 func (p *Pair) admitsIdentified(f *Fact, horizon int64) error {
-	if _, gone := slices.BinarySearch(p.sealedPart().ids, uint64(idOrd(f.HoldID))); gone {
+	if p.sealedPart().has(f.HoldID) {
 		return sealedError("hold_id", horizon, "the hold of this id ended before")
 	}
 	before, held := Hold{}, false

@@ -22,7 +22,9 @@ import (
 //     stops before it with holds behind it. That is why a cut is no matter of single
 //     holds.
 //   - What carries a hold_id goes where its hold started before the cut. That it
-//     existed is remembered, as a hash, so that nothing can be said of it again.
+//     existed is remembered, as a hash, so that nothing can be said of it again. The
+//     hash is one of which nobody can find two ids alike: else an id could be made
+//     that is refused once the pair is sealed, and not before.
 //   - At the cut itself, facts stay, but for a stop that ended a hold which goes.
 //
 // Under either policy the curve before the cut and that behind it are of different
@@ -39,9 +41,8 @@ type sealed struct {
 	total   Amount
 	waiting uint64   // facts that waited, and went
 	facts   uint64   // that went
-	ids     []uint64 // hashes of hold_ids that went, ascending
+	ids     []idHash // of hold_ids that went, ascending
 	bound   bound    // of the facts without hold_id that went; see SealedFacts
-	spared  []string // hold_ids that stay though their hashes are among ids
 
 	dirty   bool
 	gone    [][]byte // keys of pages that are to be removed
@@ -146,10 +147,9 @@ func (p *Pair) SealAtMost(horizon, at int64, ids int) (changed bool) {
 	s.last, s.total, s.dirty, s.landing = max(s.last, last), s.total.Add(total), true, true
 	s.facts += uint64(facts - p.Len())
 	s.ids = append(s.ids, gone...)
-	slices.Sort(s.ids)
+	slices.SortFunc(s.ids, idHash.compare)
 	s.ids = slices.Compact(s.ids)
 	s.bound = s.bound.or(went)
-	s.spared = s.sparedOf(kept)
 	return true
 }
 
@@ -233,13 +233,13 @@ func (p *Pair) anyBefore(t int64) bool {
 
 // partsAt gives the hold_ids that go, as hashes, the facts that stay, and how far
 // those without hold_id go.
-func (p *Pair) partsAt(cut int64) (gone []uint64, kept []Fact, went bound) {
+func (p *Pair) partsAt(cut int64) (gone []idHash, kept []Fact, went bound) {
 	goes := map[string]bool{}
 	if p.timeline != nil {
 		p.eachID(func(id string, g *identified) bool {
 			if g.held && g.hold.Start < cut {
 				goes[id] = true
-				gone = append(gone, uint64(idOrd(id)))
+				gone = append(gone, hashID(id))
 			}
 			return true
 		})
@@ -354,7 +354,7 @@ func (s *sealed) dirtyPages(p *Pair, yield func(Page) bool) {
 	yield(Page{Key: []byte{pageOfSealed}, Data: s.page()})
 }
 
-const sealedVersion = 1
+const sealedVersion = 2
 
 func (s *sealed) page() []byte {
 	b := binary.AppendUvarint([]byte{sealedVersion}, uint64(s.last))
@@ -363,7 +363,7 @@ func (s *sealed) page() []byte {
 	b = binary.AppendUvarint(b, s.facts)
 	b = binary.AppendUvarint(b, uint64(len(s.ids)))
 	for _, id := range s.ids {
-		b = binary.LittleEndian.AppendUint64(b, id)
+		b = append(b, id[:]...)
 	}
 	return b
 }
@@ -377,12 +377,12 @@ func readSealed(data []byte) (*sealed, error) {
 	r.limbs(s.total.Held[:])
 	s.waiting, s.facts = r.uvarint(), r.uvarint()
 	n := r.uvarint()
-	if n > uint64(len(r.b))/8 {
+	if n > uint64(len(r.b))/uint64(len(idHash{})) {
 		r.bad = true
 	}
 	for i := uint64(0); i < n && !r.bad; i++ {
-		id := binary.LittleEndian.Uint64(r.bytes(8))
-		r.bad = len(s.ids) > 0 && id <= s.ids[len(s.ids)-1]
+		id := idHash(r.bytes(uint64(len(idHash{}))))
+		r.bad = len(s.ids) > 0 && id.compare(s.ids[len(s.ids)-1]) <= 0
 		s.ids = append(s.ids, id)
 	}
 	if version != sealedVersion || r.bad || len(r.b) > 0 || s.facts == 0 {

@@ -1,6 +1,8 @@
 package hold
 
 import (
+	"bytes"
+	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
 	"iter"
@@ -16,8 +18,18 @@ import (
 // went. No later fact can fall behind it, since from the horizon on at which the pair
 // was sealed it would be refused. The bound is that of the facts that went, and not
 // the cut, so that it does not depend on how many steps led there. Hold_ids that went
-// are told by their hashes. Two can have one hash; those that are still there, though
-// another one went that has theirs, are named.
+// are told by their hashes.
+
+// idHash tells hold_ids that went: the first half of their SHA-256, of which it takes
+// some 2^64 tries to find two alike.
+type idHash [16]byte
+
+func hashID(id string) idHash {
+	sum := sha256.Sum256([]byte(id))
+	return idHash(sum[:])
+}
+
+func (h idHash) compare(o idHash) int { return bytes.Compare(h[:], o[:]) }
 
 // bound divides facts without hold_id by the time that they are about.
 type bound struct {
@@ -41,19 +53,9 @@ func (f *Fact) about() int64 {
 	return f.End
 }
 
-// sparedOf are the hold_ids of facts whose hashes are among those that went.
-func (s *sealed) sparedOf(kept []Fact) (spared []string) {
-	for i := range kept {
-		if id := kept[i].HoldID; id != "" && s.hasHash(id) {
-			spared = append(spared, id)
-		}
-	}
-	slices.Sort(spared)
-	return slices.Compact(spared)
-}
-
-func (s *sealed) hasHash(id string) bool {
-	_, found := slices.BinarySearch(s.ids, uint64(idOrd(id)))
+// has says whether a hold_id went.
+func (s *sealed) has(id string) bool {
+	_, found := slices.BinarySearchFunc(s.ids, hashID(id), idHash.compare)
 	return found
 }
 
@@ -61,14 +63,14 @@ func (s *sealed) hasHash(id string) bool {
 // keeps facts. Its zero value stands for none. It never changes.
 type SealedFacts struct{ s *sealed }
 
-const sealedFactsVersion = 1
+const sealedFactsVersion = 2
 
 // DirtySealed is what is to be stored of the facts of the pair that were sealed, for
 // [ReadSealedFacts], and nil where that has not changed since the last ClearDirty. It
 // is for pairs that are made of facts; one that was opened from pages has no more to
 // tell than what was sealed of it since.
 //
-//	1 <bound> <starts> <count> <hold_id that stays> ... <page of what was sealed>
+//	2 <bound> <starts> <page of what was sealed>
 func (p *Pair) DirtySealed() []byte {
 	s := p.sealedPart()
 	if !s.dirty {
@@ -79,11 +81,7 @@ func (p *Pair) DirtySealed() []byte {
 	if s.bound.starts {
 		starts = 1
 	}
-	b = binary.AppendUvarint(append(b, starts), uint64(len(s.spared)))
-	for _, id := range s.spared {
-		b = append(binary.AppendUvarint(b, uint64(len(id))), id...)
-	}
-	return append(b, s.page()...)
+	return append(append(b, starts), s.page()...)
 }
 
 // ReadSealedFacts reads what [Pair.DirtySealed] gave; nothing is the zero value. Its
@@ -97,21 +95,6 @@ func ReadSealedFacts(data []byte) (SealedFacts, error) {
 	b := bound{at: r.time()}
 	starts := r.byte()
 	b.starts = starts == 1
-	n := r.uvarint()
-	if n > uint64(len(r.b)) {
-		r.bad = true
-	}
-	var spared []string
-	for i := uint64(0); i < n && !r.bad; i++ {
-		size := r.uvarint()
-		if r.bad || size > uint64(len(r.b)) {
-			r.bad = true
-			break
-		}
-		id := string(r.bytes(size))
-		r.bad = r.bad || i > 0 && id <= spared[i-1]
-		spared = append(spared, id)
-	}
 	if version != sealedFactsVersion || starts > 1 || r.bad {
 		return SealedFacts{}, fmt.Errorf("%w: what was sealed of a pair's facts", ErrCorrupt)
 	}
@@ -119,7 +102,7 @@ func ReadSealedFacts(data []byte) (SealedFacts, error) {
 	if err != nil {
 		return SealedFacts{}, err
 	}
-	s.bound, s.spared = b, spared
+	s.bound = b
 	return SealedFacts{s}, nil
 }
 
@@ -138,11 +121,7 @@ func (s SealedFacts) Covers(f *Fact) bool {
 	case s.s == nil:
 		return false
 	case f.HoldID != "":
-		if !s.s.hasHash(f.HoldID) {
-			return false
-		}
-		_, spared := slices.BinarySearch(s.s.spared, f.HoldID)
-		return !spared
+		return s.s.has(f.HoldID)
 	}
 	at, b := f.about(), s.s.bound
 	return at < b.at || at == b.at && (b.starts || f.Start == 0)
@@ -159,7 +138,7 @@ func (s SealedFacts) Pair(policy Policy, facts iter.Seq[Fact]) *Pair {
 	}
 	if s.s != nil {
 		part := *s.s
-		part.ids, part.spared = slices.Clone(part.ids), slices.Clone(part.spared)
+		part.ids = slices.Clone(part.ids)
 		p.beside().sealed = &part
 	}
 	return p
