@@ -71,7 +71,7 @@ func TestSealedLogInMongo(t *testing.T) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			t.Parallel()
 			r := rand.New(rand.NewPCG(seed, 23))
-			log := sealedLog(r, 120)
+			log := sealedLog(r, 120, false)
 			rules := hold.PlainRules(hold.Policy(r.IntN(2)))
 			database := fmt.Sprint(prefix, "_", seed)
 			if !server.Ours() {
