@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+
+	"holdmetrics/ingest"
 )
 
 // awaitApplied returns when the store has applied, of each partition given, all
@@ -109,7 +111,7 @@ func (g *Gateway) awaitLog(ctx, within context.Context, position uint64) error {
 		if errors.Is(ctx.Err(), context.Canceled) {
 			return context.Canceled
 		}
-		return &StaleError{Partition: NoPartition, Position: position, Waited: time.Since(began)}
+		return g.whySlow(ctx, &StaleError{Partition: NoPartition, Position: position, Waited: time.Since(began)})
 	}
 }
 
@@ -122,11 +124,31 @@ func (g *Gateway) awaitPosition(ctx, within context.Context, partition int, posi
 	case errors.Is(ctx.Err(), context.Canceled):
 		return context.Canceled
 	case errors.Is(within.Err(), context.DeadlineExceeded) || errors.Is(err, context.DeadlineExceeded):
-		return &StaleError{Partition: partition, Position: position, Waited: g.cfg.Freshness}
+		return g.whySlow(ctx, &StaleError{Partition: partition, Position: position, Waited: g.cfg.Freshness})
 	case errors.Is(err, context.Canceled):
 		return err // another partition failed first
 	}
 	return unavailable("the processor", err)
+}
+
+// whySlowWithin bounds the look for a reason.
+const whySlowWithin = time.Second
+
+// whySlow is the reason for which the log acknowledges nothing, or nothing of it is
+// applied, where that is an import; else err.
+func (g *Gateway) whySlow(ctx context.Context, err error) error {
+	log, asks := g.cfg.Log.(interface {
+		Importing(ctx context.Context) error
+	})
+	if !asks || !errors.Is(err, ErrSlow) && !errors.Is(err, ErrStale) && !errors.Is(err, ingest.ErrNotAcknowledged) {
+		return err
+	}
+	within, cancel := context.WithTimeout(context.WithoutCancel(ctx), whySlowWithin)
+	defer cancel()
+	if why := log.Importing(within); errors.Is(why, ingest.ErrUnfinishedImport) {
+		return unavailable("the log takes and gives no events while an import fills it", why)
+	}
+	return err
 }
 
 func logAway(ctx context.Context, err error) error {

@@ -202,7 +202,7 @@ func (in *holdsIntake) settle(most int) {
 		case <-in.ctx.Done():
 			err = context.Cause(in.ctx)
 		case <-patience.C:
-			err = ErrSlow
+			err = in.g.whySlow(in.ctx, ErrSlow)
 		}
 		patience.Stop()
 		if err != nil {

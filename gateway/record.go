@@ -25,7 +25,9 @@ func (g *Gateway) recordDraft(ctx context.Context, d door, draft *hold.Draft, de
 	if err = decoded; err == nil {
 		ctx, cancel := context.WithTimeoutCause(ctx, g.cfg.RecordWait, ErrSlow)
 		defer cancel()
-		position, err = g.producer.Record(ctx, draft)
+		if position, err = g.producer.Record(ctx, draft); err != nil {
+			err = g.whySlow(ctx, err)
+		}
 	}
 	g.metrics.event(d, err)
 	return position, err
