@@ -40,9 +40,14 @@ When a chain reorganises, --replaces names the files of the abandoned blocks as 
 were imported, FILE has the blocks that took their place, and --opening the balances
 before the first of them, for both. What only the abandoned blocks say is retracted,
 what only the new ones say is sent, and the scores are as if the former had never been
-sent. FILE must reach as far in time as they did. A chain that goes back to a branch
-once abandoned cannot be told like this: what was retracted stays so. Import what is
-final, or events with hold_id and revision.`,
+sent. FILE must reach as far in time as they did.
+
+What was retracted stays so, also when a later branch says it again: one equal change
+of a balance is enough, such as the same transfer in a block of the same time. So the
+list of it is kept beside FILE, as FILE.retracted.ndjson; leave it there. When FILE is
+replaced in its turn (--replaces FILE), a branch that says any of it again, or goes back
+to blocks once abandoned, is refused before anything is sent. Send such blocks as
+events with hold_id and revision, or import blocks when they are final.`,
 		Example: `  holdmetrics import transfers transfers.csv.gz --decimals 18
   holdmetrics import transfers day1.csv --closing day1.balances.csv
   holdmetrics import transfers day2.csv --opening day1.balances.csv --closing day2.balances.csv

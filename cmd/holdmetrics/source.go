@@ -88,6 +88,9 @@ func transferFlags(c *cobra.Command) openSource {
 			if err != nil {
 				return nil, err
 			}
+			if files[len(files)-1] == "-" {
+				return nil, usagef("--%s does not go with the standard input: the list of what is retracted is kept beside the last FILE", replacesFlag)
+			}
 			opt.Read = nil // the bar is of the files that are imported
 			old, err := openLedger(opt, opening)
 			if err != nil {

@@ -2,6 +2,7 @@ package transfers
 
 import (
 	"bufio"
+	"cmp"
 	"compress/gzip"
 	"encoding/csv"
 	"errors"
@@ -71,8 +72,18 @@ func createBeside(name string) (*os.File, error) {
 // the row that says up to when, so that the next file continues this one. A name
 // that ends in .gz is written with gzip. The file is there whole or not at all;
 // one that was there before is replaced.
-func (l *Ledger) SaveClosing(name string) (err error) {
-	path := resolve(name)
+func (l *Ledger) SaveClosing(name string) error {
+	return replaceFile(resolve(name), func(to io.Writer) error {
+		if !strings.HasSuffix(name, ".gz") {
+			return l.writeBalances(to)
+		}
+		packed := gzip.NewWriter(to)
+		return cmp.Or(l.writeBalances(packed), packed.Close())
+	})
+}
+
+// replaceFile writes a file that is there whole or not at all.
+func replaceFile(path string, write func(io.Writer) error) (err error) {
 	f, err := createBeside(path)
 	if err != nil {
 		return err
@@ -84,15 +95,7 @@ func (l *Ledger) SaveClosing(name string) (err error) {
 		}
 	}()
 	w := bufio.NewWriter(f)
-	if strings.HasSuffix(name, ".gz") {
-		packed := gzip.NewWriter(w)
-		if err = l.writeBalances(packed); err == nil {
-			err = packed.Close()
-		}
-	} else {
-		err = l.writeBalances(w)
-	}
-	if err != nil {
+	if err = write(w); err != nil {
 		return err
 	}
 	if err = w.Flush(); err != nil {

@@ -18,14 +18,22 @@ import (
 //
 // The new branch has to reach the time of the old one's last row, else the error
 // matches ErrBranch: later rows could come to the very event that was retracted here,
-// and the same content retracted and sent again stays retracted. For the same reason a
-// chain that goes back to a branch which it had abandoned cannot be told like this;
-// that takes events with hold ids and revisions.
+// and the same content retracted and sent again stays retracted. For the same reason the new
+// branch may say nothing that was retracted by an earlier reorganisation, as a chain
+// does that goes back to a branch which it had abandoned, and a third branch whose
+// block of the same time has one of the transfers of the first: then the error matches
+// ErrRetracted, and it takes events with hold ids and revisions. What was retracted is
+// kept beside the last of files ([RetractedName]), and read of abandoned.
 //
 // Nothing is yielded before all files were read, but an error, so half a branch
 // changes nothing. It keeps the events of both branches in memory.
 func (l *Ledger) Replace(ctx context.Context, old *Ledger, abandoned, files []string) iter.Seq2[rows.Event, error] {
 	return func(yield func(rows.Event, error) bool) {
+		earlier, err := loadRetracted(abandoned)
+		if err != nil {
+			yield(rows.Event{}, err)
+			return
+		}
 		gone := map[hold.Draft]bool{}
 		var before, after []rows.Event // after: that the old branch does not have
 		for e, err := range old.Events(ctx, abandoned...) {
@@ -51,6 +59,10 @@ func (l *Ledger) Replace(ctx context.Context, old *Ledger, abandoned, files []st
 		}
 		if l.at < old.at {
 			yield(rows.Event{}, fmt.Errorf("%w: it ends at %s, and the one that it replaces at %s", ErrBranch, formatTime(l.at), formatTime(old.at)))
+			return
+		}
+		if err := earlier.follow(before, after, gone, files[len(files)-1]); err != nil {
+			yield(rows.Event{}, err)
 			return
 		}
 		for i := range before {

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"math"
 	"math/rand/v2"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -202,5 +203,105 @@ func TestReplaceRefuses(t *testing.T) {
 		if !errors.Is(err, c.want) || events > 0 {
 			t.Errorf("%s: %v after %d events", name, err, events)
 		}
+	}
+}
+
+// What was retracted once is refused when a later branch comes to it again, however
+// many branches were between, and nothing is sent then; else a second reorganisation
+// is as the first.
+func TestReplaceRefusesWhatWasRetracted(t *testing.T) {
+	t.Parallel()
+	replace := func(old, young string) (events []rows.Event, err error) {
+		for e, err := range ledger(t, "").Replace(t.Context(), ledger(t, ""), []string{old}, []string{young}) {
+			if err != nil {
+				return events, err
+			}
+			events = append(events, e)
+		}
+		return events, nil
+	}
+	const mint = "T,zero,a,5,10"
+	one := file(t, "one.csv", mint, "T,a,b,2,20")
+	two := file(t, "two.csv", mint, "T,a,c,1,20")
+	three := file(t, "three.csv", mint, "T,a,d,1,21")
+	for range 2 { // run again, it says the same
+		if events, err := replace(one, two); err != nil || len(events) != 4 {
+			t.Fatal(events, err)
+		}
+	}
+	for name, rows := range map[string][]string{
+		"the branch itself":         {mint, "T,a,b,2,20"},
+		"one change of one balance": {mint, "T,a,e,1,20", "T,zero,b,2,20"},
+		"the sender's":              {mint, "T,a,e,2,20"},
+	} {
+		if events, err := replace(two, file(t, "again.csv", rows...)); !errors.Is(err, ErrRetracted) || len(events) > 0 {
+			t.Errorf("%s: %v, %v", name, events, err)
+		}
+	}
+	if events, err := replace(two, three); err != nil || len(events) != 6 {
+		t.Fatal(events, err)
+	}
+	for _, abandoned := range []string{one, two} {
+		if events, err := replace(three, file(t, "back.csv", mint, map[string]string{one: "T,a,b,2,20", two: "T,a,c,1,20"}[abandoned], "T,zero,z,1,22")); !errors.Is(err, ErrRetracted) || len(events) > 0 {
+			t.Errorf("back to %s: %v, %v", abandoned, events, err)
+		}
+	}
+	list := RetractedName(three)
+	text, err := os.ReadFile(list)
+	if err != nil || strings.Count(string(text), "\n") != 5 {
+		t.Fatalf("%s, %v", text, err)
+	}
+	if err := os.WriteFile(list, append(text, "{}\n"...), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := replace(three, file(t, "four.csv", mint, "T,a,y,1,22")); err == nil || !strings.Contains(err.Error(), "line 6") {
+		t.Errorf("a damaged list: %v", err)
+	}
+}
+
+// A series of reorganisations that is not refused ends as if only the last branch had
+// ever been sent.
+func TestReplaceAgainIsAsIfNeverSent(t *testing.T) {
+	t.Parallel()
+	refused, done := 0, 0
+	for seed := range uint64(80) {
+		r := rand.New(rand.NewPCG(seed, 22))
+		balances := map[string]int{}
+		past := chain(r, balances, 1, 6)
+		got, want := world{}, world{}
+		var files []string
+		for i := range 3 {
+			branch := chain(r, maps.Clone(balances), 6, 9)
+			branch = append(branch, fmt.Sprintf("T,zero,end,1,%d", 20+i))
+			files = append(files, file(t, fmt.Sprintf("b%d.csv", i), append(slices.Clone(past), branch...)...))
+		}
+		got.importFiles(t, "", files[0])
+		var err error
+		for i := range 2 {
+			for e, failure := range ledger(t, "").Replace(t.Context(), ledger(t, ""), files[i:i+1], files[i+1:i+2]) {
+				if err = failure; err != nil {
+					break
+				}
+				got.send(t, nil, func(yield func(rows.Event, error) bool) { yield(e, nil) })
+			}
+			if err != nil {
+				break
+			}
+		}
+		if errors.Is(err, ErrRetracted) {
+			refused++
+			continue
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		done++
+		want.importFiles(t, "", files[2])
+		if a, b := want.state(), got.state(); !slices.Equal(a, b) {
+			t.Fatalf("seed %d:\n%q, want\n%q", seed, b, a)
+		}
+	}
+	if refused < 5 || done < 5 {
+		t.Errorf("%d were refused, and %d done", refused, done)
 	}
 }
