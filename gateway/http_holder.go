@@ -127,7 +127,7 @@ func (b *backend) streamHolder(ctx context.Context, q scoreQuery, write func([]b
 	}
 	settled := a.sum.settled
 	body := holderBody{
-		HolderID: q.holder, WeightedScore: settled.Score.Float64(), TotalSeconds: settled.Held.Seconds(),
+		HolderID: q.holder, WeightedScore: settled.Score.Net().Float64(), TotalSeconds: settled.Held.Seconds(),
 		ExactFigures: figuresOf(a.sum.live, settled), ShareFigures: sharesOf(a.sum.live.Score, settled.Score, sums.all()),
 		WindowFigures: q.figures(a.sum.applied, &b.Backend), Tokens: []tokenBody{},
 	}

@@ -32,7 +32,7 @@ type ScoreRow struct {
 type ExactFigures struct {
 	Score              string  `json:"score" doc:"Live, as of the instant, weight-seconds" example:"108000"`
 	HeldSeconds        string  `json:"held_seconds" doc:"Live, as of the instant, seconds" example:"43200"`
-	SettledScore       string  `json:"settled_score" doc:"Of ended holds: with as_of or a window those with an end up to it, else all" example:"0"`
+	SettledScore       string  `json:"settled_score" doc:"Of ended holds: with as_of or a window those with an end up to it, else all. Of a window it may be negative, by a boost that falls: a hold that ended in the window may have begun the run earlier of what ended before" example:"0"`
 	SettledHeldSeconds string  `json:"settled_held_seconds" doc:"Of the same holds, seconds" example:"0"`
 	ScoreDouble        float64 `json:"score_double" example:"108000"`
 	SettledScoreDouble float64 `json:"settled_score_double" example:"0"`
@@ -42,10 +42,10 @@ func figuresOf(live, settled hold.Amount) ExactFigures {
 	return ExactFigures{
 		Score:              live.Score.String(),
 		HeldSeconds:        live.Held.String(),
-		SettledScore:       settled.Score.String(),
+		SettledScore:       settled.Score.Net().String(),
 		SettledHeldSeconds: settled.Held.String(),
 		ScoreDouble:        live.Score.Float64(),
-		SettledScoreDouble: settled.Score.Float64(),
+		SettledScoreDouble: settled.Score.Net().Float64(),
 	}
 }
 

@@ -86,8 +86,8 @@ func storedStat(r *scoreRow, asOf, applied *timestamppb.Timestamp) *holdpb.HoldS
 	return &holdpb.HoldStat{
 		HolderId:        r.holder,
 		TotalSeconds:    r.settled.Held.Seconds(),
-		WeightedScore:   r.settled.Score.Float64(),
-		ScoreExact:      r.settled.Score.String(),
+		WeightedScore:   r.settled.Score.Net().Float64(),
+		ScoreExact:      r.settled.Score.Net().String(),
 		HeldExact:       r.settled.Held.String(),
 		LiveScore:       r.live.Score.String(),
 		LiveScoreDouble: r.live.Score.Float64(),

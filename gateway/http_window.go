@@ -80,7 +80,7 @@ func sharesOf(live, settled hold.Score, t *totals) ShareFigures {
 	}
 	share, settledShare := shareOf(live, t.live.Score), shareOf(settled, t.settled.Score)
 	return ShareFigures{
-		TotalScore: t.live.Score.String(), TotalSettledScore: t.settled.Score.String(),
+		TotalScore: t.live.Score.String(), TotalSettledScore: t.settled.Score.Net().String(),
 		Share: &share, SettledShare: &settledShare,
 	}
 }

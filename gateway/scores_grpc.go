@@ -25,10 +25,10 @@ func (g *Gateway) sendScores(req *holdpb.ScoresRequest, stream grpc.ServerStream
 			HolderId:           r.holder,
 			Score:              r.live.Score.String(),
 			HeldSeconds:        r.live.Held.String(),
-			SettledScore:       r.settled.Score.String(),
+			SettledScore:       r.settled.Score.Net().String(),
 			SettledHeldSeconds: r.settled.Held.String(),
 			ScoreDouble:        r.live.Score.Float64(),
-			SettledScoreDouble: r.settled.Score.Float64(),
+			SettledScoreDouble: r.settled.Score.Net().Float64(),
 			AsOf:               asOf,
 			From:               from,
 			AppliedThrough:     applied.of(r.applied),
@@ -36,7 +36,7 @@ func (g *Gateway) sendScores(req *holdpb.ScoresRequest, stream grpc.ServerStream
 			Generation:         r.from.Generation,
 		}
 		if t := r.total; t != nil {
-			score.TotalScore, score.TotalSettledScore = t.live.Score.String(), t.settled.Score.String()
+			score.TotalScore, score.TotalSettledScore = t.live.Score.String(), t.settled.Score.Net().String()
 			score.Share = shareOf(r.live.Score, t.live.Score)
 			score.SettledShare = shareOf(r.settled.Score, t.settled.Score)
 		}

@@ -114,13 +114,18 @@ func shareOf(part, whole hold.Score) float64 {
 	return f
 }
 
-// scoreInt is the score in its own units.
+// scoreInt is a score, or a difference of scores, in its own units.
 func scoreInt(s hold.Score) *big.Int {
 	var b [48]byte
-	for i, limb := range s {
+	net := s.Net()
+	for i, limb := range net.By {
 		for j := range 8 {
 			b[len(b)-1-8*i-j] = byte(limb >> (8 * j))
 		}
 	}
-	return new(big.Int).SetBytes(b[:])
+	n := new(big.Int).SetBytes(b[:])
+	if net.Negative {
+		n.Neg(n)
+	}
+	return n
 }

@@ -108,7 +108,9 @@ func checkInstant(field string, t hold.Stamp) (int64, error) {
 	return ns, nil
 }
 
-// of are the figures of a pair in the window, by a rule.
+// of are the figures of a pair in the window, by a rule. The settled score may be
+// negative: where a hold that ended in the window has a run begin earlier, what was
+// settled before may count less by a boost that falls.
 func (w *window) of(r *hold.Rule, p *hold.Pair) (live, settled hold.Amount) {
 	live, settled = r.LiveAt(p, w.at), r.SettledAt(p, w.at)
 	if w.hasFrom {

@@ -892,12 +892,13 @@ func (x *ScoresRequest) GetShare() bool {
 
 // Score is one row: a holder, or a holder's token.
 type Score struct {
-	state              protoimpl.MessageState `protogen:"open.v1"`
-	TokenId            string                 `protobuf:"bytes,1,opt,name=token_id,json=tokenId,proto3" json:"token_id,omitempty"` // empty without by_token
-	HolderId           string                 `protobuf:"bytes,2,opt,name=holder_id,json=holderId,proto3" json:"holder_id,omitempty"`
-	Score              string                 `protobuf:"bytes,3,opt,name=score,proto3" json:"score,omitempty"` // live as of T, weight-seconds
-	HeldSeconds        string                 `protobuf:"bytes,4,opt,name=held_seconds,json=heldSeconds,proto3" json:"held_seconds,omitempty"`
-	SettledScore       string                 `protobuf:"bytes,5,opt,name=settled_score,json=settledScore,proto3" json:"settled_score,omitempty"` // ended holds with end <= T; without as_of: all ended ones
+	state        protoimpl.MessageState `protogen:"open.v1"`
+	TokenId      string                 `protobuf:"bytes,1,opt,name=token_id,json=tokenId,proto3" json:"token_id,omitempty"` // empty without by_token
+	HolderId     string                 `protobuf:"bytes,2,opt,name=holder_id,json=holderId,proto3" json:"holder_id,omitempty"`
+	Score        string                 `protobuf:"bytes,3,opt,name=score,proto3" json:"score,omitempty"` // live as of T, weight-seconds
+	HeldSeconds  string                 `protobuf:"bytes,4,opt,name=held_seconds,json=heldSeconds,proto3" json:"held_seconds,omitempty"`
+	SettledScore string                 `protobuf:"bytes,5,opt,name=settled_score,json=settledScore,proto3" json:"settled_score,omitempty"` // ended holds with end <= T; without as_of: all ended ones
+	// of a window it may be negative, by a boost that falls
 	SettledHeldSeconds string                 `protobuf:"bytes,6,opt,name=settled_held_seconds,json=settledHeldSeconds,proto3" json:"settled_held_seconds,omitempty"`
 	ScoreDouble        float64                `protobuf:"fixed64,7,opt,name=score_double,json=scoreDouble,proto3" json:"score_double,omitempty"`
 	SettledScoreDouble float64                `protobuf:"fixed64,8,opt,name=settled_score_double,json=settledScoreDouble,proto3" json:"settled_score_double,omitempty"`
