@@ -40,8 +40,8 @@ func (q *scoreQuery) now(f *hold.Figures) bool { return !q.asOf && f.Line.Holds(
 type scoreRow struct {
 	token, holder string
 	live, settled hold.Amount // of a window settled.Score may be negative; see hold.Score.Net
-	applied       int64   // the log's time up to which the partition is applied; 0: nothing is
-	total         *totals // with share
+	applied       int64       // the log's time up to which the partition is applied; 0: nothing is
+	total         *totals     // with share
 	from          *Backend
 }
 

@@ -440,9 +440,9 @@ func (s *testSink) update(b *backend, c *projection.Change, _ int64) error {
 	return nil
 }
 
-func (s *testSink) complete(bool) error             { s.lines <- "complete"; return nil }
-func (s *testSink) endRound(*backend, uint64) error { s.lines <- "round"; return nil }
-func (s *testSink) heartbeat() error                { return nil }
+func (s *testSink) complete(bool) error                 { s.lines <- "complete"; return nil }
+func (s *testSink) endRound(*backend, watchPoint) error { s.lines <- "round"; return nil }
+func (s *testSink) heartbeat() error                    { return nil }
 
 // A read that waits for a position goes on waiting at the next generation; a cursor
 // of the former one is refused; an id of it begins anew.

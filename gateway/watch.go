@@ -21,7 +21,7 @@ type watchSink interface {
 	complete(resumed bool) error
 	// endRound says that everything of a generation up to a point was sent, and lets
 	// it go out.
-	endRound(b *backend, point uint64) error
+	endRound(b *backend, point watchPoint) error
 	// heartbeat says that the watch lives.
 	heartbeat() error
 }
@@ -60,8 +60,8 @@ type watchState struct {
 func (g *Gateway) watch(ctx context.Context, q *watchQuery, sink watchSink) error {
 	s := &watchState{g: g, b: g.pin(), q: q, sink: sink}
 	defer s.depart()
-	s.line, s.base = s.b.lineage, s.b.pointOf(q.from)
-	s.settled = s.base
+	from := s.b.pointOf(q.from)
+	s.line, s.base, s.settled = s.b.lineage, from.base, from.settled
 	if s.base > 0 {
 		s.told = g.cfg.Now() // what the client has may be as late as that
 	}
@@ -218,8 +218,16 @@ func (s *watchState) begin(ctx context.Context) (sent int, err error) {
 	if err := s.sink.complete(resumed); err != nil {
 		return sent, err
 	}
-	return sent, s.sink.endRound(s.b, s.base)
+	return sent, s.sink.endRound(s.b, s.point())
 }
+
+// watchPoint is what was sent of a view's history, where all holders are watched.
+type watchPoint struct {
+	base    uint64 // everything up to here, but for what follows
+	settled uint64 // what changed the settled figures; at base or behind it, see recent
+}
+
+func (s *watchState) point() watchPoint { return watchPoint{s.base, min(s.base, s.settled)} }
 
 // round sends what changed since the last one.
 func (s *watchState) round(ctx context.Context) (sent int, err error) {
@@ -230,12 +238,12 @@ func (s *watchState) round(ctx context.Context) (sent int, err error) {
 	} else {
 		point := s.b.Snapshots.Last()
 		sent, err = s.pass(ctx)
-		s.base = point
+		s.base, s.settled = point, point
 	}
 	if err != nil || sent == 0 {
 		return sent, err
 	}
-	return sent, s.sink.endRound(s.b, s.base)
+	return sent, s.sink.endRound(s.b, s.point())
 }
 
 // recentMost is how many changes a round takes at once, the newest first.

@@ -53,7 +53,7 @@ func (s *watchState) cross(ctx context.Context) (sent int, err error) {
 		return sent, err
 	}
 	s.base, s.settled = point, point
-	return sent, s.sink.endRound(s.b, point)
+	return sent, s.sink.endRound(s.b, s.point())
 }
 
 // crossAll sends what the generation has, and what it lacks: of gone, and of what

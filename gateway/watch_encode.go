@@ -113,6 +113,10 @@ func event(name string, data any) ([]byte, error) {
 
 // pointID is the id by which a watch goes on: the gateway's name for its view of
 // the snapshots, and a point in that view's history.
-func (b *backend) pointID(point uint64) string {
-	return b.viewID + "-" + strconv.FormatUint(point, 10)
+func (b *backend) pointID(point watchPoint) string {
+	id := b.viewID + "-" + strconv.FormatUint(point.base, 10)
+	if point.settled < point.base {
+		id += "-" + strconv.FormatUint(point.settled, 10)
+	}
+	return id
 }

@@ -96,7 +96,7 @@ func (w *grpcWatch) complete(bool) error {
 	return w.send(&holdpb.HoldStat{Complete: true, AsOf: timestampOf(w.g.cfg.Now())})
 }
 
-func (w *grpcWatch) endRound(*backend, uint64) error {
+func (w *grpcWatch) endRound(*backend, watchPoint) error {
 	w.g.metrics.updates.WithLabelValues("grpc").Add(float64(w.sent))
 	w.sent = 0
 	return nil

@@ -74,16 +74,23 @@ func (g *Gateway) getWatch(ctx context.Context, in *watchInput) (*huma.StreamRes
 
 // pointOf is the point that an id of pointID names; 0 where it is not one of this
 // gateway's, so that the watch begins anew.
-func (b *backend) pointOf(id string) uint64 {
-	number, ok := strings.CutPrefix(id, b.viewID+"-")
+func (b *backend) pointOf(id string) watchPoint {
+	numbers, ok := strings.CutPrefix(id, b.viewID+"-")
 	if !ok {
-		return 0
+		return watchPoint{}
 	}
-	point, err := strconv.ParseUint(number, 10, 64)
-	if err != nil || point > b.Snapshots.Last() {
-		return 0
+	base, settled, behind := strings.Cut(numbers, "-")
+	if !behind {
+		settled = base
 	}
-	return point
+	var p watchPoint
+	var err, err2 error
+	p.base, err = strconv.ParseUint(base, 10, 64)
+	p.settled, err2 = strconv.ParseUint(settled, 10, 64)
+	if err != nil || err2 != nil || p.base > b.Snapshots.Last() || p.settled > p.base {
+		return watchPoint{}
+	}
+	return p
 }
 
 func (g *Gateway) serveWatch(ctx context.Context, q *watchQuery, w http.ResponseWriter) {
@@ -153,7 +160,7 @@ func (w *httpWatch) complete(resumed bool) error {
 	return w.write(b)
 }
 
-func (w *httpWatch) endRound(b *backend, point uint64) error {
+func (w *httpWatch) endRound(b *backend, point watchPoint) error {
 	w.g.metrics.updates.WithLabelValues("http").Add(float64(w.sent))
 	w.sent = 0
 	if err := w.write([]byte("id: " + b.pointID(point) + "\n\n")); err != nil {
