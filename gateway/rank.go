@@ -244,15 +244,24 @@ func (r *ranking) pinWith(ctx context.Context, q *topQuery, holder string) (*pin
 			return nil, nil, err
 		}
 	}
-	now := r.b.g.cfg.Now()
-	if err := r.reline(ctx, b, q.token, now); err != nil {
-		return nil, nil, err
+	at := r.b.g.cfg.Now()
+	for {
+		if err := r.reline(ctx, b, q.token, at); err != nil {
+			return nil, nil, err
+		}
+		r.mu.Lock()
+		// No line is read before it begins, also where the log's clock is ahead; nor past
+		// its until, so where one came meanwhile that begins later, all are looked at again.
+		if at >= b.newest {
+			break
+		}
+		at = b.newest
+		r.mu.Unlock()
 	}
-	r.mu.Lock()
 	defer r.mu.Unlock()
 	made := time.Now()
 	return &pin{
-		by: q.by, token: q.token, state: b.state(), at: max(now, b.newest), applied: applied, made: made, used: made,
+		by: q.by, token: q.token, state: b.state(), at: at, applied: applied, made: made, used: made,
 	}, b.rows[holder], nil
 }
 

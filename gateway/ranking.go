@@ -175,7 +175,7 @@ func (r *ranking) reline(ctx context.Context, b *board, token string, t int64) e
 			return nil
 		}
 		for _, row := range rows[:min(len(rows), rankReline)] {
-			f, err := r.lineOf(ctx, row, token, t)
+			f, err := r.redraw(ctx, row, token, t)
 			if err != nil {
 				return err
 			}
@@ -188,27 +188,26 @@ func (r *ranking) reline(ctx context.Context, b *board, token string, t int64) e
 	}
 }
 
-// lineOf is what a row says, with the line that holds at t.
-func (r *ranking) lineOf(ctx context.Context, row *rankRow, token string, t int64) (rankFigures, error) {
-	f := row.read()
+// redraw is what a row is to say, with the line that holds at t. The store may be
+// ahead of the snapshot that the row was made of, so all of it is what the store has.
+func (r *ranking) redraw(ctx context.Context, row *rankRow, token string, t int64) (rankFigures, error) {
 	if !row.figures {
 		// The store may be behind the snapshot, but not for long.
 		s, _ := readSnapshot(row.value)
 		if err := r.b.awaitApplied(ctx, r.b.g.partitionsOf(row.holder), s.position); err != nil {
-			return f, err
+			return rankFigures{}, err
 		}
 	}
 	view, err := r.b.view(ctx, r.b.g.partitionsOf(row.holder)[0])
 	if err != nil {
-		return f, err
+		return rankFigures{}, err
 	}
 	defer view.Close()
-	line, found, err := r.b.lineAt(ctx, view, row.holder, token, t)
+	f, found, err := r.b.drawAt(ctx, view, row.holder, token, t)
 	if err == nil && !found {
 		err = projection.ErrNotFound
 	}
-	f.line = line
-	return f, err
+	return rankFigures{f.Settled, f.Line}, err
 }
 
 // pin is the state that one or more pages are of.

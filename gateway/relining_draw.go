@@ -75,11 +75,11 @@ func (r *relining) drawOne(ctx context.Context, view projection.PartitionView, c
 	if err != nil {
 		return storeError(ctx, err)
 	}
-	line, found, err := r.b.lineAt(ctx, view, stat.HolderId, "", now)
+	figures, found, err := r.b.drawAt(ctx, view, stat.HolderId, "", now)
 	if err != nil || !found {
 		return err
 	}
-	setLine(stat, &line)
+	setLine(stat, &figures.Line)
 	value, err := proto.MarshalOptions{Deterministic: true}.Marshal(stat)
 	if err != nil {
 		return err
@@ -106,26 +106,26 @@ func setLine(s *holdpb.HoldStat, l *hold.Line) {
 	}
 }
 
-// lineAt is the line of a holder, or of one token of it, that holds at t; false where
-// there are no pairs.
-func (b *backend) lineAt(ctx context.Context, view projection.PartitionView, holder, token string, t int64) (line hold.Line, found bool, err error) {
+// drawAt is what the store has of a holder, or of one token of it, with the line that
+// holds at t; false where there are no pairs.
+func (b *backend) drawAt(ctx context.Context, view projection.PartitionView, holder, token string, t int64) (f hold.Figures, found bool, err error) {
 	err = holderPairs(ctx, view, holder, token, func(record *projection.PairRecord) error {
-		own := record.Figures.Line
-		if !own.Holds(t) {
+		own := record.Figures
+		if !own.Line.Holds(t) {
 			pair, err := record.Open()
 			if err != nil {
 				return err
 			}
-			own = b.Rules.Of(record.Key.Token).Figures(pair, t).Line
+			own.Line = b.Rules.Of(record.Key.Token).Figures(pair, t).Line
 			if err := record.Check(pair); err != nil {
 				return err
 			}
 		}
 		if found {
-			own = line.Plus(own)
+			own = f.Plus(own)
 		}
-		line, found = own, true
+		f, found = own, true
 		return nil
 	})
-	return line, found, storeError(ctx, err)
+	return f, found, storeError(ctx, err)
 }
