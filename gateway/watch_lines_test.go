@@ -213,9 +213,9 @@ func (s *pausedSink) update(b *backend, c *projection.Change, told int64) error 
 	return err
 }
 
-func (s *pausedSink) complete(bool) error             { return nil }
-func (s *pausedSink) endRound(*backend, uint64) error { s.rounds <- struct{}{}; return nil }
-func (s *pausedSink) heartbeat() error                { return nil }
+func (s *pausedSink) complete(bool) error                 { return nil }
+func (s *pausedSink) endRound(*backend, watchPoint) error { s.rounds <- struct{}{}; return nil }
+func (s *pausedSink) heartbeat() error                    { return nil }
 
 // A watcher that was busy when its generation was left crosses later, when more lines
 // are over than there were at the switch.

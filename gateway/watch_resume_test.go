@@ -67,7 +67,7 @@ type resumedSink struct {
 	point    watchPoint
 }
 
-func (s *resumedSink) update(_ *backend, c *projection.Change) error {
+func (s *resumedSink) update(_ *backend, c *projection.Change, _ int64) error {
 	s.sent = append(s.sent, c.Key)
 	if s.onUpdate != nil {
 		s.onUpdate(len(s.sent))
