@@ -133,4 +133,39 @@ func TestViewHeedsNoReplicaThatIsBehind(t *testing.T) {
 	if err := v.Err(); err != nil {
 		t.Errorf("trouble: %v", err)
 	}
+
+	// Nothing is pending where it asks next, and one holder has not come there: it was
+	// written anew, and is on its way. The leader has it, so it is not gone.
+	last = v.Last()
+	apart := startBroker(t).connect()
+	atApart := openSnapshots(t, apart, false)
+	publish(t, atApart, 0, entries(29, "next"), 3)
+	info, err := leader.Stream(ctx, "KV_HOLD_STATS_g1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for seq := uint64(0); seq <= info.CachedInfo().State.LastSeq; { // as far as the pass will want it to be
+		ack, err := apart.Publish(ctx, "$KV.HOLD_STATS_g1._read.mark", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		seq = ack.Sequence
+	}
+	r.ask(apart)
+	if err := leader.Conn().ForceReconnect(); err != nil {
+		t.Fatal(err)
+	}
+	for v.Err() == nil { // until it has noticed
+		time.Sleep(time.Millisecond)
+	}
+	for v.Err() != nil { // until it follows again
+		time.Sleep(time.Millisecond)
+	}
+	publish(t, atApart, 0, entries(1, "more"), 4)
+	if err := v.WaitPosition(ctx, 0, 4); err != nil {
+		t.Fatal(err)
+	}
+	if changes, _ := v.Changes(last, 100); len(changes) != 1 || changes[0].Gone || v.Len() != 30 {
+		t.Errorf("%d holders, and %d changes: %v", v.Len(), len(changes), changes)
+	}
 }

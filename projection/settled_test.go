@@ -125,9 +125,11 @@ func TestTableReline(t *testing.T) {
 	if table.same("h", next, 2) || table.same("other", published, 2) || !table.same("h", published, 2) {
 		t.Error("the snapshot of the bucket is the one that was published")
 	}
-	table.sweep(2)
+	if keys := table.unseen(2); len(keys) > 0 {
+		t.Errorf("not seen: %v", keys)
+	}
 	table.put("h", published, 3)
-	table.sweep(3)
+	table.removeUnseen("h", 3)
 	if c, ok := table.get("h"); !ok || string(c.Value) != string(again) {
 		t.Fatalf("%+v, %v", c, ok)
 	}

@@ -169,21 +169,29 @@ func (t *table) remove(key string) {
 	}
 }
 
-// sweep drops what this pass has not seen.
-func (t *table) sweep(pass uint32) {
-	t.mu.Lock()
-	var lost []*item
+// unseen are the keys that this pass has not seen, in order.
+func (t *table) unseen(pass uint32) (keys []string) {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
 	for _, it := range t.items {
 		if it.pass != pass {
-			lost = append(lost, it)
+			keys = append(keys, it.key)
 		}
 	}
-	slices.SortFunc(lost, func(a, b *item) int { return strings.Compare(a.key, b.key) })
-	for _, it := range lost {
+	slices.Sort(keys)
+	return keys
+}
+
+// removeUnseen drops a holder that this pass has still not seen.
+func (t *table) removeUnseen(key string, pass uint32) {
+	t.mu.Lock()
+	it := t.items[key]
+	gone := it != nil && it.pass != pass
+	if gone {
 		t.drop(it)
 	}
 	t.mu.Unlock()
-	if len(lost) > 0 {
+	if gone {
 		t.changed.raise()
 	}
 }

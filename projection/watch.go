@@ -93,7 +93,7 @@ func (v *View) follow(ctx context.Context, pass uint32) (complete bool, err erro
 	}
 	defer v.dropConsumer(ctx, consumer)
 
-	p := &watchPass{view: v, pass: pass, mark: mark, broken: make(chan error, 1)}
+	p := &watchPass{view: v, pass: pass, mark: mark, broken: make(chan error, 1), missing: make(chan []string, 1)}
 	if v.isReady() {
 		p.aside = &aside{at: map[string]int{}}
 	}
@@ -114,6 +114,8 @@ func (v *View) follow(ctx context.Context, pass uint32) (complete bool, err erro
 	for before := uint64(0); ; {
 		select {
 		case err = <-p.broken:
+		case missing := <-p.missing:
+			err = v.sweep(ctx, p, missing)
 		case <-lost:
 			err = errConnection
 		case <-ctx.Done():
@@ -131,6 +133,39 @@ func (v *View) follow(ctx context.Context, pass uint32) (complete bool, err erro
 			return false, err
 		}
 	}
+}
+
+// sweep drops what the bucket has no longer: of the holders that have not come in a
+// pass, those of whose keys its leader has none. That they have not come does not
+// say so. A key that is written anew before its turn moves to the end of the bucket,
+// and when others were told that nothing is pending, the server may not have counted
+// it there yet.
+func (v *View) sweep(ctx context.Context, p *watchPass, missing []string) error {
+	ctx, cancel := context.WithTimeout(ctx, watchRequest)
+	defer cancel()
+	stream, err := v.js.Stream(ctx, v.stream)
+	if err != nil {
+		return err
+	}
+	info, err := stream.Info(ctx, jetstream.WithSubjectFilter(v.prefix+">"))
+	if err != nil {
+		return err
+	}
+	if info.State.LastSeq < p.mark {
+		return errBehind // of a leader that slept
+	}
+	v.gate.pass(func() {
+		for _, key := range missing {
+			if _, there := info.State.Subjects[v.prefix+key]; !there {
+				v.table.removeUnseen(key, p.pass)
+			}
+		}
+		p.swept = true
+		if p.pending == 0 {
+			p.caughtUp()
+		}
+	})
+	return nil
 }
 
 // mark puts a message into the bucket and gives its sequence: whoever has seen it has
@@ -170,8 +205,8 @@ func (v *View) dropConsumer(ctx context.Context, consumer jetstream.Consumer) {
 	_ = v.js.DeleteConsumer(ctx, v.stream, consumer.CachedInfo().Name)
 }
 
-// watchPass is what one pass knows. The consumer's goroutine alone touches it, but
-// for what is atomic.
+// watchPass is what one pass knows. It is touched behind the view's gate, but for what
+// is atomic.
 type watchPass struct {
 	view     *View
 	pass     uint32
@@ -181,8 +216,11 @@ type watchPass struct {
 	aside    *aside        // until then; nil: nobody reads the view yet
 	need     uint64        // messages of which the view is complete; known when the mark is reached
 	complete bool
-	swept    bool
-	broken   chan error // takes the first error
+	pending  uint64        // as the last message said
+	asked    bool          // whether holders that have not come are gone
+	swept    bool          // those that are, are dropped
+	missing  chan []string // takes their keys
+	broken   chan error    // takes the first error
 }
 
 // aside is what a pass has seen that differs from the view, in order.
@@ -228,6 +266,7 @@ func (p *watchPass) handle(msg jetstream.Msg) {
 		return
 	}
 	p.apply(msg)
+	p.pending = meta.NumPending
 	if !p.reached.Load() {
 		if meta.Sequence.Stream < p.mark {
 			return
@@ -299,8 +338,15 @@ func removed(h nats.Header) bool {
 // moment ago.
 func (p *watchPass) caughtUp() {
 	if !p.swept {
+		if p.asked {
+			return
+		}
+		p.asked = true
+		if missing := p.view.table.unseen(p.pass); len(missing) > 0 {
+			p.missing <- missing
+			return
+		}
 		p.swept = true
-		p.view.table.sweep(p.pass)
 	}
 	// Before the positions are told: who has waited for one must not find the
 	// trouble of an earlier pass beside it.
