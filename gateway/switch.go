@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"holdmetrics/ingest"
+	"holdmetrics/processor/hold"
 	"holdmetrics/projection"
 )
 
@@ -53,6 +54,9 @@ func (g *Gateway) Active() (generation, rules string) {
 	b := g.active.Load()
 	return b.Generation, b.RulesVersion
 }
+
+// DefaultPolicy is that of the rules of the active generation.
+func (g *Gateway) DefaultPolicy() hold.Policy { return g.active.Load().Rules.DefaultPolicy() }
 
 // Prepared is the generation that is loaded beside the active one; empty: none is.
 func (g *Gateway) Prepared() string {

@@ -12,6 +12,7 @@ import (
 	"go.uber.org/zap"
 
 	"holdmetrics/gateway"
+	"holdmetrics/processor/hold"
 	"holdmetrics/projection/generation"
 )
 
@@ -142,7 +143,7 @@ func (d *door) aim(ctx context.Context) (aim doorAim, known bool) {
 		if err != nil {
 			return aim, errors.Is(err, generation.ErrUnknown)
 		}
-		if record.Version != rules {
+		if countsOtherwise(&record, rules, d.gate.DefaultPolicy()) {
 			return doorAim{served, true}, true
 		}
 		if prepare.Generation != served {
@@ -151,6 +152,12 @@ func (d *door) aim(ctx context.Context) (aim doorAim, known bool) {
 		return aim, true
 	}
 	return doorAim{active.Generation, true}, true
+}
+
+// countsOtherwise says whether a generation does not count by rules of a version, or,
+// as all versions of no rules are the same, by another policy.
+func countsOtherwise(record *generation.Record, rules string, policy hold.Policy) bool {
+	return record.Version != rules || record.Policy != "" && record.Policy != policy.String()
 }
 
 // pursue sees to it that the aim is worked on, and nothing else.

@@ -19,7 +19,7 @@ import (
 	holdpb "holdmetrics/proto"
 )
 
-func openRegistry(t *testing.T, url string) *generation.Registry {
+func openJetStream(t *testing.T, url string) jetstream.JetStream {
 	t.Helper()
 	conn, err := nats.Connect(url)
 	if err != nil {
@@ -30,7 +30,12 @@ func openRegistry(t *testing.T, url string) *generation.Registry {
 	if err != nil {
 		t.Fatal(err)
 	}
-	registry, err := generation.Open(t.Context(), js, 1)
+	return js
+}
+
+func openRegistry(t *testing.T, url string) *generation.Registry {
+	t.Helper()
+	registry, err := generation.Open(t.Context(), openJetStream(t, url), 1)
 	if err != nil {
 		t.Fatal(err)
 	}

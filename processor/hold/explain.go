@@ -99,8 +99,13 @@ func Explain(policy Policy, holds iter.Seq[Hold], from, to int64) []Contribution
 // Explain says what each hold of a pair contributes to the window [from, to) by
 // the rule, as the function [Explain] does. Where a run became long enough in the
 // window, all of it counts there, and its holds are told though they may have
-// ended before the window.
+// ended before the window. As in every figure, the policy is the pair's.
 func (r *Rule) Explain(p *Pair, from, to int64) []Contribution {
+	if policy := p.Policy(); policy != r.Policy {
+		own := *r
+		own.Policy = policy
+		r = &own
+	}
 	if r.byRuns() {
 		return r.explain(p.Holds(), from, to)
 	}
