@@ -164,9 +164,11 @@ func (n *node) openLog(ctx context.Context) error {
 }
 
 // agreeOnLimits gives the limits by which a gateway takes events: those of the
-// log. Others that were asked for become the log's only while no worker runs,
-// since one that runs knows the former ones and would refuse what a door took.
-func (n *node) agreeOnLimits(ctx context.Context, workers []lease.Worker) (hold.Limits, error) {
+// log. Others that were asked for become the log's only while no worker and no other
+// gateway runs: a worker knows the former ones and would refuse what a door took, and
+// a gateway takes by them what a worker that starts later would refuse. others are
+// those that do.
+func (n *node) agreeOnLimits(ctx context.Context, others []string) (hold.Limits, error) {
 	var last uint64
 	err := patiently(ctx, n.log, "the end of the log cannot be read", func(ctx context.Context) (err error) {
 		last, err = n.events.LastPosition(ctx)
@@ -179,13 +181,9 @@ func (n *node) agreeOnLimits(ctx context.Context, workers []lease.Worker) (hold.
 	if !n.settings.limitsGiven || n.settings.limits == now {
 		return now, nil
 	}
-	if len(workers) > 0 {
-		var ids []string
-		for _, w := range workers {
-			ids = append(ids, w.ID)
-		}
-		return hold.Limits{}, fmt.Errorf("the log's limits are --%s %s and --%s %s, and workers run that know these alone (%s); leave the flags out, or stop all gateways and workers, and start a gateway with the new limits first",
-			keyMaxClockSkew, time.Duration(now.MaxClockSkew), keyMaxFutureEnd, time.Duration(now.MaxFutureEnd), strings.Join(ids, ", "))
+	if len(others) > 0 {
+		return hold.Limits{}, fmt.Errorf("the log's limits are --%s %s and --%s %s, and there are processes that know these alone (%s); leave the flags out, or stop all gateways and workers, and start a gateway with the new limits first (one that was killed counts for %v more)",
+			keyMaxClockSkew, time.Duration(now.MaxClockSkew), keyMaxFutureEnd, time.Duration(now.MaxFutureEnd), strings.Join(others, ", "), doorTTL)
 	}
 	return n.settings.limits, n.events.SetLimits(ctx, n.settings.limits)
 }

@@ -109,11 +109,11 @@ func (g *gatewayNode) start(ctx context.Context) error {
 	// For as long as there is no gateway, which does the same.
 	g.onStop(func() error { return errors.Join(served.Snapshots.Close(), served.Close()) })
 	warnOfBroker(ctx, g.node)
-	workers, err := lease.Workers(ctx, g.js, record.Name)
+	others, err := g.others(ctx, record.Name)
 	if err != nil {
 		return err
 	}
-	limits, err := g.agreeOnLimits(ctx, workers)
+	limits, err := g.agreeOnLimits(ctx, others)
 	if err != nil {
 		return err
 	}
@@ -161,6 +161,35 @@ func (g *gatewayNode) begin(ctx context.Context) (record *generation.Record, err
 		return err
 	})
 	return record, err
+}
+
+// others are the ids of what runs beside this gateway: the workers of all generations,
+// this one and those that are recorded, and the gateways.
+func (g *gatewayNode) others(ctx context.Context, active string) (ids []string, err error) {
+	records, err := g.records.List(ctx)
+	if err != nil {
+		return nil, err
+	}
+	names := []string{active}
+	for _, r := range records {
+		names = append(names, r.Name)
+	}
+	slices.Sort(names)
+	for _, name := range slices.Compact(names) {
+		workers, err := lease.Workers(ctx, g.js, name)
+		if err != nil {
+			return nil, err
+		}
+		for _, w := range workers {
+			ids = append(ids, "worker "+w.ID)
+		}
+	}
+	doors, err := g.records.Doors(ctx)
+	for _, d := range doors {
+		ids = append(ids, "gateway "+d.ID)
+	}
+	slices.Sort(ids)
+	return slices.Compact(ids), err
 }
 
 // patience is how something that is not there is waited for; see patiently.
