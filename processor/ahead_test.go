@@ -2,6 +2,8 @@ package processor
 
 import (
 	"context"
+	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -83,11 +85,24 @@ func TestEventsReadAheadAreCounted(t *testing.T) {
 	if events, estimated := s.Ahead.Lag(s.Position, end); events != 6 || estimated != 0 {
 		t.Errorf("%d events, %d estimated, of %+v", events, estimated, s.Ahead)
 	}
+	log.mu.Lock()
+	messages := uint64(len(log.messages[0]))
+	log.mu.Unlock()
+	if s.Pending != messages || messages < 3 {
+		t.Errorf("%d messages are not applied of %d that were read: %+v", s.Pending, messages, s.Ahead)
+	}
+	r.Status() // which the metrics follow, though no batch ends
+	if err := testutil.GatherAndCompare(registry, strings.NewReader(fmt.Sprintf(`# HELP holdmetrics_lag_messages Messages of the partition that are not applied: those that are read, and those behind them as last heard.
+# TYPE holdmetrics_lag_messages gauge
+holdmetrics_lag_messages{partition="0"} %d
+`, messages)), "holdmetrics_lag_messages"); err != nil {
+		t.Error(err)
+	}
 	close(store.free)
 	if err := r.WaitApplied(t.Context(), 0, end); err != nil {
 		t.Fatal(err)
 	}
-	if s := r.Status()[0]; s.Ahead.Events != 0 || s.Ahead.PerMessage <= 1 {
+	if s := r.Status()[0]; s.Pending != 0 || s.Ahead.Events != 0 || s.Ahead.PerMessage <= 1 {
 		t.Errorf("%+v", s.Ahead)
 	}
 	for _, name := range []string{"holdmetrics_lag_events", "holdmetrics_lag_events_estimated"} {

@@ -75,6 +75,7 @@ func (p *partition) process(ctx context.Context, messages []message) error {
 		}
 	}
 	if last == nil {
+		p.settled += uint64(len(messages))
 		return nil
 	}
 	if err := p.load(ctx); err != nil {
@@ -95,6 +96,7 @@ func (p *partition) process(ctx context.Context, messages []message) error {
 	}
 	p.rejected += uint64(rejected)
 	p.taken += uint64(len(b.items) + b.excluded + rejected)
+	p.settled += uint64(len(messages))
 	p.sendLetters()
 	p.dirtyBytes += len(b.items)*p.dirtyEvent() + b.letterBytes
 	p.changed()

@@ -41,6 +41,8 @@ type inbox struct {
 
 // heard is what the log's client has handed over in all.
 type heard struct {
+	messages   uint64
+	first      int64   // the log's time of the first of them, ns
 	events     uint64  // in those messages, refused ones included
 	position   uint64  // of the last of them; 0: there was none
 	behind     uint64  // messages of the partition behind it, when it was sent
@@ -52,6 +54,10 @@ type heard struct {
 const perMessageWeight = 1.0 / 64
 
 func (h *heard) add(m *message, events int) {
+	if h.messages == 0 {
+		h.first = m.at
+	}
+	h.messages++
 	h.events += uint64(events)
 	h.position, h.behind = m.position, m.pending
 	if h.perMessage == 0 {

@@ -52,7 +52,7 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 		flushBytes:   histogram("flush_bytes", "Estimated size of a flush.", prometheus.ExponentialBuckets(1<<10, 4, 9)),
 		published:    counter("snapshots_published_total", "Snapshots acknowledged by the bucket."),
 		publishTime:  histogram("publish_seconds", "How long a publish took, its encoding included.", seconds),
-		lagMessages:  gauge("lag_messages", "Messages of the partition that are not applied, as of the last batch."),
+		lagMessages:  gauge("lag_messages", "Messages of the partition that are not applied: those that are read, and those behind them as last heard."),
 		lagEvents:    gauge("lag_events", "Events of the partition that are not applied: those that are read are counted, the others estimated."),
 		lagEstimated: gauge("lag_events_estimated", "How many of lag_events are an estimate; 0 where all are counted."),
 		lagSeconds:   gauge("lag_seconds", "How far log time is behind the clock while messages wait; 0 while none do."),
@@ -139,7 +139,11 @@ func (m *partitionMetrics) note(s *PartitionStatus) {
 	m.lagEstimated.Set(float64(estimated))
 	lag := 0.0
 	if s.Pending > 0 {
-		lag = max(0, time.Since(time.Unix(0, s.LogTime)).Seconds())
+		since := s.LogTime
+		if since == 0 { // nothing was applied: all that is read waits
+			since = s.first
+		}
+		lag = max(0, time.Since(time.Unix(0, since)).Seconds())
 	}
 	m.lagSeconds.Set(lag)
 	m.position.Set(float64(s.Position))

@@ -53,6 +53,7 @@ type partition struct {
 	excluded uint64 // since the start, unlike events
 	pending  uint64 // messages behind position, when the last batch was sent
 	taken    uint64 // events applied or refused since the log's client began
+	settled  uint64 // messages of which that was done, or that came again
 	horizon  int64  // what was held before is final; 0: nothing is
 	sweep    sweep
 	always   chan struct{} // is ready

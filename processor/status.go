@@ -44,7 +44,7 @@ type PartitionStatus struct {
 	Position   uint64 // applied in memory
 	Checkpoint uint64 // durable in the store
 	Published  uint64 // acknowledged by the snapshot bucket
-	Pending    uint64 // messages of the partition behind Position, when the last batch was sent
+	Pending    uint64 // messages of the partition behind Position: those read, and those behind the last one read when it was sent
 	Ahead      Ahead  // what is read of them
 	LogTime    int64  // ns, the log's time of Position
 	Epoch      uint64
@@ -68,7 +68,9 @@ type PartitionStatus struct {
 	// Trouble is why what is being tried again failed last, nil where nothing is.
 	Trouble error
 
-	taken uint64 // events of what was handed over by the log's client and is applied or refused
+	taken   uint64 // events of what was handed over by the log's client and is applied or refused
+	settled uint64 // messages of the same
+	first   int64  // the log's time of the first message handed over
 }
 
 // Ahead is what a partition knows of the log behind its position. Events come in
@@ -76,6 +78,7 @@ type PartitionStatus struct {
 // of the log. Those that are read and not applied are counted; of what is not read
 // the messages alone are known, and the events are an estimate.
 type Ahead struct {
+	Messages   uint64  `json:"messages"`    // read and not applied
 	Events     uint64  `json:"events"`      // read and not applied, refused ones included
 	Position   uint64  `json:"position"`    // of the last message read; 0: none was
 	Behind     uint64  `json:"behind"`      // messages of the partition behind that one, when it was sent
@@ -102,7 +105,7 @@ func (p *partition) note() {
 	defer p.mu.Unlock()
 	s := &p.status
 	s.Position, s.LogTime, s.Epoch = p.position, p.clock, p.epoch
-	s.Events, s.Rejected, s.Excluded, s.Pending, s.taken = p.events, p.rejected, p.excluded, p.pending, p.taken
+	s.Events, s.Rejected, s.Excluded, s.taken, s.settled = p.events, p.rejected, p.excluded, p.taken, p.settled
 	s.look(p.in)
 	s.Pairs, s.CacheBytes, s.DirtyBytes = len(p.cache.ring), p.cache.bytes, p.dirtyBytes+p.inflightBytes
 	s.End, s.Resting = p.tail, p.resting
@@ -120,11 +123,12 @@ func (p *partition) note() {
 // look notes what is read ahead of what is applied.
 func (s *PartitionStatus) look(in *inbox) {
 	if s.Done { // what is read beyond the end is never applied
-		s.Ahead = Ahead{Position: s.Position}
+		s.Ahead, s.Pending = Ahead{Position: s.Position}, 0
 		return
 	}
 	all := in.all()
-	s.Ahead = Ahead{Events: all.events - s.taken, Position: all.position, Behind: all.behind, PerMessage: all.perMessage}
+	s.Ahead = Ahead{Messages: all.messages - s.settled, Events: all.events - s.taken, Position: all.position, Behind: all.behind, PerMessage: all.perMessage}
+	s.Pending, s.first = s.Ahead.Messages+s.Ahead.Behind, all.first
 }
 
 // set changes the public status and wakes everyone who waits for it to change.
@@ -149,6 +153,17 @@ func (p *partition) snapshot() (PartitionStatus, <-chan struct{}) {
 	s := p.status
 	s.look(p.in) // the reader goes on while a batch is applied
 	return s, p.moved
+}
+
+// now is the public status, which the metrics show from then on too: no batch that
+// ends brings them up to date while the store is away.
+func (p *partition) now() PartitionStatus {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	s := p.status
+	s.look(p.in)
+	p.metrics.note(&s)
+	return s
 }
 
 // waitStored returns when the checkpoint is at position or behind it.

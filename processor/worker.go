@@ -234,7 +234,7 @@ func (w *Worker) Status() []PartitionStatus {
 	partitions := w.running()
 	out := make([]PartitionStatus, len(partitions))
 	for i, p := range partitions {
-		out[i], _ = p.snapshot()
+		out[i] = p.now()
 	}
 	return out
 }
