@@ -1,0 +1,81 @@
+package ingest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// Everywhere is all partitions, where one is asked for.
+const Everywhere = -1
+
+// behindIdle is after how long the server drops a consumer that could not be deleted.
+const behindIdle = 5 * time.Second
+
+// Behind is what the log has of a partition behind a position.
+type Behind struct {
+	Messages uint64
+	First    int64 // ns, the log's time of the first of them; 0: there is none
+	// Events are those of the messages, of which Estimated are no count: no more than
+	// the first and the last message are looked at.
+	Events, Estimated uint64
+}
+
+// Behind counts what a partition, or Everywhere, has behind a position. The server
+// counts the messages, none of which is sent but the first and the last: it takes a
+// few requests however many they are.
+func (l *Log) Behind(ctx context.Context, partition int, position uint64) (Behind, error) {
+	subject := logSubjectPrefix + "*"
+	if partition != Everywhere {
+		subject = LogSubject(partition)
+	}
+	fail := func(err error) (Behind, error) {
+		return Behind{}, fmt.Errorf("ingest: count what is behind position %d under %s: %w", position, subject, err)
+	}
+	raw, err := l.events.GetMsg(ctx, position+1, jetstream.WithGetMsgSubject(subject))
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return Behind{}, nil
+	}
+	if err != nil {
+		return fail(err)
+	}
+	first, err := l.messageOfRaw(ctx, raw)
+	if err != nil {
+		return fail(err)
+	}
+	consumer, err := l.js.CreateConsumer(ctx, StreamName, jetstream.ConsumerConfig{
+		Description:       "a look at how much is behind",
+		DeliverPolicy:     jetstream.DeliverByStartSequencePolicy,
+		OptStartSeq:       first.Position,
+		AckPolicy:         jetstream.AckNonePolicy,
+		InactiveThreshold: behindIdle,
+		MemoryStorage:     true,
+		Replicas:          1,
+		FilterSubject:     subject,
+	})
+	if err != nil {
+		return fail(err)
+	}
+	info := consumer.CachedInfo()
+	_ = l.js.DeleteConsumer(ctx, StreamName, info.Name) // else it ends by itself
+	b := Behind{Messages: max(info.NumPending, 1), First: first.Time}
+	of := uint64(EventsIn(first.Data))
+	b.Events = of
+	if b.Messages == 1 {
+		return b, nil
+	}
+	last, err := l.events.GetLastMsgForSubject(ctx, subject)
+	if err != nil {
+		return fail(err)
+	}
+	too := uint64(EventsIn(last.Data))
+	b.Events += too
+	if more := b.Messages - 2; more > 0 {
+		b.Estimated = (more*(of+too) + 1) / 2
+		b.Events += b.Estimated
+	}
+	return b, nil
+}
