@@ -56,7 +56,8 @@ type Producer interface {
 
 // Log says how far the log goes. *ingest.Log is one. Where it has a method
 // Horizon() int64 that gives anything but 0, reads as of times before are refused; where
-// it has Importing(context.Context) error, what is slow is told to be so for that reason.
+// it has Importing(context.Context) error, what is slow is told to be so for that reason;
+// and where it has Behind as [ingest.Log] does, status counts what no owner counts.
 type Log interface {
 	Partitions() int
 	End(ctx context.Context, partition int) (uint64, error)

@@ -88,10 +88,15 @@ func mergeRefusals(a, b []ingest.Refusal) []ingest.Refusal {
 // or of the whole log where the rules normalise holders and their events may lie in
 // any partition then; see [ingest.CaseKeepsPartition].
 func (b *backend) end(ctx context.Context, partition int) (uint64, error) {
-	if b.Rules.NormalisesHolders() && !ingest.CaseKeepsPartition(b.g.cfg.Log.Partitions()) {
+	if b.wholeLog() {
 		return b.g.cfg.Log.LastPosition(ctx)
 	}
 	return b.g.cfg.Log.End(ctx, partition)
+}
+
+// wholeLog says whether every partition is to apply the whole log.
+func (b *backend) wholeLog() bool {
+	return b.Rules.NormalisesHolders() && !ingest.CaseKeepsPartition(b.g.cfg.Log.Partitions())
 }
 
 // named is a query with its ids as the rules of the generation have them, and the

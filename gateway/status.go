@@ -34,11 +34,12 @@ type PartitionStatus struct {
 	Owner     string // names the process
 	State     string // in a word or two
 	Moving    bool   // it has an owner, has not failed, and is not at one thing for too long
+	Unknown   bool   // the owner has not said how far it is, since it loads, or there is none
 	Epoch     uint64
 	Position  uint64 // applied in memory
 	Stored    uint64 // durable in the store
 	Published uint64 // in the snapshots
-	Pending   uint64 // messages behind Position, as last known
+	Pending   uint64 // messages behind Position, read ones too, as last known
 	// Lag is how many events are not applied where the partition's last message is
 	// end, and how many of those are an estimate; nil: the owner knows messages alone.
 	Lag      func(end uint64) (events, estimated uint64)
@@ -56,14 +57,14 @@ type partitionRow struct {
 	State          string     `json:"state" example:"running"`
 	Moving         bool       `json:"moving" doc:"It has an owner, has not failed, and is not at one thing for too long"`
 	Epoch          uint64     `json:"epoch"`
-	Position       uint64     `json:"position" doc:"Applied in memory"`
+	Position       uint64     `json:"position" doc:"Applied in memory; where no owner says it, in the store or in the snapshots"`
 	Stored         uint64     `json:"stored" doc:"Durable in the store"`
 	Published      uint64     `json:"published" doc:"In the snapshots"`
 	End            uint64     `json:"end" doc:"Last position of the partition in the log"`
 	Lag            uint64     `json:"lag" doc:"Messages of the log that are not applied"`
 	LagEvents      uint64     `json:"lag_events" doc:"Events of the log that are not applied: those that the owner has read are counted, the others estimated"`
 	LagEstimated   uint64     `json:"lag_events_estimated" doc:"How many of lag_events are an estimate; 0 where all are counted"`
-	LagSeconds     float64    `json:"lag_seconds" doc:"Age of what is applied, by the log's time; 0 where nothing is behind it"`
+	LagSeconds     *float64   `json:"lag_seconds,omitempty" doc:"Age of what is applied, by the log's time, or where nothing is, of the first message; 0 where nothing is behind it, absent where that is not known"`
 	Events         uint64     `json:"events" doc:"Applied since the store was made"`
 	Rejected       uint64     `json:"rejected" doc:"Refused since the store was made"`
 	Excluded       uint64     `json:"excluded,omitempty" doc:"Of events, since the owner took the partition: of holders whom the rules exclude"`
@@ -91,7 +92,7 @@ type statusBody struct {
 	Lag          uint64         `json:"lag" doc:"Messages of the log that are not applied"`
 	LagEvents    uint64         `json:"lag_events" doc:"Events of the log that are not applied, of all partitions"`
 	LagEstimated uint64         `json:"lag_events_estimated" doc:"How many of lag_events are an estimate; 0 where all are counted"`
-	LagSeconds   float64        `json:"lag_seconds" doc:"That of the partition that is furthest behind"`
+	LagSeconds   *float64       `json:"lag_seconds,omitempty" doc:"That of the partition that is furthest behind, of those where it is known"`
 	Watchers     int64          `json:"watchers" doc:"Clients that watch, at this gateway"`
 	At           time.Time      `json:"at"`
 	Version      string         `json:"version,omitempty"`
@@ -152,31 +153,27 @@ func (g *Gateway) status(ctx context.Context) (*statusBody, error) {
 		}
 		body.Workers = append(body.Workers, row)
 	}
-	for _, p := range owned {
-		end, err := b.end(ctx, p.Partition)
-		if err != nil {
-			return nil, logAway(ctx, err)
-		}
+	standings, err := b.standings(ctx, owned)
+	if err != nil {
+		return nil, logAway(ctx, err)
+	}
+	unknown := false // for how long something is behind
+	for i := range standings {
+		p := &standings[i]
 		row := partitionRow{
 			Partition: p.Partition, Owner: p.Owner, State: p.State, Moving: p.Moving, Epoch: p.Epoch,
-			Position: p.Position, Stored: p.Stored, Published: p.Published, End: end,
+			Position: p.Position, Stored: p.Stored, Published: p.Published, End: p.end,
 			Events: p.Events, Rejected: p.Rejected, Excluded: p.Excluded, AppliedThrough: timeOrNone(p.LogTime), Trouble: p.Trouble,
 		}
-		// What the owner last heard may be old, but the end of the log is not.
-		if p.Position < end {
-			row.Lag = max(p.Pending, 1)
-			row.LagEvents, row.LagEstimated = row.Lag, row.Lag // an event a message, at least
-			if p.Lag != nil {
-				row.LagEvents, row.LagEstimated = p.Lag(end)
-			}
-			if p.LogTime > 0 {
-				row.LagSeconds = max(0, float64(body.At.UnixNano()-p.LogTime)/1e9)
-			}
-		}
+		p.lag(&row, body.At.UnixNano())
 		body.Partitions = append(body.Partitions, row)
 		body.Events, body.Lag = body.Events+p.Events, body.Lag+row.Lag
 		body.LagEvents, body.LagEstimated = body.LagEvents+row.LagEvents, body.LagEstimated+row.LagEstimated
-		body.LagSeconds = max(body.LagSeconds, row.LagSeconds)
+		if s := row.LagSeconds; s == nil {
+			unknown = true
+		} else if body.LagSeconds == nil || *s > *body.LagSeconds {
+			body.LagSeconds = s
+		}
 		if p.Owner == "" {
 			continue
 		}
@@ -188,7 +185,19 @@ func (g *Gateway) status(ctx context.Context) (*statusBody, error) {
 		}
 		body.Workers[at].Partitions = append(body.Workers[at].Partitions, p.Partition)
 	}
+	if s := body.LagSeconds; unknown && s != nil && *s == 0 {
+		body.LagSeconds = nil // what is behind is so for nobody knows how long
+	}
 	return body, nil
+}
+
+// knownSeconds is a number for gRPC, where 0 beside a lag and without applied_through
+// means that it is not known.
+func knownSeconds(s *float64) float64 {
+	if s == nil {
+		return 0
+	}
+	return *s
 }
 
 // answerStatus answers the gRPC method Status.
@@ -201,7 +210,7 @@ func (g *Gateway) answerStatus(ctx context.Context) (*holdpb.StatusAnswer, error
 		Holders: uint64(body.Holders), Events: body.Events, Lag: body.Lag, Watchers: uint64(body.Watchers),
 		At: timestampOf(body.At.UnixNano()), Version: body.Version,
 		Generation: body.Generation, Rules: body.Rules, Prepared: body.Prepared,
-		LagEvents: body.LagEvents, LagEventsEstimated: body.LagEstimated, LagSeconds: body.LagSeconds,
+		LagEvents: body.LagEvents, LagEventsEstimated: body.LagEstimated, LagSeconds: knownSeconds(body.LagSeconds),
 	}
 	for i := range body.Partitions {
 		p := &body.Partitions[i]
@@ -209,7 +218,7 @@ func (g *Gateway) answerStatus(ctx context.Context) (*holdpb.StatusAnswer, error
 			Partition: uint32(p.Partition), Owner: p.Owner, State: p.State, Moving: p.Moving, Epoch: p.Epoch,
 			Position: p.Position, Stored: p.Stored, Published: p.Published, End: p.End, Lag: p.Lag,
 			Events: p.Events, Rejected: p.Rejected, Excluded: p.Excluded, Trouble: p.Trouble,
-			LagEvents: p.LagEvents, LagEventsEstimated: p.LagEstimated, LagSeconds: p.LagSeconds,
+			LagEvents: p.LagEvents, LagEventsEstimated: p.LagEstimated, LagSeconds: knownSeconds(p.LagSeconds),
 		}
 		if p.AppliedThrough != nil {
 			state.AppliedThrough = timestampOf(p.AppliedThrough.UnixNano())

@@ -311,7 +311,7 @@ func (o leaseOwners) Partitions(context.Context) ([]gateway.PartitionStatus, err
 	out := make([]gateway.PartitionStatus, o.partitions)
 	for p := range out {
 		owner, owned := owners[p]
-		out[p] = gateway.PartitionStatus{Partition: p, State: "no owner"}
+		out[p] = gateway.PartitionStatus{Partition: p, State: "no owner", Unknown: true}
 		if !owned {
 			continue
 		}
@@ -335,6 +335,8 @@ func (o leaseOwners) Workers(context.Context) ([]gateway.WorkerStatus, error) {
 func statusOf(owner string, r processor.PartitionReport) gateway.PartitionStatus {
 	return gateway.PartitionStatus{
 		Partition: r.Partition, Owner: owner, State: r.State, Epoch: r.Epoch, Moving: !r.Stuck,
+		// One that never came beyond its loading has a position of 0, which is no position.
+		Unknown:  r.State != processor.CatchingUp.String() && r.State != processor.Running.String() && r.Position == 0 && r.Ahead.Position == 0,
 		Position: r.Position, Stored: r.Checkpoint, Published: r.Published,
 		Pending: r.Pending, Lag: func(end uint64) (uint64, uint64) { return r.Ahead.Lag(r.Position, end) }, LogTime: r.LogTime, Events: r.Events, Rejected: r.Rejected, Excluded: r.Excluded, Trouble: r.Trouble,
 	}

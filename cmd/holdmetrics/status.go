@@ -21,7 +21,9 @@ each, under which epoch, up to which position of the log it is applied, stored
 and published, and how far that is behind the end of the log: in messages, in
 events, and in seconds by the log's time. A message has one event or a frame of
 many, so events that the worker has not read yet are an estimate, from the mean
-of late, marked ~; those that it has read and not applied are counted. A partition
+of late, marked ~; those that it has read and not applied are counted. Of a partition
+that is loading or has no owner, the snapshots and the store say how far it is, and
+the log how much is behind that. ? is what nobody knows. A partition
 moves unless it failed, has no owner, or has been at one thing for too long.`,
 		Args: cobra.NoArgs,
 	}
@@ -45,11 +47,8 @@ func writeStatus(w io.Writer, s *holdpb.StatusAnswer) error {
 	out := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(out, "partition\towner\tstate\tmoves\tepoch\tposition\tstored\tpublished\tend\tlag\tlag_events\tlag_seconds\ttrouble")
 	owned := map[string]int{}
+	unknown := false // for how long something is behind
 	for _, p := range s.GetPartitions() {
-		lag := 0.0
-		if p.GetLag() > 0 && p.GetAppliedThrough() != nil {
-			lag = max(0, s.GetAt().AsTime().Sub(p.GetAppliedThrough().AsTime()).Seconds())
-		}
 		moves := "yes"
 		if !p.GetMoving() {
 			moves = "no"
@@ -58,10 +57,11 @@ func writeStatus(w io.Writer, s *holdpb.StatusAnswer) error {
 		if owner == "" {
 			owner = "-"
 		}
-		fmt.Fprintf(out, "%d\t%s\t%s\t%s\t%d\t%d\t%d\t%d\t%d\t%d\t%s\t%.1f\t%s\n", p.GetPartition(), owner, p.GetState(), moves,
-			p.GetEpoch(), p.GetPosition(), p.GetStored(), p.GetPublished(), p.GetEnd(), p.GetLag(), estimated(p.GetLagEvents(), p.GetLagEventsEstimated()), lag,
+		fmt.Fprintf(out, "%d\t%s\t%s\t%s\t%d\t%d\t%d\t%d\t%d\t%d\t%s\t%s\t%s\n", p.GetPartition(), owner, p.GetState(), moves,
+			p.GetEpoch(), p.GetPosition(), p.GetStored(), p.GetPublished(), p.GetEnd(), p.GetLag(), estimated(p.GetLagEvents(), p.GetLagEventsEstimated()), lagSeconds(p.GetLagSeconds(), p.GetLag() > 0 && p.GetAppliedThrough() == nil),
 			strings.ReplaceAll(p.GetTrouble(), "\n", "; "))
 		owned[p.GetOwner()]++
+		unknown = unknown || p.GetLag() > 0 && p.GetAppliedThrough() == nil
 	}
 	fmt.Fprintln(out)
 	fmt.Fprintln(out, "worker\tpartitions\thost\tversion\tup\theard")
@@ -75,8 +75,8 @@ func writeStatus(w io.Writer, s *holdpb.StatusAnswer) error {
 		fmt.Fprintf(out, "%s\t%d\t%s\t%s\t%s\t%s\n", worker.GetId(), owned[worker.GetId()], orDash(worker.GetHost()), orDash(worker.GetVersion()),
 			ago(worker.GetStarted(), worker.GetStarted() != nil), ago(worker.GetHeard(), worker.GetHeard() != nil))
 	}
-	fmt.Fprintf(out, "\n%d events applied, %d holders, lag %d messages, %s events, %.1f seconds\n",
-		s.GetEvents(), s.GetHolders(), s.GetLag(), estimated(s.GetLagEvents(), s.GetLagEventsEstimated()), s.GetLagSeconds())
+	fmt.Fprintf(out, "\n%d events applied, %d holders, lag %d messages, %s events, %s seconds\n",
+		s.GetEvents(), s.GetHolders(), s.GetLag(), estimated(s.GetLagEvents(), s.GetLagEventsEstimated()), lagSeconds(s.GetLagSeconds(), unknown))
 	if s.GetGeneration() != "" {
 		fmt.Fprintf(out, "generation %s", s.GetGeneration())
 		if s.GetRules() != "" {
@@ -96,6 +96,14 @@ func estimated(n, guessed uint64) string {
 		return fmt.Sprintf("~%d", n)
 	}
 	return fmt.Sprint(n)
+}
+
+// lagSeconds is how old what is applied is; "?" where something is behind and nobody knows.
+func lagSeconds(seconds float64, unknown bool) string {
+	if unknown && seconds == 0 {
+		return "?"
+	}
+	return fmt.Sprintf("%.1f", seconds)
 }
 
 func orDash(text string) string {

@@ -44,9 +44,12 @@ export function copyable(text, what) {
 // them are an estimate.
 export const lagEvents = s => (s.lag_events_estimated > 0 ? '~' : '') + group(String(s.lag_events));
 
+// lagSeconds is how old what is applied is, where that is known.
+export const lagSeconds = s => s.lag_seconds === undefined ? '?' : s.lag_seconds.toFixed(1);
+
 // lagOf is the lag of the whole system in words.
 export const lagOf = s => s.lag === 0 ? 'none' :
-  `${lagEvents(s)} ${s.lag_events === 1 ? 'event' : 'events'}, ${s.lag_seconds.toFixed(1)} s`;
+  `${lagEvents(s)} ${s.lag_events === 1 ? 'event' : 'events'}, ${lagSeconds(s)} s`;
 
 export function failed(err) {
   return el('p', {class: 'failed'}, err.status === 0 ? 'The server does not answer.' : `This could not be read: ${err.message}.`);

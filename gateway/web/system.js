@@ -4,7 +4,7 @@ import {group} from './decimal.js';
 import {millis, parseTime, readable} from './time.js';
 import {status} from './server.js';
 import {repeat} from './ticker.js';
-import {fact, failed, lagOf, lagEvents} from './parts.js';
+import {fact, failed, lagOf, lagEvents, lagSeconds} from './parts.js';
 
 const EVERY = 2000, SAMPLES = 90;
 
@@ -56,7 +56,7 @@ export function system(main, leave) {
     rows.replaceChildren(...s.partitions.map(p => el('tr', {},
       el('th', {scope: 'row'}, p.partition), el('td', {}, p.state), el('td', {}, idNode(p.owner)),
       ...[p.epoch, p.position, p.stored, p.published, p.end, p.lag].map(n => el('td', {class: 'number'}, group(String(n)))),
-      el('td', {class: 'number'}, lagEvents(p)), el('td', {class: 'number'}, p.lag_seconds.toFixed(1)),
+      el('td', {class: 'number'}, lagEvents(p)), el('td', {class: 'number'}, lagSeconds(p)),
       ...[p.events, p.rejected].map(n => el('td', {class: 'number'}, group(String(n)))),
       el('td', {}, p.applied_through ? readable(millis(parseTime(p.applied_through))) : '–'))));
     workers.replaceChildren(...(s.workers.length ? s.workers.map(w => el('li', {}, el('b', {}, idNode(w.id)), ` owns ${plural(w.partitions.length, 'partition')}: ${ranges(w.partitions)}`)) :
