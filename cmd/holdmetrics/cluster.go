@@ -79,6 +79,7 @@ type node struct {
 	js       jetstream.JetStream
 	events   *ingest.Log
 
+	waits  waits          // of a start
 	failed chan error     // what broke while running
 	undo   []func() error // what stop does, last first
 }
@@ -112,7 +113,7 @@ func (n *node) stop() error {
 // connect connects to NATS, for as long as the process lives: a connection that
 // is lost is made again, to whichever server answers.
 func (n *node) connect(ctx context.Context, name string) error {
-	err := patiently(ctx, n.log, "the NATS servers do not answer", func(context.Context) (err error) {
+	err := n.patiently(ctx, "the NATS servers do not answer", func(context.Context) (err error) {
 		closed := make(chan struct{})
 		n.conn, err = nats.Connect(n.settings.cluster.natsURL,
 			nats.Name(name),
@@ -155,7 +156,7 @@ func (n *node) connect(ctx context.Context, name string) error {
 
 // openLog opens the event log, and makes it where there is none.
 func (n *node) openLog(ctx context.Context) error {
-	return patiently(ctx, n.log, "the event log cannot be opened", func(ctx context.Context) (err error) {
+	return n.patiently(ctx, "the event log cannot be opened", func(ctx context.Context) (err error) {
 		n.events, err = ingest.OpenLog(ctx, n.js, ingest.LogConfig{
 			Partitions: n.settings.cluster.partitions, Replicas: n.settings.cluster.replicas, Limits: n.settings.limits,
 		})
@@ -170,7 +171,7 @@ func (n *node) openLog(ctx context.Context) error {
 // those that do.
 func (n *node) agreeOnLimits(ctx context.Context, others []string) (hold.Limits, error) {
 	var last uint64
-	err := patiently(ctx, n.log, "the end of the log cannot be read", func(ctx context.Context) (err error) {
+	err := n.patiently(ctx, "the end of the log cannot be read", func(ctx context.Context) (err error) {
 		last, err = n.events.LastPosition(ctx)
 		return err
 	})

@@ -139,7 +139,7 @@ func (s *mongoStores) Open(ctx context.Context, g *generation.Record, rules hold
 	if err != nil {
 		return nil, err
 	}
-	err = patiently(ctx, s.node.log, "the store's settings cannot be fixed", func(ctx context.Context) error {
+	err = s.node.patiently(ctx, "the store's settings cannot be fixed", func(ctx context.Context) error {
 		return fixMeta(ctx, store, g, s.events)
 	})
 	if err != nil {

@@ -9,6 +9,8 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
@@ -69,6 +71,8 @@ type workerNode struct {
 	active      generation.Record // of the generation that was active at the start
 	generations *generations.Supervisor
 	httpAddr    net.Addr
+
+	started atomic.Pointer[generations.Supervisor] // nil: the worker is starting
 }
 
 func (w *workerNode) start(ctx context.Context) error {
@@ -83,19 +87,23 @@ func (w *workerNode) start(ctx context.Context) error {
 		}
 		return nil
 	})
+	stopServing := w.serve(port)
+	w.onStop(stopServing)
 	if err := w.profiles(); err != nil {
 		return err
 	}
+	w.waits.on("NATS")
 	if err := w.connect(ctx, "holdmetrics worker "+w.settings.cluster.workerID); err != nil {
 		return err
 	}
+	w.waits.on("the event log")
 	if err := w.openLog(ctx); err != nil {
 		return err
 	}
 	if err := w.chooseStores(); err != nil {
 		return err
 	}
-	err = patiently(ctx, w.log, "the generations cannot be read", func(ctx context.Context) (err error) {
+	err = w.patiently(ctx, "the generations cannot be read", func(ctx context.Context) (err error) {
 		w.records, err = generation.Open(ctx, w.js, w.settings.cluster.replicas)
 		return err
 	})
@@ -109,7 +117,9 @@ func (w *workerNode) start(ctx context.Context) error {
 	if err := w.run(ctx); err != nil {
 		return err
 	}
-	w.serve(port)
+	// The door is closed before what it then asks; else stop would close it last.
+	w.onStop(stopServing)
+	w.started.Store(w.generations)
 	return nil
 }
 
@@ -137,7 +147,7 @@ func (w *workerNode) begin(ctx context.Context) error {
 		return err
 	}
 	var active generation.Active
-	err = patiently(ctx, w.log, "the generations cannot be read", func(ctx context.Context) (err error) {
+	err = w.patiently(ctx, "the generations cannot be read", func(ctx context.Context) (err error) {
 		active, err = w.records.Active(ctx)
 		if errors.Is(err, generation.ErrUnknown) {
 			err = nil
@@ -157,7 +167,7 @@ func (w *workerNode) begin(ctx context.Context) error {
 		if found && !w.settings.policyGiven {
 			first = firstRecord(made, nil)
 		}
-		err = patiently(ctx, w.log, "the first generation cannot be recorded", func(ctx context.Context) (err error) {
+		err = w.patiently(ctx, "the first generation cannot be recorded", func(ctx context.Context) (err error) {
 			active, err = w.records.Begin(ctx, first)
 			return err
 		})
@@ -165,7 +175,8 @@ func (w *workerNode) begin(ctx context.Context) error {
 			return err
 		}
 	}
-	err = patiently(ctx, w.log, "the active generation cannot be read", func(ctx context.Context) (err error) {
+	w.waits.on("the record of the generations")
+	err = w.patiently(ctx, "the active generation cannot be read", func(ctx context.Context) (err error) {
 		w.active, err = w.records.Get(ctx, active.Generation)
 		return err
 	})
@@ -181,6 +192,7 @@ func (w *workerNode) begin(ctx context.Context) error {
 
 // firstPolicy is the policy that the first generation's store was made with.
 func (w *workerNode) firstPolicy(ctx context.Context) (policy hold.Policy, found bool, err error) {
+	w.waits.on(awaitedStore(w.settings))
 	var store projection.Store
 	switch s := w.stores.(type) {
 	case *embeddedStores:
@@ -193,7 +205,7 @@ func (w *workerNode) firstPolicy(ctx context.Context) (policy hold.Policy, found
 	}
 	defer func() { err = errors.Join(err, store.Close()) }()
 	var fixed map[string]string
-	err = patiently(ctx, w.log, "the store's settings cannot be read", func(ctx context.Context) (err error) {
+	err = w.patiently(ctx, "the store's settings cannot be read", func(ctx context.Context) (err error) {
 		fixed, err = store.Meta(ctx)
 		return err
 	})
@@ -210,6 +222,7 @@ func (w *workerNode) firstPolicy(ctx context.Context) (policy hold.Policy, found
 // run runs the generations until stop, which waits until everything was handed over.
 func (w *workerNode) run(ctx context.Context) (err error) {
 	host, _ := os.Hostname()
+	w.waits.on(awaitedStore(w.settings))
 	w.generations, err = generations.Start(ctx, generations.Config{
 		Registry: w.records, Conn: w.conn, Stores: w.stores, Rules: rulesOf,
 		Worker: processor.Config{
@@ -220,11 +233,9 @@ func (w *workerNode) run(ctx context.Context) (err error) {
 				Worker: w.settings.cluster.workerID, Host: host, Version: version(),
 			}},
 		},
-		Snapshots: projection.SnapshotConfig{Replicas: w.settings.cluster.replicas},
-		ID:        w.settings.cluster.workerID,
-		Patiently: func(ctx context.Context, what string, f func(context.Context) error) error {
-			return patiently(ctx, w.log, what, f)
-		},
+		Snapshots:  projection.SnapshotConfig{Replicas: w.settings.cluster.replicas},
+		ID:         w.settings.cluster.workerID,
+		Patiently:  w.patiently,
 		Registerer: w.registry, Logger: w.log.Named("generations"),
 	})
 	if err != nil {
@@ -234,17 +245,31 @@ func (w *workerNode) run(ctx context.Context) (err error) {
 	return nil
 }
 
+// awaitedStore names the store for who waits for it.
+func awaitedStore(s *settings) string {
+	if s.cluster.store == storeEmbedded {
+		return "the embedded store"
+	}
+	return "MongoDB"
+}
+
 // ready says why the worker is not ready.
 func (w *workerNode) ready(ctx context.Context) error {
-	g, err := w.generations.Active()
+	all := w.started.Load()
+	if all == nil {
+		return w.waits.reason()
+	}
+	g, err := all.Active()
 	if err != nil {
 		return err
 	}
 	return g.Ready(ctx, moveWithin)
 }
 
-// serve answers at the worker's own port: metrics, health and what it owns.
-func (w *workerNode) serve(port net.Listener) {
+// serve answers at the worker's own port: metrics, health and what it owns. It does
+// so from the beginning of a start, which waits for as long as what it needs is away.
+// The stop that it gives may be called twice.
+func (w *workerNode) serve(port net.Listener) (stop func() error) {
 	answer := func(rw http.ResponseWriter, status int, body any) {
 		rw.Header().Set("Content-Type", "application/json")
 		rw.WriteHeader(status)
@@ -265,16 +290,21 @@ func (w *workerNode) serve(port net.Listener) {
 		answer(rw, http.StatusOK, map[string]string{"status": "ready"})
 	})
 	mux.HandleFunc("GET /status", func(rw http.ResponseWriter, _ *http.Request) {
+		all := w.started.Load()
+		if all == nil {
+			answer(rw, http.StatusServiceUnavailable, map[string]string{"worker": w.settings.cluster.workerID, "status": "not ready", "reason": w.waits.reason().Error()})
+			return
+		}
 		body := struct {
 			Worker string `json:"worker"`
 			processor.Report
 			Generations map[string]processor.Report `json:"generations"` // the one of Report too
 		}{Worker: w.settings.cluster.workerID, Report: processor.Report{Partitions: []processor.PartitionReport{}}, Generations: map[string]processor.Report{}}
-		if g, err := w.generations.Active(); err == nil {
+		if g, err := all.Active(); err == nil {
 			body.Report = g.Worker.Report()
 		}
-		for _, name := range w.generations.Names() {
-			if g, err := w.generations.Get(name); err == nil {
+		for _, name := range all.Names() {
+			if g, err := all.Get(name); err == nil {
 				body.Generations[name] = g.Worker.Report()
 			}
 		}
@@ -288,7 +318,7 @@ func (w *workerNode) serve(port net.Listener) {
 			w.failed <- fmt.Errorf("the HTTP door broke: %w", err)
 		}
 	}()
-	w.onStop(func() error {
+	return sync.OnceValue(func() error {
 		err := web.Close()
 		<-ended
 		return err

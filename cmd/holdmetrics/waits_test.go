@@ -1,0 +1,67 @@
+package main
+
+import (
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+)
+
+// A worker that waits for its database, or for NATS, answers at its door from the
+// beginning, and says what it waits for.
+func TestWorkerThatWaitsAnswers(t *testing.T) {
+	clearEnvironment(t)
+	free, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	nobody := free.Addr().String() // held, and never answering: nobody else gets it
+	defer free.Close()
+	for away, args := range map[string][]string{
+		"MongoDB": {"--nats-url", startNATS(t), "--mongodb-url", "mongodb://" + nobody + "/?directConnection=true"},
+		"NATS":    {"--nats-url", "nats://" + nobody, "--mongodb-url", "mongodb://" + nobody},
+	} {
+		port, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		at := port.Addr().String()
+		port.Close()
+		c := start(t, append([]string{"worker", "--metrics-address", at, "--worker-id", "w"}, args...)...)
+		client := &http.Client{Timeout: clusterPatience}
+		// The door opens a moment after the start.
+		for over := time.Now().Add(20 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+			answer, err := client.Get("http://" + at + "/healthz")
+			if err == nil {
+				answer.Body.Close()
+				if answer.StatusCode != http.StatusOK {
+					t.Errorf("%s is away: healthz %d", away, answer.StatusCode)
+				}
+				break
+			}
+			if time.Now().After(over) {
+				t.Fatal(err, c.err)
+			}
+		}
+		if code, text := get(t, "http://"+at+"/metrics"); code != http.StatusOK || !strings.Contains(text, "go_goroutines") {
+			t.Errorf("%s is away: metrics %d %.200s", away, code, text)
+		}
+		for _, path := range []string{"/readyz", "/status"} {
+			for over := time.Now().Add(20 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+				code, text := get(t, "http://"+at+path)
+				if code != http.StatusServiceUnavailable {
+					t.Fatalf("%s is away: %s %d %s", away, path, code, text)
+				}
+				if strings.Contains(text, "waiting for "+away) {
+					break
+				}
+				if time.Now().After(over) {
+					t.Fatalf("%s is away: %s says %s", away, path, text)
+				}
+			}
+		}
+		c.stop()
+		<-c.ended
+	}
+}
