@@ -129,7 +129,7 @@ type mongoStores struct {
 
 func (s *mongoStores) open(ctx context.Context, name string, rules hold.Rules) (*mongo.Store, error) {
 	c := s.config
-	c.Rules, c.Generation, c.Logger = rules, generation.Namespace(name), storeLog{s.node.log.Named("store").Sugar()}
+	c.Rules, c.Generation, c.Logger = rules, generation.Namespace(name), waitingLog{storeLog{s.node.log.Named("store").Sugar()}, &s.node.waits}
 	return mongo.Open(ctx, c)
 }
 

@@ -54,3 +54,15 @@ func (n *node) patiently(ctx context.Context, what string, f func(context.Contex
 		return err
 	})
 }
+
+// waitingLog is the log of a store that says there, and nowhere else, why it tries again.
+type waitingLog struct {
+	storeLog
+	waits *waits
+}
+
+// Errorf logs, and keeps what is logged as the reason of the wait.
+func (l waitingLog) Errorf(format string, args ...any) {
+	l.waits.tried(fmt.Errorf(format, args...))
+	l.storeLog.Errorf(format, args...)
+}
