@@ -63,7 +63,11 @@ restore' makes a data directory, or the streams of a cluster, of it.`,
 		case c.Flags().Changed(keyDataDir):
 			write = func(w *backup.Writer) error { return backupStopped(c, *dir, w) }
 		default:
-			write = func(w *backup.Writer) error { return backupRunning(c.Context(), natsURLOf(*url), w) }
+			servers, err := natsURLOf(*url)
+			if err != nil {
+				return err
+			}
+			write = func(w *backup.Writer) error { return backupRunning(c.Context(), servers, w) }
 		}
 		return makeBackup(c, args[0], write)
 	}
@@ -97,14 +101,18 @@ func natsFlag(c *cobra.Command) *string {
 
 const defaultNATSURL = "nats://127.0.0.1:4222"
 
-func natsURLOf(flag string) string {
+func natsURLOf(flag string) (string, error) {
 	if flag == "" {
 		flag = os.Getenv("NATS_URL")
 	}
 	if flag == "" {
 		flag = defaultNATSURL
 	}
-	return flag
+	servers, err := natsServers(flag)
+	if err != nil {
+		return "", usagef("%s: %w", describe(keyNATSURL), err)
+	}
+	return servers, nil
 }
 
 // makeBackup writes a backup to a file, which appears when it is whole.
@@ -173,7 +181,7 @@ func backupRunning(ctx context.Context, url string, w *backup.Writer) error {
 func connectNATS(url string) (*nats.Conn, error) {
 	conn, err := nats.Connect(url, nats.Name("holdmetrics backup"))
 	if err != nil {
-		return nil, fmt.Errorf("no NATS server answers at %s; start one, or name it with --%s: %w", masked(url), keyNATSURL, err)
+		return nil, fmt.Errorf("no NATS server answers at %s; start one, or name it with --%s: %w", masked(url), keyNATSURL, inner(err))
 	}
 	return conn, nil
 }

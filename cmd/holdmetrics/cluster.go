@@ -136,9 +136,9 @@ func (n *node) connect(ctx context.Context, name string) error {
 		)
 		switch {
 		case errors.Is(err, nats.ErrNoServers):
-			return fmt.Errorf("%w at %s: %w", errAway, masked(n.settings.cluster.natsURL), err)
+			return fmt.Errorf("%w at %s: %w", errAway, masked(n.settings.cluster.natsURL), inner(err))
 		case err != nil:
-			return fmt.Errorf("connecting to NATS at %s: %w", masked(n.settings.cluster.natsURL), err)
+			return fmt.Errorf("connecting to NATS at %s: %w", masked(n.settings.cluster.natsURL), inner(err))
 		}
 		n.onStop(func() error {
 			n.conn.Close()

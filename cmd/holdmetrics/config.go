@@ -51,7 +51,7 @@ are not shown. Without a name it shows the settings of all three.`,
 			if key == keyConfig && value == "" {
 				value = os.Getenv(envConfig)
 			}
-			fmt.Fprintf(out, "%s\t%s\t%s\n", key, masked(value), l.from[key])
+			fmt.Fprintf(out, "%s\t%s\t%s\n", key, shownSetting(key, value), l.from[key])
 		}
 		return out.Flush()
 	}

@@ -56,7 +56,7 @@ func brokerWarnings(ctx context.Context, js jetstream.JetStream, replicas int, m
 	if monitor != "" {
 		var err error
 		if sync, known, err = syncOf(ctx, monitor); err != nil {
-			warnings = append(warnings, fmt.Sprintf("how the broker syncs to disk cannot be seen at %s: %v", masked(monitor), err))
+			warnings = append(warnings, fmt.Sprintf("how the broker syncs to disk cannot be seen at %s: %v", masked(monitor), inner(err)))
 		}
 	}
 	switch {

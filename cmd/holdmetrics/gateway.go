@@ -44,7 +44,7 @@ only a store can tell (scores as of a time, by token, windows, histories).
 			return err
 		}
 		warnNotUsed(c.ErrOrStderr(), "gateway", os.Getenv)
-		log := newLogger(c.ErrOrStderr(), s.logLevel)
+		log := newLogger(secretsOf(c).writer(c.ErrOrStderr()), s.logLevel)
 		g := &gatewayNode{node: newNode(s, log)}
 		return runNode(c.Context(), g.node, g.start, func(out io.Writer) error {
 			_, err := fmt.Fprintf(out, "holdmetrics gateway\n  gRPC  %s\n  HTTP  http://%s\n  NATS  %s\nCtrl-C stops it.\n",

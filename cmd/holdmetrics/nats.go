@@ -23,7 +23,10 @@ func withNATS(c *cobra.Command, f func(ctx context.Context, js jetstream.JetStre
 	if err != nil {
 		return err
 	}
-	url := natsURLOf(flag)
+	url, err := natsURLOf(flag)
+	if err != nil {
+		return err
+	}
 	closed := make(chan struct{})
 	conn, err := nats.Connect(url,
 		nats.Name("holdmetrics "+c.Name()),
@@ -35,7 +38,7 @@ func withNATS(c *cobra.Command, f func(ctx context.Context, js jetstream.JetStre
 		return fmt.Errorf("no connection to NATS at %s; serve prints its address, others are named with --%s (%w)", masked(url), keyNATSURL, err)
 	}
 	if err != nil {
-		return fmt.Errorf("connecting to NATS at %s: %w", masked(url), err)
+		return fmt.Errorf("connecting to NATS at %s: %w", masked(url), inner(err))
 	}
 	defer func() {
 		conn.Close()

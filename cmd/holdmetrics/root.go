@@ -44,12 +44,29 @@ func run(ctx context.Context, args []string, io streams) int {
 		return exitOK
 	}
 	// One line, so that logs and scripts can take it whole.
-	fmt.Fprintln(io.err, "holdmetrics: "+strings.ReplaceAll(err.Error(), "\n", "; "))
+	fmt.Fprintln(io.err, "holdmetrics: "+secretsOf(cmd).hide(oneLine(err.Error())))
 	if errors.As(err, new(usageError)) {
 		fmt.Fprintf(io.err, "See '%s --help'.\n", cmd.CommandPath())
 		return exitUsage
 	}
 	return exitFailed
+}
+
+// oneLine puts the lines of an error behind one another.
+func oneLine(text string) string {
+	var b strings.Builder
+	for _, line := range strings.Split(text, "\n") {
+		line = strings.TrimSpace(line)
+		switch so := b.String(); {
+		case so == "" || line == "":
+		case strings.HasSuffix(so, ":"):
+			b.WriteString(" ")
+		default:
+			b.WriteString("; ")
+		}
+		b.WriteString(line)
+	}
+	return b.String()
 }
 
 func newRoot() *cobra.Command {

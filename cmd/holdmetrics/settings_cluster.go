@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"strconv"
@@ -124,8 +123,20 @@ func (s *clusterSettings) parse(k *koanf.Koanf, has func(string) bool, bad func(
 	if !has(keyNATSURL) {
 		return nil
 	}
-	if s.natsURL == "" {
-		return bad(keyNATSURL, errors.New("is empty"))
+	var err error
+	if s.natsURL, err = natsServers(s.natsURL); err != nil {
+		return bad(keyNATSURL, err)
+	}
+	if err := checkMonitor(s.natsMonitor); err != nil {
+		return bad(keyNATSMonitor, err)
+	}
+	if s.mongo.URL != "" {
+		if err := checkMongoURL(s.mongo.URL); err != nil {
+			return bad(keyMongoURL, err)
+		}
+	}
+	if err := mongo.CheckDatabase(s.mongo.Database); err != nil {
+		return bad(keyMongoDB, err)
 	}
 	var selection, connect, poolMax, poolMin int
 	for _, n := range []struct {
@@ -173,22 +184,4 @@ func newWorkerID() string {
 		return '-'
 	}, host)
 	return fmt.Sprintf("%.40s-%.8s", host, uuid.NewString())
-}
-
-// masked is a value as it may be shown: without what stands before the last @ of a
-// URL, and without the options of one, any of which may be a password.
-func masked(value string) string {
-	start := 0
-	if i := strings.Index(value, "://"); i >= 0 {
-		start = i + len("://")
-	}
-	if at := strings.LastIndex(value, "@"); at >= start {
-		value = value[:start] + "***" + value[at:]
-	}
-	if start > 0 {
-		if address, _, options := strings.Cut(value, "?"); options {
-			value = address + "?***"
-		}
-	}
-	return value
 }

@@ -53,7 +53,7 @@ again from the log whenever a partition comes to it; no gateway can read it.
 			return usagef("a worker needs a database: set MONGODB_URL (or --%s), or ask for a store of this worker alone with --%s %s", keyMongoURL, keyStore, storeEmbedded)
 		}
 		warnNotUsed(c.ErrOrStderr(), "worker", os.Getenv)
-		w := &workerNode{node: newNode(s, newLogger(c.ErrOrStderr(), s.logLevel))}
+		w := &workerNode{node: newNode(s, newLogger(secretsOf(c).writer(c.ErrOrStderr()), s.logLevel))}
 		return runNode(c.Context(), w.node, w.start, func(out io.Writer) error {
 			_, err := fmt.Fprintf(out, "holdmetrics worker %s, %s\n  HTTP  http://%s (metrics and health)\n  NATS  %s\nCtrl-C stops it.\n",
 				s.cluster.workerID, counts(&w.active), shown(w.httpAddr), masked(s.cluster.natsURL))

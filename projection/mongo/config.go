@@ -3,7 +3,9 @@ package mongo
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"regexp"
+	"strings"
 	"time"
 
 	driver "go.mongodb.org/mongo-driver/v2/mongo"
@@ -97,12 +99,51 @@ func setFrom[T comparable](value, url *T, otherwise T) {
 	setDefault(value, otherwise)
 }
 
+// CheckURL says whether a URL can be one of a database, and asks no server: of a
+// mongodb+srv:// one, whose rest is in the DNS, it looks at the shape alone. Its
+// errors have nothing of the URL.
+func CheckURL(url string) error {
+	const srv = "mongodb+srv://"
+	if rest, is := strings.CutPrefix(url, srv); is {
+		hosts, _, _ := strings.Cut(rest[strings.LastIndex(rest, "@")+1:], "/")
+		if hosts == "" || strings.ContainsAny(hosts, ":,") {
+			return errors.New("is not " + srv + "USER:PASSWORD@HOST/")
+		}
+		return nil
+	}
+	err := options.Client().ApplyURI(url).Validate()
+	var file *fs.PathError
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &file):
+		return fmt.Errorf("names a file that cannot be read: %w", file.Err)
+	}
+	return errors.New("is not mongodb://USER:PASSWORD@HOST:PORT/ with options that the driver knows")
+}
+
+// CheckDatabase says whether a name can be one of a database; "" is that of
+// [DefaultDatabase].
+func CheckDatabase(name string) error {
+	switch {
+	case len(name) > 63:
+		return fmt.Errorf("%q is longer than 63 bytes", name)
+	case strings.ContainsAny(name, "/\\. \"$\x00"):
+		return fmt.Errorf("%q is no name of a database: it has none of / \\ . \" $ and spaces", name)
+	case name == "admin" || name == "config" || name == "local":
+		return fmt.Errorf("%q is a database of the server's own", name)
+	}
+	return nil
+}
+
 func (c *Config) check() error {
 	switch {
 	case !generationName.MatchString(c.Generation):
 		return fmt.Errorf("mongo: generation %q is not made of up to 32 letters, digits, '_' and '-'", c.Generation)
 	case c.URL == "":
 		return errors.New("mongo: no URL (hint: set MONGODB_URL, for example mongodb://localhost:27017)")
+	case CheckDatabase(c.Database) != nil:
+		return fmt.Errorf("mongo: MONGODB_DB: %w", CheckDatabase(c.Database))
 	case c.PoolMin > c.PoolMax:
 		return fmt.Errorf("mongo: MONGO_POOL_MIN is %d, above MONGO_POOL_MAX, which is %d", c.PoolMin, c.PoolMax)
 	case c.ServerSelection < 0 || c.Connect < 0 || c.OperationTimeout < 0 || c.Patience < 0:
