@@ -15,10 +15,12 @@ import (
 	"holdmetrics/ingest"
 	"holdmetrics/processor/hold"
 	holdpb "holdmetrics/proto"
+	"holdmetrics/test/build"
 )
 
-// What is asked of a handover. A busy machine is slower, so a short run only tells
-// the figures; in a long one, of several handovers, the quickest has to keep to it.
+// What is asked of a handover. A busy machine is slower, and so are processes that look
+// for races, so a short run only tells the figures; in a long one without the race
+// detector (make crash has one), of several handovers, the quickest has to keep to it.
 const (
 	cleanWithin = time.Second     // from SIGTERM until the others own everything
 	freshWithin = 2 * time.Second // the longest that an event waits to be seen meanwhile
@@ -207,7 +209,7 @@ func TestHandover(t *testing.T) {
 	} {
 		slices.Sort(m.took)
 		t.Logf("%s: %s to %s, median %s; asked for: %s", m.what, ms(m.took[0]), ms(m.took[len(m.took)-1]), ms(m.took[len(m.took)/2]), m.most)
-		if m.most > 0 && *production && m.took[0] > m.most {
+		if m.most > 0 && *production && !build.Race && m.took[0] > m.most {
 			t.Errorf("%s: %s at best, asked for are %s", m.what, ms(m.took[0]), m.most)
 		}
 	}
