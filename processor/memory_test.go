@@ -186,13 +186,13 @@ func newMemBucket() *memBucket {
 func (b *memBucket) Generation() string { return "1" }
 
 func (b *memBucket) Publish(_ context.Context, partition int, entries []projection.Entry, to projection.Reached) error {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.hook != nil {
+	if b.hook != nil { // it may wait, and others come by meanwhile
 		if err := b.hook(); err != nil {
 			return err
 		}
 	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	for _, e := range entries {
 		s := new(holdpb.HoldStat)
 		if err := proto.Unmarshal(e.Value, s); err != nil {
