@@ -186,8 +186,11 @@ func newMemBucket() *memBucket {
 func (b *memBucket) Generation() string { return "1" }
 
 func (b *memBucket) Publish(_ context.Context, partition int, entries []projection.Entry, to projection.Reached) error {
-	if b.hook != nil { // it may wait, and others come by meanwhile
-		if err := b.hook(); err != nil {
+	b.mu.Lock()
+	hook := b.hook
+	b.mu.Unlock()
+	if hook != nil { // it may wait, and others come by meanwhile
+		if err := hook(); err != nil {
 			return err
 		}
 	}
