@@ -16,10 +16,10 @@ import (
 // workersRow is what another `holdmetrics worker` adds: one, two and four of them,
 // of one core each (GOMAXPROCS=1, since one alone would take all that the machine
 // has), on one broker in a process of its own, with stores of their own, then on
-// one database. First the workers share the partitions of an empty log evenly.
-// Then the log is filled, faster than they apply it. What counts is what they apply
-// from the moment when the log has everything, until store and bucket have it too:
-// neither starting, nor sharing out, nor the load is measured. Against one worker.
+// one database. First the log is filled; then the workers start. What counts is what
+// they apply from the moment when they share the partitions evenly, until store and
+// bucket have everything: neither the load, nor starting, nor sharing out is
+// measured. Against one worker.
 //
 // Broker and database run on the machine's cores too. So with two cores two
 // workers cannot be twice as fast as one, and four no faster than two: at most
@@ -117,6 +117,9 @@ func (b *bench) replayBy(ctx context.Context, n int, s *workersStore) (rate floa
 			defer func() { err = errors.Join(err, s.server.Drop(database)) }()
 		}
 	}
+	if err := b.call(ctx, "fill", 0, fillInput{NATS: at.NATS, Holders: s.holders, Events: s.events}, &struct{}{}); err != nil {
+		return 0, "", err
+	}
 	crew, err := b.startCrew(ctx, n, at, args)
 	defer func() {
 		stopped := crew.stop()
@@ -128,9 +131,6 @@ func (b *bench) replayBy(ctx context.Context, n int, s *workersStore) (rate floa
 		return 0, "", err
 	}
 	if err := crew.shared(ctx, at); err != nil {
-		return 0, "", err
-	}
-	if err := b.call(ctx, "fill", 0, fillInput{NATS: at.NATS, Holders: s.holders, Events: s.events}, &struct{}{}); err != nil {
 		return 0, "", err
 	}
 	return crew.work(ctx, at, uint64(s.events))
@@ -171,7 +171,7 @@ func (c *crew) stop() (err error) {
 	return err
 }
 
-// shared returns when each worker has as many partitions of the empty log as the others.
+// shared returns when each worker has as many partitions of the log as the others.
 func (c *crew) shared(ctx context.Context, at addresses) error {
 	ctx, cancel := context.WithTimeout(ctx, replayPatience)
 	defer cancel()
@@ -203,7 +203,7 @@ func (c *crew) work(ctx context.Context, at addresses, events uint64) (rate floa
 	}
 	began := time.Now()
 	if 2*first.applied > events {
-		note = fmt.Sprintf("of %d events %d were applied before the log had all", events, first.applied)
+		note = fmt.Sprintf("of %d events %d were applied before the workers had shared the partitions out", events, first.applied)
 	}
 	s := first
 	for !s.done {
