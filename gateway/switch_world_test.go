@@ -85,7 +85,6 @@ type testGeneration struct {
 	store     *storetest.Memory
 	snapshots *projection.Snapshots
 	pairs     map[string]*hold.Pair
-	epoch     uint64
 
 	mu      sync.Mutex
 	applied uint64

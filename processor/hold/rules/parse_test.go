@@ -76,7 +76,7 @@ func TestEverything(t *testing.T) {
 		if diff := cmp.Diff(want, r.Of(token)); diff != "" {
 			t.Errorf("%s: %s", token, diff)
 		}
-		if r.Of(token) != r.Of(token) {
+		if first, again := r.Of(token), r.Of(token); first != again {
 			t.Errorf("%s has two rules", token)
 		}
 	}
