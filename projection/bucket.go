@@ -153,3 +153,22 @@ func PublishedPositions(ctx context.Context, js jetstream.JetStream, generation 
 	}
 	return out, nil
 }
+
+// ReadFromLeader has a key-value bucket be read from its stream's leader, and gives the
+// bucket to do so. A direct read, which every such bucket begins with, is answered by
+// any replica, also by one that is behind the others.
+func ReadFromLeader(ctx context.Context, js jetstream.JetStream, kv jetstream.KeyValue) (jetstream.KeyValue, error) {
+	stream, err := js.Stream(ctx, "KV_"+kv.Bucket())
+	if err != nil {
+		return nil, err
+	}
+	c := stream.CachedInfo().Config
+	if !c.AllowDirect {
+		return kv, nil
+	}
+	c.AllowDirect = false
+	if _, err := js.UpdateStream(ctx, c); err != nil {
+		return nil, err
+	}
+	return js.KeyValue(ctx, kv.Bucket())
+}

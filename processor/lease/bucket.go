@@ -10,6 +10,8 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"holdmetrics/projection"
 )
 
 const (
@@ -75,32 +77,15 @@ func openBucket(ctx context.Context, js jetstream.JetStream, generation string, 
 	if err != nil {
 		return nil, fmt.Errorf("lease: open bucket %s: %w", name, err)
 	}
-	if kv, err = ofLeader(ctx, js, kv); err != nil {
+	// A replica that is behind would say that a lease is this member's which another one
+	// has by now, or the reverse.
+	if kv, err = projection.ReadFromLeader(ctx, js, kv); err != nil {
 		return nil, fmt.Errorf("lease: open bucket %s: %w", name, err)
 	}
 	if status.LimitMarkerTTL() == 0 {
 		return nil, fmt.Errorf("%w: bucket %s exists and its keys have no time to live (hint: delete it while no worker runs; it is made anew, by a broker of version 2.11 or later)", ErrConfig, name)
 	}
 	return kv, nil
-}
-
-// ofLeader has the bucket be read from its leader. A direct read, which every KV bucket
-// begins with, is answered by any replica, also by one that is behind: it would say
-// that a lease is this member's which another one has by now, or the reverse.
-func ofLeader(ctx context.Context, js jetstream.JetStream, kv jetstream.KeyValue) (jetstream.KeyValue, error) {
-	stream, err := js.Stream(ctx, "KV_"+kv.Bucket())
-	if err != nil {
-		return nil, err
-	}
-	c := stream.CachedInfo().Config
-	if !c.AllowDirect {
-		return kv, nil
-	}
-	c.AllowDirect = false
-	if _, err := js.UpdateStream(ctx, c); err != nil {
-		return nil, err
-	}
-	return js.KeyValue(ctx, kv.Bucket())
 }
 
 func workerKey(id string) string { return workerPrefix + id }

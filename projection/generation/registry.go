@@ -14,6 +14,8 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"holdmetrics/projection"
 )
 
 // Bucket is the name of the bucket.
@@ -75,31 +77,13 @@ func Open(ctx context.Context, js jetstream.JetStream, replicas int) (*Registry,
 		}
 	}
 	if err == nil {
-		kv, err = ofLeader(ctx, js, kv)
+		// By a replica that is behind a gateway would be sent back to the generation before.
+		kv, err = projection.ReadFromLeader(ctx, js, kv)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("generation: open bucket %s: %w", Bucket, err)
 	}
 	return &Registry{js: js, kv: kv}, nil
-}
-
-// ofLeader has the bucket be read from its leader. A direct read, which every KV bucket
-// begins with, is answered by any replica: by one that is behind the others a gateway
-// would be sent back to the generation before.
-func ofLeader(ctx context.Context, js jetstream.JetStream, kv jetstream.KeyValue) (jetstream.KeyValue, error) {
-	stream, err := js.Stream(ctx, "KV_"+Bucket)
-	if err != nil {
-		return nil, err
-	}
-	c := stream.CachedInfo().Config
-	if !c.AllowDirect {
-		return kv, nil
-	}
-	c.AllowDirect = false
-	if _, err := js.UpdateStream(ctx, c); err != nil {
-		return nil, err
-	}
-	return js.KeyValue(ctx, Bucket)
 }
 
 // Find opens the bucket where there is one; [ErrUnknown] where no holdmetrics has
