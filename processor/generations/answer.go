@@ -214,7 +214,17 @@ func (g *Generation) readHolders(ctx context.Context, partition int, q *question
 	return nil
 }
 
-func (g *Generation) readPairs(ctx context.Context, partition int, q *question, a *answered) (err error) {
+// readPairs reads figures of a holder's pairs.
+func (g *Generation) readPairs(ctx context.Context, partition int, q *question, a *answered) error {
+	return g.walkPairs(ctx, partition, q, a, func(p *projection.PairRecord) (*pairAnswer, int, error) {
+		f := &pairAnswer{Token: strings.Clone(p.Key.Token), Figures: p.Figures.Append(nil)}
+		return f, 2 * len(f.Figures), nil
+	})
+}
+
+// walkPairs fills an answer with what read makes of a holder's pairs behind q.After, or
+// of that of q.Token: nil leaves a pair out. It says how large that is, beside the token.
+func (g *Generation) walkPairs(ctx context.Context, partition int, q *question, a *answered, read func(*projection.PairRecord) (out *pairAnswer, size int, err error)) (err error) {
 	view, err := g.Store.View(ctx, partition)
 	if err != nil {
 		return err
@@ -230,17 +240,19 @@ func (g *Generation) readPairs(ctx context.Context, partition int, q *question, 
 	a.Position = r.Position // of the holder
 	size := 0
 	err = view.Pairs(ctx, q.Holder, func(p *projection.PairRecord) error {
-		if q.After != "" && p.Key.Token <= q.After {
+		if q.After != "" && p.Key.Token <= q.After || q.Token != "" && p.Key.Token != q.Token {
 			return nil
 		}
 		if size > answerBytes {
 			a.More = true
 			return errFull
 		}
-		f := pairAnswer{Token: strings.Clone(p.Key.Token), Figures: p.Figures.Append(nil)}
-		a.Pairs = append(a.Pairs, f)
-		size += len(f.Token) + 2*len(f.Figures) + 64
-		return nil
+		out, more, err := read(p)
+		if err == nil && out != nil {
+			a.Pairs = append(a.Pairs, *out)
+		}
+		size += len(p.Key.Token) + more + 64
+		return err
 	})
 	if errors.Is(err, errFull) {
 		return nil

@@ -116,42 +116,20 @@ func (g *Generation) beyond(ctx context.Context, view projection.PartitionView, 
 
 // readBeyond answers askBeyond: how the pairs of a holder go on, as hashes, or of one of
 // them as slopes.
-func (g *Generation) readBeyond(ctx context.Context, partition int, q *question, a *answered) (err error) {
-	view, err := g.Store.View(ctx, partition)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, view.Close()) }()
-	r, err := view.Holder(ctx, q.Holder)
-	if errors.Is(err, projection.ErrNotFound) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	a.Position = r.Position // of the holder
-	size := 0
-	err = view.Pairs(ctx, q.Holder, func(p *projection.PairRecord) error {
-		if q.After != "" && p.Key.Token <= q.After || q.Token != "" && p.Key.Token != q.Token {
-			return nil
-		}
-		if size > answerBytes {
-			a.More = true
-			return errFull
-		}
-		out := pairAnswer{Token: strings.Clone(p.Key.Token)}
-		defer func() { size += len(out.Token) + 64 }()
+func (g *Generation) readBeyond(ctx context.Context, partition int, q *question, a *answered) error {
+	return g.walkPairs(ctx, partition, q, a, func(p *projection.PairRecord) (*pairAnswer, int, error) {
+		out := &pairAnswer{Token: strings.Clone(p.Key.Token)}
 		if q.Token == "" {
 			sum, something, err := g.digest(ctx, p, q.At)
-			if err == nil && something {
-				out.Digest = sum
-				a.Pairs = append(a.Pairs, out)
+			if err != nil || !something {
+				return nil, 0, err
 			}
-			return err
+			out.Digest = sum
+			return out, 0, nil
 		}
 		pair, err := p.Open()
 		if err != nil {
-			return err
+			return nil, 0, err
 		}
 		out.Base, err = ahead(ctx, g.Rules.Of(out.Token), pair, q.At, func(s slope) bool {
 			out.Slopes = append(out.Slopes, s)
@@ -160,13 +138,8 @@ func (g *Generation) readBeyond(ctx context.Context, partition int, q *question,
 		if err == nil {
 			err = p.Check(pair)
 		}
-		a.Pairs = append(a.Pairs, out)
-		return err
+		return out, 0, err
 	})
-	if errors.Is(err, errFull) {
-		return nil
-	}
-	return err
 }
 
 // explainBeyond says in which tokens two generations go on in different ways from an
