@@ -48,6 +48,18 @@ func ReadSeal(b []byte) (int64, error) {
 	return 0, fmt.Errorf("%w: a seal that does not decode", ErrMalformed)
 }
 
+// SealRefused says why a seal up to a horizon does not count, of a message of that
+// time: whether the settings name the horizon is known. nil: it counts.
+func SealRefused(horizon, at int64, known bool) error {
+	switch {
+	case !known:
+		return ErrHorizonUnknown
+	case horizon > at:
+		return ErrHorizonAhead
+	}
+	return nil
+}
+
 // JudgeSeal reads a message that is meant to be a seal, and says whether it counts:
 // whether it decodes, the settings name its horizon, and that was not ahead of the
 // message. It decides as the processor does; the error is the reason of the dead
@@ -57,15 +69,11 @@ func (l *Log) JudgeSeal(ctx context.Context, m *Message) (horizon int64, refused
 	if horizon, refused = ReadSeal(m.Data); refused != nil {
 		return 0, refused, nil
 	}
-	switch known, err := l.KnowsHorizon(ctx, horizon); {
-	case err != nil:
-		return horizon, nil, err
-	case !known:
-		refused = ErrHorizonUnknown
-	case horizon > m.Time:
-		refused = ErrHorizonAhead
+	known, asked := l.KnowsHorizon(ctx, horizon)
+	if asked != nil {
+		return horizon, nil, asked
 	}
-	return horizon, refused, nil
+	return horizon, SealRefused(horizon, m.Time, known), nil
 }
 
 // Seal makes final what was held before a horizon, in every partition, from the end

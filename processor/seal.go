@@ -37,11 +37,6 @@ type judged struct {
 	data    []byte
 }
 
-var (
-	errUnknownHorizon = errors.New("a seal that the settings of the log do not name")
-	errHorizonAhead   = errors.New("a seal of a time that had not come")
-)
-
 // readSeals has the log look up the horizons of a batch's messages, where it does
 // not know them yet, and refuses those that nobody who may set them has set.
 func (p *partition) readSeals(ctx context.Context, messages []message) error {
@@ -73,12 +68,8 @@ func (p *partition) readSeals(ctx context.Context, messages []message) error {
 // decodeSeal raises the horizon.
 func (p *partition) decodeSeal(m *message) {
 	horizon, err := ingest.ReadSeal(m.data)
-	switch {
-	case err != nil:
-	case m.unknown:
-		err = errUnknownHorizon
-	case horizon > m.at:
-		err = errHorizonAhead
+	if err == nil {
+		err = ingest.SealRefused(horizon, m.at, !m.unknown)
 	}
 	if err != nil {
 		p.reject(m, 0, m.data, err)
