@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"path/filepath"
 	"strings"
@@ -10,22 +9,13 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
-
-	"holdmetrics/projection/mongo/mongotest"
 )
 
 // A cluster's log is copied while it is written to, and becomes the log of another
 // cluster: workers go on there from a database that is older than the backup, and
 // make everything from the log where there is none.
 func TestBackupOfACluster(t *testing.T) {
-	database, err := mongotest.New()
-	if errors.Is(err, mongotest.ErrNone) {
-		t.Skip(err)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = database.Close() })
+	database := startDatabase(t)
 	clearEnvironment(t)
 	kept := fmt.Sprintf("kept_%d", time.Now().UnixNano())
 	processes := func(nats, name string) (conn *grpc.ClientConn, g, w *command) {

@@ -27,6 +27,21 @@ import (
 // clusterPatience is how long a test waits for what must come.
 const clusterPatience = 2 * time.Minute
 
+// startDatabase is a MongoDB server for the test, which is skipped where there is none.
+func startDatabase(t *testing.T) *mongotest.Server {
+	t.Helper()
+	database, err := mongotest.New()
+	if errors.Is(err, mongotest.ErrNone) {
+		t.Skip(err)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = database.Close() })
+	t.Log("over", database.Name)
+	return database
+}
+
 func startNATS(t *testing.T) string {
 	t.Helper()
 	s, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: server.RANDOM_PORT, JetStream: true, StoreDir: t.TempDir(), NoSigs: true, NoLog: true})
@@ -296,15 +311,7 @@ func TestGatewaysAndWorkers(t *testing.T) {
 
 // With a database, every gateway reads what the workers wrote, as soon as it is applied.
 func TestGatewayReadsTheStore(t *testing.T) {
-	database, err := mongotest.New()
-	if errors.Is(err, mongotest.ErrNone) {
-		t.Skip(err)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = database.Close() })
-	t.Log("over", database.Name)
+	database := startDatabase(t)
 	clearEnvironment(t)
 	nats := startNATS(t)
 	mongo := []string{"--nats-url", nats, "--mongodb-url", database.URL, "--mongodb-db", fmt.Sprintf("gateway_%d", time.Now().UnixNano()), "--partitions", "4"}

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -15,7 +14,6 @@ import (
 
 	"holdmetrics/processor/hold/rules"
 	"holdmetrics/projection/generation"
-	"holdmetrics/projection/mongo/mongotest"
 	holdpb "holdmetrics/proto"
 )
 
@@ -72,14 +70,7 @@ func TestDoorsFollowTheRegistry(t *testing.T) {
 
 // The same where they have a database: scores come from the generation's own collections.
 func TestDoorsFollowTheRegistryWithAStore(t *testing.T) {
-	database, err := mongotest.New()
-	if errors.Is(err, mongotest.ErrNone) {
-		t.Skip(err)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = database.Close() })
+	database := startDatabase(t)
 	clearEnvironment(t)
 	store := []string{"--mongodb-url", database.URL, "--mongodb-db", fmt.Sprintf("doors_%d", time.Now().UnixNano())}
 	doorsFollow(t, store, store)

@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -13,21 +12,12 @@ import (
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
-
-	"holdmetrics/projection/mongo/mongotest"
 )
 
 // Two workers share a rebuild in a database; it is compared, read, and dropped with
 // its collections, while one of them comes and goes.
 func TestWorkersRebuild(t *testing.T) {
-	database, err := mongotest.New()
-	if errors.Is(err, mongotest.ErrNone) {
-		t.Skip(err)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = database.Close() })
+	database := startDatabase(t)
 	clearEnvironment(t)
 	nats := startNATS(t)
 	name := fmt.Sprintf("rebuild_%d", time.Now().UnixNano())

@@ -16,7 +16,6 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
-	"holdmetrics/projection/mongo/mongotest"
 	holdpb "holdmetrics/proto"
 )
 
@@ -26,15 +25,7 @@ import (
 // or becomes a dead letter; and reads before the horizon are refused by a gateway that
 // learns of it from what it reads.
 func TestSealCluster(t *testing.T) {
-	database, err := mongotest.New()
-	if errors.Is(err, mongotest.ErrNone) {
-		t.Skip(err)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = database.Close() })
-	t.Log("over", database.Name)
+	database := startDatabase(t)
 	clearEnvironment(t)
 	nats := startNATS(t)
 	name := fmt.Sprintf("seal_%d", time.Now().UnixNano())
