@@ -6,8 +6,8 @@ import (
 
 	"google.golang.org/grpc"
 
+	"holdmetrics/hold"
 	"holdmetrics/ingest"
-	"holdmetrics/processor/hold"
 	holdpb "holdmetrics/proto"
 )
 

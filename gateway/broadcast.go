@@ -7,8 +7,8 @@ import (
 
 	"google.golang.org/grpc"
 
+	"holdmetrics/hold"
 	"holdmetrics/ingest"
-	"holdmetrics/processor/hold"
 	holdpb "holdmetrics/proto"
 )
 

@@ -4,7 +4,7 @@ import (
 	"context"
 	"math/bits"
 
-	"holdmetrics/processor/hold"
+	"holdmetrics/hold"
 	"holdmetrics/projection"
 )
 

@@ -4,7 +4,7 @@ import (
 	"slices"
 	"testing"
 
-	"holdmetrics/processor/hold"
+	"holdmetrics/hold"
 	"holdmetrics/projection"
 	holdpb "holdmetrics/proto"
 )

@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"holdmetrics/processor/hold/rules"
+	"holdmetrics/hold/rules"
 	holdpb "holdmetrics/proto"
 )
 

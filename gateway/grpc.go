@@ -11,7 +11,7 @@ import (
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/reflection"
 
-	"holdmetrics/processor/hold"
+	"holdmetrics/hold"
 	holdpb "holdmetrics/proto"
 )
 

@@ -13,8 +13,8 @@ import (
 
 	"go.uber.org/zap"
 
+	"holdmetrics/hold"
 	"holdmetrics/ingest"
-	"holdmetrics/processor/hold"
 )
 
 const (

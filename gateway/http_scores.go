@@ -6,7 +6,7 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
-	"holdmetrics/processor/hold"
+	"holdmetrics/hold"
 )
 
 // scoresInput is the request of GET /scores.

@@ -3,8 +3,8 @@ package gateway
 import (
 	"time"
 
+	"holdmetrics/hold"
 	"holdmetrics/ingest"
-	"holdmetrics/processor/hold"
 )
 
 // WindowInput is the time that a read of the stored facts is about.

@@ -10,8 +10,8 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"holdmetrics/hold"
 	"holdmetrics/ingest"
-	"holdmetrics/processor/hold"
 )
 
 // door is where an event came in, as the metrics name it.

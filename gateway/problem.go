@@ -9,7 +9,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 	"go.uber.org/zap"
 
-	"holdmetrics/processor/hold"
+	"holdmetrics/hold"
 )
 
 // problem is an error answer as RFC 9457 has it.

@@ -8,7 +8,7 @@ import (
 	"fmt"
 	"time"
 
-	"holdmetrics/processor/hold"
+	"holdmetrics/hold"
 	"holdmetrics/projection"
 )
 

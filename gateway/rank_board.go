@@ -6,7 +6,7 @@ import (
 
 	"github.com/tidwall/btree"
 
-	"holdmetrics/processor/hold"
+	"holdmetrics/hold"
 )
 
 // board is the holders of one ranking, over all tokens or of one.

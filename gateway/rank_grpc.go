@@ -3,7 +3,7 @@ package gateway
 import (
 	"context"
 
-	"holdmetrics/processor/hold"
+	"holdmetrics/hold"
 	holdpb "holdmetrics/proto"
 )
 

@@ -5,7 +5,7 @@ import (
 	"slices"
 	"strings"
 
-	"holdmetrics/processor/hold"
+	"holdmetrics/hold"
 )
 
 // A ranking by live score is made anew for each instant. One pass looks at every

@@ -18,7 +18,7 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
-	"holdmetrics/processor/hold"
+	"holdmetrics/hold"
 	holdpb "holdmetrics/proto"
 )
 

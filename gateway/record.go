@@ -3,8 +3,8 @@ package gateway
 import (
 	"context"
 
+	"holdmetrics/hold"
 	"holdmetrics/ingest"
-	"holdmetrics/processor/hold"
 	holdpb "holdmetrics/proto"
 )
 

@@ -3,8 +3,8 @@ package gateway
 import (
 	"context"
 
+	"holdmetrics/hold"
 	"holdmetrics/ingest"
-	"holdmetrics/processor/hold"
 )
 
 // ruledProducer lets into the log what the rules of the active generation let in. All

@@ -6,8 +6,8 @@ import (
 	"strings"
 	"time"
 
+	"holdmetrics/hold"
 	"holdmetrics/ingest"
-	"holdmetrics/processor/hold"
 	"holdmetrics/projection"
 )
 

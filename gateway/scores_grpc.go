@@ -4,7 +4,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
-	"holdmetrics/processor/hold"
+	"holdmetrics/hold"
 	holdpb "holdmetrics/proto"
 )
 

@@ -8,7 +8,7 @@ import (
 	"sync"
 	"testing"
 
-	"holdmetrics/processor/hold"
+	"holdmetrics/hold"
 	"holdmetrics/projection"
 )
 

@@ -8,8 +8,8 @@ import (
 
 	"google.golang.org/grpc"
 
+	"holdmetrics/hold"
 	"holdmetrics/ingest"
-	"holdmetrics/processor/hold"
 	"holdmetrics/projection"
 	holdpb "holdmetrics/proto"
 )

@@ -16,8 +16,8 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/durationpb"
 
+	"holdmetrics/hold/rules"
 	"holdmetrics/ingest"
-	"holdmetrics/processor/hold/rules"
 	"holdmetrics/projection"
 	holdpb "holdmetrics/proto"
 )

@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"time"
 
-	"holdmetrics/processor/hold"
+	"holdmetrics/hold"
 	"holdmetrics/projection"
 )
 

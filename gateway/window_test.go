@@ -5,7 +5,7 @@ import (
 	"net/http"
 	"testing"
 
-	"holdmetrics/processor/hold/rules"
+	"holdmetrics/hold/rules"
 	holdpb "holdmetrics/proto"
 )
 

@@ -19,8 +19,8 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/test/bufconn"
 
+	"holdmetrics/hold"
 	"holdmetrics/ingest"
-	"holdmetrics/processor/hold"
 	"holdmetrics/projection"
 	"holdmetrics/projection/storetest"
 	holdpb "holdmetrics/proto"

@@ -7,7 +7,7 @@ import (
 	"slices"
 	"sync"
 
-	"holdmetrics/processor/hold"
+	"holdmetrics/hold"
 )
 
 // Refusal is an event of a batch that was not accepted.

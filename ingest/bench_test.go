@@ -8,7 +8,7 @@ import (
 
 	"github.com/nats-io/nats-server/v2/server"
 
-	"holdmetrics/processor/hold"
+	"holdmetrics/hold"
 )
 
 func benchDraft() hold.Draft {

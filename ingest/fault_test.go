@@ -12,7 +12,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
-	"holdmetrics/processor/hold"
+	"holdmetrics/hold"
 )
 
 // slowLog is a log that answers when the test says so.

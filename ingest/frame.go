@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"math/bits"
 
-	"holdmetrics/processor/hold"
+	"holdmetrics/hold"
 )
 
 // A frame is one message of the log that carries many events of one partition:

@@ -9,7 +9,7 @@ import (
 
 	"pgregory.net/rapid"
 
-	"holdmetrics/processor/hold"
+	"holdmetrics/hold"
 )
 
 func readAll(b []byte) (events [][]byte, r FrameReader) {

@@ -6,7 +6,7 @@ import (
 	"testing"
 	"time"
 
-	"holdmetrics/processor/hold"
+	"holdmetrics/hold"
 )
 
 // A door in another process than the one that seals: what it says the log has is

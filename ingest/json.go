@@ -8,7 +8,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 
-	"holdmetrics/processor/hold"
+	"holdmetrics/hold"
 )
 
 // ContentTypeHeader and JSONContentType say that a raw message is JSON; without

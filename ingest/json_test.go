@@ -10,7 +10,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 
-	"holdmetrics/processor/hold"
+	"holdmetrics/hold"
 )
 
 func TestDecodeJSON(t *testing.T) {

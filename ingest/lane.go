@@ -3,7 +3,7 @@ package ingest
 import (
 	"sync"
 
-	"holdmetrics/processor/hold"
+	"holdmetrics/hold"
 )
 
 // completion is told, exactly once, what became of an event. index is the number

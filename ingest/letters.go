@@ -10,7 +10,7 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
-	"holdmetrics/processor/hold"
+	"holdmetrics/hold"
 )
 
 // What can become of a dead letter.

@@ -8,7 +8,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"golang.org/x/sync/errgroup"
 
-	"holdmetrics/processor/hold"
+	"holdmetrics/hold"
 )
 
 func lettersOf(t *testing.T, l *Log) []DeadLetter {

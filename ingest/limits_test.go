@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"holdmetrics/processor/hold"
+	"holdmetrics/hold"
 )
 
 func limitsOf(skew, end time.Duration) hold.Limits {

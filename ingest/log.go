@@ -13,7 +13,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/nats-io/nats.go/jetstream"
 
-	"holdmetrics/processor/hold"
+	"holdmetrics/hold"
 )
 
 const (

@@ -10,7 +10,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/goleak"
 
-	"holdmetrics/processor/hold"
+	"holdmetrics/hold"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }

@@ -8,7 +8,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 
-	"holdmetrics/processor/hold"
+	"holdmetrics/hold"
 )
 
 // AcceptedAhead is by how many nanoseconds the log's clock may lag behind that of

@@ -7,7 +7,7 @@ import (
 	"sync"
 	"time"
 
-	"holdmetrics/processor/hold"
+	"holdmetrics/hold"
 )
 
 // Defaults of ProducerOptions.

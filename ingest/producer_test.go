@@ -7,7 +7,7 @@ import (
 	"sync"
 	"testing"
 
-	"holdmetrics/processor/hold"
+	"holdmetrics/hold"
 )
 
 func newTestProducer(tb testing.TB, l *Log, o ProducerOptions) *Producer {

@@ -11,7 +11,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
-	"holdmetrics/processor/hold"
+	"holdmetrics/hold"
 )
 
 // restartable stands for a server's address: whichever server runs there now.

@@ -10,7 +10,7 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
-	"holdmetrics/processor/hold"
+	"holdmetrics/hold"
 )
 
 // A log is sealed up to a horizon by a message in each of its partitions:

@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"holdmetrics/processor/hold"
+	"holdmetrics/hold"
 )
 
 // A horizon is in the settings before it is in any partition; it goes up alone; and

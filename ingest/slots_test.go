@@ -6,7 +6,7 @@ import (
 	"testing"
 	"time"
 
-	"holdmetrics/processor/hold"
+	"holdmetrics/hold"
 )
 
 // ofPartition gives n holders of a partition.

@@ -8,7 +8,7 @@ import (
 	"strings"
 	"time"
 
-	"holdmetrics/processor/hold"
+	"holdmetrics/hold"
 )
 
 // ParseTime reads a time as every text door takes it: RFC 3339, or unix seconds

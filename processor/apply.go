@@ -5,8 +5,8 @@ import (
 	"slices"
 	"strings"
 
+	"holdmetrics/hold"
 	"holdmetrics/ingest"
-	"holdmetrics/processor/hold"
 	"holdmetrics/projection"
 )
 

@@ -5,8 +5,8 @@ import (
 	"fmt"
 	"testing"
 
+	"holdmetrics/hold"
 	"holdmetrics/ingest"
-	"holdmetrics/processor/hold"
 	"holdmetrics/projection"
 	"holdmetrics/projection/storetest"
 )

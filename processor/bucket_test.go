@@ -8,8 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"holdmetrics/hold"
 	"holdmetrics/ingest"
-	"holdmetrics/processor/hold"
 	"holdmetrics/projection"
 	"holdmetrics/projection/storetest"
 )

@@ -4,7 +4,7 @@ import (
 	"strings"
 	"unsafe"
 
-	"holdmetrics/processor/hold"
+	"holdmetrics/hold"
 	"holdmetrics/projection"
 )
 

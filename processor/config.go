@@ -8,8 +8,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 
+	"holdmetrics/hold"
 	"holdmetrics/ingest"
-	"holdmetrics/processor/hold"
 	"holdmetrics/projection"
 )
 

@@ -3,8 +3,8 @@ package processor
 import (
 	"errors"
 
+	"holdmetrics/hold"
 	"holdmetrics/ingest"
-	"holdmetrics/processor/hold"
 )
 
 // item is an accepted event of a batch: its fact, and the pair it belongs to.

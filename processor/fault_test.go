@@ -13,7 +13,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"holdmetrics/processor/hold"
+	"holdmetrics/hold"
 	"holdmetrics/projection/storetest"
 )
 

@@ -5,8 +5,8 @@ import (
 
 	"go.uber.org/zap"
 
+	"holdmetrics/hold"
 	"holdmetrics/ingest"
-	"holdmetrics/processor/hold"
 )
 
 // eventLog is what the worker needs of the log. *ingest.Log behind jetStreamLog

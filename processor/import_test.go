@@ -12,9 +12,9 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"holdmetrics/hold"
 	"holdmetrics/ingest"
 	"holdmetrics/ingest/archive"
-	"holdmetrics/processor/hold"
 	"holdmetrics/projection/storetest"
 )
 

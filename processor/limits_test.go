@@ -3,7 +3,7 @@ package processor
 import (
 	"testing"
 
-	"holdmetrics/processor/hold"
+	"holdmetrics/hold"
 	"holdmetrics/projection/storetest"
 )
 

@@ -4,7 +4,7 @@ import (
 	"context"
 	"fmt"
 
-	"holdmetrics/processor/hold"
+	"holdmetrics/hold"
 	"holdmetrics/projection"
 )
 

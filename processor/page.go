@@ -3,7 +3,7 @@ package processor
 import (
 	"context"
 
-	"holdmetrics/processor/hold"
+	"holdmetrics/hold"
 	"holdmetrics/projection"
 )
 

@@ -5,7 +5,7 @@ import (
 	"errors"
 	"testing"
 
-	"holdmetrics/processor/hold"
+	"holdmetrics/hold"
 	"holdmetrics/projection"
 	"holdmetrics/projection/storetest"
 )

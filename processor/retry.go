@@ -7,7 +7,7 @@ import (
 
 	"go.uber.org/zap"
 
-	"holdmetrics/processor/hold"
+	"holdmetrics/hold"
 	"holdmetrics/processor/lease"
 	"holdmetrics/projection"
 )

@@ -15,9 +15,9 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	"pgregory.net/rapid"
 
+	"holdmetrics/hold"
+	filerules "holdmetrics/hold/rules"
 	"holdmetrics/ingest"
-	"holdmetrics/processor/hold"
-	filerules "holdmetrics/processor/hold/rules"
 	"holdmetrics/projection"
 	"holdmetrics/projection/storetest"
 )

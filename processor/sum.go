@@ -3,7 +3,7 @@ package processor
 import (
 	"math/bits"
 
-	"holdmetrics/processor/hold"
+	"holdmetrics/hold"
 )
 
 // sum is the figures of a holder, kept so that one pair can be taken out and put

@@ -5,7 +5,7 @@ import (
 	"math/rand/v2"
 	"testing"
 
-	"holdmetrics/processor/hold"
+	"holdmetrics/hold"
 )
 
 // What is taken out and put back in any order leaves what adding up one by one gives.

@@ -5,8 +5,8 @@ import (
 
 	"go.uber.org/zap"
 
+	"holdmetrics/hold"
 	"holdmetrics/ingest"
-	"holdmetrics/processor/hold"
 )
 
 // Where rules normalise holders, an event may lie in another partition than its

@@ -3,7 +3,7 @@ package projection
 import (
 	"context"
 
-	"holdmetrics/processor/hold"
+	"holdmetrics/hold"
 )
 
 // FixMeta is [Store.SetMeta] for whoever makes a store or goes on with it. A store

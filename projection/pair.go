@@ -7,7 +7,7 @@ import (
 	"fmt"
 	"slices"
 
-	"holdmetrics/processor/hold"
+	"holdmetrics/hold"
 )
 
 // Open is the pair of the record, from its pages or from its facts. The pair

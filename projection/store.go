@@ -3,7 +3,7 @@ package projection
 import (
 	"context"
 
-	"holdmetrics/processor/hold"
+	"holdmetrics/hold"
 )
 
 // Names of the values that every store is given when it is made (see [Store.SetMeta]).

@@ -11,7 +11,7 @@ import (
 
 	"google.golang.org/protobuf/types/known/timestamppb"
 
-	"holdmetrics/processor/hold/rules"
+	"holdmetrics/hold/rules"
 	"holdmetrics/projection/generation"
 	holdpb "holdmetrics/proto"
 )

@@ -7,8 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"holdmetrics/hold"
 	"holdmetrics/processor/generations"
-	"holdmetrics/processor/hold"
 	"holdmetrics/projection/generation"
 )
 

@@ -11,8 +11,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"holdmetrics/hold"
 	"holdmetrics/ingest"
-	"holdmetrics/processor/hold"
 )
 
 func newDLQ() *cobra.Command {

@@ -12,7 +12,7 @@ import (
 	"go.uber.org/zap"
 
 	"holdmetrics/gateway"
-	"holdmetrics/processor/hold"
+	"holdmetrics/hold"
 	"holdmetrics/projection/generation"
 )
 

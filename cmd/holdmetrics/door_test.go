@@ -12,7 +12,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/status"
 
-	"holdmetrics/processor/hold/rules"
+	"holdmetrics/hold/rules"
 	"holdmetrics/projection/generation"
 	holdpb "holdmetrics/proto"
 )

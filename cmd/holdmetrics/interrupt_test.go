@@ -11,8 +11,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"holdmetrics/hold"
 	"holdmetrics/ingest/rows"
-	"holdmetrics/processor/hold"
 )
 
 // TestScoreIsInterrupted ends a score while it reads and while it computes: it

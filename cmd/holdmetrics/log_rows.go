@@ -14,8 +14,8 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"holdmetrics/hold"
 	"holdmetrics/ingest"
-	"holdmetrics/processor/hold"
 )
 
 var logColumns = []string{"position", "index", "time", "partition", "token_id", "holder_id", "kind", "start", "end", "weight", "hold_id", "revision", "refused"}

@@ -8,7 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"holdmetrics/processor/hold"
+	"holdmetrics/hold"
 )
 
 // Ctrl-C is how following ends, and no failure.

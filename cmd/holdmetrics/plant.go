@@ -14,12 +14,12 @@ import (
 	"go.uber.org/zap"
 
 	"holdmetrics/gateway"
+	"holdmetrics/hold"
+	"holdmetrics/hold/rules"
 	"holdmetrics/ingest"
 	"holdmetrics/ingest/backup"
 	"holdmetrics/processor"
 	"holdmetrics/processor/generations"
-	"holdmetrics/processor/hold"
-	"holdmetrics/processor/hold/rules"
 	"holdmetrics/projection"
 	"holdmetrics/projection/generation"
 )

@@ -8,8 +8,8 @@ import (
 	"path/filepath"
 	"strings"
 
-	"holdmetrics/processor/hold"
-	"holdmetrics/processor/hold/rules"
+	"holdmetrics/hold"
+	"holdmetrics/hold/rules"
 )
 
 // policyName is the file in the data directory that names its policy. It stands

@@ -11,8 +11,8 @@ import (
 
 	"google.golang.org/grpc"
 
+	"holdmetrics/hold"
 	"holdmetrics/ingest/rows"
-	"holdmetrics/processor/hold"
 	holdpb "holdmetrics/proto"
 )
 

@@ -4,7 +4,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
-	"holdmetrics/processor/hold"
+	"holdmetrics/hold"
 )
 
 // query is what stats and score are asked for.

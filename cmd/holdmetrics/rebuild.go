@@ -13,7 +13,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
-	"holdmetrics/processor/hold/rules"
+	"holdmetrics/hold/rules"
 	"holdmetrics/projection/generation"
 )
 

@@ -11,9 +11,9 @@ import (
 	"go.uber.org/zap"
 	"google.golang.org/protobuf/proto"
 
+	"holdmetrics/hold"
 	"holdmetrics/ingest"
 	"holdmetrics/processor/generations"
-	"holdmetrics/processor/hold"
 	"holdmetrics/projection"
 	"holdmetrics/projection/generation"
 	holdpb "holdmetrics/proto"

@@ -7,8 +7,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"holdmetrics/hold"
 	"holdmetrics/ingest/rows"
-	"holdmetrics/processor/hold"
 	holdpb "holdmetrics/proto"
 )
 

@@ -9,7 +9,7 @@ import (
 	"github.com/spf13/cobra"
 	"go.uber.org/zap"
 
-	"holdmetrics/processor/hold/rules"
+	"holdmetrics/hold/rules"
 )
 
 // maxRulesFile bounds what is read of a rules file: room for a hundred thousand

@@ -11,8 +11,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"holdmetrics/processor/hold"
-	"holdmetrics/processor/hold/rules"
+	"holdmetrics/hold"
+	"holdmetrics/hold/rules"
 )
 
 // explainMost is of how many rules check tells in words what they do.

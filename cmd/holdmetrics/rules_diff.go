@@ -7,7 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"holdmetrics/processor/hold/rules"
+	"holdmetrics/hold/rules"
 )
 
 func newRulesDiff() *cobra.Command {

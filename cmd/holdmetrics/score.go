@@ -9,8 +9,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"holdmetrics/hold"
 	"holdmetrics/ingest/rows"
-	"holdmetrics/processor/hold"
 )
 
 func newScore() *cobra.Command {

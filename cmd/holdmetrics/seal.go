@@ -8,8 +8,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"holdmetrics/hold"
 	"holdmetrics/ingest"
-	"holdmetrics/processor/hold"
 )
 
 func newSeal() *cobra.Command {

@@ -12,8 +12,8 @@ import (
 	"github.com/spf13/pflag"
 	"go.uber.org/zap/zapcore"
 
+	"holdmetrics/hold"
 	"holdmetrics/processor"
-	"holdmetrics/processor/hold"
 )
 
 // settings are those of serve, gateway and worker; a command leaves alone what it

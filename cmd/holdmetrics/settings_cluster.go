@@ -12,9 +12,9 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"holdmetrics/hold"
 	"holdmetrics/ingest"
 	"holdmetrics/processor"
-	"holdmetrics/processor/hold"
 	"holdmetrics/processor/lease"
 	"holdmetrics/projection/mongo"
 )

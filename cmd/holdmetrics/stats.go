@@ -8,7 +8,7 @@ import (
 	"github.com/spf13/cobra"
 	"google.golang.org/grpc"
 
-	"holdmetrics/processor/hold"
+	"holdmetrics/hold"
 	holdpb "holdmetrics/proto"
 )
 

@@ -9,9 +9,9 @@ import (
 
 	"go.uber.org/zap"
 
+	"holdmetrics/hold"
+	"holdmetrics/hold/rules"
 	"holdmetrics/ingest"
-	"holdmetrics/processor/hold"
-	"holdmetrics/processor/hold/rules"
 	"holdmetrics/projection"
 	"holdmetrics/projection/embedded"
 	"holdmetrics/projection/generation"

@@ -4,8 +4,8 @@ import (
 	"fmt"
 	"time"
 
+	"holdmetrics/hold"
 	"holdmetrics/ingest"
-	"holdmetrics/processor/hold"
 )
 
 // timeHelp says how a flag takes a time.

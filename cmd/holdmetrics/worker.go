@@ -16,9 +16,9 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"github.com/spf13/cobra"
 
+	"holdmetrics/hold"
 	"holdmetrics/processor"
 	"holdmetrics/processor/generations"
-	"holdmetrics/processor/hold"
 	"holdmetrics/processor/lease"
 	"holdmetrics/projection"
 	"holdmetrics/projection/generation"

@@ -15,8 +15,8 @@ import (
 	"iter"
 	"time"
 
+	"holdmetrics/hold"
 	"holdmetrics/ingest"
-	"holdmetrics/processor/hold"
 )
 
 // version is that of both forms. 1 knew of no seals, 2 of no sum of NDJSON.

@@ -15,8 +15,8 @@ import (
 
 	"go.uber.org/goleak"
 
+	"holdmetrics/hold"
 	"holdmetrics/ingest"
-	"holdmetrics/processor/hold"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }

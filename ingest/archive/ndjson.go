@@ -14,8 +14,8 @@ import (
 	"strconv"
 	"time"
 
+	"holdmetrics/hold"
 	"holdmetrics/ingest"
-	"holdmetrics/processor/hold"
 )
 
 // The NDJSON form. The first line is the header, the last one says that nothing is

@@ -6,7 +6,7 @@ import (
 	"strconv"
 	"time"
 
-	"holdmetrics/processor/hold"
+	"holdmetrics/hold"
 )
 
 // appendEvent writes an event as a JSON object whose fields are those of 'import

@@ -12,9 +12,9 @@ import (
 	"slices"
 	"strings"
 
+	"holdmetrics/hold"
 	"holdmetrics/ingest"
 	"holdmetrics/ingest/rows"
-	"holdmetrics/processor/hold"
 )
 
 // Reader reads files of events. It is not safe for concurrent use.

@@ -9,8 +9,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"holdmetrics/hold"
 	"holdmetrics/ingest/rows"
-	"holdmetrics/processor/hold"
 )
 
 func write(t *testing.T, text string) string {

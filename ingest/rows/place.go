@@ -9,7 +9,7 @@ package rows
 import (
 	"strconv"
 
-	"holdmetrics/processor/hold"
+	"holdmetrics/hold"
 )
 
 // Place is where a row stands.

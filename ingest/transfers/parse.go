@@ -6,8 +6,8 @@ import (
 
 	"github.com/holiman/uint256"
 
+	"holdmetrics/hold"
 	"holdmetrics/ingest"
-	"holdmetrics/processor/hold"
 )
 
 // MaxDecimals is the largest Options.Decimals: a weight has so many digits after the point.

@@ -5,8 +5,8 @@ import (
 	"fmt"
 	"iter"
 
+	"holdmetrics/hold"
 	"holdmetrics/ingest/rows"
-	"holdmetrics/processor/hold"
 )
 
 // Replace reads the rows of a branch of a chain that was abandoned, with the ledger

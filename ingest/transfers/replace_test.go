@@ -13,8 +13,8 @@ import (
 	"strings"
 	"testing"
 
+	"holdmetrics/hold"
 	"holdmetrics/ingest/rows"
-	"holdmetrics/processor/hold"
 )
 
 // world is what a server has after imports: the facts of every pair.

@@ -9,9 +9,9 @@ import (
 	"io/fs"
 	"os"
 
+	"holdmetrics/hold"
 	"holdmetrics/ingest"
 	"holdmetrics/ingest/rows"
-	"holdmetrics/processor/hold"
 )
 
 // What a reorganisation retracts stays retracted, also where a later one comes to the

@@ -8,8 +8,8 @@ import (
 
 	"github.com/holiman/uint256"
 
+	"holdmetrics/hold"
 	"holdmetrics/ingest/rows"
-	"holdmetrics/processor/hold"
 )
 
 // settle ends a timestamp: every pair whose balance changed gives its events.

@@ -12,8 +12,8 @@ import (
 
 	"github.com/nats-io/nats.go"
 
+	"holdmetrics/hold"
 	"holdmetrics/processor"
-	"holdmetrics/processor/hold"
 	"holdmetrics/projection"
 )
 

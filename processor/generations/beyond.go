@@ -10,7 +10,7 @@ import (
 	"strings"
 	"time"
 
-	"holdmetrics/processor/hold"
+	"holdmetrics/hold"
 	"holdmetrics/projection"
 )
 

@@ -5,7 +5,7 @@ import (
 	"slices"
 	"strconv"
 
-	"holdmetrics/processor/hold"
+	"holdmetrics/hold"
 )
 
 // differences are how two figures of the same differ.

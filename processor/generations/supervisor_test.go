@@ -14,10 +14,10 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/goleak"
 
+	"holdmetrics/hold"
+	"holdmetrics/hold/rules"
 	"holdmetrics/ingest"
 	"holdmetrics/processor"
-	"holdmetrics/processor/hold"
-	"holdmetrics/processor/hold/rules"
 	"holdmetrics/processor/lease"
 	"holdmetrics/projection"
 	"holdmetrics/projection/generation"

@@ -5,7 +5,7 @@ import (
 	"math/rand/v2"
 	"testing"
 
-	"holdmetrics/processor/hold"
+	"holdmetrics/hold"
 	"holdmetrics/projection"
 )
 

@@ -13,7 +13,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 
-	"holdmetrics/processor/hold"
+	"holdmetrics/hold"
 	"holdmetrics/projection"
 )
 

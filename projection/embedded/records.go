@@ -5,7 +5,7 @@ import (
 	"errors"
 	"fmt"
 
-	"holdmetrics/processor/hold"
+	"holdmetrics/hold"
 	"holdmetrics/projection"
 )
 

@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"holdmetrics/processor/hold"
+	"holdmetrics/hold"
 	"holdmetrics/projection"
 	"holdmetrics/projection/mongo/mongotest"
 )

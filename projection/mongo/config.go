@@ -14,7 +14,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/mongo/readpref"
 	"go.mongodb.org/mongo-driver/v2/mongo/writeconcern"
 
-	"holdmetrics/processor/hold"
+	"holdmetrics/hold"
 )
 
 // Defaults of [Config].

@@ -15,7 +15,7 @@ import (
 	driver "go.mongodb.org/mongo-driver/v2/mongo"
 	"pgregory.net/rapid"
 
-	"holdmetrics/processor/hold"
+	"holdmetrics/hold"
 	"holdmetrics/projection"
 )
 

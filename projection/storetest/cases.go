@@ -8,7 +8,7 @@ import (
 	"slices"
 	"testing"
 
-	"holdmetrics/processor/hold"
+	"holdmetrics/hold"
 	"holdmetrics/projection"
 )
 

@@ -11,7 +11,7 @@ import (
 
 	"pgregory.net/rapid"
 
-	"holdmetrics/processor/hold"
+	"holdmetrics/hold"
 	"holdmetrics/projection"
 )
 

@@ -5,7 +5,7 @@ import (
 	"errors"
 	"sync"
 
-	"holdmetrics/processor/hold"
+	"holdmetrics/hold"
 	"holdmetrics/projection"
 )
 

@@ -9,7 +9,7 @@ import (
 	"strings"
 	"sync"
 
-	"holdmetrics/processor/hold"
+	"holdmetrics/hold"
 	"holdmetrics/projection"
 )
 

@@ -5,7 +5,7 @@ import (
 	"maps"
 	"slices"
 
-	"holdmetrics/processor/hold"
+	"holdmetrics/hold"
 	"holdmetrics/projection"
 )
 

@@ -3,7 +3,7 @@ package main
 import (
 	"fmt"
 
-	"holdmetrics/processor/hold"
+	"holdmetrics/hold"
 )
 
 const (

@@ -4,8 +4,8 @@ import (
 	"testing"
 	"time"
 
+	"holdmetrics/hold"
 	"holdmetrics/ingest"
-	"holdmetrics/processor/hold"
 )
 
 // Events are accepted, no two are the same fact of the same pair, and a holder's

@@ -12,7 +12,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"holdmetrics/processor/hold"
+	"holdmetrics/hold"
 )
 
 // holdsAnswer is a line of the answer of POST /holds: a refused event, or the

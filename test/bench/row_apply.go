@@ -9,10 +9,10 @@ import (
 	"slices"
 	"time"
 
-	"holdmetrics/processor/hold"
+	"holdmetrics/hold"
 )
 
-// applyRow is processor/hold alone on one core (GOMAXPROCS=1, so the collector
+// applyRow is hold alone on one core (GOMAXPROCS=1, so the collector
 // works on it too): each event finds its pair in a map by holder, and the facts
 // are added as the processor adds them, 64 at a time; at the end every pair gives
 // its figures. Against a map from holder to a float total, one addition an event.
@@ -25,7 +25,7 @@ type applyRow struct{ often }
 
 func (applyRow) name() string { return "apply" }
 func (applyRow) about() string {
-	return "apply: processor/hold alone, one core, in order and mixed, 20,000 and 200,000 holders"
+	return "apply: hold alone, one core, in order and mixed, 20,000 and 200,000 holders"
 }
 
 func (applyRow) run(ctx context.Context, b *bench) ([]line, error) {

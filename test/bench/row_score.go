@@ -7,7 +7,7 @@ import (
 	"sync"
 	"time"
 
-	"holdmetrics/processor/hold"
+	"holdmetrics/hold"
 )
 
 // scoreRow is the exact score of a slice of 20,000 ended events of one pair:

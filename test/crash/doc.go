@@ -5,7 +5,7 @@
 // asked to stop (SIGTERM), at moments that a printed seed decides, and started
 // again. At the end every event that was acknowledged counts exactly once: what
 // the store and the snapshots say of every pair and holder is compared with a fold
-// of the same events by processor/hold alone, in this process. No watcher may
+// of the same events by hold alone, in this process. No watcher may
 // have seen a holder's position step back, and no partition may have been given up.
 //
 //   - TestServe does so to the one process of serve.

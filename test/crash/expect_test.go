@@ -8,12 +8,12 @@ import (
 	"testing"
 	"time"
 
+	"holdmetrics/hold"
 	"holdmetrics/ingest"
-	"holdmetrics/processor/hold"
 	holdpb "holdmetrics/proto"
 )
 
-// truth is what the accepted events come to, by processor/hold alone.
+// truth is what the accepted events come to, by hold alone.
 type truth struct {
 	policy hold.Policy
 	pairs  map[pairName]*hold.Pair

@@ -5,7 +5,7 @@ import (
 	"testing"
 	"time"
 
-	"holdmetrics/processor/hold"
+	"holdmetrics/hold"
 )
 
 // TestServe disturbs the one process that is everything.
