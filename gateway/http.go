@@ -10,6 +10,8 @@ import (
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"go.uber.org/zap"
+
+	"holdmetrics/gateway/web"
 )
 
 const (
@@ -60,7 +62,7 @@ func newHandler(g *Gateway) (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := addPage(mux); err != nil {
+	if err := web.Register(mux); err != nil {
 		return nil, err
 	}
 	mux.Handle("GET /openapi.json", fixed("application/openapi+json", document))
