@@ -12,7 +12,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"holdmetrics/hold/rules"
-	"holdmetrics/projection/generation"
+	"holdmetrics/processor/generation"
 	holdpb "holdmetrics/proto"
 )
 

@@ -10,7 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"holdmetrics/projection/generation"
+	"holdmetrics/processor/generation"
 )
 
 const (

@@ -20,12 +20,12 @@ import (
 
 	"holdmetrics/ingest"
 	"holdmetrics/ingest/backup"
-	generations "holdmetrics/projection/generation"
+	"holdmetrics/processor/generation"
 )
 
 // backupStreams are what is copied, the log last, so that nothing is ahead of it.
 // Snapshots are not among them: they are made again from the store.
-var backupStreams = []string{"KV_" + generations.Bucket, ingest.DeadLetterStream, ingest.StreamName}
+var backupStreams = []string{"KV_" + generation.Bucket, ingest.DeadLetterStream, ingest.StreamName}
 
 func newBackup() *cobra.Command {
 	c := &cobra.Command{

@@ -4,7 +4,7 @@ import (
 	"context"
 	"fmt"
 
-	"holdmetrics/projection/generation"
+	"holdmetrics/processor/generation"
 )
 
 // building is how far a generation is with what it is to be built of.

@@ -8,8 +8,7 @@ import (
 	"time"
 
 	"holdmetrics/hold"
-	"holdmetrics/processor/generations"
-	"holdmetrics/projection/generation"
+	"holdmetrics/processor/generation"
 )
 
 // How far a build is is told in events, of which a message has any number: how many
@@ -65,13 +64,13 @@ func TestReachOf(t *testing.T) {
 	t.Parallel()
 	ends := []uint64{90, 100, 0}
 	for _, c := range []struct {
-		all   []generations.Reach
+		all   []generation.Reach
 		until uint64
 		want  reached
 	}{
-		{[]generations.Reach{{Position: 90, Stored: 0, Published: 90}, {Position: 100, Stored: 0, Published: 60}, {}}, 0, reached{position: 100, stored: 0, published: 60, end: 100}},
-		{[]generations.Reach{{Position: 90, Stored: 90, Published: 90, Rejected: 2}, {Position: 100, Stored: 100, Published: 100, Rejected: 1}, {}}, 0, reached{position: 100, stored: 100, published: 100, end: 100, rejected: 3}},
-		{[]generations.Reach{{Position: 40, Stored: 40, Published: 40, Ended: true}, {Position: 45, Stored: 45, Published: 44, Ended: true}, {}}, 50, reached{position: 50, stored: 50, published: 44, end: 50}},
+		{[]generation.Reach{{Position: 90, Stored: 0, Published: 90}, {Position: 100, Stored: 0, Published: 60}, {}}, 0, reached{position: 100, stored: 0, published: 60, end: 100}},
+		{[]generation.Reach{{Position: 90, Stored: 90, Published: 90, Rejected: 2}, {Position: 100, Stored: 100, Published: 100, Rejected: 1}, {}}, 0, reached{position: 100, stored: 100, published: 100, end: 100, rejected: 3}},
+		{[]generation.Reach{{Position: 40, Stored: 40, Published: 40, Ended: true}, {Position: 45, Stored: 45, Published: 44, Ended: true}, {}}, 50, reached{position: 50, stored: 50, published: 44, end: 50}},
 	} {
 		if got := reachOf(c.all, ends, c.until); got != c.want {
 			t.Errorf("%+v, want %+v", got, c.want)

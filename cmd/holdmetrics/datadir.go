@@ -11,9 +11,9 @@ import (
 	"strings"
 
 	"holdmetrics/ingest/backup"
+	"holdmetrics/processor/generation"
 	"holdmetrics/projection"
 	"holdmetrics/projection/embedded"
-	"holdmetrics/projection/generation"
 )
 
 // What lies in a data directory:

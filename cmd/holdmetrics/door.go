@@ -13,7 +13,7 @@ import (
 
 	"holdmetrics/gateway"
 	"holdmetrics/hold"
-	"holdmetrics/projection/generation"
+	"holdmetrics/processor/generation"
 )
 
 const (

@@ -13,7 +13,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"holdmetrics/hold/rules"
-	"holdmetrics/projection/generation"
+	"holdmetrics/processor/generation"
 	holdpb "holdmetrics/proto"
 )
 

@@ -8,7 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"holdmetrics/projection/generation"
+	"holdmetrics/processor/generation"
 )
 
 func newDrop() *cobra.Command {

@@ -12,9 +12,9 @@ import (
 	"go.uber.org/zap"
 
 	"holdmetrics/ingest"
+	"holdmetrics/processor/generation"
 	"holdmetrics/processor/lease"
 	"holdmetrics/projection"
-	"holdmetrics/projection/generation"
 )
 
 // warnOfBroker looks once, at the start, whether the broker keeps what this

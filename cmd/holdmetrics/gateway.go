@@ -17,9 +17,9 @@ import (
 	"holdmetrics/gateway"
 	"holdmetrics/ingest"
 	"holdmetrics/processor"
+	"holdmetrics/processor/generation"
 	"holdmetrics/processor/lease"
 	"holdmetrics/projection"
-	"holdmetrics/projection/generation"
 )
 
 func newGateway() *cobra.Command {

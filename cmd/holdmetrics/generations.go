@@ -13,9 +13,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"holdmetrics/ingest"
-	"holdmetrics/processor/generations"
+	"holdmetrics/processor/generation"
 	"holdmetrics/projection"
-	"holdmetrics/projection/generation"
 )
 
 func newGenerations() *cobra.Command {
@@ -179,7 +178,7 @@ func (o *operator) reach(ctx context.Context, g *generation.Record) (r reached, 
 			return r, false, err
 		}
 	}
-	all, err := generations.Reached(ctx, o.js.Conn(), g.Name, len(ends), answerWithin)
+	all, err := generation.Reached(ctx, o.js.Conn(), g.Name, len(ends), answerWithin)
 	if all == nil || err != nil {
 		return r, false, err
 	}
@@ -188,7 +187,7 @@ func (o *operator) reach(ctx context.Context, g *generation.Record) (r reached, 
 
 // reachOf is how far the partitions are together, whose last positions are ends. What
 // is behind the last of them is in none.
-func reachOf(all []generations.Reach, ends []uint64, until uint64) (r reached) {
+func reachOf(all []generation.Reach, ends []uint64, until uint64) (r reached) {
 	r.end = slices.Max(ends)
 	if until != 0 {
 		r.end = until

@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"holdmetrics/hold"
-	"holdmetrics/projection/generation"
+	"holdmetrics/processor/generation"
 )
 
 // An activate that was killed between its two writes leaves the first of them, and a

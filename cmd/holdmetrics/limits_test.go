@@ -7,7 +7,7 @@ import (
 
 	"holdmetrics/hold"
 	"holdmetrics/ingest"
-	"holdmetrics/projection/generation"
+	"holdmetrics/processor/generation"
 )
 
 // The limits of a log stay what a gateway that runs takes events by, also while no

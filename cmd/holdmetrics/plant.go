@@ -19,9 +19,8 @@ import (
 	"holdmetrics/ingest"
 	"holdmetrics/ingest/backup"
 	"holdmetrics/processor"
-	"holdmetrics/processor/generations"
+	"holdmetrics/processor/generation"
 	"holdmetrics/projection"
-	"holdmetrics/projection/generation"
 )
 
 const (
@@ -47,7 +46,7 @@ type plant struct {
 	broker      *broker
 	events      *ingest.Log
 	records     *generation.Registry
-	generations *generations.Supervisor
+	generations *generation.Supervisor
 	producer    *ingest.Producer
 
 	rules  *rules.Rules      // that the settings name; nil: none
@@ -235,7 +234,7 @@ func (p *plant) begin(ctx context.Context, policy hold.Policy, fresh bool) error
 func (p *plant) startGenerations(ctx context.Context) (err error) {
 	stores, closeStores := newEmbeddedStores(p.settings.dataDir, p.events, p.log)
 	p.onStop(closeStores)
-	p.generations, err = generations.Start(ctx, generations.Config{
+	p.generations, err = generation.Start(ctx, generation.Config{
 		Registry:   p.records,
 		Conn:       p.broker.conn,
 		Stores:     stores,
@@ -255,7 +254,7 @@ func (p *plant) startGenerations(ctx context.Context) (err error) {
 
 // runGenerations runs them in the background until stop is called, and tells when
 // the active one breaks.
-func runGenerations(ctx context.Context, s *generations.Supervisor, failed chan<- error) (stop func() error) {
+func runGenerations(ctx context.Context, s *generation.Supervisor, failed chan<- error) (stop func() error) {
 	running, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	done, told := make(chan error, 1), make(chan struct{})
 	go func() { done <- s.Run(running) }()

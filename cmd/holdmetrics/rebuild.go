@@ -14,7 +14,7 @@ import (
 	"golang.org/x/term"
 
 	"holdmetrics/hold/rules"
-	"holdmetrics/projection/generation"
+	"holdmetrics/processor/generation"
 )
 
 // rebuildAsk is what the flags of rebuild say.

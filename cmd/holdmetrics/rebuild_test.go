@@ -13,9 +13,8 @@ import (
 
 	"holdmetrics/hold"
 	"holdmetrics/ingest"
-	"holdmetrics/processor/generations"
+	"holdmetrics/processor/generation"
 	"holdmetrics/projection"
-	"holdmetrics/projection/generation"
 	holdpb "holdmetrics/proto"
 )
 
@@ -114,7 +113,7 @@ func TestSnapshotsFollowAStoreThatIsMadeAgain(t *testing.T) {
 }
 
 // active is the generation that is read.
-func active(t *testing.T, p *plant) *generations.Generation {
+func active(t *testing.T, p *plant) *generation.Instance {
 	t.Helper()
 	g, err := p.generations.Active()
 	if err != nil {

@@ -13,7 +13,7 @@ import (
 	"go.uber.org/zap/zapcore"
 
 	"holdmetrics/hold"
-	"holdmetrics/projection/generation"
+	"holdmetrics/processor/generation"
 )
 
 func newServe() *cobra.Command {

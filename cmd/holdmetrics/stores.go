@@ -12,9 +12,9 @@ import (
 	"holdmetrics/hold"
 	"holdmetrics/hold/rules"
 	"holdmetrics/ingest"
+	"holdmetrics/processor/generation"
 	"holdmetrics/projection"
 	"holdmetrics/projection/embedded"
-	"holdmetrics/projection/generation"
 	"holdmetrics/projection/mongo"
 )
 
@@ -89,7 +89,7 @@ func (s *embeddedStores) open(name string) (projection.Store, error) {
 	return store, nil
 }
 
-// Open implements generations.Stores.
+// Open implements generation.Stores.
 func (s *embeddedStores) Open(ctx context.Context, g *generation.Record, _ hold.Rules) (projection.Store, error) {
 	for {
 		store, err := s.open(g.Name)
@@ -109,15 +109,15 @@ func (s *embeddedStores) Open(ctx context.Context, g *generation.Record, _ hold.
 	}
 }
 
-// Leave implements generations.Stores.
+// Leave implements generation.Stores.
 func (s *embeddedStores) Leave(_ context.Context, name string) error {
 	return embedded.Remove(embedded.Directory(s.dataDir, generation.Namespace(name)))
 }
 
-// Drop implements generations.Stores: nothing is shared.
+// Drop implements generation.Stores: nothing is shared.
 func (s *embeddedStores) Drop(context.Context, string) error { return nil }
 
-// Kept implements generations.Stores.
+// Kept implements generation.Stores.
 func (s *embeddedStores) Kept() ([]string, error) { return embedded.Generations(s.dataDir) }
 
 // mongoStores are in one database that all workers share.
@@ -133,7 +133,7 @@ func (s *mongoStores) open(ctx context.Context, name string, rules hold.Rules) (
 	return mongo.Open(ctx, c)
 }
 
-// Open implements generations.Stores.
+// Open implements generation.Stores.
 func (s *mongoStores) Open(ctx context.Context, g *generation.Record, rules hold.Rules) (projection.Store, error) {
 	store, err := s.open(ctx, g.Name, rules)
 	if err != nil {
@@ -148,10 +148,10 @@ func (s *mongoStores) Open(ctx context.Context, g *generation.Record, rules hold
 	return store, nil
 }
 
-// Leave implements generations.Stores: a process keeps nothing of its own.
+// Leave implements generation.Stores: a process keeps nothing of its own.
 func (s *mongoStores) Leave(context.Context, string) error { return nil }
 
-// Drop implements generations.Stores.
+// Drop implements generation.Stores.
 func (s *mongoStores) Drop(ctx context.Context, name string) error {
 	store, err := s.open(ctx, name, nil)
 	if err != nil {
@@ -160,5 +160,5 @@ func (s *mongoStores) Drop(ctx context.Context, name string) error {
 	return errors.Join(store.Drop(ctx), store.Close())
 }
 
-// Kept implements generations.Stores.
+// Kept implements generation.Stores.
 func (s *mongoStores) Kept() ([]string, error) { return nil, nil }

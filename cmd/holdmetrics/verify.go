@@ -9,8 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"holdmetrics/processor/generations"
-	"holdmetrics/projection/generation"
+	"holdmetrics/processor/generation"
 )
 
 func newVerify() *cobra.Command {
@@ -84,9 +83,9 @@ func (o *operator) verify(ctx context.Context, c *cobra.Command, a, b, format st
 		ofA, ofB = ofB, ofA
 	}
 	last := time.Now()
-	comparison := generations.Comparison{
+	comparison := generation.Comparison{
 		Conn: o.js.Conn(), Partitions: o.log.Partitions(), End: o.log.End, A: ofA, B: ofB,
-		Found: func(d *generations.Difference) error {
+		Found: func(d *generation.Difference) error {
 			write := func(figure, one, other string) error {
 				if swapped {
 					one, other = other, one
@@ -106,7 +105,7 @@ func (o *operator) verify(ctx context.Context, c *cobra.Command, a, b, format st
 			}
 			return nil
 		},
-		Moved: func(t generations.Tally) {
+		Moved: func(t generation.Tally) {
 			if time.Since(last) >= lineEvery {
 				last = time.Now()
 				fmt.Fprintf(c.ErrOrStderr(), "compared %d holders, %d of %d partitions done, %d differ\n", t.Holders, t.Partitions, o.log.Partitions(), t.Different)

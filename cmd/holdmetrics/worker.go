@@ -18,10 +18,9 @@ import (
 
 	"holdmetrics/hold"
 	"holdmetrics/processor"
-	"holdmetrics/processor/generations"
+	"holdmetrics/processor/generation"
 	"holdmetrics/processor/lease"
 	"holdmetrics/projection"
-	"holdmetrics/projection/generation"
 )
 
 func newWorker() *cobra.Command {
@@ -66,13 +65,13 @@ again from the log whenever a partition comes to it; no gateway can read it.
 // workerNode is a worker: NATS ▶ log ▶ generations.
 type workerNode struct {
 	*node
-	stores      generations.Stores
+	stores      generation.Stores
 	records     *generation.Registry
 	active      generation.Record // of the generation that was active at the start
-	generations *generations.Supervisor
+	generations *generation.Supervisor
 	httpAddr    net.Addr
 
-	started atomic.Pointer[generations.Supervisor] // nil: the worker is starting
+	started atomic.Pointer[generation.Supervisor] // nil: the worker is starting
 }
 
 func (w *workerNode) start(ctx context.Context) error {
@@ -223,7 +222,7 @@ func (w *workerNode) firstPolicy(ctx context.Context) (policy hold.Policy, found
 func (w *workerNode) run(ctx context.Context) (err error) {
 	host, _ := os.Hostname()
 	w.waits.on(awaitedStore(w.settings))
-	w.generations, err = generations.Start(ctx, generations.Config{
+	w.generations, err = generation.Start(ctx, generation.Config{
 		Registry: w.records, Conn: w.conn, Stores: w.stores, Rules: rulesOf,
 		Worker: processor.Config{
 			Log: w.events, GCInterval: w.settings.gcInterval, FlushInterval: w.settings.cluster.flushInterval,

@@ -14,7 +14,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
-	"holdmetrics/projection/generation"
+	"holdmetrics/processor/generation"
 	"holdmetrics/test/build"
 )
 

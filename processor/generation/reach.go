@@ -1,4 +1,4 @@
-package generations
+package generation
 
 import (
 	"context"
@@ -40,7 +40,7 @@ func Reached(ctx context.Context, conn *nats.Conn, name string, partitions int, 
 }
 
 // reach answers askReach.
-func (g *Generation) reach(partition int) *Reach {
+func (g *Instance) reach(partition int) *Reach {
 	for _, s := range g.Worker.Status() {
 		if s.Partition == partition {
 			return &Reach{s.Position, s.Checkpoint, s.Published, s.Done, s.Events, s.Rejected}

@@ -1,4 +1,4 @@
-package generations
+package generation
 
 import (
 	"context"
@@ -10,8 +10,6 @@ import (
 	"time"
 
 	"go.uber.org/zap"
-
-	"holdmetrics/projection/generation"
 )
 
 // Supervisor runs the generations. It is safe for concurrent use.
@@ -26,8 +24,8 @@ type Supervisor struct {
 	mu      sync.Mutex
 	members map[string]*member
 	dropped map[string]bool // records that are being dropped; true: a goroutine of ours is at it
-	active  generation.Active
-	prepare generation.Prepare
+	active  Active
+	prepare Prepare
 	changed chan struct{} // closed and replaced when something was opened or closed, or another one is active
 }
 
@@ -35,13 +33,13 @@ type Supervisor struct {
 // that of the process. It is opened, again and again where that fails, works, and
 // is closed. Its fields are under the supervisor's mu.
 type member struct {
-	record generation.Record
+	record Record
 	stop   context.CancelFunc
 
-	open    *Generation // nil: not open
-	letters bool        // it writes dead letters of all that it applies
-	trouble error       // why it is not open, or does not work
-	stopped error       // of its last flush
+	open    *Instance // nil: not open
+	letters bool      // it writes dead letters of all that it applies
+	trouble error     // why it is not open, or does not work
+	stopped error     // of its last flush
 }
 
 // Start begins with the active generation, and returns when that is open, or with
@@ -54,7 +52,7 @@ func Start(ctx context.Context, cfg Config) (*Supervisor, error) {
 		cfg: cfg, log: cfg.Logger, failed: make(chan error, 1),
 		members: map[string]*member{}, dropped: map[string]bool{}, changed: make(chan struct{}),
 	}
-	var first generation.Record
+	var first Record
 	err := cfg.Patiently(ctx, "the generations cannot be read", func(ctx context.Context) (err error) {
 		if s.active, err = cfg.Registry.Active(ctx); err == nil {
 			first, err = cfg.Registry.Get(ctx, s.active.Generation)
@@ -77,7 +75,7 @@ func Start(ctx context.Context, cfg Config) (*Supervisor, error) {
 func (s *Supervisor) Failed() <-chan error { return s.failed }
 
 // Get gives a generation that is open here.
-func (s *Supervisor) Get(name string) (*Generation, error) {
+func (s *Supervisor) Get(name string) (*Instance, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	m := s.members[name]
@@ -93,7 +91,7 @@ func (s *Supervisor) Get(name string) (*Generation, error) {
 }
 
 // Active gives the generation that is read.
-func (s *Supervisor) Active() (*Generation, error) {
+func (s *Supervisor) Active() (*Instance, error) {
 	s.mu.Lock()
 	name := s.active.Generation
 	s.mu.Unlock()
@@ -165,8 +163,8 @@ func (s *Supervisor) look(ctx context.Context) {
 	within, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
 	records, err := s.cfg.Registry.List(within)
-	var active generation.Active
-	var prepare generation.Prepare
+	var active Active
+	var prepare Prepare
 	if err == nil {
 		active, err = s.cfg.Registry.Active(within)
 	}
@@ -338,7 +336,7 @@ func (s *Supervisor) leave(ctx context.Context, m *member) {
 	}
 	err := s.cfg.Patiently(ctx, "a generation cannot be left", func(ctx context.Context) error {
 		r, err := s.cfg.Registry.Get(ctx, name)
-		if errors.Is(err, generation.ErrUnknown) || err == nil && (r.Dropped || !r.Created.Equal(created)) {
+		if errors.Is(err, ErrUnknown) || err == nil && (r.Dropped || !r.Created.Equal(created)) {
 			err = s.cfg.Stores.Leave(ctx, name)
 		}
 		if err != nil {

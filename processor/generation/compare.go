@@ -1,4 +1,4 @@
-package generations
+package generation
 
 import (
 	"context"
@@ -10,7 +10,6 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"holdmetrics/processor"
-	"holdmetrics/projection/generation"
 )
 
 // Difference is a holder of whom two generations say something else, at the same
@@ -45,7 +44,7 @@ type Comparison struct {
 	Conn       *nats.Conn
 	Partitions int
 	End        func(ctx context.Context, partition int) (uint64, error) // last position of a partition
-	A, B       generation.Record                                        // B is the one that may stand still: not the active one, or it ends
+	A, B       Record                                                   // B is the one that may stand still: not the active one, or it ends
 	// Found is called for each difference; its error ends the comparison.
 	Found func(*Difference) error
 	// Moved is called now and then; nil: nobody looks.
@@ -66,7 +65,7 @@ const (
 )
 
 // ErrSilent: nobody answers questions about a generation.
-var ErrSilent = errors.New("generations: nobody answers")
+var ErrSilent = errors.New("generation: nobody answers")
 
 // Run compares. The error is why it could not; differences are none.
 func (c *Comparison) Run(ctx context.Context) (Tally, error) {
@@ -103,13 +102,13 @@ func (c *Comparison) partition(ctx context.Context, partition int) error {
 	if err != nil {
 		return err
 	}
-	for _, g := range []*generation.Record{&c.A, &c.B} {
+	for _, g := range []*Record{&c.A, &c.B} {
 		if _, err := c.ask(ctx, g.Name, partition, &question{Ask: askGo}); err != nil {
 			return err // nobody is there
 		}
 	}
 	// What was in the log before is compared in any case.
-	for _, g := range []*generation.Record{&c.A, &c.B} {
+	for _, g := range []*Record{&c.A, &c.B} {
 		if g.Until == 0 {
 			if err := processor.Applied(c.Conn, g.Name)(ctx, partition, end); err != nil {
 				return err
@@ -208,7 +207,7 @@ func (c *Comparison) settleSome(ctx context.Context, partition int, holders []st
 			return 0, err
 		}
 		if ofA.Done == 0 {
-			return 0, fmt.Errorf("generations: generation %s, partition %d: its worker is of an older version, which cannot tell what is known ahead", c.A.Name, partition)
+			return 0, fmt.Errorf("generation %s, partition %d: its worker is of an older version, which cannot tell what is known ahead", c.A.Name, partition)
 		}
 		q.Holders, q.At = holders[:ofA.Done], ofA.At
 		ofB, err := c.ask(ctx, c.B.Name, partition, &q)
@@ -219,7 +218,7 @@ func (c *Comparison) settleSome(ctx context.Context, partition int, holders []st
 			continue // it went on, or another worker has it now
 		}
 		if ofB.Done == 0 {
-			return 0, fmt.Errorf("generations: generation %s, partition %d: its worker is of an older version, which cannot tell what is known ahead", c.B.Name, partition)
+			return 0, fmt.Errorf("generation %s, partition %d: its worker is of an older version, which cannot tell what is known ahead", c.B.Name, partition)
 		}
 		if q.Holders, q.At = holders[:ofB.Done], ofB.At; q.At != ofA.At {
 			// A has ended, and B is behind that: what was sealed there since is no more told

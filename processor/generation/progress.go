@@ -1,4 +1,4 @@
-package generations
+package generation
 
 import (
 	"context"
@@ -6,7 +6,6 @@ import (
 	"go.uber.org/zap"
 
 	"holdmetrics/processor"
-	"holdmetrics/projection/generation"
 )
 
 // report tells how far this process is with what is being built; with all, also
@@ -22,7 +21,7 @@ func (s *Supervisor) report(ctx context.Context, all bool) {
 			continue
 		}
 		record, open := m.record, m.open
-		progress := generation.Progress{Worker: s.cfg.ID, Letters: m.letters && open != nil}
+		progress := Progress{Worker: s.cfg.ID, Letters: m.letters && open != nil}
 		if m.trouble != nil {
 			progress.Trouble = m.trouble.Error()
 		}
@@ -48,10 +47,10 @@ func (s *Supervisor) report(ctx context.Context, all bool) {
 // built notes that a generation is built, where all workers say so.
 func (s *Supervisor) built(ctx context.Context, name string) error {
 	all, err := s.cfg.Registry.Progress(ctx, name)
-	if err != nil || !generation.Built(all, s.cfg.Worker.Log.Partitions()) {
+	if err != nil || !Built(all, s.cfg.Worker.Log.Partitions()) {
 		return err
 	}
-	return s.cfg.Registry.Change(ctx, name, func(r *generation.Record) error {
+	return s.cfg.Registry.Change(ctx, name, func(r *Record) error {
 		r.Built = true
 		return nil
 	})
@@ -63,8 +62,8 @@ func (s *Supervisor) built(ctx context.Context, name string) error {
 // log's last position of the partition does not lie beyond; else something will be
 // applied that does lie beyond, and the generation's goal is as good. Where nothing
 // beyond is applied (Until), the partition knows when it is done.
-func progressOf(s *processor.PartitionStatus, r *generation.Record) generation.PartitionProgress {
-	p := generation.PartitionProgress{
+func progressOf(s *processor.PartitionStatus, r *Record) PartitionProgress {
+	p := PartitionProgress{
 		Partition: s.Partition, Position: s.Position, Goal: min(s.End, r.Goal),
 		Events: s.Events, Rejected: s.Rejected, Excluded: s.Excluded,
 	}

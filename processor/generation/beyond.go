@@ -1,4 +1,4 @@
-package generations
+package generation
 
 import (
 	"context"
@@ -62,7 +62,7 @@ func ahead(ctx context.Context, r *hold.Rule, p *hold.Pair, at int64, yield func
 }
 
 // digest is the hash of how a pair goes on; false where it has nothing and never will.
-func (g *Generation) digest(ctx context.Context, r *projection.PairRecord, at int64) (sum []byte, something bool, err error) {
+func (g *Instance) digest(ctx context.Context, r *projection.PairRecord, at int64) (sum []byte, something bool, err error) {
 	pair, err := r.Open()
 	if err != nil {
 		return nil, false, err
@@ -97,7 +97,7 @@ func hashLimbs(h hash.Hash, limbs []uint64) {
 }
 
 // beyond is the hash of how all pairs of a holder go on.
-func (g *Generation) beyond(ctx context.Context, view projection.PartitionView, holder string, at int64) ([]byte, error) {
+func (g *Instance) beyond(ctx context.Context, view projection.PartitionView, holder string, at int64) ([]byte, error) {
 	h := sha256.New()
 	err := view.Pairs(ctx, holder, func(r *projection.PairRecord) error {
 		sum, something, err := g.digest(ctx, r, at)
@@ -116,7 +116,7 @@ func (g *Generation) beyond(ctx context.Context, view projection.PartitionView, 
 
 // readBeyond answers askBeyond: how the pairs of a holder go on, as hashes, or of one of
 // them as slopes.
-func (g *Generation) readBeyond(ctx context.Context, partition int, q *question, a *answered) error {
+func (g *Instance) readBeyond(ctx context.Context, partition int, q *question, a *answered) error {
 	return g.walkPairs(ctx, partition, q, a, func(p *projection.PairRecord) (*pairAnswer, int, error) {
 		out := &pairAnswer{Token: strings.Clone(p.Key.Token)}
 		if q.Token == "" {

@@ -1,4 +1,4 @@
-package generations
+package generation
 
 import (
 	"fmt"
@@ -9,7 +9,6 @@ import (
 
 	"holdmetrics/hold"
 	"holdmetrics/ingest"
-	"holdmetrics/projection/generation"
 )
 
 func (w *world) send(drafts ...hold.Draft) {
@@ -50,8 +49,8 @@ func TestCompareBeyond(t *testing.T) {
 		hold.Draft{Token: "T", Holder: "same", Start: at(100)},
 		hold.Draft{Token: "T", Holder: "plain", Start: at(100)},
 	)
-	w.create(generation.Record{Name: "same", Version: hold.NoRulesVersion})
-	w.create(generation.Record{Name: "other", Version: "2", Rules: `tokens:
+	w.create(Record{Name: "same", Version: hold.NoRulesVersion})
+	w.create(Record{Name: "other", Version: "2", Rules: `tokens:
   - token: IDS
     hold_ids: required
   - token: SEASON
@@ -62,10 +61,10 @@ func TestCompareBeyond(t *testing.T) {
 	for _, name := range []string{"same", "other"} {
 		w.until(name+" is built", w.built(name))
 	}
-	if tally, found := w.compare(generation.First, "same"); tally.Holders != 6 || len(found) != 0 {
+	if tally, found := w.compare(First, "same"); tally.Holders != 6 || len(found) != 0 {
 		t.Errorf("%+v: %+v", tally, found)
 	}
-	tally, found := w.compare(generation.First, "other")
+	tally, found := w.compare(First, "other")
 	var said []string
 	for _, d := range found {
 		for _, f := range d.Figures {
@@ -98,8 +97,8 @@ func TestCompareManyBreaks(t *testing.T) {
 	drafts[len(drafts)-1].HoldID = ""
 	w.send(append(drafts, hold.Draft{Token: "SUM", Holder: "h", HoldID: "x", Start: hold.StampOf(1e9), End: hold.StampOf(2e9)})...)
 	ids := "tokens:\n  - token: SUM\n    policy: sum\n"
-	w.create(generation.Record{Name: "all", Version: "2", Rules: ids})
-	w.create(generation.Record{Name: "ids", Version: "3", Rules: ids + "    hold_ids: required\n"})
+	w.create(Record{Name: "all", Version: "2", Rules: ids})
+	w.create(Record{Name: "ids", Version: "3", Rules: ids + "    hold_ids: required\n"})
 	for _, name := range []string{"all", "ids"} {
 		w.until(name+" is built", w.built(name))
 	}

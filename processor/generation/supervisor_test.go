@@ -1,4 +1,4 @@
-package generations
+package generation
 
 import (
 	"context"
@@ -8,11 +8,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/prometheus/client_golang/prometheus"
-	"go.uber.org/goleak"
 
 	"holdmetrics/hold"
 	"holdmetrics/hold/rules"
@@ -20,11 +18,8 @@ import (
 	"holdmetrics/processor"
 	"holdmetrics/processor/lease"
 	"holdmetrics/projection"
-	"holdmetrics/projection/generation"
 	"holdmetrics/projection/storetest"
 )
-
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const patience = 20 * time.Second
 
@@ -35,7 +30,7 @@ type shared struct {
 	dropped map[string]int
 }
 
-func (s *shared) Open(_ context.Context, g *generation.Record, _ hold.Rules) (projection.Store, error) {
+func (s *shared) Open(_ context.Context, g *Record, _ hold.Rules) (projection.Store, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.stores[g.Name] == nil {
@@ -66,44 +61,22 @@ type world struct {
 	conn     *nats.Conn
 	js       jetstream.JetStream
 	log      *ingest.Log
-	registry *generation.Registry
+	registry *Registry
 	stores   *shared
 }
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	s, err := server.NewServer(&server.Options{DontListen: true, JetStream: true, StoreDir: t.TempDir(), NoSigs: true, NoLog: true})
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.Start()
-	t.Cleanup(func() {
-		s.Shutdown()
-		s.WaitForShutdown()
-	})
-	if !s.ReadyForConnections(patience) {
-		t.Fatal("the broker did not start")
-	}
-	closed := make(chan struct{})
-	conn, err := nats.Connect("", nats.InProcessServer(s), nats.ClosedHandler(func(*nats.Conn) { close(closed) }))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		conn.Close()
-		<-closed
-	})
-	w := &world{t: t, conn: conn, stores: &shared{stores: map[string]*storetest.Memory{}, dropped: map[string]int{}}}
-	if w.js, err = jetstream.New(conn); err != nil {
-		t.Fatal(err)
-	}
+	js := connect(t)
+	w := &world{t: t, js: js, conn: js.Conn(), stores: &shared{stores: map[string]*storetest.Memory{}, dropped: map[string]int{}}}
+	var err error
 	if w.log, err = ingest.OpenLog(t.Context(), w.js, ingest.LogConfig{Partitions: 4}); err != nil {
 		t.Fatal(err)
 	}
-	if w.registry, err = generation.Open(t.Context(), w.js, 1); err != nil {
+	if w.registry, err = Open(t.Context(), w.js, 1); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := w.registry.Begin(t.Context(), generation.Record{Policy: "merge", Version: hold.NoRulesVersion, Built: true, Created: time.Now()}); err != nil {
+	if _, err := w.registry.Begin(t.Context(), Record{Policy: "merge", Version: hold.NoRulesVersion, Built: true, Created: time.Now()}); err != nil {
 		t.Fatal(err)
 	}
 	return w
@@ -114,7 +87,7 @@ func (w *world) process(id string) (s *Supervisor, stop func()) {
 	w.t.Helper()
 	s, err := Start(w.t.Context(), Config{
 		Registry: w.registry, Conn: w.conn, Stores: w.stores, ID: id, every: 20 * time.Millisecond,
-		Rules: func(g *generation.Record) (hold.Rules, error) {
+		Rules: func(g *Record) (hold.Rules, error) {
 			if g.Rules == "" {
 				return hold.PlainRules(hold.Merge), nil
 			}
@@ -188,7 +161,7 @@ func (w *world) built(name string) func() bool {
 	}
 }
 
-func (w *world) create(g generation.Record) {
+func (w *world) create(g Record) {
 	w.t.Helper()
 	last, err := w.log.LastPosition(w.t.Context())
 	if err != nil {
@@ -236,14 +209,14 @@ func TestGenerations(t *testing.T) {
 	b, stopB := w.process("b")
 	w.record(0, 200)
 	doubled := "tokens:\n  - token: T1\n    multiplier: 2\n"
-	w.create(generation.Record{Name: "same", Version: hold.NoRulesVersion})
-	w.create(generation.Record{Name: "doubled", Version: "2", Rules: doubled})
-	w.create(generation.Record{Name: "early", Version: hold.NoRulesVersion, Until: 1})
+	w.create(Record{Name: "same", Version: hold.NoRulesVersion})
+	w.create(Record{Name: "doubled", Version: "2", Rules: doubled})
+	w.create(Record{Name: "early", Version: hold.NoRulesVersion, Until: 1})
 	for _, name := range []string{"same", "doubled", "early"} {
 		w.until(name+" is built", w.built(name))
 	}
 	for _, s := range []*Supervisor{a, b} {
-		if g, err := s.Active(); err != nil || g.Name != generation.First {
+		if g, err := s.Active(); err != nil || g.Name != First {
 			t.Errorf("%v, %v", g, err)
 		}
 	}
@@ -261,10 +234,10 @@ func TestGenerations(t *testing.T) {
 			}
 		}
 	}()
-	if tally, found := w.compare(generation.First, "same"); tally.Holders != 10 || len(found) != 0 {
+	if tally, found := w.compare(First, "same"); tally.Holders != 10 || len(found) != 0 {
 		t.Errorf("%+v: %+v", tally, found)
 	}
-	tally, found := w.compare(generation.First, "doubled")
+	tally, found := w.compare(First, "doubled")
 	if tally.Holders != 10 || tally.Different != 5 { // every other event, and so holder, is of T1
 		t.Errorf("%+v: %+v", tally, found)
 	}
@@ -275,7 +248,7 @@ func TestGenerations(t *testing.T) {
 	}
 	close(sending)
 	<-sent
-	if tally, found := w.compare(generation.First, "early"); len(found) != 0 || tally.Beyond != 10 {
+	if tally, found := w.compare(First, "early"); len(found) != 0 || tally.Beyond != 10 {
 		t.Errorf("%+v: %+v", tally, found)
 	}
 
@@ -291,22 +264,22 @@ func TestGenerations(t *testing.T) {
 			return true
 		}
 	}
-	w.until("the active one writes letters", letters(map[string]bool{generation.First: true, "same": false}))
+	w.until("the active one writes letters", letters(map[string]bool{First: true, "same": false}))
 	if err := w.registry.Prepare(t.Context(), "same"); err != nil {
 		t.Fatal(err)
 	}
-	w.until("the prepared one writes letters", letters(map[string]bool{generation.First: true, "same": true}))
-	if err := w.registry.Activate(t.Context(), generation.First, "same", 0, time.Now()); err != nil {
+	w.until("the prepared one writes letters", letters(map[string]bool{First: true, "same": true}))
+	if err := w.registry.Activate(t.Context(), First, "same", 0, time.Now()); err != nil {
 		t.Fatal(err)
 	}
 	if err := w.registry.Prepare(t.Context(), ""); err != nil {
 		t.Fatal(err)
 	}
-	w.until("the former one writes none", letters(map[string]bool{generation.First: false, "same": true}))
+	w.until("the former one writes none", letters(map[string]bool{First: false, "same": true}))
 
 	// One is paused, and goes on.
 	pause := func(paused bool) {
-		err := w.registry.Change(t.Context(), "doubled", func(g *generation.Record) error { g.Paused = paused; return nil })
+		err := w.registry.Change(t.Context(), "doubled", func(g *Record) error { g.Paused = paused; return nil })
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -320,12 +293,12 @@ func TestGenerations(t *testing.T) {
 
 	// One process goes; the other one has it all, and the dropped one goes with it.
 	stopB()
-	if err := w.registry.Change(t.Context(), "doubled", func(g *generation.Record) error { g.Dropped = true; return nil }); err != nil {
+	if err := w.registry.Change(t.Context(), "doubled", func(g *Record) error { g.Dropped = true; return nil }); err != nil {
 		t.Fatal(err)
 	}
 	w.until("it is gone", func() bool {
 		_, err := w.registry.Get(t.Context(), "doubled")
-		return errors.Is(err, generation.ErrUnknown)
+		return errors.Is(err, ErrUnknown)
 	})
 	if _, err := a.Get("doubled"); !errors.Is(err, ErrNotHere) {
 		t.Error(err)
@@ -338,7 +311,7 @@ func TestGenerations(t *testing.T) {
 			t.Errorf("bucket %s: %v", bucket, err)
 		}
 	}
-	if tally, found := w.compare("same", generation.First); tally.Holders != 10 || len(found) != 0 {
+	if tally, found := w.compare("same", First); tally.Holders != 10 || len(found) != 0 {
 		t.Errorf("%+v: %+v", tally, found)
 	}
 }
@@ -348,7 +321,7 @@ func TestTrouble(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	s, _ := w.process("a")
-	w.create(generation.Record{Name: "broken", Rules: "policy: nonsense\n"})
+	w.create(Record{Name: "broken", Rules: "policy: nonsense\n"})
 	w.until("the trouble is told", func() bool {
 		all, err := w.registry.Progress(t.Context(), "broken")
 		return err == nil && len(all) == 1 && all[0].Trouble != ""

@@ -1,4 +1,4 @@
-package generations
+package generation
 
 import (
 	"context"
@@ -9,7 +9,6 @@ import (
 
 	"holdmetrics/processor/lease"
 	"holdmetrics/projection"
-	"holdmetrics/projection/generation"
 )
 
 // leaveKept removes what this process keeps of generations that are no more: they
@@ -17,7 +16,7 @@ import (
 func (s *Supervisor) leaveKept(ctx context.Context) {
 	kept, err := s.cfg.Stores.Kept()
 	if err == nil && len(kept) > 0 {
-		var all []generation.Record
+		var all []Record
 		if all, err = s.cfg.Registry.List(ctx); err == nil {
 			known := map[string]bool{}
 			for _, r := range all {
@@ -79,7 +78,7 @@ func (s *Supervisor) dropOne(ctx context.Context, name string) error {
 		_ = unlock(within) // else it is free in time
 	}()
 	r, err := s.cfg.Registry.Get(ctx, name)
-	if errors.Is(err, generation.ErrUnknown) {
+	if errors.Is(err, ErrUnknown) {
 		return nil // another process was faster
 	}
 	if err != nil || !r.Dropped {

@@ -1,4 +1,4 @@
-package generations
+package generation
 
 import (
 	"context"
@@ -86,7 +86,7 @@ var errFull = errors.New("full")
 
 // answer answers questions about a generation until stop is called, which waits
 // for the last answer.
-func answer(conn *nats.Conn, g *Generation) (stop func(), err error) {
+func answer(conn *nats.Conn, g *Instance) (stop func(), err error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	var answers sync.WaitGroup
 	places := make(chan struct{}, answersAtOnce)
@@ -129,7 +129,7 @@ func answer(conn *nats.Conn, g *Generation) (stop func(), err error) {
 	})
 	if err != nil {
 		cancel()
-		return nil, fmt.Errorf("generations: listen for questions: %w", err)
+		return nil, fmt.Errorf("generation: listen for questions: %w", err)
 	}
 	ended := make(chan struct{})
 	sub.SetClosedHandler(func(string) { close(ended) })
@@ -142,7 +142,7 @@ func answer(conn *nats.Conn, g *Generation) (stop func(), err error) {
 	}, nil
 }
 
-func (g *Generation) answer(ctx context.Context, partition int, q *question) (a *answered, err error) {
+func (g *Instance) answer(ctx context.Context, partition int, q *question) (a *answered, err error) {
 	a = &answered{}
 	switch q.Ask {
 	case askHolders:
@@ -164,7 +164,7 @@ func (g *Generation) answer(ctx context.Context, partition int, q *question) (a 
 	return nil, fmt.Errorf("this version cannot tell %q", q.Ask)
 }
 
-func (g *Generation) walkHolders(ctx context.Context, partition int, after string, a *answered) error {
+func (g *Instance) walkHolders(ctx context.Context, partition int, after string, a *answered) error {
 	size := 0
 	err := g.Store.Holders(ctx, partition, after, func(r *projection.HolderRecord) error {
 		if size > answerBytes {
@@ -184,7 +184,7 @@ func (g *Generation) walkHolders(ctx context.Context, partition int, after strin
 
 // readHolders reads holders at one checkpoint; one that is not there is left out.
 // Where it takes long the last ones are left to another question.
-func (g *Generation) readHolders(ctx context.Context, partition int, q *question, a *answered) (err error) {
+func (g *Instance) readHolders(ctx context.Context, partition int, q *question, a *answered) (err error) {
 	view, err := g.Store.View(ctx, partition)
 	if err != nil {
 		return err
@@ -215,7 +215,7 @@ func (g *Generation) readHolders(ctx context.Context, partition int, q *question
 }
 
 // readPairs reads figures of a holder's pairs.
-func (g *Generation) readPairs(ctx context.Context, partition int, q *question, a *answered) error {
+func (g *Instance) readPairs(ctx context.Context, partition int, q *question, a *answered) error {
 	return g.walkPairs(ctx, partition, q, a, func(p *projection.PairRecord) (*pairAnswer, int, error) {
 		f := &pairAnswer{Token: strings.Clone(p.Key.Token), Figures: p.Figures.Append(nil)}
 		return f, 2 * len(f.Figures), nil
@@ -224,7 +224,7 @@ func (g *Generation) readPairs(ctx context.Context, partition int, q *question, 
 
 // walkPairs fills an answer with what read makes of a holder's pairs behind q.After, or
 // of that of q.Token: nil leaves a pair out. It says how large that is, beside the token.
-func (g *Generation) walkPairs(ctx context.Context, partition int, q *question, a *answered, read func(*projection.PairRecord) (out *pairAnswer, size int, err error)) (err error) {
+func (g *Instance) walkPairs(ctx context.Context, partition int, q *question, a *answered, read func(*projection.PairRecord) (out *pairAnswer, size int, err error)) (err error) {
 	view, err := g.Store.View(ctx, partition)
 	if err != nil {
 		return err

@@ -1,4 +1,4 @@
-package generations
+package generation
 
 import (
 	"context"
@@ -12,13 +12,12 @@ import (
 	"holdmetrics/hold"
 	"holdmetrics/processor"
 	"holdmetrics/projection"
-	"holdmetrics/projection/generation"
 )
 
 // Stores is where the generations keep their projections.
 type Stores interface {
 	// Open opens the store of a generation, and makes it where there is none.
-	Open(ctx context.Context, g *generation.Record, rules hold.Rules) (projection.Store, error)
+	Open(ctx context.Context, g *Record, rules hold.Rules) (projection.Store, error)
 	// Leave removes what this process alone keeps of a generation, whose store is
 	// closed, if there is anything.
 	Leave(ctx context.Context, name string) error
@@ -31,11 +30,11 @@ type Stores interface {
 
 // Config says what a [Supervisor] runs. All is required that has no remark.
 type Config struct {
-	Registry *generation.Registry
+	Registry *Registry
 	Conn     *nats.Conn // by which questions are answered
 	Stores   Stores
 	// Rules reads the rules of a record.
-	Rules func(g *generation.Record) (hold.Rules, error)
+	Rules func(g *Record) (hold.Rules, error)
 	// Worker is what all workers have in common. Log is required; what belongs to a
 	// generation is filled in.
 	Worker processor.Config
@@ -55,9 +54,9 @@ type Config struct {
 // Errors that callers decide on.
 var (
 	// ErrConfig: what is required was not given.
-	ErrConfig = errors.New("generations: bad configuration")
+	ErrConfig = errors.New("generation: bad configuration")
 	// ErrNotHere: the generation is not run by this process.
-	ErrNotHere = errors.New("generations: not run here")
+	ErrNotHere = errors.New("generation: not run here")
 )
 
 const (

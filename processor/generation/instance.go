@@ -1,4 +1,4 @@
-package generations
+package generation
 
 import (
 	"context"
@@ -12,12 +12,11 @@ import (
 	"holdmetrics/hold"
 	"holdmetrics/processor"
 	"holdmetrics/projection"
-	"holdmetrics/projection/generation"
 )
 
-// Generation is one that runs in this process. What it consists of is closed when
+// Instance is a generation that runs in this process. What it consists of is closed when
 // it is dropped or paused, whoever uses it: calls then return errors.
-type Generation struct {
+type Instance struct {
 	Name      string
 	Rules     hold.Rules
 	Store     projection.Store
@@ -30,8 +29,8 @@ type Generation struct {
 }
 
 // open opens all that a generation consists of.
-func (s *Supervisor) open(ctx context.Context, r *generation.Record) (g *Generation, err error) {
-	g = &Generation{Name: r.Name, until: r.Until}
+func (s *Supervisor) open(ctx context.Context, r *Record) (g *Instance, err error) {
+	g = &Instance{Name: r.Name, until: r.Until}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, g.close())
@@ -85,7 +84,7 @@ func (s *Supervisor) open(ctx context.Context, r *generation.Record) (g *Generat
 
 // Ready is nil where the store answers and all partitions are up and move; else it
 // says why not. See [processor.Worker.Ready].
-func (g *Generation) Ready(ctx context.Context, within time.Duration) error {
+func (g *Instance) Ready(ctx context.Context, within time.Duration) error {
 	if err := g.Store.Ping(ctx); err != nil {
 		return err
 	}
@@ -93,7 +92,7 @@ func (g *Generation) Ready(ctx context.Context, within time.Duration) error {
 }
 
 // close gives up all of it. The worker has ended.
-func (g *Generation) close() error {
+func (g *Instance) close() error {
 	for _, stop := range g.answers {
 		stop()
 	}

@@ -1,4 +1,4 @@
-package generations
+package generation
 
 import (
 	"context"
@@ -56,10 +56,10 @@ func (c *Comparison) ask(ctx context.Context, name string, partition int, q *que
 		case err == nil:
 			var a answered
 			if err := json.Unmarshal(m.Data, &a); err != nil {
-				return nil, fmt.Errorf("generations: the answer about generation %s is not to be read: %w", name, err)
+				return nil, fmt.Errorf("generation: the answer about generation %s is not to be read: %w", name, err)
 			}
 			if a.Error != "" {
-				return nil, fmt.Errorf("generations: generation %s, partition %d: %s", name, partition, a.Error)
+				return nil, fmt.Errorf("generation %s, partition %d: %s", name, partition, a.Error)
 			}
 			return &a, nil
 		case ctx.Err() != nil:
