@@ -200,7 +200,7 @@ func TestScoresRefusals(t *testing.T) {
 	}{
 		"unknown holder":   {&holdpb.ScoresRequest{HolderId: "nobody"}, codes.NotFound, ""},
 		"before the epoch": {&holdpb.ScoresRequest{AsOf: seconds(-1)}, codes.InvalidArgument, "as_of"},
-		"past 2200":        {&holdpb.ScoresRequest{AsOf: seconds(hold.Horizon/1e9 + 1)}, codes.InvalidArgument, "as_of"},
+		"past 2200":        {&holdpb.ScoresRequest{AsOf: seconds(hold.MaxTime/1e9 + 1)}, codes.InvalidArgument, "as_of"},
 		"bad nanoseconds":  {&holdpb.ScoresRequest{AsOf: &timestamppb.Timestamp{Seconds: 1, Nanos: -1}}, codes.InvalidArgument, "as_of"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -98,11 +98,11 @@ func (w *window) checkHorizon(horizon int64) error {
 // checkInstant is the time in unix nanoseconds. The epoch is one: as of it,
 // every figure is 0.
 func checkInstant(field string, t hold.Stamp) (int64, error) {
-	if t.Nanos < 0 || t.Nanos >= 1e9 || t.Seconds < 0 || t.Seconds > hold.Horizon/1e9 {
+	if t.Nanos < 0 || t.Nanos >= 1e9 || t.Seconds < 0 || t.Seconds > hold.MaxTime/1e9 {
 		return 0, &hold.FieldError{Field: field, Err: hold.ErrTime}
 	}
 	ns := t.Seconds*1e9 + int64(t.Nanos)
-	if ns > hold.Horizon {
+	if ns > hold.MaxTime {
 		return 0, &hold.FieldError{Field: field, Err: hold.ErrTime}
 	}
 	return ns, nil

@@ -219,7 +219,7 @@ func (w *world) apply(t *testing.T, position uint64, logTime int64, drafts ...ho
 	}
 	pairs := map[projection.PairKey]*hold.Pair{}
 	for _, d := range drafts {
-		e, err := d.Check(testNow, hold.Limits{MaxClockSkew: hold.Horizon, MaxFutureEnd: hold.Horizon})
+		e, err := d.Check(testNow, hold.Limits{MaxClockSkew: hold.MaxTime, MaxFutureEnd: hold.MaxTime})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -94,7 +94,7 @@ func (c *Chain) Len() int { return c.len }
 func (c *Chain) Settled() Amount { return c.total.amount() }
 
 // Settled is the settled amount of a pair of which these events are all that is
-// known, in any order: what [Pair.SettledAt] the [Horizon] gives of their facts.
+// known, in any order: what [Pair.SettledAt] of [MaxTime] gives of their facts.
 // Nothing of the pair is kept.
 //
 // The events are summed on so many cores, by goroutines that have ended when it
@@ -123,7 +123,7 @@ func Settled(policy Policy, events []Event, cores int) Amount {
 	for i := range events {
 		p.Add(events[i].Fact())
 	}
-	return p.SettledAt(Horizon)
+	return p.SettledAt(MaxTime)
 }
 
 // minPart is how many events are worth a goroutine.

@@ -58,7 +58,7 @@ func TestSettled(t *testing.T) {
 				events = rapid.Permutation(events).Draw(t, "order")
 			}
 		}
-		want := pairOf(policy, events).SettledAt(hold.Horizon)
+		want := pairOf(policy, events).SettledAt(hold.MaxTime)
 		if got := hold.Settled(policy, events, rapid.IntRange(-1, 3).Draw(t, "cores")); got != want {
 			t.Fatalf("settled %v, want %v", got, want)
 		}
@@ -89,7 +89,7 @@ func TestChain(t *testing.T) {
 		}
 		events = events[:n]
 		for _, policy := range []hold.Policy{hold.Merge, hold.Sum} {
-			if got, want := whole.Settled(), pairOf(policy, events).SettledAt(hold.Horizon); got != want {
+			if got, want := whole.Settled(), pairOf(policy, events).SettledAt(hold.MaxTime); got != want {
 				t.Fatalf("%v: settled %v, want %v", policy, got, want)
 			}
 		}
@@ -135,7 +135,7 @@ func TestSettledParts(t *testing.T) {
 		events := chain()
 		f(events)
 		for _, policy := range []hold.Policy{hold.Merge, hold.Sum} {
-			want := pairOf(policy, events).SettledAt(hold.Horizon)
+			want := pairOf(policy, events).SettledAt(hold.MaxTime)
 			for cores := 1; cores <= 4; cores++ {
 				if got := hold.Settled(policy, events, cores); got != want {
 					t.Errorf("%s, %v, %d cores: %v, want %v", name, policy, cores, got, want)

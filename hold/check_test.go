@@ -29,7 +29,7 @@ var never hold.Stamp
 // TestCheck walks section 2 of the design, each rule on both sides of its edge.
 func TestCheck(t *testing.T) {
 	t.Parallel()
-	last := hold.Horizon / 1e9
+	last := hold.MaxTime / 1e9
 	tests := []struct {
 		name  string
 		set   func(d *hold.Draft)
@@ -189,7 +189,7 @@ func TestCheckControlCharacters(t *testing.T) {
 // TestCheckFarLimits: an end may lie as far ahead as the limits allow, up to 2200.
 func TestCheckFarLimits(t *testing.T) {
 	t.Parallel()
-	last := hold.Horizon / 1e9
+	last := hold.MaxTime / 1e9
 	if want := time.Date(2200, 1, 1, 0, 0, 0, 0, time.UTC).Unix(); last != want {
 		t.Fatalf("the horizon is %d, want %d", last, want)
 	}
@@ -198,7 +198,7 @@ func TestCheckFarLimits(t *testing.T) {
 	d.End = at(last, 0)
 	e, err := d.Check(checkNow, wide)
 	requireFieldError(t, err, "", nil)
-	if e.End != hold.Horizon {
+	if e.End != hold.MaxTime {
 		t.Errorf("end %d", e.End)
 	}
 	d.End = at(last, 1)

@@ -12,8 +12,8 @@ import (
 // maxID is the longest id, in bytes.
 const maxID = 256
 
-// Horizon is the last instant a hold may name: 2200-01-01T00:00:00Z.
-const Horizon int64 = 7_258_118_400 * int64(time.Second)
+// MaxTime is the latest instant that an event may name: 2200-01-01T00:00:00Z (S6.6).
+const MaxTime int64 = 7_258_118_400 * int64(time.Second)
 
 // Stamp is a time as it came, unchecked.
 type Stamp struct {
@@ -191,11 +191,11 @@ func checkTime(field string, t Stamp, now, ahead int64) (int64, error) {
 	if t.Nanos < 0 || t.Nanos > 999_999_999 {
 		return 0, &FieldError{Field: field, Err: ErrTime, Detail: strconv.Itoa(int(t.Nanos)) + " nanoseconds"}
 	}
-	if t.Seconds < 0 || t.Seconds == 0 && t.Nanos == 0 || t.Seconds > Horizon/1e9 {
+	if t.Seconds < 0 || t.Seconds == 0 && t.Nanos == 0 || t.Seconds > MaxTime/1e9 {
 		return 0, &FieldError{Field: field, Err: ErrTime, Detail: strconv.FormatInt(t.Seconds, 10) + " seconds since the epoch"}
 	}
 	ns := t.Seconds*1e9 + int64(t.Nanos)
-	if ns > Horizon {
+	if ns > MaxTime {
 		return 0, &FieldError{Field: field, Err: ErrTime, Detail: formatTime(ns)}
 	}
 	if ns > now && ns-now > ahead {

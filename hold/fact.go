@@ -176,7 +176,7 @@ func (r *reader) uvarint() uint64 {
 
 func (r *reader) time() int64 {
 	v := r.uvarint()
-	if v > uint64(Horizon) {
+	if v > uint64(MaxTime) {
 		r.bad = true
 		return 0
 	}

@@ -122,7 +122,7 @@ func FuzzOpenPair(f *testing.F) {
 				continue
 			}
 			q := hold.PairFromFacts(policy, p.Facts())
-			requireIdentical(t, q, p, []int64{1, 2, 50, 100, 1_000_000_000, hold.Horizon})
+			requireIdentical(t, q, p, []int64{1, 2, 50, 100, 1_000_000_000, hold.MaxTime})
 			m := newModel(policy)
 			for fact := range p.Facts() {
 				m.add(fact)
@@ -242,7 +242,7 @@ func acceptable(d *hold.Draft) bool {
 	time := func(s hold.Stamp, ahead int64) (*big.Int, bool) {
 		ns := new(big.Int).Mul(big.NewInt(s.Seconds), big.NewInt(1e9))
 		ns.Add(ns, big.NewInt(int64(s.Nanos)))
-		soon := ns.Cmp(big.NewInt(checkNow+ahead)) <= 0 && ns.Cmp(big.NewInt(hold.Horizon)) <= 0
+		soon := ns.Cmp(big.NewInt(checkNow+ahead)) <= 0 && ns.Cmp(big.NewInt(hold.MaxTime)) <= 0
 		return ns, s.Nanos >= 0 && s.Nanos <= 999_999_999 && ns.Sign() > 0 && soon
 	}
 	lim := hold.DefaultLimits()

@@ -109,7 +109,7 @@ var largeScenarios = []struct {
 		return everything(n, int64(n/8), n/20, random)
 	}},
 	{"everything, wide", false, func(n int, random func(int64) int64) []hold.Event {
-		return everything(n, hold.Horizon/2, n, random)
+		return everything(n, hold.MaxTime/2, n, random)
 	}},
 }
 

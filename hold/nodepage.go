@@ -326,7 +326,7 @@ func (r *reader) instant(base int64) int64 {
 		}
 		v -= 2
 		t := base + (int64(v>>1) ^ -int64(v&1))
-		if t < 0 || t > Horizon {
+		if t < 0 || t > MaxTime {
 			r.bad = true
 			return 0
 		}
@@ -342,7 +342,7 @@ func (r *reader) varint() int64 {
 // later reads how far a time lies behind base.
 func (r *reader) later(base int64) int64 {
 	v := r.uvarint()
-	if v > uint64(Horizon-base) {
+	if v > uint64(MaxTime-base) {
 		r.bad = true
 		return base
 	}

@@ -37,7 +37,7 @@ func TestLargePages(t *testing.T) {
 		p := pairOf(policy, events)
 		var times []int64
 		for range 20 {
-			times = append(times, 1+random(int64(4*n)), 1+random(hold.Horizon))
+			times = append(times, 1+random(int64(4*n)), 1+random(hold.MaxTime))
 		}
 		requireIdentical(t, p, opened, times)
 		for range 3 {
@@ -372,7 +372,7 @@ func TestFormerPages(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	times := []int64{1, 100, 2500, 5000, hold.Horizon}
+	times := []int64{1, 100, 2500, 5000, hold.MaxTime}
 	requireIdentical(t, p, q, times)
 	if wrong := s.flush(q); wrong != "" {
 		t.Fatal(wrong)

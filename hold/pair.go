@@ -356,17 +356,17 @@ func (p *Pair) liveAt(t int64) area {
 	if t <= 0 {
 		return area{}
 	}
-	if !p.lastStretch(t) && t < Horizon {
+	if !p.lastStretch(t) && t < MaxTime {
 		return p.before(allHolds, t)
 	}
 	// After the last start and end only open holds run on, at one level, and
-	// they are counted up to the Horizon.
+	// they are counted up to MaxTime.
 	total := p.root.areas[allHolds]
 	open := p.root.lastEnd[allHolds] == forever
-	back := t < Horizon
-	ns := uint64(t - Horizon)
+	back := t < MaxTime
+	ns := uint64(t - MaxTime)
 	if back {
-		ns = uint64(Horizon - t)
+		ns = uint64(MaxTime - t)
 	}
 	total.addLevel(&p.root.tail, ns, back)
 	if open && back {

@@ -10,12 +10,12 @@ import (
 // sampleTimes gives every end of a hold and the nanoseconds beside it, thinned to
 // about n, and a few others.
 func sampleTimes(s *modelState, n int, random func(int64) int64) []int64 {
-	times := []int64{1, hold.Horizon + 1}
+	times := []int64{1, hold.MaxTime + 1}
 	for _, e := range s.ends() {
 		times = append(times, e-1, e, e+1)
 	}
 	for range 4 {
-		times = append(times, 1+random(20), 1+random(hold.Horizon))
+		times = append(times, 1+random(20), 1+random(hold.MaxTime))
 	}
 	for len(times) > n {
 		i := int(random(int64(len(times))))

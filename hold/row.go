@@ -263,7 +263,7 @@ func (p *Pair) grow() {
 			t.root.entries[i] = f.entry(p, i)
 		}
 		t.root.areas[endedHolds] = p.settledRows(&f, math.MaxInt64)
-		t.root.areas[allHolds] = p.liveRows(&f, Horizon)
+		t.root.areas[allHolds] = p.liveRows(&f, MaxTime)
 		t.root.summarize(p.policy)
 	}
 	p.timeline, p.rows = t, nil

@@ -199,7 +199,7 @@ func TestAddAll(t *testing.T) {
 				}
 			}
 			for i := range together {
-				requireSamePair(t, together[i], single[i], []int64{1, 5, 100, hold.Horizon})
+				requireSamePair(t, together[i], single[i], []int64{1, 5, 100, hold.MaxTime})
 			}
 		}
 	})

@@ -150,7 +150,7 @@ func (p *Pair) beforeAll(f family, t int64) area {
 	if t <= 0 {
 		return area{}
 	}
-	return p.before(f, min(t, Horizon))
+	return p.before(f, min(t, MaxTime))
 }
 
 // settledRowsIn is settledRows of what lies in [from, to).

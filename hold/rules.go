@@ -52,9 +52,9 @@ func (r *Rule) Check() error {
 		return fmt.Errorf("%w: %v", ErrRule, r.Policy)
 	case r.Multiplier > MaxMultiplier:
 		return fmt.Errorf("%w: the multiplier is 10^6 or more", ErrRule)
-	case r.SeasonFrom < 0 || r.SeasonTo < 0 || r.SeasonFrom > Horizon || r.SeasonTo > Horizon || r.SeasonTo != 0 && r.SeasonTo <= r.SeasonFrom:
+	case r.SeasonFrom < 0 || r.SeasonTo < 0 || r.SeasonFrom > MaxTime || r.SeasonTo > MaxTime || r.SeasonTo != 0 && r.SeasonTo <= r.SeasonFrom:
 		return fmt.Errorf("%w: the season is not within 1970 and 2200, or ends before it begins", ErrRule)
-	case r.Shortest < 0 || r.Shortest > Horizon:
+	case r.Shortest < 0 || r.Shortest > MaxTime:
 		return fmt.Errorf("%w: the shortest run is longer than any", ErrRule)
 	case r.BoostBy != ByRun && r.BoostBy != ByHold:
 		return fmt.Errorf("%w: a boost by nothing known", ErrRule)
@@ -62,7 +62,7 @@ func (r *Rule) Check() error {
 	was := int64(-1)
 	for _, b := range r.Boosts {
 		switch {
-		case b.After <= was || b.After > Horizon:
+		case b.After <= was || b.After > MaxTime:
 			return fmt.Errorf("%w: the steps of a boost do not ascend", ErrRule)
 		case b.Factor > MaxMultiplier:
 			return fmt.Errorf("%w: the factor of a boost is 10^6 or more", ErrRule)

@@ -16,11 +16,11 @@ import (
 
 // genRule draws a rule whose lengths and season meet the times of genTime.
 func genRule(t *rapid.T) *hold.Rule {
-	lengths := rapid.OneOf(rapid.Int64Range(0, 9), rapid.SampledFrom([]int64{1_000_000_000, 4_000_000_000, hold.Horizon - 3, hold.Horizon}))
+	lengths := rapid.OneOf(rapid.Int64Range(0, 9), rapid.SampledFrom([]int64{1_000_000_000, 4_000_000_000, hold.MaxTime - 3, hold.MaxTime}))
 	r := &hold.Rule{Policy: genPolicy(t)}
 	r.Multiplier = rapid.SampledFrom([]uint64{hold.MultiplierOne, hold.MultiplierOne, 0, 2_000_000, 2_500_000, 1_000, hold.MaxMultiplier}).Draw(t, "multiplier")
 	if rapid.Bool().Draw(t, "season") {
-		instants := rapid.OneOf(rapid.Int64Range(1, 12), rapid.SampledFrom([]int64{1_000_000_001, hold.Horizon}))
+		instants := rapid.OneOf(rapid.Int64Range(1, 12), rapid.SampledFrom([]int64{1_000_000_001, hold.MaxTime}))
 		r.SeasonFrom, r.SeasonTo = instants.Draw(t, "season from"), instants.Draw(t, "season to")
 		switch {
 		case r.SeasonFrom >= r.SeasonTo || rapid.IntRange(0, 2).Draw(t, "season ends") == 0:
@@ -76,8 +76,8 @@ func ruledTimes(s ruled, n int, random func(int64) int64) []int64 {
 		}
 		add(h.start + s.r.Shortest)
 	}
-	times = append(times, 1, 1+random(20), hold.Horizon, hold.Horizon+5)
-	times = slices.DeleteFunc(times, func(t int64) bool { return t < 1 || t > hold.Horizon+10 })
+	times = append(times, 1, 1+random(20), hold.MaxTime, hold.MaxTime+5)
+	times = slices.DeleteFunc(times, func(t int64) bool { return t < 1 || t > hold.MaxTime+10 })
 	for len(times) > n {
 		i := int(random(int64(len(times))))
 		times = slices.Delete(times, i, i+1)
@@ -314,19 +314,19 @@ func window(before, after modelAmount) modelAmount {
 func TestRuleExtremes(t *testing.T) {
 	t.Parallel()
 	for _, by := range []hold.BoostBy{hold.ByRun, hold.ByHold} {
-		r := &hold.Rule{Policy: hold.Sum, Multiplier: 999_999_000_000, Shortest: hold.Horizon - 1_000_000_000, BoostBy: by, Boosts: []hold.Boost{{After: 0, Factor: 999_999_000_000}}}
+		r := &hold.Rule{Policy: hold.Sum, Multiplier: 999_999_000_000, Shortest: hold.MaxTime - 1_000_000_000, BoostBy: by, Boosts: []hold.Boost{{After: 0, Factor: 999_999_000_000}}}
 		if err := r.Check(); err != nil {
 			t.Fatal(err)
 		}
 		p := hold.NewPair(hold.Sum)
 		for i := range 1000 {
-			p.Add(hold.Fact{Kind: hold.KindHold, Start: 1_000_000_000, End: hold.Horizon, Weight: maxWeight(), HasWeight: true, HoldID: string(rune('0' + i))})
+			p.Add(hold.Fact{Kind: hold.KindHold, Start: 1_000_000_000, End: hold.MaxTime, Weight: maxWeight(), HasWeight: true, HoldID: string(rune('0' + i))})
 		}
 		want := modelWeight(maxWeight())
-		for _, m := range []int64{hold.Horizon - 1_000_000_000, 1000, 999_999_000_000, 999_999_000_000} {
+		for _, m := range []int64{hold.MaxTime - 1_000_000_000, 1000, 999_999_000_000, 999_999_000_000} {
 			want.Mul(want, big.NewInt(m))
 		}
-		for _, got := range []hold.Amount{r.Settled(p), r.LiveAt(p, hold.Horizon), r.LiveAt(p, math.MaxInt64), r.Figures(p, hold.Horizon).Line.Base} {
+		for _, got := range []hold.Amount{r.Settled(p), r.LiveAt(p, hold.MaxTime), r.LiveAt(p, math.MaxInt64), r.Figures(p, hold.MaxTime).Line.Base} {
 			if ruledAmount(got).score.Cmp(want) != 0 {
 				t.Errorf("%v, want %s", got, want)
 			}
@@ -340,10 +340,10 @@ func TestRuleCheck(t *testing.T) {
 		{Policy: 2},
 		{Multiplier: hold.MaxMultiplier + 1},
 		{SeasonFrom: -1},
-		{SeasonTo: hold.Horizon + 1},
+		{SeasonTo: hold.MaxTime + 1},
 		{SeasonFrom: 5, SeasonTo: 5},
 		{Shortest: -1},
-		{Shortest: hold.Horizon + 1},
+		{Shortest: hold.MaxTime + 1},
 		{BoostBy: 2},
 		{Boosts: []hold.Boost{{After: -1}}},
 		{Boosts: []hold.Boost{{After: 1}, {After: 1}}},

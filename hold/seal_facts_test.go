@@ -84,7 +84,7 @@ func TestSealedFactsAgreeWithTheModel(t *testing.T) {
 				}
 				at := 1 + random(14)
 				if at < p.Sealed().Last {
-					at = hold.Horizon
+					at = hold.MaxTime
 				}
 				before := p.Figures(at)
 				p.Seal(horizon, at)
@@ -174,7 +174,7 @@ func TestSealedFactsInSteps(t *testing.T) {
 		last := int64(0)
 		for range 3 {
 			last += random(6)
-			steps.Seal(last, hold.Horizon)
+			steps.Seal(last, hold.MaxTime)
 			if random(2) == 0 {
 				store.flush(steps)
 				store.remove(t, random)
@@ -182,7 +182,7 @@ func TestSealedFactsInSteps(t *testing.T) {
 			}
 		}
 		store.flush(steps)
-		once.Seal(last, hold.Horizon)
+		once.Seal(last, hold.MaxTime)
 		want := once.DirtySealed()
 		if n := len(store.sealed); n == 0 && want != nil || n > 0 && string(store.sealed[n-1]) != string(want) {
 			t.Fatalf("sealed to %d: %x, want %x", last, store.sealed, want)
@@ -262,7 +262,7 @@ func FuzzReadSealedFacts(f *testing.F) {
 			t.Fatal(err)
 		}
 		if err == nil {
-			s.Pair(hold.Merge, slices.Values([]hold.Fact{{Kind: hold.KindHold, Start: 10, End: 20}})).Figures(hold.Horizon)
+			s.Pair(hold.Merge, slices.Values([]hold.Fact{{Kind: hold.KindHold, Start: 10, End: 20}})).Figures(hold.MaxTime)
 		}
 	})
 }

@@ -74,7 +74,7 @@ func TestSealedAgreesWithTheModel(t *testing.T) {
 			if horizon > 0 && random(3) == 0 {
 				at := 1 + random(14)
 				if at < p.Sealed().Last {
-					at = hold.Horizon
+					at = hold.MaxTime
 				}
 				before := p.Figures(at)
 				if p.Seal(horizon, at) {
@@ -138,7 +138,7 @@ func TestSealedAgreesWithTheModel(t *testing.T) {
 			}
 		}
 		p.reopen(t)
-		if got, want := p.Figures(hold.Horizon), never.Figures(hold.Horizon); got != want {
+		if got, want := p.Figures(hold.MaxTime), never.Figures(hold.MaxTime); got != want {
 			t.Fatalf("stored: %+v, want %+v", got, want)
 		}
 	})
@@ -161,12 +161,12 @@ func TestSealedInSteps(t *testing.T) {
 		last := int64(0)
 		for range 3 {
 			last += random(6)
-			steps.Seal(last, hold.Horizon)
+			steps.Seal(last, hold.MaxTime)
 			if random(2) == 0 {
 				steps.reopen(t)
 			}
 		}
-		once.Seal(last, hold.Horizon)
+		once.Seal(last, hold.MaxTime)
 		steps.flush(t)
 		once.flush(t)
 		if !steps.written.equal(once.written) {
@@ -194,7 +194,7 @@ func TestSealedLargePairs(t *testing.T) {
 				horizon = max(horizon, e.Start, e.End-random(100))
 			}
 			if horizon > 0 && random(20) == 0 {
-				p.Seal(horizon, hold.Horizon)
+				p.Seal(horizon, hold.MaxTime)
 			}
 			if horizon > 0 {
 				got, want := p.Admits(&f, horizon), never.Admits(&f, horizon)
@@ -221,7 +221,7 @@ func TestSealedLargePairs(t *testing.T) {
 				t.Fatalf("%s: %v", scenario.name, err)
 			}
 		}
-		p.Seal(horizon, hold.Horizon)
+		p.Seal(horizon, hold.MaxTime)
 		for _, again := range []bool{false, true} {
 			if again {
 				p.reopen(t)

@@ -4,7 +4,7 @@ package hold
 // cover anything in the tree while it runs.
 func (p *Pair) cover(at, end int64, w *Weight, negative bool) {
 	if end == 0 {
-		p.raise(allHolds, at, Horizon, w, negative)
+		p.raise(allHolds, at, MaxTime, w, negative)
 		return
 	}
 	if p.root.lastEnd[allHolds] != forever && p.root.leaf() {
@@ -60,10 +60,10 @@ func (p *Pair) countLoose(k *key, eff int64) {
 	}
 	from, to := was, eff
 	if from == 0 {
-		from = Horizon
+		from = MaxTime
 	}
 	if to == 0 {
-		to = Horizon
+		to = MaxTime
 	}
 	if from < to {
 		p.raise(allHolds, from, to, &w, false)

@@ -243,7 +243,7 @@ func (p *Pair) raise(f family, a, b int64, w *Weight, negative bool) {
 		return
 	}
 	if p.policy == Sum {
-		p.root.spread(f, a, b, 0, Horizon, w, false, negative)
+		p.root.spread(f, a, b, 0, MaxTime, w, false, negative)
 		w = &Weight{} // what is held already adds no held time, whatever it weighs
 	}
 	p.edge(f, a, b, w, func(from, to int64, level Weight, covered bool) {
@@ -252,7 +252,7 @@ func (p *Pair) raise(f family, a, b int64, w *Weight, negative bool) {
 		}
 		gain := *w
 		sub(gain[:], level[:])
-		p.root.spread(f, from, to, 0, Horizon, &gain, !covered, negative)
+		p.root.spread(f, from, to, 0, MaxTime, &gain, !covered, negative)
 	})
 }
 
@@ -318,7 +318,7 @@ func (n *node) stretch(i int, lo, hi int64) (from, to int64) {
 // before is the area of the family over all time before t.
 func (p *Pair) before(f family, t int64) area {
 	var total, above area // above: what the nodes above have over this stretch
-	n, lo, hi := p.root, int64(0), Horizon
+	n, lo, hi := p.root, int64(0), MaxTime
 	for !n.leaf() && t < hi {
 		n.here()
 		at := n.kidAt(t)

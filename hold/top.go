@@ -98,7 +98,7 @@ func (e *entry) within(f family) (end int64, counts bool) {
 	}
 	end = e.effEnd()
 	if end == 0 {
-		return Horizon, f == allHolds
+		return MaxTime, f == allHolds
 	}
 	return end, end > e.at
 }

@@ -91,14 +91,14 @@ func (v ruledModelView) live(t int64) modelAmount      { return told(v.by.live(t
 func (v ruledModelView) line(t int64) string {
 	step := func(t int64) modelAmount { return v.by.live(t + 1).sub(v.by.live(t)) }
 	slope, until := step(t), int64(0)
-	list := v.by.stretches(hold.Horizon, false)
+	list := v.by.stretches(hold.MaxTime, false)
 	candidates := v.by.cuts(list, runsOf(list))
 	for _, run := range runsOf(list) {
 		candidates = append(candidates, run.from+v.by.r.Shortest, run.from+v.by.r.Shortest-1)
 	}
 	slices.Sort(candidates)
 	for _, c := range candidates {
-		if c > t && c < hold.Horizon && !step(c).equal(slope) {
+		if c > t && c < hold.MaxTime && !step(c).equal(slope) {
 			until = c
 			break
 		}

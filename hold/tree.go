@@ -87,7 +87,7 @@ func (a *area) amount() Amount {
 type family uint8
 
 const (
-	allHolds   family = iota // an open hold counts to the Horizon
+	allHolds   family = iota // an open hold counts up to MaxTime
 	endedHolds               // ended holds only
 )
 
@@ -479,7 +479,7 @@ func (p *Pair) insert(e entry) {
 		left := p.root
 		p.size += nodeSize
 		p.root = &node{level: left.level + 1, leftmost: true, kids: []*node{left, right}, pager: p.pager}
-		p.root.areas = p.root.sumAreas(Horizon)
+		p.root.areas = p.root.sumAreas(MaxTime)
 		p.root.summarize(p.policy)
 		p.root.changed()
 	}

@@ -136,7 +136,7 @@ func checkOrigin(o *Origin) error {
 		bad = bad || o.Limits[i].Limits.MaxClockSkew < 0 || o.Limits[i].Limits.MaxFutureEnd < 0 || i > 0 && o.Limits[i].From <= o.Limits[i-1].From
 	}
 	for i, h := range o.Horizons {
-		bad = bad || h <= 0 || h > hold.Horizon || i > 0 && h <= o.Horizons[i-1]
+		bad = bad || h <= 0 || h > hold.MaxTime || i > 0 && h <= o.Horizons[i-1]
 	}
 	if bad {
 		return fmt.Errorf("%w: nothing can be imported from log %q, through %d, of %d partitions, with limits %v and horizons %v", ErrLogConfig, clip(o.LogID), o.Through, o.Partitions, o.Limits, o.Horizons)

@@ -41,7 +41,7 @@ func AppendSeal(dst []byte, horizon int64) []byte {
 func ReadSeal(b []byte) (int64, error) {
 	if IsSeal(b) && len(b) > frameHeader && b[2] == sealVersion {
 		v, n := binary.Uvarint(b[frameHeader:])
-		if n > 0 && frameHeader+n == len(b) && v > 0 && v <= uint64(hold.Horizon) {
+		if n > 0 && frameHeader+n == len(b) && v > 0 && v <= uint64(hold.MaxTime) {
 			return int64(v), nil
 		}
 	}
@@ -154,7 +154,7 @@ func parseHorizons(c *jetstream.StreamConfig) ([]int64, error) {
 		bad := json.Unmarshal([]byte(text), &texts) != nil
 		for i, t := range texts {
 			at, err := time.Parse(time.RFC3339Nano, t)
-			bad = bad || err != nil || at.Unix() < 0 || at.Unix() > hold.Horizon/1e9 || i > 0 && at.UnixNano() <= horizons[i-1]
+			bad = bad || err != nil || at.Unix() < 0 || at.Unix() > hold.MaxTime/1e9 || i > 0 && at.UnixNano() <= horizons[i-1]
 			if !bad {
 				horizons = append(horizons, at.UnixNano())
 			}

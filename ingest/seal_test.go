@@ -28,7 +28,7 @@ func TestSeal(t *testing.T) {
 	if l.Horizon() != 0 {
 		t.Fatal("a new log has a horizon")
 	}
-	for _, bad := range []int64{0, -1, now, now - int64(time.Second), hold.Horizon} {
+	for _, bad := range []int64{0, -1, now, now - int64(time.Second), hold.MaxTime} {
 		if err := l.Seal(t.Context(), bad, now); !errors.Is(err, ErrHorizon) {
 			t.Errorf("%d: %v", bad, err)
 		}
@@ -100,13 +100,13 @@ func TestSeal(t *testing.T) {
 
 func TestReadSeal(t *testing.T) {
 	t.Parallel()
-	for _, horizon := range []int64{1, 127, 128, 1 << 40, hold.Horizon} {
+	for _, horizon := range []int64{1, 127, 128, 1 << 40, hold.MaxTime} {
 		if got, err := ReadSeal(AppendSeal(nil, horizon)); got != horizon || err != nil {
 			t.Errorf("%d: %d, %v", horizon, got, err)
 		}
 	}
 	good := AppendSeal(nil, 1<<40)
-	for _, bad := range [][]byte{nil, {0}, good[:2], good[:3], good[:len(good)-1], append(slices.Clone(good), 0), {0, 'S', 2, 1}, {0, 'S', 1, 0}, AppendSeal(nil, hold.Horizon+1), {0, 'H', 1, 1}} {
+	for _, bad := range [][]byte{nil, {0}, good[:2], good[:3], good[:len(good)-1], append(slices.Clone(good), 0), {0, 'S', 2, 1}, {0, 'S', 1, 0}, AppendSeal(nil, hold.MaxTime+1), {0, 'H', 1, 1}} {
 		if _, err := ReadSeal(bad); !errors.Is(err, ErrMalformed) {
 			t.Errorf("%x: %v", bad, err)
 		}

@@ -177,7 +177,7 @@ func (b *book) print(c *cobra.Command, q *query) error {
 	if err != nil {
 		return err
 	}
-	at, settledAt := b.now, hold.Horizon
+	at, settledAt := b.now, hold.MaxTime
 	if q.hasAsOf {
 		at, settledAt = q.asOf, q.asOf
 	}

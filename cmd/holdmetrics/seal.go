@@ -55,7 +55,7 @@ Without --before it shows the horizon.`,
 			if err != nil {
 				return err
 			}
-			if !stamp.Set || stamp.Seconds < 0 || stamp.Seconds > hold.Horizon/1e9 {
+			if !stamp.Set || stamp.Seconds < 0 || stamp.Seconds > hold.MaxTime/1e9 {
 				return usagef("--before %q is not a time to seal up to", before)
 			}
 			horizon = stamp.Seconds*1e9 + int64(stamp.Nanos)

@@ -29,7 +29,7 @@ func parseAsOf(text string, now int64) (int64, bool, error) {
 	if err != nil || !t.Set {
 		return 0, false, err
 	}
-	if t.Seconds < 0 || t.Seconds > hold.Horizon/1e9 {
+	if t.Seconds < 0 || t.Seconds > hold.MaxTime/1e9 {
 		return 0, false, usagef("--as-of: %w", fmt.Errorf("%w: %s", hold.ErrTime, text))
 	}
 	return t.Seconds*1e9 + int64(t.Nanos), true, nil

@@ -54,16 +54,16 @@ func Sentences(name string, r *hold.Rule) []string {
 func example(name string, r *hold.Rule) string {
 	length := 30 * 24 * int64(time.Hour)
 	for _, b := range r.Boosts {
-		length = max(length, 2*min(b.After, hold.Horizon/4))
+		length = max(length, 2*min(b.After, hold.MaxTime/4))
 	}
-	length = max(length, 2*min(r.Shortest, hold.Horizon/4))
+	length = max(length, 2*min(r.Shortest, hold.MaxTime/4))
 	start := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC).UnixNano()
 	if r.SeasonFrom != 0 {
 		start = r.SeasonFrom
 	} else if r.SeasonTo != 0 {
 		start = max(1, r.SeasonTo-length)
 	}
-	end := min(start+length, hold.Horizon)
+	end := min(start+length, hold.MaxTime)
 	p := hold.NewPair(r.Policy)
 	p.Add(hold.Fact{Kind: hold.KindHold, Start: start, End: end})
 	return fmt.Sprintf("For example 1 %s held from %s for %s scores %s weight-seconds, and %s by the policy alone.",

@@ -94,7 +94,7 @@ func parseLength(s string) (int64, error) {
 		}
 		rest, next = rest[n:], unit+1
 		v, err := strconv.ParseInt(number, 10, 64)
-		if err != nil || v > (hold.Horizon-total)/units[unit].ns {
+		if err != nil || v > (hold.MaxTime-total)/units[unit].ns {
 			return 0, fmt.Errorf("%s is longer than any hold can last", s)
 		}
 		total += v * units[unit].ns
@@ -126,7 +126,7 @@ func parseInstant(s string) (int64, error) {
 			return 0, fmt.Errorf("%q is not a time; write it like 2026-01-31T12:00:00Z, or 2026-01-31 for its midnight in UTC", s)
 		}
 	}
-	if sec := t.Unix(); sec < 0 || sec > hold.Horizon/1e9 || t.UnixNano() < 1 || t.UnixNano() > hold.Horizon {
+	if sec := t.Unix(); sec < 0 || sec > hold.MaxTime/1e9 || t.UnixNano() < 1 || t.UnixNano() > hold.MaxTime {
 		return 0, fmt.Errorf("%s is not between 1970 and 2200", s)
 	}
 	return t.UnixNano(), nil

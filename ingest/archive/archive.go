@@ -103,7 +103,7 @@ func parseHeader(text []byte) (h Header, stored int, err error) {
 
 func parseHorizon(text string) (int64, error) {
 	at, err := time.Parse(time.RFC3339Nano, text)
-	if err != nil || at.Unix() < 0 || at.Unix() > hold.Horizon/1e9 {
+	if err != nil || at.Unix() < 0 || at.Unix() > hold.MaxTime/1e9 {
 		return 0, damaged("horizon %q", text)
 	}
 	return at.UnixNano(), nil

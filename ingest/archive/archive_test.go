@@ -63,10 +63,10 @@ func soup(r *rand.Rand, n int) (Header, []*ingest.Message) {
 				m.Data[i] = byte(r.Uint32())
 			}
 		case 10:
-			m.Data = ingest.AppendSeal(nil, 1+r.Int64N(hold.Horizon))
+			m.Data = ingest.AppendSeal(nil, 1+r.Int64N(hold.MaxTime))
 			m.JSON = r.IntN(4) == 0 // whose it is all the same
 		case 11: // no seal, or one written in another way than ours
-			m.Data = [][]byte{{0, 'S'}, {0, 'S', 1, 0}, {0, 'S', 1, 0x81, 0}, {0, 'S', 2, 1}, ingest.AppendSeal(nil, hold.Horizon+1)}[r.IntN(5)]
+			m.Data = [][]byte{{0, 'S'}, {0, 'S', 1, 0}, {0, 'S', 1, 0x81, 0}, {0, 'S', 2, 1}, ingest.AppendSeal(nil, hold.MaxTime+1)}[r.IntN(5)]
 		default:
 			m.Data = w.Bytes()
 		}

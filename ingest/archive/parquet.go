@@ -85,7 +85,7 @@ func rowOf(e *ingest.Entry) row {
 
 // nanoseconds is a time as a column has it; what cannot be said is left out.
 func nanoseconds(t hold.Stamp) int64 {
-	if !t.Set || t.Seconds <= 0 || t.Seconds > hold.Horizon/1e9 || t.Nanos < 0 || t.Nanos >= 1e9 {
+	if !t.Set || t.Seconds <= 0 || t.Seconds > hold.MaxTime/1e9 || t.Nanos < 0 || t.Nanos >= 1e9 {
 		return 0
 	}
 	return t.Seconds*1e9 + int64(t.Nanos)

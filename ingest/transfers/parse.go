@@ -65,11 +65,11 @@ func parseTime(s string) (int64, error) {
 		}
 		t = hold.Stamp{Seconds: u.Unix(), Nanos: int32(u.Nanosecond()), Set: true}
 	}
-	if t.Seconds < 0 || t.Seconds == 0 && t.Nanos == 0 || t.Seconds > hold.Horizon/1e9 {
+	if t.Seconds < 0 || t.Seconds == 0 && t.Nanos == 0 || t.Seconds > hold.MaxTime/1e9 {
 		return 0, ErrTime
 	}
 	ns := t.Seconds*1e9 + int64(t.Nanos)
-	if ns > hold.Horizon {
+	if ns > hold.MaxTime {
 		return 0, ErrTime
 	}
 	return ns, nil

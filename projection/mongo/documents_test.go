@@ -22,7 +22,7 @@ import (
 // drawFact is any fact that an accepted event can say.
 func drawFact(t *rapid.T) hold.Fact {
 	f := hold.Fact{Kind: rapid.SampledFrom([]hold.Kind{hold.KindHold, hold.KindStop, hold.KindRetractHold, hold.KindRetractStop}).Draw(t, "kind")}
-	instant := rapid.Int64Range(1, hold.Horizon)
+	instant := rapid.Int64Range(1, hold.MaxTime)
 	if f.HoldID = rapid.StringMatching(`[a-z é\x{10ffff}]{0,5}`).Draw(t, "hold_id"); f.HoldID != "" {
 		f.Revision = rapid.Uint64().Draw(t, "revision")
 	}
@@ -35,7 +35,7 @@ func drawFact(t *rapid.T) hold.Fact {
 	}
 	f.Start = instant.Draw(t, "start")
 	if rapid.Bool().Draw(t, "ended") {
-		f.End = rapid.Int64Range(f.Start, hold.Horizon).Draw(t, "end")
+		f.End = rapid.Int64Range(f.Start, hold.MaxTime).Draw(t, "end")
 	}
 	if f.HasWeight = rapid.Bool().Draw(t, "has weight"); f.HasWeight {
 		units := new(uint256.Int).Mul(uint256.NewInt(rapid.Uint64().Draw(t, "high")), uint256.NewInt(rapid.Uint64().Draw(t, "low")))

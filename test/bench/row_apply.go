@@ -90,7 +90,7 @@ func applyFacts(events []hold.Event) {
 	}
 	var total hold.Figures
 	for _, p := range pairs {
-		total = p.Figures(hold.Horizon - 1)
+		total = p.Figures(hold.MaxTime - 1)
 	}
 	runtime.KeepAlive(total)
 }
@@ -113,7 +113,7 @@ func applyEvents(in workInput) ([]hold.Event, error) {
 	var d hold.Draft
 	for i := 0; len(events) < in.Events; i++ {
 		from.next(&d)
-		e, err := d.Check(hold.Horizon, hold.DefaultLimits())
+		e, err := d.Check(hold.MaxTime, hold.DefaultLimits())
 		if err != nil {
 			return nil, err
 		}
