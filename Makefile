@@ -15,7 +15,7 @@ build:
 test:
 	@if [ "$$($(GO) env CGO_ENABLED)" = 1 ]; then set -- -race; \
 	else echo "no C compiler: testing without the race detector"; set --; fi; \
-	echo $(GO) test -timeout 30m "$$@" $(PACKAGES); $(GO) test -timeout 30m "$$@" $(PACKAGES)
+	echo $(GO) test -timeout 10m "$$@" $(PACKAGES); $(GO) test -timeout 10m "$$@" $(PACKAGES)
 
 # Processes are killed again and again, and nothing may be lost. A short run is part of test.
 crash:

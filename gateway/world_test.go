@@ -21,12 +21,13 @@ import (
 
 	"holdmetrics/hold"
 	"holdmetrics/ingest"
+	"holdmetrics/internal/testwait"
 	"holdmetrics/projection"
 	"holdmetrics/projection/storetest"
 	holdpb "holdmetrics/proto"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(testwait.Watch(m)) }
 
 // testNow is the clock of the tests: 2023-11-14T22:13:20Z.
 const testNow = int64(1_700_000_000) * 1e9

@@ -9,9 +9,10 @@ import (
 	"pgregory.net/rapid"
 
 	"holdmetrics/hold"
+	"holdmetrics/internal/testwait"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(testwait.Watch(m)) }
 
 // genChain draws ended holds that follow one another, nearly always.
 func genChain(t *rapid.T) []hold.Event {

@@ -11,9 +11,10 @@ import (
 	"go.uber.org/goleak"
 
 	"holdmetrics/hold"
+	"holdmetrics/internal/testwait"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(testwait.Watch(m)) }
 
 // now is the clock of the tests, and of the events in them.
 const now = int64(1_700_000_000) * 1e9

@@ -14,11 +14,12 @@ import (
 
 	"holdmetrics/hold"
 	"holdmetrics/ingest"
+	"holdmetrics/internal/testwait"
 	"holdmetrics/projection"
 	holdpb "holdmetrics/proto"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(testwait.Watch(m)) }
 
 // memLog is a log in memory.
 type memLog struct {

@@ -14,10 +14,11 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/goleak"
 
+	"holdmetrics/internal/testwait"
 	"holdmetrics/projection"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(testwait.Watch(m)) }
 
 // broker is a NATS server that can be stopped and started again on its port.
 type broker struct {

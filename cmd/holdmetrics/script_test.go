@@ -20,10 +20,11 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"holdmetrics/ingest"
+	"holdmetrics/internal/testwait"
 )
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"holdmetrics": main})
+	testscript.Main(testwait.Watch(m), map[string]func(){"holdmetrics": main})
 }
 
 // TestScripts runs the scripts of testdata/script. Beside the usual commands they have

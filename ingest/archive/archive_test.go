@@ -17,9 +17,10 @@ import (
 
 	"holdmetrics/hold"
 	"holdmetrics/ingest"
+	"holdmetrics/internal/testwait"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(testwait.Watch(m)) }
 
 // soup is a log with all that anybody may publish, n messages of it.
 func soup(r *rand.Rand, n int) (Header, []*ingest.Message) {

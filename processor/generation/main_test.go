@@ -8,9 +8,11 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/goleak"
+
+	"holdmetrics/internal/testwait"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(testwait.Watch(m)) }
 
 // connect starts a broker for a test.
 func connect(t *testing.T) jetstream.JetStream {

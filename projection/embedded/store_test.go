@@ -5,11 +5,12 @@ import (
 
 	"go.uber.org/goleak"
 
+	"holdmetrics/internal/testwait"
 	"holdmetrics/projection"
 	"holdmetrics/projection/storetest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(testwait.Watch(m)) }
 
 func TestSuite(t *testing.T) {
 	t.Parallel()

@@ -13,6 +13,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
 	"go.uber.org/goleak"
 
+	"holdmetrics/internal/testwait"
 	"holdmetrics/projection/mongo/mongotest"
 )
 
@@ -40,7 +41,7 @@ func run(m *testing.M) int {
 	default:
 		fmt.Println("tested with", server.Name)
 	}
-	code := m.Run()
+	code := testwait.Watch(m).Run()
 	if server != nil {
 		if err := server.Close(); err != nil {
 			fmt.Fprintln(os.Stderr, err)

@@ -7,11 +7,12 @@ import (
 
 	"go.uber.org/goleak"
 
+	"holdmetrics/internal/testwait"
 	"holdmetrics/projection"
 	"holdmetrics/projection/storetest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(testwait.Watch(m)) }
 
 func TestMemory(t *testing.T) {
 	t.Parallel()

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"holdmetrics/internal/testwait"
 	"holdmetrics/test/build"
 )
 
@@ -32,6 +33,9 @@ func TestMain(m *testing.M) {
 	}
 	os.Exit(build.Run(func(path string) int {
 		binary = path
-		return m.Run()
+		if *production {
+			return m.Run() // hours, by design
+		}
+		return testwait.Watch(m).Run()
 	}))
 }

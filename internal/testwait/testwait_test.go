@@ -1,0 +1,152 @@
+package testwait
+
+import (
+	"os"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+func TestMain(m *testing.M) { os.Exit(Watch(m).Run()) }
+
+// runs is a Runner that does nothing but what a test gives it.
+type runs func() int
+
+func (r runs) Run() int { return r() }
+
+// hanging makes a goroutine look like that of a test that waits for done.
+//
+//go:noinline
+func hanging(t *testing.T, done <-chan struct{}) {
+	t.Run("hangs", func(t *testing.T) { waitFor(done) })
+}
+
+//go:noinline
+func waitFor(done <-chan struct{}) { <-done }
+
+// A test that waits for what never comes ends the run with its name and its place.
+func TestAHangIsReported(t *testing.T) {
+	t.Parallel()
+	done := make(chan struct{})
+	end := sync.OnceFunc(func() { close(done) })
+	defer end()
+	var out lockedBuilder
+	codes := make(chan int, 1)
+	w := &watchdog{
+		stuck: 100 * time.Millisecond, longest: time.Hour, every: 5 * time.Millisecond, out: &out,
+		exit: func(code int) { codes <- code; end() },
+		tests: runs(func() int {
+			hanging(t, done)
+			return 0
+		}),
+	}
+	if code := w.Run(); code != 0 {
+		t.Errorf("exit %d", code)
+	}
+	select {
+	case code := <-codes:
+		if code != exitCode {
+			t.Errorf("exit %d, want %d", code, exitCode)
+		}
+	default:
+		t.Fatal("the watchdog has not ended the process")
+	}
+	for _, want := range []string{"testwait: testwait.hanging.func1 has waited for ", " in holdmetrics/internal/testwait.waitFor at ", "testwait_test.go:", "all goroutines:"} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("%q is missing in %.1000s", want, out.String())
+		}
+	}
+}
+
+// stackOf is a goroutine of a test, as a dump shows it.
+func stackOf(id, state, inner string) string {
+	return "goroutine " + id + " [" + state + "]:\n" + inner +
+		"rooms.TestX(0x1)\n\t/src/x_test.go:9 +0x1\ntesting.tRunner(0x1, 0x2)\n\t/go/testing.go:2036 +0x1\ncreated by testing.(*T).Run in goroutine 1\n\t/go/testing.go:2101 +0x1"
+}
+
+func TestLook(t *testing.T) {
+	t.Parallel()
+	const wait = "rooms.wait(0x7)\n\t/src/wait.go:3 +0x1\n"
+	begin := time.Unix(1000, 0)
+	for name, c := range map[string]struct {
+		dumps  []string // one each half second
+		report string
+	}{
+		"waits": {
+			dumps:  []string{stackOf("7", "select", wait), stackOf("7", "select", wait), stackOf("7", "select", wait)},
+			report: "rooms.TestX has waited for 1s in rooms.wait at /src/wait.go:3",
+		},
+		"goes on": {
+			dumps: []string{stackOf("7", "select", wait), stackOf("7", "select", strings.ReplaceAll(wait, "0x7", "0x8")), stackOf("7", "select", wait), stackOf("7", "select", wait)},
+		},
+		"computes": {
+			dumps: []string{stackOf("7", "runnable", wait), stackOf("7", "running", wait), stackOf("7", "runnable", wait), stackOf("7", "runnable", wait)},
+		},
+		"computes for too long": {
+			dumps:  []string{stackOf("7", "runnable", wait), stackOf("7", "running", wait), stackOf("7", "runnable", wait), stackOf("7", "runnable", wait), stackOf("7", "runnable", wait), stackOf("7", "runnable", wait), stackOf("7", "runnable", wait)},
+			report: "rooms.TestX has run for 3s, and is in rooms.wait at /src/wait.go:3",
+		},
+		"waits for a subtest": {
+			dumps: []string{stackOf("7", "chan receive", "testing.(*T).Run(0x1)\n\t/go/testing.go:1 +0x1\n"), stackOf("7", "chan receive", "testing.(*T).Run(0x1)\n\t/go/testing.go:1 +0x1\n"), stackOf("7", "chan receive", "testing.(*T).Run(0x1)\n\t/go/testing.go:1 +0x1\n")},
+		},
+		"another test by the same number": {
+			dumps: []string{stackOf("7", "select", wait), "", stackOf("7", "select", wait), stackOf("7", "select", wait)},
+		},
+		"no test": {
+			dumps: []string{"goroutine 1 [select]:\nmain.main()\n\t/src/main.go:1 +0x1", "goroutine 1 [select]:\nmain.main()\n\t/src/main.go:1 +0x1", "goroutine 1 [select]:\nmain.main()\n\t/src/main.go:1 +0x1"},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := &watchdog{stuck: time.Second, longest: 3 * time.Second}
+			seen := map[string]*progress{}
+			report := ""
+			for i, dump := range c.dumps {
+				if report != "" {
+					t.Fatalf("reported after %d dumps: %s", i, report)
+				}
+				report = w.look(seen, dump, begin.Add(time.Duration(i)*time.Second/2))
+			}
+			if c.report == "" && report != "" || !strings.Contains(report, c.report) {
+				t.Errorf("got %q, want %q", report, c.report)
+			}
+		})
+	}
+}
+
+// A test that is allowed more time is not ended by the common limits.
+func TestAllow(t *testing.T) {
+	t.Parallel()
+	Allow(t, time.Hour)
+	id := goroutineID(ownStack())
+	w := &watchdog{stuck: time.Second, longest: time.Second}
+	seen := map[string]*progress{}
+	stack := stackOf(id, "select", "")
+	for _, after := range []time.Duration{0, time.Minute} {
+		if report := w.look(seen, stack, time.Unix(0, 0).Add(after)); report != "" {
+			t.Fatal(report)
+		}
+	}
+	if report := w.look(seen, stack, time.Unix(0, 0).Add(time.Hour)); report == "" {
+		t.Error("an hour is over, and nothing is reported")
+	}
+}
+
+// lockedBuilder is a strings.Builder for two goroutines.
+type lockedBuilder struct {
+	mu sync.Mutex
+	b  strings.Builder
+}
+
+func (l *lockedBuilder) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *lockedBuilder) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
