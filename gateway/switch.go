@@ -9,7 +9,6 @@ import (
 	"go.uber.org/zap"
 	"golang.org/x/sync/errgroup"
 
-	"holdmetrics/hold"
 	"holdmetrics/ingest"
 	"holdmetrics/projection"
 )
@@ -48,15 +47,6 @@ var (
 	// again helps once its workers have caught up.
 	ErrBehind = errors.New("gateway: the generation is behind what readers have seen")
 )
-
-// Active is the generation that requests are answered from, and the version of its rules.
-func (g *Gateway) Active() (generation, rules string) {
-	b := g.active.Load()
-	return b.Generation, b.RulesVersion
-}
-
-// DefaultPolicy is that of the rules of the active generation.
-func (g *Gateway) DefaultPolicy() hold.Policy { return g.active.Load().Rules.DefaultPolicy() }
 
 // Prepared is the generation that is loaded beside the active one; empty: none is.
 func (g *Gateway) Prepared() string {

@@ -552,8 +552,8 @@ func TestSwitchRefuses(t *testing.T) {
 	if err := s.gateway.Switch(ctx, "2"); !errors.Is(err, ErrBehind) {
 		t.Error(err)
 	}
-	if name, rules := s.gateway.Active(); name != "1" || rules != "rules of 1" {
-		t.Error(name, rules)
+	if now := s.gateway.Serving(); now.Generation != "1" || now.Rules != "rules of 1" {
+		t.Error(now)
 	}
 	if err := s.client().own(t.Context(), "alice"); err != nil {
 		t.Error(err) // nothing stands still

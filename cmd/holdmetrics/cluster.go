@@ -15,6 +15,7 @@ import (
 
 	"holdmetrics/hold"
 	"holdmetrics/ingest"
+	"holdmetrics/processor/generation"
 	"holdmetrics/processor/lease"
 	"holdmetrics/projection"
 )
@@ -184,7 +185,7 @@ func (n *node) agreeOnLimits(ctx context.Context, others []string) (hold.Limits,
 	}
 	if len(others) > 0 {
 		return hold.Limits{}, fmt.Errorf("the log's limits are --%s %s and --%s %s, and there are processes that know these alone (%s); leave the flags out, or stop all gateways and workers, and start a gateway with the new limits first (one that was killed counts for %v more)",
-			keyMaxClockSkew, time.Duration(now.MaxClockSkew), keyMaxFutureEnd, time.Duration(now.MaxFutureEnd), strings.Join(others, ", "), doorTTL)
+			keyMaxClockSkew, time.Duration(now.MaxClockSkew), keyMaxFutureEnd, time.Duration(now.MaxFutureEnd), strings.Join(others, ", "), generation.GatewayTTL)
 	}
 	return n.settings.limits, n.events.SetLimits(ctx, n.settings.limits)
 }

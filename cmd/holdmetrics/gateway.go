@@ -136,8 +136,7 @@ func (g *gatewayNode) start(ctx context.Context) error {
 		return err
 	}
 	g.onStop(doors.open(gate, g.failed))
-	follows := &door{id: doorID(), registry: g.records, gate: gate, open: g.open, log: g.log.Named("generations")}
-	g.onStop(follows.start(ctx))
+	g.onStop(follow(ctx, generation.FollowerConfig{ID: doorID(), Registry: g.records, Gateway: gate.Following(g.open), Logger: g.log.Named("generations")}))
 	return nil
 }
 
@@ -200,7 +199,7 @@ func atOnce(ctx context.Context, _ *zap.Logger, _ string, f func(context.Context
 	return f(ctx)
 }
 
-// open implements openBackend.
+// open opens a generation for the gateway, or fails at once.
 func (g *gatewayNode) open(ctx context.Context, r *generation.Record) (gateway.Backend, error) {
 	return g.openWith(ctx, r, atOnce)
 }

@@ -51,22 +51,3 @@ func TestLimitsStayWhileAGatewayRuns(t *testing.T) {
 	}
 	third.finish(t)
 }
-
-// A gateway that began before there was a record of its generation goes by merge;
-// also a record of no rules may say another policy.
-func TestCountsOtherwise(t *testing.T) {
-	t.Parallel()
-	for name, c := range map[string]struct {
-		record generation.Record
-		want   bool
-	}{
-		"the same":             {generation.Record{Version: "none", Policy: "merge"}, false},
-		"rules":                {generation.Record{Version: "abc", Policy: "merge"}, true},
-		"no rules, but sum":    {generation.Record{Version: "none", Policy: "sum"}, true},
-		"of an earlier record": {generation.Record{Version: "none"}, false},
-	} {
-		if got := countsOtherwise(&c.record, hold.NoRulesVersion, hold.Merge); got != c.want {
-			t.Errorf("%s: %v", name, got)
-		}
-	}
-}

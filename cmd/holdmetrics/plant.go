@@ -150,8 +150,7 @@ func (p *plant) start(ctx context.Context) error {
 		return errors.Join(err, served.Snapshots.Close())
 	}
 	p.onStop(doors.open(gate, p.failed))
-	follows := &door{id: serveID, registry: p.records, gate: gate, open: p.open, log: p.log.Named("generations")}
-	p.onStop(follows.start(ctx))
+	p.onStop(follow(ctx, generation.FollowerConfig{ID: serveID, Registry: p.records, Gateway: gate.Following(p.open), Logger: p.log.Named("generations")}))
 	return nil
 }
 
@@ -179,7 +178,7 @@ func (p *plant) openLog(ctx context.Context, js jetstream.JetStream) (err error)
 	}
 }
 
-// open implements openBackend: of a generation that this process works on.
+// open opens a generation that this process works on, for the gateway.
 func (p *plant) open(ctx context.Context, r *generation.Record) (gateway.Backend, error) {
 	g, err := p.generations.Get(r.Name)
 	if err != nil {
