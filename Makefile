@@ -2,7 +2,7 @@ GO      ?= go
 TOOL     = $(GO) tool -modfile=tools/go.mod
 PACKAGES = ./...
 
-.PHONY: run build test crash bench lint generate
+.PHONY: run build test quick flake crash bench lint generate
 
 # Everything in one process; Ctrl-C stops it. ARGS="--data-dir /tmp/x" passes flags on.
 run: build
@@ -16,6 +16,14 @@ test:
 	@if [ "$$($(GO) env CGO_ENABLED)" = 1 ]; then set -- -race; \
 	else echo "no C compiler: testing without the race detector"; set --; fi; \
 	echo $(GO) test -timeout 10m "$$@" $(PACKAGES); $(GO) test -timeout 10m "$$@" $(PACKAGES)
+
+# What one runs after each change: no race detector, no database, no browser.
+quick:
+	MONGODB_URL= MONGOD=none $(GO) test -short -timeout 2m $(PACKAGES)
+
+# Looks for tests that fail once in a while. ARGS="-runs 300 ./ingest ./gateway"; -h says more.
+flake:
+	$(GO) run ./test/flake $(ARGS)
 
 # Processes are killed again and again, and nothing may be lost. A short run is part of test.
 crash:

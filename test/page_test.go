@@ -39,6 +39,9 @@ type tab struct {
 // openTab starts a browser, or skips the test where there is none.
 func openTab(t *testing.T, base string) *tab {
 	t.Helper()
+	if testing.Short() {
+		t.Skip("no browser with -short")
+	}
 	found := ""
 	for _, name := range []string{"chromium", "chromium-browser", "google-chrome", "google-chrome-stable"} {
 		if path, err := exec.LookPath(name); err == nil {

@@ -2,17 +2,33 @@
 package build
 
 import (
+	"context"
+	"debug/buildinfo"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 )
 
-// Run builds holdmetrics in a directory of its own, calls use with its path, and
-// removes it. It is for a TestMain, whose exit code it gives: that of use, or 1
-// where the building failed, which is told on standard error. The binary looks
-// for races where the tests do.
+// Variable names the environment variable with the path of a holdmetrics that was
+// built before, so that several packages of tests share one.
+const Variable = "HOLDMETRICS_TEST_BINARY"
+
+// command is the package of the product.
+const command = "holdmetrics/cmd/holdmetrics"
+
+// Run calls use with the path of a holdmetrics: the one that [Variable] names, or
+// else one that it builds, and removes at the end. It is for a TestMain and returns
+// its exit code: that of use, or 1 if there is nothing to run, with the reason on
+// standard error. The binary looks for races if the tests do.
 func Run(use func(path string) int) int {
+	if path := os.Getenv(Variable); path != "" {
+		if err := check(path, Race); err != nil {
+			fmt.Fprintf(os.Stderr, "%s: %v\n", Variable, err)
+			return 1
+		}
+		return use(path)
+	}
 	dir, err := os.MkdirTemp("", "holdmetrics-test-")
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -20,12 +36,43 @@ func Run(use func(path string) int) int {
 	}
 	defer os.RemoveAll(dir)
 	path := filepath.Join(dir, "holdmetrics")
-	args := append([]string{"build", "-buildvcs=false", "-o", path}, raceFlags...)
-	if out, err := exec.Command("go", append(args, "holdmetrics/cmd/holdmetrics")...).CombinedOutput(); err != nil {
-		fmt.Fprintf(os.Stderr, "building the binary under test: %v\n%s", err, out)
+	if err := To(context.Background(), path, Race); err != nil {
+		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
 	return use(path)
+}
+
+// To builds holdmetrics at a path, with the race detector or without.
+func To(ctx context.Context, path string, race bool) error {
+	args := []string{"build", "-buildvcs=false", "-o", path}
+	if race {
+		args = append(args, "-race")
+	}
+	if out, err := exec.CommandContext(ctx, "go", append(args, command)...).CombinedOutput(); err != nil {
+		return fmt.Errorf("building the binary under test: %w\n%s", err, out)
+	}
+	return nil
+}
+
+// check returns an error unless path is a holdmetrics that was built with the race
+// detector, or without, as wanted.
+func check(path string, race bool) error {
+	info, err := buildinfo.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	if info.Path != command {
+		return fmt.Errorf("%s is %s: build %s there", path, info.Path, command)
+	}
+	has := false
+	for _, s := range info.Settings {
+		has = has || s.Key == "-race" && s.Value == "true"
+	}
+	if has != race {
+		return fmt.Errorf("%s has the race detector: %t, and these tests: %t: build it as they are", path, has, race)
+	}
+	return nil
 }
 
 // Environment is that of this process without the settings of holdmetrics, so

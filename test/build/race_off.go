@@ -2,8 +2,6 @@
 
 package build
 
-// Race says whether this test, and the binary under test, look for races, and are
+// Race reports whether this test, and the binary under test, look for races, and are
 // slower for it.
 const Race = false
-
-var raceFlags []string

@@ -24,7 +24,11 @@ var ErrNone = errors.New("mongotest: no MongoDB server to test with")
 // Program gives the server to start, for tests that do so themselves; it takes
 // --port and --dbpath, as mongod does. The error wraps [ErrNone] where there is none.
 func Program() (program string, err error) {
-	if program = os.Getenv("MONGOD"); program != "" {
+	switch program = os.Getenv("MONGOD"); program {
+	case "":
+	case "none":
+		return "", fmt.Errorf("%w: MONGOD is none", ErrNone)
+	default:
 		return program, nil
 	}
 	if program, err = exec.LookPath("mongod"); err == nil {

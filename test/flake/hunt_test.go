@@ -1,0 +1,130 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"holdmetrics/internal/testwait"
+)
+
+func TestMain(m *testing.M) { os.Exit(testwait.Watch(m).Run()) }
+
+// fake is a test binary that fails in the runs with GOMAXPROCS=2.
+const fake = `#!/bin/sh
+echo "processors: $GOMAXPROCS, $@"
+[ "$GOMAXPROCS" != 2 ]
+`
+
+func fakeTarget(t *testing.T, script string) target {
+	t.Helper()
+	dir := t.TempDir()
+	binary := filepath.Join(dir, "fake.test")
+	if err := os.WriteFile(binary, []byte(script), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return target{name: "some/room", dir: dir, binary: binary}
+}
+
+// Failures are counted, their output is kept, and the table has them.
+func TestFailuresAreCountedAndKept(t *testing.T) {
+	t.Parallel()
+	var progress bytes.Buffer
+	p := &plan{procs: []int{1, 2, 4}, runs: 6, parallel: 1, limit: time.Minute, keep: filepath.Join(t.TempDir(), "kept"), run: "TestX"}
+	h := &hunter{plan: p, env: os.Environ(), results: []result{{name: "some/room"}}, progress: &progress, began: time.Now()}
+	for round := range p.runs {
+		h.run(t.Context(), fakeTarget(t, fake), job{0, round})
+	}
+	if h.err != nil || h.results[0].runs != 6 || h.results[0].failures != 2 {
+		t.Fatalf("%+v, %v", h.results, h.err)
+	}
+	kept, err := os.ReadDir(p.keep)
+	if err != nil || len(kept) != 2 || kept[0].Name() != "some_room-2.log" || kept[1].Name() != "some_room-5.log" {
+		t.Fatal(kept, err)
+	}
+	text, err := os.ReadFile(filepath.Join(p.keep, "some_room-2.log"))
+	if err != nil || !strings.Contains(string(text), "processors: 2, -test.timeout 1m0s -test.shuffle on -test.run TestX") || !strings.Contains(string(text), "exit status 1") {
+		t.Errorf("%s, %v", text, err)
+	}
+	var table bytes.Buffer
+	writeTable(&table, h.results)
+	if !regexp.MustCompile(`some/room +6 +2 +\d+\.\ds +\d+\.\ds`).MatchString(table.String()) {
+		t.Error(table.String())
+	}
+	if !strings.Contains(progress.String(), "some/room 2/6, GOMAXPROCS=2") || !strings.Contains(progress.String(), "FAILED: exit status 1") {
+		t.Error(progress.String())
+	}
+}
+
+// A run that Ctrl-C ends is killed with what it started, and is no failure.
+func TestAnInterruptedRunDoesNotCount(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithCancel(t.Context())
+	p := &plan{procs: []int{1}, runs: 1, parallel: 1, limit: time.Minute, keep: filepath.Join(t.TempDir(), "kept")}
+	h := &hunter{plan: p, env: os.Environ(), results: []result{{name: "some/room"}}, progress: &bytes.Buffer{}}
+	hangs := fakeTarget(t, "#!/bin/sh\ntouch started\nsleep 1000\n")
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		h.run(ctx, hangs, job{})
+	}()
+	for {
+		if _, err := os.Stat(filepath.Join(hangs.dir, "started")); err == nil {
+			break
+		}
+		time.Sleep(time.Millisecond) // a file appears without an event
+	}
+	cancel()
+	<-done
+	if h.results[0].runs != 0 || h.err != nil {
+		t.Errorf("%+v, %v", h.results, h.err)
+	}
+	if _, err := os.Stat(p.keep); err == nil {
+		t.Error("its output was kept")
+	}
+}
+
+// Jobs come a round after the other, and no more of them once the time is over.
+func TestFeed(t *testing.T) {
+	t.Parallel()
+	todo := make(chan job, 10)
+	h := &hunter{plan: &plan{runs: 2}}
+	h.feed(t.Context(), todo, 2)
+	close(todo)
+	var got []job
+	for j := range todo {
+		got = append(got, j)
+	}
+	if len(got) != 4 || got[1] != (job{1, 0}) || got[2] != (job{0, 1}) {
+		t.Error(got)
+	}
+	h = &hunter{plan: &plan{duration: time.Millisecond}}
+	h.feed(t.Context(), make(chan job), 1) // returns though nobody takes a job
+}
+
+func TestParse(t *testing.T) {
+	t.Parallel()
+	p, err := parse([]string{"-procs", "1, 8", "-runs", "3", "./a", "./b"}, &bytes.Buffer{})
+	if err != nil || len(p.procs) != 2 || p.procs[1] != 8 || p.runs != 3 || len(p.packages) != 2 || !p.race {
+		t.Errorf("%+v, %v", p, err)
+	}
+	for want, args := range map[string][]string{
+		`-procs: "x" is not a number of processors`: {"-procs", "1,x"},
+		"-runs 0 runs for ever: give a -duration":   {"-runs", "0"},
+		"-parallel must be at least 1":              {"-parallel", "0"},
+		"flag provided but not defined: -nonesuch":  {"-nonesuch"},
+	} {
+		if _, err := parse(args, &bytes.Buffer{}); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v: %v, want %q", args, err, want)
+		}
+	}
+	var help bytes.Buffer
+	if code := command(t.Context(), []string{"-h"}, &bytes.Buffer{}, &help); code != 0 || !strings.Contains(help.String(), "-runs") {
+		t.Errorf("%d: %s", code, &help)
+	}
+}
