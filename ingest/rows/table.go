@@ -1,54 +1,71 @@
 package rows
 
 import (
-	"encoding/csv"
 	"errors"
 	"fmt"
-	"io"
 	"slices"
-	"strings"
 )
 
 var (
-	// ErrHeader says that the header of a CSV file is not what is needed.
+	// ErrHeader means that the columns of a file are not those that are needed.
 	ErrHeader = errors.New("the header does not fit")
-	// ErrFields says that a row is not as long as the header. The rows after it can be read.
+	// ErrFields means that a row is not as long as the header. The rows after it can be read.
 	ErrFields = errors.New("the row has another number of fields than the header")
+	// ErrRow means that a row is damaged. The rows after it can be read.
+	ErrRow = errors.New("the row is damaged")
 )
 
-// Table is a CSV file with a header.
+// Table is a file as rows of named cells: CSV with a header, JSON objects, or
+// Parquet. White space around a cell is cut off; a cell that is absent is empty.
+//
+// The names of nested objects are joined with points (a.b), and a list is the JSON
+// text of its elements ([7,8]).
 type Table struct {
 	file   *File
-	csv    *csv.Reader
 	header []string
+	source tableSource
 }
 
-// NewTable reads the header of a CSV file. The file stays the caller's to close.
+// tableSource reads the rows of one kind of file. A row may be shorter than the
+// header; next may append to the header.
+type tableSource interface {
+	next() ([]string, Place, error)
+	repeated() int64
+	close() error
+}
+
+// NewTable reads the header of a file. The file stays the caller's to close, after
+// the table.
 func NewTable(f *File) (*Table, error) {
-	t := &Table{file: f, csv: csv.NewReader(f)}
-	t.csv.ReuseRecord = true
-	header, err := t.csv.Read()
-	if err == io.EOF {
-		return nil, &Error{Place{f.name, 1}, fmt.Errorf("%w: the file is empty", ErrHeader)}
+	kind, err := f.Kind()
+	if err != nil {
+		return nil, err
+	}
+	t := &Table{file: f}
+	switch kind {
+	case JSON:
+		err = t.openJSON()
+	case Parquet:
+		err = t.openParquet()
+	default:
+		err = t.openCSV()
 	}
 	if err != nil {
-		return nil, t.fail(err)
-	}
-	for _, name := range header {
-		t.header = append(t.header, strings.TrimSpace(strings.Clone(name)))
+		return nil, err
 	}
 	for i, name := range t.header {
-		if slices.Contains(t.header[:i], name) {
-			return nil, &Error{Place{f.name, 1}, fmt.Errorf("%w: column %s is there twice", ErrHeader, Quote(name))}
+		if slices.Contains(t.header[:i], name) && name != "" {
+			return nil, errors.Join(&Error{Place{f.name, 1}, fmt.Errorf("%w: column %s is there twice", ErrHeader, Quote(name))}, t.Close())
 		}
 	}
 	return t, nil
 }
 
-// Header is the names of the columns.
+// Header returns the names of the columns. Rows of JSON may add names while they
+// are read, so look again when a row is longer than the header was.
 func (t *Table) Header() []string { return t.header }
 
-// Column is the index of the column of that name.
+// Column returns the index of the column of that name.
 func (t *Table) Column(name string) (int, error) {
 	if i := slices.Index(t.header, name); i >= 0 {
 		return i, nil
@@ -56,36 +73,15 @@ func (t *Table) Column(name string) (int, error) {
 	return 0, &Error{Place{t.file.name, 1}, fmt.Errorf("%w: no column %s among %s", ErrHeader, Quote(name), clipList(t.header))}
 }
 
-// Next reads the next row; at the end the error is io.EOF. The row is valid
-// until the next call, its strings for good, but they hold on to the whole row:
-// whoever keeps one clones it. After an error that matches [ErrFields] the next
-// row can be read; any other is the last word.
-func (t *Table) Next() ([]string, Place, error) {
-	row, err := t.csv.Read()
-	if err != nil {
-		return nil, Place{}, t.fail(err)
-	}
-	line, _ := t.csv.FieldPos(0)
-	return row, Place{t.file.name, line}, nil
-}
+// Next reads the next row; at the end the error is io.EOF. The row has a cell for
+// each name of [Table.Header]. The row is valid until the next call; its strings
+// stay valid, but keep the memory of the whole row, so clone what is kept long.
+// After an error that matches [ErrFields] or [ErrRow] the next row can be read; any
+// other ends the table.
+func (t *Table) Next() ([]string, Place, error) { return t.source.next() }
 
-func (t *Table) fail(err error) error {
-	if t.file.broken != nil {
-		return t.file.breakage()
-	}
-	var parse *csv.ParseError
-	if !errors.As(err, &parse) {
-		return t.file.fail(0, err)
-	}
-	at := Place{t.file.name, parse.StartLine}
-	switch {
-	case errors.Is(err, csv.ErrFieldCount):
-		err = fmt.Errorf("%w, which has %d", ErrFields, len(t.header))
-	case parse.Line != parse.StartLine:
-		// A quote that is never closed swallows the rest of the file.
-		err = fmt.Errorf("the quotes of the row that starts here do not fit, as line %d shows: %w", parse.Line, parse.Err)
-	default:
-		err = fmt.Errorf("the quotes of the row that starts here do not fit: %w", parse.Err)
-	}
-	return &Error{at, err}
-}
+// Repeated is the number of header lines that were passed over within the file.
+func (t *Table) Repeated() int64 { return t.source.repeated() }
+
+// Close releases what the table holds beside the file.
+func (t *Table) Close() error { return t.source.close() }
