@@ -42,7 +42,7 @@ type Backend struct {
 // start and asks nothing else, so its whole answer is of one generation.
 type backend struct {
 	Backend
-	g *Gateway
+	s *reads
 
 	// users counts the requests that have it pinned, and the gateway while it serves
 	// or keeps it. At 0 it is over, and stays so.
@@ -57,14 +57,15 @@ type backend struct {
 	relining *relining
 	// ranks has the goroutines of the rankings, which end with it.
 	ranks *ranking
-	// encoded is what watchers share. viewID names the view of the snapshots, whose
-	// history begins with this process.
-	encoded watchEncodings
-	viewID  string
+	// serial tells it from others of this process. viewID names the view of the
+	// snapshots, whose history begins with this process.
+	serial uint64
+	viewID string
 }
 
-func newBackend(g *Gateway, from Backend, later bool) *backend {
-	b := &backend{Backend: from, g: g, lineage: newLineage(), later: later, viewID: from.Generation + "." + uuid.NewString()}
+func newBackend(s *reads, from Backend, later bool) *backend {
+	b := &backend{Backend: from, s: s, lineage: newLineage(), later: later,
+		serial: s.made.Add(1), viewID: from.Generation + "." + uuid.NewString()}
 	b.left, b.leave = context.WithCancel(context.Background())
 	if b.Rules == nil {
 		b.Rules = hold.PlainRules(hold.Merge) // which counts a pair by its own policy
@@ -75,18 +76,6 @@ func newBackend(g *Gateway, from Backend, later bool) *backend {
 	b.users.Store(1)
 	b.relining, b.ranks = newRelining(b), newRanking(b)
 	return b
-}
-
-// pin gives the generation that is active, for a request: call unpin when it is over.
-func (g *Gateway) pin() *backend {
-	for {
-		b := g.active.Load()
-		for n := b.users.Load(); n > 0; n = b.users.Load() {
-			if b.users.CompareAndSwap(n, n+1) {
-				return b
-			}
-		}
-	}
 }
 
 // unpin ends the use of a generation. After the last use it is closed.
@@ -106,85 +95,6 @@ func (b *backend) close() {
 		err = errors.Join(err, b.Close())
 	}
 	if err != nil {
-		b.g.log.Warn("closing a generation", zap.String("generation", b.Generation), zap.Error(err))
+		b.s.cfg.Logger.Warn("closing a generation", zap.String("generation", b.Generation), zap.Error(err))
 	}
-}
-
-// errLeft says that the generation was left while a request waited for it to come
-// as far as the request wants: the next one goes on.
-var errLeft = errors.New("gateway: the generation is no longer the active one")
-
-// with runs f with the active generation, pinned. What fails with errLeft, which
-// it does only before it has given anything, runs again with the next one.
-func (g *Gateway) with(f func(*backend) error) error {
-	for {
-		b := g.pin()
-		err := f(b)
-		b.unpin()
-		if !errors.Is(err, errLeft) {
-			return err
-		}
-	}
-}
-
-// What follows answers from the generation that is active, see the methods of
-// backend of the same names.
-
-func (g *Gateway) scores(ctx context.Context, q scoreQuery, emit func(*scoreRow) error) error {
-	return afresh(func(given func()) error {
-		return g.with(func(b *backend) error { return b.scores(ctx, q, givenTo(given, emit)) })
-	})
-}
-
-func (g *Gateway) explain(ctx context.Context, q explainQuery, emit func(*contribution) error) error {
-	return afresh(func(given func()) error {
-		return g.with(func(b *backend) error { return b.explain(ctx, q, givenTo(given, emit)) })
-	})
-}
-
-func (g *Gateway) history(ctx context.Context, q historyQuery) (points []scorePoint, err error) {
-	err = afresh(func(func()) error {
-		return g.with(func(b *backend) (err error) {
-			points, err = b.history(ctx, q)
-			return err
-		})
-	})
-	return points, err
-}
-
-func (g *Gateway) stored(ctx context.Context, q *statsQuery, emit func(*scoreRow) error) error {
-	return afresh(func(given func()) error {
-		return g.with(func(b *backend) error { return b.stored(ctx, q, givenTo(given, emit)) })
-	})
-}
-
-// currentOf waits for what a query asks for, and calls fn for its snapshots.
-func (g *Gateway) currentOf(ctx context.Context, q *statsQuery, fn func(*stat) error) error {
-	return g.with(func(b *backend) error {
-		q := q.named(b.Rules)
-		if err := b.awaitCurrent(ctx, q); err != nil {
-			return err
-		}
-		return b.current(ctx, q, fn)
-	})
-}
-
-func (g *Gateway) top(ctx context.Context, q topQuery) (page *rankPage, err error) {
-	err = afresh(func(func()) error {
-		return g.with(func(b *backend) (err error) {
-			page, err = b.top(ctx, q)
-			return err
-		})
-	})
-	return page, err
-}
-
-func (g *Gateway) rank(ctx context.Context, q topQuery, holder string) (page *rankPage, err error) {
-	err = afresh(func(func()) error {
-		return g.with(func(b *backend) (err error) {
-			page, err = b.rank(ctx, q, holder)
-			return err
-		})
-	})
-	return page, err
 }

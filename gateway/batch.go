@@ -19,12 +19,12 @@ type batchOutcome struct {
 
 // broadcastBatch answers every batch of a stream with one ack, in order, each
 // once the log has every event of it that was accepted. It fails as broadcast does.
-func (g *Gateway) broadcastBatch(stream grpc.ServerStream) error {
+func (s *grpcServer) broadcastBatch(stream grpc.ServerStream) error {
 	ctx, cancel := context.WithCancel(stream.Context())
 	defer cancel()
 	acks := newLane[batchOutcome](batchesInFlight, batchedInFlight)
-	g.receivers.Go(func() { acks.close(g.receiveBatches(ctx, stream, acks)) })
-	return acks.send(ctx, g.cfg.StreamWait, func(o batchOutcome) error {
+	s.receivers.Go(func() { acks.close(s.receiveBatches(ctx, stream, acks)) })
+	return acks.send(ctx, s.cfg.StreamWait, func(o batchOutcome) error {
 		if o.err != nil {
 			return o.err
 		}
@@ -32,7 +32,7 @@ func (g *Gateway) broadcastBatch(stream grpc.ServerStream) error {
 	})
 }
 
-func (g *Gateway) receiveBatches(ctx context.Context, stream grpc.ServerStream, acks *lane[batchOutcome]) error {
+func (s *grpcServer) receiveBatches(ctx context.Context, stream grpc.ServerStream, acks *lane[batchOutcome]) error {
 	var raw rawMessage
 	var b opened
 	for {
@@ -49,32 +49,32 @@ func (g *Gateway) receiveBatches(ctx context.Context, stream grpc.ServerStream, 
 			return nil // its answer ends the stream
 		}
 		refusals, at := b.refused, b.at
-		g.producer.SendBatch(ctx, b.drafts, func(r ingest.BatchResult) {
-			acks.answer(seq, g.batchOutcome(r, at, refusals))
+		s.cfg.Intake.sendBatch(ctx, b.drafts, func(r ingest.BatchResult) {
+			acks.answer(seq, s.batchOutcome(r, at, refusals))
 		})
 	}
 }
 
 // batchOutcome turns the producer's result into the ack. at gives the places in
 // the batch of the drafts that were sent, or is nil where they are all of it.
-func (g *Gateway) batchOutcome(r ingest.BatchResult, at []uint32, refusals []*holdpb.HoldRefusal) batchOutcome {
-	g.metrics.accepted(doorBatch, r.Accepted)
+func (s *grpcServer) batchOutcome(r ingest.BatchResult, at []uint32, refusals []*holdpb.HoldRefusal) batchOutcome {
+	s.cfg.Intake.cfg.Observer.Accepted(endpointBatch, r.Accepted)
 	for range refusals {
-		g.metrics.event(doorBatch, ingest.ErrMalformed)
+		s.cfg.Intake.cfg.Observer.Event(endpointBatch, ingest.ErrMalformed)
 	}
 	var fatal error
 	for _, refusal := range r.Refused {
-		g.metrics.event(doorBatch, refusal.Err)
-		if !refused(refusal.Err) {
+		s.cfg.Intake.cfg.Observer.Event(endpointBatch, refusal.Err)
+		if !Refused(refusal.Err) {
 			fatal = refusal.Err
 			continue
 		}
-		f := failureOf(refusal.Err)
+		f := FailureOf(refusal.Err)
 		index := uint32(refusal.Index)
 		if at != nil {
 			index = at[refusal.Index]
 		}
-		refusals = append(refusals, &holdpb.HoldRefusal{Index: index, Error: f.message, Field: f.field})
+		refusals = append(refusals, &holdpb.HoldRefusal{Index: index, Error: f.Message, Field: f.Field})
 	}
 	if fatal != nil {
 		return batchOutcome{err: fatal}
@@ -106,8 +106,8 @@ func (b *opened) open(batch []byte) error {
 					b.at[i] = uint32(i)
 				}
 			}
-			f := failureOf(err)
-			b.refused = append(b.refused, &holdpb.HoldRefusal{Index: index, Error: f.message, Field: f.field})
+			f := FailureOf(err)
+			b.refused = append(b.refused, &holdpb.HoldRefusal{Index: index, Error: f.Message, Field: f.Field})
 		} else {
 			b.drafts = append(b.drafts, d)
 			if b.at != nil {

@@ -39,20 +39,20 @@ type outcome struct {
 // An event that is refused gets its ack in its place. Where the log itself
 // fails, the stream ends after the acks of what came before: what has no ack
 // must be sent again, which is harmless for what the log has got all the same.
-func (g *Gateway) broadcast(stream grpc.ServerStream) error {
+func (s *grpcServer) broadcast(stream grpc.ServerStream) error {
 	ctx, cancel := context.WithCancel(stream.Context())
 	defer cancel()
 	acks := newLane[outcome](broadcastInFlight, broadcastInFlight)
-	g.receivers.Go(func() { acks.close(g.receiveEvents(ctx, stream, acks)) })
+	s.receivers.Go(func() { acks.close(s.receiveEvents(ctx, stream, acks)) })
 	var ack holdpb.HoldAck
-	return acks.send(ctx, g.cfg.StreamWait, func(o outcome) error {
-		g.metrics.event(doorBroadcast, o.err)
+	return acks.send(ctx, s.cfg.StreamWait, func(o outcome) error {
+		s.cfg.Intake.cfg.Observer.Event(endpointBroadcast, o.err)
 		switch {
 		case o.err == nil:
 			ack.Ok, ack.Position, ack.Error, ack.Field = true, o.position, "", ""
-		case refused(o.err):
-			f := failureOf(o.err)
-			ack.Ok, ack.Position, ack.Error, ack.Field = false, 0, f.message, f.field
+		case Refused(o.err):
+			f := FailureOf(o.err)
+			ack.Ok, ack.Position, ack.Error, ack.Field = false, 0, f.Message, f.Field
 		default:
 			return o.err
 		}
@@ -62,7 +62,7 @@ func (g *Gateway) broadcast(stream grpc.ServerStream) error {
 
 // receiveEvents reads the stream until its client has no more to send. It
 // returns an error where the stream broke.
-func (g *Gateway) receiveEvents(ctx context.Context, stream grpc.ServerStream, acks *lane[outcome]) error {
+func (s *grpcServer) receiveEvents(ctx context.Context, stream grpc.ServerStream, acks *lane[outcome]) error {
 	var raw rawMessage
 	var d hold.Draft
 	for {
@@ -74,7 +74,7 @@ func (g *Gateway) receiveEvents(ctx context.Context, stream grpc.ServerStream, a
 			return err
 		}
 		if err = ingest.DecodeEvent(raw.bytes, &d); err == nil {
-			err = g.producer.Send(ctx, &d, func(position uint64, err error) {
+			err = s.cfg.Intake.send(ctx, &d, func(position uint64, err error) {
 				acks.answer(seq, outcome{position, err})
 			})
 		}
@@ -82,7 +82,7 @@ func (g *Gateway) receiveEvents(ctx context.Context, stream grpc.ServerStream, a
 			continue
 		}
 		acks.answer(seq, outcome{err: err})
-		if !refused(err) {
+		if !Refused(err) {
 			return nil // its answer ends the stream
 		}
 	}

@@ -11,10 +11,9 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
+	"google.golang.org/grpc"
 
 	"holdmetrics/hold"
-	"holdmetrics/ingest"
-	"holdmetrics/projection"
 )
 
 // DefaultFreshness is how long a read waits for the store to catch up with the
@@ -40,62 +39,6 @@ const (
 // ErrConfig says that a [Config] lacks something.
 var ErrConfig = errors.New("gateway: bad configuration")
 
-// Producer takes events into the log. *ingest.Producer is one.
-//
-// The draft and its strings are the gateway's again as soon as a call returns.
-type Producer interface {
-	// Record returns when the log has the event.
-	Record(ctx context.Context, d *hold.Draft) (position uint64, err error)
-	// Send returns when the event is on its way. Where it returned no error, done
-	// is called exactly once, from any goroutine; it does not block.
-	Send(ctx context.Context, d *hold.Draft, done func(position uint64, err error)) error
-	// SendBatch is Send for many; done is called exactly once, when the fate of
-	// each event is known.
-	SendBatch(ctx context.Context, drafts []hold.Draft, done func(ingest.BatchResult))
-}
-
-// Log says how far the log goes. *ingest.Log is one. Where it has a method
-// Horizon() int64 that gives anything but 0, reads as of times before are refused; where
-// it has Importing(context.Context) error, what is slow is told to be so for that reason;
-// and where it has Behind as [ingest.Log] does, status counts what no owner counts.
-type Log interface {
-	Partitions() int
-	End(ctx context.Context, partition int) (uint64, error)
-	LastPosition(ctx context.Context) (uint64, error)
-}
-
-// Snapshots are the current HoldStats of all holders. *projection.View is one.
-type Snapshots interface {
-	// Wait returns when the first load is complete.
-	Wait(ctx context.Context) error
-	// All calls fn for every snapshot by key, until fn says false. A value is a
-	// HoldStat as protobuf.
-	All(fn func(key string, value []byte) bool)
-	// Len is the number of holders.
-	Len() int
-	// Lookup is the current snapshot of a holder's key.
-	Lookup(key string) (projection.Change, bool)
-	// Each is All, with when each snapshot came.
-	Each(fn func(projection.Change) bool)
-	// AppendChanges, AppendLatest, Changed and Last follow what changes, as [projection.View] has it.
-	AppendChanges(dst []projection.Change, after uint64, limit int) (changes []projection.Change, next uint64)
-	AppendLatest(dst []projection.Change, after, before uint64, limit int) (changes []projection.Change, next, point uint64, more bool)
-	Changed() <-chan struct{}
-	Last() uint64
-	// Reline puts a snapshot with a line that goes on in place of the one of a change,
-	// as [projection.View] has it.
-	Reline(c projection.Change, value []byte) bool
-	// Freeze keeps the snapshots as they are until Thaw or Close; Close, for good.
-	// Frozen or closed, they can be read.
-	Freeze()
-	Thaw()
-	Close() error
-	// Reached is how far the snapshots of a partition are, and WaitPosition returns
-	// when they are at a position.
-	Reached(partition int) projection.Reached
-	WaitPosition(ctx context.Context, partition int, position uint64) error
-}
-
 // Config is what a gateway is made of. Fields without a remark are required.
 type Config struct {
 	Producer Producer
@@ -115,28 +58,21 @@ type Config struct {
 	Gatherer   prometheus.Gatherer   // what /metrics shows; nil: nothing
 }
 
-// Gateway serves both doors. It is safe for concurrent use.
+// Gateway serves the gRPC and the HTTP API. It is safe for concurrent use.
 type Gateway struct {
 	cfg     Config
 	log     *zap.Logger
 	metrics *metrics
-	handler http.Handler
 
-	// receivers are the goroutines that read from Broadcast streams. Such a
-	// goroutine ends just after its stream, not before, because what unblocks a
-	// Recv is the end of the stream.
-	receivers sync.WaitGroup
+	reads *reads
+	hub   *watchHub
+	grpc  *grpcServer
+	http  *httpServer
 
-	producer Producer      // cfg's, behind the rules
-	sums     chan struct{} // places for reads that add up everything
-	hub      *watchHub
-
-	// active is the generation that requests are answered from (see pin), prepared
-	// the one that may be the next. changing is held by whoever changes them.
-	active, prepared atomic.Pointer[backend]
-	changing         sync.Mutex
-	// seen are the greatest positions, by partition, that were read from a store.
-	seen []atomic.Uint64
+	// prepared is the generation that may be the next to be active. changing is held
+	// while a generation is prepared, released or switched to.
+	prepared atomic.Pointer[backend]
+	changing sync.Mutex
 }
 
 // New makes a gateway. Its errors wrap [ErrConfig].
@@ -173,21 +109,55 @@ func New(cfg Config) (*Gateway, error) {
 	if cfg.Gatherer == nil {
 		cfg.Gatherer = prometheus.NewRegistry()
 	}
-	g := &Gateway{cfg: cfg, log: cfg.Logger, sums: make(chan struct{}, maxSums)}
-	g.seen = make([]atomic.Uint64, cfg.Log.Partitions())
-	g.active.Store(newBackend(g, cfg.Backend, false))
-	g.producer = ruledProducer{cfg.Producer, g}
+	g := &Gateway{cfg: cfg, log: cfg.Logger}
 	g.cfg.Backend = Backend{} // requests pin one; here it would be kept for ever
-	g.hub = newWatchHub(cfg.Snapshots)
 	var err error
 	if g.metrics, err = newMetrics(cfg.Registerer); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrConfig, err)
 	}
+	g.reads = newReads(readsConfig{Log: cfg.Log, Now: cfg.Now, Freshness: cfg.Freshness, Logger: cfg.Logger}, cfg.Backend)
 	g.metrics.serves(&cfg.Backend)
-	if g.handler, err = newHandler(g); err != nil {
+	g.hub = newWatchHub(g.reads, cfg.Snapshots)
+	in := newIntake(intakeConfig{
+		Producer: cfg.Producer, Rules: func() hold.Rules { return g.reads.current().Rules },
+		RecordWait: cfg.RecordWait, StreamWait: cfg.StreamWait, Blocked: g.reads.blockedByImport, Observer: g.metrics,
+	})
+	g.grpc = newGRPCServer(grpcConfig{
+		Reads: g.reads, Watches: g.hub, Intake: in, Status: g.status,
+		StreamWait: cfg.StreamWait, WatchStall: cfg.WatchStall, Observer: g.metrics, Logger: cfg.Logger,
+	})
+	if g.http, err = newHTTPServer(httpConfig{
+		Reads: g.reads, Watches: g.hub, Intake: in, Status: g.status,
+		StreamWait: cfg.StreamWait, WatchStall: cfg.WatchStall, Heartbeat: cfg.Heartbeat,
+		Version: cfg.Version, Gatherer: cfg.Gatherer, Observer: g.metrics, Logger: cfg.Logger,
+	}); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrConfig, err)
 	}
 	return g, nil
+}
+
+// ServerOptions are what the gRPC server of a gateway must be made with: the
+// codec, limits, keepalive and metrics.
+func (g *Gateway) ServerOptions() []grpc.ServerOption { return g.grpc.options() }
+
+// RegisterGRPC adds the services to a server that was made with [Gateway.ServerOptions]:
+// poh.HoldMetrics, poh.HoldMetricsQuery, health and reflection.
+func (g *Gateway) RegisterGRPC(s *grpc.Server) { g.grpc.register(s) }
+
+// Handler answers the HTTP API.
+func (g *Gateway) Handler() http.Handler { return g.http.handler }
+
+// HTTPServer is a server of the HTTP API with timeouts that let answers stream and
+// close silent clients. The caller serves it on a listener and shuts it down.
+func (g *Gateway) HTTPServer() *http.Server { return g.http.server() }
+
+// status is how the system does, with what this gateway knows of itself.
+func (g *Gateway) status(ctx context.Context) (*systemStatus, error) {
+	s, err := g.reads.status(ctx)
+	if err == nil {
+		s.Watchers, s.Version, s.Prepared = g.hub.count(), g.cfg.Version, g.Prepared()
+	}
+	return s, err
 }
 
 // Drain ends the watches, which would go on for ever; their clients are told to
@@ -198,8 +168,8 @@ func (g *Gateway) Drain() { g.hub.drain() }
 // the servers have stopped.
 func (g *Gateway) Close() {
 	g.hub.drain()
-	g.receivers.Wait()
+	g.grpc.wait()
 	g.hub.wait()
 	g.Release()
-	g.active.Load().close() // still pinned: who comes late finds no other one
+	g.reads.close()
 }

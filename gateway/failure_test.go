@@ -13,8 +13,8 @@ import (
 // A database that is away for a moment is nobody's bug: the caller asks again.
 func TestStoreThatIsAway(t *testing.T) {
 	t.Parallel()
-	f := failureOf(fmt.Errorf("read facts of partition 0: %w", projection.ErrUnavailable))
-	if f.code != codes.Unavailable || f.status != http.StatusServiceUnavailable || !f.retry {
-		t.Errorf("told as %v, HTTP %d, retry %v", f.code, f.status, f.retry)
+	f := FailureOf(fmt.Errorf("read facts of partition 0: %w", projection.ErrUnavailable))
+	if grpcCodes[f.Kind] != codes.Unavailable || httpStatuses[f.Kind] != http.StatusServiceUnavailable || !f.Retry {
+		t.Errorf("told as %v, HTTP %d, retry %v", grpcCodes[f.Kind], httpStatuses[f.Kind], f.Retry)
 	}
 }

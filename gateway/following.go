@@ -35,6 +35,6 @@ func (f following) Prepare(ctx context.Context, r *generation.Record) error {
 
 // Serving implements generation.Gateway.
 func (g *Gateway) Serving() generation.Serving {
-	b := g.active.Load()
+	b := g.reads.current()
 	return generation.Serving{Generation: b.Generation, Rules: b.RulesVersion, Policy: b.Rules.DefaultPolicy().String()}
 }

@@ -19,7 +19,7 @@ import (
 // [*StaleError].
 func (b *backend) awaitApplied(ctx context.Context, partitions []int, after uint64) error {
 	return b.await(ctx, partitions, after, func(ctx context.Context, partition int, position uint64) error {
-		if seen := b.g.seen[partition].Load(); b.later && seen > position { // else it is what was read from
+		if seen := b.s.seen[partition].Load(); b.later && seen > position { // else it is what was read from
 			seen, err := b.within(ctx, partition, seen)
 			if err != nil {
 				return err
@@ -45,20 +45,20 @@ type applied func(ctx context.Context, partition int, position uint64) error
 // await is [errLeft] where the generation is left meanwhile: it may never come as
 // far, and need not.
 func (b *backend) await(ctx context.Context, partitions []int, after uint64, wait applied) (err error) {
-	within, cancel := context.WithTimeout(ctx, b.g.cfg.Freshness)
+	within, cancel := context.WithTimeout(ctx, b.s.cfg.Freshness)
 	defer cancel()
 	defer context.AfterFunc(b.left, cancel)()
 	defer func() {
 		switch {
 		case err == nil || b.left.Err() == nil || ctx.Err() != nil:
-		case b.g.active.Load() != b:
+		case b.s.active.Load() != b:
 			err = errLeft
 		default:
 			err = ErrDraining
 		}
 	}()
 	if after > 0 {
-		if err := b.g.awaitLog(ctx, within, after); err != nil {
+		if err := b.s.awaitLog(ctx, within, after); err != nil {
 			return err
 		}
 	}
@@ -75,7 +75,7 @@ func (b *backend) await(ctx context.Context, partitions []int, after uint64, wai
 			if position == 0 {
 				return nil
 			}
-			return b.g.awaitPosition(ctx, within, p, position, wait)
+			return b.s.awaitPosition(ctx, within, p, position, wait)
 		})
 	}
 	return group.Wait()
@@ -90,10 +90,10 @@ const (
 
 // awaitLog returns when the log has a position, within a context that ends no
 // later than ctx, the request's.
-func (g *Gateway) awaitLog(ctx, within context.Context, position uint64) error {
+func (s *reads) awaitLog(ctx, within context.Context, position uint64) error {
 	began, answered := time.Now(), false
 	for pause := logLook; ; pause = min(2*pause, logLookMost) {
-		last, err := g.cfg.Log.LastPosition(within)
+		last, err := s.cfg.Log.LastPosition(within)
 		switch {
 		case err == nil && last >= position:
 			return nil
@@ -111,12 +111,12 @@ func (g *Gateway) awaitLog(ctx, within context.Context, position uint64) error {
 		if errors.Is(ctx.Err(), context.Canceled) {
 			return context.Canceled
 		}
-		return g.whySlow(ctx, &StaleError{Partition: NoPartition, Position: position, Waited: time.Since(began)})
+		return s.blockedByImport(ctx, &StaleError{Partition: NoPartition, Position: position, Waited: time.Since(began)})
 	}
 }
 
 // awaitPosition waits within a context that ends no later than ctx, the request's.
-func (g *Gateway) awaitPosition(ctx, within context.Context, partition int, position uint64, wait applied) error {
+func (s *reads) awaitPosition(ctx, within context.Context, partition int, position uint64, wait applied) error {
 	err := wait(within, partition, position)
 	switch {
 	case err == nil:
@@ -124,7 +124,7 @@ func (g *Gateway) awaitPosition(ctx, within context.Context, partition int, posi
 	case errors.Is(ctx.Err(), context.Canceled):
 		return context.Canceled
 	case errors.Is(within.Err(), context.DeadlineExceeded) || errors.Is(err, context.DeadlineExceeded):
-		return g.whySlow(ctx, &StaleError{Partition: partition, Position: position, Waited: g.cfg.Freshness})
+		return s.blockedByImport(ctx, &StaleError{Partition: partition, Position: position, Waited: s.cfg.Freshness})
 	case errors.Is(err, context.Canceled):
 		return err // another partition failed first
 	}
@@ -134,13 +134,13 @@ func (g *Gateway) awaitPosition(ctx, within context.Context, partition int, posi
 // whySlowWithin bounds the look for a reason.
 const whySlowWithin = time.Second
 
-// whySlow is the reason for which the log acknowledges nothing, or nothing of it is
-// applied, where that is an import; else err.
-func (g *Gateway) whySlow(ctx context.Context, err error) error {
-	log, asks := g.cfg.Log.(interface {
+// blockedByImport is the import for which the log acknowledges nothing, and nothing
+// of it is applied; err if there is none.
+func (s *reads) blockedByImport(ctx context.Context, err error) error {
+	log, asks := s.cfg.Log.(interface {
 		Importing(ctx context.Context) error
 	})
-	if !asks || !errors.Is(err, ErrSlow) && !errors.Is(err, ErrStale) && !errors.Is(err, ingest.ErrNotAcknowledged) {
+	if !asks {
 		return err
 	}
 	within, cancel := context.WithTimeout(context.WithoutCancel(ctx), whySlowWithin)

@@ -4,8 +4,10 @@ import (
 	"context"
 	"math"
 	"slices"
+	"sync"
 	"time"
 
+	"go.uber.org/zap"
 	"google.golang.org/grpc"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/keepalive"
@@ -33,9 +35,53 @@ const (
 	clientPing = 10 * time.Second
 )
 
-// ServerOptions are what the gRPC server of a gateway must be made with: the
-// codec, limits, keepalive and metrics.
-func (g *Gateway) ServerOptions() []grpc.ServerOption {
+// grpcConfig is what a gRPC server is made of. Every field is required.
+type grpcConfig struct {
+	Reads      *reads
+	Watches    *watchHub
+	Intake     *intake
+	Status     func(ctx context.Context) (*systemStatus, error)
+	StreamWait time.Duration // longest wait of a stream for the next answer of the log
+	WatchStall time.Duration // longest wait for a watcher to take what it is sent
+	Observer   grpcObserver
+	Logger     *zap.Logger
+}
+
+// grpcObserver counts what goes on. api is grpc.
+type grpcObserver interface {
+	watchObserver
+	Request(api, method, code string)
+	// StreamOpened counts a stream as open until closed is called.
+	StreamOpened(method string) (closed func())
+}
+
+// grpcServer answers the gRPC API. It is safe for concurrent use.
+type grpcServer struct {
+	cfg    grpcConfig
+	stalls stalls
+	// receivers are the goroutines that read from Broadcast streams. Such a
+	// goroutine ends just after its stream, not before, because what unblocks a
+	// Recv is the end of the stream.
+	receivers sync.WaitGroup
+	// What watchers share.
+	messages watchMessages
+}
+
+func newGRPCServer(cfg grpcConfig) *grpcServer {
+	s := &grpcServer{cfg: cfg}
+	s.stalls.most = cfg.WatchStall
+	return s
+}
+
+// wait waits for the last goroutines of streams that have ended.
+func (s *grpcServer) wait() {
+	s.receivers.Wait()
+	s.stalls.running.Wait()
+}
+
+// options are what the server of gRPC must be made with: the codec, limits,
+// keepalive and metrics.
+func (s *grpcServer) options() []grpc.ServerOption {
 	return []grpc.ServerOption{
 		grpc.ForceServerCodecV2(newCodec()),
 		grpc.InTapHandle(tapStats),
@@ -44,35 +90,35 @@ func (g *Gateway) ServerOptions() []grpc.ServerOption {
 		grpc.MaxConcurrentStreams(maxStreams),
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: idlePing, Timeout: pingTimeout}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: clientPing, PermitWithoutStream: true}),
-		grpc.ChainUnaryInterceptor(g.observeUnary),
-		grpc.ChainStreamInterceptor(g.observeStream),
+		grpc.ChainUnaryInterceptor(s.observeUnary),
+		grpc.ChainStreamInterceptor(s.observeStream),
 	}
 }
 
-// RegisterGRPC adds the services to a server that was made with [Gateway.ServerOptions]:
-// poh.HoldMetrics, poh.HoldMetricsQuery, health and reflection.
-func (g *Gateway) RegisterGRPC(s *grpc.Server) {
-	s.RegisterService(metricsService(), &metricsServer{g: g})
-	holdpb.RegisterHoldMetricsQueryServer(s, &queryServer{g: g})
-	healthpb.RegisterHealthServer(s, &healthServer{g: g})
-	reflection.Register(s)
+// register adds the services to a server that was made with options: poh.HoldMetrics,
+// poh.HoldMetricsQuery, health and reflection.
+func (s *grpcServer) register(to *grpc.Server) {
+	to.RegisterService(metricsService(), &metricsServer{s: s})
+	holdpb.RegisterHoldMetricsQueryServer(to, &queryServer{s: s})
+	healthpb.RegisterHealthServer(to, &healthServer{reads: s.cfg.Reads})
+	reflection.Register(to)
 }
 
 // metricsServer is poh.HoldMetrics.
 type metricsServer struct {
 	holdpb.UnimplementedHoldMetricsServer
-	g *Gateway
+	s *grpcServer
 }
 
 // Stats sends the current snapshots, then ends, unless it is asked to watch.
 func (s *metricsServer) Stats(req *holdpb.StatsRequest, stream grpc.ServerStreamingServer[holdpb.HoldStat]) error {
-	return statusError(s.g.sendStats(req, stream))
+	return statusError(s.s.sendStats(req, stream))
 }
 
 // queryServer is poh.HoldMetricsQuery.
 type queryServer struct {
 	holdpb.UnimplementedHoldMetricsQueryServer
-	g *Gateway
+	s *grpcServer
 }
 
 // GetSnapshot is the same as Stats, but never watches.
@@ -80,7 +126,7 @@ func (s *queryServer) GetSnapshot(req *holdpb.StatsRequest, stream grpc.ServerSt
 	if req.GetWatch() {
 		return statusError(&hold.FieldError{Field: "watch", Err: ErrTogether, Detail: "call Stats"})
 	}
-	return statusError(s.g.sendStats(req, stream))
+	return statusError(s.s.sendStats(req, stream))
 }
 
 // HealthCheck says that the process answers. Whether it is ready is told by the
@@ -91,34 +137,34 @@ func (s *queryServer) HealthCheck(context.Context, *holdpb.Empty) (*holdpb.HoldA
 
 // Scores reads exact figures from the store.
 func (s *queryServer) Scores(req *holdpb.ScoresRequest, stream grpc.ServerStreamingServer[holdpb.Score]) error {
-	return statusError(s.g.sendScores(req, stream))
+	return statusError(s.s.sendScores(req, stream))
 }
 
 // Explain sends the holds behind a score.
 func (s *queryServer) Explain(req *holdpb.ExplainRequest, stream grpc.ServerStreamingServer[holdpb.Contribution]) error {
-	return statusError(s.g.sendContributions(req, stream))
+	return statusError(s.s.sendContributions(req, stream))
 }
 
 // History sends the score at evenly spaced instants.
 func (s *queryServer) History(req *holdpb.HistoryRequest, stream grpc.ServerStreamingServer[holdpb.ScorePoint]) error {
-	return statusError(s.g.sendHistory(req, stream))
+	return statusError(s.s.sendHistory(req, stream))
 }
 
 // Top sends a page of a ranking.
 func (s *queryServer) Top(ctx context.Context, req *holdpb.TopRequest) (*holdpb.TopAnswer, error) {
-	answer, err := s.g.answerTop(ctx, req)
+	answer, err := s.s.answerTop(ctx, req)
 	return answer, statusError(err)
 }
 
 // Rank sends the place of one holder.
 func (s *queryServer) Rank(ctx context.Context, req *holdpb.RankRequest) (*holdpb.RankAnswer, error) {
-	answer, err := s.g.answerRank(ctx, req)
+	answer, err := s.s.answerRank(ctx, req)
 	return answer, statusError(err)
 }
 
 // Status says how the partitions do, and who owns them.
 func (s *queryServer) Status(ctx context.Context, _ *holdpb.Empty) (*holdpb.StatusAnswer, error) {
-	answer, err := s.g.answerStatus(ctx)
+	answer, err := s.s.answerStatus(ctx)
 	return answer, statusError(err)
 }
 
@@ -137,11 +183,11 @@ func metricsService() *grpc.ServiceDesc {
 		switch desc.Streams[i].StreamName {
 		case "Broadcast":
 			desc.Streams[i].Handler = func(srv any, stream grpc.ServerStream) error {
-				return statusError(srv.(*metricsServer).g.broadcast(stream))
+				return statusError(srv.(*metricsServer).s.broadcast(stream))
 			}
 		case "BroadcastBatch":
 			desc.Streams[i].Handler = func(srv any, stream grpc.ServerStream) error {
-				return statusError(srv.(*metricsServer).g.broadcastBatch(stream))
+				return statusError(srv.(*metricsServer).s.broadcastBatch(stream))
 			}
 		}
 	}
@@ -154,7 +200,7 @@ func recordHandler(srv any, ctx context.Context, decode func(any) error, interce
 		return nil, err
 	}
 	call := func(ctx context.Context, req any) (any, error) {
-		ack, err := srv.(*metricsServer).g.record(ctx, req.(*rawMessage).bytes)
+		ack, err := srv.(*metricsServer).s.record(ctx, req.(*rawMessage).bytes)
 		return ack, statusError(err)
 	}
 	if interceptor == nil {

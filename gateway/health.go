@@ -13,32 +13,15 @@ import (
 )
 
 const (
-	// readyTimeout bounds one look at the readiness of the server.
-	readyTimeout = 3 * time.Second
 	// watchInterval is how often a health watch looks.
 	watchInterval = time.Second
 )
-
-// ready gives the reason why the server is not ready, or nil.
-func (g *Gateway) ready(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, readyTimeout)
-	defer cancel()
-	b := g.pin()
-	defer b.unpin()
-	if err := b.Reader.Ping(ctx); err != nil {
-		return unavailable("the store", err)
-	}
-	if err := b.Ready(ctx); err != nil {
-		return unavailable("the server", err)
-	}
-	return nil
-}
 
 // healthServer is grpc.health.v1: every service of ours serves when the server is
 // ready. It looks when it is asked, so there is no state that could be out of date.
 type healthServer struct {
 	healthpb.UnimplementedHealthServer
-	g *Gateway
+	reads *reads
 }
 
 func healthServices() []string {
@@ -55,7 +38,7 @@ func knownService(name string) bool {
 }
 
 func (s *healthServer) look(ctx context.Context) healthpb.HealthCheckResponse_ServingStatus {
-	if s.g.ready(ctx) != nil {
+	if s.reads.ready(ctx) != nil {
 		return healthpb.HealthCheckResponse_NOT_SERVING
 	}
 	return healthpb.HealthCheckResponse_SERVING

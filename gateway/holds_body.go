@@ -39,7 +39,7 @@ func (t *timedReader) Read(b []byte) (int, error) {
 }
 
 // openBody begins to read. It returns a failure where there is no way to.
-func openBody(w http.ResponseWriter, r *http.Request) (*holdsBody, *failure) {
+func openBody(w http.ResponseWriter, r *http.Request) (*holdsBody, *problem) {
 	b := &holdsBody{raw: &timedReader{r: r.Body, control: http.NewResponseController(w)}}
 	b.Reader = b.raw
 	switch encoding := strings.ToLower(strings.Join(r.Header.Values("Content-Encoding"), ",")); encoding {
@@ -55,18 +55,18 @@ func openBody(w http.ResponseWriter, r *http.Request) (*holdsBody, *failure) {
 		b.Reader = unpack
 		return b, nil
 	}
-	return nil, &failure{status: http.StatusUnsupportedMediaType, message: "the Content-Encoding is neither gzip nor identity"}
+	return nil, &problem{status: http.StatusUnsupportedMediaType, message: "the Content-Encoding is neither gzip nor identity"}
 }
 
 // failure says why reading ended before its time.
-func (b *holdsBody) failure(err error) failure {
+func (b *holdsBody) failure(err error) problem {
 	switch {
 	case errors.Is(b.raw.broke, os.ErrDeadlineExceeded):
-		return failure{status: http.StatusRequestTimeout, message: "no more of the body came within " + bodyTimeout.String()}
+		return problem{status: http.StatusRequestTimeout, message: "no more of the body came within " + bodyTimeout.String()}
 	case b.raw.broke != nil:
-		return failure{status: statusClientGone, message: "the body broke off: " + b.raw.broke.Error()}
+		return problem{status: statusClientGone, message: "the body broke off: " + b.raw.broke.Error()}
 	}
-	return failure{status: http.StatusBadRequest, message: "the body does not unpack: " + err.Error()}
+	return problem{status: http.StatusBadRequest, message: "the body does not unpack: " + err.Error()}
 }
 
 // release leaves the connection's deadline as the server wants it. Where the

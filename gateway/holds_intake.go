@@ -36,7 +36,7 @@ var errLineTooLong = fmt.Errorf("%w: the line is longer than %d bytes", ingest.E
 // One goroutine does all of it but the producer's part. It reads while there are
 // fewer than holdsInFlight pieces on their way, and waits for the first of them otherwise.
 type holdsIntake struct {
-	g      *Gateway
+	s      *httpServer
 	ctx    context.Context
 	body   *holdsBody
 	lines  lineReader
@@ -46,7 +46,7 @@ type holdsIntake struct {
 	flight []*holdsPiece // in the order of the body
 	spare  []*holdsPiece
 	alarm  atomic.Bool // a piece has failed: send no more
-	failed *failure    // why the body was not taken to its end
+	failed *problem    // why the body was not taken to its end
 	resume uint64      // with failed: first line that has no answer
 
 	summary holdsSummary
@@ -143,29 +143,29 @@ func (in *holdsIntake) fresh() *holdsPiece {
 
 // refuse notes a line that is no event.
 func (in *holdsIntake) refuse(p *holdsPiece, err error) {
-	in.g.metrics.event(doorHolds, err)
+	in.s.cfg.Intake.cfg.Observer.Event(endpointHolds, err)
 	p.refused = append(p.refused, refusedLine(in.line, err))
 }
 
 // refusedLine copies what an error says: its field may be a name in the body,
 // and a part of the buffer.
 func refusedLine(line uint64, err error) holdsLine {
-	f := failureOf(err)
+	f := asProblem(err)
 	return holdsLine{Line: line, Field: strings.Clone(f.field), Error: strings.Clone(f.message)}
 }
 
 // send hands a piece to the producer, which has encoded it when this returns.
 func (in *holdsIntake) send(p *holdsPiece) {
 	in.flight = append(in.flight, p)
-	metrics, alarm := in.g.metrics, &in.alarm
-	in.g.producer.SendBatch(in.ctx, in.drafts, func(r ingest.BatchResult) {
-		metrics.accepted(doorHolds, r.Accepted)
+	observer, alarm := in.s.cfg.Intake.cfg.Observer, &in.alarm
+	in.s.cfg.Intake.sendBatch(in.ctx, in.drafts, func(r ingest.BatchResult) {
+		observer.Accepted(endpointHolds, r.Accepted)
 		p.accepted, p.position = r.Accepted, r.Position
 		for _, refusal := range r.Refused {
-			metrics.event(doorHolds, refusal.Err)
+			observer.Event(endpointHolds, refusal.Err)
 			line := p.lines[refusal.Index]
 			switch {
-			case refused(refusal.Err):
+			case Refused(refusal.Err):
 				p.refused = append(p.refused, refusedLine(line, refusal.Err))
 			case p.failed == nil:
 				p.failed, p.failedAt = refusal.Err, line
@@ -194,7 +194,7 @@ func (in *holdsIntake) settleDone() {
 func (in *holdsIntake) settle(most int) {
 	in.settleDone()
 	for len(in.flight) > most && in.answer.err == nil {
-		patience := time.NewTimer(in.g.cfg.StreamWait)
+		patience := time.NewTimer(in.s.cfg.StreamWait)
 		var err error
 		select {
 		case <-in.flight[0].done:
@@ -202,7 +202,7 @@ func (in *holdsIntake) settle(most int) {
 		case <-in.ctx.Done():
 			err = context.Cause(in.ctx)
 		case <-patience.C:
-			err = in.g.whySlow(in.ctx, ErrSlow)
+			err = in.s.cfg.Intake.whySlow(in.ctx, ErrSlow)
 		}
 		patience.Stop()
 		if err != nil {
@@ -235,9 +235,9 @@ func (in *holdsIntake) fail(err error, line uint64) {
 		if in.ctx.Err() != nil { // the client left; the producer calls that busy
 			err = context.Cause(in.ctx)
 		}
-		f := failureOf(err)
+		f := asProblem(err)
 		if f.status == http.StatusInternalServerError {
-			in.g.log.Error("HTTP request failed", zap.Error(err))
+			in.s.cfg.Logger.Error("HTTP request failed", zap.Error(err))
 		}
 		in.failed, in.resume = &f, line
 	}

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"context"
 	"encoding/json"
 	"net/http"
 	"strconv"
@@ -8,6 +9,7 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"go.uber.org/zap"
 
@@ -24,36 +26,68 @@ const (
 	writeTimeout  = 30 * time.Second // for a client to take the next piece of a stream
 )
 
-// Handler is the HTTP door.
-func (g *Gateway) Handler() http.Handler { return g.handler }
+// httpConfig is what an HTTP server is made of. Every field but Version is required.
+type httpConfig struct {
+	Reads      *reads
+	Watches    *watchHub
+	Intake     *intake
+	Status     func(ctx context.Context) (*systemStatus, error)
+	StreamWait time.Duration       // longest wait of a stream for the next answer of the log
+	WatchStall time.Duration       // longest wait for a watcher to take what it is sent
+	Heartbeat  time.Duration       // of a watch that has nothing to send
+	Version    string              // shown in the OpenAPI document
+	Gatherer   prometheus.Gatherer // what /metrics shows
+	Observer   httpObserver
+	Logger     *zap.Logger
+}
 
-// HTTPServer is a server of the HTTP door with timeouts that let answers stream
+// httpObserver counts what goes on. api is http.
+type httpObserver interface {
+	watchObserver
+	Request(api, method, code string)
+}
+
+// httpServer answers the HTTP API. It is safe for concurrent use.
+type httpServer struct {
+	cfg     httpConfig
+	handler http.Handler
+	// What watchers share.
+	events, settledEvents encodings
+}
+
+func newHTTPServer(cfg httpConfig) (s *httpServer, err error) {
+	s = &httpServer{cfg: cfg}
+	s.handler, err = s.routes()
+	return s, err
+}
+
+// server is a server of the HTTP API with timeouts that let answers stream
 // and let no silent client stay. The caller serves it on a listener and shuts it down.
-func (g *Gateway) HTTPServer() *http.Server {
+func (s *httpServer) server() *http.Server {
 	return &http.Server{
-		Handler:           g.handler,
+		Handler:           s.handler,
 		ReadHeaderTimeout: headerTimeout,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    64 << 10,
-		ErrorLog:          zap.NewStdLog(g.log),
+		ErrorLog:          zap.NewStdLog(s.cfg.Logger),
 	}
 }
 
-// newHandler puts the paths together.
-func newHandler(g *Gateway) (http.Handler, error) {
+// routes puts the paths together.
+func (s *httpServer) routes() (http.Handler, error) {
 	mux := http.NewServeMux()
-	api := humago.New(mux, apiConfig(g.cfg.Version))
-	g.addHold(api)
-	g.addHolds(api)
-	g.addStats(api)
-	g.addWatch(api)
-	g.addHolder(api)
-	g.addScores(api)
-	g.addExplain(api)
-	g.addHistory(api)
-	g.addHealth(api)
-	g.addRank(api)
-	g.addStatus(api)
+	api := humago.New(mux, apiConfig(s.cfg.Version))
+	s.addHold(api)
+	s.addHolds(api)
+	s.addStats(api)
+	s.addWatch(api)
+	s.addHolder(api)
+	s.addScores(api)
+	s.addExplain(api)
+	s.addHistory(api)
+	s.addHealth(api)
+	s.addRank(api)
+	s.addStatus(api)
 	document, err := json.Marshal(api.OpenAPI())
 	if err != nil {
 		return nil, err
@@ -67,8 +101,8 @@ func newHandler(g *Gateway) (http.Handler, error) {
 	}
 	mux.Handle("GET /openapi.json", fixed("application/openapi+json", document))
 	mux.Handle("GET /docs", fixed("text/html; charset=utf-8", page))
-	mux.Handle("GET /metrics", promhttp.HandlerFor(g.cfg.Gatherer, promhttp.HandlerOpts{ErrorLog: zap.NewStdLog(g.log)}))
-	return g.observeHTTP(mux), nil
+	mux.Handle("GET /metrics", promhttp.HandlerFor(s.cfg.Gatherer, promhttp.HandlerOpts{ErrorLog: zap.NewStdLog(s.cfg.Logger)}))
+	return s.observeHTTP(mux), nil
 }
 
 // apiConfig leaves out what huma would serve by itself: its documentation page
@@ -102,11 +136,11 @@ func fixed(contentType string, body []byte) http.Handler {
 
 // observeHTTP answers what no path takes with a problem document, counts requests
 // by their pattern, and logs them for whoever debugs.
-func (g *Gateway) observeHTTP(mux *http.ServeMux) http.Handler {
+func (s *httpServer) observeHTTP(mux *http.ServeMux) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		seen := &statusWriter{ResponseWriter: w}
 		handler, pattern := mux.Handler(r)
-		defer func() { g.observedHTTP(r, pattern, seen.code()) }() // also where an answer is cut off
+		defer func() { s.observedHTTP(r, pattern, seen.code()) }() // also where an answer is cut off
 		if pattern == "" {
 			noPath(seen, r, handler)
 			return
@@ -115,13 +149,13 @@ func (g *Gateway) observeHTTP(mux *http.ServeMux) http.Handler {
 	})
 }
 
-func (g *Gateway) observedHTTP(r *http.Request, pattern string, status int) {
+func (s *httpServer) observedHTTP(r *http.Request, pattern string, status int) {
 	if pattern == "" {
 		pattern = "none" // a label must not be the client's choice
 	}
-	g.metrics.requests.WithLabelValues("http", pattern, strconv.Itoa(status)).Inc()
-	if g.log.Core().Enabled(zap.DebugLevel) {
-		g.log.Debug("HTTP request", zap.String("method", r.Method), zap.String("path", r.URL.Path), zap.Int("status", status))
+	s.cfg.Observer.Request("http", pattern, strconv.Itoa(status))
+	if s.cfg.Logger.Core().Enabled(zap.DebugLevel) {
+		s.cfg.Logger.Debug("HTTP request", zap.String("method", r.Method), zap.String("path", r.URL.Path), zap.Int("status", status))
 	}
 }
 
@@ -131,10 +165,10 @@ func noPath(w http.ResponseWriter, r *http.Request, handler http.Handler) {
 	handler.ServeHTTP(probe, r)
 	if allow := probe.Header().Get("Allow"); allow != "" {
 		w.Header().Set("Allow", allow)
-		writeProblem(w, failure{status: http.StatusMethodNotAllowed, message: r.Method + " is not among the methods of this path: " + allow})
+		writeProblem(w, problem{status: http.StatusMethodNotAllowed, message: r.Method + " is not among the methods of this path: " + allow})
 		return
 	}
-	writeProblem(w, failure{status: http.StatusNotFound, message: "there is nothing at this path; see /docs"})
+	writeProblem(w, problem{status: http.StatusNotFound, message: "there is nothing at this path; see /docs"})
 }
 
 // statusWriter remembers the status of an answer.

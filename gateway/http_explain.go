@@ -45,7 +45,7 @@ type ContributionRow struct {
 	WindowFigures
 }
 
-func (g *Gateway) addExplain(api huma.API) {
+func (s *httpServer) addExplain(api huma.API) {
 	huma.Register(api, huma.Operation{
 		OperationID: "explain-holder",
 		Method:      http.MethodGet,
@@ -54,17 +54,17 @@ func (g *Gateway) addExplain(api huma.API) {
 		Description: "What each hold contributes to the live score, and what rules and other holds take away or add, by token, then by start, streamed. Holds that do not reach into the window are left out.",
 		Responses:   rowResponses[ContributionRow](api, "Contributions", "The holds"),
 		Errors:      readErrors,
-	}, g.getHolds)
+	}, s.getHolds)
 }
 
-func (g *Gateway) getHolds(ctx context.Context, in *explainInput) (*huma.StreamResponse, error) {
-	w, err := g.windowIn(&in.WindowInput)
+func (s *httpServer) getHolds(ctx context.Context, in *explainInput) (*huma.StreamResponse, error) {
+	w, err := s.windowIn(&in.WindowInput)
 	if err != nil {
-		return nil, g.fail(err, "query")
+		return nil, s.fail(err, "query")
 	}
 	q := explainQuery{window: w, holder: in.Holder, token: in.Token, after: in.After}
-	return streamRows(g, ctx, in.Format, "path", func(emit func(*ContributionRow) error) error {
-		return g.explain(ctx, q, func(c *contribution) error {
+	return streamRows(s, ctx, in.Format, "path", func(emit func(*ContributionRow) error) error {
+		return s.cfg.Reads.explain(ctx, q, func(c *contribution) error {
 			removed := c.Removed()
 			return emit(&ContributionRow{
 				TokenID: c.token, Policy: c.policy.String(),
@@ -74,7 +74,7 @@ func (g *Gateway) getHolds(ctx context.Context, in *explainInput) (*huma.StreamR
 				AloneDouble: c.Alone.Score.Float64(), CountedDouble: c.Counted.Score.Float64(), RemovedDouble: removed.Float64(),
 				Plain: c.Plain.Score.String(), Cut: c.Cut().String(), Multiplied: c.Multiplied().String(), Boosted: c.Boosted().String(),
 				Added: c.Added().String(), Settled: c.settled(), Rule: c.rule,
-				WindowFigures: w.figures(c.applied, c.from),
+				WindowFigures: windowFigures(&w, c.applied, c.from),
 			})
 		})
 	}), nil
@@ -99,7 +99,7 @@ type PointRow struct {
 	Origin
 }
 
-func (g *Gateway) addHistory(api huma.API) {
+func (s *httpServer) addHistory(api huma.API) {
 	huma.Register(api, huma.Operation{
 		OperationID: "holder-history",
 		Method:      http.MethodGet,
@@ -108,23 +108,23 @@ func (g *Gateway) addHistory(api huma.API) {
 		Description: "Exact at each of evenly spaced instants, the first and the last among them.",
 		Responses:   rowResponses[PointRow](api, "History", "The instants, by time"),
 		Errors:      readErrors,
-	}, g.getHistory)
+	}, s.getHistory)
 }
 
-func (g *Gateway) getHistory(ctx context.Context, in *historyInput) (*huma.StreamResponse, error) {
-	w, err := g.windowIn(&WindowInput{From: in.From, To: in.To})
+func (s *httpServer) getHistory(ctx context.Context, in *historyInput) (*huma.StreamResponse, error) {
+	w, err := s.windowIn(&WindowInput{From: in.From, To: in.To})
 	q := historyQuery{window: w, holder: in.Holder, token: in.Token, after: in.After}
 	if err == nil {
 		q.points, err = countIn("points", in.Points, 2, MaxPoints)
 	}
 	if err != nil {
-		return nil, g.fail(err, "query")
+		return nil, s.fail(err, "query")
 	}
-	points, err := g.history(ctx, q)
+	points, err := s.cfg.Reads.history(ctx, q)
 	if err != nil {
-		return nil, g.fail(err, "query")
+		return nil, s.fail(err, "query")
 	}
-	return streamRows(g, ctx, in.Format, "query", func(emit func(*PointRow) error) error {
+	return streamRows(s, ctx, in.Format, "query", func(emit func(*PointRow) error) error {
 		for i := range points {
 			p := &points[i]
 			row := PointRow{AsOf: timeOf(p.at), ExactFigures: figuresOf(p.live, p.settled), AppliedThrough: timeOrNone(p.applied), Origin: originOf(p.from)}

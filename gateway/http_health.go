@@ -21,7 +21,7 @@ type readyOutput struct {
 	}
 }
 
-func (g *Gateway) addHealth(api huma.API) {
+func (s *httpServer) addHealth(api huma.API) {
 	huma.Register(api, huma.Operation{
 		OperationID: "healthz",
 		Method:      http.MethodGet,
@@ -39,8 +39,8 @@ func (g *Gateway) addHealth(api huma.API) {
 		Summary:     "Does the store answer, and do partitions move?",
 		Errors:      []int{http.StatusServiceUnavailable},
 	}, func(ctx context.Context, _ *struct{}) (*readyOutput, error) {
-		if err := g.ready(ctx); err != nil {
-			return nil, g.fail(err, "")
+		if err := s.cfg.Reads.ready(ctx); err != nil {
+			return nil, s.fail(err, "")
 		}
 		out := &readyOutput{}
 		out.Body.Status = "ready"

@@ -64,7 +64,7 @@ type holdOutput struct {
 	}
 }
 
-func (g *Gateway) addHold(api huma.API) {
+func (s *httpServer) addHold(api huma.API) {
 	huma.Register(api, huma.Operation{
 		OperationID:      "record-hold",
 		Method:           http.MethodPost,
@@ -77,7 +77,7 @@ func (g *Gateway) addHold(api huma.API) {
 		BodyReadTimeout:  bodyTimeout,
 		Errors: []int{http.StatusBadRequest, http.StatusRequestEntityTooLarge, http.StatusUnprocessableEntity,
 			http.StatusTooManyRequests, http.StatusServiceUnavailable},
-	}, g.postHold)
+	}, s.postHold)
 	body := api.OpenAPI().Paths["/hold"].Post.RequestBody
 	body.Description = "One event. An empty body is refused as any other that is none."
 	body.Required = false // else huma answers 400 before the event's own check can say 422
@@ -92,12 +92,12 @@ func (g *Gateway) addHold(api huma.API) {
 	}
 }
 
-func (g *Gateway) postHold(ctx context.Context, in *holdInput) (*holdOutput, error) {
+func (s *httpServer) postHold(ctx context.Context, in *holdInput) (*holdOutput, error) {
 	var d hold.Draft
 	err := ingest.DecodeJSON(in.RawBody, &d)
-	position, err := g.recordDraft(ctx, doorHTTP, &d, err)
+	position, err := s.cfg.Intake.record(ctx, endpointHold, &d, err)
 	if err != nil {
-		return nil, g.fail(err, "body")
+		return nil, s.fail(err, "body")
 	}
 	out := &holdOutput{}
 	out.Body.Status, out.Body.Position = "accepted", position

@@ -8,8 +8,6 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
-
-	"holdmetrics/projection"
 )
 
 // holderInput is the request of GET /stats/{holder}.
@@ -36,7 +34,7 @@ type tokenBody struct {
 	ShareFigures
 }
 
-func (g *Gateway) addHolder(api huma.API) {
+func (s *httpServer) addHolder(api huma.API) {
 	body := api.OpenAPI().Components.Schemas.Schema(reflect.TypeFor[holderBody](), true, "Holder")
 	huma.Register(api, huma.Operation{
 		OperationID: "get-holder",
@@ -49,127 +47,76 @@ func (g *Gateway) addHolder(api huma.API) {
 			Content:     map[string]*huma.MediaType{"application/json": {Schema: body}},
 		}},
 		Errors: readErrors,
-	}, g.getHolder)
+	}, s.getHolder)
 }
 
-// tokensKept is how many tokens of a holder are kept in memory while their sum,
-// which the answer has before them, is added up. Where there are more, they are
-// read a second time.
-const tokensKept = 256
-
-// holderAnswer is a holder on the way to the client.
-type holderAnswer struct {
-	sum   scoreRow
-	first []scoreRow // at most tokensKept
-	count int        // of tokens
-}
-
-func (g *Gateway) getHolder(ctx context.Context, in *holderInput) (*huma.StreamResponse, error) {
-	w, err := g.windowIn(&in.WindowInput)
+func (s *httpServer) getHolder(ctx context.Context, in *holderInput) (*huma.StreamResponse, error) {
+	w, err := s.windowIn(&in.WindowInput)
 	if err != nil {
-		return nil, g.fail(err, "query")
+		return nil, s.fail(err, "query")
 	}
 	q := scoreQuery{window: w, holder: in.Holder, byToken: true, share: in.Share, after: in.After}
 	return &huma.StreamResponse{Body: func(hctx huma.Context) {
 		_, to := humago.Unwrap(hctx)
 		out := newSlowWriter(to)
 		defer out.release()
-		begun := false
-		err := afresh(func(given func()) error {
-			return g.with(func(b *backend) error {
-				return b.streamHolder(ctx, q, func(text []byte) error {
-					if !begun {
-						begun = true
-						to.Header().Set("Content-Type", "application/json")
-						given()
-					}
-					_, err := out.Write(text)
-					return err
-				})
-			})
-		})
+		answer := holderAnswer{w: &w, out: out, header: to.Header()}
+		err := s.cfg.Reads.breakdown(ctx, q, answer.begin, answer.token)
 		if err == nil {
-			err = out.Flush()
+			err = answer.end()
 		}
-		if err != nil && !begun {
-			g.writeFailure(to, err, "query")
+		if err != nil && !answer.begun {
+			s.writeFailure(to, err, "query")
 		} else if err != nil {
 			panic(http.ErrAbortHandler) // half an answer must not be taken for the whole
 		}
 	}}, nil
 }
 
-// streamHolder writes the answer in pieces.
-func (b *backend) streamHolder(ctx context.Context, q scoreQuery, write func([]byte) error) error {
-	q = q.named(b.Rules)
-	var a holderAnswer
-	views, sums, err := b.open(ctx, q)
-	if err != nil {
-		return err
-	}
-	defer closeViews(views)
-	view := b.g.viewOf(q.holder, views)
-	err = holderScores(ctx, view, q, func(r *scoreRow) error {
-		a.sum.add(r.live, r.settled)
-		a.sum.applied = r.applied
-		if a.count++; a.count <= tokensKept {
-			kept := *r
-			kept.token = keep(r.token, "")
-			a.first = append(a.first, kept)
-		}
-		return nil
+// holderAnswer writes a holder in pieces.
+type holderAnswer struct {
+	w      *window
+	out    *slowWriter
+	header http.Header
+	begun  bool
+	tokens int
+}
+
+// begin writes everything before the tokens. Their list stays open.
+func (a *holderAnswer) begin(sum *scoreRow) error {
+	head, err := json.Marshal(&holderBody{
+		HolderID: sum.holder, WeightedScore: sum.settled.Score.Net().Float64(), TotalSeconds: sum.settled.Held.Seconds(),
+		ExactFigures: figuresOf(sum.live, sum.settled), ShareFigures: sharesOf(sum.live.Score, sum.settled.Score, sum.total),
+		WindowFigures: windowFigures(a.w, sum.applied, sum.from), Tokens: []tokenBody{},
 	})
-	if err == nil && a.count == 0 {
-		err = projection.ErrNotFound
-	}
-	if err != nil {
-		return storeError(ctx, err)
-	}
-	settled := a.sum.settled
-	body := holderBody{
-		HolderID: q.holder, WeightedScore: settled.Score.Net().Float64(), TotalSeconds: settled.Held.Seconds(),
-		ExactFigures: figuresOf(a.sum.live, settled), ShareFigures: sharesOf(a.sum.live.Score, settled.Score, sums.all()),
-		WindowFigures: q.figures(a.sum.applied, &b.Backend), Tokens: []tokenBody{},
-	}
-	head, err := json.Marshal(&body)
 	if err != nil {
 		return err
 	}
-	if err := write(head[:len(head)-len("]}")]); err != nil { // the list of tokens stays open
+	a.begun = true
+	a.header.Set("Content-Type", "application/json")
+	_, err = a.out.Write(head[:len(head)-len("]}")])
+	return err
+}
+
+func (a *holderAnswer) token(r *scoreRow) error {
+	text, err := json.Marshal(tokenBody{
+		TokenID: r.token, ExactFigures: figuresOf(r.live, r.settled),
+		ShareFigures: sharesOf(r.live.Score, r.settled.Score, r.total),
+	})
+	if err == nil && a.tokens > 0 {
+		err = a.out.WriteByte(',')
+	}
+	a.tokens++
+	if err != nil {
 		return err
 	}
-	written := 0
-	token := func(r *scoreRow) error {
-		text, err := json.Marshal(tokenBody{
-			TokenID: r.token, ExactFigures: figuresOf(r.live, r.settled),
-			ShareFigures: sharesOf(r.live.Score, r.settled.Score, sums.of(r.token)),
-		})
-		if err == nil && written > 0 {
-			err = write([]byte{','})
-		}
-		written++
-		if err != nil {
-			return err
-		}
-		return write(text)
+	_, err = a.out.Write(text)
+	return err
+}
+
+func (a *holderAnswer) end() error {
+	if _, err := a.out.WriteString("]}\n"); err != nil {
+		return err
 	}
-	for i := range a.first {
-		if err := token(&a.first[i]); err != nil {
-			return err
-		}
-	}
-	if a.count > tokensKept {
-		skip := tokensKept
-		err := holderScores(ctx, view, q, func(r *scoreRow) error {
-			if skip > 0 {
-				skip--
-				return nil
-			}
-			return token(r)
-		})
-		if err != nil {
-			return storeError(ctx, err)
-		}
-	}
-	return write([]byte("]}\n"))
+	return a.out.Flush()
 }

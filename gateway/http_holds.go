@@ -52,7 +52,7 @@ type holdsSummary struct {
 // cut off after writeTimeout.
 const heldAnswer = 256 << 10
 
-func (g *Gateway) addHolds(api huma.API) {
+func (s *httpServer) addHolds(api huma.API) {
 	schemas := api.OpenAPI().Components.Schemas
 	event := schemas.Schema(reflect.TypeFor[holdBody](), true, "HoldBody")
 	line := schemas.Schema(reflect.TypeFor[holdsLine](), true, "HoldsLine")
@@ -77,7 +77,7 @@ func (g *Gateway) addHolds(api huma.API) {
 	}, func(ctx context.Context, _ *holdsInput) (*huma.StreamResponse, error) {
 		return &huma.StreamResponse{Body: func(hctx huma.Context) {
 			r, w := humago.Unwrap(hctx)
-			g.postHolds(ctx, w, r)
+			s.postHolds(ctx, w, r)
 		}}, nil
 	})
 	// Afterwards, or huma would read the body itself.
@@ -91,14 +91,14 @@ func (g *Gateway) addHolds(api huma.API) {
 }
 
 // postHolds takes a body and answers it.
-func (g *Gateway) postHolds(ctx context.Context, w http.ResponseWriter, r *http.Request) {
+func (s *httpServer) postHolds(ctx context.Context, w http.ResponseWriter, r *http.Request) {
 	body, bad := openBody(w, r)
 	if bad != nil {
 		writeProblem(w, *bad)
 		return
 	}
 	in := &holdsIntake{
-		g: g, ctx: ctx, body: body,
+		s: s, ctx: ctx, body: body,
 		lines:  lineReader{r: body, buf: make([]byte, lineBuffer)},
 		answer: holdsAnswer{w: w},
 	}

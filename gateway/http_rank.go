@@ -62,7 +62,7 @@ type rankInput struct {
 
 type rankOutput struct{ Body rankBody }
 
-func (g *Gateway) addRank(api huma.API) {
+func (s *httpServer) addRank(api huma.API) {
 	responses := rowResponses[RankedRow](api, "Ranking", "The page. As NDJSON and CSV it is the holders alone; the header Link names the next page")
 	responses["200"].Content["application/json"].Schema = api.OpenAPI().Components.Schemas.Schema(reflect.TypeFor[topBody](), true, "Top")
 	huma.Register(api, huma.Operation{
@@ -75,14 +75,14 @@ func (g *Gateway) addRank(api huma.API) {
 		Responses: responses,
 		Errors: []int{http.StatusGone, http.StatusUnprocessableEntity,
 			http.StatusServiceUnavailable, http.StatusGatewayTimeout},
-	}, g.getTop)
+	}, s.getTop)
 	huma.Register(api, huma.Operation{
 		OperationID: "rank",
 		Method:      http.MethodGet,
 		Path:        "/stats/{holder}/rank",
 		Summary:     "The place of one holder, and its share of the sum of all",
 		Errors:      readErrors,
-	}, g.getRank)
+	}, s.getRank)
 }
 
 func marksOf(page *rankPage) RankMarks {
@@ -99,20 +99,20 @@ func (h *rankedHolder) row() RankedRow {
 	}
 }
 
-func (g *Gateway) getTop(ctx context.Context, in *topInput) (*huma.StreamResponse, error) {
+func (s *httpServer) getTop(ctx context.Context, in *topInput) (*huma.StreamResponse, error) {
 	limit, err := countIn("limit", in.Limit, 1, MaxTop)
 	var page *rankPage
 	if err == nil {
-		page, err = g.top(ctx, topQuery{by: rankBy(in.By), token: in.Token, limit: limit, cursor: in.Cursor, after: in.After})
+		page, err = s.cfg.Reads.top(ctx, topQuery{by: rankBy(in.By), token: in.Token, limit: limit, cursor: in.Cursor, after: in.After})
 	}
 	if err != nil {
-		return nil, g.fail(err, "query")
+		return nil, s.fail(err, "query")
 	}
 	rows := make([]RankedRow, len(page.holders))
 	for i := range rows {
 		rows[i] = page.holders[i].row()
 	}
-	respond := streamRows(g, ctx, in.Format, "query", func(emit func(*RankedRow) error) error {
+	respond := streamRows(s, ctx, in.Format, "query", func(emit func(*RankedRow) error) error {
 		for i := range rows {
 			if err := emit(&rows[i]); err != nil {
 				return err
@@ -136,14 +136,14 @@ func (g *Gateway) getTop(ctx context.Context, in *topInput) (*huma.StreamRespons
 			return
 		}
 		_, w := humago.Unwrap(hctx)
-		g.writeJSON(w, topBody{Holders: rows, NextCursor: page.next, RankMarks: marksOf(page)})
+		s.writeJSON(w, topBody{Holders: rows, NextCursor: page.next, RankMarks: marksOf(page)})
 	}}, nil
 }
 
-func (g *Gateway) getRank(ctx context.Context, in *rankInput) (*rankOutput, error) {
-	page, err := g.rank(ctx, topQuery{by: rankBy(in.By), token: in.Token, after: in.After}, in.Holder)
+func (s *httpServer) getRank(ctx context.Context, in *rankInput) (*rankOutput, error) {
+	page, err := s.cfg.Reads.rank(ctx, topQuery{by: rankBy(in.By), token: in.Token, after: in.After}, in.Holder)
 	if err != nil {
-		return nil, g.fail(err, "query")
+		return nil, s.fail(err, "query")
 	}
 	h := &page.holders[0]
 	return &rankOutput{Body: rankBody{

@@ -54,7 +54,7 @@ func rowResponses[T any](api huma.API, name, description string) map[string]*hum
 // first one, an error is a problem document. After it the connection is cut, so
 // that no client takes half an answer for the whole. location is the part of the
 // request whose fields an error may name.
-func streamRows[T any](g *Gateway, ctx context.Context, format, location string, produce func(emit func(*T) error) error) *huma.StreamResponse {
+func streamRows[T any](s *httpServer, ctx context.Context, format, location string, produce func(emit func(*T) error) error) *huma.StreamResponse {
 	return &huma.StreamResponse{Body: func(hctx huma.Context) {
 		_, w := humago.Unwrap(hctx)
 		out := newSlowWriter(w)
@@ -67,10 +67,10 @@ func streamRows[T any](g *Gateway, ctx context.Context, format, location string,
 		switch {
 		case err == nil:
 		case !rows.begun:
-			g.writeFailure(w, err, location)
+			s.writeFailure(w, err, location)
 		default:
 			if !errors.Is(err, context.Canceled) && ctx.Err() == nil {
-				g.log.Warn("an answer was cut off", zap.String("path", hctx.URL().Path), zap.Error(err))
+				s.cfg.Logger.Warn("an answer was cut off", zap.String("path", hctx.URL().Path), zap.Error(err))
 			}
 			panic(http.ErrAbortHandler)
 		}
@@ -78,10 +78,10 @@ func streamRows[T any](g *Gateway, ctx context.Context, format, location string,
 }
 
 // writeFailure answers with a problem document where huma does not.
-func (g *Gateway) writeFailure(w http.ResponseWriter, err error, location string) {
-	f := failureOf(err)
+func (s *httpServer) writeFailure(w http.ResponseWriter, err error, location string) {
+	f := asProblem(err)
 	if f.status == http.StatusInternalServerError {
-		g.log.Error("HTTP request failed", zap.Error(err))
+		s.cfg.Logger.Error("HTTP request failed", zap.Error(err))
 	}
 	writeProblemAt(w, f, location)
 }

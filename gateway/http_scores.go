@@ -51,7 +51,7 @@ func figuresOf(live, settled hold.Amount) ExactFigures {
 
 var readErrors = []int{http.StatusNotFound, http.StatusUnprocessableEntity, http.StatusServiceUnavailable, http.StatusGatewayTimeout}
 
-func (g *Gateway) addScores(api huma.API) {
+func (s *httpServer) addScores(api huma.API) {
 	huma.Register(api, huma.Operation{
 		OperationID: "list-scores",
 		Method:      http.MethodGet,
@@ -60,23 +60,23 @@ func (g *Gateway) addScores(api huma.API) {
 		Description: "Of all holders or one, as of any time or of any window, ordered by holder, then token, streamed. The twin of the gRPC method Scores.",
 		Responses:   rowResponses[ScoreRow](api, "Scores", "The rows"),
 		Errors:      readErrors,
-	}, g.getScores)
+	}, s.getScores)
 }
 
-func (g *Gateway) getScores(ctx context.Context, in *scoresInput) (*huma.StreamResponse, error) {
-	w, err := g.windowIn(&in.WindowInput)
+func (s *httpServer) getScores(ctx context.Context, in *scoresInput) (*huma.StreamResponse, error) {
+	w, err := s.windowIn(&in.WindowInput)
 	q := scoreQuery{window: w, holder: in.Holder, token: in.Token, byToken: in.ByToken, share: in.Share, after: in.After}
 	if err == nil {
 		err = q.check()
 	}
 	if err != nil {
-		return nil, g.fail(err, "query")
+		return nil, s.fail(err, "query")
 	}
-	return streamRows(g, ctx, in.Format, "query", func(emit func(*ScoreRow) error) error {
-		return g.scores(ctx, q, func(r *scoreRow) error {
+	return streamRows(s, ctx, in.Format, "query", func(emit func(*ScoreRow) error) error {
+		return s.cfg.Reads.scores(ctx, q, func(r *scoreRow) error {
 			row := ScoreRow{
 				HolderID: r.holder, TokenID: r.token, ExactFigures: figuresOf(r.live, r.settled),
-				ShareFigures: sharesOf(r.live.Score, r.settled.Score, r.total), WindowFigures: w.figures(r.applied, r.from),
+				ShareFigures: sharesOf(r.live.Score, r.settled.Score, r.total), WindowFigures: windowFigures(&w, r.applied, r.from),
 			}
 			if !q.byToken {
 				row.TokenID = q.token

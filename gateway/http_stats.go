@@ -68,8 +68,8 @@ func (r *statRow) addLive(live hold.Amount, at int64) {
 	r.LiveScore, r.LiveScoreDouble, r.LiveHeld, r.AsOf = live.Score.String(), &double, live.Held.String(), timeOrNone(at)
 }
 
-// row is the row of a snapshot that was read at an instant.
-func (s *stat) row() (statRow, error) {
+// rowOf is the row of a snapshot that was read at an instant.
+func rowOf(s *stat) (statRow, error) {
 	var message holdpb.HoldStat
 	if err := proto.Unmarshal(s.value, &message); err != nil {
 		return statRow{}, err
@@ -78,25 +78,6 @@ func (s *stat) row() (statRow, error) {
 	row.addLive(s.live, s.at)
 	row.AppliedThrough = timeOrNone(s.applied)
 	return row, nil
-}
-
-// storedStat is a row of the stored facts in the form of a snapshot. It has no
-// line: what it is of is over.
-func storedStat(r *scoreRow, asOf, applied *timestamppb.Timestamp) *holdpb.HoldStat {
-	return &holdpb.HoldStat{
-		HolderId:        r.holder,
-		TotalSeconds:    r.settled.Held.Seconds(),
-		WeightedScore:   r.settled.Score.Net().Float64(),
-		ScoreExact:      r.settled.Score.Net().String(),
-		HeldExact:       r.settled.Held.String(),
-		LiveScore:       r.live.Score.String(),
-		LiveScoreDouble: r.live.Score.Float64(),
-		LiveHeld:        r.live.Held.String(),
-		AsOf:            asOf,
-		AppliedThrough:  applied,
-		Rules:           r.from.RulesVersion,
-		Generation:      r.from.Generation,
-	}
 }
 
 func orZero(s string) string {
@@ -125,7 +106,7 @@ type statsInput struct {
 	FormatInput
 }
 
-func (g *Gateway) addStats(api huma.API) {
+func (s *httpServer) addStats(api huma.API) {
 	huma.Register(api, huma.Operation{
 		OperationID: "list-stats",
 		Method:      http.MethodGet,
@@ -135,7 +116,7 @@ func (g *Gateway) addStats(api huma.API) {
 			"With as_of, from or to the rows come from the stored facts, ordered by holder, and have no line.",
 		Responses: rowResponses[statRow](api, "Stats", "The snapshots"),
 		Errors:    readErrors,
-	}, g.getStats)
+	}, s.getStats)
 }
 
 // holdersIn are the holders that a query names.
@@ -150,28 +131,28 @@ func holdersIn(holders, holder string) []string {
 	return names
 }
 
-func (g *Gateway) getStats(ctx context.Context, in *statsInput) (*huma.StreamResponse, error) {
+func (s *httpServer) getStats(ctx context.Context, in *statsInput) (*huma.StreamResponse, error) {
 	q := statsQuery{holders: holdersIn(in.Holders, in.Holder), after: in.After}
 	err := q.check()
 	if err == nil && in.AsOf+in.From+in.To != "" {
 		var w window
-		w, err = g.windowIn(&WindowInput{AsOf: in.AsOf, From: in.From, To: in.To})
+		w, err = s.windowIn(&WindowInput{AsOf: in.AsOf, From: in.From, To: in.To})
 		q.window = &w
 	}
 	if err != nil {
-		return nil, g.fail(httpField(err, "holder_ids", "holders"), "query")
+		return nil, s.fail(httpField(err, "holder_ids", "holders"), "query")
 	}
-	return streamRows(g, ctx, in.Format, "query", func(emit func(*statRow) error) error {
+	return streamRows(s, ctx, in.Format, "query", func(emit func(*statRow) error) error {
 		if q.window != nil {
-			return g.stored(ctx, &q, func(r *scoreRow) error {
+			return s.cfg.Reads.stored(ctx, &q, func(r *scoreRow) error {
 				row := statRowOf(storedStat(r, nil, nil))
 				row.addLive(r.live, q.window.at)
 				row.AppliedThrough = timeOrNone(r.applied)
 				return emit(&row)
 			})
 		}
-		return g.currentOf(ctx, &q, func(s *stat) error {
-			row, err := s.row()
+		return s.cfg.Reads.currentOf(ctx, &q, func(s *stat) error {
+			row, err := rowOf(s)
 			if err != nil {
 				return err
 			}

@@ -16,7 +16,7 @@ type WindowInput struct {
 }
 
 // windowIn reads the times of a query.
-func (g *Gateway) windowIn(in *WindowInput) (window, error) {
+func (s *httpServer) windowIn(in *WindowInput) (window, error) {
 	var times instants
 	for _, t := range []struct {
 		field, text string
@@ -27,7 +27,7 @@ func (g *Gateway) windowIn(in *WindowInput) (window, error) {
 			return window{}, ingest.InField(t.field, err)
 		}
 	}
-	return g.window(times)
+	return s.cfg.Reads.window(times)
 }
 
 // WindowFigures are what a row of an answer says of its time.
@@ -48,7 +48,7 @@ func originOf(from *Backend) Origin {
 	return Origin{Rules: from.RulesVersion, Generation: from.Generation}
 }
 
-func (w *window) figures(applied int64, from *Backend) WindowFigures {
+func windowFigures(w *window, applied int64, from *Backend) WindowFigures {
 	f := WindowFigures{AsOf: timeOf(w.at), AppliedThrough: timeOrNone(applied), Origin: originOf(from)}
 	if w.hasFrom {
 		from := timeOf(w.from)

@@ -36,7 +36,7 @@ func (b *backend) standings(ctx context.Context, owned []PartitionStatus) ([]sta
 			}
 			// What an owner that goes on says is a moment old. Of one that does not, the
 			// log's client may have stood still for as long, with its count.
-			counts, can := b.g.cfg.Log.(interface {
+			counts, can := b.s.cfg.Log.(interface {
 				Behind(ctx context.Context, partition int, position uint64) (ingest.Behind, error)
 			})
 			if !can || s.Position >= s.end || !s.Unknown && s.Moving && s.Trouble == "" && s.LogTime != 0 {
@@ -75,21 +75,21 @@ func (b *backend) look(ctx context.Context, p *PartitionStatus) {
 }
 
 // lag fills in how far a partition is behind the end of the log.
-func (s *standing) lag(row *partitionRow, now int64) {
+func (s *standing) lag(row *partitionState, now int64) {
 	none := 0.0
 	if s.Position >= s.end {
 		row.LagSeconds = &none
 		return
 	}
 	// What the owner last heard may be old, but the end of the log is not.
-	row.Lag = max(s.Pending, 1)
-	row.LagEvents, row.LagEstimated = row.Lag, row.Lag // an event a message, at least
+	row.Behind = max(s.Pending, 1)
+	row.LagEvents, row.LagEstimated = row.Behind, row.Behind // an event a message, at least
 	if s.Lag != nil && !s.Unknown {
 		row.LagEvents, row.LagEstimated = s.Lag(s.end)
 	}
 	since := s.LogTime
 	if s.behind.Messages > 0 {
-		row.Lag = s.behind.Messages
+		row.Behind = s.behind.Messages
 		if row.LagEstimated > 0 { // else the owner has read and counted all of them
 			row.LagEvents, row.LagEstimated = s.behind.Events, s.behind.Estimated
 		}

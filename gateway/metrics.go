@@ -1,28 +1,12 @@
 package gateway
 
 import (
-	"context"
 	"errors"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"go.uber.org/zap"
-	"google.golang.org/grpc"
-	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/status"
 
 	"holdmetrics/hold"
 	"holdmetrics/ingest"
-)
-
-// door is where an event came in, as the metrics name it.
-type door string
-
-const (
-	doorRecord    door = "record"
-	doorBroadcast door = "broadcast"
-	doorBatch     door = "broadcast_batch"
-	doorHTTP      door = "http_hold"
-	doorHolds     door = "http_holds"
 )
 
 // metrics are the gateway's own. Labels have few values, none of them the
@@ -32,7 +16,7 @@ type metrics struct {
 	open     *prometheus.GaugeVec   // streams, by method
 	refusals *prometheus.CounterVec // events, by door, field
 	failures *prometheus.CounterVec // events, by door
-	taken    map[door]prometheus.Counter
+	taken    map[endpoint]prometheus.Counter
 
 	watchers *prometheus.GaugeVec   // by door
 	updates  *prometheus.CounterVec // that watchers were sent, by door
@@ -52,7 +36,7 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 		requests: counter("requests_total", "Requests answered, by door (grpc or http), method and code.", "door", "method", "code"),
 		refusals: counter("events_refused_total", "Events refused for what they say, by door and field (none: no single field).", "door", "field"),
 		failures: counter("events_failed_total", "Events that the log did not take or acknowledge, by door.", "door"),
-		taken:    map[door]prometheus.Counter{},
+		taken:    map[endpoint]prometheus.Counter{},
 		updates:  counter("watch_updates_total", "Snapshots and changes sent to watchers, by door.", "door"),
 		stalled:  counter("watchers_stalled_total", "Watchers that were closed because they did not take what they were sent, by door.", "door"),
 		watchers: prometheus.NewGaugeVec(prometheus.GaugeOpts{
@@ -69,7 +53,7 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 		Namespace: "holdmetrics", Subsystem: "gateway", Name: "generation_switches_total", Help: "Switches from one generation to another since the start.",
 	})
 	accepted := counter("events_accepted_total", "Events that the log has acknowledged, by door.", "door")
-	for _, d := range []door{doorRecord, doorBroadcast, doorBatch, doorHTTP, doorHolds} {
+	for _, d := range endpoints {
 		m.taken[d] = accepted.WithLabelValues(string(d))
 	}
 	if reg == nil {
@@ -89,23 +73,48 @@ func (m *metrics) serves(b *Backend) {
 	m.generation.WithLabelValues(b.Generation, b.RulesVersion).Set(1)
 }
 
-// accepted counts n events.
-func (m *metrics) accepted(d door, n int) { m.taken[d].Add(float64(n)) }
+// Accepted counts n events that the log has.
+func (m *metrics) Accepted(e endpoint, n int) { m.taken[e].Add(float64(n)) }
 
-// event counts one event by what became of it.
-func (m *metrics) event(d door, err error) {
+// Event counts one event by its outcome.
+func (m *metrics) Event(e endpoint, err error) {
 	var field *hold.FieldError
 	switch {
 	case err == nil:
-		m.taken[d].Inc()
+		m.taken[e].Inc()
 	case errors.As(err, &field):
-		m.refusals.WithLabelValues(string(d), fieldLabel(field.Field)).Inc()
+		m.refusals.WithLabelValues(string(e), fieldLabel(field.Field)).Inc()
 	case errors.Is(err, ingest.ErrMalformed):
-		m.refusals.WithLabelValues(string(d), "none").Inc()
+		m.refusals.WithLabelValues(string(e), "none").Inc()
 	default:
-		m.failures.WithLabelValues(string(d)).Inc()
+		m.failures.WithLabelValues(string(e)).Inc()
 	}
 }
+
+// Request counts a request that was answered.
+func (m *metrics) Request(api, method, code string) {
+	m.requests.WithLabelValues(api, method, code).Inc()
+}
+
+// StreamOpened counts a stream as open until closed is called.
+func (m *metrics) StreamOpened(method string) (closed func()) {
+	open := m.open.WithLabelValues(method)
+	open.Inc()
+	return open.Dec
+}
+
+// WatchOpened counts a client that watches until ended is called.
+func (m *metrics) WatchOpened(api string) (ended func()) {
+	watchers := m.watchers.WithLabelValues(api)
+	watchers.Inc()
+	return watchers.Dec
+}
+
+// WatchStalled counts a watch that was closed because its client did not read.
+func (m *metrics) WatchStalled(api string) { m.stalled.WithLabelValues(api).Inc() }
+
+// WatchSent counts what a watcher was sent.
+func (m *metrics) WatchSent(api string, n int) { m.updates.WithLabelValues(api).Add(float64(n)) }
 
 // fieldLabel keeps names that a client made up out of the labels.
 func fieldLabel(field string) string {
@@ -114,32 +123,4 @@ func fieldLabel(field string) string {
 		return field
 	}
 	return "unknown"
-}
-
-func (g *Gateway) observeUnary(ctx context.Context, req any, info *grpc.UnaryServerInfo, handle grpc.UnaryHandler) (any, error) {
-	answer, err := handle(ctx, req)
-	g.observed(info.FullMethod, err)
-	return answer, err
-}
-
-func (g *Gateway) observeStream(srv any, stream grpc.ServerStream, info *grpc.StreamServerInfo, handle grpc.StreamHandler) error {
-	open := g.metrics.open.WithLabelValues(info.FullMethod)
-	open.Inc()
-	defer open.Dec()
-	err := handle(srv, stream)
-	g.observed(info.FullMethod, err)
-	return err
-}
-
-// observed counts a gRPC request and logs it: what only a programmer can mend as
-// an error, the rest for whoever debugs.
-func (g *Gateway) observed(method string, err error) {
-	code := status.Code(err)
-	g.metrics.requests.WithLabelValues("grpc", method, code.String()).Inc()
-	switch {
-	case code == codes.Internal || code == codes.Unknown:
-		g.log.Error("gRPC request failed", zap.String("method", method), zap.Error(err))
-	case g.log.Core().Enabled(zap.DebugLevel):
-		g.log.Debug("gRPC request", zap.String("method", method), zap.Stringer("code", code), zap.Error(err))
-	}
 }

@@ -43,7 +43,7 @@ func TestAfresh(t *testing.T) {
 			t.Errorf("%+v: %d runs, %v", c, runs, err)
 		}
 	}
-	if f := failureOf(outdated); f.code != codes.Unavailable || !f.retry || !strings.Contains(f.message, "ask again") {
+	if f := FailureOf(outdated); grpcCodes[f.Kind] != codes.Unavailable || !f.Retry || !strings.Contains(f.Message, "ask again") {
 		t.Errorf("told as %+v", f)
 	}
 }
@@ -96,13 +96,13 @@ func TestReadsOfSealed(t *testing.T) {
 	at := func(ns int64) window { return window{at: ns, field: "as_of", asOf: true} }
 	for name, read := range map[string]func(window) error{
 		"scores": func(q window) error {
-			return w.gateway.scores(ctx, scoreQuery{window: q, holder: "alice", byToken: true}, func(*scoreRow) error { return nil })
+			return w.gateway.reads.scores(ctx, scoreQuery{window: q, holder: "alice", byToken: true}, func(*scoreRow) error { return nil })
 		},
 		"explain": func(q window) error {
-			return w.gateway.explain(ctx, explainQuery{window: q, holder: "alice"}, func(*contribution) error { return nil })
+			return w.gateway.reads.explain(ctx, explainQuery{window: q, holder: "alice"}, func(*contribution) error { return nil })
 		},
 		"history": func(q window) error {
-			_, err := w.gateway.history(ctx, historyQuery{window: q, holder: "alice"})
+			_, err := w.gateway.reads.history(ctx, historyQuery{window: q, holder: "alice"})
 			return err
 		},
 	} {
@@ -119,7 +119,7 @@ func TestReadsOfSealed(t *testing.T) {
 			t.Errorf("%s from before the horizon: %v", name, err)
 		}
 	}
-	points, err := w.gateway.history(ctx, historyQuery{window: window{at: testNow}, holder: "alice"})
+	points, err := w.gateway.reads.history(ctx, historyQuery{window: window{at: testNow}, holder: "alice"})
 	if err != nil || points[0].at < horizon {
 		t.Errorf("a history begins at %d, before the horizon: %v", points[0].at, err)
 	}

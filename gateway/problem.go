@@ -12,8 +12,42 @@ import (
 	"holdmetrics/hold"
 )
 
-// problem is an error answer as RFC 9457 has it.
-func (f *failure) problem(location string) *huma.ErrorModel {
+// statusClientGone is the status in the metrics when the client left before its
+// answer. Nobody reads it from the wire.
+const statusClientGone = 499
+
+// httpStatuses are the status codes of HTTP by the kind of a failure.
+var httpStatuses = map[FailureKind]int{
+	Internal:     http.StatusInternalServerError,
+	Invalid:      http.StatusUnprocessableEntity,
+	Sealed:       http.StatusUnprocessableEntity,
+	NotFound:     http.StatusNotFound,
+	NoStore:      http.StatusNotImplemented,
+	Stale:        http.StatusGatewayTimeout,
+	Busy:         http.StatusTooManyRequests,
+	CursorGone:   http.StatusGone,
+	Stalled:      http.StatusRequestTimeout,
+	Unavailable:  http.StatusServiceUnavailable,
+	Canceled:     statusClientGone,
+	DeadlineOver: http.StatusGatewayTimeout,
+}
+
+// problem is an error answer of HTTP.
+type problem struct {
+	status  int
+	field   string
+	message string
+	retry   bool
+}
+
+// asProblem classifies an error.
+func asProblem(err error) problem {
+	f := FailureOf(err)
+	return problem{status: httpStatuses[f.Kind], field: f.Field, message: f.Message, retry: f.Retry}
+}
+
+// document is the problem as RFC 9457 has it.
+func (f *problem) document(location string) *huma.ErrorModel {
 	p := &huma.ErrorModel{Status: f.status, Title: http.StatusText(f.status), Detail: f.message}
 	if f.status == statusClientGone {
 		p.Title = "Client Closed Request"
@@ -26,35 +60,36 @@ func (f *failure) problem(location string) *huma.ErrorModel {
 
 // fail gives a huma handler the error to return. location is the part of the
 // request whose fields the error may name: body, query or path.
-func (g *Gateway) fail(err error, location string) error {
-	f := failureOf(err)
+func (s *httpServer) fail(err error, location string) error {
+	f := asProblem(err)
 	if f.status == http.StatusInternalServerError {
-		g.log.Error("HTTP request failed", zap.Error(err))
+		s.cfg.Logger.Error("HTTP request failed", zap.Error(err))
 	}
-	p := f.problem(location)
+	p := f.document(location)
 	if !f.retry {
 		return p
 	}
 	return huma.ErrorWithHeaders(p, http.Header{"Retry-After": {retryAfterHeader()}})
 }
 
-func retryAfterHeader() string { return strconv.Itoa(int(retryAfter.Seconds())) }
+func retryAfterHeader() string { return strconv.Itoa(int(RetryAfter.Seconds())) }
 
 // writeProblem answers where huma does not.
-func writeProblem(w http.ResponseWriter, f failure) { writeProblemAt(w, f, "") }
+func writeProblem(w http.ResponseWriter, f problem) { writeProblemAt(w, f, "") }
 
-// writeProblemAt does, where the error may name a field of a part of the request.
-func writeProblemAt(w http.ResponseWriter, f failure, location string) {
+// writeProblemAt is writeProblem for an error that may name a field of a part of
+// the request.
+func writeProblemAt(w http.ResponseWriter, f problem, location string) {
 	w.Header().Set("Content-Type", "application/problem+json")
 	if f.retry {
 		w.Header().Set("Retry-After", retryAfterHeader())
 	}
 	w.WriteHeader(f.status)
-	json.NewEncoder(w).Encode(f.problem(location)) //nolint:errcheck // the client is gone
+	json.NewEncoder(w).Encode(f.document(location)) //nolint:errcheck // the client is gone
 }
 
 // writeJSON answers with one object.
-func (g *Gateway) writeJSON(w http.ResponseWriter, body any) {
+func (s *httpServer) writeJSON(w http.ResponseWriter, body any) {
 	w.Header().Set("Content-Type", "application/json")
 	json.NewEncoder(w).Encode(body) //nolint:errcheck // the client is gone
 }

@@ -223,7 +223,7 @@ func (r *ranking) pinWith(ctx context.Context, q *topQuery, holder string) (*pin
 	var t *tokenBoard
 	if q.token != "" {
 		if q.after > 0 {
-			if err := r.b.awaitApplied(ctx, stats.partitions(r.b.g), q.after); err != nil {
+			if err := r.b.awaitApplied(ctx, stats.partitions(r.b.s), q.after); err != nil {
 				return nil, nil, err
 			}
 		}
@@ -244,7 +244,7 @@ func (r *ranking) pinWith(ctx context.Context, q *topQuery, holder string) (*pin
 			return nil, nil, err
 		}
 	}
-	at := r.b.g.cfg.Now()
+	at := r.b.s.now()
 	for {
 		if err := r.reline(ctx, b, q.token, at); err != nil {
 			return nil, nil, err
@@ -269,7 +269,7 @@ func (r *ranking) pinWith(ctx context.Context, q *topQuery, holder string) (*pin
 // anything: in the snapshots and, of a token's board, in the store that it is made
 // of, whose changes the snapshots tell. 0: nothing can be said.
 func (r *ranking) applied(ctx context.Context, t *tokenBoard) (least int64, err error) {
-	for _, p := range r.b.g.partitionsOf("") {
+	for _, p := range r.b.s.partitionsOf("") {
 		at := r.b.reached(p).LogTime
 		if t != nil {
 			c, _, err := r.b.Reader.Checkpoint(ctx, p)

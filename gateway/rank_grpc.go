@@ -18,12 +18,12 @@ func rankByOf(by holdpb.RankBy) (rankBy, error) {
 }
 
 // answerTop answers Top.
-func (g *Gateway) answerTop(ctx context.Context, req *holdpb.TopRequest) (*holdpb.TopAnswer, error) {
+func (s *grpcServer) answerTop(ctx context.Context, req *holdpb.TopRequest) (*holdpb.TopAnswer, error) {
 	by, err := rankByOf(req.GetBy())
 	if err != nil {
 		return nil, err
 	}
-	page, err := g.top(ctx, topQuery{
+	page, err := s.cfg.Reads.top(ctx, topQuery{
 		by: by, token: req.GetTokenId(), limit: uint64(req.GetLimit()), cursor: req.GetCursor(), after: req.GetAfter(),
 	})
 	if err != nil {
@@ -55,12 +55,12 @@ func (h *rankedHolder) message() *holdpb.RankedHolder {
 }
 
 // answerRank answers Rank.
-func (g *Gateway) answerRank(ctx context.Context, req *holdpb.RankRequest) (*holdpb.RankAnswer, error) {
+func (s *grpcServer) answerRank(ctx context.Context, req *holdpb.RankRequest) (*holdpb.RankAnswer, error) {
 	by, err := rankByOf(req.GetBy())
 	if err != nil {
 		return nil, err
 	}
-	page, err := g.rank(ctx, topQuery{by: by, token: req.GetTokenId(), after: req.GetAfter()}, req.GetHolderId())
+	page, err := s.cfg.Reads.rank(ctx, topQuery{by: by, token: req.GetTokenId(), after: req.GetAfter()}, req.GetHolderId())
 	if err != nil {
 		return nil, err
 	}

@@ -74,7 +74,7 @@ func (r *ranked) publish(holder string) {
 	s := &holdpb.HoldStat{
 		HolderId: holder, WeightedScore: f.Settled.Score.Float64(), ScoreExact: f.Settled.Score.String(), HeldExact: f.Settled.Held.String(),
 		LiveBase: f.Line.Base.Score.String(), LiveRate: f.Line.Rate.String(), LiveHeldBase: f.Line.Base.Held.String(), LiveHeldRate: f.Line.HeldRate,
-		Since: timestamp(f.Line.Since), Position: r.position, UpdatedAt: timestamp(record.UpdatedAt), Rules: r.gateway.active.Load().RulesVersion,
+		Since: timestamp(f.Line.Since), Position: r.position, UpdatedAt: timestamp(record.UpdatedAt), Rules: r.gateway.reads.current().RulesVersion,
 	}
 	if f.Line.Until != 0 {
 		s.Until = timestamp(f.Line.Until)
@@ -175,7 +175,7 @@ func TestRankingsAreExact(t *testing.T) {
 			for _, by := range []holdpb.RankBy{holdpb.RankBy_SETTLED, holdpb.RankBy_LIVE} {
 				want := r.naive(token, by)
 				for _, limit := range []uint32{1, 7, 0} {
-					r.gateway.active.Load().ranks.forgetPins()
+					r.gateway.reads.current().ranks.forgetPins()
 					if got := r.pages(token, by, limit); !slices.Equal(got, want) {
 						t.Fatalf("round %d, token %q, by %v, limit %d: got\n%s\nwant\n%s", round, token, by, limit, strings.Join(got, "\n"), strings.Join(want, "\n"))
 					}
@@ -313,7 +313,7 @@ func TestTokenBoardOfAHolderThatNeverRests(t *testing.T) {
 		r.take(held("x", "a", now-int64(i)*1000-1000, now-int64(i)*1000-900, 1))
 		r.position++ // the store is behind already
 		r.publish("a")
-		r.gateway.active.Load().ranks.forgetPins()
+		r.gateway.reads.current().ranks.forgetPins()
 		if got, want := r.pages("x", 0, 0), fmt.Sprint("a ", 150+100*i); !slices.Equal(got, []string{want}) {
 			t.Fatalf("got %v, want %s", got, want)
 		}
@@ -351,18 +351,18 @@ func TestTokenBoardIsNotAheadOfTheStore(t *testing.T) {
 	r.pages("x", 0, 0)
 	r.position += 5 // the snapshot is of a position that the store is not at
 	r.publish("a")
-	r.gateway.active.Load().ranks.forgetPins()
+	r.gateway.reads.current().ranks.forgetPins()
 	if got := r.pages("x", 0, 0); !slices.Equal(got, []string{"a 50"}) {
 		t.Fatal(got)
 	}
 	r.take(held("x", "a", now-300, now-200, 1))
-	r.gateway.active.Load().ranks.forgetPins()
+	r.gateway.reads.current().ranks.forgetPins()
 	if got := r.pages("x", 0, 0); !slices.Equal(got, []string{"a 150"}) {
 		t.Fatal(got)
 	}
-	r.gateway.active.Load().ranks.mu.Lock()
-	defer r.gateway.active.Load().ranks.mu.Unlock()
-	if dirty := r.gateway.active.Load().ranks.tokens["x"].dirty; len(dirty) != 0 {
+	r.gateway.reads.current().ranks.mu.Lock()
+	defer r.gateway.reads.current().ranks.mu.Unlock()
+	if dirty := r.gateway.reads.current().ranks.tokens["x"].dirty; len(dirty) != 0 {
 		t.Error(dirty)
 	}
 }
@@ -446,24 +446,24 @@ func TestRankingsAreBounded(t *testing.T) {
 			if got := r.pages(fmt.Sprint("t", i), 0, 1); len(got) != 2 {
 				t.Fatal(got)
 			}
-			r.gateway.active.Load().ranks.mu.Lock()
-			if n := len(r.gateway.active.Load().ranks.tokens); n > maxTokenBoards {
+			r.gateway.reads.current().ranks.mu.Lock()
+			if n := len(r.gateway.reads.current().ranks.tokens); n > maxTokenBoards {
 				t.Errorf("%d boards", n)
 			}
-			r.gateway.active.Load().ranks.mu.Unlock()
+			r.gateway.reads.current().ranks.mu.Unlock()
 		}
 		for by := range 2 {
 			r.pages("t0", holdpb.RankBy(by), 1)
 		}
 	}
-	r.gateway.active.Load().ranks.mu.Lock()
+	r.gateway.reads.current().ranks.mu.Lock()
 	for range maxPins {
-		r.gateway.active.Load().ranks.pins.add(&pin{})
+		r.gateway.reads.current().ranks.pins.add(&pin{})
 	}
-	if n := len(r.gateway.active.Load().ranks.pins.all); n != maxPins {
+	if n := len(r.gateway.reads.current().ranks.pins.all); n != maxPins {
 		t.Errorf("%d pins", n)
 	}
-	r.gateway.active.Load().ranks.mu.Unlock()
+	r.gateway.reads.current().ranks.mu.Unlock()
 	if _, err := r.query().Top(t.Context(), &holdpb.TopRequest{Cursor: first.NextCursor}); status.Code(err) != codes.FailedPrecondition && err != nil {
 		t.Error(err)
 	}

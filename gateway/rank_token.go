@@ -83,7 +83,7 @@ func (r *ranking) ofToken(ctx context.Context, token string) (*tokenBoard, error
 			return nil, ErrDraining
 		}
 		r.forget()
-		t = &tokenBoard{token: token, board: newBoard(r.b.g.cfg.Now()), dirty: map[string]dirtyHolder{}, built: make(chan struct{})}
+		t = &tokenBoard{token: token, board: newBoard(r.b.s.now()), dirty: map[string]dirtyHolder{}, built: make(chan struct{})}
 		r.tokens[token] = t
 		r.running.Go(func() { r.buildToken(t) })
 	}
@@ -128,7 +128,7 @@ func (r *ranking) buildToken(t *tokenBoard) {
 
 // readToken reads all who hold a token.
 func (r *ranking) readToken(ctx context.Context, token string) (rows []*rankRow, err error) {
-	partitions := r.b.g.partitionsOf("")
+	partitions := r.b.s.partitionsOf("")
 	if err := r.b.awaitApplied(ctx, partitions, 0); err != nil {
 		return nil, err
 	}
@@ -177,7 +177,7 @@ func (r *ranking) refresh(ctx context.Context, t *tokenBoard) error {
 	r.mu.Unlock()
 	byPartition := map[int][]string{}
 	for holder := range dirty {
-		p := ingest.Partition(holder, r.b.g.cfg.Log.Partitions())
+		p := ingest.Partition(holder, r.b.s.cfg.Log.Partitions())
 		byPartition[p] = append(byPartition[p], holder)
 	}
 	for p, holders := range byPartition {
@@ -185,7 +185,7 @@ func (r *ranking) refresh(ctx context.Context, t *tokenBoard) error {
 			return err
 		}
 	}
-	return r.reline(ctx, t.board, t.token, r.b.g.cfg.Now())
+	return r.reline(ctx, t.board, t.token, r.b.s.now())
 }
 
 func (r *ranking) refreshPartition(ctx context.Context, t *tokenBoard, partition int, holders []string, dirty map[string]dirtyHolder) error {

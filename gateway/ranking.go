@@ -70,7 +70,7 @@ func (r *ranking) begin(ctx context.Context) error {
 	r.mu.Lock()
 	if !r.started && !r.closed {
 		r.started = true
-		r.overall = newBoard(r.b.g.cfg.Now())
+		r.overall = newBoard(r.b.s.now())
 		r.running.Go(r.follow)
 	}
 	r.mu.Unlock()
@@ -97,7 +97,7 @@ func (r *ranking) follow() {
 			return
 		}
 		r.catchUp()
-		now := r.b.g.cfg.Now()
+		now := r.b.s.now()
 		// What fails is tried again with the next tick, and told to whoever asks.
 		_ = r.reline(r.life, r.overall, "", now)
 		for _, t := range r.inUse() {
@@ -194,11 +194,11 @@ func (r *ranking) redraw(ctx context.Context, row *rankRow, token string, t int6
 	if !row.figures {
 		// The store may be behind the snapshot, but not for long.
 		s, _ := readSnapshot(row.value)
-		if err := r.b.awaitApplied(ctx, r.b.g.partitionsOf(row.holder), s.position); err != nil {
+		if err := r.b.awaitApplied(ctx, r.b.s.partitionsOf(row.holder), s.position); err != nil {
 			return rankFigures{}, err
 		}
 	}
-	view, err := r.b.view(ctx, r.b.g.partitionsOf(row.holder)[0])
+	view, err := r.b.view(ctx, r.b.s.partitionsOf(row.holder)[0])
 	if err != nil {
 		return rankFigures{}, err
 	}

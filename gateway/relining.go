@@ -102,13 +102,13 @@ func (r *relining) keep() {
 	defer timer.Stop()
 	for {
 		changed := r.b.Snapshots.Changed() // before the look
-		now := r.b.g.cfg.Now()
+		now := r.b.s.now()
 		err := r.work(r.life, now)
 		if errors.Is(err, ErrNoStore) || r.life.Err() != nil || r.b.left.Err() != nil {
 			return
 		}
 		if err != nil {
-			r.b.g.log.Warn("lines of snapshots end, and are not drawn anew; trying again", zap.Error(err))
+			r.b.s.cfg.Logger.Warn("lines of snapshots end, and are not drawn anew; trying again", zap.Error(err))
 		}
 		// Not at once again: what changes all the time is looked at now and then.
 		timer.Reset(relinePace)
@@ -121,7 +121,7 @@ func (r *relining) keep() {
 		}
 		wait := time.Duration(1<<63 - 1)
 		if next := r.next(); next != 0 {
-			wait = max(time.Duration(next-r.b.g.cfg.Now()), relinePace)
+			wait = max(time.Duration(next-r.b.s.now()), relinePace)
 		}
 		if err != nil {
 			wait = relineAgain
@@ -143,7 +143,7 @@ func (r *relining) work(ctx context.Context, now int64) error {
 	r.look()
 	var failure error
 	for failure == nil && ctx.Err() == nil {
-		due := r.due(now, relineChunk*r.b.g.cfg.Log.Partitions())
+		due := r.due(now, relineChunk*r.b.s.cfg.Log.Partitions())
 		if len(due) == 0 {
 			break
 		}

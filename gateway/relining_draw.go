@@ -16,7 +16,7 @@ import (
 
 // draw draws lines anew, the partitions side by side.
 func (r *relining) draw(ctx context.Context, due []breakAt, now int64) error {
-	partitions := r.b.g.cfg.Log.Partitions()
+	partitions := r.b.s.cfg.Log.Partitions()
 	byPartition := make([][]projection.Change, partitions)
 	for _, b := range due {
 		c, ok := r.b.Snapshots.Lookup(b.key)

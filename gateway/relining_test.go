@@ -25,7 +25,7 @@ const sec = int64(time.Second)
 // jumped tells the gateway that the clock has jumped.
 func (r *ranked) jumped() {
 	select {
-	case r.gateway.active.Load().relining.poke <- struct{}{}:
+	case r.gateway.reads.current().relining.poke <- struct{}{}:
 	default:
 	}
 }
@@ -160,7 +160,7 @@ func TestReadsOfRunsThatBecomeLongEnough(t *testing.T) {
 		if strings.Join(got, ", ") != c.ranking {
 			t.Errorf("after %d: %v, want %s", c.after, got, c.ranking)
 		}
-		r.gateway.active.Load().ranks.forgetPins()
+		r.gateway.reads.current().ranks.forgetPins()
 	}
 }
 
@@ -337,7 +337,7 @@ func TestBreaksAgainstTheSnapshots(t *testing.T) {
 	t.Parallel()
 	s := readySnapshots()
 	g := newWorld(t, func(w *world) { w.cfg.Snapshots = s }).gateway
-	r := g.active.Load().relining
+	r := g.reads.current().relining
 	random := rand.New(rand.NewPCG(1, 1))
 	for range 6000 {
 		holder := fmt.Sprint("h", random.IntN(40))

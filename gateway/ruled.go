@@ -16,10 +16,8 @@ import (
 // what the log says would depend on which was active.
 type ruledProducer struct {
 	Producer
-	g *Gateway
+	rules func() hold.Rules // of the active generation
 }
-
-func (p ruledProducer) rules() hold.Rules { return p.g.active.Load().Rules }
 
 // Record sends an event, or says why the rules refuse it.
 func (p ruledProducer) Record(ctx context.Context, d *hold.Draft) (position uint64, err error) {
@@ -82,49 +80,4 @@ func mergeRefusals(a, b []ingest.Refusal) []ingest.Refusal {
 		}
 	}
 	return append(append(merged, a...), b...)
-}
-
-// end is the last position that a partition is to apply: that of its own messages,
-// or of the whole log where the rules normalise holders and their events may lie in
-// any partition then; see [ingest.CaseKeepsPartition].
-func (b *backend) end(ctx context.Context, partition int) (uint64, error) {
-	if b.wholeLog() {
-		return b.g.cfg.Log.LastPosition(ctx)
-	}
-	return b.g.cfg.Log.End(ctx, partition)
-}
-
-// wholeLog says whether every partition is to apply the whole log.
-func (b *backend) wholeLog() bool {
-	return b.Rules.NormalisesHolders() && !ingest.CaseKeepsPartition(b.g.cfg.Log.Partitions())
-}
-
-// named is a query with its ids as the rules of the generation have them, and the
-// rules that it is answered by.
-func (q scoreQuery) named(rules hold.Rules) scoreQuery {
-	q.rules, q.holder, q.token = rules, rules.Holder(q.holder), rules.Token(q.token)
-	return q
-}
-
-// named is a query with its holders as the rules have them, each once. It must not
-// change what q refers to.
-func (q *statsQuery) named(rules hold.Rules) *statsQuery {
-	if !rules.NormalisesHolders() || len(q.holders) == 0 {
-		return q
-	}
-	own := *q
-	own.holders = distinctHolders(q.holders, rules)
-	return &own
-}
-
-func distinctHolders(holders []string, rules hold.Rules) []string {
-	seen := make(map[string]bool, len(holders))
-	distinct := make([]string, 0, len(holders))
-	for _, h := range holders {
-		if h = rules.Holder(h); !seen[h] {
-			seen[h] = true
-			distinct = append(distinct, h)
-		}
-	}
-	return distinct
 }

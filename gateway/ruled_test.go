@@ -112,7 +112,7 @@ func TestBatchesGoByTheRules(t *testing.T) {
 			t.Parallel()
 			before := slices.Clone(c.drafts)
 			done := make(chan ingest.BatchResult, 1)
-			w.gateway.producer.SendBatch(t.Context(), c.drafts, func(r ingest.BatchResult) { done <- r })
+			w.gateway.grpc.cfg.Intake.sendBatch(t.Context(), c.drafts, func(r ingest.BatchResult) { done <- r })
 			r := <-done
 			var got []int
 			for _, refusal := range r.Refused {

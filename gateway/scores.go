@@ -84,7 +84,7 @@ func (b *backend) scores(ctx context.Context, q scoreQuery, emit func(*scoreRow)
 	if q.holder == "" {
 		return storeError(ctx, mergeScores(ctx, q, views, emit))
 	}
-	return storeError(ctx, holderScores(ctx, b.g.viewOf(q.holder, views), q, emit))
+	return storeError(ctx, holderScores(ctx, b.s.viewOf(q.holder, views), q, emit))
 }
 
 // open waits for what a query asks for, opens the views that it needs, and adds
@@ -93,9 +93,9 @@ func (b *backend) open(ctx context.Context, q scoreQuery) (views []projection.Pa
 	if err := q.check(); err != nil {
 		return nil, nil, err
 	}
-	partitions := b.g.partitionsOf(q.holder)
+	partitions := b.s.partitionsOf(q.holder)
 	if q.share {
-		partitions = b.g.partitionsOf("")
+		partitions = b.s.partitionsOf("")
 	}
 	if err := b.awaitApplied(ctx, partitions, q.after); err != nil {
 		return nil, nil, err
@@ -120,7 +120,7 @@ func (b *backend) open(ctx context.Context, q scoreQuery) (views []projection.Pa
 }
 
 // viewOf is the view that a holder is in, of those of all partitions or of its own.
-func (g *Gateway) viewOf(holder string, views []projection.PartitionView) projection.PartitionView {
+func (s *reads) viewOf(holder string, views []projection.PartitionView) projection.PartitionView {
 	if len(views) == 1 {
 		return views[0]
 	}
@@ -128,8 +128,8 @@ func (g *Gateway) viewOf(holder string, views []projection.PartitionView) projec
 }
 
 // partitionsOf is the partition of a holder, or all where none is named.
-func (g *Gateway) partitionsOf(holder string) []int {
-	n := g.cfg.Log.Partitions()
+func (s *reads) partitionsOf(holder string) []int {
+	n := s.cfg.Log.Partitions()
 	if holder != "" {
 		return []int{ingest.Partition(holder, n)}
 	}
@@ -166,7 +166,7 @@ func (b *backend) holderView(ctx context.Context, holder string, w *window, afte
 	if holder == "" {
 		return nil, &hold.FieldError{Field: "holder_id", Err: hold.ErrRequired}
 	}
-	partition := b.g.partitionsOf(holder)
+	partition := b.s.partitionsOf(holder)
 	if err := b.awaitApplied(ctx, partition, after); err != nil {
 		return nil, err
 	}
@@ -189,7 +189,7 @@ func (b *backend) view(ctx context.Context, partition int) (projection.Partition
 		return nil, storeError(ctx, err)
 	}
 	c, _ := view.Checkpoint()
-	seen := &b.g.seen[partition]
+	seen := &b.s.seen[partition]
 	for before := seen.Load(); before < c.Position && !seen.CompareAndSwap(before, c.Position); before = seen.Load() {
 	}
 	return view, nil

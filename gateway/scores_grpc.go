@@ -9,8 +9,8 @@ import (
 )
 
 // sendScores answers Scores.
-func (g *Gateway) sendScores(req *holdpb.ScoresRequest, stream grpc.ServerStreamingServer[holdpb.Score]) error {
-	w, err := g.window(instants{stampOf(req.GetAsOf()), stampOf(req.GetFrom()), stampOf(req.GetTo())})
+func (s *grpcServer) sendScores(req *holdpb.ScoresRequest, stream grpc.ServerStreamingServer[holdpb.Score]) error {
+	w, err := s.cfg.Reads.window(instants{stampOf(req.GetAsOf()), stampOf(req.GetFrom()), stampOf(req.GetTo())})
 	if err != nil {
 		return err
 	}
@@ -19,7 +19,7 @@ func (g *Gateway) sendScores(req *holdpb.ScoresRequest, stream grpc.ServerStream
 		byToken: req.GetByToken(), share: req.GetShare(), after: req.GetAfter(),
 	}
 	asOf, from, applied := timestampOf(w.at), fromOf(w), appliedTimes{}
-	return g.scores(stream.Context(), q, func(r *scoreRow) error {
+	return s.cfg.Reads.scores(stream.Context(), q, func(r *scoreRow) error {
 		score := &holdpb.Score{
 			TokenId:            r.token,
 			HolderId:           r.holder,
@@ -45,14 +45,14 @@ func (g *Gateway) sendScores(req *holdpb.ScoresRequest, stream grpc.ServerStream
 }
 
 // sendContributions answers Explain.
-func (g *Gateway) sendContributions(req *holdpb.ExplainRequest, stream grpc.ServerStreamingServer[holdpb.Contribution]) error {
-	w, err := g.window(instants{stampOf(req.GetAsOf()), stampOf(req.GetFrom()), stampOf(req.GetTo())})
+func (s *grpcServer) sendContributions(req *holdpb.ExplainRequest, stream grpc.ServerStreamingServer[holdpb.Contribution]) error {
+	w, err := s.cfg.Reads.window(instants{stampOf(req.GetAsOf()), stampOf(req.GetFrom()), stampOf(req.GetTo())})
 	if err != nil {
 		return err
 	}
 	q := explainQuery{window: w, holder: req.GetHolderId(), token: req.GetTokenId(), after: req.GetAfter()}
 	asOf, from, applied := timestampOf(w.at), fromOf(w), appliedTimes{}
-	return g.explain(stream.Context(), q, func(c *contribution) error {
+	return s.cfg.Reads.explain(stream.Context(), q, func(c *contribution) error {
 		removed := c.Removed()
 		row := &holdpb.Contribution{
 			TokenId:        c.token,
@@ -91,12 +91,12 @@ func (g *Gateway) sendContributions(req *holdpb.ExplainRequest, stream grpc.Serv
 }
 
 // sendHistory answers History.
-func (g *Gateway) sendHistory(req *holdpb.HistoryRequest, stream grpc.ServerStreamingServer[holdpb.ScorePoint]) error {
-	w, err := g.window(instants{from: stampOf(req.GetFrom()), to: stampOf(req.GetTo())})
+func (s *grpcServer) sendHistory(req *holdpb.HistoryRequest, stream grpc.ServerStreamingServer[holdpb.ScorePoint]) error {
+	w, err := s.cfg.Reads.window(instants{from: stampOf(req.GetFrom()), to: stampOf(req.GetTo())})
 	if err != nil {
 		return err
 	}
-	points, err := g.history(stream.Context(), historyQuery{
+	points, err := s.cfg.Reads.history(stream.Context(), historyQuery{
 		window: w, holder: req.GetHolderId(), token: req.GetTokenId(), points: uint64(req.GetPoints()), after: req.GetAfter(),
 	})
 	if err != nil {

@@ -40,8 +40,8 @@ func (s *sums) of(token string) *totals {
 // rows are read from, so that shares are of the very sum that they are part of.
 func (b *backend) sumAll(ctx context.Context, q scoreQuery, views []projection.PartitionView) (*sums, error) {
 	select {
-	case b.g.sums <- struct{}{}:
-		defer func() { <-b.g.sums }()
+	case b.s.sums <- struct{}{}:
+		defer func() { <-b.s.sums }()
 	case <-ctx.Done():
 		return nil, context.Cause(ctx)
 	}
@@ -51,7 +51,7 @@ func (b *backend) sumAll(ctx context.Context, q scoreQuery, views []projection.P
 	case q.token != "":
 		all.tokens[q.token] = &totals{}
 	default:
-		err := b.g.viewOf(q.holder, views).Pairs(ctx, q.holder, func(r *projection.PairRecord) error {
+		err := b.s.viewOf(q.holder, views).Pairs(ctx, q.holder, func(r *projection.PairRecord) error {
 			all.tokens[keep(r.Key.Token, "")] = &totals{}
 			return nil
 		})

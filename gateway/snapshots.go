@@ -4,43 +4,26 @@ import (
 	"context"
 	"fmt"
 	"strconv"
-	"time"
-
-	"google.golang.org/grpc"
 
 	"holdmetrics/hold"
 	"holdmetrics/ingest"
 	"holdmetrics/projection"
-	holdpb "holdmetrics/proto"
 )
 
-const (
-	// MaxHolders is how many holders one read of snapshots may name.
-	MaxHolders = 1000
-	// MaxInterval is the longest time that a watch may leave between two updates of
-	// one holder.
-	MaxInterval = time.Hour
-)
+// MaxHolders is how many holders one read of snapshots may name.
+const MaxHolders = 1000
 
 // statsQuery asks for snapshots.
 type statsQuery struct {
 	holders []string // empty: all; no holder comes twice
 	after   uint64   // wait until the snapshots are there; 0: do not
-	watch   bool
-	live    bool          // of a watch
-	every   time.Duration // of a watch: the least time between two updates of one holder
-	window  *window       // from the stored facts instead; nil: snapshots
+	window  *window  // from the stored facts instead; nil: snapshots
 }
 
 // check says what is wrong with a query, beside its times, and makes its holders distinct.
 func (q *statsQuery) check() error {
-	switch {
-	case len(q.holders) > MaxHolders:
+	if len(q.holders) > MaxHolders {
 		return &hold.FieldError{Field: "holder_ids", Err: ErrRange, Detail: fmt.Sprintf("%d holders; %s", len(q.holders), rangeDetail(0, MaxHolders))}
-	case q.every < 0 || q.every > MaxInterval:
-		return &hold.FieldError{Field: "min_interval", Err: ErrRange, Detail: "it is up to " + MaxInterval.String()}
-	case q.watch && q.window != nil:
-		return &hold.FieldError{Field: "watch", Err: ErrTogether, Detail: "a watch is of the present"}
 	}
 	seen := map[string]bool{}
 	distinct := q.holders[:0:0]
@@ -58,14 +41,14 @@ func (q *statsQuery) check() error {
 }
 
 // partitions are those of the holders of the query.
-func (q *statsQuery) partitions(g *Gateway) []int {
+func (q *statsQuery) partitions(s *reads) []int {
 	if len(q.holders) == 0 {
-		return g.partitionsOf("")
+		return s.partitionsOf("")
 	}
 	var partitions []int
 	seen := map[int]bool{}
 	for _, h := range q.holders {
-		if p := g.partitionsOf(h)[0]; !seen[p] {
+		if p := s.partitionsOf(h)[0]; !seen[p] {
 			seen[p] = true
 			partitions = append(partitions, p)
 		}
@@ -83,7 +66,7 @@ func (b *backend) awaitCurrent(ctx context.Context, q *statsQuery) error {
 		return unavailable("the snapshots", err)
 	}
 	b.relining.begin()
-	return b.awaitSnapshots(ctx, q.partitions(b.g), q.after)
+	return b.awaitSnapshots(ctx, q.partitions(b.s), q.after)
 }
 
 // current calls fn for the snapshots of a query: all by holder key, or those of
@@ -96,13 +79,13 @@ func (b *backend) current(ctx context.Context, q *statsQuery, fn func(*stat) err
 		keys = append(keys, ingest.SubjectToken(h))
 	}
 	if keys != nil {
-		b.relining.named(ctx, keys, b.g.cfg.Now())
+		b.relining.named(ctx, keys, b.s.now())
 	} else {
-		b.relining.all(ctx, b.g.cfg.Now())
+		b.relining.all(ctx, b.s.now())
 	}
 	applied := b.reachedTimes() // before the snapshots: each has at least what was applied then
 	read := func(key string, value []byte) error {
-		s, err := readAt(value, b.g.cfg.Now())
+		s, err := readAt(value, b.s.now())
 		if err != nil {
 			return err
 		}
@@ -160,54 +143,4 @@ func (b *backend) stored(ctx context.Context, q *statsQuery, emit func(*scoreRow
 		}
 	}
 	return nil
-}
-
-// statsQueryOf reads a request of gRPC.
-func (g *Gateway) statsQueryOf(req *holdpb.StatsRequest) (q statsQuery, err error) {
-	q = statsQuery{holders: req.GetHolderIds(), after: req.GetAfter(), watch: req.GetWatch(), live: req.GetLive()}
-	if d := req.GetMinInterval(); d != nil {
-		if d.CheckValid() != nil {
-			return q, &hold.FieldError{Field: "min_interval", Err: ErrRange}
-		}
-		q.every = d.AsDuration()
-	}
-	times := instants{stampOf(req.GetAsOf()), stampOf(req.GetFrom()), stampOf(req.GetTo())}
-	if times != (instants{}) {
-		w, err := g.window(times)
-		if err != nil {
-			return q, err
-		}
-		q.window = &w
-	}
-	return q, q.check()
-}
-
-// sendStats answers Stats and GetSnapshot. The bytes of a snapshot are a HoldStat,
-// so they go out as they are, with the live figures behind them. With no holder
-// yet one empty HoldStat goes out, as clients of the original service expect.
-func (g *Gateway) sendStats(req *holdpb.StatsRequest, stream grpc.ServerStreamingServer[holdpb.HoldStat]) error {
-	q, err := g.statsQueryOf(req)
-	if err != nil {
-		return err
-	}
-	ctx := stream.Context()
-	if q.window != nil {
-		asOf, applied := timestampOf(q.window.at), appliedTimes{}
-		return g.stored(ctx, &q, func(r *scoreRow) error { return stream.Send(storedStat(r, asOf, applied.of(r.applied))) })
-	}
-	if q.watch {
-		if err := g.with(func(b *backend) error { return b.awaitCurrent(ctx, q.named(b.Rules)) }); err != nil {
-			return err
-		}
-		return g.watchStream(&q, stream)
-	}
-	none := true
-	err = g.currentOf(ctx, &q, func(s *stat) error {
-		none = false
-		return stream.SendMsg(&rawMessage{bytes: s.value, more: appendLive(nil, s.live, s.at, s.applied)})
-	})
-	if err == nil && none {
-		err = stream.Send(&holdpb.HoldStat{})
-	}
-	return err
 }

@@ -241,7 +241,7 @@ func (b *backend) readChange(c *projection.Change, now int64) (stat, error) {
 	if err != nil {
 		return s, err
 	}
-	at := b.reached(b.g.partitionsOf(holder)[0]).LogTime // before the look
+	at := b.reached(b.s.partitionsOf(holder)[0]).LogTime // before the look
 	if current, ok := b.Snapshots.Lookup(c.Key); ok && current.Number == c.Number {
 		s.applied = max(s.applied, at)
 	}
@@ -250,7 +250,7 @@ func (b *backend) readChange(c *projection.Change, now int64) (stat, error) {
 
 // reachedTimes are the log's times that the snapshots of each partition are at.
 func (b *backend) reachedTimes() []int64 {
-	times := make([]int64, b.g.cfg.Log.Partitions())
+	times := make([]int64, b.s.cfg.Log.Partitions())
 	for p := range times {
 		times[p] = b.reached(p).LogTime
 	}

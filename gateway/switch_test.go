@@ -14,6 +14,7 @@ import (
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	"holdmetrics/hold/rules"
@@ -177,7 +178,7 @@ func (c *seen) watch(ctx context.Context, request *holdpb.StatsRequest, mu *sync
 // is says whether the client has what the generation has, of some holders or of all.
 func (c *seen) is(t *testing.T, name string, holders []string) bool {
 	want := map[string]string{}
-	view := c.s.gateway.active.Load()
+	view := c.s.gateway.reads.current()
 	if view.Generation != name {
 		t.Fatalf("%s is active", view.Generation)
 	}
@@ -273,7 +274,7 @@ func TestSwitchUnderLoad(t *testing.T) {
 		for range 20 {
 			position = max(position, s.log.append(holders[i%len(holders)]))
 		}
-		if err := s.gateway.active.Load().Snapshots.WaitPosition(t.Context(), s.partition(holders[i%len(holders)]), position); err != nil {
+		if err := s.gateway.reads.current().Snapshots.WaitPosition(t.Context(), s.partition(holders[i%len(holders)]), position); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -283,7 +284,7 @@ func TestSwitchUnderLoad(t *testing.T) {
 	if err := s.generations["2"].waitApplied(t.Context(), 0, last); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.gateway.active.Load().Snapshots.WaitPosition(t.Context(), s.partition("alice"), last); err != nil {
+	if err := s.gateway.reads.current().Snapshots.WaitPosition(t.Context(), s.partition("alice"), last); err != nil {
 		t.Fatal(err)
 	}
 	for _, w := range all {
@@ -313,7 +314,7 @@ func TestWatchersCross(t *testing.T) {
 		t.Helper()
 		for p := range s.log.Partitions() {
 			end, _ := s.log.End(t.Context(), p)
-			if err := s.gateway.active.Load().Snapshots.WaitPosition(t.Context(), p, end); err != nil {
+			if err := s.gateway.reads.current().Snapshots.WaitPosition(t.Context(), p, end); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -338,7 +339,7 @@ func TestWatchersCross(t *testing.T) {
 	for _, next := range []func() string{all, events, some} {
 		expect(t, next, "bob 2000")
 	}
-	if n := s.gateway.active.Load().users.Load(); n != 4 {
+	if n := s.gateway.reads.current().users.Load(); n != 4 {
 		t.Errorf("%d users of the generation, beside three watches that follow it", n-1)
 	}
 	s.to(t, "1")
@@ -379,7 +380,7 @@ func TestRestingWatcherCrosses(t *testing.T) {
 		}
 	}
 	<-closed // nobody used it
-	if err := s.gateway.active.Load().Snapshots.WaitPosition(t.Context(), s.partition("alice"), 1); err != nil {
+	if err := s.gateway.reads.current().Snapshots.WaitPosition(t.Context(), s.partition("alice"), 1); err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
@@ -387,7 +388,7 @@ func TestRestingWatcherCrosses(t *testing.T) {
 	watch := func(every time.Duration) *testSink {
 		sink := newTestSink()
 		go func() {
-			ended <- s.gateway.watch(ctx, &watchQuery{statsQuery: statsQuery{watch: true, every: every}}, sink)
+			ended <- s.gateway.hub.watch(ctx, &watchQuery{every: every}, sink)
 		}()
 		expect(t, sink.next, "alice 1000", "complete", "round")
 		return sink
@@ -419,22 +420,18 @@ func newTestSink() *testSink { return &testSink{make(chan string, 100)} }
 
 func (s *testSink) next() string { return <-s.lines }
 
-func (s *testSink) update(b *backend, c *projection.Change, _ int64) error {
+func (s *testSink) update(_ *backend, c *projection.Change, _ int64) error {
 	holder, err := ingest.HolderOf(c.Key)
 	if err != nil {
 		return err
 	}
 	line := holder + " gone"
 	if !c.Gone {
-		row, err := b.readChange(c, testNow)
-		if err != nil {
+		var stat holdpb.HoldStat
+		if err := proto.Unmarshal(c.Value, &stat); err != nil {
 			return err
 		}
-		r, err := row.row()
-		if err != nil {
-			return err
-		}
-		line = holder + " " + r.ScoreExact
+		line = holder + " " + stat.ScoreExact
 	}
 	s.lines <- line
 	return nil
@@ -464,7 +461,7 @@ func TestReadsAcrossASwitch(t *testing.T) {
 		}
 	}
 	// The position is in the log, and the snapshots that are served do not have it.
-	old := s.gateway.active.Load()
+	old := s.gateway.reads.current()
 	old.Snapshots.Freeze()
 	position := s.log.append("alice")
 	waiting := make(chan error, 1)
@@ -513,7 +510,7 @@ func TestSwitchRefuses(t *testing.T) {
 	if err := s.gateway.Switch(t.Context(), "1"); err != nil {
 		t.Error(err) // it is active
 	}
-	if err := s.gateway.active.Load().Snapshots.WaitPosition(t.Context(), s.partition("alice"), position); err != nil {
+	if err := s.gateway.reads.current().Snapshots.WaitPosition(t.Context(), s.partition("alice"), position); err != nil {
 		t.Fatal(err)
 	}
 	// One that stands still is never ready.
@@ -525,7 +522,7 @@ func TestSwitchRefuses(t *testing.T) {
 	}
 	stands.Snapshots.Freeze()
 	position = s.log.append("alice")
-	if err := s.gateway.active.Load().Snapshots.WaitPosition(t.Context(), s.partition("alice"), position); err != nil {
+	if err := s.gateway.reads.current().Snapshots.WaitPosition(t.Context(), s.partition("alice"), position); err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
@@ -544,7 +541,7 @@ func TestSwitchRefuses(t *testing.T) {
 	}
 	prepared.Snapshots.Freeze()
 	position = s.log.append("alice")
-	if err := s.gateway.active.Load().Snapshots.WaitPosition(t.Context(), s.partition("alice"), position); err != nil {
+	if err := s.gateway.reads.current().Snapshots.WaitPosition(t.Context(), s.partition("alice"), position); err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel = context.WithTimeout(t.Context(), 50*time.Millisecond)
@@ -581,7 +578,7 @@ func TestSeenPositions(t *testing.T) {
 	if alice == bob {
 		t.Fatal("one partition")
 	}
-	b := w.gateway.active.Load()
+	b := w.gateway.reads.current()
 	want := func(after uint64, alices, bobs uint64) {
 		t.Helper()
 		if got := b.seenPositions(after); got[alice] != alices || got[bob] != bobs {

@@ -2,11 +2,13 @@ package gateway
 
 import (
 	"context"
+	"errors"
 	"math"
 	"slices"
 	"sync"
 	"time"
 
+	"holdmetrics/hold"
 	"holdmetrics/ingest"
 	"holdmetrics/projection"
 )
@@ -26,17 +28,54 @@ type watchSink interface {
 	heartbeat() error
 }
 
+// watchObserver counts watches. api is grpc or http.
+type watchObserver interface {
+	// WatchOpened counts a client that watches until ended is called.
+	WatchOpened(api string) (ended func())
+	// WatchStalled counts a watch that was closed because its client did not read.
+	WatchStalled(api string)
+	// WatchSent counts what a watcher was sent.
+	WatchSent(api string, n int)
+}
+
+// ErrStalled says that a watcher did not take what it was sent.
+var ErrStalled = errors.New("gateway: the watch was closed, because what it sent was not read; read faster, watch fewer holders, or ask for a longer interval")
+
 // watchQuery is a watch of snapshots.
 type watchQuery struct {
 	statsQuery
+	live      bool          // also changes that leave the settled figures as they are
+	every     time.Duration // the least time between two updates of one holder
 	from      string        // id of the point to go on from; empty: from the beginning
 	heartbeat time.Duration // 0: none
 }
 
+// check returns an error if the query cannot be answered.
+func (q *watchQuery) check() error {
+	if err := q.checkInterval(); err != nil {
+		return err
+	}
+	if q.window != nil {
+		return &hold.FieldError{Field: "watch", Err: ErrTogether, Detail: "a watch is of the present"}
+	}
+	return q.statsQuery.check()
+}
+
+func (q *watchQuery) checkInterval() error {
+	if q.every < 0 || q.every > MaxInterval {
+		return &hold.FieldError{Field: "min_interval", Err: ErrRange, Detail: "it is up to " + MaxInterval.String()}
+	}
+	return nil
+}
+
+// MaxInterval is the longest time that a watch may leave between two updates of
+// one holder.
+const MaxInterval = time.Hour
+
 // watchState is what a watcher keeps: a point in the view's history or, where it
 // watches some holders, one of each.
 type watchState struct {
-	g    *Gateway
+	h    *watchHub
 	b    *backend // pinned; nil between two
 	line *lineage // of the generation that the watch is at
 	q    *watchQuery
@@ -57,13 +96,13 @@ type watchState struct {
 
 // watch sends what is current, the mark, and then what changes, until ctx ends or
 // the sink fails.
-func (g *Gateway) watch(ctx context.Context, q *watchQuery, sink watchSink) error {
-	s := &watchState{g: g, b: g.pin(), q: q, sink: sink}
+func (h *watchHub) watch(ctx context.Context, q *watchQuery, sink watchSink) error {
+	s := &watchState{h: h, b: h.reads.pin(), q: q, sink: sink}
 	defer s.depart()
 	from := s.b.pointOf(q.from)
 	s.line, s.base, s.settled = s.b.lineage, from.base, from.settled
 	if s.base > 0 {
-		s.told = g.cfg.Now() // what the client has may be as late as that
+		s.told = h.reads.now() // what the client has may be as late as that
 	}
 	if len(q.holders) > 0 {
 		s.sent = make(map[string]uint64, len(q.holders))
@@ -71,12 +110,12 @@ func (g *Gateway) watch(ctx context.Context, q *watchQuery, sink watchSink) erro
 	if err := s.join(); err != nil {
 		return err
 	}
-	defer func() { g.hub.leave(s.place) }()
+	defer func() { h.leave(s.place) }()
 	sent, err := s.begin(ctx)
 	if err != nil {
 		return err
 	}
-	s.told = g.cfg.Now()
+	s.told = h.reads.now()
 	beat := time.NewTimer(q.heartbeat)
 	defer beat.Stop()
 	if q.heartbeat <= 0 {
@@ -100,7 +139,7 @@ func (g *Gateway) watch(ctx context.Context, q *watchQuery, sink watchSink) erro
 			beat.Reset(q.heartbeat)
 			sent = 0
 			continue
-		case <-g.hub.over:
+		case <-h.over:
 			return ErrDraining
 		case <-ctx.Done():
 			return context.Cause(ctx)
@@ -114,7 +153,7 @@ func (g *Gateway) watch(ctx context.Context, q *watchQuery, sink watchSink) erro
 			return err
 		}
 		if sent > 0 {
-			s.told = g.cfg.Now()
+			s.told = h.reads.now()
 		}
 		if sent > 0 && q.heartbeat > 0 {
 			beat.Reset(q.heartbeat)
@@ -132,12 +171,12 @@ func (s *watchState) join() error {
 	if s.place != nil && slices.Equal(keys, s.keys) {
 		return nil
 	}
-	place, err := s.g.hub.join(keys)
+	place, err := s.h.join(keys)
 	if err != nil {
 		return err
 	}
 	if s.place != nil {
-		s.g.hub.leave(s.place)
+		s.h.leave(s.place)
 	}
 	s.keys, s.place = keys, place
 	return nil
@@ -164,7 +203,7 @@ func (s *watchState) rest(ctx context.Context, beat *time.Timer) error {
 				return err
 			}
 			beat.Reset(s.q.heartbeat)
-		case <-s.g.hub.over:
+		case <-s.h.over:
 			return ErrDraining
 		case <-ctx.Done():
 			return context.Cause(ctx)
@@ -176,7 +215,7 @@ func (s *watchState) rest(ctx context.Context, beat *time.Timer) error {
 // somebody is told of all of them.
 func (s *watchState) reline(ctx context.Context) {
 	s.b.relining.begin()
-	if now := s.g.cfg.Now(); s.keys == nil {
+	if now := s.h.reads.now(); s.keys == nil {
 		s.b.relining.all(ctx, now)
 	} else {
 		s.b.relining.named(ctx, s.keys, now)
@@ -187,7 +226,7 @@ func (s *watchState) reline(ctx context.Context) {
 // a snapshot may have been published when its line was over already, or be told so
 // late that it is. It gives the number of the change that it sent.
 func (s *watchState) tell(ctx context.Context, c *projection.Change) (number uint64, err error) {
-	if now := s.g.cfg.Now(); !c.Gone && time.Now().After(s.patience) {
+	if now := s.h.reads.now(); !c.Gone && time.Now().After(s.patience) {
 		if until := snapshotUntil(c.Value); until != 0 && until <= now {
 			if !s.b.relining.all(ctx, now) {
 				s.patience = time.Now().Add(relineAgain)
@@ -231,8 +270,8 @@ func (s *watchState) point() watchPoint { return watchPoint{s.base, min(s.base, 
 
 // round sends what changed since the last one.
 func (s *watchState) round(ctx context.Context) (sent int, err error) {
-	s.g.hub.busy(1)
-	defer s.g.hub.busy(-1)
+	s.h.busy(1)
+	defer s.h.busy(-1)
 	if s.keys == nil {
 		sent, err = s.recent(ctx)
 	} else {

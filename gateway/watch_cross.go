@@ -14,8 +14,8 @@ import (
 // round like others, with no mark at its end. Lines that are over by then are drawn anew
 // first: the former generation may have told of a later instant than their end.
 func (s *watchState) cross(ctx context.Context) (sent int, err error) {
-	s.g.hub.busy(1)
-	defer s.g.hub.busy(-1)
+	s.h.busy(1)
+	defer s.h.busy(-1)
 	s.depart()
 	gone := map[string]bool{}
 	told := s.base // of the view of s.line
@@ -27,13 +27,13 @@ func (s *watchState) cross(ctx context.Context) (sent int, err error) {
 				}
 			}
 		}
-		if s.b = s.g.pin(); s.b.lineage == s.line {
+		if s.b = s.h.reads.pin(); s.b.lineage == s.line {
 			break
 		}
 		s.depart() // the next switch is under way
 		select {
 		case <-s.line.left:
-		case <-s.g.hub.over:
+		case <-s.h.over:
 			return 0, ErrDraining
 		case <-ctx.Done():
 			return 0, context.Cause(ctx)

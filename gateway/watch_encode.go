@@ -1,12 +1,11 @@
 package gateway
 
 import (
-	"encoding/json"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"time"
 
-	"holdmetrics/ingest"
 	"holdmetrics/projection"
 )
 
@@ -20,8 +19,9 @@ type encodings struct {
 }
 
 type encodedChange struct {
-	number uint64
-	at     int64 // when it was made, unix nanoseconds
+	serial uint64 // of the generation
+	number uint64 // of the change
+	at     int64  // when it was made, unix nanoseconds
 	bytes  []byte
 }
 
@@ -30,85 +30,36 @@ const encodingAge = int64(time.Second)
 
 // of is the encoding of a change, made by encode where there is none, or none that
 // was made at told or later.
-func (e *encodings) of(number uint64, now, told int64, encode func() ([]byte, error)) ([]byte, error) {
+func (e *encodings) of(serial, number uint64, now, told int64, encode func() ([]byte, error)) ([]byte, error) {
 	place := &e.places[number%uint64(len(e.places))]
-	if known := place.Load(); known != nil && known.number == number && now-known.at < encodingAge && known.at >= told {
+	if known := place.Load(); known != nil && known.serial == serial && known.number == number && now-known.at < encodingAge && known.at >= told {
 		return known.bytes, nil
 	}
 	b, err := encode()
 	if err == nil {
-		place.Store(&encodedChange{number, now, b})
+		place.Store(&encodedChange{serial, number, now, b})
 	}
 	return b, err
 }
 
-// watchEncodings are the forms in which changes go out.
-type watchEncodings struct{ messages, settledMessages, events, settledEvents encodings }
+// watchMessages are the protobuf fields that follow the bytes of a snapshot, shared
+// by those who watch it. The zero value is ready to use.
+type watchMessages struct{ live, settled encodings }
 
-// message is what follows a snapshot's own bytes in a gRPC message.
-func (b *backend) watchMessage(c *projection.Change, live bool, told int64) ([]byte, error) {
-	now := b.g.cfg.Now()
+// of is what follows the bytes of a change: live figures as of told or later, or,
+// for a watch of settled figures, what is the same at any time.
+func (m *watchMessages) of(b *backend, c *projection.Change, live bool, told int64) ([]byte, error) {
+	now := b.s.now()
 	if !live {
-		return b.encoded.settledMessages.of(c.Number, now, 0, func() ([]byte, error) {
+		return m.settled.of(b.serial, c.Number, now, 0, func() ([]byte, error) {
 			s, err := b.readChange(c, now)
 			return appendApplied(nil, s.applied), err
 		})
 	}
-	return b.encoded.messages.of(c.Number, now, told, func() ([]byte, error) {
+	return m.live.of(b.serial, c.Number, now, told, func() ([]byte, error) {
 		s, err := b.readChange(c, now)
 		return appendLive(nil, s.live, s.at, s.applied), err
 	})
-}
-
-// watchEvent is a change as an event of SSE. What is settled is the same at any time.
-func (b *backend) watchEvent(c *projection.Change, live bool, told int64) ([]byte, error) {
-	now := b.g.cfg.Now()
-	shared := &b.encoded.events
-	if !live {
-		shared, told = &b.encoded.settledEvents, 0
-	}
-	if c.Gone {
-		return goneEvent(c.Key)
-	}
-	return shared.of(c.Number, now, told, func() ([]byte, error) {
-		s, err := b.readChange(c, now)
-		if err != nil {
-			return nil, err
-		}
-		row, err := s.row()
-		if err != nil {
-			return nil, err
-		}
-		if !live {
-			row.LiveScore, row.LiveScoreDouble, row.LiveHeld, row.AsOf = "", nil, "", nil
-		}
-		return event("stat", row)
-	})
-}
-
-// goneHolder is the data of an event that says that a holder has gone.
-type goneHolder struct {
-	HolderID string `json:"holder_id"`
-}
-
-func goneEvent(key string) ([]byte, error) {
-	holder, err := ingest.HolderOf(key)
-	if err != nil {
-		return nil, err
-	}
-	return event("gone", goneHolder{holder})
-}
-
-// event is an event of SSE with its data in one line.
-func event(name string, data any) ([]byte, error) {
-	text, err := json.Marshal(data)
-	if err != nil {
-		return nil, err
-	}
-	b := make([]byte, 0, len("event: \ndata: \n\n")+len(name)+len(text))
-	b = append(append(b, "event: "...), name...)
-	b = append(append(b, "\ndata: "...), text...)
-	return append(b, "\n\n"...), nil
 }
 
 // pointID is the id by which a watch goes on: the gateway's name for its view of
@@ -119,4 +70,25 @@ func (b *backend) pointID(point watchPoint) string {
 		id += "-" + strconv.FormatUint(point.settled, 10)
 	}
 	return id
+}
+
+// pointOf is the point that an id of pointID names; 0 where it is not one of this
+// gateway's, so that the watch begins anew.
+func (b *backend) pointOf(id string) watchPoint {
+	numbers, ok := strings.CutPrefix(id, b.viewID+"-")
+	if !ok {
+		return watchPoint{}
+	}
+	base, settled, behind := strings.Cut(numbers, "-")
+	if !behind {
+		settled = base
+	}
+	var p watchPoint
+	var err, err2 error
+	p.base, err = strconv.ParseUint(base, 10, 64)
+	p.settled, err2 = strconv.ParseUint(settled, 10, 64)
+	if err != nil || err2 != nil || p.base > b.Snapshots.Last() || p.settled > p.base {
+		return watchPoint{}
+	}
+	return p
 }

@@ -29,23 +29,20 @@ func tapStats(ctx context.Context, info *tap.Info) (context.Context, error) {
 }
 
 // watchStream answers Stats with watch.
-func (g *Gateway) watchStream(q *statsQuery, stream grpc.ServerStreamingServer[holdpb.HoldStat]) error {
+func (s *grpcServer) watchStream(q *watchQuery, stream grpc.ServerStreamingServer[holdpb.HoldStat]) error {
 	ctx := stream.Context()
 	cancel, ok := ctx.Value(cancelKey{}).(context.CancelFunc)
 	if !ok {
 		return unavailable("a watch", errors.New("the gRPC server was not made with Gateway.ServerOptions"))
 	}
-	watchers := g.metrics.watchers.WithLabelValues("grpc")
-	watchers.Inc()
-	defer watchers.Dec()
-	sink := &grpcWatch{g: g, stream: stream, live: q.live, cancel: cancel}
-	if err := g.hub.look(sink, g.cfg.WatchStall); err != nil {
-		return err
-	}
-	defer g.hub.lookAway(sink)
-	err := g.watch(ctx, &watchQuery{statsQuery: *q}, sink)
+	ended := s.cfg.Observer.WatchOpened("grpc")
+	defer ended()
+	sink := &grpcWatch{s: s, stream: stream, live: q.live, cancel: cancel}
+	s.stalls.look(sink)
+	defer s.stalls.lookAway(sink)
+	err := s.cfg.Watches.watch(ctx, q, sink)
 	if sink.stalled.Load() {
-		g.metrics.stalled.WithLabelValues("grpc").Inc()
+		s.cfg.Observer.WatchStalled("grpc")
 		return ErrStalled
 	}
 	return err
@@ -53,7 +50,7 @@ func (g *Gateway) watchStream(q *statsQuery, stream grpc.ServerStreamingServer[h
 
 // grpcWatch is the client's end of a watch by gRPC.
 type grpcWatch struct {
-	g       *Gateway
+	s       *grpcServer
 	stream  grpc.ServerStreamingServer[holdpb.HoldStat]
 	live    bool
 	sent    int // since the last round ended
@@ -85,7 +82,7 @@ func (w *grpcWatch) update(b *backend, c *projection.Change, told int64) error {
 		}
 		return w.send(&holdpb.HoldStat{HolderId: holder, Gone: true})
 	}
-	more, err := b.watchMessage(c, w.live, told)
+	more, err := w.s.messages.of(b, c, w.live, told)
 	if err != nil {
 		return err
 	}
@@ -93,11 +90,11 @@ func (w *grpcWatch) update(b *backend, c *projection.Change, told int64) error {
 }
 
 func (w *grpcWatch) complete(bool) error {
-	return w.send(&holdpb.HoldStat{Complete: true, AsOf: timestampOf(w.g.cfg.Now())})
+	return w.send(&holdpb.HoldStat{Complete: true, AsOf: timestampOf(w.s.cfg.Reads.now())})
 }
 
 func (w *grpcWatch) endRound(*backend, watchPoint) error {
-	w.g.metrics.updates.WithLabelValues("grpc").Add(float64(w.sent))
+	w.s.cfg.Observer.WatchSent("grpc", w.sent)
 	w.sent = 0
 	return nil
 }

@@ -2,11 +2,10 @@ package gateway
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"net/http"
 	"os"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -14,6 +13,7 @@ import (
 	"go.uber.org/zap"
 
 	"holdmetrics/hold"
+	"holdmetrics/ingest"
 	"holdmetrics/projection"
 )
 
@@ -27,7 +27,7 @@ type watchInput struct {
 	LastID   string `header:"Last-Event-ID" doc:"Go on from there; browsers send it by themselves when they connect again"`
 }
 
-func (g *Gateway) addWatch(api huma.API) {
+func (s *httpServer) addWatch(api huma.API) {
 	huma.Register(api, huma.Operation{
 		OperationID: "watch-stats",
 		Method:      http.MethodGet,
@@ -43,13 +43,13 @@ func (g *Gateway) addWatch(api huma.API) {
 			Content:     map[string]*huma.MediaType{"text/event-stream": {Schema: &huma.Schema{Type: huma.TypeString}}},
 		}},
 		Errors: []int{http.StatusUnprocessableEntity, http.StatusServiceUnavailable, http.StatusGatewayTimeout},
-	}, g.getWatch)
+	}, s.getWatch)
 }
 
-func (g *Gateway) getWatch(ctx context.Context, in *watchInput) (*huma.StreamResponse, error) {
+func (s *httpServer) getWatch(ctx context.Context, in *watchInput) (*huma.StreamResponse, error) {
 	q := watchQuery{
-		statsQuery: statsQuery{holders: holdersIn(in.Holders, in.Holder), after: in.After, watch: true, live: in.Live},
-		from:       in.LastID, heartbeat: g.cfg.Heartbeat,
+		statsQuery: statsQuery{holders: holdersIn(in.Holders, in.Holder), after: in.After}, live: in.Live,
+		from: in.LastID, heartbeat: s.cfg.Heartbeat,
 	}
 	var err error
 	if in.Interval != "" {
@@ -61,63 +61,92 @@ func (g *Gateway) getWatch(ctx context.Context, in *watchInput) (*huma.StreamRes
 		err = q.check()
 	}
 	if err == nil {
-		err = g.with(func(b *backend) error { return b.awaitCurrent(ctx, q.statsQuery.named(b.Rules)) })
+		err = s.cfg.Reads.awaitAnswer(ctx, &q.statsQuery)
 	}
 	if err != nil {
-		return nil, g.fail(httpField(httpField(err, "holder_ids", "holders"), "min_interval", "interval"), "query")
+		return nil, s.fail(httpField(httpField(err, "holder_ids", "holders"), "min_interval", "interval"), "query")
 	}
 	return &huma.StreamResponse{Body: func(hctx huma.Context) {
 		_, w := humago.Unwrap(hctx)
-		g.serveWatch(ctx, &q, w)
+		s.serveWatch(ctx, &q, w)
 	}}, nil
 }
 
-// pointOf is the point that an id of pointID names; 0 where it is not one of this
-// gateway's, so that the watch begins anew.
-func (b *backend) pointOf(id string) watchPoint {
-	numbers, ok := strings.CutPrefix(id, b.viewID+"-")
-	if !ok {
-		return watchPoint{}
-	}
-	base, settled, behind := strings.Cut(numbers, "-")
-	if !behind {
-		settled = base
-	}
-	var p watchPoint
-	var err, err2 error
-	p.base, err = strconv.ParseUint(base, 10, 64)
-	p.settled, err2 = strconv.ParseUint(settled, 10, 64)
-	if err != nil || err2 != nil || p.base > b.Snapshots.Last() || p.settled > p.base {
-		return watchPoint{}
-	}
-	return p
-}
-
-func (g *Gateway) serveWatch(ctx context.Context, q *watchQuery, w http.ResponseWriter) {
-	watchers := g.metrics.watchers.WithLabelValues("http")
-	watchers.Inc()
-	defer watchers.Dec()
-	sink := &httpWatch{g: g, w: w, control: http.NewResponseController(w), live: q.live}
+func (s *httpServer) serveWatch(ctx context.Context, q *watchQuery, w http.ResponseWriter) {
+	ended := s.cfg.Observer.WatchOpened("http")
+	defer ended()
+	sink := &httpWatch{s: s, w: w, control: http.NewResponseController(w), live: q.live}
 	defer sink.control.SetWriteDeadline(time.Time{}) //nolint:errcheck // where deadlines are not supported there is none
 	h := w.Header()
 	h.Set("Content-Type", "text/event-stream")
 	h.Set("Cache-Control", "no-cache, no-transform")
 	h.Set("X-Accel-Buffering", "no") // or a proxy may keep events back
-	err := g.watch(ctx, q, sink)
+	err := s.cfg.Watches.watch(ctx, q, sink)
 	switch {
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		g.metrics.stalled.WithLabelValues("http").Inc()
+		s.cfg.Observer.WatchStalled("http")
 		panic(http.ErrAbortHandler)
 	case errors.Is(err, ErrDraining), ctx.Err() != nil:
 	default:
-		g.log.Debug("a watch ended", zap.Error(err))
+		s.cfg.Logger.Debug("a watch ended", zap.Error(err))
 	}
+}
+
+// watchEvent is a change as an event of SSE. What is settled is the same at any time.
+func (s *httpServer) watchEvent(b *backend, c *projection.Change, live bool, told int64) ([]byte, error) {
+	now := s.cfg.Reads.now()
+	shared := &s.events
+	if !live {
+		shared, told = &s.settledEvents, 0
+	}
+	if c.Gone {
+		return goneEvent(c.Key)
+	}
+	return shared.of(b.serial, c.Number, now, told, func() ([]byte, error) {
+		read, err := b.readChange(c, now)
+		if err != nil {
+			return nil, err
+		}
+		row, err := rowOf(&read)
+		if err != nil {
+			return nil, err
+		}
+		if !live {
+			row.LiveScore, row.LiveScoreDouble, row.LiveHeld, row.AsOf = "", nil, "", nil
+		}
+		return event("stat", row)
+	})
+}
+
+// goneHolder is the data of an event that says that a holder has gone.
+type goneHolder struct {
+	HolderID string `json:"holder_id"`
+}
+
+func goneEvent(key string) ([]byte, error) {
+	holder, err := ingest.HolderOf(key)
+	if err != nil {
+		return nil, err
+	}
+	return event("gone", goneHolder{holder})
+}
+
+// event is an event of SSE with its data in one line.
+func event(name string, data any) ([]byte, error) {
+	text, err := json.Marshal(data)
+	if err != nil {
+		return nil, err
+	}
+	b := make([]byte, 0, len("event: \ndata: \n\n")+len(name)+len(text))
+	b = append(append(b, "event: "...), name...)
+	b = append(append(b, "\ndata: "...), text...)
+	return append(b, "\n\n"...), nil
 }
 
 // httpWatch is the client's end of a watch by SSE. It keeps no buffer of its own:
 // there may be ten thousand of it.
 type httpWatch struct {
-	g       *Gateway
+	s       *httpServer
 	w       http.ResponseWriter
 	control *http.ResponseController
 	live    bool
@@ -126,18 +155,18 @@ type httpWatch struct {
 
 // write gives the client the time that it has to take it.
 func (w *httpWatch) write(b []byte) error {
-	w.control.SetWriteDeadline(time.Now().Add(w.g.cfg.WatchStall)) //nolint:errcheck // as above
+	w.control.SetWriteDeadline(time.Now().Add(w.s.cfg.WatchStall)) //nolint:errcheck // as above
 	_, err := w.w.Write(b)
 	return err
 }
 
 func (w *httpWatch) flush() error {
-	w.control.SetWriteDeadline(time.Now().Add(w.g.cfg.WatchStall)) //nolint:errcheck // as above
+	w.control.SetWriteDeadline(time.Now().Add(w.s.cfg.WatchStall)) //nolint:errcheck // as above
 	return w.control.Flush()
 }
 
 func (w *httpWatch) update(b *backend, c *projection.Change, told int64) error {
-	text, err := b.watchEvent(c, w.live, told)
+	text, err := w.s.watchEvent(b, c, w.live, told)
 	if err != nil {
 		return err
 	}
@@ -153,7 +182,7 @@ type completeMark struct {
 }
 
 func (w *httpWatch) complete(resumed bool) error {
-	b, err := event("complete", completeMark{w.sent, resumed, timeOf(w.g.cfg.Now())})
+	b, err := event("complete", completeMark{w.sent, resumed, timeOf(w.s.cfg.Reads.now())})
 	if err != nil {
 		return err
 	}
@@ -161,7 +190,7 @@ func (w *httpWatch) complete(resumed bool) error {
 }
 
 func (w *httpWatch) endRound(b *backend, point watchPoint) error {
-	w.g.metrics.updates.WithLabelValues("http").Add(float64(w.sent))
+	w.s.cfg.Observer.WatchSent("http", w.sent)
 	w.sent = 0
 	if err := w.write([]byte("id: " + b.pointID(point) + "\n\n")); err != nil {
 		return err

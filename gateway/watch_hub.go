@@ -16,16 +16,16 @@ import (
 // queued for anybody: a watcher that is slow finds, when it comes back, that some
 // holders have changed, once each, however often they did.
 type watchHub struct {
+	reads *reads
+
 	mu        sync.Mutex
 	snapshots Snapshots
 	all       map[*watcher]struct{}            // those of all holders
 	byKey     map[string]map[*watcher]struct{} // those of some, by holder key
 	watched   int
-	sending   int                     // watchers that are at work
-	looked    map[*grpcWatch]struct{} // to be closed when they stall
-	looking   chan struct{}           // closed when there are none; nil: there are none
-	running   bool                    // the goroutine
-	empty     chan struct{}           // closed when the goroutine is to end
+	sending   int           // watchers that are at work
+	running   bool          // the goroutine
+	empty     chan struct{} // closed when the goroutine is to end
 	stopped   bool
 	over      chan struct{} // closed by drain
 
@@ -49,10 +49,9 @@ const (
 	watchLook     = 1024 // changes that the hub looks at at once
 )
 
-func newWatchHub(s Snapshots) *watchHub {
+func newWatchHub(r *reads, s Snapshots) *watchHub {
 	return &watchHub{
-		snapshots: s, all: map[*watcher]struct{}{}, byKey: map[string]map[*watcher]struct{}{},
-		looked: map[*grpcWatch]struct{}{}, over: make(chan struct{}),
+		reads: r, snapshots: s, all: map[*watcher]struct{}{}, byKey: map[string]map[*watcher]struct{}{}, over: make(chan struct{}),
 	}
 }
 
@@ -125,50 +124,6 @@ func (h *watchHub) leave(w *watcher) {
 	if h.watched == 0 && h.running {
 		h.running = false
 		close(h.empty)
-	}
-}
-
-// look adds a watch that is closed when a send takes longer than stall. One
-// goroutine looks after all of them, while there are any.
-func (h *watchHub) look(w *grpcWatch, stall time.Duration) error {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.stopped {
-		return ErrDraining
-	}
-	h.looked[w] = struct{}{}
-	if h.looking == nil {
-		none := make(chan struct{})
-		h.looking = none
-		h.followers.Go(func() { h.lookAfter(stall, none) })
-	}
-	return nil
-}
-
-func (h *watchHub) lookAway(w *grpcWatch) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if delete(h.looked, w); len(h.looked) == 0 && h.looking != nil {
-		close(h.looking)
-		h.looking = nil
-	}
-}
-
-func (h *watchHub) lookAfter(stall time.Duration, none <-chan struct{}) {
-	ticks := time.NewTicker(max(stall/4, time.Millisecond))
-	defer ticks.Stop()
-	for {
-		select {
-		case <-ticks.C:
-		case <-none:
-			return
-		}
-		before := time.Now().Add(-stall)
-		h.mu.Lock()
-		for w := range h.looked {
-			w.overdue(before)
-		}
-		h.mu.Unlock()
 	}
 }
 

@@ -30,7 +30,7 @@ func TestTheHubMissesNothingOfWhoJoins(t *testing.T) {
 	t.Parallel()
 	s := &hookedSnapshots{fakeSnapshots: readySnapshots()}
 	s.asked.Store(1 << 20)
-	h := newWatchHub(s)
+	h := newWatchHub(nil, s)
 	defer h.wait()
 	everybody, err := h.join(nil)
 	if err != nil {

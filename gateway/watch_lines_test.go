@@ -198,14 +198,15 @@ func TestSwitchToLinesThatHold(t *testing.T) {
 
 // pausedSink takes an update when it is let.
 type pausedSink struct {
-	live    bool
-	updates chan *holdpb.HoldStat
-	rounds  chan struct{}
+	live     bool
+	messages watchMessages
+	updates  chan *holdpb.HoldStat
+	rounds   chan struct{}
 }
 
 func (s *pausedSink) update(b *backend, c *projection.Change, told int64) error {
 	stat := new(holdpb.HoldStat)
-	more, err := b.watchMessage(c, s.live, told)
+	more, err := s.messages.of(b, c, s.live, told)
 	if err == nil {
 		err = proto.Unmarshal(append(append([]byte(nil), c.Value...), more...), stat)
 	}
@@ -229,9 +230,9 @@ func TestBusyWatcherCrossesToLinesThatHold(t *testing.T) {
 			ctx, cancel := context.WithCancel(t.Context())
 			sink := &pausedSink{live: live, updates: make(chan *holdpb.HoldStat), rounds: make(chan struct{})}
 			ended := make(chan error, 1)
-			r.gateway.active.Load().relining.begin()
+			r.gateway.reads.current().relining.begin()
 			go func() {
-				ended <- r.gateway.watch(ctx, &watchQuery{statsQuery: statsQuery{watch: true, live: live}}, sink)
+				ended <- r.gateway.hub.watch(ctx, &watchQuery{live: live}, sink)
 			}()
 			<-sink.updates // and the next one is on its way
 			b, _ := r.again("again", r.published()...)
@@ -286,7 +287,7 @@ func TestEncodingsAreNotOlderThanWhatWasTold(t *testing.T) {
 	var e encodings
 	made := byte(0)
 	of := func(now, told int64) byte {
-		b, err := e.of(7, now, told, func() ([]byte, error) { made++; return []byte{made}, nil })
+		b, err := e.of(1, 7, now, told, func() ([]byte, error) { made++; return []byte{made}, nil })
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -318,7 +319,7 @@ func TestLinesGoOnAfterAFailedSwitch(t *testing.T) {
 	r := newRanked(t)
 	r.takeBreaking()
 	still := &stillSnapshots{fakeSnapshots: r.snapshots, still: true}
-	b := newBackend(r.gateway, Backend{Generation: "still", Reader: r.store, Snapshots: still, WaitApplied: r.cfg.WaitApplied}, false)
+	b := newBackend(r.gateway.reads, Backend{Generation: "still", Reader: r.store, Snapshots: still, WaitApplied: r.cfg.WaitApplied}, false)
 	defer b.unpin()
 	now := testNow + 12*sec
 	if err := b.relining.work(t.Context(), now); !errors.Is(err, errFrozen) {

@@ -21,12 +21,12 @@ func TestWatchGoesOnAfterALongRound(t *testing.T) {
 	}
 	all("1")
 	w := newWorld(t, func(w *world) { w.cfg.Snapshots = snapshots })
-	b := w.gateway.pin()
+	b := w.gateway.reads.pin()
 	defer b.unpin()
 	watch := func(id string, onUpdate func(n int)) (s *watchState, sink *resumedSink) {
 		sink = &resumedSink{onUpdate: onUpdate}
 		from := b.pointOf(id)
-		s = &watchState{g: w.gateway, b: b, line: b.lineage, q: &watchQuery{}, sink: sink, base: from.base, settled: from.settled}
+		s = &watchState{h: w.gateway.hub, b: b, line: b.lineage, q: &watchQuery{}, sink: sink, base: from.base, settled: from.settled}
 		if err := s.join(); err != nil {
 			t.Fatal(err)
 		}

@@ -35,8 +35,8 @@ type window struct {
 type instants struct{ asOf, from, to hold.Stamp }
 
 // window checks the times of a request. It is the rule of both doors.
-func (g *Gateway) window(in instants) (w window, err error) {
-	w.at, w.field = g.cfg.Now(), "as_of"
+func (s *reads) window(in instants) (w window, err error) {
+	w.at, w.field = s.now(), "as_of"
 	if in.asOf.Set && in.to.Set {
 		return w, &hold.FieldError{Field: "to", Err: ErrTwice}
 	}
@@ -63,13 +63,13 @@ func (g *Gateway) window(in instants) (w window, err error) {
 	// Early, so that it is also refused where there is no holder. The log may be sealed
 	// before the answer is made, or have been so by another process just now: what
 	// decides is the view that answers.
-	return w, w.checkHorizon(g.horizon())
+	return w, w.checkHorizon(s.horizon())
 }
 
 // horizon is the instant before which, as far as the log knows, nothing can be read
 // any more; 0: there is none.
-func (g *Gateway) horizon() int64 {
-	if log, seals := g.cfg.Log.(interface{ Horizon() int64 }); seals {
+func (s *reads) horizon() int64 {
+	if log, seals := s.cfg.Log.(interface{ Horizon() int64 }); seals {
 		return log.Horizon()
 	}
 	return 0
