@@ -1,0 +1,78 @@
+package docs
+
+import (
+	"os/exec"
+	"regexp"
+	"strings"
+	"testing"
+
+	"holdmetrics/test/build"
+)
+
+var (
+	named = regexp.MustCompile(`(?:^|[\s;|&(])holdmetrics ([^|;&#>]*)`)
+	flags = regexp.MustCompile(`(?:^|\s)(--[a-z][a-z0-9-]*)`)
+)
+
+// TestCommands checks every holdmetrics command that a page names, in a block or in
+// the text, against the help of the binary: the command exists, and it has the flags.
+func TestCommands(t *testing.T) {
+	t.Parallel()
+	helps := map[string]string{}
+	checked := 0
+	for _, p := range pages(t) {
+		for i, line := range p.lines {
+			var commands []string
+			if quoted := inline.FindAllString(line, -1); quoted != nil && !strings.HasPrefix(line, "$ ") {
+				for _, q := range quoted {
+					commands = append(commands, strings.Trim(q, "`"))
+				}
+			} else if strings.HasPrefix(line, "$ ") || strings.HasPrefix(line, "holdmetrics ") {
+				commands = []string{line}
+			}
+			for _, command := range commands {
+				for _, m := range named.FindAllStringSubmatch(command, -1) {
+					checked++
+					if problem := check(helps, m[1]); problem != "" {
+						t.Errorf("%s:%d: holdmetrics %s: %s", p.name, i+1, strings.TrimSpace(m[1]), problem)
+					}
+				}
+			}
+		}
+	}
+	if checked < 20 {
+		t.Errorf("checked %d commands, want more", checked)
+	}
+}
+
+// check returns what is wrong with the command, or "" if nothing is.
+func check(helps map[string]string, arguments string) string {
+	help := func(path string) string {
+		if _, known := helps[path]; !known {
+			cmd := exec.Command(binary, append(strings.Fields(path), "--help")...)
+			cmd.Env = build.Environment()
+			out, _ := cmd.CombinedOutput() // an unknown command shows in its text
+			helps[path] = string(out)
+		}
+		return helps[path]
+	}
+	path := ""
+	for _, word := range strings.Fields(arguments) {
+		listed := regexp.MustCompile(`(?m)^  ` + regexp.QuoteMeta(word) + `\s`)
+		_, commands, has := strings.Cut(help(path), "Available Commands:")
+		commands, _, _ = strings.Cut(commands, "Flags:")
+		if !has || !listed.MatchString(commands) {
+			if path == "" && !strings.HasPrefix(word, "-") && !strings.HasPrefix(word, "…") {
+				return "there is no command " + word
+			}
+			break
+		}
+		path = strings.TrimSpace(path + " " + word)
+	}
+	for _, flag := range flags.FindAllStringSubmatch(arguments, -1) {
+		if !regexp.MustCompile(regexp.QuoteMeta(flag[1]) + `\b`).MatchString(help(path)) {
+			return "there is no flag " + flag[1]
+		}
+	}
+	return ""
+}
