@@ -28,6 +28,7 @@
 // These commands are not run by the shell:
 //
 //	holdmetrics serve|gateway|worker ...  runs in the background, on free ports
+//	publish SUBJECT TYPE TEXT             publishes to NATS, as a raw producer does
 //	stop-server                           stops the last of them with SIGTERM
 //	start-nats                            starts a NATS server for gateway and worker
 //	start-mongodb                         starts a MongoDB, or its stand-in

@@ -25,9 +25,12 @@ var unstable = []struct {
 
 var spaces = regexp.MustCompile(`[ \t]+`)
 
+// progress is how a build goes on, which nobody can foresee.
+var progress = regexp.MustCompile(`(?m)^\d+ %, .*\n`)
+
 // stable returns the text without what differs from run to run.
 func stable(text string) string {
-	lines := strings.Split(text, "\n")
+	lines := strings.Split(progress.ReplaceAllString(text, ""), "\n")
 	for i, line := range lines {
 		for _, u := range unstable {
 			line = u.pattern.ReplaceAllString(line, u.becomes)

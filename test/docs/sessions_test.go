@@ -102,8 +102,10 @@ func (p page) commands(b block) []*step {
 // TestSessions runs the console blocks of all pages. Each session becomes a script
 // of testscript.
 func TestSessions(t *testing.T) {
-	if _, err := exec.LookPath("curl"); err != nil {
-		t.Skip("the pages use curl, which is not installed")
+	for _, name := range []string{"curl", "gzip", "jq"} {
+		if _, err := exec.LookPath(name); err != nil {
+			t.Skipf("the pages use %s, which is not installed", name)
+		}
 	}
 	scripts := t.TempDir()
 	steps := map[string]*step{}
@@ -210,6 +212,8 @@ func (w *world) run(ts *testscript.TestScript, s *step) {
 	case len(words) > 1 && words[0] == "holdmetrics" && background[words[1]]:
 		printed, err = w.start(ts, words[1:])
 		ts.Check(err)
+	case words[0] == "publish":
+		ts.Check(w.publish(words[1], words[2], strings.Join(words[3:], " ")))
 	case words[0] == "stop-server":
 		ts.Check(w.stop())
 	case words[0] == "start-nats":

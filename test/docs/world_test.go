@@ -2,6 +2,7 @@ package docs
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -11,8 +12,11 @@ import (
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"holdmetrics/ingest"
 	"holdmetrics/projection/mongo/mongotest"
 	"holdmetrics/test/build"
 )
@@ -56,6 +60,9 @@ func (w *world) documented() *strings.Replacer {
 		if address != "" {
 			pairs = append(pairs, address, "127.0.0.1:"+port)
 		}
+	}
+	if w.database != nil {
+		pairs = append(pairs, strings.TrimPrefix(w.database.URL, "mongodb://"), "127.0.0.1:27017")
 	}
 	return strings.NewReplacer(pairs...)
 }
@@ -163,6 +170,24 @@ func (w *world) startNATS(ts *testscript.TestScript) error {
 	}
 	w.broker, w.nats = broker, broker.ClientURL()
 	return nil
+}
+
+// publish publishes as a raw producer does, and returns when the log has the event.
+func (w *world) publish(subject, contentType, text string) error {
+	conn, err := nats.Connect(w.nats)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	js, err := jetstream.New(conn)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	m := &nats.Msg{Subject: subject, Data: []byte(text), Header: nats.Header{ingest.ContentTypeHeader: {contentType}}}
+	_, err = js.PublishMsg(ctx, m)
+	return err
 }
 
 // startMongoDB starts a database. Where there is none to start, the rest of the
