@@ -10,7 +10,7 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
-// TestAddressesOfOddHolders does what the README says of ids that do not stand
+// TestAddressesOfOddHolders does what docs/api.md says of ids that do not stand
 // in a subject or a URL as they are.
 func TestAddressesOfOddHolders(t *testing.T) {
 	t.Parallel()

@@ -10,7 +10,7 @@ import (
 )
 
 var (
-	named = regexp.MustCompile(`(?:^|[\s;|&(])holdmetrics ([^|;&#>]*)`)
+	named = regexp.MustCompile(`(?:^|[;|&(]\s*|=\S*\s+)holdmetrics ([^|;&#>]*)`)
 	flags = regexp.MustCompile(`(?:^|\s)(--[a-z][a-z0-9-]*)`)
 )
 
@@ -21,20 +21,12 @@ func TestCommands(t *testing.T) {
 	helps := map[string]string{}
 	checked := 0
 	for _, p := range pages(t) {
-		for i, line := range p.lines {
-			var commands []string
-			if quoted := inline.FindAllString(line, -1); quoted != nil && !strings.HasPrefix(line, "$ ") {
-				for _, q := range quoted {
-					commands = append(commands, strings.Trim(q, "`"))
-				}
-			} else if strings.HasPrefix(line, "$ ") || strings.HasPrefix(line, "holdmetrics ") {
-				commands = []string{line}
-			}
+		for line, commands := range p.named() {
 			for _, command := range commands {
 				for _, m := range named.FindAllStringSubmatch(command, -1) {
 					checked++
 					if problem := check(helps, m[1]); problem != "" {
-						t.Errorf("%s:%d: holdmetrics %s: %s", p.name, i+1, strings.TrimSpace(m[1]), problem)
+						t.Errorf("%s:%d: holdmetrics %s: %s", p.name, line+1, strings.TrimSpace(m[1]), problem)
 					}
 				}
 			}
@@ -43,6 +35,26 @@ func TestCommands(t *testing.T) {
 	if checked < 20 {
 		t.Errorf("checked %d commands, want more", checked)
 	}
+}
+
+// named returns, by line, the commands that the page shows: those of sh and console
+// blocks, and inline code.
+func (p page) named() map[int][]string {
+	found := map[int][]string{}
+	for _, b := range p.blocks() {
+		for i, line := range b.lines {
+			command, ok := strings.CutPrefix(line, "$ ")
+			if b.language == "sh" || b.language == "console" && ok {
+				found[b.first+i] = append(found[b.first+i], command)
+			}
+		}
+	}
+	for i, line := range p.prose() {
+		for _, quoted := range inline.FindAllString(line, -1) {
+			found[i] = append(found[i], strings.Trim(quoted, "`"))
+		}
+	}
+	return found
 }
 
 // check returns what is wrong with the command, or "" if nothing is.

@@ -5,6 +5,7 @@ import (
 	"os"
 	"testing"
 
+	"holdmetrics/internal/testwait"
 	"holdmetrics/test/build"
 )
 
@@ -16,6 +17,6 @@ var binary string
 func TestMain(m *testing.M) {
 	os.Exit(build.Run(func(path string) int {
 		binary = path
-		return m.Run()
+		return testwait.Watch(m).Run()
 	}))
 }
