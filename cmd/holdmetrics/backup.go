@@ -18,6 +18,8 @@ import (
 	"github.com/spf13/cobra"
 	"go.uber.org/zap"
 
+	"holdmetrics/cmd/holdmetrics/internal/settings"
+	"holdmetrics/cmd/holdmetrics/internal/usage"
 	"holdmetrics/ingest"
 	"holdmetrics/ingest/backup"
 	"holdmetrics/processor/generation"
@@ -54,13 +56,13 @@ restore' makes a data directory, or the streams of a cluster, of it.`,
 		Args: oneBackup,
 	}
 	url := natsFlag(c)
-	dir := c.Flags().String(keyDataDir, "", "data `directory` of a server that does not run")
+	dir := c.Flags().String(settings.KeyDataDir, "", "data `directory` of a server that does not run")
 	c.RunE = func(c *cobra.Command, args []string) error {
 		var write func(*backup.Writer) error
 		switch {
-		case c.Flags().Changed(keyDataDir) && c.Flags().Changed(keyNATSURL):
-			return usagef("give --%s of what runs, or --%s of what does not", keyNATSURL, keyDataDir)
-		case c.Flags().Changed(keyDataDir):
+		case c.Flags().Changed(settings.KeyDataDir) && c.Flags().Changed(settings.KeyNATSURL):
+			return usage.Errorf("give --%s of what runs, or --%s of what does not", settings.KeyNATSURL, settings.KeyDataDir)
+		case c.Flags().Changed(settings.KeyDataDir):
 			write = func(w *backup.Writer) error { return backupStopped(c, *dir, w) }
 		default:
 			servers, err := natsURLOf(*url)
@@ -96,7 +98,7 @@ func oneBackup(_ *cobra.Command, args []string) error {
 
 // natsFlag is the flag that says where NATS is; natsURLOf is what it comes to.
 func natsFlag(c *cobra.Command) *string {
-	return c.Flags().String(keyNATSURL, "", "`URL` of the NATS servers, or of serve; several with commas (NATS_URL; default "+defaultNATSURL+")")
+	return c.Flags().String(settings.KeyNATSURL, "", "`URL` of the NATS servers, or of serve; several with commas (NATS_URL; default "+defaultNATSURL+")")
 }
 
 const defaultNATSURL = "nats://127.0.0.1:4222"
@@ -108,9 +110,9 @@ func natsURLOf(flag string) (string, error) {
 	if flag == "" {
 		flag = defaultNATSURL
 	}
-	servers, err := natsServers(flag)
+	servers, err := settings.NATSServers(flag)
 	if err != nil {
-		return "", usagef("%s: %w", describe(keyNATSURL), err)
+		return "", usage.Errorf("%s: %w", settings.Describe(settings.KeyNATSURL), err)
 	}
 	return servers, nil
 }
@@ -173,7 +175,7 @@ func backupRunning(ctx context.Context, url string, w *backup.Writer) error {
 		return err
 	}
 	if !found && conn.ConnectedServerName() == brokerName {
-		return fmt.Errorf("the server at %s does not give its store; it starts, or stops, or is of an older version: try again, or stop it and give --%s", masked(url), keyDataDir)
+		return fmt.Errorf("the server at %s does not give its store; it starts, or stops, or is of an older version: try again, or stop it and give --%s", settings.Mask(url), settings.KeyDataDir)
 	}
 	return addStreams(ctx, conn, w)
 }
@@ -181,7 +183,7 @@ func backupRunning(ctx context.Context, url string, w *backup.Writer) error {
 func connectNATS(url string) (*nats.Conn, error) {
 	conn, err := nats.Connect(url, nats.Name("holdmetrics backup"))
 	if err != nil {
-		return nil, fmt.Errorf("no NATS server answers at %s; start one, or name it with --%s: %w", masked(url), keyNATSURL, inner(err))
+		return nil, fmt.Errorf("no NATS server answers at %s; start one, or name it with --%s: %w", settings.Mask(url), settings.KeyNATSURL, settings.InnerError(err))
 	}
 	return conn, nil
 }
@@ -202,7 +204,7 @@ func backupStopped(c *cobra.Command, dir string, w *backup.Writer) error {
 	}
 	lock, err := lockDataDir(dir)
 	if err != nil {
-		return fmt.Errorf("%w; a server that runs is backed up without --%s", err, keyDataDir)
+		return fmt.Errorf("%w; a server that runs is backed up without --%s", err, settings.KeyDataDir)
 	}
 	defer lock.Close()
 	if err := tidyDataDir(dir); err != nil {

@@ -11,6 +11,9 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"go.uber.org/zap"
+
+	"holdmetrics/cmd/holdmetrics/internal/settings"
+	"holdmetrics/cmd/holdmetrics/internal/usage"
 )
 
 // brokerStart is how long the embedded NATS server may take to read its files
@@ -36,10 +39,10 @@ func startBroker(dir, address string, log *zap.Logger) (*broker, error) {
 	}
 	port, err := strconv.ParseUint(portText, 10, 16)
 	if err != nil {
-		return nil, usagef("--%s: the port of %q is not a number up to 65535", keyNATS, address)
+		return nil, usage.Errorf("--%s: the port of %q is not a number up to 65535", settings.KeyNATS, address)
 	}
 	// The server says no more than that it could not start; asking first gives a clear error.
-	probe, err := listen(keyNATS, address)
+	probe, err := listen(settings.KeyNATS, address)
 	if err != nil {
 		return nil, err
 	}

@@ -11,6 +11,7 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"holdmetrics/cmd/holdmetrics/internal/usage"
 	"holdmetrics/hold"
 	holdpb "holdmetrics/proto"
 )
@@ -27,7 +28,7 @@ func serverFlag(c *cobra.Command) *string {
 func dial(server string) (*grpc.ClientConn, error) {
 	conn, err := grpc.NewClient(server, grpc.WithTransportCredentials(insecure.NewCredentials()))
 	if err != nil {
-		return nil, usagef("--server %q: %w", server, err)
+		return nil, usage.Errorf("--server %q: %w", server, err)
 	}
 	return conn, nil
 }

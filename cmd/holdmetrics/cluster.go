@@ -13,6 +13,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"go.uber.org/zap"
 
+	"holdmetrics/cmd/holdmetrics/internal/settings"
+	"holdmetrics/cmd/holdmetrics/internal/usage"
 	"holdmetrics/hold"
 	"holdmetrics/ingest"
 	"holdmetrics/processor/generation"
@@ -51,7 +53,7 @@ func patiently(ctx context.Context, log *zap.Logger, what string, f func(context
 				return err
 			}
 		}
-		if errors.As(err, new(usageError)) {
+		if errors.As(err, new(usage.Error)) {
 			return err
 		}
 		if failures == 0 {
@@ -73,7 +75,7 @@ var errAway = errors.New("nobody answers")
 
 // node is what gateway and worker have in common.
 type node struct {
-	settings *settings
+	settings *settings.Settings
 	log      *zap.Logger
 	registry *prometheus.Registry
 	conn     *nats.Conn
@@ -85,7 +87,7 @@ type node struct {
 	undo   []func() error // what stop does, last first
 }
 
-func newNode(s *settings, log *zap.Logger) *node {
+func newNode(s *settings.Settings, log *zap.Logger) *node {
 	n := &node{settings: s, log: log, registry: prometheus.NewRegistry(), failed: make(chan error, 4)}
 	n.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return n
@@ -116,7 +118,7 @@ func (n *node) stop() error {
 func (n *node) connect(ctx context.Context, name string) error {
 	err := n.patiently(ctx, "the NATS servers do not answer", func(context.Context) (err error) {
 		closed := make(chan struct{})
-		n.conn, err = nats.Connect(n.settings.cluster.natsURL,
+		n.conn, err = nats.Connect(n.settings.Cluster.NATSURL,
 			nats.Name(name),
 			nats.MaxReconnects(-1),
 			nats.ReconnectWait(250*time.Millisecond),
@@ -137,9 +139,9 @@ func (n *node) connect(ctx context.Context, name string) error {
 		)
 		switch {
 		case errors.Is(err, nats.ErrNoServers):
-			return fmt.Errorf("%w at %s: %w", errAway, masked(n.settings.cluster.natsURL), inner(err))
+			return fmt.Errorf("%w at %s: %w", errAway, settings.Mask(n.settings.Cluster.NATSURL), settings.InnerError(err))
 		case err != nil:
-			return fmt.Errorf("connecting to NATS at %s: %w", masked(n.settings.cluster.natsURL), inner(err))
+			return fmt.Errorf("connecting to NATS at %s: %w", settings.Mask(n.settings.Cluster.NATSURL), settings.InnerError(err))
 		}
 		n.onStop(func() error {
 			n.conn.Close()
@@ -159,7 +161,7 @@ func (n *node) connect(ctx context.Context, name string) error {
 func (n *node) openLog(ctx context.Context) error {
 	return n.patiently(ctx, "the event log cannot be opened", func(ctx context.Context) (err error) {
 		n.events, err = ingest.OpenLog(ctx, n.js, ingest.LogConfig{
-			Partitions: n.settings.cluster.partitions, Replicas: n.settings.cluster.replicas, Limits: n.settings.limits,
+			Partitions: n.settings.Cluster.Partitions, Replicas: n.settings.Cluster.Replicas, Limits: n.settings.Limits,
 		})
 		return err
 	})
@@ -180,12 +182,12 @@ func (n *node) agreeOnLimits(ctx context.Context, others []string) (hold.Limits,
 		return hold.Limits{}, err
 	}
 	now := n.events.LimitsAt(last + 1)
-	if !n.settings.limitsGiven || n.settings.limits == now {
+	if !n.settings.LimitsGiven || n.settings.Limits == now {
 		return now, nil
 	}
 	if len(others) > 0 {
 		return hold.Limits{}, fmt.Errorf("the log's limits are --%s %s and --%s %s, and there are processes that know these alone (%s); leave the flags out, or stop all gateways and workers, and start a gateway with the new limits first (one that was killed counts for %v more)",
-			keyMaxClockSkew, time.Duration(now.MaxClockSkew), keyMaxFutureEnd, time.Duration(now.MaxFutureEnd), strings.Join(others, ", "), generation.GatewayTTL)
+			settings.KeyMaxClockSkew, time.Duration(now.MaxClockSkew), settings.KeyMaxFutureEnd, time.Duration(now.MaxFutureEnd), strings.Join(others, ", "), generation.GatewayTTL)
 	}
-	return n.settings.limits, n.events.SetLimits(ctx, n.settings.limits)
+	return n.settings.Limits, n.events.SetLimits(ctx, n.settings.Limits)
 }

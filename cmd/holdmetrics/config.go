@@ -8,10 +8,9 @@ import (
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
-)
 
-// roles are the commands that have settings.
-var roles = map[string]func(*cobra.Command){"serve": settingFlags, "gateway": gatewayFlags, "worker": workerFlags}
+	"holdmetrics/cmd/holdmetrics/internal/settings"
+)
 
 func newConfig() *cobra.Command {
 	c := &cobra.Command{
@@ -23,35 +22,35 @@ environment, which beats the file (--config), which beats the default. Passwords
 are not shown. Without a name it shows the settings of all three.`,
 		Example: `  holdmetrics config worker
   holdmetrics config gateway --config /etc/holdmetrics.yaml`,
-		ValidArgs: slices.Sorted(maps.Keys(roles)),
+		ValidArgs: slices.Sorted(maps.Keys(settings.Roles)),
 		Args:      cobra.MatchAll(cobra.MaximumNArgs(1), cobra.OnlyValidArgs),
 	}
-	c.Flags().AddFlagSet(everySetting())
+	c.Flags().AddFlagSet(settings.All())
 	c.RunE = func(c *cobra.Command, args []string) error {
-		l, err := loadLayers(c.Flags())
+		l, err := settings.Load(c.Flags())
 		if err != nil {
 			return err
 		}
 		show := c.Flags()
 		if len(args) > 0 {
 			role := &cobra.Command{}
-			roles[args[0]](role)
+			settings.Roles[args[0]](role)
 			show = role.Flags()
-			if _, err := parseSettings(l.k, show); err != nil {
+			if _, err := settings.Parse(l.Values, show); err != nil {
 				return err
 			}
 		}
 		out := tabwriter.NewWriter(c.OutOrStdout(), 0, 0, 2, ' ', 0)
 		fmt.Fprintln(out, "setting\tvalue\tfrom")
-		for _, key := range slices.Sorted(maps.Keys(l.from)) {
+		for _, key := range slices.Sorted(maps.Keys(l.From)) {
 			if show.Lookup(key) == nil || key == "help" {
 				continue
 			}
-			value := l.k.String(key)
-			if key == keyConfig && value == "" {
-				value = os.Getenv(envConfig)
+			value := l.Values.String(key)
+			if key == settings.KeyConfig && value == "" {
+				value = os.Getenv(settings.EnvConfig)
 			}
-			fmt.Fprintf(out, "%s\t%s\t%s\n", key, shownSetting(key, value), l.from[key])
+			fmt.Fprintf(out, "%s\t%s\t%s\n", key, settings.Shown(key, value), l.From[key])
 		}
 		return out.Flush()
 	}

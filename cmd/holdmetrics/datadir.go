@@ -86,12 +86,12 @@ func (p *plant) copyData(ctx context.Context, to string) error {
 	if err := os.Mkdir(to, 0o700); err != nil {
 		return err
 	}
-	names, err := settingFiles(p.settings.dataDir)
+	names, err := settingFiles(p.settings.DataDir)
 	if err != nil {
 		return err
 	}
 	for _, name := range names {
-		if err := copyFile(filepath.Join(p.settings.dataDir, name), filepath.Join(to, name)); err != nil {
+		if err := copyFile(filepath.Join(p.settings.DataDir, name), filepath.Join(to, name)); err != nil {
 			return err
 		}
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"holdmetrics/cmd/holdmetrics/internal/usage"
 	"holdmetrics/hold"
 	"holdmetrics/ingest"
 )
@@ -62,12 +63,12 @@ func (q *letterQuery) given(c *cobra.Command) bool {
 func (q *letterQuery) check(c *cobra.Command) error {
 	for _, name := range []string{"reason", "field", "holder"} {
 		if flag := c.Flags().Lookup(name); flag.Changed && flag.Value.String() == "" {
-			return usagef("--%s is empty; leave it out where it is not given", name)
+			return usage.Errorf("--%s is empty; leave it out where it is not given", name)
 		}
 	}
 	for _, id := range q.ids {
 		if _, err := ingest.ParseLetterID(id); err != nil {
-			return usageError{err}
+			return usage.Wrap(err)
 		}
 	}
 	return q.span.check(c)
@@ -201,7 +202,7 @@ stay in the log, where 'holdmetrics log' shows them with the reason.`,
 			return err
 		}
 		if !q.given(c) {
-			return usagef("name the letters, or describe them with filters, or say --all")
+			return usage.Errorf("name the letters, or describe them with filters, or say --all")
 		}
 		return withLog(c, func(ctx context.Context, log *ingest.Log) error {
 			return drop(ctx, c, log, &q, yes)
@@ -240,7 +241,7 @@ var errNotConfirmed = errors.New("nothing was done")
 // confirm asks on the terminal; where there is none, --yes is needed.
 func confirm(c *cobra.Command, question string) error {
 	if !isTerminal(c.InOrStdin()) {
-		return usagef("%s There is no terminal to ask on; say --yes", question)
+		return usage.Errorf("%s There is no terminal to ask on; say --yes", question)
 	}
 	fmt.Fprintf(c.ErrOrStderr(), "%s [y/N] ", question)
 	var answer string

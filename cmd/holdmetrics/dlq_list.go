@@ -14,6 +14,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"holdmetrics/cmd/holdmetrics/internal/usage"
 	"holdmetrics/ingest"
 )
 
@@ -45,7 +46,7 @@ cuts long ids; CSV and JSON have them whole.`,
 			return err
 		}
 		if limit < 0 || limit == 0 && f.Changed("limit") {
-			return usagef("--limit %d: print one letter at least", limit)
+			return usage.Errorf("--limit %d: print one letter at least", limit)
 		}
 		if err := checkFormat(format); err != nil {
 			return err
@@ -133,7 +134,7 @@ Bytes that the letter does not have itself are fetched from the log.`,
 		q := letterQuery{ids: ids, settled: true, span: span{partition: -1}}
 		for _, id := range ids {
 			if _, err := ingest.ParseLetterID(id); err != nil {
-				return usageError{err}
+				return usage.Wrap(err)
 			}
 		}
 		return withLog(c, func(ctx context.Context, log *ingest.Log) error {

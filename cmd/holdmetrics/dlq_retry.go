@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
 
+	"holdmetrics/cmd/holdmetrics/internal/usage"
 	"holdmetrics/hold"
 	"holdmetrics/ingest"
 	holdpb "holdmetrics/proto"
@@ -56,7 +57,7 @@ than its holder's is accepted at once. What could not be read never is.`,
 			return err
 		}
 		if !q.given(c) {
-			return usagef("name the letters, or describe them with filters, or say --all")
+			return usage.Errorf("name the letters, or describe them with filters, or say --all")
 		}
 		return withLog(c, func(ctx context.Context, log *ingest.Log) error {
 			r := &retry{log: log, out: c.ErrOrStderr()}

@@ -11,6 +11,7 @@ import (
 
 	"google.golang.org/grpc"
 
+	"holdmetrics/cmd/holdmetrics/internal/settings"
 	"holdmetrics/gateway"
 )
 
@@ -19,12 +20,12 @@ type doors struct {
 	grpc, http net.Listener
 }
 
-func listenDoors(s *settings) (*doors, error) {
-	g, err := listen(keyGRPC, s.grpcAddress)
+func listenDoors(s *settings.Settings) (*doors, error) {
+	g, err := listen(settings.KeyGRPC, s.GRPCAddress)
 	if err != nil {
 		return nil, err
 	}
-	h, err := listen(keyHTTP, s.httpAddress)
+	h, err := listen(settings.KeyHTTP, s.HTTPAddress)
 	if err != nil {
 		return nil, errors.Join(err, g.Close())
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/zap"
 
+	"holdmetrics/cmd/holdmetrics/internal/settings"
 	"holdmetrics/ingest"
 	"holdmetrics/processor/generation"
 	"holdmetrics/processor/lease"
@@ -26,7 +27,7 @@ import (
 func warnOfBroker(ctx context.Context, n *node) {
 	ctx, cancel := context.WithTimeout(ctx, startRequest)
 	defer cancel()
-	for _, text := range brokerWarnings(ctx, n.js, n.settings.cluster.replicas, n.settings.cluster.natsMonitor) {
+	for _, text := range brokerWarnings(ctx, n.js, n.settings.Cluster.Replicas, n.settings.Cluster.NATSMonitor) {
 		n.log.Warn(text)
 	}
 	n.log.Info("the broker was looked at", zap.String("version", n.conn.ConnectedServerVersion()))
@@ -56,7 +57,7 @@ func brokerWarnings(ctx context.Context, js jetstream.JetStream, replicas int, m
 	if monitor != "" {
 		var err error
 		if sync, known, err = syncOf(ctx, monitor); err != nil {
-			warnings = append(warnings, fmt.Sprintf("how the broker syncs to disk cannot be seen at %s: %v", masked(monitor), inner(err)))
+			warnings = append(warnings, fmt.Sprintf("how the broker syncs to disk cannot be seen at %s: %v", settings.Mask(monitor), settings.InnerError(err)))
 		}
 	}
 	switch {
@@ -65,7 +66,7 @@ func brokerWarnings(ctx context.Context, js jetstream.JetStream, replicas int, m
 	case known && sync != "always":
 		warnings = append(warnings, fmt.Sprintf("the broker syncs to disk every %s: events that were acknowledged since are lost only where a majority of its servers loses power at once (hint: sync_interval: always, where that can happen)", sync))
 	case !known && least == 1:
-		warnings = append(warnings, fmt.Sprintf("the log has one replica, and a client cannot see whether its server syncs before it acknowledges: unless it is configured with sync_interval: always, a power cut loses acknowledged events (hint: --%s http://HOST:8222 has it looked at)", keyNATSMonitor))
+		warnings = append(warnings, fmt.Sprintf("the log has one replica, and a client cannot see whether its server syncs before it acknowledges: unless it is configured with sync_interval: always, a power cut loses acknowledged events (hint: --%s http://HOST:8222 has it looked at)", settings.KeyNATSMonitor))
 	}
 	return warnings
 }

@@ -12,6 +12,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"holdmetrics/cmd/holdmetrics/internal/usage"
 	"holdmetrics/hold"
 	holdpb "holdmetrics/proto"
 )
@@ -60,10 +61,10 @@ is of all holds that were sealed (see 'holdmetrics seal').`,
 	f.StringVar(&format, "format", "table", "table, csv or json")
 	c.RunE = func(c *cobra.Command, args []string) error {
 		if req.HolderId = args[0]; req.HolderId == "" {
-			return usagef("the holder's id is empty")
+			return usage.Errorf("the holder's id is empty")
 		}
 		if f.Changed("token") && req.TokenId == "" {
-			return usagef("--token is empty; leave it out for all tokens")
+			return usage.Errorf("--token is empty; leave it out for all tokens")
 		}
 		if err := checkFormat(format); err != nil {
 			return err

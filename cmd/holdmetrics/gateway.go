@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 	"go.uber.org/zap"
 
+	"holdmetrics/cmd/holdmetrics/internal/settings"
 	"holdmetrics/gateway"
 	"holdmetrics/ingest"
 	"holdmetrics/processor"
@@ -37,18 +38,18 @@ only a store can tell (scores as of a time, by token, windows, histories).
 		Example: `  NATS_URL=nats://n1,nats://n2,nats://n3 MONGODB_URL=mongodb://db/ holdmetrics gateway --replicas 3`,
 		Args:    cobra.NoArgs,
 	}
-	gatewayFlags(c)
+	settings.GatewayFlags(c)
 	c.RunE = func(c *cobra.Command, _ []string) error {
-		s, err := readSettings(c)
+		s, err := settings.Read(c)
 		if err != nil {
 			return err
 		}
-		warnNotUsed(c.ErrOrStderr(), "gateway", os.Getenv)
-		log := newLogger(secretsOf(c).writer(c.ErrOrStderr()), s.logLevel)
+		settings.WarnUnused(c.ErrOrStderr(), "gateway", os.Getenv)
+		log := newLogger(settings.SecretsOf(c).Writer(c.ErrOrStderr()), s.LogLevel)
 		g := &gatewayNode{node: newNode(s, log)}
 		return runNode(c.Context(), g.node, g.start, func(out io.Writer) error {
 			_, err := fmt.Fprintf(out, "holdmetrics gateway\n  gRPC  %s\n  HTTP  http://%s\n  NATS  %s\nCtrl-C stops it.\n",
-				shown(g.grpcAddr), shown(g.httpAddr), masked(s.cluster.natsURL))
+				shown(g.grpcAddr), shown(g.httpAddr), settings.Mask(s.Cluster.NATSURL))
 			return err
 		}, c.OutOrStdout())
 	}
@@ -144,7 +145,7 @@ func (g *gatewayNode) start(ctx context.Context) error {
 // yet, it is that one, of which nothing is known.
 func (g *gatewayNode) begin(ctx context.Context) (record *generation.Record, err error) {
 	err = patiently(ctx, g.log, "the generations cannot be read", func(ctx context.Context) (err error) {
-		if g.records, err = generation.Open(ctx, g.js, g.settings.cluster.replicas); err != nil {
+		if g.records, err = generation.Open(ctx, g.js, g.settings.Cluster.Replicas); err != nil {
 			return err
 		}
 		active, err := g.records.Active(ctx)
@@ -229,8 +230,8 @@ func (g *gatewayNode) openWith(ctx context.Context, r *generation.Record, wait p
 			return b, err
 		}
 	}
-	if g.settings.cluster.mongo.URL != "" {
-		stores := &mongoStores{config: g.settings.cluster.mongo, events: g.events, node: g.node}
+	if g.settings.Cluster.Mongo.URL != "" {
+		stores := &mongoStores{config: g.settings.Cluster.Mongo, events: g.events, node: g.node}
 		store, err := stores.open(ctx, r.Name, b.Rules)
 		if err != nil {
 			return b, err
@@ -240,7 +241,7 @@ func (g *gatewayNode) openWith(ctx context.Context, r *generation.Record, wait p
 	}
 	var view *projection.View
 	err = wait(ctx, g.log, "the snapshot bucket cannot be opened", func(ctx context.Context) error {
-		snapshots, err := projection.OpenSnapshots(ctx, g.js, projection.SnapshotConfig{Generation: r.Name, Replicas: g.settings.cluster.replicas})
+		snapshots, err := projection.OpenSnapshots(ctx, g.js, projection.SnapshotConfig{Generation: r.Name, Replicas: g.settings.Cluster.Replicas})
 		if err != nil {
 			return err
 		}

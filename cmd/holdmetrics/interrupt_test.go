@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"holdmetrics/cmd/holdmetrics/internal/settings"
 	"holdmetrics/hold"
 	"holdmetrics/ingest/rows"
 )
@@ -57,12 +58,12 @@ func TestWhatIsNotUsedYetIsNamed(t *testing.T) {
 	t.Parallel()
 	set := map[string]string{"MONGODB_URL": "mongodb://me:secret@db", "NATS_URL": "nats://n", "HTTP_PORT": "1"}
 	var out strings.Builder
-	warnNotUsed(&out, "serve", func(name string) string { return set[name] })
+	settings.WarnUnused(&out, "serve", func(name string) string { return set[name] })
 	if got, want := out.String(), "holdmetrics: serve does not use, and ignores: NATS_URL, MONGODB_URL\n"; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
 	out.Reset()
-	warnNotUsed(&out, "serve", func(string) string { return "" })
+	settings.WarnUnused(&out, "serve", func(string) string { return "" })
 	if out.Len() > 0 {
 		t.Errorf("nothing is set, and it says %q", out.String())
 	}

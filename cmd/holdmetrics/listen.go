@@ -10,6 +10,8 @@ import (
 	"syscall"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"holdmetrics/cmd/holdmetrics/internal/settings"
 )
 
 // listen opens a port; that it is taken is an error that says what to do.
@@ -40,7 +42,7 @@ func lockDataDir(dir string) (io.Closer, error) {
 	}
 	// The file that cannot be opened is one thing, the lock that is not given another.
 	if open := new(os.PathError); !errors.As(err, &open) && (errors.Is(err, syscall.EAGAIN) || errors.Is(err, syscall.EACCES)) {
-		return nil, fmt.Errorf("another process holds the data directory %s; stop it, or choose another directory with --%s", dir, keyDataDir)
+		return nil, fmt.Errorf("another process holds the data directory %s; stop it, or choose another directory with --%s", dir, settings.KeyDataDir)
 	}
 	return nil, fmt.Errorf("the data directory %s cannot be locked: %w", dir, err)
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"holdmetrics/cmd/holdmetrics/internal/usage"
 	"holdmetrics/ingest"
 )
 
@@ -67,17 +68,17 @@ type logQuery struct {
 func (q *logQuery) check(c *cobra.Command) error {
 	for _, name := range []string{"holder", "token"} {
 		if flag := c.Flags().Lookup(name); flag.Changed && flag.Value.String() == "" {
-			return usagef("--%s is empty; leave it out where it is not given", name)
+			return usage.Errorf("--%s is empty; leave it out where it is not given", name)
 		}
 	}
 	if q.limit < 0 || q.limit == 0 && c.Flags().Changed("limit") {
-		return usagef("--limit %d: print one event at least", q.limit)
+		return usage.Errorf("--limit %d: print one event at least", q.limit)
 	}
 	if q.holder != "" && q.span.partition >= 0 {
-		return usagef("--partition does not go with --holder, which reads the holder's own")
+		return usage.Errorf("--partition does not go with --holder, which reads the holder's own")
 	}
 	if q.follow && q.span.to != "" {
-		return usagef("--to does not go with --follow")
+		return usage.Errorf("--to does not go with --follow")
 	}
 	if err := q.span.check(c); err != nil {
 		return err
@@ -154,5 +155,5 @@ func positionText(n uint64) string { return strconv.FormatUint(n, 10) }
 
 // noSuchPartition says which partitions there are.
 func noSuchPartition(partition int, log *ingest.Log) error {
-	return usagef("--partition %d: the log has 0 to %d", partition, log.Partitions()-1)
+	return usage.Errorf("--partition %d: the log has 0 to %d", partition, log.Partitions()-1)
 }

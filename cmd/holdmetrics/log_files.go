@@ -12,6 +12,8 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/spf13/cobra"
 
+	"holdmetrics/cmd/holdmetrics/internal/settings"
+	"holdmetrics/cmd/holdmetrics/internal/usage"
 	"holdmetrics/ingest"
 	"holdmetrics/ingest/archive"
 )
@@ -50,7 +52,7 @@ checksums of their own. Dead letters are not in it: they are made again.`,
 		}
 		form, err := archive.FormatOf(args[0], archive.Format(format))
 		if err != nil {
-			return usageError{err}
+			return usage.Wrap(err)
 		}
 		return withLog(c, func(ctx context.Context, log *ingest.Log) error { return export(ctx, c, log, &s, args[0], form) })
 	}
@@ -142,11 +144,11 @@ What comes after the import is judged by the limits that the log had before.`,
   holdmetrics log import log.parquet --nats-url nats://n1,nats://n2,nats://n3 --replicas 3`,
 		Args: oneFile,
 	}
-	c.Flags().IntVar(&replicas, keyReplicas, 1, "replicas of the log where it is made: 3 on a cluster")
+	c.Flags().IntVar(&replicas, settings.KeyReplicas, 1, "replicas of the log where it is made: 3 on a cluster")
 	c.Flags().BoolVar(&edited, "edited", false, "the file, NDJSON, was edited on purpose")
 	c.RunE = func(c *cobra.Command, args []string) error {
 		if replicas < 1 || replicas > 5 {
-			return usagef("--%s %d is not a number from 1 to 5", keyReplicas, replicas)
+			return usage.Errorf("--%s %d is not a number from 1 to 5", settings.KeyReplicas, replicas)
 		}
 		if err := checkExport(c, args[0], edited); err != nil {
 			return err

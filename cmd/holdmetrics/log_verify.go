@@ -9,6 +9,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/spf13/cobra"
 
+	"holdmetrics/cmd/holdmetrics/internal/usage"
 	"holdmetrics/ingest"
 )
 
@@ -40,7 +41,7 @@ counted, and no trouble. What rules refuse beyond that is not looked at.`,
 	f.StringVar(&format, "format", "table", "of the counts: table, csv or json")
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		if f.Changed("partition") && partition < 0 {
-			return usagef("--partition %d is negative", partition)
+			return usage.Errorf("--partition %d is negative", partition)
 		}
 		if err := checkFormat(format); err != nil {
 			return err

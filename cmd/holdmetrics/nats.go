@@ -9,17 +9,18 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/spf13/cobra"
 
+	"holdmetrics/cmd/holdmetrics/internal/settings"
 	"holdmetrics/ingest"
 )
 
 // natsFlags gives a command, and those below it, the flag that says where NATS is.
 func natsFlags(c *cobra.Command) {
-	c.PersistentFlags().String(keyNATSURL, "", "`URL` of the NATS servers, serve among them; several with commas (NATS_URL; default "+defaultNATSURL+")")
+	c.PersistentFlags().String(settings.KeyNATSURL, "", "`URL` of the NATS servers, serve among them; several with commas (NATS_URL; default "+defaultNATSURL+")")
 }
 
 // withNATS connects for as long as f takes. A server that is not there is said at once.
 func withNATS(c *cobra.Command, f func(ctx context.Context, js jetstream.JetStream) error) error {
-	flag, err := c.Flags().GetString(keyNATSURL)
+	flag, err := c.Flags().GetString(settings.KeyNATSURL)
 	if err != nil {
 		return err
 	}
@@ -35,10 +36,10 @@ func withNATS(c *cobra.Command, f func(ctx context.Context, js jetstream.JetStre
 		nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}), // every call says what came of it
 	)
 	if errors.Is(err, nats.ErrNoServers) {
-		return fmt.Errorf("no connection to NATS at %s; serve prints its address, others are named with --%s (%w)", masked(url), keyNATSURL, err)
+		return fmt.Errorf("no connection to NATS at %s; serve prints its address, others are named with --%s (%w)", settings.Mask(url), settings.KeyNATSURL, err)
 	}
 	if err != nil {
-		return fmt.Errorf("connecting to NATS at %s: %w", masked(url), inner(err))
+		return fmt.Errorf("connecting to NATS at %s: %w", settings.Mask(url), settings.InnerError(err))
 	}
 	defer func() {
 		conn.Close()

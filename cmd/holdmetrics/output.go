@@ -11,6 +11,8 @@ import (
 	"strings"
 	"text/tabwriter"
 	"unicode/utf8"
+
+	"holdmetrics/cmd/holdmetrics/internal/usage"
 )
 
 // scoreRow is one line of stats and score: exact decimals in weight-seconds and seconds.
@@ -25,7 +27,7 @@ var formats = []string{"table", "csv", "json"}
 
 func checkFormat(format string) error {
 	if !slices.Contains(formats, format) {
-		return usagef("--format %q is not one of %s", format, strings.Join(formats, ", "))
+		return usage.Errorf("--format %q is not one of %s", format, strings.Join(formats, ", "))
 	}
 	return nil
 }

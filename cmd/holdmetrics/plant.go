@@ -13,6 +13,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"go.uber.org/zap"
 
+	"holdmetrics/cmd/holdmetrics/internal/settings"
 	"holdmetrics/gateway"
 	"holdmetrics/hold"
 	"holdmetrics/hold/rules"
@@ -39,7 +40,7 @@ const (
 //
 //	lock ▶ ports ▶ NATS ▶ log ▶ generations ▶ producer ▶ doors
 type plant struct {
-	settings *settings
+	settings *settings.Settings
 	log      *zap.Logger
 	registry *prometheus.Registry
 
@@ -60,7 +61,7 @@ type plant struct {
 }
 
 // startPlant starts everything, or nothing.
-func startPlant(ctx context.Context, s *settings, log *zap.Logger) (*plant, error) {
+func startPlant(ctx context.Context, s *settings.Settings, log *zap.Logger) (*plant, error) {
 	p := &plant{settings: s, log: log, registry: prometheus.NewRegistry(), failed: make(chan error, 4)}
 	p.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	if err := p.start(ctx); err != nil {
@@ -70,15 +71,15 @@ func startPlant(ctx context.Context, s *settings, log *zap.Logger) (*plant, erro
 }
 
 func (p *plant) start(ctx context.Context) error {
-	lock, err := lockDataDir(p.settings.dataDir)
+	lock, err := lockDataDir(p.settings.DataDir)
 	if err != nil {
 		return err
 	}
 	p.onStop(lock.Close)
-	if err := tidyDataDir(p.settings.dataDir); err != nil {
+	if err := tidyDataDir(p.settings.DataDir); err != nil {
 		return err
 	}
-	if p.rules, err = serverRules(p.settings.rulesFile, p.log); err != nil {
+	if p.rules, err = serverRules(p.settings.RulesFile, p.log); err != nil {
 		return err
 	}
 	policy, fresh, err := fixPolicy(p.settings, p.rules)
@@ -97,7 +98,7 @@ func (p *plant) start(ctx context.Context) error {
 		return err
 	}
 
-	if p.broker, err = startBroker(filepath.Join(p.settings.dataDir, "nats"), p.settings.natsAddress, p.log); err != nil {
+	if p.broker, err = startBroker(filepath.Join(p.settings.DataDir, "nats"), p.settings.NATSAddress, p.log); err != nil {
 		return err
 	}
 	p.onStop(func() error { p.broker.close(); return nil })
@@ -110,7 +111,7 @@ func (p *plant) start(ctx context.Context) error {
 	}
 	// Before anything reads or writes the log: what it has is judged by the limits
 	// that it came in under, what comes by those of today.
-	if err := p.events.SetLimits(ctx, p.settings.limits); err != nil {
+	if err := p.events.SetLimits(ctx, p.settings.Limits); err != nil {
 		return err
 	}
 	if p.records, err = generation.Open(ctx, js, 1); err != nil {
@@ -122,12 +123,12 @@ func (p *plant) start(ctx context.Context) error {
 	if err := p.startGenerations(ctx); err != nil {
 		return err
 	}
-	backups, err := backup.OpenDoor(p.broker.conn, p.settings.dataDir, p.copyData)
+	backups, err := backup.OpenDoor(p.broker.conn, p.settings.DataDir, p.copyData)
 	if err != nil {
 		return err
 	}
 	p.onStop(backups.Close)
-	p.producer = ingest.NewProducer(p.events, ingest.ProducerOptions{Limits: p.settings.limits})
+	p.producer = ingest.NewProducer(p.events, ingest.ProducerOptions{Limits: p.settings.Limits})
 	p.onStop(func() error {
 		ctx, cancel := context.WithTimeout(context.Background(), flightGrace)
 		defer cancel()
@@ -161,7 +162,7 @@ const importLook = 500 * time.Millisecond
 // listens already, so that the import can be carried on.
 func (p *plant) openLog(ctx context.Context, js jetstream.JetStream) (err error) {
 	for told := false; ; told = true {
-		p.events, err = ingest.OpenLog(ctx, js, ingest.LogConfig{Limits: p.settings.limits})
+		p.events, err = ingest.OpenLog(ctx, js, ingest.LogConfig{Limits: p.settings.Limits})
 		if !errors.Is(err, ingest.ErrUnfinishedImport) {
 			return err
 		}
@@ -224,21 +225,21 @@ func (p *plant) begin(ctx context.Context, policy hold.Policy, fresh bool) error
 	if p.active, err = p.records.Get(ctx, active.Generation); err != nil {
 		return err
 	}
-	warnOfRules(p.log, p.rules, p.settings.rulesFile, &p.active)
+	warnOfRules(p.log, p.rules, p.settings.RulesFile, &p.active)
 	return nil
 }
 
 // startGenerations runs a worker for every generation until stop, which waits for
 // their last flushes.
 func (p *plant) startGenerations(ctx context.Context) (err error) {
-	stores, closeStores := newEmbeddedStores(p.settings.dataDir, p.events, p.log)
+	stores, closeStores := newEmbeddedStores(p.settings.DataDir, p.events, p.log)
 	p.onStop(closeStores)
 	p.generations, err = generation.Start(ctx, generation.Config{
 		Registry:   p.records,
 		Conn:       p.broker.conn,
 		Stores:     stores,
 		Rules:      rulesOf,
-		Worker:     processor.Config{Log: p.events, GCInterval: p.settings.gcInterval, Logger: p.log.Named("processor")},
+		Worker:     processor.Config{Log: p.events, GCInterval: p.settings.GCInterval, Logger: p.log.Named("processor")},
 		Snapshots:  projection.SnapshotConfig{Async: true},
 		ID:         serveID,
 		Registerer: p.registry,

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"holdmetrics/cmd/holdmetrics/internal/settings"
 	"holdmetrics/hold"
 	"holdmetrics/hold/rules"
 )
@@ -20,11 +21,11 @@ const policyName = "POLICY"
 // fixPolicy is the default policy of the data directory's first generation: what it
 // was made with, or, where it is new, what the settings say, which is fixed then. r
 // are the rules that the settings name; they may be nil.
-func fixPolicy(s *settings, r *rules.Rules) (policy hold.Policy, fresh bool, err error) {
-	path := filepath.Join(s.dataDir, policyName)
+func fixPolicy(s *settings.Settings, r *rules.Rules) (policy hold.Policy, fresh bool, err error) {
+	path := filepath.Join(s.DataDir, policyName)
 	text, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		policy = s.policy
+		policy = s.Policy
 		if r != nil {
 			policy = r.DefaultPolicy()
 		}
@@ -37,9 +38,9 @@ func fixPolicy(s *settings, r *rules.Rules) (policy hold.Policy, fresh bool, err
 	if err != nil {
 		return 0, false, fmt.Errorf("%s does not name a policy that this version knows: %w", path, err)
 	}
-	if s.policyGiven && fixed != s.policy {
+	if s.PolicyGiven && fixed != s.Policy {
 		return 0, false, fmt.Errorf("the data directory %s was made with policy %s, which stays; leave out %s, or choose another directory with --%s",
-			s.dataDir, fixed, describe(keyPolicy), keyDataDir)
+			s.DataDir, fixed, settings.Describe(settings.KeyPolicy), settings.KeyDataDir)
 	}
 	return fixed, false, nil
 }

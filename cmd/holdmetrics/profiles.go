@@ -2,32 +2,19 @@ package main
 
 import (
 	"errors"
-	"fmt"
-	"net"
 	"net/http"
 	"net/http/pprof"
 	"time"
-)
 
-// checkLoopback refuses an address that others than this machine could reach:
-// profiles show what the program has in memory, and cost it time.
-func checkLoopback(address string) error {
-	host, _, err := net.SplitHostPort(address)
-	if err != nil {
-		return fmt.Errorf("%q is not HOST:PORT", address)
-	}
-	if ip := net.ParseIP(host); host != "localhost" && (ip == nil || !ip.IsLoopback()) {
-		return fmt.Errorf("%q is not a loopback address (127.0.0.1, ::1 or localhost)", host)
-	}
-	return nil
-}
+	"holdmetrics/cmd/holdmetrics/internal/settings"
+)
 
 // startProfiles serves the profiles of net/http/pprof, where they are wanted.
 func (p *plant) startProfiles() error {
-	if p.settings.pprofAddress == "" {
+	if p.settings.PprofAddress == "" {
 		return nil
 	}
-	listener, err := listen(keyPprof, p.settings.pprofAddress)
+	listener, err := listen(settings.KeyPprof, p.settings.PprofAddress)
 	if err != nil {
 		return err
 	}

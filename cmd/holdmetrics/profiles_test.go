@@ -5,6 +5,8 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+
+	"holdmetrics/cmd/holdmetrics/internal/settings"
 )
 
 func TestProfilesAreForThisMachineAlone(t *testing.T) {
@@ -13,7 +15,7 @@ func TestProfilesAreForThisMachineAlone(t *testing.T) {
 		"127.0.0.1:6060": true, "[::1]:0": true, "localhost:6060": true,
 		"0.0.0.0:6060": false, ":6060": false, "[::]:6060": false, "192.0.2.1:6060": false, "example.org:6060": false, "6060": false,
 	} {
-		if err := checkLoopback(address); (err == nil) != ok {
+		if err := settings.CheckLoopback(address); (err == nil) != ok {
 			t.Errorf("%s: %v", address, err)
 		}
 	}
@@ -21,11 +23,11 @@ func TestProfilesAreForThisMachineAlone(t *testing.T) {
 
 func TestProfilesAreServed(t *testing.T) {
 	t.Parallel()
-	p := &plant{settings: &settings{}, failed: make(chan error, 1)}
+	p := &plant{settings: &settings.Settings{}, failed: make(chan error, 1)}
 	if err := p.startProfiles(); err != nil || p.pprofAddr != nil {
 		t.Fatalf("profiles that nobody asked for: %v, %v", p.pprofAddr, err)
 	}
-	p.settings.pprofAddress = "127.0.0.1:0"
+	p.settings.PprofAddress = "127.0.0.1:0"
 	if err := p.startProfiles(); err != nil {
 		t.Fatal(err)
 	}

@@ -4,6 +4,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"holdmetrics/cmd/holdmetrics/internal/usage"
 	"holdmetrics/hold"
 )
 
@@ -30,16 +31,10 @@ func (q *query) check(now int64) (err error) {
 		return err
 	}
 	if q.asOfText == "" && q.set.Changed("as-of") {
-		return usagef("--as-of is empty; give %s", timeHelp)
+		return usage.Errorf("--as-of is empty; give %s", timeHelp)
 	}
 	q.asOf, q.hasAsOf, err = parseAsOf(q.asOfText, now)
 	return err
-}
-
-// limitFlags say how far ahead of the clock events may reach.
-func limitFlags(f *pflag.FlagSet, limits *hold.Limits) {
-	f.Var((*nanoseconds)(&limits.MaxClockSkew), "max-clock-skew", "how far ahead of the clock a start may be")
-	f.Var((*nanoseconds)(&limits.MaxFutureEnd), "max-future-end", "how far ahead of the clock an end may be; raise it for locks and vesting")
 }
 
 // window is the time that a read is about: as of an instant, or what was gained
@@ -56,14 +51,14 @@ func (w *window) flags(f *pflag.FlagSet) {
 func (w *window) stamps(f *pflag.FlagSet, now int64) (stamps [3]hold.Stamp, err error) {
 	for i, t := range []struct{ name, text string }{{"as-of", w.asOf}, {"from", w.from}, {"to", w.to}} {
 		if t.text == "" && f.Changed(t.name) {
-			return stamps, usagef("--%s is empty; give %s", t.name, timeHelp)
+			return stamps, usage.Errorf("--%s is empty; give %s", t.name, timeHelp)
 		}
 		if stamps[i], err = parseStamp(t.name, t.text, now); err != nil {
 			return stamps, err
 		}
 	}
 	if stamps[0].Set && stamps[2].Set {
-		return stamps, usagef("--to means the same as --as-of; give one of them")
+		return stamps, usage.Errorf("--to means the same as --as-of; give one of them")
 	}
 	return stamps, nil
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
+	"holdmetrics/cmd/holdmetrics/internal/usage"
 	"holdmetrics/hold/rules"
 	"holdmetrics/processor/generation"
 )
@@ -69,7 +70,7 @@ differences are what was asked for: they are printed, and --activate goes on.`,
 			return err
 		}
 		if q.rules == "" && f.Changed("rules") {
-			return usagef("--rules is empty; name a rules file, or leave it out for the rules that are in force")
+			return usage.Errorf("--rules is empty; name a rules file, or leave it out for the rules that are in force")
 		}
 		if q.rules != "" { // before anybody is asked for anything
 			var err error
@@ -85,15 +86,15 @@ differences are what was asked for: they are printed, and --activate goes on.`,
 func (q *rebuildAsk) check() error {
 	switch {
 	case q.activate && q.until != "":
-		return usagef("--activate and --until: a generation that ends at a position stands still, so it cannot be the one that is read")
+		return usage.Errorf("--activate and --until: a generation that ends at a position stands still, so it cannot be the one that is read")
 	case q.noWait && (q.verify || q.activate):
-		return usagef("--no-wait does not go with --verify or --activate, which come when it is built")
+		return usage.Errorf("--no-wait does not go with --verify or --activate, which come when it is built")
 	case q.resume != "" && (q.rules != "" || q.until != "" || q.name != "" || q.maxRate != 0):
-		return usagef("--resume names a generation that was asked for before; leave out --rules, --until, --name and --max-rate")
+		return usage.Errorf("--resume names a generation that was asked for before; leave out --rules, --until, --name and --max-rate")
 	}
 	if q.name != "" {
 		if err := generation.CheckName(q.name); err != nil {
-			return usagef("--name: %w", err)
+			return usage.Errorf("--name: %w", err)
 		}
 	}
 	if _, ok := positionOf(q.until); q.until != "" && !ok {

@@ -11,6 +11,7 @@ import (
 	"go.uber.org/zap"
 	"google.golang.org/protobuf/proto"
 
+	"holdmetrics/cmd/holdmetrics/internal/settings"
 	"holdmetrics/hold"
 	"holdmetrics/ingest"
 	"holdmetrics/processor/generation"
@@ -21,9 +22,9 @@ import (
 // started is a server within the test, stopped by what is returned.
 func started(t *testing.T, dir string) (*plant, func()) {
 	t.Helper()
-	p, err := startPlant(t.Context(), &settings{
-		dataDir: dir, grpcAddress: "127.0.0.1:0", httpAddress: "127.0.0.1:0", natsAddress: "127.0.0.1:0",
-		limits: hold.DefaultLimits(), gcInterval: time.Minute,
+	p, err := startPlant(t.Context(), &settings.Settings{
+		DataDir: dir, GRPCAddress: "127.0.0.1:0", HTTPAddress: "127.0.0.1:0", NATSAddress: "127.0.0.1:0",
+		Limits: hold.DefaultLimits(), GCInterval: time.Minute,
 	}, zap.NewNop())
 	if err != nil {
 		t.Fatal(err)

@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"holdmetrics/cmd/holdmetrics/internal/usage"
 	"holdmetrics/hold"
 	"holdmetrics/ingest/rows"
 	holdpb "holdmetrics/proto"
@@ -42,11 +43,11 @@ end alone), or with --retract the withdrawal of either.`,
 		// An empty flag is most often a variable that is not set, and not "not given".
 		for _, name := range []string{"start", "end", "weight", "hold-id"} {
 			if flag := f.Lookup(name); flag.Changed && flag.Value.String() == "" {
-				return usagef("--%s is empty; leave it out where it is not given", name)
+				return usage.Errorf("--%s is empty; leave it out where it is not given", name)
 			}
 		}
 		if f.Changed("revision") && d.HoldID == "" {
-			return usagef("--revision is of what carries a hold id; give --hold-id too")
+			return usage.Errorf("--revision is of what carries a hold id; give --hold-id too")
 		}
 		if err := checkWeight(d.WeightExact); err != nil {
 			return err
@@ -58,10 +59,10 @@ end alone), or with --retract the withdrawal of either.`,
 			return err
 		}
 		if stop && (d.Start.Set || !d.End.Set) {
-			return usagef("a stop has --end and no --start")
+			return usage.Errorf("a stop has --end and no --start")
 		}
 		if !stop && !d.Start.Set && d.End.Set {
-			return usagef("an end without a start is a stop; say --stop, or give --start")
+			return usage.Errorf("an end without a start is a stop; say --stop, or give --start")
 		}
 		return sendOne(c, *server, &d)
 	}
@@ -79,11 +80,11 @@ func checkWeight(text string) error {
 	case err == nil:
 		return nil
 	case strings.HasPrefix(text, "-"):
-		return usagef("--weight %s is negative; a weight is 0 or more", rows.Quote(text))
+		return usage.Errorf("--weight %s is negative; a weight is 0 or more", rows.Quote(text))
 	case strings.ContainsAny(text, "eE") && strings.Trim(text, "0123456789.+-eE") == "":
-		return usagef("--weight %s has an exponent; write the decimal out, as 1000 or 0.001", rows.Quote(text))
+		return usage.Errorf("--weight %s has an exponent; write the decimal out, as 1000 or 0.001", rows.Quote(text))
 	}
-	return usagef("--weight %s %w (up to 37 digits, then optionally a point and up to 18)", rows.Quote(text), err)
+	return usage.Errorf("--weight %s %w (up to 37 digits, then optionally a point and up to 18)", rows.Quote(text), err)
 }
 
 func sendOne(c *cobra.Command, server string, d *hold.Draft) error {

@@ -17,6 +17,8 @@ import (
 	"github.com/spf13/cobra"
 	"go.uber.org/zap"
 
+	"holdmetrics/cmd/holdmetrics/internal/settings"
+	"holdmetrics/cmd/holdmetrics/internal/usage"
 	"holdmetrics/ingest/backup"
 )
 
@@ -33,15 +35,15 @@ each stream the cluster keeps; else it is as many as there were.`,
   holdmetrics restore holds.backup --nats-url nats://n1,nats://n2,nats://n3 --replicas 3`,
 		Args: oneBackup,
 	}
-	url := c.Flags().String(keyNATSURL, "", "`URL` of the NATS servers that get the streams; several with commas")
-	dir := c.Flags().String(keyDataDir, "", "data `directory` to make")
-	replicas := c.Flags().Int(keyReplicas, 0, "replicas of the streams; 0: as there were")
+	url := c.Flags().String(settings.KeyNATSURL, "", "`URL` of the NATS servers that get the streams; several with commas")
+	dir := c.Flags().String(settings.KeyDataDir, "", "data `directory` to make")
+	replicas := c.Flags().Int(settings.KeyReplicas, 0, "replicas of the streams; 0: as there were")
 	c.RunE = func(c *cobra.Command, args []string) error {
 		if (*url == "") == (*dir == "") {
-			return usagef("say where to: --%s for a server, or --%s for a cluster", keyDataDir, keyNATSURL)
+			return usage.Errorf("say where to: --%s for a server, or --%s for a cluster", settings.KeyDataDir, settings.KeyNATSURL)
 		}
 		if *replicas < 0 || *replicas > 5 || *dir != "" && *replicas > 1 {
-			return usagef("--%s %d is not from 1 to 5, or is for a data directory, which has one", keyReplicas, *replicas)
+			return usage.Errorf("--%s %d is not from 1 to 5, or is for a data directory, which has one", settings.KeyReplicas, *replicas)
 		}
 		began := time.Now()
 		m, err := verifyBackup(c, args[0])
@@ -131,7 +133,7 @@ func checkEmpty(dir string) error {
 		switch e.Name() {
 		case lockName, restoringName, "lost+found":
 		default:
-			return fmt.Errorf("%s is not empty (it has %s); a restore replaces nothing, choose another directory with --%s", dir, e.Name(), keyDataDir)
+			return fmt.Errorf("%s is not empty (it has %s); a restore replaces nothing, choose another directory with --%s", dir, e.Name(), settings.KeyDataDir)
 		}
 	}
 	return nil
@@ -186,7 +188,7 @@ func restoreCluster(c *cobra.Command, name string, m *backup.Manifest, url strin
 	for _, s := range m.Streams {
 		_, err := js.Stream(c.Context(), s.Name)
 		if err == nil {
-			return fmt.Errorf("stream %s exists at %s; a restore replaces nothing: take another cluster, or, once you are sure, remove it with 'nats stream rm %s'", s.Name, masked(url), s.Name)
+			return fmt.Errorf("stream %s exists at %s; a restore replaces nothing: take another cluster, or, once you are sure, remove it with 'nats stream rm %s'", s.Name, settings.Mask(url), s.Name)
 		}
 		if !errors.Is(err, jetstream.ErrStreamNotFound) {
 			return fmt.Errorf("looking for stream %s: %w", s.Name, err)

@@ -10,6 +10,9 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"holdmetrics/cmd/holdmetrics/internal/settings"
+	"holdmetrics/cmd/holdmetrics/internal/usage"
 )
 
 // The exit codes.
@@ -25,13 +28,6 @@ type streams struct {
 	out, err io.Writer
 }
 
-// usageError is a command line that says nothing that can be done.
-type usageError struct{ error }
-
-func (e usageError) Unwrap() error { return e.error }
-
-func usagef(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
-
 // run runs one command line and gives its exit code.
 func run(ctx context.Context, args []string, io streams) int {
 	root := newRoot()
@@ -44,8 +40,8 @@ func run(ctx context.Context, args []string, io streams) int {
 		return exitOK
 	}
 	// One line, so that logs and scripts can take it whole.
-	fmt.Fprintln(io.err, "holdmetrics: "+secretsOf(cmd).hide(oneLine(err.Error())))
-	if errors.As(err, new(usageError)) {
+	fmt.Fprintln(io.err, "holdmetrics: "+settings.SecretsOf(cmd).Hide(oneLine(err.Error())))
+	if errors.As(err, new(usage.Error)) {
 		fmt.Fprintf(io.err, "See '%s --help'.\n", cmd.CommandPath())
 		return exitUsage
 	}
@@ -91,14 +87,14 @@ files with no server at all.`,
 		newVersion(),
 	)
 	eachCommand(root, func(c *cobra.Command) {
-		c.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{flagError(err)} })
+		c.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage.Wrap(flagError(err)) })
 		if c.HasSubCommands() && c.RunE == nil {
 			c.Args, c.RunE = noSuchCommand, func(c *cobra.Command, _ []string) error { return c.Help() }
 		}
 		if check := c.Args; check != nil {
 			c.Args = func(c *cobra.Command, args []string) error {
 				if err := check(c, args); err != nil {
-					return usageError{err}
+					return usage.Wrap(err)
 				}
 				return nil
 			}

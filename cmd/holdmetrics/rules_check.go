@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"holdmetrics/cmd/holdmetrics/internal/usage"
 	"holdmetrics/hold"
 	"holdmetrics/hold/rules"
 )
@@ -38,10 +39,10 @@ where there is an error; a warning changes nothing.`,
 	f.BoolVar(&canonical, "canonical", false, "print the rules file that means the same, in the one form that the version is the hash of")
 	c.RunE = func(c *cobra.Command, args []string) error {
 		if canonical && len(tokens)+len(holders) > 0 {
-			return usagef("--canonical prints the whole file; leave out --token and --holder")
+			return usage.Errorf("--canonical prints the whole file; leave out --token and --holder")
 		}
 		if slices.Contains(tokens, "") || slices.Contains(holders, "") {
-			return usagef("an id is not empty; give --token or --holder one")
+			return usage.Errorf("an id is not empty; give --token or --holder one")
 		}
 		r, err := openRules(c, args[0])
 		if err != nil {

@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"holdmetrics/cmd/holdmetrics/internal/usage"
 	"holdmetrics/hold/rules"
 )
 
@@ -34,7 +35,7 @@ policy merge.`,
 	f.StringArrayVar(&tokens, "token", nil, "compare what counts for this `token` (may be repeated), and nothing else")
 	c.RunE = func(c *cobra.Command, args []string) error {
 		if args[0] == "-" && args[1] == "-" {
-			return usagef("only one of the two can be the standard input")
+			return usage.Errorf("only one of the two can be the standard input")
 		}
 		old, err := openRules(c, args[0])
 		if err != nil {

@@ -9,6 +9,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"holdmetrics/cmd/holdmetrics/internal/settings"
+	"holdmetrics/cmd/holdmetrics/internal/usage"
 	"holdmetrics/hold"
 	"holdmetrics/ingest/rows"
 )
@@ -52,7 +54,7 @@ func scoreCommand(c *cobra.Command, open openSource) {
 	q.flags(c)
 	c.Flags().StringVar(&policy, "policy", hold.Merge.String(), "how overlapping holds of a pair count: merge or sum")
 	c.Flags().StringVar(&rulesFile, "rules", "", "count by this rules `file`; see 'holdmetrics rules --help'")
-	limitFlags(c.Flags(), &limits)
+	settings.LimitFlags(c.Flags(), &limits)
 	c.RunE = func(c *cobra.Command, files []string) error {
 		now := wallClock()
 		if err := q.check(now); err != nil {
@@ -60,14 +62,14 @@ func scoreCommand(c *cobra.Command, open openSource) {
 		}
 		p, err := hold.ParsePolicy(policy)
 		if err != nil {
-			return usageError{err}
+			return usage.Wrap(err)
 		}
 		by := hold.PlainRules(p)
 		switch {
 		case rulesFile != "" && c.Flags().Changed("policy"):
-			return usagef("--rules and --policy are both given; a rules file has its own default policy")
+			return usage.Errorf("--rules and --policy are both given; a rules file has its own default policy")
 		case rulesFile == "" && c.Flags().Changed("rules"):
-			return usagef("--rules is empty; name a rules file")
+			return usage.Errorf("--rules is empty; name a rules file")
 		case rulesFile != "":
 			if by, err = openRules(c, rulesFile); err != nil {
 				return err

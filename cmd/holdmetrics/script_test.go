@@ -19,6 +19,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"holdmetrics/cmd/holdmetrics/internal/settings"
 	"holdmetrics/ingest"
 	"holdmetrics/internal/testwait"
 )
@@ -51,10 +52,10 @@ func TestScripts(t *testing.T) {
 		RequireExplicitExec: true,
 		Setup: func(env *testscript.Env) error {
 			// What the machine sets must not reach the settings of a test.
-			for name := range environment {
+			for name := range settings.Environment {
 				env.Setenv(name, "")
 			}
-			for _, name := range append([]string{"HTTP_HOST", "HTTP_PORT", envConfig}, notUsed["serve"]...) {
+			for _, name := range append([]string{"HTTP_HOST", "HTTP_PORT", settings.EnvConfig}, settings.Unused["serve"]...) {
 				env.Setenv(name, "")
 			}
 			return nil

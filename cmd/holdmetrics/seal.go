@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"holdmetrics/cmd/holdmetrics/internal/usage"
 	"holdmetrics/hold"
 	"holdmetrics/ingest"
 )
@@ -56,7 +57,7 @@ Without --before it shows the horizon.`,
 				return err
 			}
 			if !stamp.Set || stamp.Seconds < 0 || stamp.Seconds > hold.MaxTime/1e9 {
-				return usagef("--before %q is not a time to seal up to", before)
+				return usage.Errorf("--before %q is not a time to seal up to", before)
 			}
 			horizon = stamp.Seconds*1e9 + int64(stamp.Nanos)
 		}

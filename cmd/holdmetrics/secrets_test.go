@@ -10,7 +10,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/spf13/cobra"
 	"go.uber.org/zap"
+
+	"holdmetrics/cmd/holdmetrics/internal/settings"
 )
 
 // secretSpellings are settings with a password, or a token, of which "s3c" is a part.
@@ -103,8 +106,8 @@ func TestSecretsStayOutOfTheLog(t *testing.T) {
 	}
 	for _, monitor := range []string{"bob:s3cret@127.0.0.1:1", "http://s3cret:s3cret@127.0.0.1:1", "http://bob:s3c%zz@127.0.0.1:1"} {
 		_, _, err := syncOf(t.Context(), monitor)
-		if err == nil || strings.Contains(inner(err).Error(), "s3c") {
-			t.Errorf("%s: %v", monitor, inner(err))
+		if err == nil || strings.Contains(settings.InnerError(err).Error(), "s3c") {
+			t.Errorf("%s: %v", monitor, settings.InnerError(err))
 		}
 	}
 }
@@ -129,12 +132,12 @@ func TestNATSServers(t *testing.T) {
 		"wss://h/nats":                     "wss://h/nats",
 		"nats://127.0.0.1:1,nats://[::1]:": "nats://127.0.0.1:1,nats://[::1]:",
 	} {
-		if got, err := natsServers(list); err != nil || got != want {
+		if got, err := settings.NATSServers(list); err != nil || got != want {
 			t.Errorf("%q is %q, %v, want %q", list, got, err, want)
 		}
 	}
 	for _, list := range []string{"", " , ", "nats://", "http://h"} {
-		if got, err := natsServers(list); err == nil {
+		if got, err := settings.NATSServers(list); err == nil {
 			t.Errorf("%q is %q", list, got)
 		}
 	}
@@ -145,13 +148,15 @@ func TestSecretsAreHidden(t *testing.T) {
 	clearEnvironment(t)
 	t.Setenv("NATS_URL", `nats://bob:s3c%22%2Fret@h,s3cret"oken@i`)
 	t.Setenv("MONGODB_URL", "mongodb://ann:s3c,ret-3@h/")
-	s := secretsOf(commandOf(t, "worker"))
+	worker := &cobra.Command{}
+	settings.WorkerFlags(worker)
+	s := settings.SecretsOf(worker)
 	var out bytes.Buffer
-	log := newLogger(s.writer(&out), zap.WarnLevel)
+	log := newLogger(s.Writer(&out), zap.WarnLevel)
 	for _, text := range []string{`s3c"/ret`, "s3c%22%2Fret", `bob:s3c%22%2Fret`, `s3cret"oken`, "s3c,ret-3", "ann:s3c,ret-3"} {
 		err := fmt.Errorf("parse %q and %s", "nats://"+text+"@h", text)
 		log.Error("it broke", zap.Error(err))
-		if got := s.hide(err.Error()); strings.Contains(got, "s3c") {
+		if got := s.Hide(err.Error()); strings.Contains(got, "s3c") {
 			t.Errorf("%s", got)
 		}
 	}

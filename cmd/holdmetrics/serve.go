@@ -12,6 +12,7 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 
+	"holdmetrics/cmd/holdmetrics/internal/settings"
 	"holdmetrics/hold"
 	"holdmetrics/processor/generation"
 )
@@ -32,14 +33,14 @@ count in this order. 'holdmetrics config serve' shows what is in force.`,
   GRPC_ADDRESS=127.0.0.1:0 HTTP_PORT=0 holdmetrics serve --nats-address 127.0.0.1:0`,
 		Args: cobra.NoArgs,
 	}
-	settingFlags(c)
+	settings.ServeFlags(c)
 	c.RunE = func(c *cobra.Command, _ []string) error {
-		s, err := readSettings(c)
+		s, err := settings.Read(c)
 		if err != nil {
 			return err
 		}
-		warnNotUsed(c.ErrOrStderr(), "serve", os.Getenv)
-		return serve(c.Context(), s, c.OutOrStdout(), newLogger(c.ErrOrStderr(), s.logLevel))
+		settings.WarnUnused(c.ErrOrStderr(), "serve", os.Getenv)
+		return serve(c.Context(), s, c.OutOrStdout(), newLogger(c.ErrOrStderr(), s.LogLevel))
 	}
 	return c
 }
@@ -53,7 +54,7 @@ func newLogger(out io.Writer, level zapcore.Level) *zap.Logger {
 }
 
 // serve runs until ctx ends or something breaks, then stops everything in order.
-func serve(ctx context.Context, s *settings, out io.Writer, log *zap.Logger) error {
+func serve(ctx context.Context, s *settings.Settings, out io.Writer, log *zap.Logger) error {
 	p, err := startPlant(ctx, s, log)
 	if err != nil {
 		if ctx.Err() != nil {
@@ -66,7 +67,7 @@ func serve(ctx context.Context, s *settings, out io.Writer, log *zap.Logger) err
 		profiles = fmt.Sprintf("  pprof http://%s/debug/pprof/\n", p.pprofAddr)
 	}
 	_, err = fmt.Fprintf(out, "holdmetrics serves %s, %s\n  gRPC  %s\n  HTTP  http://%s\n  NATS  nats://%s\n%sCtrl-C stops it.\n",
-		s.dataDir, served(&p.active), shown(p.grpcAddr), shown(p.httpAddr), shown(p.broker.address()), profiles)
+		s.DataDir, served(&p.active), shown(p.grpcAddr), shown(p.httpAddr), shown(p.broker.address()), profiles)
 	if err == nil {
 		select {
 		case <-ctx.Done():

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
+	"holdmetrics/cmd/holdmetrics/internal/usage"
 	"holdmetrics/ingest/events"
 	"holdmetrics/ingest/rows"
 	"holdmetrics/ingest/transfers"
@@ -60,13 +61,13 @@ func transferFlags(c *cobra.Command) openSource {
 	return func(files []string, read func(n int)) (*source, error) {
 		switch {
 		case opt.Decimals < 0 || opt.Decimals > transfers.MaxDecimals:
-			return nil, usagef("--decimals %d is not between 0 and %d", opt.Decimals, transfers.MaxDecimals)
+			return nil, usage.Errorf("--decimals %d is not between 0 and %d", opt.Decimals, transfers.MaxDecimals)
 		case opt.NFT && opt.Decimals != 0:
-			return nil, usagef("--decimals does not go with --nft: the id of an NFT has no decimals")
+			return nil, usage.Errorf("--decimals does not go with --nft: the id of an NFT has no decimals")
 		}
 		for flag, name := range map[string]string{"opening": opening, "closing": closing} {
 			if name == "" && c.Flags().Changed(flag) {
-				return nil, usagef("--%s is empty; name a file", flag)
+				return nil, usage.Errorf("--%s is empty; name a file", flag)
 			}
 		}
 		if closing != "" {
@@ -89,7 +90,7 @@ func transferFlags(c *cobra.Command) openSource {
 				return nil, err
 			}
 			if files[len(files)-1] == "-" {
-				return nil, usagef("--%s does not go with the standard input: the list of what is retracted is kept beside the last FILE", replacesFlag)
+				return nil, usage.Errorf("--%s does not go with the standard input: the list of what is retracted is kept beside the last FILE", replacesFlag)
 			}
 			opt.Read = nil // the bar is of the files that are imported
 			old, err := openLedger(opt, opening)
@@ -115,7 +116,7 @@ func transferFlags(c *cobra.Command) openSource {
 func openLedger(opt transfers.Options, opening string) (*transfers.Ledger, error) {
 	ledger, err := transfers.New(opt)
 	if err != nil {
-		return nil, usageError{err}
+		return nil, usage.Wrap(err)
 	}
 	if opening != "" {
 		err = ledger.LoadOpening(opening)

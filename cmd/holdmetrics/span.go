@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"holdmetrics/cmd/holdmetrics/internal/usage"
 	"holdmetrics/ingest"
 )
 
@@ -34,7 +35,7 @@ func (s *span) check(c *cobra.Command) error {
 		}
 		text := flag.Value.String()
 		if text == "" {
-			return usagef("--%s is empty; give a position, RFC 3339, or now", name)
+			return usage.Errorf("--%s is empty; give a position, RFC 3339, or now", name)
 		}
 		if _, ok := positionOf(text); ok {
 			continue
@@ -47,7 +48,7 @@ func (s *span) check(c *cobra.Command) error {
 		return err
 	}
 	if c.Flags().Changed("partition") && s.partition < 0 {
-		return usagef("--partition %d is negative", s.partition)
+		return usage.Errorf("--partition %d is negative", s.partition)
 	}
 	return nil
 }
@@ -58,7 +59,7 @@ func (s *span) ordered() error {
 	if s.from == "" || s.to == "" {
 		return nil
 	}
-	backwards := usagef("--to %s is before --from %s", s.to, s.from)
+	backwards := usage.Errorf("--to %s is before --from %s", s.to, s.from)
 	from, ofFrom := positionOf(s.from)
 	to, ofTo := positionOf(s.to)
 	if ofFrom && ofTo && from > to {
@@ -118,7 +119,7 @@ func place(ctx context.Context, log *ingest.Log, flag, text string, after int64)
 		return 0, err
 	}
 	if t.Seconds < 0 || t.Seconds > 1<<33 {
-		return 0, usagef("--%s: %s is not a time that a log can have", flag, text)
+		return 0, usage.Errorf("--%s: %s is not a time that a log can have", flag, text)
 	}
 	at, err := log.PositionAt(ctx, t.Seconds*1e9+int64(t.Nanos)+after)
 	return at - uint64(after), err

@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 	"google.golang.org/grpc"
 
+	"holdmetrics/cmd/holdmetrics/internal/usage"
 	"holdmetrics/hold"
 	holdpb "holdmetrics/proto"
 )
@@ -43,7 +44,7 @@ every change. Ctrl-C ends it.`,
 		req := &holdpb.ScoresRequest{ByToken: q.byToken}
 		if len(args) == 1 {
 			if req.HolderId = args[0]; req.HolderId == "" {
-				return usagef("the holder's id is empty")
+				return usage.Errorf("the holder's id is empty")
 			}
 		}
 		if err := w.check(&q); err != nil {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"time"
 
+	"holdmetrics/cmd/holdmetrics/internal/usage"
 	"holdmetrics/hold"
 	"holdmetrics/ingest"
 )
@@ -18,7 +19,7 @@ func parseStamp(flag, text string, now int64) (hold.Stamp, error) {
 	}
 	t, err := ingest.ParseTime(text)
 	if err != nil {
-		return hold.Stamp{}, usagef("--%s: %w", flag, err)
+		return hold.Stamp{}, usage.Errorf("--%s: %w", flag, err)
 	}
 	return t, nil
 }
@@ -30,7 +31,7 @@ func parseAsOf(text string, now int64) (int64, bool, error) {
 		return 0, false, err
 	}
 	if t.Seconds < 0 || t.Seconds > hold.MaxTime/1e9 {
-		return 0, false, usagef("--as-of: %w", fmt.Errorf("%w: %s", hold.ErrTime, text))
+		return 0, false, usage.Errorf("--as-of: %w", fmt.Errorf("%w: %s", hold.ErrTime, text))
 	}
 	return t.Seconds*1e9 + int64(t.Nanos), true, nil
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"holdmetrics/cmd/holdmetrics/internal/usage"
 	holdpb "holdmetrics/proto"
 )
 
@@ -44,13 +45,13 @@ rows are of one state, which the last line of the table states.`,
 		case "live":
 			req.By = holdpb.RankBy_LIVE
 		default:
-			return usagef("--by %q is not one of settled, live", by)
+			return usage.Errorf("--by %q is not one of settled, live", by)
 		}
 		if limit == 0 {
-			return usagef("--limit is 0; ask for one holder at least")
+			return usage.Errorf("--limit is 0; ask for one holder at least")
 		}
 		if f.Changed("token") && req.TokenId == "" {
-			return usagef("--token is empty; leave it out for all tokens")
+			return usage.Errorf("--token is empty; leave it out for all tokens")
 		}
 		if err := checkFormat(format); err != nil {
 			return err

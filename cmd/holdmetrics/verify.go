@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"holdmetrics/cmd/holdmetrics/internal/usage"
 	"holdmetrics/processor/generation"
 )
 
@@ -40,7 +41,7 @@ had no event since; the others are counted.`,
 			return err
 		}
 		if args[0] == args[1] {
-			return usagef("name two generations; a generation is like itself")
+			return usage.Errorf("name two generations; a generation is like itself")
 		}
 		return withGenerations(c, func(ctx context.Context, o *operator) error {
 			different, err := o.verify(ctx, c, args[0], args[1], format)

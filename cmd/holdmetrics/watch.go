@@ -17,6 +17,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/types/known/durationpb"
 
+	"holdmetrics/cmd/holdmetrics/internal/usage"
 	"holdmetrics/hold"
 	holdpb "holdmetrics/proto"
 )
@@ -43,14 +44,14 @@ func (w *watch) flags(c *cobra.Command) {
 func (w *watch) check(q *query) error {
 	for _, name := range []string{"interval", "count", "after"} {
 		if !w.on && q.set.Changed(name) {
-			return usagef("--%s goes with --watch", name)
+			return usage.Errorf("--%s goes with --watch", name)
 		}
 	}
 	switch {
 	case w.on && (q.hasAsOf || q.byToken):
-		return usagef("--watch goes on with what is current; it does not take --as-of or --by-token")
+		return usage.Errorf("--watch goes on with what is current; it does not take --as-of or --by-token")
 	case w.interval < 0 || w.interval > time.Hour:
-		return usagef("--interval %s is not between 0 and 1h", w.interval)
+		return usage.Errorf("--interval %s is not between 0 and 1h", w.interval)
 	}
 	return nil
 }

@@ -16,6 +16,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"github.com/spf13/cobra"
 
+	"holdmetrics/cmd/holdmetrics/internal/settings"
+	"holdmetrics/cmd/holdmetrics/internal/usage"
 	"holdmetrics/hold"
 	"holdmetrics/processor"
 	"holdmetrics/processor/generation"
@@ -42,20 +44,20 @@ again from the log whenever a partition comes to it; no gateway can read it.
   holdmetrics worker --store embedded --data-dir /var/lib/holdmetrics`,
 		Args: cobra.NoArgs,
 	}
-	workerFlags(c)
+	settings.WorkerFlags(c)
 	c.RunE = func(c *cobra.Command, _ []string) error {
-		s, err := readSettings(c)
+		s, err := settings.Read(c)
 		if err != nil {
 			return err
 		}
-		if s.cluster.store == storeMongo && s.cluster.mongo.URL == "" {
-			return usagef("a worker needs a database: set MONGODB_URL (or --%s), or ask for a store of this worker alone with --%s %s", keyMongoURL, keyStore, storeEmbedded)
+		if s.Cluster.Store == settings.StoreMongo && s.Cluster.Mongo.URL == "" {
+			return usage.Errorf("a worker needs a database: set MONGODB_URL (or --%s), or ask for a store of this worker alone with --%s %s", settings.KeyMongoURL, settings.KeyStore, settings.StoreEmbedded)
 		}
-		warnNotUsed(c.ErrOrStderr(), "worker", os.Getenv)
-		w := &workerNode{node: newNode(s, newLogger(secretsOf(c).writer(c.ErrOrStderr()), s.logLevel))}
+		settings.WarnUnused(c.ErrOrStderr(), "worker", os.Getenv)
+		w := &workerNode{node: newNode(s, newLogger(settings.SecretsOf(c).Writer(c.ErrOrStderr()), s.LogLevel))}
 		return runNode(c.Context(), w.node, w.start, func(out io.Writer) error {
 			_, err := fmt.Fprintf(out, "holdmetrics worker %s, %s\n  HTTP  http://%s (metrics and health)\n  NATS  %s\nCtrl-C stops it.\n",
-				s.cluster.workerID, counts(&w.active), shown(w.httpAddr), masked(s.cluster.natsURL))
+				s.Cluster.WorkerID, counts(&w.active), shown(w.httpAddr), settings.Mask(s.Cluster.NATSURL))
 			return err
 		}, c.OutOrStdout())
 	}
@@ -75,7 +77,7 @@ type workerNode struct {
 }
 
 func (w *workerNode) start(ctx context.Context) error {
-	port, err := listen(keyMetrics, w.settings.cluster.metricsAddress)
+	port, err := listen(settings.KeyMetrics, w.settings.Cluster.MetricsAddress)
 	if err != nil {
 		return err
 	}
@@ -92,7 +94,7 @@ func (w *workerNode) start(ctx context.Context) error {
 		return err
 	}
 	w.waits.on("NATS")
-	if err := w.connect(ctx, "holdmetrics worker "+w.settings.cluster.workerID); err != nil {
+	if err := w.connect(ctx, "holdmetrics worker "+w.settings.Cluster.WorkerID); err != nil {
 		return err
 	}
 	w.waits.on("the event log")
@@ -103,7 +105,7 @@ func (w *workerNode) start(ctx context.Context) error {
 		return err
 	}
 	err = w.patiently(ctx, "the generations cannot be read", func(ctx context.Context) (err error) {
-		w.records, err = generation.Open(ctx, w.js, w.settings.cluster.replicas)
+		w.records, err = generation.Open(ctx, w.js, w.settings.Cluster.Replicas)
 		return err
 	})
 	if err != nil {
@@ -124,16 +126,16 @@ func (w *workerNode) start(ctx context.Context) error {
 
 // chooseStores says where the generations keep their projections.
 func (w *workerNode) chooseStores() error {
-	if w.settings.cluster.store != storeEmbedded {
-		w.stores = &mongoStores{config: w.settings.cluster.mongo, events: w.events, node: w.node}
+	if w.settings.Cluster.Store != settings.StoreEmbedded {
+		w.stores = &mongoStores{config: w.settings.Cluster.Mongo, events: w.events, node: w.node}
 		return nil
 	}
-	lock, err := lockDataDir(w.settings.dataDir)
+	lock, err := lockDataDir(w.settings.DataDir)
 	if err != nil {
 		return err
 	}
 	w.onStop(lock.Close)
-	stores, closeStores := newEmbeddedStores(w.settings.dataDir, w.events, w.log)
+	stores, closeStores := newEmbeddedStores(w.settings.DataDir, w.events, w.log)
 	w.onStop(closeStores)
 	w.stores = stores
 	return nil
@@ -141,7 +143,7 @@ func (w *workerNode) chooseStores() error {
 
 // begin makes the first generation where there is none, and reads which is active.
 func (w *workerNode) begin(ctx context.Context) error {
-	named, err := serverRules(w.settings.rulesFile, w.log)
+	named, err := serverRules(w.settings.RulesFile, w.log)
 	if err != nil {
 		return err
 	}
@@ -157,13 +159,13 @@ func (w *workerNode) begin(ctx context.Context) error {
 		return err
 	}
 	if active.Generation == "" {
-		first := firstRecord(w.settings.policy, named)
+		first := firstRecord(w.settings.Policy, named)
 		// A store that was made before there were records keeps its policy.
 		made, found, err := w.firstPolicy(ctx)
 		if err != nil {
 			return err
 		}
-		if found && !w.settings.policyGiven {
+		if found && !w.settings.PolicyGiven {
 			first = firstRecord(made, nil)
 		}
 		err = w.patiently(ctx, "the first generation cannot be recorded", func(ctx context.Context) (err error) {
@@ -182,10 +184,10 @@ func (w *workerNode) begin(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if wanted := w.settings.policy.String(); w.settings.policyGiven && (w.active.Policy != wanted || w.active.Rules != "") {
+	if wanted := w.settings.Policy.String(); w.settings.PolicyGiven && (w.active.Policy != wanted || w.active.Rules != "") {
 		return &projection.MetaError{Name: projection.MetaPolicy, Stored: counts(&w.active), Wanted: "policy " + wanted}
 	}
-	warnOfRules(w.log, named, w.settings.rulesFile, &w.active)
+	warnOfRules(w.log, named, w.settings.RulesFile, &w.active)
 	return nil
 }
 
@@ -225,15 +227,15 @@ func (w *workerNode) run(ctx context.Context) (err error) {
 	w.generations, err = generation.Start(ctx, generation.Config{
 		Registry: w.records, Conn: w.conn, Stores: w.stores, Rules: rulesOf,
 		Worker: processor.Config{
-			Log: w.events, GCInterval: w.settings.gcInterval, FlushInterval: w.settings.cluster.flushInterval,
+			Log: w.events, GCInterval: w.settings.GCInterval, FlushInterval: w.settings.Cluster.FlushInterval,
 			Logger: w.log.Named("processor"),
 			Ownership: &processor.Ownership{Lease: lease.Config{
-				Replicas: w.settings.cluster.replicas, Lease: w.settings.cluster.lease,
-				Worker: w.settings.cluster.workerID, Host: host, Version: version(),
+				Replicas: w.settings.Cluster.Replicas, Lease: w.settings.Cluster.Lease,
+				Worker: w.settings.Cluster.WorkerID, Host: host, Version: version(),
 			}},
 		},
-		Snapshots:  projection.SnapshotConfig{Replicas: w.settings.cluster.replicas},
-		ID:         w.settings.cluster.workerID,
+		Snapshots:  projection.SnapshotConfig{Replicas: w.settings.Cluster.Replicas},
+		ID:         w.settings.Cluster.WorkerID,
 		Patiently:  w.patiently,
 		Registerer: w.registry, Logger: w.log.Named("generations"),
 	})
@@ -245,8 +247,8 @@ func (w *workerNode) run(ctx context.Context) (err error) {
 }
 
 // awaitedStore names the store for who waits for it.
-func awaitedStore(s *settings) string {
-	if s.cluster.store == storeEmbedded {
+func awaitedStore(s *settings.Settings) string {
+	if s.Cluster.Store == settings.StoreEmbedded {
 		return "the embedded store"
 	}
 	return "MongoDB"
@@ -291,14 +293,14 @@ func (w *workerNode) serve(port net.Listener) (stop func() error) {
 	mux.HandleFunc("GET /status", func(rw http.ResponseWriter, _ *http.Request) {
 		all := w.started.Load()
 		if all == nil {
-			answer(rw, http.StatusServiceUnavailable, map[string]string{"worker": w.settings.cluster.workerID, "status": "not ready", "reason": w.waits.reason().Error()})
+			answer(rw, http.StatusServiceUnavailable, map[string]string{"worker": w.settings.Cluster.WorkerID, "status": "not ready", "reason": w.waits.reason().Error()})
 			return
 		}
 		body := struct {
 			Worker string `json:"worker"`
 			processor.Report
 			Generations map[string]processor.Report `json:"generations"` // the one of Report too
-		}{Worker: w.settings.cluster.workerID, Report: processor.Report{Partitions: []processor.PartitionReport{}}, Generations: map[string]processor.Report{}}
+		}{Worker: w.settings.Cluster.WorkerID, Report: processor.Report{Partitions: []processor.PartitionReport{}}, Generations: map[string]processor.Report{}}
 		if g, err := all.Active(); err == nil {
 			body.Report = g.Worker.Report()
 		}

@@ -64,7 +64,7 @@ var clock = []string{"After", "AfterFunc", "NewTicker", "NewTimer", "Now", "Sinc
 // exceptions are the packages and types that are larger than allowed, with the
 // largest size they may have. Nothing may be added.
 var exceptions = map[string]int{
-	"cmd/holdmetrics": 64,
+	"cmd/holdmetrics": 58,
 	"gateway":         60,
 	"hold":            36,
 	"processor":       34,

@@ -1,4 +1,4 @@
-package main
+package settings
 
 import (
 	"cmp"
@@ -16,12 +16,12 @@ import (
 	"holdmetrics/projection/mongo"
 )
 
-// secretSettings are the settings whose values have passwords in them, with what
-// says whether a value can be one. No error of these has any part of the value.
+// secretSettings maps the settings whose values may contain passwords to the check of
+// a value. No error of a check quotes any part of the value.
 var secretSettings = map[string]func(value string) error{
-	keyNATSURL:     func(value string) error { _, err := natsServers(value); return err },
-	keyNATSMonitor: checkMonitor,
-	keyMongoURL:    checkMongoURL,
+	KeyNATSURL:     func(value string) error { _, err := NATSServers(value); return err },
+	KeyNATSMonitor: checkMonitor,
+	KeyMongoURL:    checkMongoURL,
 }
 
 // scheme is how a URL begins.
@@ -30,9 +30,9 @@ var scheme = regexp.MustCompile(`^\s*[a-zA-Z][a-zA-Z0-9+.-]*://`)
 // urlHint is said of each URL that cannot be read.
 const urlHint = "the value is not shown, as it may have a password in it (hint: in a password %, /, ?, #, @ and commas are written as %25, %2F, %3F, %23, %40 and %2C)"
 
-// natsServers reads a list of NATS servers with commas between them and gives it
-// as it is dialled: a server without a scheme is one of nats://.
-func natsServers(list string) (string, error) {
+// NATSServers reads a comma-separated list of NATS servers and returns it as it is
+// dialled: a server without a scheme gets nats://.
+func NATSServers(list string) (string, error) {
 	var servers []string
 	websockets := 0
 	items := strings.Split(list, ",")
@@ -69,7 +69,7 @@ func natsServers(list string) (string, error) {
 	return strings.Join(servers, ","), nil
 }
 
-// checkMonitor says whether a monitoring port can be asked at the URL.
+// checkMonitor returns an error unless the URL can be that of a monitoring port.
 func checkMonitor(value string) error {
 	if value == "" {
 		return nil // nobody looks
@@ -84,8 +84,8 @@ func checkMonitor(value string) error {
 	return nil
 }
 
-// readURL reads the URL of one server. Its errors have nothing of the text, which
-// those of net/url quote.
+// readURL reads the URL of one server. Its errors do not quote the text, unlike those
+// of net/url.
 func readURL(text string) (*url.URL, error) {
 	u, err := url.Parse(text)
 	if err != nil {
@@ -106,15 +106,15 @@ func readURL(text string) (*url.URL, error) {
 			return nil, errors.New("the port is no number up to 65535")
 		}
 	}
-	// Then what was taken for the host is the front of a password.
+	// Otherwise the parsed host is the beginning of a password.
 	if _, rest, _ := strings.Cut(text, "://"); strings.ContainsAny(rest, "/?#") && strings.Contains(rest[strings.IndexAny(rest, "/?#"):], "@") {
 		return nil, errors.New("an @ follows the host")
 	}
 	return u, nil
 }
 
-// inner is an error without the URL that net/url and net/http put before it.
-func inner(err error) error {
+// InnerError returns an error without the URL that net/url and net/http put before it.
+func InnerError(err error) error {
 	var at *url.Error
 	for errors.As(err, &at) {
 		err = at.Err
@@ -122,10 +122,10 @@ func inner(err error) error {
 	return err
 }
 
-// masked is a value as it may be shown: without what stands before the last @ of a
-// URL, or of a list of them, since a password may have a comma in it, and without
-// the options of one, any of which may be a password.
-func masked(value string) string {
+// Mask returns a value that may be shown. It drops everything before the last @ of a
+// URL or of a list of URLs, since a password may contain a comma, and the options of
+// a URL, any of which may be a password.
+func Mask(value string) string {
 	begin := scheme.FindString(value)
 	rest := value[len(begin):]
 	at := strings.LastIndex(rest, "@")
@@ -140,43 +140,43 @@ func masked(value string) string {
 	return begin + rest
 }
 
-// shownSetting is the value of a setting as it may be shown. One that cannot be
-// read is not shown at all: where a password stands in it is not known.
-func shownSetting(key, value string) string {
+// Shown returns the value of a setting as it may be shown. A value that cannot be read
+// is hidden whole, since the place of a password in it is unknown.
+func Shown(key, value string) string {
 	if check, secret := secretSettings[key]; secret && value != "" && check(value) != nil {
 		return "***"
 	}
-	return masked(value)
+	return Mask(value)
 }
 
-// shortestSecret is the shortest password that is looked for on its own: shorter
-// ones stand in other words too.
+// shortestSecret is the length from which a password is searched for on its own:
+// shorter ones occur in other words too.
 const shortestSecret = 6
 
-// secrets are texts that nobody is to see, the longest first.
-type secrets []string
+// Secrets are texts that must not be shown, the longest first.
+type Secrets []string
 
-// secretsOf are those of the settings that a command was given, as far as these can
-// be read. It is the last line of defence: what is printed is to have none anyway.
-func secretsOf(c *cobra.Command) (s secrets) {
+// SecretsOf returns the secrets in the settings of a command. It is the last line of
+// defence: nothing that is printed should contain them anyway.
+func SecretsOf(c *cobra.Command) (s Secrets) {
 	if c == nil {
 		return nil
 	}
-	l, err := loadLayers(c.Flags())
+	l, err := Load(c.Flags())
 	if err != nil {
 		return nil
 	}
 	for key := range secretSettings {
-		if l.from[key] != fromDefault {
-			s.add(l.k.String(key))
+		if l.From[key] != FromDefault {
+			s.add(l.Values.String(key))
 		}
 	}
 	slices.SortFunc(s, func(a, b string) int { return cmp.Compare(len(b), len(a)) })
 	return slices.Compact(s)
 }
 
-// add adds what is secret of a URL, or of a list of them.
-func (s *secrets) add(value string) {
+// add adds the secrets of a URL, or of a list of URLs.
+func (s *Secrets) add(value string) {
 	for _, item := range append(strings.Split(value, ","), value) {
 		item = strings.TrimSpace(item)
 		rest := item[len(scheme.FindString(item)):]
@@ -192,8 +192,8 @@ func (s *secrets) add(value string) {
 	}
 }
 
-// addText adds a text as it is written, as it is meant, and as a message quotes either.
-func (s *secrets) addText(text string) {
+// addText adds a text as written, as decoded, and as a message quotes either.
+func (s *Secrets) addText(text string) {
 	plain, err := url.PathUnescape(text)
 	if err != nil {
 		plain = text
@@ -210,16 +210,17 @@ func (s *secrets) addText(text string) {
 	}
 }
 
-// hide is a text without them.
-func (s secrets) hide(text string) string {
+// Hide returns the text with each secret replaced by ***.
+func (s Secrets) Hide(text string) string {
 	for _, secret := range s {
 		text = strings.ReplaceAll(text, secret, "***")
 	}
 	return text
 }
 
-// writer hides them in what is written to out, which comes a message at a time.
-func (s secrets) writer(out io.Writer) io.Writer {
+// Writer returns a writer to out that hides the secrets. Each Write must be a whole
+// message.
+func (s Secrets) Writer(out io.Writer) io.Writer {
 	if len(s) == 0 {
 		return out
 	}
@@ -227,18 +228,18 @@ func (s secrets) writer(out io.Writer) io.Writer {
 }
 
 type hidingWriter struct {
-	secrets secrets
+	secrets Secrets
 	out     io.Writer
 }
 
 func (w hidingWriter) Write(p []byte) (int, error) {
-	if _, err := io.WriteString(w.out, w.secrets.hide(string(p))); err != nil {
+	if _, err := io.WriteString(w.out, w.secrets.Hide(string(p))); err != nil {
 		return 0, err
 	}
 	return len(p), nil
 }
 
-// checkMongoURL says whether the driver can read the URL.
+// checkMongoURL returns an error unless the driver can read the URL.
 func checkMongoURL(value string) error {
 	if err := mongo.CheckURL(value); err != nil {
 		return fmt.Errorf("%w; %s", err, urlHint)

@@ -1,4 +1,4 @@
-package main
+package settings
 
 import (
 	"fmt"
@@ -7,10 +7,9 @@ import (
 	"strings"
 )
 
-// notUsed are the environment names that are fixed for what a command does not do,
-// or does not do yet; serve has a NATS server and a store of its own. Whoever sets
-// one expects something of it.
-var notUsed = map[string][]string{
+// Unused lists, for each command, the well-known environment variables that it
+// ignores. An operator who sets one expects an effect, so the command warns.
+var Unused = map[string][]string{
 	"serve": {
 		"COLLECT_INTERVAL", "PROMETHEUS_PORT", "OTLP_ENDPOINT", "NATS_URL",
 		"MONGODB_URL", "MONGODB_URI", "MONGODB_DB", "MONGO_POOL_MAX", "MONGO_POOL_MIN",
@@ -20,10 +19,10 @@ var notUsed = map[string][]string{
 	"worker":  {"COLLECT_INTERVAL", "OTLP_ENDPOINT", "IMMUDB_URL"},
 }
 
-// warnNotUsed says in one line which of them are set: names, never values, which
-// may carry passwords.
-func warnNotUsed(out io.Writer, command string, getenv func(string) string) {
-	set := slices.DeleteFunc(slices.Clone(notUsed[command]), func(name string) bool { return getenv(name) == "" })
+// WarnUnused writes one line with the names of the unused variables that are set.
+// It never writes values, which may carry passwords.
+func WarnUnused(out io.Writer, command string, getenv func(string) string) {
+	set := slices.DeleteFunc(slices.Clone(Unused[command]), func(name string) bool { return getenv(name) == "" })
 	if len(set) > 0 {
 		fmt.Fprintf(out, "holdmetrics: %s does not use, and ignores: %s\n", command, strings.Join(set, ", "))
 	}

@@ -1,4 +1,4 @@
-package main
+package settings
 
 import (
 	"os"
@@ -10,21 +10,21 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// clearEnvironment takes away what the machine sets.
-func clearEnvironment(t *testing.T) {
+// unsetEnvironment takes away what the machine sets.
+func unsetEnvironment(t *testing.T) {
 	t.Helper()
-	for name := range environment {
+	for name := range Environment {
 		t.Setenv(name, "")
 	}
-	for _, name := range []string{"HTTP_HOST", "HTTP_PORT", "PROMETHEUS_PORT", envConfig} {
+	for _, name := range []string{"HTTP_HOST", "HTTP_PORT", "PROMETHEUS_PORT", EnvConfig} {
 		t.Setenv(name, "")
 	}
 }
 
-func commandOf(t *testing.T, role string, args ...string) *cobra.Command {
+func CommandOf(t *testing.T, role string, args ...string) *cobra.Command {
 	t.Helper()
 	c := &cobra.Command{}
-	roles[role](c)
+	Roles[role](c)
 	if err := c.Flags().Parse(args); err != nil {
 		t.Fatal(err)
 	}
@@ -42,54 +42,54 @@ func writeFile(t *testing.T, text string) string {
 
 // A flag beats the environment, which beats the file, which beats the default.
 func TestSettingsLayers(t *testing.T) {
-	clearEnvironment(t)
+	unsetEnvironment(t)
 	path := writeFile(t, "replicas: 3\nlease: 7s\nflush-interval: 2\nnats-url: nats://file\ngrpc-address: 127.0.0.1:1\nmongo-pool-max: 7\n")
 	t.Setenv("NATS_URL", "nats://environment")
 	t.Setenv("LEASE", "8s")
 	t.Setenv("MONGODB_URI", "mongodb://db/")
 	t.Setenv("PROMETHEUS_PORT", "9999")
-	flags := commandOf(t, "worker", "--config", path, "--lease", "9s").Flags()
-	l, err := loadLayers(flags)
+	flags := CommandOf(t, "worker", "--config", path, "--lease", "9s").Flags()
+	l, err := Load(flags)
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := parseSettings(l.k, flags)
+	s, err := Parse(l.Values, flags)
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := s.cluster
-	if c.replicas != 3 || c.lease != 9*time.Second || c.flushInterval != 2*time.Second || c.natsURL != "nats://environment" ||
-		c.mongo.URL != "mongodb://db/" || c.mongo.PoolMax != 7 || c.partitions != 16 || c.metricsAddress != "0.0.0.0:9999" || c.workerID == "" {
+	c := s.Cluster
+	if c.Replicas != 3 || c.Lease != 9*time.Second || c.FlushInterval != 2*time.Second || c.NATSURL != "nats://environment" ||
+		c.Mongo.URL != "mongodb://db/" || c.Mongo.PoolMax != 7 || c.Partitions != 16 || c.MetricsAddress != "0.0.0.0:9999" || c.WorkerID == "" {
 		t.Errorf("%+v", c)
 	}
 	for key, want := range map[string]string{
-		keyReplicas: path, keyLease: "--lease", keyNATSURL: "NATS_URL", keyMongoURL: "MONGODB_URI",
-		keyPartitions: "default", keyMetrics: "PROMETHEUS_PORT", keyConfig: "--config",
+		KeyReplicas: path, keyLease: "--lease", KeyNATSURL: "NATS_URL", KeyMongoURL: "MONGODB_URI",
+		keyPartitions: "default", KeyMetrics: "PROMETHEUS_PORT", KeyConfig: "--config",
 	} {
-		if got := l.from[key]; got != want {
+		if got := l.From[key]; got != want {
 			t.Errorf("%s is from %q, want %q", key, got, want)
 		}
 	}
-	if _, other := l.from[keyGRPC]; other {
+	if _, other := l.From[KeyGRPC]; other {
 		t.Error("a setting of another command")
 	}
 
-	t.Setenv(envConfig, path)
-	again, err := readSettings(commandOf(t, "worker"))
-	if err != nil || again.cluster.replicas != 3 || again.cluster.lease != 8*time.Second {
+	t.Setenv(EnvConfig, path)
+	again, err := Read(CommandOf(t, "worker"))
+	if err != nil || again.Cluster.Replicas != 3 || again.Cluster.Lease != 8*time.Second {
 		t.Errorf("%+v, %v", again, err)
 	}
-	if s, err := readSettings(commandOf(t, "serve")); err != nil || s.grpcAddress != "127.0.0.1:1" {
+	if s, err := Read(CommandOf(t, "serve")); err != nil || s.GRPCAddress != "127.0.0.1:1" {
 		t.Errorf("%+v, %v", s, err)
 	}
 	t.Setenv("MAX_FUTURE_END", "1h")
-	if s, err := readSettings(commandOf(t, "gateway")); err != nil || !s.limitsGiven || s.limits.MaxFutureEnd != int64(time.Hour) {
+	if s, err := Read(CommandOf(t, "gateway")); err != nil || !s.LimitsGiven || s.Limits.MaxFutureEnd != int64(time.Hour) {
 		t.Errorf("%+v, %v", s, err)
 	}
 }
 
 func TestSettingsThatAreWrong(t *testing.T) {
-	clearEnvironment(t)
+	unsetEnvironment(t)
 	for name, c := range map[string]struct {
 		file string
 		args []string
@@ -116,13 +116,13 @@ func TestSettingsThatAreWrong(t *testing.T) {
 			for name, value := range c.env {
 				t.Setenv(name, value)
 			}
-			_, err := readSettings(commandOf(t, "worker", args...))
+			_, err := Read(CommandOf(t, "worker", args...))
 			if err == nil || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "secret") {
 				t.Errorf("%v, want %q", err, c.want)
 			}
 		})
 	}
-	if _, err := readSettings(commandOf(t, "worker", "--config", "/no/such/file")); err == nil {
+	if _, err := Read(CommandOf(t, "worker", "--config", "/no/such/file")); err == nil {
 		t.Error("a file that is not there")
 	}
 }
@@ -140,7 +140,7 @@ func TestMasked(t *testing.T) {
 		"mongodb://u:se,cret@h1,h2/?tls=true":  "mongodb://***@h1,h2/?***",
 		"mongodb://u:secret@h/?password=secre": "mongodb://***@h/?***",
 	} {
-		if got := masked(value); got != want || strings.Contains(got, "secre") {
+		if got := Mask(value); got != want || strings.Contains(got, "secre") {
 			t.Errorf("%s shows as %s, want %s", value, got, want)
 		}
 	}

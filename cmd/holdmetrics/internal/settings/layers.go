@@ -1,4 +1,4 @@
-package main
+package settings
 
 import (
 	"fmt"
@@ -13,46 +13,49 @@ import (
 	"github.com/knadh/koanf/providers/file"
 	"github.com/knadh/koanf/v2"
 	"github.com/spf13/pflag"
+
+	"holdmetrics/cmd/holdmetrics/internal/usage"
 )
 
+// Names outside the settings themselves.
 const (
-	keyConfig = "config"
-	envConfig = "HOLDMETRICS_CONFIG"
+	KeyConfig = "config"
+	EnvConfig = "HOLDMETRICS_CONFIG"
 
-	fromDefault = "default"
+	FromDefault = "default"
 )
 
-// layers are the settings of a command, laid over one another.
-type layers struct {
-	k    *koanf.Koanf
-	from map[string]string // where each value came from, by key
+// Layers are the values of all settings, with the source of each.
+type Layers struct {
+	Values *koanf.Koanf
+	From   map[string]string // where each value came from, by key
 }
 
-// loadLayers reads the settings that there are flags for: defaults, the file, the
-// environment, flags that were given. What the environment leaves empty is not set.
-func loadLayers(flags *pflag.FlagSet) (*layers, error) {
-	l := &layers{k: koanf.New(""), from: map[string]string{}}
+// Load reads the settings that flags exist for: defaults, then the file, then the
+// environment, then the flags that were given. An empty variable is not set.
+func Load(flags *pflag.FlagSet) (*Layers, error) {
+	l := &Layers{Values: koanf.New(""), From: map[string]string{}}
 	defaults := map[string]any{}
 	flags.VisitAll(func(f *pflag.Flag) { defaults[f.Name] = f.DefValue })
-	if err := l.put(defaults, func(string) string { return fromDefault }); err != nil {
+	if err := l.put(defaults, func(string) string { return FromDefault }); err != nil {
 		return nil, err
 	}
 	if err := l.readFile(flags); err != nil {
 		return nil, err
 	}
 	set, names := map[string]any{}, map[string]string{}
-	for _, name := range slices.Sorted(maps.Keys(environment)) {
-		key, value := environment[name], os.Getenv(name)
+	for _, name := range slices.Sorted(maps.Keys(Environment)) {
+		key, value := Environment[name], os.Getenv(name)
 		if value == "" || flags.Lookup(key) == nil {
 			continue
 		}
 		if old, twice := set[key]; twice && old != value {
-			return nil, usagef("%s and %s are both set, to different values; set one of them", names[key], name)
+			return nil, usage.Errorf("%s and %s are both set, to different values; set one of them", names[key], name)
 		}
 		set[key], names[key] = value, name
 	}
-	hostAndPort(flags, keyHTTP, "HTTP_HOST", "HTTP_PORT", set, names)
-	hostAndPort(flags, keyMetrics, "", "PROMETHEUS_PORT", set, names)
+	hostAndPort(flags, KeyHTTP, "HTTP_HOST", "HTTP_PORT", set, names)
+	hostAndPort(flags, KeyMetrics, "", "PROMETHEUS_PORT", set, names)
 	if err := l.put(set, func(key string) string { return names[key] }); err != nil {
 		return nil, err
 	}
@@ -93,14 +96,14 @@ func hostAndPort(flags *pflag.FlagSet, key, hostName, portName string, set map[s
 
 // readFile lays the file over the defaults. A key that no command knows is a slip
 // of the pen; one that another command knows may stand in a file for all of them.
-func (l *layers) readFile(flags *pflag.FlagSet) error {
-	f := flags.Lookup(keyConfig)
+func (l *Layers) readFile(flags *pflag.FlagSet) error {
+	f := flags.Lookup(KeyConfig)
 	if f == nil {
 		return nil
 	}
 	path := f.Value.String()
 	if path == "" {
-		path = os.Getenv(envConfig)
+		path = os.Getenv(EnvConfig)
 	}
 	if path == "" {
 		return nil
@@ -109,27 +112,27 @@ func (l *layers) readFile(flags *pflag.FlagSet) error {
 	if err := read.Load(file.Provider(path), yaml.Parser()); err != nil {
 		return fmt.Errorf("the settings in %s cannot be read: %w", path, err)
 	}
-	known := everySetting()
+	known := All()
 	set := map[string]any{}
 	for key, value := range read.Raw() {
-		if known.Lookup(key) == nil || key == keyConfig {
-			return usagef("%s: %q is no setting ('holdmetrics config' lists them)", path, key)
+		if known.Lookup(key) == nil || key == KeyConfig {
+			return usage.Errorf("%s: %q is no setting ('holdmetrics config' lists them)", path, key)
 		}
 		switch value.(type) {
 		case map[string]any, []any, nil:
-			return usagef("%s: %s is to be one value", path, key)
+			return usage.Errorf("%s: %s is to be one value", path, key)
 		}
 		if flags.Lookup(key) != nil {
 			set[key] = fmt.Sprint(value)
 		}
 	}
-	l.from[keyConfig] = path
+	l.From[KeyConfig] = path
 	return l.put(set, func(string) string { return path })
 }
 
-func (l *layers) put(values map[string]any, from func(key string) string) error {
+func (l *Layers) put(values map[string]any, from func(key string) string) error {
 	for key := range values {
-		l.from[key] = from(key)
+		l.From[key] = from(key)
 	}
-	return l.k.Load(confmap.Provider(values, ""), nil)
+	return l.Values.Load(confmap.Provider(values, ""), nil)
 }

@@ -1,0 +1,231 @@
+// Package settings reads the settings of serve, gateway and worker from flags, the
+// environment, a YAML file and defaults, in this order.
+package settings
+
+import (
+	"fmt"
+	"net"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/knadh/koanf/v2"
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+	"go.uber.org/zap/zapcore"
+
+	"holdmetrics/cmd/holdmetrics/internal/usage"
+	"holdmetrics/hold"
+	"holdmetrics/processor"
+)
+
+// Settings are those of serve, gateway and worker. A command ignores the settings
+// that it has no flag for. A flag beats the environment, which beats the file
+// (--config), which beats the default.
+type Settings struct {
+	DataDir     string
+	GRPCAddress string
+	HTTPAddress string
+	NATSAddress string
+	Policy      hold.Policy
+	PolicyGiven bool // else that of the data directory, or of the store, counts
+	RulesFile   string
+	Limits      hold.Limits
+	LimitsGiven bool // else a gateway takes those of the log
+	GCInterval  time.Duration
+	LogLevel    zapcore.Level
+
+	PprofAddress string // empty: no profiles
+
+	Cluster Cluster // of gateway and worker
+}
+
+// The keys of the settings, which are the names of their flags.
+const (
+	KeyDataDir      = "data-dir"
+	KeyGRPC         = "grpc-address"
+	KeyHTTP         = "http-address"
+	KeyNATS         = "nats-address"
+	KeyPolicy       = "policy"
+	keyRules        = "rules"
+	KeyMaxClockSkew = "max-clock-skew"
+	KeyMaxFutureEnd = "max-future-end"
+	keyGCInterval   = "gc-interval"
+	keyLogLevel     = "log-level"
+	KeyPprof        = "pprof-address"
+)
+
+// Environment maps each environment variable to its setting. HTTP_HOST and HTTP_PORT
+// together make [KeyHTTP], and PROMETHEUS_PORT is the port of [KeyMetrics].
+var Environment = map[string]string{
+	"DATA_DIR":       KeyDataDir,
+	"GRPC_ADDRESS":   KeyGRPC,
+	"NATS_ADDRESS":   KeyNATS,
+	"POLICY":         KeyPolicy,
+	"RULES":          keyRules,
+	"MAX_CLOCK_SKEW": KeyMaxClockSkew,
+	"MAX_FUTURE_END": KeyMaxFutureEnd,
+	"GC_INTERVAL":    keyGCInterval,
+	"LOG_LEVEL":      keyLogLevel,
+	"PPROF_ADDRESS":  KeyPprof,
+
+	"NATS_URL":         KeyNATSURL,
+	"NATS_MONITOR_URL": KeyNATSMonitor,
+	"REPLICAS":         KeyReplicas,
+	"PARTITIONS":       keyPartitions,
+	"MONGODB_URL":      KeyMongoURL,
+	"MONGODB_URI":      KeyMongoURL,
+	"MONGODB_DB":       keyMongoDB,
+	"MONGO_POOL_MAX":   keyMongoPoolMax,
+	"MONGO_POOL_MIN":   keyMongoPoolMin,
+	"MONGO_SST_MS":     keyMongoSelection,
+	"MONGO_CONNECT_MS": keyMongoConnect,
+	"STORE":            KeyStore,
+	"WORKER_ID":        keyWorkerID,
+	"LEASE":            keyLease,
+	"FLUSH_INTERVAL":   keyFlushInterval,
+	"METRICS_ADDRESS":  KeyMetrics,
+}
+
+const (
+	defaultHTTPHost = "0.0.0.0"
+	defaultHTTPPort = "8000"
+)
+
+const rulesUsage = "rules `file` by which scores count when the data is made; later 'holdmetrics rebuild' changes them (RULES; default: the policy alone)"
+
+// ServeFlags adds the flags of serve to a command.
+func ServeFlags(c *cobra.Command) {
+	f := c.Flags()
+	f.String(KeyDataDir, "data", "`directory` that keeps the log and the store (DATA_DIR)")
+	f.String(KeyGRPC, "0.0.0.0:60051", "gRPC `address`; port 0 takes a free one (GRPC_ADDRESS)")
+	f.String(KeyHTTP, net.JoinHostPort(defaultHTTPHost, defaultHTTPPort), "HTTP `address` (HTTP_HOST, HTTP_PORT)")
+	f.String(KeyNATS, "127.0.0.1:4222", "NATS `address` for outside clients (NATS_ADDRESS)")
+	f.String(KeyPolicy, "", "how overlapping holds of a pair count: merge or sum; fixed when the data directory is made (POLICY; default merge)")
+	f.String(keyRules, "", rulesUsage)
+	limits := hold.DefaultLimits()
+	LimitFlags(f, &limits)
+	f.Lookup(KeyMaxClockSkew).Usage += " (MAX_CLOCK_SKEW)"
+	f.Lookup(KeyMaxFutureEnd).Usage += " (MAX_FUTURE_END)"
+	gc := Duration(processor.DefaultGCInterval)
+	f.Var(&gc, keyGCInterval, "how often the pairs in memory are trimmed (GC_INTERVAL)")
+	f.String(keyLogLevel, "warn", "debug, info, warn or error (LOG_LEVEL)")
+	f.String(KeyConfig, "", "YAML `file` of settings, named as the flags are (HOLDMETRICS_CONFIG)")
+	f.String(KeyPprof, "", "loopback `address` that gives profiles of the program at /debug/pprof/ (PPROF_ADDRESS; default: none is opened)")
+}
+
+// LimitFlags adds the flags for how far ahead of the clock events may reach.
+func LimitFlags(f *pflag.FlagSet, limits *hold.Limits) {
+	f.Var((*Duration)(&limits.MaxClockSkew), "max-clock-skew", "how far ahead of the clock a start may be")
+	f.Var((*Duration)(&limits.MaxFutureEnd), "max-future-end", "how far ahead of the clock an end may be; raise it for locks and vesting")
+}
+
+// Read reads the settings of a command whose flags are parsed.
+func Read(c *cobra.Command) (*Settings, error) {
+	l, err := Load(c.Flags())
+	if err != nil {
+		return nil, err
+	}
+	s, err := Parse(l.Values, c.Flags())
+	if err == nil {
+		s.LimitsGiven = l.From[KeyMaxClockSkew] != FromDefault || l.From[KeyMaxFutureEnd] != FromDefault
+	}
+	return s, err
+}
+
+// Parse checks the values that flags exist for and returns them as Settings.
+func Parse(k *koanf.Koanf, flags *pflag.FlagSet) (*Settings, error) {
+	has := func(key string) bool { return flags.Lookup(key) != nil }
+	s := &Settings{
+		DataDir:     k.String(KeyDataDir),
+		GRPCAddress: k.String(KeyGRPC),
+		HTTPAddress: k.String(KeyHTTP),
+		NATSAddress: k.String(KeyNATS),
+	}
+	s.PprofAddress, s.RulesFile = k.String(KeyPprof), k.String(keyRules)
+	var err error
+	bad := func(key string, err error) error { return usage.Errorf("%s: %w", Describe(key), err) }
+	if s.DataDir == "" && has(KeyDataDir) {
+		return nil, bad(KeyDataDir, fmt.Errorf("is empty"))
+	}
+	for _, key := range []string{KeyGRPC, KeyHTTP, KeyNATS, KeyMetrics} {
+		if !has(key) {
+			continue
+		}
+		if _, _, err := net.SplitHostPort(k.String(key)); err != nil {
+			return nil, bad(key, fmt.Errorf("%q is not HOST:PORT", k.String(key)))
+		}
+	}
+	if s.PprofAddress != "" {
+		if err := CheckLoopback(s.PprofAddress); err != nil {
+			return nil, bad(KeyPprof, err)
+		}
+	}
+	if text := k.String(KeyPolicy); text != "" {
+		s.PolicyGiven = true
+		if s.Policy, err = hold.ParsePolicy(text); err != nil {
+			return nil, bad(KeyPolicy, err)
+		}
+		if s.RulesFile != "" {
+			return nil, usage.Errorf("%s and %s are both given; a rules file has its own default policy", Describe(keyRules), Describe(KeyPolicy))
+		}
+	}
+	for _, d := range []struct {
+		key string
+		to  *int64
+	}{
+		{KeyMaxClockSkew, &s.Limits.MaxClockSkew},
+		{KeyMaxFutureEnd, &s.Limits.MaxFutureEnd},
+		{keyGCInterval, (*int64)(&s.GCInterval)},
+		{keyLease, (*int64)(&s.Cluster.Lease)},
+		{keyFlushInterval, (*int64)(&s.Cluster.FlushInterval)},
+	} {
+		if !has(d.key) {
+			continue
+		}
+		length, err := ParseDuration(k.String(d.key))
+		if err != nil {
+			return nil, bad(d.key, fmt.Errorf("%q: %w", k.String(d.key), err))
+		}
+		*d.to = int64(length)
+	}
+	if s.Limits == (hold.Limits{}) {
+		// Limits that are all zero mean the default to the rooms; a nanosecond is as good as none.
+		s.Limits.MaxClockSkew = 1
+	}
+	if err := s.Cluster.parse(k, has, bad); err != nil {
+		return nil, err
+	}
+	if s.LogLevel, err = zapcore.ParseLevel(k.String(keyLogLevel)); err != nil {
+		return nil, bad(keyLogLevel, err)
+	}
+	return s, nil
+}
+
+// CheckLoopback returns an error unless only this machine can reach the address:
+// profiles show what is in memory, and taking one costs time.
+func CheckLoopback(address string) error {
+	host, _, err := net.SplitHostPort(address)
+	if err != nil {
+		return fmt.Errorf("%q is not HOST:PORT", address)
+	}
+	if ip := net.ParseIP(host); host != "localhost" && (ip == nil || !ip.IsLoopback()) {
+		return fmt.Errorf("%q is not a loopback address (127.0.0.1, ::1 or localhost)", host)
+	}
+	return nil
+}
+
+// Describe returns the names of a setting: its flag and its variables.
+func Describe(key string) string {
+	var names []string
+	for name, of := range Environment {
+		if of == key {
+			names = append(names, name)
+		}
+	}
+	if len(names) == 0 {
+		return "--" + key
+	}
+	slices.Sort(names)
+	return "--" + key + " or " + strings.Join(names, " or ")
+}
