@@ -226,7 +226,7 @@ func (g *gatewayNode) openWith(ctx context.Context, r *generation.Record, wait p
 		Reader: noStore{}, WaitApplied: func(context.Context, int, uint64) error { return gateway.ErrNoStore },
 	}
 	if r.Version != "" {
-		if b.Rules, err = rulesOf(r); err != nil {
+		if b.Rules, err = r.ParseRules(); err != nil {
 			return b, err
 		}
 	}

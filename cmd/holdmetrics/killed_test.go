@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"context"
 	"fmt"
 	"slices"
 	"strings"
@@ -99,35 +98,6 @@ func TestActivateWasKilled(t *testing.T) {
 	}
 	if want := []string{"generation=1", "rules=none", "4"}; !slices.Equal(served, want) {
 		t.Errorf("metrics %q, want %q", served, want)
-	}
-}
-
-// Of two that activate, the later one goes on; the other says so, and takes nothing
-// of it away.
-func TestActivateIsOvertaken(t *testing.T) {
-	t.Parallel()
-	p, _ := started(t, t.TempDir())
-	nats := "nats://" + p.broker.address().String()
-	r := openRegistry(t, nats)
-	asked, err := r.Ask(t.Context(), "2", time.Hour)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(t.Context())
-	defer cancel()
-	asking, stop := keepAsking(ctx, asked, time.Millisecond)
-	if _, err := r.Ask(t.Context(), "3", time.Hour); err != nil {
-		t.Fatal(err)
-	}
-	<-asking.Done()
-	if err := stop(); err == nil || !strings.Contains(err.Error(), "somebody prepares generation 3") {
-		t.Error(err)
-	}
-	if err := asked.End(t.Context()); err != nil {
-		t.Error(err)
-	}
-	if p, err := r.Prepared(t.Context()); err != nil || p.Generation != "3" {
-		t.Errorf("%+v, %v", p, err)
 	}
 }
 

@@ -238,7 +238,6 @@ func (p *plant) startGenerations(ctx context.Context) (err error) {
 		Registry:   p.records,
 		Conn:       p.broker.conn,
 		Stores:     stores,
-		Rules:      rulesOf,
 		Worker:     processor.Config{Log: p.events, GCInterval: p.settings.GCInterval, Logger: p.log.Named("processor")},
 		Snapshots:  projection.SnapshotConfig{Async: true},
 		ID:         serveID,

@@ -13,7 +13,6 @@ import (
 	"go.uber.org/zap/zapcore"
 
 	"holdmetrics/cmd/holdmetrics/internal/settings"
-	"holdmetrics/hold"
 	"holdmetrics/processor/generation"
 )
 
@@ -78,17 +77,9 @@ func serve(ctx context.Context, s *settings.Settings, out io.Writer, log *zap.Lo
 	return errors.Join(err, p.stop())
 }
 
-// counts says in words by what a generation counts.
-func counts(g *generation.Record) string {
-	if g.Version != hold.NoRulesVersion {
-		return "rules " + g.Version
-	}
-	return "policy " + g.Policy
-}
-
 // served says in words which generation is read.
 func served(g *generation.Record) string {
-	text := counts(g)
+	text := g.Describe()
 	if g.Name != generation.First {
 		text += ", generation " + g.Name
 	}

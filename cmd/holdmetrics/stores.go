@@ -18,22 +18,6 @@ import (
 	"holdmetrics/projection/mongo"
 )
 
-// rulesOf reads the rules of a generation.
-func rulesOf(g *generation.Record) (hold.Rules, error) {
-	if g.Rules == "" {
-		policy, err := hold.ParsePolicy(g.Policy)
-		if err != nil {
-			return nil, fmt.Errorf("the record of the generation names a policy that this version does not know: %w", err)
-		}
-		return hold.PlainRules(policy), nil
-	}
-	r, err := rules.Parse("generation "+g.Name, []byte(g.Rules))
-	if err != nil {
-		return nil, err
-	}
-	return r, nil
-}
-
 // firstRecord is what the first generation is made of; r may be nil.
 func firstRecord(policy hold.Policy, r *rules.Rules) generation.Record {
 	g := generation.Record{Name: generation.First, Policy: policy.String(), Version: hold.NoRulesVersion, Created: time.Now().UTC(), Built: true}

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -17,19 +16,18 @@ func newVerify() *cobra.Command {
 	var format string
 	c := &cobra.Command{
 		Use:   "verify A B",
-		Short: "Compare two generations, holder by holder",
-		Long: `Verify compares two generations at the same position of the log, and prints every
-figure of every holder that differs, with both values and the tokens that it comes
-from. It ends with 1 where there is a difference. By other rules differences are
-what one looks for.
+		Short: "Compare two generations holder by holder",
+		Long: `Compare two generations at the same position of the log, and print every figure that
+differs, with both values and the tokens that it comes from. The exit code is 1 if
+anything differs. Between different rules, differences are expected.
 
-What is known of the time behind the last event is compared too: holds that begin or
-end later, the edges of a season, runs that become long enough, the steps of boosts.
-Where only that differs the figure says in which token and from when on.
+The future is compared too: holds that begin or end later, the edges of a season,
+runs that become long enough, the steps of boosts. If only that differs, the figure
+names the token and the instant.
 
-Everything goes on meanwhile; the generation that is not read stands still for
-moments. Of one that ends at a position (--until) those holders are compared who
-had no event since; the others are counted.`,
+Both generations go on meanwhile; the one that is not read is paused for moments. In
+a generation that ends at a position (--until), only holders without a later event
+are compared; the others are counted.`,
 		Example: `  holdmetrics verify 1 2
   holdmetrics verify 1 2 --format csv`,
 		Args: cobra.ExactArgs(2),
@@ -41,10 +39,10 @@ had no event since; the others are counted.`,
 			return err
 		}
 		if args[0] == args[1] {
-			return usage.Errorf("name two generations; a generation is like itself")
+			return usage.Errorf("name two different generations")
 		}
-		return withGenerations(c, func(ctx context.Context, o *operator) error {
-			different, err := o.verify(ctx, c, args[0], args[1], format)
+		return withGenerations(c, func(ctx context.Context, o *generation.Operator) error {
+			different, err := verify(ctx, c, o, args[0], args[1], format)
 			if err == nil && different > 0 {
 				err = fmt.Errorf("%s", counted(int64(different), "holder differs", "holders differ"))
 			}
@@ -54,66 +52,33 @@ had no event since; the others are counted.`,
 	return c
 }
 
-// verify compares two generations, prints what differs, and says how many holders do.
-func (o *operator) verify(ctx context.Context, c *cobra.Command, a, b, format string) (uint64, error) {
-	active, err := o.records.Active(ctx)
+// verify compares two generations, prints what differs, and returns how many holders do.
+func verify(ctx context.Context, c *cobra.Command, o *generation.Operator, a, b, format string) (uint64, error) {
+	rows, err := newRowWriter(c.OutOrStdout(), format, []string{"partition", "holder_id", "position", "figure", "in_" + a, "in_" + b, "tokens"})
 	if err != nil {
 		return 0, err
 	}
-	ofA, err := o.get(ctx, a)
-	if err != nil {
-		return 0, err
-	}
-	ofB, err := o.get(ctx, b)
-	if err != nil {
-		return 0, err
-	}
-	for _, g := range []*generation.Record{&ofA, &ofB} {
-		if g.Paused || g.Dropped {
-			return 0, fmt.Errorf("generation %s is paused or being dropped, so nobody can be asked about it", g.Name)
+	found := func(d *generation.Difference) error {
+		figures := d.Figures
+		switch d.Only {
+		case a:
+			figures = []generation.Figure{{Name: "holder", A: "there", B: "not there"}}
+		case b:
+			figures = []generation.Figure{{Name: "holder", A: "not there", B: "there"}}
 		}
-	}
-	columns := []string{"partition", "holder_id", "position", "figure", "in_" + a, "in_" + b, "tokens"}
-	rows, err := newRowWriter(c.OutOrStdout(), format, columns)
-	if err != nil {
-		return 0, err
-	}
-	// The one that may stand still is the second.
-	swapped := b == active.Generation || ofA.Until != 0 && ofB.Until == 0
-	if swapped {
-		ofA, ofB = ofB, ofA
-	}
-	last := time.Now()
-	comparison := generation.Comparison{
-		Conn: o.js.Conn(), Partitions: o.log.Partitions(), End: o.log.End, A: ofA, B: ofB,
-		Found: func(d *generation.Difference) error {
-			write := func(figure, one, other string) error {
-				if swapped {
-					one, other = other, one
-				}
-				return rows.Write(strconv.Itoa(d.Partition), d.Holder, positionText(d.Position), figure, one, other, strings.Join(d.Tokens, " "))
+		for _, f := range figures {
+			if err := rows.Write(strconv.Itoa(d.Partition), d.Holder, positionText(d.Position), f.Name, f.A, f.B, strings.Join(d.Tokens, " ")); err != nil {
+				return err
 			}
-			switch d.Only {
-			case ofA.Name:
-				return write("holder", "there", "not there")
-			case ofB.Name:
-				return write("holder", "not there", "there")
-			}
-			for _, f := range d.Figures {
-				if err := write(f[0], f[1], f[2]); err != nil {
-					return err
-				}
-			}
-			return nil
-		},
-		Moved: func(t generation.Tally) {
-			if time.Since(last) >= lineEvery {
-				last = time.Now()
-				fmt.Fprintf(c.ErrOrStderr(), "compared %d holders, %d of %d partitions done, %d differ\n", t.Holders, t.Partitions, o.log.Partitions(), t.Different)
-			}
-		},
+		}
+		return nil
 	}
-	tally, err := comparison.Run(ctx)
+	lines := newPace()
+	tally, err := o.Compare(ctx, a, b, found, func(t generation.Tally) {
+		if lines.due() {
+			fmt.Fprintf(c.ErrOrStderr(), "compared %d holders, %d of %d partitions done, %d differ\n", t.Holders, t.Partitions, o.Log.Partitions(), t.Different)
+		}
+	})
 	if rows.rows > 0 || format != "table" {
 		if closed := rows.Close(); err == nil {
 			err = closed
@@ -123,13 +88,13 @@ func (o *operator) verify(ctx context.Context, c *cobra.Command, a, b, format st
 		return tally.Different, err
 	}
 	text := fmt.Sprintf("%s compared, %s", counted(int64(tally.Holders), "holder", "holders"), counted(int64(tally.Different), "differs", "differ"))
-	if tally.Beyond > 0 {
-		text += fmt.Sprintf("; %s not compared, who had events behind the position at which a generation ends", counted(int64(tally.Beyond), "holder was", "holders were"))
+	if tally.Later > 0 {
+		text += fmt.Sprintf("; %s not compared: their last event comes after the end of one generation", counted(int64(tally.Later), "holder was", "holders were"))
 	}
-	if format == "table" {
-		_, err = fmt.Fprintln(c.OutOrStdout(), text)
-	} else {
-		_, err = fmt.Fprintln(c.ErrOrStderr(), text)
+	out := c.OutOrStdout()
+	if format != "table" {
+		out = c.ErrOrStderr()
 	}
+	_, err = fmt.Fprintln(out, text)
 	return tally.Different, err
 }

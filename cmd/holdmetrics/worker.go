@@ -57,7 +57,7 @@ again from the log whenever a partition comes to it; no gateway can read it.
 		w := &workerNode{node: newNode(s, newLogger(settings.SecretsOf(c).Writer(c.ErrOrStderr()), s.LogLevel))}
 		return runNode(c.Context(), w.node, w.start, func(out io.Writer) error {
 			_, err := fmt.Fprintf(out, "holdmetrics worker %s, %s\n  HTTP  http://%s (metrics and health)\n  NATS  %s\nCtrl-C stops it.\n",
-				s.Cluster.WorkerID, counts(&w.active), shown(w.httpAddr), settings.Mask(s.Cluster.NATSURL))
+				s.Cluster.WorkerID, w.active.Describe(), shown(w.httpAddr), settings.Mask(s.Cluster.NATSURL))
 			return err
 		}, c.OutOrStdout())
 	}
@@ -185,7 +185,7 @@ func (w *workerNode) begin(ctx context.Context) error {
 		return err
 	}
 	if wanted := w.settings.Policy.String(); w.settings.PolicyGiven && (w.active.Policy != wanted || w.active.Rules != "") {
-		return &projection.MetaError{Name: projection.MetaPolicy, Stored: counts(&w.active), Wanted: "policy " + wanted}
+		return &projection.MetaError{Name: projection.MetaPolicy, Stored: w.active.Describe(), Wanted: "policy " + wanted}
 	}
 	warnOfRules(w.log, named, w.settings.RulesFile, &w.active)
 	return nil
@@ -225,7 +225,7 @@ func (w *workerNode) run(ctx context.Context) (err error) {
 	host, _ := os.Hostname()
 	w.waits.on(awaitedStore(w.settings))
 	w.generations, err = generation.Start(ctx, generation.Config{
-		Registry: w.records, Conn: w.conn, Stores: w.stores, Rules: rulesOf,
+		Registry: w.records, Conn: w.conn, Stores: w.stores,
 		Worker: processor.Config{
 			Log: w.events, GCInterval: w.settings.GCInterval, FlushInterval: w.settings.Cluster.FlushInterval,
 			Logger: w.log.Named("processor"),

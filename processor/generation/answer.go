@@ -17,23 +17,23 @@ import (
 	"holdmetrics/projection"
 )
 
-// Who compares generations asks the process that runs a partition, which alone can
-// read its store (or does so best):
+// A comparison of generations asks the process that runs a partition, which alone can
+// read its store, or can read it best:
 //
-//	hold.ctl.read.<generation>.<partition>   request: a question, answer: an answer, both JSON
+//	hold.ctl.read.<generation>.<partition>   request: a question, reply: an answer, both JSON
 //
-// An answer is bounded, and the next is sent when it is asked for, so nobody is
-// flooded. Whoever does not run the partition is silent.
+// An answer is bounded, and the next one is sent on request, so nobody is flooded. A
+// process that does not run the partition does not reply.
 const readPrefix = "hold.ctl.read."
 
-// What can be asked.
+// The questions, by their names on the wire.
 const (
-	askHolders = "holders" // those behind After, by name; or those named
-	askPairs   = "pairs"   // of Holder, behind After
-	askBeyond  = "beyond"  // how the pairs of Holder go on from At, behind After; or its Token alone
-	askReach   = "reach"   // how far the partition is
-	askStand   = "stand"   // apply up to Position, and no further; see processor.Worker.Stand
-	askGo      = "go"      // go on
+	askHolders   = "holders" // those after After, by name; or those in Holders
+	askPairs     = "pairs"   // of Holder, after After
+	askLookahead = "beyond"  // how the pairs of Holder go on from At, after After; or that of Token alone
+	askReach     = "reach"   // how far the partition is
+	askPause     = "stand"   // apply up to Position, and no further; see processor.Worker.Stand
+	askResume    = "go"      // go on
 )
 
 type question struct {
@@ -43,31 +43,31 @@ type question struct {
 	Holder   string   `json:"holder,omitempty"`
 	Token    string   `json:"token,omitempty"`
 	Position uint64   `json:"position,omitempty"`
-	At       int64    `json:"at,omitempty"` // ns: from when on it is told how what was asked for goes on
+	At       int64    `json:"at,omitempty"` // ns: where the lookahead begins
 }
 
 type answered struct {
 	Error    string         `json:"error,omitempty"`
-	Position uint64         `json:"position,omitempty"` // of the checkpoint that was read, or where it stands
-	At       int64          `json:"at,omitempty"`       // ns: from when on Beyond is; At of the question, or the log's time of Position where that is later
-	Done     int            `json:"done,omitempty"`     // how many of the holders that were named were looked at
+	Position uint64         `json:"position,omitempty"` // of the checkpoint that was read, or where the partition is paused
+	At       int64          `json:"at,omitempty"`       // ns: where the lookahead begins: At of the question, or the log's time of Position if that is later
+	Done     int            `json:"done,omitempty"`     // how many of the named holders were read
 	Holders  []holderAnswer `json:"holders,omitempty"`
 	Pairs    []pairAnswer   `json:"pairs,omitempty"`
 	More     bool           `json:"more,omitempty"`
-	Reach    *Reach         `json:"reach,omitempty"`
+	Reach    *Watermark     `json:"reach,omitempty"`
 }
 
 type holderAnswer struct {
-	Holder   string `json:"holder"`
-	Position uint64 `json:"position"`
-	Figures  []byte `json:"figures"`          // as hold.Figures.Append gives them
-	Beyond   []byte `json:"beyond,omitempty"` // hash of how it goes on; of those that were named
+	Holder    string `json:"holder"`
+	Position  uint64 `json:"position"`
+	Figures   []byte `json:"figures"`          // as hold.Figures.Append gives them
+	Lookahead []byte `json:"beyond,omitempty"` // hash of the lookahead; of named holders only
 }
 
 type pairAnswer struct {
 	Token   string      `json:"token"`
 	Figures []byte      `json:"figures,omitempty"`
-	Digest  []byte      `json:"digest,omitempty"` // hash of how it goes on
+	Digest  []byte      `json:"digest,omitempty"` // hash of the lookahead
 	Base    hold.Amount `json:"base"`             // at At
 	Slopes  []slope     `json:"slopes,omitempty"` // from there on
 }
@@ -98,7 +98,7 @@ func answer(conn *nats.Conn, g *Instance) (stop func(), err error) {
 		var q question
 		asked := json.Unmarshal(m.Data, &q)
 		if asked == nil && q.Ask == askReach { // of all partitions at once, and known at once
-			if text, err := json.Marshal(&answered{Reach: g.reach(partition)}); err == nil {
+			if text, err := json.Marshal(&answered{Reach: g.watermark(partition)}); err == nil {
 				_ = m.Respond(text) // else it is asked again
 			}
 			return
@@ -114,9 +114,15 @@ func answer(conn *nats.Conn, g *Instance) (stop func(), err error) {
 			defer cancel()
 			a, err := &answered{}, error(nil)
 			if asked != nil {
-				a.Error = "this is no question: " + asked.Error()
+				a.Error = "cannot decode the question: " + asked.Error()
 			} else if a, err = g.answer(within, partition, &q); errors.Is(err, processor.ErrStopped) || errors.Is(err, context.Canceled) {
 				return // another one runs it soon
+			} else if errors.Is(err, context.DeadlineExceeded) {
+				text := fmt.Sprintf("no answer to %q within %v", q.Ask, answerWithin)
+				if at := g.watermark(partition); at != nil {
+					text += fmt.Sprintf(": applied %d, stored %d, wanted %d", at.Position, at.Stored, q.Position)
+				}
+				a = &answered{Error: text}
 			} else if err != nil {
 				a = &answered{Error: err.Error()}
 			}
@@ -129,7 +135,7 @@ func answer(conn *nats.Conn, g *Instance) (stop func(), err error) {
 	})
 	if err != nil {
 		cancel()
-		return nil, fmt.Errorf("generation: listen for questions: %w", err)
+		return nil, fmt.Errorf("generation: subscribe to questions: %w", err)
 	}
 	ended := make(chan struct{})
 	sub.SetClosedHandler(func(string) { close(ended) })
@@ -152,16 +158,16 @@ func (g *Instance) answer(ctx context.Context, partition int, q *question) (a *a
 		return a, g.readHolders(ctx, partition, q, a)
 	case askPairs:
 		return a, g.readPairs(ctx, partition, q, a)
-	case askBeyond:
-		return a, g.readBeyond(ctx, partition, q, a)
-	case askStand:
+	case askLookahead:
+		return a, g.readLookahead(ctx, partition, q, a)
+	case askPause:
 		a.Position, err = g.Worker.Stand(ctx, partition, q.Position)
 		return a, err
-	case askGo:
+	case askResume:
 		g.Worker.Go(partition)
 		return a, nil
 	}
-	return nil, fmt.Errorf("this version cannot tell %q", q.Ask)
+	return nil, fmt.Errorf("question %q is not known to this version", q.Ask)
 }
 
 func (g *Instance) walkHolders(ctx context.Context, partition int, after string, a *answered) error {
@@ -182,8 +188,8 @@ func (g *Instance) walkHolders(ctx context.Context, partition int, after string,
 	return err
 }
 
-// readHolders reads holders at one checkpoint; one that is not there is left out.
-// Where it takes long the last ones are left to another question.
+// readHolders reads holders at one checkpoint, and leaves out those that are not there.
+// If it takes long, the last ones are left to another question.
 func (g *Instance) readHolders(ctx context.Context, partition int, q *question, a *answered) (err error) {
 	view, err := g.Store.View(ctx, partition)
 	if err != nil {
@@ -194,7 +200,7 @@ func (g *Instance) readHolders(ctx context.Context, partition int, q *question, 
 	a.Position, a.At = c.Position, max(q.At, c.LogTime)
 	began := time.Now()
 	for _, name := range q.Holders {
-		if time.Since(began) > beyondFor {
+		if time.Since(began) > lookaheadFor {
 			return nil
 		}
 		a.Done++
@@ -206,7 +212,7 @@ func (g *Instance) readHolders(ctx context.Context, partition int, q *question, 
 			return err
 		}
 		h := holderAnswer{Holder: name, Position: r.Position, Figures: r.Figures.Append(nil)}
-		if h.Beyond, err = g.beyond(ctx, view, name, a.At); err != nil {
+		if h.Lookahead, err = g.lookahead(ctx, view, name, a.At); err != nil {
 			return err
 		}
 		a.Holders = append(a.Holders, h)
@@ -222,8 +228,8 @@ func (g *Instance) readPairs(ctx context.Context, partition int, q *question, a 
 	})
 }
 
-// walkPairs fills an answer with what read makes of a holder's pairs behind q.After, or
-// of that of q.Token: nil leaves a pair out. It says how large that is, beside the token.
+// walkPairs fills an answer with what read makes of a holder's pairs after q.After, or of
+// that of q.Token. read returns nil to leave a pair out, and the size beside the token.
 func (g *Instance) walkPairs(ctx context.Context, partition int, q *question, a *answered, read func(*projection.PairRecord) (out *pairAnswer, size int, err error)) (err error) {
 	view, err := g.Store.View(ctx, partition)
 	if err != nil {

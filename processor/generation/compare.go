@@ -8,67 +8,73 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
-
-	"holdmetrics/processor"
 )
 
-// Difference is a holder of whom two generations say something else, at the same
+// Difference is a holder whose figures differ between two generations, at the same
 // position of the log.
 type Difference struct {
 	Partition int
 	Holder    string
-	Position  uint64      // of the holder's last event, in the one that has it, or has it later
-	Only      string      // the generation that has the holder, where the other one has not
-	Figures   [][3]string // name, and what each says
-	Tokens    []string    // of the pairs that differ, those that could be told apart
+	Position  uint64   // of the holder's last event; the later one if they differ
+	Only      string   // the generation that has the holder, if the other one has not
+	Figures   []Figure // those that differ
+	Tokens    []string // of the pairs that differ, those that could be told apart
 }
+
+// Figure is a figure as two generations have it.
+type Figure struct{ Name, A, B string }
 
 // Tally is what came of a comparison.
 type Tally struct {
 	Holders    uint64 // compared
 	Different  uint64
-	Beyond     uint64 // not compared: their last event lies behind the end of one of the generations
+	Later      uint64 // not compared: their last event comes after the end of one of the generations
 	Partitions int    // done
 }
 
 // Comparison compares two generations holder by holder, each at the same position
 // of the log. It is not safe for concurrent use.
 //
-// Both are walked by holder, some at a time. What is the same at the same position,
-// and has no break ahead, is settled with that. The others are looked at again, some
-// hundred at a time: B stands still for that moment, at a place where the other one's
-// store is, so that even those are compared who have events all the time. Then all that
-// is known is compared, also how their pairs go on behind the last event, so nothing
-// differs that only the future would show.
+// It walks both by holder, a page at a time. A holder is done if both have the same
+// figures at the same position and no break lies ahead. The others are compared again,
+// some hundred at a time: B is paused at a position that A's store has, so that holders
+// with events all the time are compared too. Then the lookahead is compared as well: how
+// their pairs go on after the last event.
 type Comparison struct {
 	Conn       *nats.Conn
 	Partitions int
 	End        func(ctx context.Context, partition int) (uint64, error) // last position of a partition
-	A, B       Record                                                   // B is the one that may stand still: not the active one, or it ends
-	// Found is called for each difference; its error ends the comparison.
+	A, B       Record                                                   // B is the one that may be paused: not the active one, or it ends
+	// Found is called for each difference. Its error ends the comparison.
 	Found func(*Difference) error
-	// Moved is called now and then; nil: nobody looks.
+	// Moved is called now and then. It may be nil.
 	Moved func(Tally)
 
-	tally Tally
+	tally        Tally
+	stalledAfter time.Duration // how long a partition may stand still that is waited for; 0: stallMost
 }
 
 const (
-	// settleMost is how many holders are looked at again at once.
+	// settleMost is how many holders are compared again at once.
 	settleMost = 500
 	// askAgain is the pause where nobody answered.
 	askAgain = 100 * time.Millisecond
-	// askMost is how long nobody may answer.
+	// askMost is how long a question may go unanswered.
 	askMost = 45 * time.Second
+	// stallMost is how long a partition may stand still while it is waited for.
+	stallMost = time.Minute
 	// tokensMost is how many tokens of a holder are named.
 	tokensMost = 20
 )
 
-// ErrSilent: nobody answers questions about a generation.
-var ErrSilent = errors.New("generation: nobody answers")
+// ErrSilent: no worker answers questions about a generation.
+var ErrSilent = errors.New("generation: no answer")
 
-// Run compares. The error is why it could not; differences are none.
+// Run compares. A difference is not an error.
 func (c *Comparison) Run(ctx context.Context) (Tally, error) {
+	if c.stalledAfter == 0 {
+		c.stalledAfter = stallMost
+	}
 	for p := range c.Partitions {
 		if err := c.partition(ctx, p); err != nil {
 			return c.tally, err
@@ -85,7 +91,7 @@ func (c *Comparison) moved() {
 	}
 }
 
-// end is the last position that both ever have; 0: there is none.
+// end returns the last position that both ever have, or 0 if neither ends.
 func (c *Comparison) end() uint64 {
 	switch {
 	case c.A.Until == 0:
@@ -103,14 +109,14 @@ func (c *Comparison) partition(ctx context.Context, partition int) error {
 		return err
 	}
 	for _, g := range []*Record{&c.A, &c.B} {
-		if _, err := c.ask(ctx, g.Name, partition, &question{Ask: askGo}); err != nil {
+		if _, err := c.ask(ctx, g.Name, partition, &question{Ask: askResume}); err != nil {
 			return err // nobody is there
 		}
 	}
-	// What was in the log before is compared in any case.
+	// Everything that is in the log now is compared in any case.
 	for _, g := range []*Record{&c.A, &c.B} {
 		if g.Until == 0 {
-			if err := processor.Applied(c.Conn, g.Name)(ctx, partition, end); err != nil {
+			if err := c.awaitApplied(ctx, g.Name, partition, end); err != nil {
 				return err
 			}
 		}
@@ -176,24 +182,24 @@ func (c *Comparison) settle(ctx context.Context, partition int, holders []string
 	return nil
 }
 
-// settleSome compares the first ones of holders, and says how many.
+// settleSome compares the first ones of holders, and returns how many.
 func (c *Comparison) settleSome(ctx context.Context, partition int, holders []string) (done int, err error) {
 	defer func() {
 		ending, cancel := context.WithTimeout(context.WithoutCancel(ctx), requestTimeout)
 		defer cancel()
-		_, gone := c.ask(ending, c.B.Name, partition, &question{Ask: askGo})
+		_, gone := c.ask(ending, c.B.Name, partition, &question{Ask: askResume})
 		if err == nil {
 			err = gone
 		}
 	}()
 	for {
-		// B stands, A is at least as far, and then B goes exactly to where A was read.
-		at, err := c.ask(ctx, c.B.Name, partition, &question{Ask: askStand})
+		// B is paused, A is at least as far, and then B goes on exactly to where A was read.
+		at, err := c.ask(ctx, c.B.Name, partition, &question{Ask: askPause})
 		if err != nil {
 			return 0, err
 		}
 		if c.A.Until == 0 || at.Position <= c.A.Until {
-			if err := processor.Applied(c.Conn, c.A.Name)(ctx, partition, at.Position); err != nil {
+			if err := c.awaitApplied(ctx, c.A.Name, partition, at.Position); err != nil {
 				return 0, err
 			}
 		}
@@ -202,12 +208,12 @@ func (c *Comparison) settleSome(ctx context.Context, partition int, holders []st
 		if err != nil {
 			return 0, err
 		}
-		stands, err := c.ask(ctx, c.B.Name, partition, &question{Ask: askStand, Position: ofA.Position})
+		stands, err := c.ask(ctx, c.B.Name, partition, &question{Ask: askPause, Position: ofA.Position})
 		if err != nil {
 			return 0, err
 		}
 		if ofA.Done == 0 {
-			return 0, fmt.Errorf("generation %s, partition %d: its worker is of an older version, which cannot tell what is known ahead", c.A.Name, partition)
+			return 0, fmt.Errorf("generation %s, partition %d: its worker is of an older version, which has no lookahead: upgrade it", c.A.Name, partition)
 		}
 		q.Holders, q.At = holders[:ofA.Done], ofA.At
 		ofB, err := c.ask(ctx, c.B.Name, partition, &q)
@@ -218,10 +224,10 @@ func (c *Comparison) settleSome(ctx context.Context, partition int, holders []st
 			continue // it went on, or another worker has it now
 		}
 		if ofB.Done == 0 {
-			return 0, fmt.Errorf("generation %s, partition %d: its worker is of an older version, which cannot tell what is known ahead", c.B.Name, partition)
+			return 0, fmt.Errorf("generation %s, partition %d: its worker is of an older version, which has no lookahead: upgrade it", c.B.Name, partition)
 		}
 		if q.Holders, q.At = holders[:ofB.Done], ofB.At; q.At != ofA.At {
-			// A has ended, and B is behind that: what was sealed there since is no more told
+			// A has ended, and B is further: what B has sealed since can no longer be compared
 			// as of A's end.
 			position := ofA.Position
 			if ofA, err = c.ask(ctx, c.A.Name, partition, &q); err != nil {
@@ -251,7 +257,7 @@ func (c *Comparison) compare(ctx context.Context, partition int, holders []strin
 			continue
 		}
 		if end != 0 && (a != nil && a.Position > end || b != nil && b.Position > end) {
-			c.tally.Beyond++
+			c.tally.Later++
 			continue
 		}
 		c.tally.Holders++
@@ -268,14 +274,14 @@ func (c *Comparison) compare(ctx context.Context, partition int, holders []strin
 				return err
 			}
 			d.Figures = figures.rows
-			if len(d.Figures) == 0 && string(a.Beyond) != string(b.Beyond) {
-				if err := c.explainBeyond(ctx, d, a, b, at); err != nil {
+			if len(d.Figures) == 0 && string(a.Lookahead) != string(b.Lookahead) {
+				if err := c.explainLookahead(ctx, d, a, b, at); err != nil {
 					return err
 				}
 			}
 			if a.Position != b.Position {
 				// An event that one counts and the other leaves out, by its rules.
-				d.Figures = append(d.Figures, [3]string{"last_event", strconv.FormatUint(a.Position, 10), strconv.FormatUint(b.Position, 10)})
+				d.Figures = append(d.Figures, Figure{"last_event", strconv.FormatUint(a.Position, 10), strconv.FormatUint(b.Position, 10)})
 			}
 			if len(d.Figures) == 0 {
 				continue
@@ -294,8 +300,8 @@ func (c *Comparison) compare(ctx context.Context, partition int, holders []strin
 	return nil
 }
 
-// tokens are those whose pairs differ. Where the holder has had another event
-// meanwhile, none can be named.
+// tokens returns those whose pairs differ, or nil if the holder has had another event
+// meanwhile.
 func (c *Comparison) tokens(ctx context.Context, partition int, holder string, atA, atB uint64) ([]string, error) {
 	pairs := func(name string, at uint64) (map[string][]byte, error) {
 		all := map[string][]byte{}
@@ -322,4 +328,37 @@ func (c *Comparison) tokens(ctx context.Context, partition int, holder string, a
 		return nil, err
 	}
 	return differingTokens(a, b)
+}
+
+// Compare compares two generations by name, and calls found for each difference: its
+// error ends the comparison. moved is called now and then; it may be nil.
+func (o *Operator) Compare(ctx context.Context, a, b string, found func(*Difference) error, moved func(Tally)) (Tally, error) {
+	active, err := o.Registry.Active(ctx)
+	if err != nil {
+		return Tally{}, err
+	}
+	ofA, err := o.Get(ctx, a)
+	if err != nil {
+		return Tally{}, err
+	}
+	ofB, err := o.Get(ctx, b)
+	if err != nil {
+		return Tally{}, err
+	}
+	for _, g := range []*Record{&ofA, &ofB} {
+		if g.Paused || g.Dropped {
+			return Tally{}, fmt.Errorf("generation %s is paused or being dropped, so nobody can be asked about it", g.Name)
+		}
+	}
+	c := Comparison{Conn: o.Log.JetStream().Conn(), Partitions: o.Log.Partitions(), End: o.Log.End, A: ofA, B: ofB, Found: found, Moved: moved}
+	if b == active.Generation || ofA.Until != 0 && ofB.Until == 0 { // which must not be paused
+		c.A, c.B = ofB, ofA
+		c.Found = func(d *Difference) error {
+			for i, f := range d.Figures {
+				d.Figures[i] = Figure{f.Name, f.B, f.A}
+			}
+			return found(d)
+		}
+	}
+	return c.Run(ctx)
 }

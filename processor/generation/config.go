@@ -33,8 +33,6 @@ type Config struct {
 	Registry *Registry
 	Conn     *nats.Conn // by which questions are answered
 	Stores   Stores
-	// Rules reads the rules of a record.
-	Rules func(g *Record) (hold.Rules, error)
 	// Worker is what all workers have in common. Log is required; what belongs to a
 	// generation is filled in.
 	Worker processor.Config
@@ -77,7 +75,7 @@ const (
 )
 
 func (c *Config) setDefaults() error {
-	if c.Registry == nil || c.Conn == nil || c.Stores == nil || c.Rules == nil || c.Worker.Log == nil || c.ID == "" {
+	if c.Registry == nil || c.Conn == nil || c.Stores == nil || c.Worker.Log == nil || c.ID == "" {
 		return ErrConfig
 	}
 	if c.Patiently == nil {

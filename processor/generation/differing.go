@@ -8,15 +8,15 @@ import (
 	"holdmetrics/hold"
 )
 
-// differences are how two figures of the same differ.
+// differences are how two figures of a holder or pair differ.
 type differences struct {
-	rows  [][3]string // name, and what each says
-	ahead bool        // one of their lines may break, so that they do not say all
+	rows  []Figure
+	ahead bool // a line has a break ahead, so the lookahead is to be compared too
 }
 
-// differing says which figures differ. A line is the same where it says the same at
-// any instant: it may begin at another one. Two of which one may have broken before the
-// other one begins cannot be compared here; what is known beyond tells.
+// differing returns the figures that differ. Lines are equal if they have the same value
+// at any instant: they may begin at different ones. If one may have broken before the
+// other begins, they cannot be compared here, but by their lookaheads.
 func differing(textA, textB []byte) (d differences, err error) {
 	a, _, err := hold.ParseFigures(textA)
 	if err != nil {
@@ -29,7 +29,7 @@ func differing(textA, textB []byte) (d differences, err error) {
 	d.ahead = a.Line.Until != 0 || b.Line.Until != 0
 	add := func(name, a, b string) {
 		if a != b {
-			d.rows = append(d.rows, [3]string{name, a, b})
+			d.rows = append(d.rows, Figure{name, a, b})
 		}
 	}
 	add("settled_score", a.Settled.Score.String(), b.Settled.Score.String())
@@ -68,7 +68,7 @@ func differingTokens(a, b map[string][]byte) ([]string, error) {
 	return firstOf(tokens), nil
 }
 
-// firstOf are the first tokens by name, and one that says how many more there are.
+// firstOf returns the first tokens by name, and "and N more" if there are more.
 func firstOf(tokens []string) []string {
 	slices.Sort(tokens)
 	if more := len(tokens) - tokensMost; more > 0 {

@@ -36,7 +36,7 @@ func (s *Supervisor) open(ctx context.Context, r *Record) (g *Instance, err erro
 			err = errors.Join(err, g.close())
 		}
 	}()
-	if g.Rules, err = s.cfg.Rules(r); err != nil {
+	if g.Rules, err = r.ParseRules(); err != nil {
 		return g, fmt.Errorf("generation %s: %w", r.Name, err)
 	}
 	if g.Store, err = s.cfg.Stores.Open(ctx, r, g.Rules); err != nil {

@@ -1,6 +1,12 @@
 package generation
 
-import "time"
+import (
+	"fmt"
+	"time"
+
+	"holdmetrics/hold"
+	"holdmetrics/hold/rules"
+)
 
 // First is the name of the generation that a new system begins with. Its store
 // has no name of its own, since it was there before there were others.
@@ -29,7 +35,32 @@ type Record struct {
 	Dropped bool      `json:"dropped,omitempty"`  // what is left of it is being removed
 }
 
-// Active says which generation is read.
+// Describe returns what the generation counts by: "rules" and their version, or
+// "policy" and its name.
+func (g *Record) Describe() string {
+	if g.Version != hold.NoRulesVersion {
+		return "rules " + g.Version
+	}
+	return "policy " + g.Policy
+}
+
+// ParseRules returns the rules of the generation.
+func (g *Record) ParseRules() (hold.Rules, error) {
+	if g.Rules == "" {
+		policy, err := hold.ParsePolicy(g.Policy)
+		if err != nil {
+			return nil, fmt.Errorf("the record of generation %s names a policy that this version does not know: %w", g.Name, err)
+		}
+		return hold.PlainRules(policy), nil
+	}
+	r, err := rules.Parse("generation "+g.Name, []byte(g.Rules))
+	if err != nil {
+		return nil, err // not r, which would be an interface that is not nil
+	}
+	return r, nil
+}
+
+// Active is the generation that is read.
 type Active struct {
 	Generation string    `json:"generation"`
 	Previous   string    `json:"previous,omitempty"` // where a rollback goes; empty: nowhere

@@ -13,7 +13,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"holdmetrics/hold"
-	"holdmetrics/hold/rules"
 	"holdmetrics/ingest"
 	"holdmetrics/processor"
 	"holdmetrics/processor/lease"
@@ -87,12 +86,6 @@ func (w *world) process(id string) (s *Supervisor, stop func()) {
 	w.t.Helper()
 	s, err := Start(w.t.Context(), Config{
 		Registry: w.registry, Conn: w.conn, Stores: w.stores, ID: id, every: 20 * time.Millisecond,
-		Rules: func(g *Record) (hold.Rules, error) {
-			if g.Rules == "" {
-				return hold.PlainRules(hold.Merge), nil
-			}
-			return rules.Parse(g.Name, []byte(g.Rules))
-		},
 		Worker: processor.Config{
 			Log: w.log, FlushInterval: 10 * time.Millisecond,
 			Ownership: &processor.Ownership{Lease: lease.Config{Lease: time.Minute, Worker: id}},
@@ -242,13 +235,13 @@ func TestGenerations(t *testing.T) {
 		t.Errorf("%+v: %+v", tally, found)
 	}
 	for _, d := range found {
-		if len(d.Figures) == 0 || d.Figures[0][0] != "settled_score" || len(d.Tokens) > 1 || len(d.Tokens) == 1 && d.Tokens[0] != "T1" {
+		if len(d.Figures) == 0 || d.Figures[0].Name != "settled_score" || len(d.Tokens) > 1 || len(d.Tokens) == 1 && d.Tokens[0] != "T1" {
 			t.Errorf("%+v", d)
 		}
 	}
 	close(sending)
 	<-sent
-	if tally, found := w.compare(First, "early"); len(found) != 0 || tally.Beyond != 10 {
+	if tally, found := w.compare(First, "early"); len(found) != 0 || tally.Later != 10 {
 		t.Errorf("%+v: %+v", tally, found)
 	}
 

@@ -14,32 +14,31 @@ import (
 	"holdmetrics/projection"
 )
 
-// What is known of a holder goes beyond the last event: holds that begin or end later,
-// the edges of a season, runs that become long enough, the steps of boosts. Of two
-// generations that say the same today one may know of a hold that begins tomorrow and
-// the other not. So where a line has a break ahead, it is compared how the pairs go on
-// from one instant: what they have there, and by how much they grow from each further
-// instant at which that changes, up to the last that is known. Both sides put it into
-// the same form, and of that the hash is compared.
+// A holder's figures do not end with its last event: holds begin or end later, a season
+// has edges, a run becomes long enough, a boost steps up. Of two generations with equal
+// figures today, one may have a hold that begins tomorrow and the other not. So if a
+// line has a break ahead, the lookahead is compared too: what the pairs have at one
+// instant, and at which later instants their slope changes, up to the last that is known.
+// Both sides write it in one canonical form, and the hash of that is compared.
 
-// beyondFor is how long one answer looks ahead, about, before it leaves the rest of
-// the holders to the next one.
-const beyondFor = 3 * time.Second
+// lookaheadFor is how long one answer works on lookaheads, about, before it leaves the
+// other holders to the next one.
+const lookaheadFor = 3 * time.Second
 
-// slope is from when on something grows by how much.
+// slope is by how much something grows from an instant on.
 type slope struct {
 	At   int64     `json:"at"`
 	Rate hold.Rate `json:"rate"`
 	Held uint64    `json:"held"`
 }
 
-// slopesMost is how many slopes are told at once.
+// slopesMost is how many slopes one answer has.
 const slopesMost = 256
 
-// ahead gives how a pair goes on from an instant: the amount there, and each slope up
-// to the last break that is known, until yield returns false. Two of a pair that follow
-// one another are never the same.
-func ahead(ctx context.Context, r *hold.Rule, p *hold.Pair, at int64, yield func(slope) bool) (base hold.Amount, err error) {
+// slopes calls yield for each slope of a pair from an instant on, up to the last break
+// that is known, until it returns false, and returns the amount at that instant. No slope
+// equals the one before it.
+func slopes(ctx context.Context, r *hold.Rule, p *hold.Pair, at int64, yield func(slope) bool) (base hold.Amount, err error) {
 	line := r.Figures(p, at).Line
 	base = line.Base
 	for last, first := (slope{}), true; ; first = false {
@@ -61,14 +60,15 @@ func ahead(ctx context.Context, r *hold.Rule, p *hold.Pair, at int64, yield func
 	}
 }
 
-// digest is the hash of how a pair goes on; false where it has nothing and never will.
+// digest returns the hash of a pair's lookahead. It reports false if the pair has nothing
+// and never will.
 func (g *Instance) digest(ctx context.Context, r *projection.PairRecord, at int64) (sum []byte, something bool, err error) {
 	pair, err := r.Open()
 	if err != nil {
 		return nil, false, err
 	}
 	h := sha256.New()
-	base, err := ahead(ctx, g.Rules.Of(r.Key.Token), pair, at, func(s slope) bool {
+	base, err := slopes(ctx, g.Rules.Of(r.Key.Token), pair, at, func(s slope) bool {
 		something = something || !s.Rate.IsZero() || s.Held != 0
 		s.hash(h)
 		return true
@@ -96,8 +96,8 @@ func hashLimbs(h hash.Hash, limbs []uint64) {
 	}
 }
 
-// beyond is the hash of how all pairs of a holder go on.
-func (g *Instance) beyond(ctx context.Context, view projection.PartitionView, holder string, at int64) ([]byte, error) {
+// lookahead returns the hash of the lookaheads of all pairs of a holder.
+func (g *Instance) lookahead(ctx context.Context, view projection.PartitionView, holder string, at int64) ([]byte, error) {
 	h := sha256.New()
 	err := view.Pairs(ctx, holder, func(r *projection.PairRecord) error {
 		sum, something, err := g.digest(ctx, r, at)
@@ -109,14 +109,14 @@ func (g *Instance) beyond(ctx context.Context, view projection.PartitionView, ho
 		return err
 	})
 	if errors.Is(err, context.DeadlineExceeded) {
-		err = fmt.Errorf("what is known of holder %q ahead is too much to be compared within %s", holder, answerWithin)
+		err = fmt.Errorf("the lookahead of holder %q is too long to be compared within %s", holder, answerWithin)
 	}
 	return h.Sum(nil)[:16], err
 }
 
-// readBeyond answers askBeyond: how the pairs of a holder go on, as hashes, or of one of
-// them as slopes.
-func (g *Instance) readBeyond(ctx context.Context, partition int, q *question, a *answered) error {
+// readLookahead answers askLookahead: the lookaheads of a holder's pairs as hashes, or that
+// of one pair as slopes.
+func (g *Instance) readLookahead(ctx context.Context, partition int, q *question, a *answered) error {
 	return g.walkPairs(ctx, partition, q, a, func(p *projection.PairRecord) (*pairAnswer, int, error) {
 		out := &pairAnswer{Token: strings.Clone(p.Key.Token)}
 		if q.Token == "" {
@@ -131,7 +131,7 @@ func (g *Instance) readBeyond(ctx context.Context, partition int, q *question, a
 		if err != nil {
 			return nil, 0, err
 		}
-		out.Base, err = ahead(ctx, g.Rules.Of(out.Token), pair, q.At, func(s slope) bool {
+		out.Base, err = slopes(ctx, g.Rules.Of(out.Token), pair, q.At, func(s slope) bool {
 			out.Slopes = append(out.Slopes, s)
 			return len(out.Slopes) < slopesMost
 		})
@@ -142,10 +142,9 @@ func (g *Instance) readBeyond(ctx context.Context, partition int, q *question, a
 	})
 }
 
-// explainBeyond says in which tokens two generations go on in different ways from an
-// instant, and from when on. Where the holder has had another event meanwhile, neither
-// can be told; that they do is told in any case.
-func (c *Comparison) explainBeyond(ctx context.Context, d *Difference, a, b *holderAnswer, at int64) error {
+// explainLookahead names the tokens whose lookaheads differ, and from which instant on. If
+// the holder has had another event meanwhile, it names only the two hashes.
+func (c *Comparison) explainLookahead(ctx context.Context, d *Difference, a, b *holderAnswer, at int64) error {
 	tokensA, err := c.digests(ctx, c.A.Name, d, a.Position, at)
 	if err != nil {
 		return err
@@ -177,15 +176,16 @@ func (c *Comparison) explainBeyond(ctx context.Context, d *Difference, a, b *hol
 		}
 	}
 	if len(d.Figures) == 0 {
-		d.Figures = [][3]string{{"hash of what is known from " + instant(at), fmt.Sprintf("%x", a.Beyond), fmt.Sprintf("%x", b.Beyond)}}
+		d.Figures = []Figure{{"hash of what is known from " + instant(at), fmt.Sprintf("%x", a.Lookahead), fmt.Sprintf("%x", b.Lookahead)}}
 	}
 	return nil
 }
 
-// digests are how the pairs of a holder go on; nil where the holder has moved on.
+// digests returns the lookaheads of a holder's pairs as hashes, or nil if the holder has
+// had another event.
 func (c *Comparison) digests(ctx context.Context, name string, d *Difference, position uint64, at int64) (map[string][]byte, error) {
 	all := map[string][]byte{}
-	for q := (question{Ask: askBeyond, Holder: d.Holder, At: at}); ; {
+	for q := (question{Ask: askLookahead, Holder: d.Holder, At: at}); ; {
 		page, err := c.ask(ctx, name, d.Partition, &q)
 		if err != nil || page.Position != position {
 			return nil, err
@@ -200,11 +200,11 @@ func (c *Comparison) digests(ctx context.Context, name string, d *Difference, po
 	}
 }
 
-// parting is the first instant from which on a pair goes on in two ways; nil where it
-// cannot be told.
-func (c *Comparison) parting(ctx context.Context, d *Difference, token string, positionA, positionB uint64, at int64) (*[3]string, error) {
+// parting returns the first difference between two lookaheads of a pair, or nil if the
+// holder has had another event.
+func (c *Comparison) parting(ctx context.Context, d *Difference, token string, positionA, positionB uint64, at int64) (*Figure, error) {
 	for {
-		q := question{Ask: askBeyond, Holder: d.Holder, Token: token, At: at}
+		q := question{Ask: askLookahead, Holder: d.Holder, Token: token, At: at}
 		ofA, err := c.ask(ctx, c.A.Name, d.Partition, &q)
 		if err != nil {
 			return nil, err
@@ -217,9 +217,9 @@ func (c *Comparison) parting(ctx context.Context, d *Difference, token string, p
 		if a.Base != b.Base {
 			name := "live_score of " + token + " at " + instant(at)
 			if a.Base.Score == b.Base.Score {
-				return &[3]string{"live_held_seconds of " + token + " at " + instant(at), a.Base.Held.String(), b.Base.Held.String()}, nil
+				return &Figure{"live_held_seconds of " + token + " at " + instant(at), a.Base.Held.String(), b.Base.Held.String()}, nil
 			}
-			return &[3]string{name, a.Base.Score.String(), b.Base.Score.String()}, nil
+			return &Figure{name, a.Base.Score.String(), b.Base.Score.String()}, nil
 		}
 		last := slope{At: at}
 		for i, j := 0, 0; i < len(a.Slopes) || j < len(b.Slopes); i, j = i+1, j+1 {
@@ -227,7 +227,7 @@ func (c *Comparison) parting(ctx context.Context, d *Difference, token string, p
 			case i < len(a.Slopes) && j < len(b.Slopes) && a.Slopes[i] == b.Slopes[j]:
 				last = a.Slopes[i]
 				continue
-			// Who has no slope there goes on as before.
+			// One that has no slope there goes on as before.
 			case j >= len(b.Slopes) || i < len(a.Slopes) && a.Slopes[i].At < b.Slopes[j].At:
 				return partingRates(token, a.Slopes[i].At, &a.Slopes[i], &last), nil
 			case i >= len(a.Slopes) || b.Slopes[j].At < a.Slopes[i].At:
@@ -238,18 +238,18 @@ func (c *Comparison) parting(ctx context.Context, d *Difference, token string, p
 		if len(a.Slopes) < slopesMost {
 			return nil, nil
 		}
-		at = last.At // which is told again, and others behind it
+		at = last.At // which comes again, with others after it
 	}
 }
 
-func partingRates(token string, at int64, a, b *slope) *[3]string {
+func partingRates(token string, at int64, a, b *slope) *Figure {
 	if a.Rate == b.Rate {
-		return &[3]string{"held_rate of " + token + " from " + instant(at), fmt.Sprint(a.Held), fmt.Sprint(b.Held)}
+		return &Figure{"held_rate of " + token + " from " + instant(at), fmt.Sprint(a.Held), fmt.Sprint(b.Held)}
 	}
-	return &[3]string{"rate of " + token + " from " + instant(at), a.Rate.String(), b.Rate.String()}
+	return &Figure{"rate of " + token + " from " + instant(at), a.Rate.String(), b.Rate.String()}
 }
 
-// onePair is the pair of an answer about one; a pair that is not there has nothing.
+// onePair returns the pair of an answer about one, or an empty pair if it is not there.
 func onePair(a *answered, at int64) *pairAnswer {
 	if len(a.Pairs) == 0 {
 		return &pairAnswer{Slopes: []slope{{At: at}}}

@@ -26,7 +26,7 @@ func (w *world) send(drafts ...hold.Draft) {
 
 // What two generations know of the time behind the last event is compared too: today
 // they say the same of every one of these holders.
-func TestCompareBeyond(t *testing.T) {
+func TestCompareLookahead(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.process("a")
@@ -68,7 +68,7 @@ func TestCompareBeyond(t *testing.T) {
 	var said []string
 	for _, d := range found {
 		for _, f := range d.Figures {
-			said = append(said, fmt.Sprintf("%s: %s: %s, %s (%s)", d.Holder, f[0], f[1], f[2], strings.Join(d.Tokens, " ")))
+			said = append(said, fmt.Sprintf("%s: %s: %s, %s (%s)", d.Holder, f.Name, f.A, f.B, strings.Join(d.Tokens, " ")))
 		}
 	}
 	slices.Sort(said)
@@ -105,7 +105,7 @@ func TestCompareManyBreaks(t *testing.T) {
 	_, found := w.compare("all", "ids")
 	n := fmt.Sprint(len(drafts))
 	fewer := fmt.Sprint(len(drafts) - 1)
-	if len(found) != 1 || len(found[0].Figures) != 1 || found[0].Figures[0] != [3]string{"rate of SUM from " + instant(last), n, fewer} {
+	if len(found) != 1 || len(found[0].Figures) != 1 || found[0].Figures[0] != (Figure{"rate of SUM from " + instant(last), n, fewer}) {
 		t.Errorf("%+v", found)
 	}
 }
