@@ -60,8 +60,9 @@ type Config struct {
 	// there is one owner.
 	Epoch func(ctx context.Context, partition int, stored uint64) (uint64, error)
 
-	// Now tells how long a partition has been at something; nil: the clock. What
-	// is stored follows from the log's own time alone.
+	// Now is the clock by which lines of snapshots are refreshed, and which tells how
+	// long a partition has been at something; nil: the system's. What is stored
+	// follows from the log's own time alone.
 	Now func() time.Time
 
 	lookEvery time.Duration // how often the log is looked at; 0: lookEvery
@@ -70,7 +71,9 @@ type Config struct {
 	Logger     *zap.Logger
 	Registerer prometheus.Registerer // nil: metrics are kept, and shown nowhere
 
-	turn int // holders that a partition publishes at once; 0: turnHolders
+	turn        int // holders that a partition publishes at once; 0: turnHolders
+	refreshMost int // ends of lines that a partition keeps in memory; 0: refreshMost
+	refreshWalk int // holders of the store that are looked at at once for such ends; 0: refreshWalk
 }
 
 func (c *Config) setDefaults(log eventLog) error {
@@ -81,6 +84,8 @@ func (c *Config) setDefaults(log eventLog) error {
 	}
 	setDefault(&c.FlushInterval, DefaultFlushInterval)
 	setDefault(&c.turn, turnHolders)
+	setDefault(&c.refreshMost, refreshMost)
+	setDefault(&c.refreshWalk, refreshWalk)
 	setDefault(&c.GCInterval, DefaultGCInterval)
 	setDefault(&c.StopTimeout, DefaultStopTimeout)
 	setDefault(&c.lookEvery, lookEvery)

@@ -186,6 +186,9 @@ func (p *partition) finishFlush(d flushDone) error {
 		p.trimFull()
 	}
 	p.metrics.flush(d)
+	if p.refresh != nil {
+		p.refresh.rouse()
+	}
 	p.set(func(s *PartitionStatus) { s.Checkpoint = d.job.batch.Checkpoint.Position })
 	if p.unencoded() {
 		p.changed()

@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"sync"
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
 	"go.uber.org/zap"
@@ -178,10 +179,13 @@ type memBucket struct {
 	backwards error
 
 	mayStepBack bool // in its positions
+
+	changed chan struct{} // closed and replaced by a publish
+	largest int           // entries of one publish
 }
 
 func newMemBucket() *memBucket {
-	return &memBucket{stats: map[string]*holdpb.HoldStat{}, positions: map[int]uint64{}, owed: map[int]bool{}}
+	return &memBucket{stats: map[string]*holdpb.HoldStat{}, positions: map[int]uint64{}, owed: map[int]bool{}, changed: make(chan struct{})}
 }
 
 func (b *memBucket) Generation() string { return "1" }
@@ -212,6 +216,9 @@ func (b *memBucket) Publish(_ context.Context, partition int, entries []projecti
 		b.backwards = errors.New("position stepped back")
 	}
 	b.positions[partition] = to.Position
+	b.largest = max(b.largest, len(entries))
+	close(b.changed)
+	b.changed = make(chan struct{})
 	return nil
 }
 
@@ -234,11 +241,23 @@ func (b *memBucket) SetOwed(_ context.Context, partition int, owed bool) error {
 	return nil
 }
 
+func (b *memBucket) Values(_ context.Context, keys []string) ([][]byte, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	values := make([][]byte, len(keys))
+	for i, key := range keys {
+		if s := b.stats[key]; s != nil {
+			values[i], _ = proto.Marshal(s)
+		}
+	}
+	return values, nil
+}
+
 // copy is the bucket as it is, or as it was found after a crash.
 func (b *memBucket) copy() *memBucket {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return &memBucket{stats: maps.Clone(b.stats), positions: maps.Clone(b.positions), owed: maps.Clone(b.owed)}
+	return &memBucket{stats: maps.Clone(b.stats), positions: maps.Clone(b.positions), owed: maps.Clone(b.owed), changed: make(chan struct{})}
 }
 
 func (b *memBucket) get(holder string) *holdpb.HoldStat {
@@ -257,6 +276,10 @@ type running struct {
 // run starts a worker. What stops it is the test.
 func run(t testing.TB, cfg Config, log eventLog, bucket snapshots) *running {
 	t.Helper()
+	if cfg.Now == nil { // before any line ends
+		began := time.Now()
+		cfg.Now = func() time.Time { return time.Unix(0, logBegin-60*minute).Add(time.Since(began)) }
+	}
 	w, err := newWorker(cfg, log, bucket)
 	if err != nil {
 		t.Fatal(err)

@@ -103,6 +103,8 @@ type partition struct {
 	turn          chan struct{} // the worker's: has publishTurns items, which the partitions that publish hold
 	publishJobs   chan *publishJob
 	publishesDone chan publishDone
+	refresh       *refresher // nil: there is no bucket
+	refreshed     bool       // the last publish was of refreshed lines
 
 	// Shared.
 	wrongLog chan error    // takes why the log is not the one that is read
@@ -150,6 +152,9 @@ func newPartition(id int, cfg *Config, controls *controls, log eventLog, bucket 
 		moved:         make(chan struct{}),
 	}
 	close(p.always)
+	if bucket != nil {
+		p.refresh = newRefresher(id, cfg)
+	}
 	if _, ok := p.store.(projection.PageReader); ok {
 		p.cache.pages = p.pagesOf
 	}
@@ -185,10 +190,17 @@ func (p *partition) run(ctx, background context.Context) error {
 	var workers sync.WaitGroup
 	workers.Go(func() { p.flusher(background, p.jobs, p.flushesDone) })
 	workers.Go(func() { p.publisher(background, ctx, p.publishJobs, p.publishesDone) })
+	if p.refresh != nil {
+		workers.Go(func() { p.refresh.run(ctx) })
+	}
 	defer func() {
 		cancel()
 		close(p.jobs)
 		close(p.publishJobs)
+		if p.refresh != nil {
+			close(p.refresh.jobs)
+			p.refresh.timer.Stop()
+		}
 		workers.Wait()
 		p.letters.wg.Wait()
 		p.flushTimer.Stop()
@@ -243,6 +255,7 @@ func (p *partition) loop(ctx context.Context) error {
 			return err
 		}
 		p.endAtUntil()
+		refreshed, refresh := p.startRefresh()
 		p.idle()
 		var err error
 		select {
@@ -268,7 +281,14 @@ func (p *partition) loop(ctx context.Context) error {
 		case err = <-p.wrongLog:
 		case <-p.sweepTurn():
 			err = p.sweepSome(ctx)
+		case d := <-refreshed:
+			err = p.refresh.finish(d, func(err error) { p.trouble("refresh the lines of snapshots", err) })
+		case <-refresh:
+			p.refresh.rouse()
 		case <-p.wake:
+			if p.refresh != nil {
+				p.refresh.rouse()
+			}
 		case <-p.restTimer.C:
 			p.resting = false
 		case <-gc.C:

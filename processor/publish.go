@@ -20,6 +20,7 @@ type snapshots interface {
 	Position(ctx context.Context, partition int) (uint64, error)
 	Owed(ctx context.Context, partition int) (bool, error)
 	SetOwed(ctx context.Context, partition int, owed bool) error
+	Values(ctx context.Context, keys []string) ([][]byte, error)
 	Generation() string
 }
 
@@ -156,13 +157,21 @@ func (p *partition) wantsPublish() bool {
 // flushes: in a replay nearly every holder changes again before anybody could
 // have read what was published of it.
 func (p *partition) publishTurn() <-chan struct{} {
-	if p.farBehind() && p.published >= p.encoded && p.unpublished.len() < publishMost {
-		return nil
+	if p.refresh.ready() && !p.publishing {
+		return p.turn
 	}
-	if p.wantsPublish() {
+	if p.wantsTurn() {
 		return p.turn
 	}
 	return nil
+}
+
+// wantsTurn reports whether there is something to publish that events changed.
+func (p *partition) wantsTurn() bool {
+	if p.farBehind() && p.published >= p.encoded && p.unpublished.len() < publishMost {
+		return false
+	}
+	return p.wantsPublish()
 }
 
 // startPublish hands what changed to the publisher, with the turn where it was taken.
@@ -173,15 +182,21 @@ func (p *partition) startPublish(ctx context.Context, turn bool) error {
 		p.publishJobs <- &publishJob{to: projection.Reached{Position: p.stored, LogTime: p.storedTime}, owed: p.owes, turn: turn}
 		return nil
 	}
+	if p.refresh.ready() && turn && !(p.refreshed && p.wantsTurn()) {
+		return p.publishRefreshed()
+	}
+	p.refreshed = false
 	if err := p.settle(ctx); err != nil {
 		p.passTurn(turn)
 		return err
 	}
 	job := &publishJob{turn: turn, behind: p.pending >= publishLate, holders: make([]projection.HolderRecord, 0, min(p.unpublished.len(), p.cfg.turn))}
 	job.to = p.unpublished.take(p.cfg.turn, p.reached(), func(h *holder) {
-		job.holders = append(job.holders, projection.HolderRecord{
+		record := projection.HolderRecord{
 			Holder: h.name, Figures: h.figures(), UpdatedAt: h.updatedAt, Position: h.position,
-		})
+		}
+		job.holders = append(job.holders, record)
+		p.refresh.published(&record)
 		p.cache.removeHolder(h, p.flushed)
 	})
 	if p.lost != nil {
@@ -194,6 +209,44 @@ func (p *partition) startPublish(ctx context.Context, turn bool) error {
 	p.published, p.publishedTime, p.publishing, p.publishBegan = job.to.Position, job.to.LogTime, true, p.cfg.Now()
 	p.publishJobs <- job // has room: one is in flight at most
 	return nil
+}
+
+// publishRefreshed hands refreshed lines to the publisher, with the turn. They and
+// what events changed alternate where both wait.
+func (p *partition) publishRefreshed() error {
+	p.refreshed = true
+	holders := p.refresh.take()
+	if len(holders) == 0 {
+		p.passTurn(true)
+		return nil
+	}
+	p.publishing, p.publishBegan = true, p.cfg.Now()
+	p.publishJobs <- &publishJob{holders: holders, to: projection.Reached{Position: p.published, LogTime: p.publishedTime}, turn: true}
+	return nil
+}
+
+// startRefresh begins the refresh of lines that have ended, once the bucket has what
+// a former owner left it to publish. It returns where its result and its timer come
+// from.
+func (p *partition) startRefresh() (<-chan refreshDone, <-chan time.Time) {
+	r := p.refresh
+	if r == nil || p.owes != nil || p.position < p.publishFloor || p.position < p.tail && !p.done {
+		return nil, nil
+	}
+	if !r.begun {
+		r.begin(p.bucket, p.position)
+	}
+	if !p.publishing || !p.refreshed { // else the bucket does not know yet what it is asked about
+		r.start(p.position, p.stored, p.isLatest)
+	}
+	return r.done, r.timer.C
+}
+
+// isLatest reports whether the latest snapshot of a holder is that of a position. A
+// holder that is not in memory has no later events than the store knows.
+func (p *partition) isLatest(holder string, position uint64) bool {
+	h := p.cache.holders[holder]
+	return h == nil || h.queued == 0 && h.position == position
 }
 
 // passTurn passes the turn on where it was taken. Without having been taken it

@@ -71,6 +71,8 @@ type PartitionStatus struct {
 	taken   uint64 // events of what was handed over by the log's client and is applied or refused
 	settled uint64 // messages of the same
 	first   int64  // the log's time of the first message handed over
+
+	refreshed bool // no line of a snapshot is known to be over that was not drawn
 }
 
 // Ahead is what a partition knows of the log behind its position. Events come in
@@ -109,6 +111,7 @@ func (p *partition) note() {
 	s.look(p.in)
 	s.Pairs, s.CacheBytes, s.DirtyBytes = len(p.cache.ring), p.cache.bytes, p.dirtyBytes+p.inflightBytes
 	s.End, s.Resting = p.tail, p.resting
+	s.refreshed = p.refresh == nil || p.refresh.idle()
 	if s.State == CatchingUp && (p.position >= p.tail || p.done) && p.owes == nil {
 		s.State = Running
 		p.tell()

@@ -1,0 +1,426 @@
+package processor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	"holdmetrics/hold"
+	"holdmetrics/ingest"
+	"holdmetrics/projection"
+	holdpb "holdmetrics/proto"
+)
+
+// A live line breaks where a known end, a season, a boost step or a shortest run
+// says so, without an event. Nobody extrapolates a snapshot past its until, so the
+// owner of the partition publishes the next piece of the line when it begins: the
+// same snapshot, of the same position and settled figures, with another line.
+//
+// The next piece begins at an instant that the holder's pairs determine, and it is
+// drawn as of that instant. So the bytes follow from the log and from which pieces
+// have begun; the clock only decides when they are published. Nothing is stored.
+//
+// The refresher keeps an index of the ends of all lines that the partition published.
+// A new owner finds them again by a walk over the store's holders. The store has the
+// line as of each holder's last event, and the bucket may have a later piece; the
+// walk asks the bucket before it draws one whose stored line is over, so a restart
+// publishes nothing twice. The index is bounded (lineEnds.horizon): the walk is
+// repeated when the clock reaches an end that the index had no room for.
+//
+// Lines are drawn from a view of the store, beside the loop of the partition, which
+// never waits for it. A line is drawn only of a holder whose latest event is stored
+// and published, and it is dropped where an event came first. So no snapshot steps
+// back. Where the store is away, lines end, and are drawn when it is back.
+
+const (
+	// refreshMost bounds the index of a partition, at about 200 bytes an entry.
+	refreshMost = 1 << 14
+	// refreshWalk is how many holders of the store a walk reads at once.
+	refreshWalk = 2048
+	// refreshLook is the longest time between two looks at the clock, which may be set.
+	refreshLook = time.Second
+	// refreshSoon is the pause before an end is looked at again that is over and could
+	// not be drawn yet, because the store is behind the snapshot.
+	refreshSoon = 50 * time.Millisecond
+	// refreshAgain is how long the store is left alone after it failed.
+	refreshAgain = time.Second
+)
+
+// refresher draws the next pieces of the lines that a partition published. The
+// fields belong to the partition's loop; run and what it calls use none but those
+// that are fixed.
+type refresher struct {
+	partition int
+	rules     hold.Rules
+	store     projection.Store
+	bucket    snapshots // set by begin
+	now       func() time.Time
+	chunk     int // lines that are drawn at once
+	step      int // holders that a walk reads at once
+
+	ends     *lineEnds
+	begun    bool
+	walking  bool
+	over     []*lineEnd // of the walk: over already, so the index need not keep them
+	after    string     // the walk has passed this holder
+	from     uint64     // the walk waits until the store has this position
+	look     bool       // something may be due
+	again    time.Time
+	busy     bool            // a job is under way
+	drawing  map[string]bool // holders of the job, and of drawn; without those that events overtook
+	drawn    []refreshedLine // to be published
+	timer    *time.Timer
+	armedFor int64 // what next was when timer was set; 0: it is not
+
+	jobs chan *refreshJob
+	done chan refreshDone
+}
+
+// refreshJob is one piece of work beside the loop: lines to draw, or a step of the
+// walk.
+type refreshJob struct {
+	now  int64
+	ends []*lineEnd
+	walk bool
+	last string // walk: begin behind this holder
+}
+
+// refreshDone is what became of a job.
+type refreshDone struct {
+	job    *refreshJob
+	lines  []refreshedLine
+	known  []lineEnd  // ends of later pieces that the bucket has already
+	behind []*lineEnd // the store's view did not have these yet
+	found  []lineEnd  // walk
+	last   string     // walk: the last holder; "": the walk is over
+	err    error
+}
+
+// refreshedLine is a snapshot with the piece of its line that holds now.
+type refreshedLine struct{ projection.HolderRecord }
+
+func newRefresher(partition int, cfg *Config) *refresher {
+	return &refresher{
+		partition: partition, rules: cfg.Rules, store: cfg.Store, now: cfg.Now, chunk: cfg.turn, step: cfg.refreshWalk,
+		ends: newLineEnds(cfg.refreshMost), drawing: map[string]bool{}, timer: stoppedTimer(),
+		jobs: make(chan *refreshJob, 1), done: make(chan refreshDone, 1),
+	}
+}
+
+// begin has the ends of lines looked for that were published before this owner
+// started. The partition is at position, and the bucket owes it nothing.
+func (r *refresher) begin(bucket snapshots, position uint64) {
+	r.bucket, r.begun = bucket, true
+	r.walk(position)
+}
+
+func (r *refresher) walk(position uint64) {
+	r.walking, r.after, r.from, r.look = true, "", position, true
+	r.over, r.ends.horizon = nil, 0
+}
+
+// published notes that a snapshot is on its way to the bucket.
+func (r *refresher) published(h *projection.HolderRecord) {
+	delete(r.drawing, h.Holder)
+	r.ends.set(h.Holder, h.Position, h.Figures.Line.Until)
+}
+
+// latest reports whether position is that of the latest event of a holder, and
+// whether a snapshot of it was published.
+type latest func(holder string, position uint64) bool
+
+// start begins the next piece of work, if there is one and none is under way, and
+// otherwise sets the timer. The store has all up to stored.
+func (r *refresher) start(position, stored uint64, is latest) {
+	if !r.begun || r.busy || len(r.drawn) > 0 {
+		return
+	}
+	if r.look && !time.Now().Before(r.again) {
+		if job := r.next(position, stored, is); job != nil {
+			r.busy = true
+			r.jobs <- job // has room: one is under way at most
+			return
+		}
+		r.look = false
+	}
+	r.arm()
+}
+
+// next is the next job, or nil.
+func (r *refresher) next(position, stored uint64, is latest) *refreshJob {
+	now := r.now().UnixNano()
+	job := &refreshJob{now: now}
+	var early []*lineEnd
+	for len(job.ends) == 0 {
+		due := r.ends.due(now, r.chunk)
+		if len(due) == 0 {
+			n := min(r.chunk, len(r.over))
+			due, r.over = r.over[:n], r.over[n:]
+		}
+		if len(due) == 0 {
+			break
+		}
+		for _, e := range due {
+			switch {
+			case !is(e.holder, e.position) || r.ends.byHolder[e.holder] != nil: // another snapshot is on its way
+			case e.position > stored:
+				early = append(early, e)
+			default:
+				job.ends = append(job.ends, e)
+				r.drawing[e.holder] = true
+			}
+		}
+	}
+	r.ends.back(early)
+	if len(job.ends) > 0 {
+		return job
+	}
+	if r.ends.horizon != 0 && r.ends.horizon <= now && !r.walking {
+		r.walk(position)
+	}
+	if r.walking && stored >= r.from {
+		job.walk, job.last = true, r.after
+		return job
+	}
+	return nil
+}
+
+// arm sets the timer for the next end.
+func (r *refresher) arm() {
+	if r.look { // the store is left alone for a while
+		r.timer.Reset(max(time.Until(r.again), 0))
+		return
+	}
+	next := r.ends.next()
+	if next == r.armedFor {
+		return
+	}
+	r.timer.Stop()
+	if r.armedFor = next; next == 0 {
+		return
+	}
+	wait := min(time.Duration(next-r.now().UnixNano()), refreshLook)
+	if wait <= 0 {
+		wait = refreshSoon
+	}
+	r.timer.Reset(wait)
+}
+
+// rouse has the clock looked at again.
+func (r *refresher) rouse() { r.look, r.armedFor = true, 0 }
+
+// finish takes the result of a job. An error that trying again cannot heal is
+// returned; any other is left to the next try, and reported to note.
+func (r *refresher) finish(d refreshDone, note func(error)) error {
+	r.busy = false
+	r.rouse()
+	note(d.err)
+	if d.err != nil {
+		r.again = time.Now().Add(refreshAgain)
+		for _, e := range d.job.ends {
+			if r.drawing[e.holder] {
+				d.behind = append(d.behind, e)
+			}
+		}
+		d.lines, d.known = nil, nil
+	}
+	for i := range d.known {
+		if e := &d.known[i]; r.drawing[e.holder] {
+			r.ends.set(e.holder, e.position, e.until)
+		}
+	}
+	r.drawn = d.lines
+	still := make(map[string]bool, len(d.lines))
+	for i := range d.lines {
+		if name := d.lines[i].Holder; r.drawing[name] {
+			still[name] = true
+		}
+	}
+	r.drawing = still
+	r.ends.back(d.behind)
+	if len(d.behind) > 0 {
+		r.look = false // not before a flush, or the timer
+	}
+	if d.job.walk && d.err == nil {
+		for i := range d.found {
+			if e := &d.found[i]; e.until <= d.job.now {
+				r.over = append(r.over, e)
+			} else {
+				r.ends.offer(*e)
+			}
+		}
+		r.after, r.walking = d.last, d.last != ""
+	}
+	if d.err != nil && lasting(d.err) {
+		return fmt.Errorf("processor: partition %d: refresh the lines of snapshots: %w", r.partition, d.err)
+	}
+	return nil
+}
+
+// ready reports whether there are lines to publish.
+func (r *refresher) ready() bool { return r != nil && len(r.drawn) > 0 }
+
+// idle reports whether no line is known to be over that was not drawn.
+func (r *refresher) idle() bool {
+	next := r.ends.next()
+	return r.begun && !r.walking && !r.busy && len(r.over) == 0 && len(r.drawn) == 0 && (next == 0 || next > r.now().UnixNano())
+}
+
+// take takes out the lines to publish, without those that events have overtaken.
+func (r *refresher) take() []projection.HolderRecord {
+	out := make([]projection.HolderRecord, 0, len(r.drawn))
+	for i := range r.drawn {
+		line := &r.drawn[i]
+		if r.drawing[line.Holder] {
+			out = append(out, line.HolderRecord)
+			r.published(&line.HolderRecord)
+		}
+	}
+	r.drawn = nil
+	r.rouse()
+	return out
+}
+
+// run does jobs until jobs is closed.
+func (r *refresher) run(ctx context.Context) {
+	for job := range r.jobs {
+		d := refreshDone{job: job}
+		if job.walk {
+			d.err = r.find(ctx, &d)
+		} else {
+			d.err = r.draw(ctx, &d)
+		}
+		r.done <- d
+	}
+}
+
+// find reads the next holders of the store, and keeps those whose lines end.
+func (r *refresher) find(ctx context.Context, d *refreshDone) error {
+	enough := errors.New("enough")
+	n := 0
+	err := r.store.Holders(ctx, r.partition, d.job.last, func(h *projection.HolderRecord) error {
+		if until := h.Figures.Line.Until; until != 0 {
+			d.found = append(d.found, lineEnd{holder: strings.Clone(h.Holder), position: h.Position, until: until, stored: true})
+		}
+		if n++; n < r.step {
+			return nil
+		}
+		d.last = strings.Clone(h.Holder)
+		return enough
+	})
+	if errors.Is(err, enough) {
+		return nil
+	}
+	return err
+}
+
+// draw draws the lines of a job.
+func (r *refresher) draw(ctx context.Context, d *refreshDone) error {
+	ends, err := r.unpublished(ctx, d)
+	if err != nil || len(ends) == 0 {
+		return err
+	}
+	view, err := r.store.View(ctx, r.partition)
+	if err != nil {
+		return err
+	}
+	defer view.Close()
+	at, _ := view.Checkpoint()
+	for _, e := range ends {
+		if e.position > at.Position {
+			d.behind = append(d.behind, e)
+			continue
+		}
+		record, err := view.Holder(ctx, e.holder)
+		if errors.Is(err, projection.ErrNotFound) || err == nil && record.Position != e.position {
+			continue // another snapshot is on its way
+		}
+		if err != nil {
+			return err
+		}
+		line, err := lineAt(ctx, view, r.rules, e, d.job.now)
+		if err != nil {
+			return err
+		}
+		next := refreshedLine{*record}
+		next.Holder, next.Figures.Line = e.holder, line
+		d.lines = append(d.lines, next)
+	}
+	return nil
+}
+
+// unpublished asks the bucket about the ends that were found in the store. It returns
+// those whose next piece is to be drawn.
+func (r *refresher) unpublished(ctx context.Context, d *refreshDone) ([]*lineEnd, error) {
+	var keys []string
+	for _, e := range d.job.ends {
+		if e.stored {
+			keys = append(keys, ingest.SubjectToken(e.holder))
+		}
+	}
+	if len(keys) == 0 {
+		return d.job.ends, nil
+	}
+	values, err := r.bucket.Values(ctx, keys)
+	if err != nil {
+		return nil, err
+	}
+	var ends []*lineEnd
+	var stat holdpb.HoldStat
+	for _, e := range d.job.ends {
+		if e.stored {
+			value := values[0]
+			values = values[1:]
+			proto.Reset(&stat)
+			if value != nil && proto.Unmarshal(value, &stat) == nil && stat.Position == e.position {
+				until := int64(0)
+				if stat.Until != nil {
+					until = stat.Until.AsTime().UnixNano()
+				}
+				if until == 0 || until > d.job.now {
+					d.known = append(d.known, lineEnd{holder: e.holder, position: e.position, until: until})
+					continue
+				}
+			}
+		}
+		ends = append(ends, e)
+	}
+	return ends, nil
+}
+
+// lineAt is the piece of a holder's line that holds at now, as of the instant at
+// which it begins. The line up to the end e is known.
+func lineAt(ctx context.Context, view projection.PartitionView, rules hold.Rules, e *lineEnd, now int64) (hold.Line, error) {
+	var all sum
+	begin, until := int64(0), int64(0)
+	err := view.Pairs(ctx, e.holder, func(r *projection.PairRecord) error {
+		line := r.Figures.Line
+		if line.Until != 0 && line.Until <= now {
+			pair, err := r.Open()
+			if err != nil {
+				return projection.PairError(r.Key, err)
+			}
+			rule := rules.Of(r.Key.Token)
+			for at := max(line.Until, e.until); ; at = max(line.Until, at+1) {
+				if line = rule.Figures(pair, at).Line; line.Until == 0 || line.Until > now {
+					break
+				}
+			}
+			if err := r.Check(pair); err != nil {
+				return err
+			}
+		}
+		all.add(&hold.Figures{Line: line})
+		begin = max(begin, line.Since)
+		if until == 0 || line.Until != 0 && line.Until < until {
+			until = line.Until
+		}
+		return nil
+	})
+	f := all.at(begin, until)
+	return f.Line, err
+}
