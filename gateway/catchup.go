@@ -4,20 +4,24 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
 	"holdmetrics/ingest"
+	"holdmetrics/internal/stall"
 	"holdmetrics/projection"
 )
 
-// prepare waits until b is as far as active is now.
+// prepare waits until b is as far as active is now. Each of its waits may last for as
+// long as something moves, and ends when nothing has for PrepareStall.
 func (b *backend) prepare(ctx context.Context, active *backend) error {
-	if err := b.Snapshots.Wait(ctx); err != nil {
-		return err
+	limit := b.s.cfg.PrepareStall
+	if err := stall.Wait(ctx, limit, b.Snapshots.Last, b.Snapshots.Wait); err != nil {
+		return b.explained(ctx, fmt.Errorf("loading snapshots, %d holders so far: %w", b.Snapshots.Len(), err))
 	}
-	if err := b.Reader.Ping(ctx); err != nil {
-		return err
+	if err := stall.Wait(ctx, limit, stall.Never, b.Reader.Ping); err != nil {
+		return fmt.Errorf("asking the store: %w", err)
 	}
 	seen := b.s.reachedBy(active)
 	if err := b.reach(ctx, seen); err != nil {
@@ -26,13 +30,13 @@ func (b *backend) prepare(ctx context.Context, active *backend) error {
 	for p, position := range seen {
 		position, err := b.within(ctx, p, position)
 		if err == nil {
-			err = b.WaitApplied(ctx, p, position)
+			err = stall.Wait(ctx, limit, stall.Never, func(ctx context.Context) error { return b.WaitApplied(ctx, p, position) })
 		}
 		if errors.Is(err, ErrNoStore) {
 			break
 		}
 		if err != nil {
-			return fmt.Errorf("%w: partition %d of the store has not applied position %d: %w", ErrBehind, p, position, err)
+			return b.explained(ctx, fmt.Errorf("%w: generation %s, partition %d: the store has not applied position %d: %w", ErrBehind, b.Generation, p, position, err))
 		}
 	}
 	if active.relining.begun() {
@@ -47,10 +51,28 @@ func (b *backend) prepare(ctx context.Context, active *backend) error {
 	return nil
 }
 
+// explainWithin bounds the question why something stands still.
+const explainWithin = 2 * time.Second
+
+// explained adds to the error of a wait that stalled what was last heard of the
+// generation: why it is not ready.
+func (b *backend) explained(ctx context.Context, err error) error {
+	if !errors.Is(err, stall.ErrStalled) || b.Ready == nil {
+		return err
+	}
+	within, cancel := context.WithTimeout(ctx, explainWithin)
+	defer cancel()
+	if why := b.Ready(within); why != nil {
+		return fmt.Errorf("%w: last heard: %w", err, why)
+	}
+	return err
+}
+
 // reline has the lines of the snapshots hold now, and go on from now on.
 func (b *backend) reline(ctx context.Context) error {
 	b.relining.begin()
-	if err := b.relining.await(ctx, b.s.now()); err != nil {
+	err := stall.Wait(ctx, b.s.cfg.PrepareStall, b.Snapshots.Last, func(ctx context.Context) error { return b.relining.await(ctx, b.s.now()) })
+	if err != nil {
 		return fmt.Errorf("lines of snapshots are over, and cannot be drawn anew: %w", err)
 	}
 	return nil
@@ -96,23 +118,25 @@ func (b *backend) within(ctx context.Context, partition int, position uint64) (u
 	return min(position, end), err
 }
 
-// reach returns when the snapshots have a position of each partition.
+// reach returns when the snapshots have a position of each partition. It gives up on one
+// that has not moved for PrepareStall.
 func (b *backend) reach(ctx context.Context, positions []uint64) error {
 	group, ctx := errgroup.WithContext(ctx)
 	for p, position := range positions {
-		if b.Snapshots.Reached(p).Position >= position {
+		reached := func() uint64 { return b.Snapshots.Reached(p).Position }
+		if reached() >= position {
 			continue
 		}
 		group.Go(func() error {
 			position, err := b.within(ctx, p, position)
 			if err == nil {
-				err = b.Snapshots.WaitPosition(ctx, p, position)
+				err = stall.Wait(ctx, b.s.cfg.PrepareStall, reached, func(ctx context.Context) error { return b.Snapshots.WaitPosition(ctx, p, position) })
 			}
 			if err == nil || errors.Is(err, context.Canceled) {
 				return err
 			}
-			return fmt.Errorf("%w: partition %d of generation %s is at position %d, to be at %d: %w",
-				ErrBehind, p, b.Generation, b.Snapshots.Reached(p).Position, position, err)
+			return b.explained(ctx, fmt.Errorf("%w: generation %s, partition %d: the snapshots are at position %d, wanted %d: %w",
+				ErrBehind, b.Generation, p, reached(), position, err))
 		})
 	}
 	return group.Wait()

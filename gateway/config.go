@@ -36,6 +36,10 @@ const (
 	DefaultHeartbeat  = 15 * time.Second
 )
 
+// DefaultPrepareStall is how long a generation that is prepared may stand still, unless
+// [Config] says otherwise.
+const DefaultPrepareStall = 30 * time.Second
+
 // ErrConfig says that a [Config] lacks something.
 var ErrConfig = errors.New("gateway: bad configuration")
 
@@ -46,16 +50,19 @@ type Config struct {
 	// Backend is the generation that is served first. See [Gateway.Prepare] for others.
 	Backend
 
-	Now        func() int64          // unix nanoseconds; nil: the system's clock
-	Freshness  time.Duration         // longest wait of a read for the store; 0: DefaultFreshness
-	RecordWait time.Duration         // longest wait of a single event for the log; 0: DefaultRecordWait
-	WatchStall time.Duration         // longest wait for a watcher to take what it is sent; 0: DefaultWatchStall
-	Heartbeat  time.Duration         // of a watch by SSE that has nothing to tell; 0: DefaultHeartbeat
-	StreamWait time.Duration         // longest wait of a stream for the log's next answer; 0: DefaultStreamWait
-	Version    string                // shown in the OpenAPI document; may be empty
-	Logger     *zap.Logger           // nil: none
-	Registerer prometheus.Registerer // takes the gateway's own metrics; nil: none does
-	Gatherer   prometheus.Gatherer   // what /metrics shows; nil: nothing
+	Now        func() int64  // unix nanoseconds; nil: the system's clock
+	Freshness  time.Duration // longest wait of a read for the store; 0: DefaultFreshness
+	RecordWait time.Duration // longest wait of a single event for the log; 0: DefaultRecordWait
+	WatchStall time.Duration // longest wait for a watcher to take what it is sent; 0: DefaultWatchStall
+	Heartbeat  time.Duration // of a watch by SSE that has nothing to tell; 0: DefaultHeartbeat
+	StreamWait time.Duration // longest wait of a stream for the log's next answer; 0: DefaultStreamWait
+	// PrepareStall is how long a generation that is prepared or switched to may stand
+	// still, in loading or catching up, before that is given up; 0: DefaultPrepareStall.
+	PrepareStall time.Duration
+	Version      string                // shown in the OpenAPI document; may be empty
+	Logger       *zap.Logger           // nil: none
+	Registerer   prometheus.Registerer // takes the gateway's own metrics; nil: none does
+	Gatherer     prometheus.Gatherer   // what /metrics shows; nil: nothing
 }
 
 // Gateway serves the gRPC and the HTTP API. It is safe for concurrent use.
@@ -97,6 +104,9 @@ func New(cfg Config) (*Gateway, error) {
 	if cfg.StreamWait <= 0 {
 		cfg.StreamWait = DefaultStreamWait
 	}
+	if cfg.PrepareStall <= 0 {
+		cfg.PrepareStall = DefaultPrepareStall
+	}
 	if cfg.WatchStall <= 0 {
 		cfg.WatchStall = DefaultWatchStall
 	}
@@ -115,7 +125,7 @@ func New(cfg Config) (*Gateway, error) {
 	if g.metrics, err = newMetrics(cfg.Registerer); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrConfig, err)
 	}
-	g.reads = newReads(readsConfig{Log: cfg.Log, Now: cfg.Now, Freshness: cfg.Freshness, Logger: cfg.Logger}, cfg.Backend)
+	g.reads = newReads(readsConfig{Log: cfg.Log, Now: cfg.Now, Freshness: cfg.Freshness, Logger: cfg.Logger, PrepareStall: cfg.PrepareStall}, cfg.Backend)
 	g.metrics.serves(&cfg.Backend)
 	g.hub = newWatchHub(g.reads, cfg.Snapshots)
 	in := newIntake(intakeConfig{

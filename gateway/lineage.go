@@ -6,22 +6,22 @@ import (
 	"holdmetrics/projection"
 )
 
-// lineage says of a generation what came after it. It is what a watcher keeps while
-// it is between two: it has none of the snapshots, so that somebody who rests for an
-// hour holds no view in memory.
+// lineage links a generation to the one that came after it. A watcher keeps it while it
+// is between two. It has no snapshots, so a watcher that rests for an hour holds no view
+// in memory.
 type lineage struct {
-	left chan struct{} // closed when the generation was left; what follows is valid from then on
+	left chan struct{} // closed when the generation was left; the rest is valid from then on
 	next *lineage
-	// lost is what became last of each holder that the view had known, and that the
-	// next one did not have; without values. point is of the next view, from before
-	// it was asked: what went from there after it, its own history tells.
+	// lost is the last change of each holder that this view had known and the next one
+	// lacks, without values. point is a point of the next view, taken before it was
+	// looked at: what the next view has lost after it is in that view's own history.
 	lost  []projection.Change
 	point uint64
 }
 
 func newLineage() *lineage { return &lineage{left: make(chan struct{})} }
 
-// end says that old, which changes no more, was left for next, and wakes who watches.
+// end records that old, which changes no more, was left for next, and wakes watchers.
 func (l *lineage) end(old, next *backend) {
 	l.next, l.point = next.lineage, next.Snapshots.Last()
 	var changes []projection.Change
@@ -41,7 +41,7 @@ func (l *lineage) end(old, next *backend) {
 	close(l.left)
 }
 
-// over says whether the generation was left.
+// over reports whether the generation was left.
 func (l *lineage) over() bool {
 	select {
 	case <-l.left:

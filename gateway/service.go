@@ -15,6 +15,8 @@ type readsConfig struct {
 	Now       func() int64  // unix nanoseconds
 	Freshness time.Duration // longest wait of a read for the store
 	Logger    *zap.Logger
+	// PrepareStall is how long a generation that is prepared may stand still.
+	PrepareStall time.Duration
 }
 
 // reads answers reads from the generation that is active. It is safe for concurrent use.

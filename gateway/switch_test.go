@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -19,6 +20,7 @@ import (
 
 	"holdmetrics/hold/rules"
 	"holdmetrics/ingest"
+	"holdmetrics/internal/stall"
 	"holdmetrics/projection"
 	holdpb "holdmetrics/proto"
 )
@@ -658,3 +660,84 @@ func TestWatchIsRenamed(t *testing.T) {
 		t.Errorf("%d watchers", n)
 	}
 }
+
+// A generation that stands still while it is prepared or switched to is given up after a
+// while, though nobody gave the call a deadline; the error names the partition, both
+// positions and what was last heard.
+func TestPrepareGivesUp(t *testing.T) {
+	t.Parallel()
+	s := newSwitchWorld(t, func(c *Config) { c.PrepareStall = 20 * time.Millisecond })
+	position := s.log.append("alice")
+	partition := s.partition("alice")
+	if err := s.gateway.reads.current().Snapshots.WaitPosition(t.Context(), partition, position); err != nil {
+		t.Fatal(err)
+	}
+	stalls := func(err error, want ...string) {
+		t.Helper()
+		if !errors.Is(err, stall.ErrStalled) {
+			t.Errorf("%v", err)
+			return
+		}
+		for _, text := range want {
+			if !strings.Contains(err.Error(), text) {
+				t.Errorf("%v, want %s", err, text)
+			}
+		}
+		if s.gateway.Prepared() != "" && s.gateway.Serving().Generation != "1" {
+			t.Errorf("%q is prepared, %+v served", s.gateway.Prepared(), s.gateway.Serving())
+		}
+	}
+	whole := s.generations["2"].open(t)
+	if err := whole.Snapshots.WaitPosition(t.Context(), partition, position); err != nil {
+		t.Fatal(err)
+	}
+	away := func(context.Context) error { return errors.New("the broker is away") }
+
+	// Its snapshots do not move.
+	still := whole
+	still.Ready = away
+	still.Snapshots.Freeze()
+	next := s.log.append("alice")
+	if err := s.gateway.reads.current().Snapshots.WaitPosition(t.Context(), partition, next); err != nil {
+		t.Fatal(err)
+	}
+	stalls(s.gateway.Prepare(t.Context(), still),
+		fmt.Sprintf("generation 2, partition %d: the snapshots are at position %d, wanted %d: no progress for 20ms: last heard: the broker is away", partition, position, next))
+
+	// Its snapshots never come.
+	never := s.generations["2"].open(t)
+	never.Snapshots.Close()
+	never.Snapshots, never.Ready = unready{never.Snapshots}, away
+	stalls(s.gateway.Prepare(t.Context(), never), "loading snapshots, ", "no progress for 20ms: last heard: the broker is away")
+
+	// Its store does not apply what its snapshots have.
+	slow := s.generations["2"].open(t)
+	slow.Ready = away
+	slow.WaitApplied = func(ctx context.Context, _ int, _ uint64) error { <-ctx.Done(); return ctx.Err() }
+	stalls(s.gateway.Prepare(t.Context(), slow), "the store has not applied position", "last heard: the broker is away")
+	slow = s.generations["2"].open(t)
+	slow.Reader = silentReader{slow.Reader}
+	stalls(s.gateway.Prepare(t.Context(), slow), "asking the store: no progress for 20ms")
+
+	// It stands still after it was prepared.
+	late := s.generations["2"].open(t)
+	if err := s.gateway.Prepare(t.Context(), late); err != nil {
+		t.Fatal(err)
+	}
+	late.Snapshots.Freeze()
+	next = s.log.append("alice")
+	if err := s.gateway.reads.current().Snapshots.WaitPosition(t.Context(), partition, next); err != nil {
+		t.Fatal(err)
+	}
+	stalls(s.gateway.Switch(t.Context(), "2"), fmt.Sprintf("wanted %d: no progress for 20ms", next))
+}
+
+// unready are snapshots that never become complete.
+type unready struct{ Snapshots }
+
+func (unready) Wait(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }
+
+// silentReader is a store that does not answer.
+type silentReader struct{ projection.Reader }
+
+func (silentReader) Ping(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }

@@ -236,7 +236,7 @@ type switchWorld struct {
 	generations map[string]*testGeneration
 }
 
-func newSwitchWorld(t *testing.T) *switchWorld {
+func newSwitchWorld(t *testing.T, configure ...func(*Config)) *switchWorld {
 	t.Helper()
 	_, js := openLog(t)
 	s := &switchWorld{log: newTestLog()}
@@ -255,6 +255,9 @@ func newSwitchWorld(t *testing.T) *switchWorld {
 	t.Cleanup(func() { cancel(); running.Wait() })
 	s.world = newWorld(t, func(w *world) {
 		w.cfg.Log, w.cfg.Backend = s.log, s.generations["1"].open(t)
+		for _, c := range configure {
+			c(&w.cfg)
+		}
 	})
 	return s
 }
