@@ -3,6 +3,8 @@ package projection
 import (
 	"errors"
 	"fmt"
+	"strings"
+	"time"
 )
 
 // Errors that callers decide on. What is returned wraps one of these and says
@@ -65,3 +67,36 @@ func (e *MetaError) Error() string {
 
 // Unwrap gives [ErrMetaFixed].
 func (e *MetaError) Unwrap() error { return ErrMetaFixed }
+
+// WaitError tells what a wait for a position had when its context ended. It wraps the
+// context's error.
+type WaitError struct {
+	Partition int
+	Wanted    uint64 // position of the log
+	Reached   uint64 // position that the view has all of
+
+	LastSequence uint64    // in the bucket, of the last message that came; 0: none has
+	LastStored   time.Time // when the broker stored it
+	LastHeard    time.Time // when it came
+	Watch        error     // what keeps the view from following the bucket; nil while it follows
+	Err          error     // of the context
+}
+
+// Error names partition and positions, and what was last heard of the bucket.
+func (e *WaitError) Error() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "projection: wait for position %d of partition %d, which is at %d: %v", e.Wanted, e.Partition, e.Reached, e.Err)
+	if e.LastSequence == 0 {
+		b.WriteString("; the bucket has sent nothing yet")
+	} else {
+		fmt.Fprintf(&b, "; the bucket's last message was %d, stored at %s, received at %s",
+			e.LastSequence, e.LastStored.UTC().Format(time.RFC3339Nano), e.LastHeard.UTC().Format(time.RFC3339Nano))
+	}
+	if e.Watch != nil {
+		fmt.Fprintf(&b, "; %v", e.Watch)
+	}
+	return b.String()
+}
+
+// Unwrap gives the context's error.
+func (e *WaitError) Unwrap() error { return e.Err }

@@ -1,6 +1,7 @@
 package projection
 
 import (
+	"maps"
 	"strconv"
 	"strings"
 	"sync"
@@ -30,25 +31,29 @@ func parseReached(b []byte) (r Reached, err error) {
 	return r, err
 }
 
-// positions are what the bucket's position keys say, made public only when they
-// are true of the view.
-//
-// A position is written after the snapshots that it stands for, but that does
-// not make it true for a reader who is behind. The bucket keeps the last value
-// of a key: a snapshot that was written before the position and again after it
-// comes to the reader after the position. So a position waits until the reader
-// has caught up with the bucket, which is so whenever a message says that none
-// is pending behind it.
+// positions are what the bucket's position keys say, shown only when they are true
+// of the view (see watchPass).
 type positions struct {
 	mu     sync.RWMutex
 	public map[int]Reached
-	staged map[int]Reached // touched by the watch alone
 	moved  signal
+
+	// What is staged is touched behind the view's gate. A position that was armed when
+	// a question was asked outlives newer ones until it is answered: under load every
+	// position that is known to be true has been superseded by one that is not yet.
+	staged, armed map[int]stagedPosition
+	shown         uint64 // up to this sequence all that was staged is public
+}
+
+type stagedPosition struct {
+	to       Reached
+	sequence uint64 // of its message in the bucket
 }
 
 func (p *positions) init() {
 	p.public = map[int]Reached{}
-	p.staged = map[int]Reached{}
+	p.staged = map[int]stagedPosition{}
+	p.armed = map[int]stagedPosition{}
 }
 
 func (p *positions) get(partition int) Reached {
@@ -58,20 +63,45 @@ func (p *positions) get(partition int) Reached {
 }
 
 // stage takes note of a position; reset forgets what was noted.
-func (p *positions) stage(partition int, to Reached) { p.staged[partition] = to }
+func (p *positions) stage(partition int, to Reached, sequence uint64) {
+	p.staged[partition] = stagedPosition{to, sequence}
+}
 
-func (p *positions) reset() { clear(p.staged) }
+func (p *positions) reset() {
+	clear(p.staged)
+	clear(p.armed)
+	p.shown = 0
+}
 
-// publish makes public what was noted.
-func (p *positions) publish() {
-	if len(p.staged) == 0 {
-		return
+// arm keeps what is staged now until it is public.
+func (p *positions) arm() { maps.Copy(p.armed, p.staged) }
+
+// publish makes public what came up to a sequence, and reports whether nothing is
+// left.
+func (p *positions) publish(upTo uint64) (all bool) {
+	if upTo > p.shown {
+		p.shown = upTo
+		moved := p.take(p.armed, upTo) // the older ones first
+		moved = p.take(p.staged, upTo) || moved
+		if moved {
+			p.moved.raise()
+		}
+	}
+	return len(p.staged) == 0
+}
+
+func (p *positions) take(from map[int]stagedPosition, upTo uint64) (moved bool) {
+	if len(from) == 0 {
+		return false
 	}
 	p.mu.Lock()
-	for partition, to := range p.staged {
-		p.public[partition] = to
+	defer p.mu.Unlock()
+	for partition, s := range from {
+		if s.sequence <= upTo {
+			p.public[partition] = s.to
+			delete(from, partition)
+			moved = true
+		}
 	}
-	p.mu.Unlock()
-	clear(p.staged)
-	p.moved.raise()
+	return moved
 }

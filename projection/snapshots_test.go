@@ -14,6 +14,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/goleak"
 
+	"holdmetrics/internal/faultynats"
 	"holdmetrics/internal/testwait"
 	"holdmetrics/projection"
 )
@@ -55,9 +56,33 @@ func (b *broker) stop() {
 	b.s.WaitForShutdown()
 }
 
+// connect connects a test behind a broker that lies about what is pending and
+// delivers late, and a benchmark to the broker itself.
 func (b *broker) connect() jetstream.JetStream {
 	b.tb.Helper()
-	nc, err := nats.Connect(b.s.ClientURL(), nats.MaxReconnects(-1), nats.ReconnectWait(20*time.Millisecond), nats.ReconnectJitter(0, 0))
+	if _, bench := b.tb.(*testing.B); bench {
+		return b.connectTo(b.s.ClientURL())
+	}
+	_, js := b.behind(faultynats.Mild(faultynats.SeedOf(b.tb.Name())))
+	return js
+}
+
+// behind starts a broker that lies before this one, and connects to it.
+func (b *broker) behind(f faultynats.Faults) (*faultynats.Broker, jetstream.JetStream) {
+	b.tb.Helper()
+	liar, err := faultynats.StartDialing(func() (net.Conn, error) {
+		return net.Dial("tcp", fmt.Sprint("127.0.0.1:", b.port))
+	}, f)
+	if err != nil {
+		b.tb.Fatal(err)
+	}
+	b.tb.Cleanup(func() { _ = liar.Close() })
+	return liar, b.connectTo(liar.URL())
+}
+
+func (b *broker) connectTo(url string, options ...nats.Option) jetstream.JetStream {
+	b.tb.Helper()
+	nc, err := nats.Connect(url, append(options, nats.MaxReconnects(-1), nats.ReconnectWait(20*time.Millisecond), nats.ReconnectJitter(0, 0))...)
 	if err != nil {
 		b.tb.Fatal(err)
 	}

@@ -30,8 +30,9 @@ type View struct {
 	readyOnce sync.Once
 	cancel    context.CancelFunc
 	done      chan struct{} // closed when the watch has ended for good
-	trouble   atomic.Pointer[error]
-	behind    time.Duration // watchBehind
+	lastErr   atomic.Pointer[error]
+	heard     heard
+	patience  time.Duration // watchPatience
 
 	gate      gate
 	table     table
@@ -41,10 +42,10 @@ type View struct {
 // Watch opens a view. It returns when the bucket was found, before the view is
 // complete. ctx is for finding it; the view lives until Close.
 func (s *Snapshots) Watch(ctx context.Context) (*View, error) {
-	return s.watch(ctx, s.js, watchBehind)
+	return s.watch(ctx, s.js, watchPatience)
 }
 
-func (s *Snapshots) watch(ctx context.Context, js jetstream.JetStream, behind time.Duration) (*View, error) {
+func (s *Snapshots) watch(ctx context.Context, js jetstream.JetStream, patience time.Duration) (*View, error) {
 	name := s.stream.CachedInfo().Config.Name
 	if _, err := s.js.Stream(ctx, name); err != nil {
 		return nil, fmt.Errorf("projection: watch snapshot bucket %s: %w", BucketName(s.config.Generation), err)
@@ -52,7 +53,7 @@ func (s *Snapshots) watch(ctx context.Context, js jetstream.JetStream, behind ti
 	watching, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	v := &View{
 		js: js, stream: name, prefix: s.prefix,
-		ready: make(chan struct{}), cancel: cancel, done: make(chan struct{}), behind: behind,
+		ready: make(chan struct{}), cancel: cancel, done: make(chan struct{}), patience: patience,
 	}
 	v.gate.init()
 	v.table.init()
@@ -99,7 +100,7 @@ func (v *View) Wait(ctx context.Context) error {
 
 // Err is what keeps the view from following the bucket; nil while it follows.
 func (v *View) Err() error {
-	if err := v.trouble.Load(); err != nil {
+	if err := v.lastErr.Load(); err != nil {
 		return *err
 	}
 	return nil
@@ -200,11 +201,13 @@ func (v *View) Position(partition int) uint64 { return v.positions.get(partition
 // Reached is the position and the log's time of it.
 func (v *View) Reached(partition int) Reached { return v.positions.get(partition) }
 
-// WaitPosition returns when the view has all of a position of the log.
+// WaitPosition returns when the view has all of a position of the log. Where ctx ends
+// first, the error is a [*WaitError], which wraps ctx's.
 func (v *View) WaitPosition(ctx context.Context, partition int, position uint64) error {
 	for {
 		moved := v.positions.moved.wait()
-		if v.positions.get(partition).Position >= position {
+		reached := v.positions.get(partition).Position
+		if reached >= position {
 			return nil
 		}
 		select {
@@ -212,7 +215,27 @@ func (v *View) WaitPosition(ctx context.Context, partition int, position uint64)
 		case <-v.done:
 			return ErrClosed
 		case <-ctx.Done():
-			return ctx.Err()
+			return v.waitError(ctx, partition, position, reached)
 		}
 	}
+}
+
+// heard is the newest message of a watch.
+type heard struct {
+	sequence   atomic.Uint64 // in the bucket
+	stored, at atomic.Int64  // by the broker's clock, and when it came; unix nanoseconds
+}
+
+func (h *heard) note(meta *jetstream.MsgMetadata) {
+	h.sequence.Store(meta.Sequence.Stream)
+	h.stored.Store(meta.Timestamp.UnixNano())
+	h.at.Store(time.Now().UnixNano())
+}
+
+func (v *View) waitError(ctx context.Context, partition int, wanted, reached uint64) error {
+	e := &WaitError{Partition: partition, Wanted: wanted, Reached: reached, Watch: v.Err(), Err: ctx.Err()}
+	if e.LastSequence = v.heard.sequence.Load(); e.LastSequence > 0 {
+		e.LastStored, e.LastHeard = time.Unix(0, v.heard.stored.Load()), time.Unix(0, v.heard.at.Load())
+	}
+	return e
 }

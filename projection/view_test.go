@@ -8,6 +8,7 @@ import (
 	"maps"
 	"slices"
 	"testing"
+	"time"
 
 	"holdmetrics/projection"
 )
@@ -192,7 +193,10 @@ func TestViewSurvives(t *testing.T) {
 func publishUntil(ctx context.Context, t *testing.T, s *projection.Snapshots, all []projection.Entry, position uint64) {
 	t.Helper()
 	for {
-		err := s.Publish(ctx, 0, all, projection.Reached{Position: position})
+		// What was sent as the connection broke is never acknowledged.
+		once, cancel := context.WithTimeout(ctx, time.Second)
+		err := s.Publish(once, 0, all, projection.Reached{Position: position})
+		cancel()
 		if err == nil {
 			return
 		}

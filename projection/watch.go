@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
-	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -25,9 +23,17 @@ const (
 	watchRetryFirst = 50 * time.Millisecond
 	watchRetryLast  = 5 * time.Second
 	watchRequest    = 10 * time.Second // for one request to the broker
-	// watchBehind is how long a server may stand still before it has come to where the
-	// bucket was when a pass began. Then another one is asked.
-	watchBehind = 5 * time.Second
+	// watchPatience is how long nothing may come while something is missing. Then the
+	// pass ends, and the next one has another consumer. A pass that misses nothing
+	// asks the bucket as often whether it should.
+	watchPatience = 5 * time.Second
+
+	// checkTimeout is for one question where the bucket ends, checkTries how often it
+	// is asked before the pass ends, checkSpacing the time between two of them: under
+	// load, positions become known that much later.
+	checkTimeout = 2 * time.Second
+	checkTries   = 3
+	checkSpacing = 10 * time.Millisecond
 
 	markKey = "_read.mark"
 )
@@ -35,7 +41,8 @@ const (
 var (
 	errConnection = errors.New("the connection was lost")
 	errGap        = errors.New("messages are missing")
-	errBehind     = errors.New("the server that was asked is behind the others; another one is asked")
+	errBehind     = errors.New("the server that was asked is behind the others: another one is asked")
+	errSilent     = errors.New("the consumer does not deliver what the bucket has: another one is made")
 )
 
 // watch follows the bucket until ctx ends: one pass after the other, each from
@@ -48,7 +55,7 @@ func (v *View) watch(ctx context.Context) {
 			return
 		}
 		err = fmt.Errorf("projection: watch of %s: %w", v.stream, err)
-		v.trouble.Store(&err)
+		v.lastErr.Store(&err)
 		if complete {
 			retry = watchRetryFirst
 		}
@@ -66,23 +73,30 @@ func (v *View) watch(ctx context.Context) {
 // follow is one pass: it reads the bucket from its start and goes on until ctx
 // ends or something is not as it should be. It returns whether it was complete.
 //
-// The consumer is a plain one. An ordered consumer would be made anew behind our
+// The consumer is a plain one. An ordered consumer would be recreated behind our
 // back, from the sequence after the last one seen, and that is not enough here:
-// where the broker lost the last writes in a crash, or the bucket was made anew,
+// where the broker lost the last writes in a crash, or the bucket was recreated,
 // the sequences begin again below it, and what they carry would be skipped.
 //
-// Of a bucket with replicas, the consumer lives on any one of their servers and reads
+// The consumer of a bucket with replicas lives on any one of their servers and reads
 // what that one has. A server that was killed may be far behind the others, for as
-// long as it likes, and would tell of the past as if it were the present: holders
-// would step back, or be gone. So a pass begins with a message of its own, which a
-// majority has taken (a leader that slept cannot answer for it), and nothing that
-// comes before that message counts as what the bucket has. Until then a view that has
-// been complete before stays as it is; what is new waits in the pass.
+// long as it likes, and would present the past as the present: holders would step
+// back, or be gone. So a pass begins with a message of its own, which a majority has
+// taken (a leader that slept cannot answer for it), and nothing before that message
+// counts as what the bucket has. Until then a view that was complete before stays as
+// it is; what is new waits in the staging area of the pass.
+//
+// Nothing here waits for a message that may never come. A consumer that delivers
+// nothing, though the bucket has more, is found within two times the view's
+// patience, whatever its heartbeats and its counts of pending messages claim.
 func (v *View) follow(ctx context.Context, pass uint32) (complete bool, err error) {
-	conn := v.js.Conn()
-	lost := conn.StatusChanged(nats.RECONNECTING, nats.DISCONNECTED, nats.CLOSED)
-	defer conn.RemoveStatusListener(lost)
-
+	ctx, release := whileConnected(ctx, v.js.Conn())
+	defer release()
+	defer func() {
+		if cause := context.Cause(ctx); errors.Is(cause, errConnection) {
+			err = cause
+		}
+	}()
 	mark, err := v.mark(ctx)
 	if err != nil {
 		return false, err
@@ -93,10 +107,7 @@ func (v *View) follow(ctx context.Context, pass uint32) (complete bool, err erro
 	}
 	defer v.dropConsumer(ctx, consumer)
 
-	p := &watchPass{view: v, pass: pass, mark: mark, broken: make(chan error, 1), missing: make(chan []string, 1)}
-	if v.isReady() {
-		p.aside = &aside{at: map[string]int{}}
-	}
+	p := newWatchPass(v, pass, mark)
 	v.positions.reset()
 	consume, err := consumer.Consume(func(msg jetstream.Msg) { v.gate.pass(func() { p.handle(msg) }) },
 		jetstream.PullMaxMessages(watchBatch), jetstream.PullHeartbeat(watchHeartbeat),
@@ -109,37 +120,108 @@ func (v *View) follow(ctx context.Context, pass uint32) (complete bool, err erro
 		<-consume.Closed()
 		complete = p.complete
 	}()
-	standing := time.NewTicker(v.behind)
-	defer standing.Stop()
-	for before := uint64(0); ; {
+	return false, v.attend(ctx, p)
+}
+
+// whileConnected returns a context that ends with ctx or when the connection is lost,
+// so that nothing waits for the answer to a request that went with it. The cause is
+// errConnection then. release must be called.
+func whileConnected(ctx context.Context, conn *nats.Conn) (_ context.Context, release func()) {
+	lost := conn.StatusChanged(nats.RECONNECTING, nats.DISCONNECTED, nats.CLOSED)
+	ctx, cancel := context.WithCancelCause(ctx)
+	watched := make(chan struct{})
+	go func() {
+		defer close(watched)
+		select {
+		case <-lost:
+			cancel(errConnection)
+		case <-ctx.Done():
+		}
+	}()
+	return ctx, func() {
+		cancel(nil)
+		<-watched
+		conn.RemoveStatusListener(lost)
+	}
+}
+
+// attend does what a pass needs beside the messages that come, until the pass ends
+// with an error.
+func (v *View) attend(ctx context.Context, p *watchPass) error {
+	patience := time.NewTicker(v.patience)
+	defer patience.Stop()
+	spacing := time.NewTimer(0)
+	defer spacing.Stop()
+	<-spacing.C
+	spaced := true // no check was made within checkSpacing
+	for wanted, before := false, uint64(0); ; {
+		if wanted && spaced {
+			wanted, spaced = false, false
+			if err := v.check(ctx, p); err != nil {
+				return err
+			}
+			spacing.Reset(checkSpacing)
+		}
+		var err error
 		select {
 		case err = <-p.broken:
 		case missing := <-p.missing:
 			err = v.sweep(ctx, p, missing)
-		case <-lost:
-			err = errConnection
+		case <-p.uncertain:
+			wanted = true
+		case <-spacing.C:
+			spaced = true
 		case <-ctx.Done():
-			err = ctx.Err()
-		case <-standing.C:
+			err = context.Cause(ctx)
+		case <-patience.C:
 			received := p.received.Load()
-			if p.reached.Load() {
-				standing.Stop()
-			} else if received == before {
-				err = errBehind
+			if received == before {
+				// A question that is open now was asked a whole patience ago, or the
+				// message of its answer had that long to come.
+				err = p.overdue()
+				wanted = true
 			}
 			before = received
 		}
 		if err != nil {
-			return false, err
+			return err
 		}
 	}
 }
 
+// check asks where the bucket ends. What was superseded before the newest message
+// that the pass had when it asked was superseded by a message before that end.
+//
+// The stream's leader answers, whose word is as new as a majority's but for a leader
+// that was cut off from the others and has not noticed yet.
+func (v *View) check(ctx context.Context, p *watchPass) error {
+	v.gate.pass(p.ask)
+	for try := 1; ; try++ {
+		end, err := v.end(ctx)
+		if err == nil {
+			v.gate.pass(func() { err = p.answered(end) })
+			return err
+		}
+		if ctx.Err() != nil || try == checkTries {
+			return fmt.Errorf("ask where the bucket ends: %w", err)
+		}
+	}
+}
+
+// end is the last sequence of the bucket.
+func (v *View) end(ctx context.Context) (uint64, error) {
+	ctx, cancel := context.WithTimeout(ctx, min(checkTimeout, v.patience))
+	defer cancel()
+	stream, err := v.js.Stream(ctx, v.stream)
+	if err != nil {
+		return 0, err
+	}
+	return stream.CachedInfo().State.LastSeq, nil
+}
+
 // sweep drops what the bucket has no longer: of the holders that have not come in a
-// pass, those of whose keys its leader has none. That they have not come does not
-// say so. A key that is written anew before its turn moves to the end of the bucket,
-// and when others were told that nothing is pending, the server may not have counted
-// it there yet.
+// pass, those of whose keys its leader has none. That they have not come is not
+// enough: a key that is written again before its turn moves to the end of the bucket.
 func (v *View) sweep(ctx context.Context, p *watchPass, missing []string) error {
 	ctx, cancel := context.WithTimeout(ctx, watchRequest)
 	defer cancel()
@@ -161,15 +243,13 @@ func (v *View) sweep(ctx context.Context, p *watchPass, missing []string) error 
 			}
 		}
 		p.swept = true
-		if p.pending == 0 {
-			p.caughtUp()
-		}
+		p.progress()
 	})
 	return nil
 }
 
-// mark puts a message into the bucket and gives its sequence: whoever has seen it has
-// seen all that the bucket had before.
+// mark puts a message into the bucket and returns its sequence: a reader that has
+// seen it has seen all that the bucket had before.
 func (v *View) mark(ctx context.Context) (uint64, error) {
 	ctx, cancel := context.WithTimeout(ctx, watchRequest)
 	defer cancel()
@@ -203,169 +283,4 @@ func (v *View) dropConsumer(ctx context.Context, consumer jetstream.Consumer) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 	defer cancel()
 	_ = v.js.DeleteConsumer(ctx, v.stream, consumer.CachedInfo().Name)
-}
-
-// watchPass is what one pass knows. It is touched behind the view's gate, but for what
-// is atomic.
-type watchPass struct {
-	view     *View
-	pass     uint32
-	mark     uint64        // sequence of the pass's own message
-	reached  atomic.Bool   // that message, or a later one, has come
-	received atomic.Uint64 // messages
-	aside    *aside        // until then; nil: nobody reads the view yet
-	need     uint64        // messages of which the view is complete; known when the mark is reached
-	complete bool
-	pending  uint64        // as the last message said
-	asked    bool          // whether holders that have not come are gone
-	swept    bool          // those that are, are dropped
-	missing  chan []string // takes their keys
-	broken   chan error    // takes the first error
-}
-
-// aside is what a pass has seen that differs from the view, in order.
-type aside struct {
-	at  map[string]int // index in all
-	all []asideEntry
-}
-
-type asideEntry struct {
-	key   string
-	value []byte
-	gone  bool // a mark that the key was removed
-	void  bool // replaced, or what the view has
-}
-
-func (a *aside) put(e asideEntry) {
-	if i, ok := a.at[e.key]; ok {
-		a.all[i] = asideEntry{void: true}
-		delete(a.at, e.key)
-	}
-	if !e.void {
-		e.key = strings.Clone(e.key)
-		a.at[e.key] = len(a.all)
-		a.all = append(a.all, e)
-	}
-}
-
-func (p *watchPass) fail(err error) {
-	select {
-	case p.broken <- err:
-	default:
-	}
-}
-
-func (p *watchPass) handle(msg jetstream.Msg) {
-	meta, err := msg.Metadata()
-	if err != nil {
-		p.fail(err)
-		return
-	}
-	if p.received.Add(1) != meta.Sequence.Consumer {
-		p.fail(errGap)
-		return
-	}
-	p.apply(msg)
-	p.pending = meta.NumPending
-	if !p.reached.Load() {
-		if meta.Sequence.Stream < p.mark {
-			return
-		}
-		p.reach(meta)
-	}
-	if meta.NumPending == 0 {
-		p.caughtUp()
-	}
-	if meta.Sequence.Consumer >= p.need {
-		p.becomeComplete()
-	}
-}
-
-// reach is called when all has come that the bucket had when the pass began, but for
-// keys that were written since. Those are pending. Under load something may always be,
-// so what is pending now is counted: when as much has come, they have.
-func (p *watchPass) reach(meta *jetstream.MsgMetadata) {
-	p.reached.Store(true)
-	p.need = meta.Sequence.Consumer + meta.NumPending
-	if p.aside == nil {
-		return
-	}
-	for _, e := range p.aside.all {
-		switch {
-		case e.void:
-		case e.gone:
-			p.view.table.remove(e.key)
-		default:
-			p.view.table.put(e.key, e.value, p.pass)
-		}
-	}
-	p.aside = nil
-}
-
-func (p *watchPass) apply(msg jetstream.Msg) {
-	v := p.view
-	key, ok := strings.CutPrefix(msg.Subject(), v.prefix)
-	if !ok {
-		return
-	}
-	if strings.Contains(key, ownKeyMark) {
-		if partition, ok := positionOf(key); ok {
-			if to, err := parseReached(msg.Data()); err == nil {
-				v.positions.stage(partition, to)
-			}
-		}
-		return
-	}
-	gone := removed(msg.Headers())
-	switch {
-	case p.aside != nil:
-		same := !gone && v.table.same(key, msg.Data(), p.pass)
-		p.aside.put(asideEntry{key: key, value: msg.Data(), gone: gone, void: same})
-	case gone:
-		v.table.remove(key)
-	default:
-		v.table.put(key, msg.Data(), p.pass)
-	}
-}
-
-// removed says that the message is a mark in place of a value: a KV client
-// deleted or purged the key, or the broker did.
-func removed(h nats.Header) bool {
-	return len(h) > 0 && (h.Get("KV-Operation") != "" || h.Get("Nats-Marker-Reason") != "")
-}
-
-// caughtUp is called when nothing is pending: the view is as the bucket was a
-// moment ago.
-func (p *watchPass) caughtUp() {
-	if !p.swept {
-		if p.asked {
-			return
-		}
-		p.asked = true
-		if missing := p.view.table.unseen(p.pass); len(missing) > 0 {
-			p.missing <- missing
-			return
-		}
-		p.swept = true
-	}
-	// Before the positions are told: who has waited for one must not find the
-	// trouble of an earlier pass beside it.
-	p.recovered()
-	p.view.positions.publish()
-	p.becomeComplete()
-}
-
-func (p *watchPass) recovered() {
-	if !p.complete {
-		p.view.trouble.Store(nil)
-	}
-}
-
-func (p *watchPass) becomeComplete() {
-	if p.complete {
-		return
-	}
-	p.recovered()
-	p.complete = true
-	p.view.readyOnce.Do(func() { close(p.view.ready) })
 }

@@ -47,6 +47,9 @@ func Mild(seed uint64) Faults {
 	}
 }
 
+// SeedOf is a seed for a test of that name.
+func SeedOf(name string) uint64 { return xxhash.Sum64String(name) }
+
 // Hard are Mild, with messages that come twice or are lost.
 func Hard(seed uint64) Faults {
 	f := Mild(seed)
