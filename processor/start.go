@@ -2,6 +2,7 @@ package processor
 
 import (
 	"context"
+	"fmt"
 
 	"go.uber.org/zap"
 
@@ -77,4 +78,105 @@ func (p *partition) start(ctx context.Context) error {
 	p.logger.Debug("partition started",
 		zap.Uint64("position", p.position), zap.Uint64("end", p.tail), zap.Uint64("epoch", p.epoch))
 	return nil
+}
+
+// tenure is one owner's time with a partition; *lease.Lease is the one that counts.
+type tenure interface {
+	Revision() uint64                  // greater than that of every former owner
+	Err() error                        // wraps lease.ErrLost as soon as it may be over
+	Confirm(ctx context.Context) error // nil: nobody was the owner since the call before
+}
+
+// fencedSnapshots writes one partition's snapshots behind a fence; *projection.Fence
+// is the one that counts.
+type fencedSnapshots interface {
+	snapshots
+	Epoch() uint64
+	Former() uint64
+}
+
+// fencer is a bucket that has fences.
+type fencer interface {
+	fence(ctx context.Context, partition int, epoch func(ctx context.Context, former uint64) (uint64, error)) (fencedSnapshots, error)
+}
+
+// fencedBucket is a bucket whose partitions have owners that follow one another.
+type fencedBucket struct{ *projection.Snapshots }
+
+func (b fencedBucket) fence(ctx context.Context, partition int, epoch func(context.Context, uint64) (uint64, error)) (fencedSnapshots, error) {
+	f, err := b.Fence(ctx, partition, epoch)
+	if err != nil {
+		return nil, err
+	}
+	return f, nil
+}
+
+// take puts up this owner's fence, and gives it its epoch.
+//
+// The epoch is greater than that of the lease, of the checkpoint and of the fence
+// before. Two owners cannot come by the same one: the fence is put up only over
+// the one that was looked at, and the lease is confirmed between the two. So
+// whoever slept anywhere in here finds out at the next step.
+//
+// Then the store is told, before anything is read from it. From there on it
+// refuses the former owner's checkpoints and figures, so what is loaded stays as
+// it was loaded. A store whose flushes are not atomic may still take some figures
+// of a flush that was under way; those are of messages up to the end of the log,
+// as it is read after this (tail), and up to there no figure of a holder is trusted.
+func (p *partition) take(ctx context.Context) error {
+	above := func(ctx context.Context, former uint64) (uint64, error) {
+		if err := p.tenure.Confirm(ctx); err != nil {
+			return 0, err
+		}
+		return max(p.tenure.Revision(), p.found+1, former+1), nil
+	}
+	bucket, ok := p.bucket.(fencer)
+	if !ok {
+		return p.retry(ctx, "confirm the lease", func(ctx context.Context) (err error) {
+			p.epoch, err = above(ctx, 0)
+			return err
+		})
+	}
+	return p.retry(ctx, "put up the fence", func(ctx context.Context) error {
+		fence, err := bucket.fence(ctx, p.id, above)
+		if err == nil {
+			p.bucket, p.epoch = fence, fence.Epoch()
+		}
+		return err
+	})
+}
+
+// claim is projection.Claimer.Claim for a store that has none: its own checkpoint
+// is written back under the new epoch.
+func (p *partition) claim(ctx context.Context) (c projection.Checkpoint, found bool, err error) {
+	c, found, err = p.store.Checkpoint(ctx, p.id)
+	if err != nil {
+		return c, false, err
+	}
+	if !found {
+		c = projection.Checkpoint{LogID: p.log.ID()}
+	}
+	c.Epoch = p.epoch
+	return c, found, p.store.Flush(ctx, &projection.Batch{Partition: p.id, Checkpoint: c})
+}
+
+// owned says why the partition is not to be written any more; nil: it is.
+func (p *partition) owned() error {
+	if p.tenure == nil {
+		return nil
+	}
+	if err := p.tenure.Err(); err != nil {
+		return fmt.Errorf("processor: partition %d is another worker's: %w", p.id, err)
+	}
+	return nil
+}
+
+// knowsFormer says whether the store is the one to which the former owner of the
+// bucket wrote. It is where it has the epoch of the former fence, or a later one: an
+// owner publishes nothing before the store has his epoch. Then what the bucket has
+// beyond the checkpoint follows from the log and this very store, and need not be
+// published again.
+func (p *partition) knowsFormer() bool {
+	f, ok := p.bucket.(fencedSnapshots)
+	return ok && f.Former() > 0 && p.found >= f.Former()
 }

@@ -1,6 +1,8 @@
 package processor
 
 import (
+	"container/heap"
+	"context"
 	"math/bits"
 
 	"holdmetrics/hold"
@@ -71,4 +73,146 @@ func originOf(l *hold.Line) hold.Amount {
 func growth(rate hold.Rate, heldRate uint64, t int64) hold.Amount {
 	hi, lo := bits.Mul64(heldRate, uint64(t))
 	return hold.Amount{Score: rate.Times(uint64(t)), Held: hold.Held{lo, hi}}
+}
+
+// settle brings figures up to date: of the pairs that were touched since the
+// last settle, and the sums of their holders. Until then events only add facts,
+// so a pair that takes many events between two flushes is figured once.
+//
+// How often it is called does not show in what it leaves: a holder's sum is made
+// of the pieces of lines that hold at the holder's last event.
+//
+// An error means that a pair could not be loaded; calling it again carries on.
+func (p *partition) settle(ctx context.Context) error {
+	for _, pr := range p.touchedPairs {
+		p.refigure(pr)
+	}
+	clear(p.touchedPairs)
+	p.touchedPairs = p.touchedPairs[:0]
+
+	// Lines that have broken since go on as another line, which only their pairs know.
+	for _, h := range p.touchedHolders {
+		for _, t := range p.cache.broken(h) {
+			pr := p.cache.pair(h, t)
+			if pr == nil {
+				pr = p.cache.addPair(h, t)
+				p.unloaded = append(p.unloaded, pr)
+			}
+			pr.touched = true
+			p.broken = append(p.broken, pr)
+			p.cache.release(t)
+		}
+	}
+	if len(p.unloaded) > 0 {
+		if err := p.loadPairs(ctx, p.unloaded); err != nil {
+			return err
+		}
+		clear(p.unloaded)
+		p.unloaded = p.unloaded[:0]
+	}
+	for _, pr := range p.broken {
+		// While sumAt is still the instant of the last settle, the pair gives what
+		// the sum has of it.
+		pr.part()
+		p.refigure(pr)
+	}
+	clear(p.broken)
+	p.broken = p.broken[:0]
+
+	for _, h := range p.touchedHolders {
+		h.sumAt, h.touched = h.updatedAt, false
+		p.cache.dropBreaks(h)
+	}
+	clear(p.touchedHolders)
+	p.touchedHolders = p.touchedHolders[:0]
+	return p.lost
+}
+
+// refigure puts a pair that is in no sum into its holder's, in the piece of its
+// line that holds at the holder's last event.
+func (p *partition) refigure(pr *pair) {
+	h := pr.holder
+	pr.touched = false
+	f := pr.figures(h.updatedAt)
+	pr.join(&f)
+	p.cache.setBreak(h, pr.token, f.Line.Until)
+}
+
+// breaks are the instants at which lines of a holder's pairs may break, for the
+// pairs that have one, also those that are not in memory. A nil *breaks has none,
+// which is the usual case: only a hold that ends in the future makes a break.
+type breaks struct {
+	until map[*token]int64 // the truth
+	order breakHeap        // the same by time, and entries that the truth has left behind
+}
+
+type lineBreak struct {
+	until int64
+	token *token
+}
+
+type breakHeap []lineBreak
+
+func (h breakHeap) Len() int           { return len(h) }
+func (h breakHeap) Less(i, j int) bool { return h[i].until < h[j].until }
+func (h breakHeap) Swap(i, j int)      { h[i], h[j] = h[j], h[i] }
+func (h *breakHeap) Push(x any)        { *h = append(*h, x.(lineBreak)) }
+func (h *breakHeap) Pop() any {
+	old := *h
+	last := old[len(old)-1]
+	*h = old[:len(old)-1]
+	return last
+}
+
+// next is the first break, 0 where there is none.
+func (b *breaks) next() int64 {
+	if b == nil {
+		return 0
+	}
+	b.skip()
+	if len(b.order) == 0 {
+		return 0
+	}
+	return b.order[0].until
+}
+
+// skip drops entries at the front that no longer hold.
+func (b *breaks) skip() {
+	for len(b.order) > 0 && b.until[b.order[0].token] != b.order[0].until {
+		heap.Pop(&b.order)
+	}
+}
+
+func (b *breaks) set(t *token, until int64) {
+	if b.until[t] == until {
+		return
+	}
+	b.until[t] = until
+	heap.Push(&b.order, lineBreak{until, t})
+	// Left-behind entries are dropped when they come to the front, which a break
+	// in the far future never does; so they are swept out once they are the most.
+	if len(b.order) > 2*len(b.until)+16 {
+		kept := b.order[:0]
+		seen := make(map[*token]bool, len(b.until))
+		for _, e := range b.order {
+			if b.until[e.token] == e.until && !seen[e.token] {
+				seen[e.token] = true
+				kept = append(kept, e)
+			}
+		}
+		clear(b.order[len(kept):])
+		b.order = kept
+		heap.Init(&b.order)
+	}
+}
+
+// expired takes out the tokens whose break is not after t.
+func (b *breaks) expired(t int64) []*token {
+	var out []*token
+	for b.next() != 0 && b.order[0].until <= t {
+		e := heap.Pop(&b.order).(lineBreak)
+		delete(b.until, e.token)
+		out = append(out, e.token)
+	}
+	return out
 }
