@@ -12,17 +12,15 @@ import (
 
 // batch is what one round of reading comes to. Its memory is used again.
 type batch struct {
-	clock      int64       // log time, up to the message that is decoded
-	limits     hold.Limits // of the message that is decoded
-	items      []item
-	newHolders []*holder // entered by this batch, to be loaded
-	newPairs   []*pair
-	letters    []ingest.DeadLetter
-	rejected   map[string]uint64 // by reason
-	excluded   int               // events of holders whom the rules exclude
-	horizon    int64             // up to the message that is decoded; see judged
-	judged     []judged          // the items that came under a horizon: the last ones
-	refused    int               // of those, the ones that their pairs refused
+	clock    int64       // log time, up to the message that is decoded
+	limits   hold.Limits // of the message that is decoded
+	items    []item
+	letters  []ingest.DeadLetter
+	rejected map[string]uint64 // by reason
+	excluded int               // events of holders whom the rules exclude
+	horizon  int64             // up to the message that is decoded; see judged
+	judged   []judged          // the items that came under a horizon: the last ones
+	refused  int               // of those, the ones that their pairs refused
 
 	letterBytes int
 }
@@ -30,9 +28,7 @@ type batch struct {
 func (b *batch) reset(clock, horizon int64) {
 	clear(b.judged)
 	clear(b.items)
-	clear(b.newHolders)
-	clear(b.newPairs)
-	*b = batch{clock: clock, horizon: horizon, judged: b.judged[:0], items: b.items[:0], newHolders: b.newHolders[:0], newPairs: b.newPairs[:0], rejected: b.rejected}
+	*b = batch{clock: clock, horizon: horizon, judged: b.judged[:0], items: b.items[:0], rejected: b.rejected}
 	clear(b.rejected)
 }
 
@@ -44,9 +40,21 @@ const (
 	dirtyHolderBytes = 256
 )
 
+// applier decodes the messages of the log and adds the facts of their events to the
+// pairs in memory, in batches.
+type applier struct {
+	*scope
+	mem     *memory
+	changes *changes
+	flush   *flusher
+	pub     *publisher
+	seals   *sealer
+	batch   batch
+}
+
 // dirtyEvent is what one more event adds to the next flush.
-func (p *partition) dirtyEvent() int {
-	if p.paged {
+func (a *applier) dirtyEvent() int {
+	if a.paged {
 		return pagedEventBytes
 	}
 	return dirtyEventBytes
@@ -54,60 +62,61 @@ func (p *partition) dirtyEvent() int {
 
 // process applies the messages of one round. An error means that the partition
 // cannot go on: nothing of them was applied, or a pair was lost half-way.
-func (p *partition) process(ctx context.Context, messages []message) error {
+func (a *applier) process(ctx context.Context, messages []message) error {
 	if len(messages) == 0 {
 		return nil
 	}
-	p.applying()
-	b := &p.batch
-	b.reset(p.clock, p.horizon)
-	if err := p.readSeals(ctx, messages); err != nil {
+	a.board.applying()
+	b := &a.batch
+	b.reset(a.mem.clock, a.mem.horizon)
+	a.mem.resetNew()
+	if err := a.seals.readSeals(ctx, messages); err != nil {
 		return err
 	}
 	// A message that comes again, or after a later one, was applied. Counted again it
 	// would make no score wrong, but the number of events, and a position that steps
 	// back would end the partition at its next checkpoint.
 	var last *message
-	for i, at := 0, p.position; i < len(messages); i++ {
+	for i, at := 0, a.mem.position; i < len(messages); i++ {
 		if m := &messages[i]; m.position > at {
 			last, at = m, m.position
-			p.decode(m)
+			a.decode(m)
 		}
 	}
 	if last == nil {
-		p.settled += uint64(len(messages))
+		a.mem.settled += uint64(len(messages))
 		return nil
 	}
-	if err := p.load(ctx); err != nil {
+	if err := a.mem.load(ctx); err != nil {
 		return err
 	}
-	duplicates := p.add(b.items[:len(b.items)-len(b.judged)])
-	duplicates += p.judge(b.items[len(b.items)-len(b.judged):], b.judged)
-	if p.lost != nil {
-		return p.lost
+	duplicates := a.add(b.items[:len(b.items)-len(b.judged)])
+	duplicates += a.judge(b.items[len(b.items)-len(b.judged):], b.judged)
+	if a.lost != nil {
+		return a.lost
 	}
-	p.position, p.clock, p.pending = last.position, b.clock, last.pending
-	p.events += uint64(len(b.items) - b.refused + b.excluded)
-	p.raise(b.horizon)
-	p.excluded += uint64(b.excluded)
+	a.mem.position, a.mem.clock, a.mem.pending = last.position, b.clock, last.pending
+	a.mem.events += uint64(len(b.items) - b.refused + b.excluded)
+	a.seals.raise(b.horizon)
+	a.mem.excluded += uint64(b.excluded)
 	rejected := 0
 	for _, n := range b.rejected {
 		rejected += int(n)
 	}
-	p.rejected += uint64(rejected)
-	p.taken += uint64(len(b.items) + b.excluded + rejected)
-	p.settled += uint64(len(messages))
-	p.sendLetters()
-	p.dirtyBytes += len(b.items)*p.dirtyEvent() + b.letterBytes
-	p.changed()
-	p.metrics.batch(b, duplicates)
+	a.mem.rejected += uint64(rejected)
+	a.mem.received += uint64(len(b.items) + b.excluded + rejected)
+	a.mem.settled += uint64(len(messages))
+	a.sendLetters()
+	a.changes.bytes += len(b.items)*a.dirtyEvent() + b.letterBytes
+	a.flush.changed()
+	a.metrics.batch(b, duplicates)
 	return nil
 }
 
 // add adds the facts of events to their pairs and says how many were there already.
-func (p *partition) add(items []item) (duplicates int) {
+func (a *applier) add(items []item) (duplicates int) {
 	var additions [64]hold.Addition
-	most := p.cacheBytes + p.cacheBytes/8
+	most := a.cacheBytes + a.cacheBytes/8
 	for some := range slices.Chunk(items, len(additions)) {
 		for i := range some {
 			it := &some[i]
@@ -117,7 +126,7 @@ func (p *partition) add(items []item) (duplicates int) {
 			if !it.pair.touched {
 				it.pair.part()
 			}
-			p.touch(it)
+			a.touch(it)
 			additions[i] = hold.Addition{Pair: it.pair.state, Fact: it.fact}
 		}
 		hold.AddAll(additions[:len(some)])
@@ -128,28 +137,28 @@ func (p *partition) add(items []item) (duplicates int) {
 			switch {
 			case !additions[i].New:
 				duplicates++
-			case !p.paged:
-				p.facts[it.pair] = append(p.facts[it.pair], projection.LoggedFact{Fact: it.fact, Position: it.position, LogTime: it.at})
+			default:
+				a.changes.addFact(it.pair, projection.LoggedFact{Fact: it.fact, Position: it.position, LogTime: it.at})
 			}
-			p.cache.count(it.pair)
+			a.mem.cache.count(it.pair)
 		}
 		// Pages that events bring into memory leave it with the batch under way.
-		if p.cache.bytes > most {
+		if a.mem.cache.bytes > most {
 			var last *pair
 			for i := range some {
-				if pr := some[i].pair; pr != last && p.cache.bytes > p.cacheBytes {
-					p.cache.shrink(pr, p.cache.bytes-p.cacheBytes, p.flushed)
+				if pr := some[i].pair; pr != last && a.mem.cache.bytes > a.cacheBytes {
+					a.mem.cache.shrink(pr, a.mem.cache.bytes-a.cacheBytes, a.mem.flushed)
 					last = pr
 				}
 			}
-			most = max(most, p.cache.bytes+p.cacheBytes/8)
+			most = max(most, a.mem.cache.bytes+a.cacheBytes/8)
 		}
 	}
 	return duplicates
 }
 
 // touch marks the pair and the holder of an event that was applied.
-func (p *partition) touch(it *item) {
+func (a *applier) touch(it *item) {
 	pr, h := it.pair, it.pair.holder
 	pr.at, pr.used = it.at, true
 	// After a crash a store that is not atomic may hold a holder as it was later
@@ -157,39 +166,30 @@ func (p *partition) touch(it *item) {
 	h.updatedAt, h.position = max(h.updatedAt, it.at), max(h.position, it.position)
 	if !pr.touched {
 		pr.touched = true
-		p.touchedPairs = append(p.touchedPairs, pr)
+		a.mem.touchedPairs = append(a.mem.touchedPairs, pr)
 	}
 	if !h.touched {
 		h.touched = true
-		p.touchedHolders = append(p.touchedHolders, h)
+		a.mem.touchedHolders = append(a.mem.touchedHolders, h)
 	}
-	if !pr.dirty {
-		pr.dirty = true
-		p.dirtyPairs = append(p.dirtyPairs, pr)
-		p.dirtyBytes += dirtyPairBytes
-	}
-	if !h.dirty {
-		h.dirty = true
-		p.dirtyHolders = append(p.dirtyHolders, h)
-		p.dirtyBytes += dirtyHolderBytes
-	}
+	a.changes.markDirty(pr)
 	// What the bucket has already would step back if it was published again.
-	if p.bucket != nil && it.position > p.publishFloor {
-		p.unpublished.change(h, p.reached())
+	if a.pub.bucket != nil && it.position > a.pub.floor {
+		a.pub.queue.change(h, a.mem.reached())
 	}
 }
 
 // sendLetters starts publishing the batch's dead letters, in bytes of their own:
 // the messages they were cut from may be large.
-func (p *partition) sendLetters() {
-	if len(p.batch.letters) == 0 {
+func (a *applier) sendLetters() {
+	if len(a.batch.letters) == 0 {
 		return
 	}
-	out := make([]ingest.DeadLetter, len(p.batch.letters))
-	for i, l := range p.batch.letters {
+	out := make([]ingest.DeadLetter, len(a.batch.letters))
+	for i, l := range a.batch.letters {
 		l.Data = append([]byte(nil), l.Data...)
 		out[i] = l
 	}
-	p.letters.send(p.background, out, p.log.PublishDeadLetter, p.retry)
-	clear(p.batch.letters)
+	a.changes.letters.send(a.background, out, a.log.PublishDeadLetter, a.retry)
+	clear(a.batch.letters)
 }

@@ -30,7 +30,7 @@ import (
 // whoever had one accepted has it accepted in every replay. Only a bucket that
 // belongs to another log may have others; nothing says which are whose, so the
 // operator is told to delete it.
-func (p *partition) startBucket(ctx context.Context) error {
+func (p *publisher) startBucket(ctx context.Context) error {
 	if p.bucket == nil {
 		return nil
 	}
@@ -47,72 +47,67 @@ func (p *partition) startBucket(ctx context.Context) error {
 		return err
 	}
 	said := have
-	if have > p.tail {
+	if have > p.mem.tail {
 		// The bucket may know better how far the log is: see sureAfter.
 		end, has, err := p.end(ctx, have)
 		if err != nil {
 			return err
 		}
-		p.tail, ahead = max(end, p.position), !has
-		have = min(have, p.tail) // behind the end there is nothing that it could have
+		p.mem.tail, ahead = max(end, p.mem.position), !has
+		have = min(have, p.mem.tail) // behind the end there is nothing that it could have
 	}
 	if ahead {
 		// Nothing that this log can say reaches it, and waiting would be for ever.
 		p.logger.Warn("the snapshot bucket is ahead of the log, so it is from another one; its holders are published over"+
 			" (hint: delete the bucket's stream and start again, and holders of the other log are gone too)",
-			zap.Uint64("bucket", said), zap.Uint64("end", p.tail))
+			zap.Uint64("bucket", said), zap.Uint64("end", p.mem.tail))
 		have = 0
 	}
-	if have > p.position && !owed && !p.knowsFormer() {
+	if have > p.mem.position && !owed && !p.knowsFormer() {
 		owed = true
-		if err := p.setOwed(ctx, true); err != nil {
+		if err := p.setBacklog(ctx, true); err != nil {
 			return err
 		}
 	}
-	p.published, p.publishedTime, p.publishFloor = p.position, p.clock, p.tail
-	p.owes = &debt{has: have, since: have, all: owed}
+	p.published, p.publishedTime, p.floor = p.mem.position, p.mem.clock, p.mem.tail
+	p.backlog = &backlog{has: have, since: have, all: owed}
 	if owed {
-		p.owes.since = 0
+		p.backlog.since = 0
 	}
-	if p.position < p.tail {
+	if p.mem.position < p.mem.tail {
 		return nil // the loop pays it, at the floor
 	}
-	if have < p.position || owed {
-		if _, err = p.pay(ctx, p.owes, p.reached()); err != nil {
+	if have < p.mem.position || owed {
+		if _, err = p.backfill(ctx, p.backlog, p.mem.reached()); err != nil {
 			return err
 		}
 	}
-	p.owes = nil
+	p.backlog = nil
 	return nil
 }
 
-// debt is what the bucket is to be given from the store.
-type debt struct {
+// backlog is what the bucket is to be given from the store.
+type backlog struct {
 	has   uint64 // the position that the bucket has all of
 	since uint64 // holders that changed behind it
 	all   bool   // this is noted in the bucket
 }
 
-// reached is how far the partition is applied.
-func (p *partition) reached() projection.Reached {
-	return projection.Reached{Position: p.position, LogTime: p.clock}
-}
-
-// pay publishes the holders that are owed, of the store, which is as far as to.
-// It says how many there were.
+// backfill publishes the holders of the backlog, of the store, which is as far as to.
+// It returns how many there were.
 //
 // Nothing else of the partition is published meanwhile, and the walk sees each
 // holder as it was there or later. So what the bucket has of a holder is
 // older than what it is given here, and newer ones follow.
-func (p *partition) pay(ctx context.Context, d *debt, to projection.Reached) (count int, err error) {
-	count, err = p.publishSince(ctx, d.since, d.has, to)
-	if err != nil || !d.all {
+func (p *publisher) backfill(ctx context.Context, b *backlog, to projection.Reached) (count int, err error) {
+	count, err = p.publishSince(ctx, b.since, b.has, to)
+	if err != nil || !b.all {
 		return count, err
 	}
-	return count, p.setOwed(ctx, false)
+	return count, p.setBacklog(ctx, false)
 }
 
-func (p *partition) setOwed(ctx context.Context, owed bool) error {
+func (p *publisher) setBacklog(ctx context.Context, owed bool) error {
 	return p.retry(ctx, "note in the bucket what is owed to it", func(ctx context.Context) error {
 		return p.bucket.SetOwed(ctx, p.id, owed)
 	})
@@ -120,7 +115,7 @@ func (p *partition) setOwed(ctx context.Context, owed bool) error {
 
 // publishSince publishes, in chunks, the holders of the store that changed since
 // a position. The bucket has all of has meanwhile, and all up to there then.
-func (p *partition) publishSince(ctx context.Context, since, has uint64, to projection.Reached) (count int, err error) {
+func (p *publisher) publishSince(ctx context.Context, since, has uint64, to projection.Reached) (count int, err error) {
 	var chunk []projection.HolderRecord
 	err = p.retry(ctx, "read the holders that changed", func(ctx context.Context) error {
 		chunk, count = chunk[:0], 0

@@ -18,31 +18,35 @@ func TestFarBehindIsInNoHurry(t *testing.T) {
 		set            func(p *partition)
 		flush, publish bool
 	}{
-		{"at the end of the log", func(p *partition) { p.pending, p.flushDue = 0, true }, true, true},
+		{"at the end of the log", func(p *partition) { p.mem.pending, p.flush.due = 0, true }, true, true},
 		{"not yet due", func(p *partition) {}, false, true},
-		{"far behind", func(p *partition) { p.pending, p.flushDue = 100, true }, false, false},
-		{"for the first time", func(p *partition) { p.pending, p.flushDue, p.flushWaits = 100, true, 1 }, true, false},
-		{"for the second time", func(p *partition) { p.pending, p.flushDue, p.flushWaits, p.flushes = 100, true, 1, 1 }, false, false},
-		{"for the second time, and twice as long", func(p *partition) { p.pending, p.flushDue, p.flushWaits, p.flushes = 100, true, 2, 1 }, true, false},
-		{"for the tenth time", func(p *partition) { p.pending, p.flushDue, p.flushWaits, p.flushes = 100, true, flushBehind-1, 9 }, false, false},
-		{"for long", func(p *partition) { p.pending, p.flushDue, p.flushWaits, p.flushes = 100, true, flushBehind, 1000 }, true, false},
-		{"after a flush", func(p *partition) { p.pending, p.encoded = 100, 6 }, false, true},
-		{"asked for", func(p *partition) { p.pending = 100; p.wanted.Store(6) }, true, false},
-		{"with enough to flush", func(p *partition) { p.pending, p.dirtyBytes = 100, p.flushBytes }, true, false},
-		{"with a cache that is full", func(p *partition) { p.pending, p.cache.stuck, p.dirtyPairs = 100, true, []*pair{changed} }, true, false},
-		{"with enough to publish", func(p *partition) { p.pending, p.unpublished.waiting = 100, publishMost }, false, true},
+		{"far behind", func(p *partition) { p.mem.pending, p.flush.due = 100, true }, false, false},
+		{"for the first time", func(p *partition) { p.mem.pending, p.flush.due, p.flush.waits = 100, true, 1 }, true, false},
+		{"for the second time", func(p *partition) { p.mem.pending, p.flush.due, p.flush.waits, p.flush.number = 100, true, 1, 1 }, false, false},
+		{"for the second time, and twice as long", func(p *partition) { p.mem.pending, p.flush.due, p.flush.waits, p.flush.number = 100, true, 2, 1 }, true, false},
+		{"for the tenth time", func(p *partition) {
+			p.mem.pending, p.flush.due, p.flush.waits, p.flush.number = 100, true, flushBehind-1, 9
+		}, false, false},
+		{"for long", func(p *partition) {
+			p.mem.pending, p.flush.due, p.flush.waits, p.flush.number = 100, true, flushBehind, 1000
+		}, true, false},
+		{"after a flush", func(p *partition) { p.mem.pending, p.flush.encoded = 100, 6 }, false, true},
+		{"asked for", func(p *partition) { p.mem.pending = 100; p.board.wanted.Store(6) }, true, false},
+		{"with enough to flush", func(p *partition) { p.mem.pending, p.changes.bytes = 100, p.flushBytes }, true, false},
+		{"with a cache that is full", func(p *partition) { p.mem.pending, p.mem.cache.stuck, p.changes.pairs = 100, true, []*pair{changed} }, true, false},
+		{"with enough to publish", func(p *partition) { p.mem.pending, p.pub.queue.waiting = 100, publishMost }, false, true},
 	} {
 		w, err := newWorker(Config{Store: storetest.NewMemory()}, newMemLog(1), newMemBucket())
 		if err != nil {
 			t.Fatal(err)
 		}
 		p := w.partitions[0]
-		p.position, p.encoded, p.published = 7, 5, 5
+		p.mem.position, p.flush.encoded, p.pub.published = 7, 5, 5
 		c.set(p)
 		if got := p.wantsFlush(); got != c.flush {
 			t.Errorf("%s: wants to flush: %v", c.name, got)
 		}
-		if got := p.publishTurn() != nil; got != c.publish {
+		if got := p.pub.next() != nil; got != c.publish {
 			t.Errorf("%s: wants to publish: %v", c.name, got)
 		}
 	}

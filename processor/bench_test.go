@@ -59,16 +59,16 @@ func perEvent(b *testing.B) {
 func BenchmarkDecode(b *testing.B) {
 	p, messages := benchPartition(b, benchHolders, benchEvents)
 	eachBatch(messages, func(m []message) {
-		if err := p.process(context.Background(), m); err != nil {
+		if err := p.apply.process(context.Background(), m); err != nil {
 			b.Fatal(err)
 		}
 	})
 	b.ReportAllocs()
 	for b.Loop() {
 		eachBatch(messages, func(batch []message) {
-			p.batch.reset(p.clock, 0)
+			p.apply.batch.reset(p.mem.clock, 0)
 			for i := range batch {
-				p.decode(&batch[i])
+				p.apply.decode(&batch[i])
 			}
 		})
 	}
@@ -85,7 +85,7 @@ func BenchmarkApply(b *testing.B) {
 				p, messages := benchPartition(b, holders, benchEvents)
 				b.StartTimer()
 				eachBatch(messages, func(m []message) {
-					if err := p.process(context.Background(), m); err != nil {
+					if err := p.apply.process(context.Background(), m); err != nil {
 						b.Fatal(err)
 					}
 				})
@@ -103,11 +103,11 @@ func BenchmarkFlushEncode(b *testing.B) {
 		b.StopTimer()
 		p, messages := benchPartition(b, benchHolders, benchEvents)
 		eachBatch(messages, func(m []message) {
-			if err := p.process(context.Background(), m); err != nil {
+			if err := p.apply.process(context.Background(), m); err != nil {
 				b.Fatal(err)
 			}
 		})
-		pairs = len(p.dirtyPairs)
+		pairs = len(p.changes.pairs)
 		b.StartTimer()
 		if err := p.startFlush(context.Background()); err != nil {
 			b.Fatal(err)

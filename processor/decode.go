@@ -51,22 +51,22 @@ func reasonOf(err error) string {
 
 // decode reads one message into items, entering holders and pairs that are not
 // in memory for load to fill. What is refused becomes a dead letter.
-func (p *partition) decode(m *message) {
-	p.batch.clock = max(p.batch.clock, m.at)
-	p.batch.limits = p.log.LimitsAt(m.position)
+func (a *applier) decode(m *message) {
+	a.batch.clock = max(a.batch.clock, m.at)
+	a.batch.limits = a.log.LimitsAt(m.position)
 	var d hold.Draft
-	foreign := m.partition != p.id
+	foreign := m.partition != a.id
 	switch {
 	case ingest.IsSeal(m.data):
 		if !foreign {
-			p.decodeSeal(m)
+			a.decodeSeal(m)
 		}
 	case m.json:
 		if err := ingest.DecodeJSON(m.data, &d); err != nil {
-			p.reject(m, 0, m.data, err)
+			a.reject(m, 0, m.data, err)
 			return
 		}
-		p.accept(m, 0, m.data, &d)
+		a.accept(m, 0, m.data, &d)
 	case ingest.IsFrame(m.data):
 		frame := ingest.ReadFrame(m.data)
 		for index := 0; ; index++ {
@@ -74,55 +74,55 @@ func (p *partition) decode(m *message) {
 			if !ok {
 				break
 			}
-			if foreign && !p.comesHere(event) {
+			if foreign && !a.comesHere(event) {
 				continue
 			}
-			p.decodeEvent(m, index, event, &d)
+			a.decodeEvent(m, index, event, &d)
 		}
 		if err := frame.Err(); err != nil {
-			p.reject(m, frame.Index(), frame.Rest(), err)
+			a.reject(m, frame.Index(), frame.Rest(), err)
 		}
-	case foreign && !p.comesHere(m.data):
+	case foreign && !a.comesHere(m.data):
 	default:
-		p.decodeEvent(m, 0, m.data, &d)
+		a.decodeEvent(m, 0, m.data, &d)
 	}
 }
 
-func (p *partition) decodeEvent(m *message, index int, event []byte, d *hold.Draft) {
+func (a *applier) decodeEvent(m *message, index int, event []byte, d *hold.Draft) {
 	if err := ingest.DecodeEvent(event, d); err != nil {
-		p.reject(m, index, event, err)
+		a.reject(m, index, event, err)
 		return
 	}
-	p.accept(m, index, event, d)
+	a.accept(m, index, event, d)
 }
 
 // accept checks a draft against the log's own clock, and the limits that the log
 // had at that position, which decides the same way whenever the log is read. Then
 // the rules have their word.
-func (p *partition) accept(m *message, index int, data []byte, d *hold.Draft) {
-	if p.whole {
-		p.acceptWhole(m, index, data, d)
+func (a *applier) accept(m *message, index int, data []byte, d *hold.Draft) {
+	if a.whole {
+		a.acceptWhole(m, index, data, d)
 		return
 	}
-	event, err := d.Check(m.at+ingest.AcceptedAhead, p.batch.limits)
+	event, err := d.Check(m.at+ingest.AcceptedAhead, a.batch.limits)
 	if err != nil {
-		p.reject(m, index, data, err)
+		a.reject(m, index, data, err)
 		return
 	}
-	event.Token, event.Holder = p.cfg.Rules.Token(event.Token), p.cfg.Rules.Holder(event.Holder)
-	h := p.cache.holders[event.Holder]
+	event.Token, event.Holder = a.cfg.Rules.Token(event.Token), a.cfg.Rules.Holder(event.Holder)
+	h := a.mem.cache.holders[event.Holder]
 	if h == nil {
-		if err := p.misplaced(event.Holder, p.id); err != nil {
-			p.reject(m, index, data, err)
+		if err := a.misplaced(event.Holder, a.id); err != nil {
+			a.reject(m, index, data, err)
 			return
 		}
 	}
-	p.enterEvent(m, index, data, h, &event)
+	a.enterEvent(m, index, data, h, &event)
 }
 
 // misplaced says that a holder's events do not belong into a partition, where they do not.
-func (p *partition) misplaced(holder string, partition int) error {
-	if home := ingest.Partition(holder, p.log.Partitions()); home != partition {
+func (a *applier) misplaced(holder string, partition int) error {
+	if home := ingest.Partition(holder, a.log.Partitions()); home != partition {
 		return ingest.WrongPartition(home, partition)
 	}
 	return nil
@@ -130,54 +130,54 @@ func (p *partition) misplaced(holder string, partition int) error {
 
 // enterEvent takes an event of a holder of this partition, as the rules name it,
 // into the batch. h is the holder, nil where it is not in memory.
-func (p *partition) enterEvent(m *message, index int, data []byte, h *holder, event *hold.Event) {
+func (a *applier) enterEvent(m *message, index int, data []byte, h *holder, event *hold.Event) {
 	var t *token
 	if h != nil && h.first.token != nil && h.first.token.name == event.Token {
 		t = h.first.token // no need to look it up
 	} else {
-		t = p.cache.tokenOf(event.Token)
-		defer p.cache.forget(t) // unless a pair is entered
+		t = a.mem.cache.tokenOf(event.Token)
+		defer a.mem.cache.forget(t) // unless a pair is entered
 	}
 	if err := t.rule.Accepts(event.HoldID); err != nil {
-		p.reject(m, index, data, err)
+		a.reject(m, index, data, err)
 		return
 	}
-	if err := event.CheckSealed(p.batch.horizon); err != nil {
-		p.refuse(m, index, data, err) // wherever it lies: nobody else judges it
+	if err := event.CheckSealed(a.batch.horizon); err != nil {
+		a.refuse(m, index, data, err) // wherever it lies: nobody else judges it
 		return
 	}
 	if h == nil {
-		if p.cfg.Rules.Excluded(event.Holder) {
-			p.batch.excluded++
+		if a.cfg.Rules.Excluded(event.Holder) {
+			a.batch.excluded++
 			return
 		}
-		h = p.cache.addHolder(event.Holder)
-		p.batch.newHolders = append(p.batch.newHolders, h)
+		h = a.mem.cache.addHolder(event.Holder)
+		a.mem.newHolders = append(a.mem.newHolders, h)
 	}
-	pr := p.cache.pair(h, t)
+	pr := a.mem.cache.pair(h, t)
 	if pr == nil {
-		pr = p.cache.addPair(h, t)
-		p.batch.newPairs = append(p.batch.newPairs, pr)
+		pr = a.mem.cache.addPair(h, t)
+		a.mem.newPairs = append(a.mem.newPairs, pr)
 	}
-	if p.batch.horizon != 0 {
-		p.batch.judged = append(p.batch.judged, judged{p.batch.horizon, m, index, data})
+	if a.batch.horizon != 0 {
+		a.batch.judged = append(a.batch.judged, judged{a.batch.horizon, m, index, data})
 	}
-	p.batch.items = append(p.batch.items, item{pair: pr, fact: event.Fact(), at: p.batch.clock, position: m.position})
+	a.batch.items = append(a.batch.items, item{pair: pr, fact: event.Fact(), at: a.batch.clock, position: m.position})
 }
 
 // reject counts an event that is refused, wherever its holder is at home, and makes
 // its dead letter. In a message of another partition that one does.
-func (p *partition) reject(m *message, index int, data []byte, err error) {
-	if m.partition == p.id {
-		p.refuse(m, index, data, err)
+func (a *applier) reject(m *message, index int, data []byte, err error) {
+	if m.partition == a.id {
+		a.refuse(m, index, data, err)
 	}
 }
 
 // refuse counts an event that is refused and makes its dead letter.
-func (p *partition) refuse(m *message, index int, data []byte, err error) {
+func (a *applier) refuse(m *message, index int, data []byte, err error) {
 	kind := reasonOf(err)
-	p.batch.rejected[kind]++
-	if m.position > p.controls.letters.Load() {
+	a.batch.rejected[kind]++
+	if m.position > a.controls.letters.Load() {
 		return
 	}
 	letter := ingest.DeadLetter{
@@ -195,8 +195,8 @@ func (p *partition) refuse(m *message, index int, data []byte, err error) {
 	if field := (*hold.FieldError)(nil); errors.As(err, &field) {
 		letter.Field = field.Field
 	}
-	p.batch.letters = append(p.batch.letters, letter)
-	p.batch.letterBytes += len(data) + letterOverhead
+	a.batch.letters = append(a.batch.letters, letter)
+	a.batch.letterBytes += len(data) + letterOverhead
 }
 
 // letterOverhead is what a dead letter takes in memory beside its data.
@@ -241,36 +241,36 @@ func (l wholeLog) read(ctx context.Context, _ int, after uint64, in *inbox, log 
 }
 
 // acceptWhole is accept where the log is read whole.
-func (p *partition) acceptWhole(m *message, index int, data []byte, d *hold.Draft) {
-	event, err := d.Check(m.at+ingest.AcceptedAhead, p.batch.limits)
+func (a *applier) acceptWhole(m *message, index int, data []byte, d *hold.Draft) {
+	event, err := d.Check(m.at+ingest.AcceptedAhead, a.batch.limits)
 	if err == nil {
-		err = p.misplaced(event.Holder, m.partition)
+		err = a.misplaced(event.Holder, m.partition)
 	}
 	if err != nil {
-		p.reject(m, index, data, err)
+		a.reject(m, index, data, err)
 		return
 	}
-	event.Token, event.Holder = p.cfg.Rules.Token(event.Token), p.cfg.Rules.Holder(event.Holder)
-	h := p.cache.holders[event.Holder]
-	if h == nil && p.misplaced(event.Holder, p.id) != nil {
+	event.Token, event.Holder = a.cfg.Rules.Token(event.Token), a.cfg.Rules.Holder(event.Holder)
+	h := a.mem.cache.holders[event.Holder]
+	if h == nil && a.misplaced(event.Holder, a.id) != nil {
 		// It is at home elsewhere. What the rules refuse is refused here.
-		if err := p.cfg.Rules.Of(event.Token).Accepts(event.HoldID); err != nil {
-			p.reject(m, index, data, err)
+		if err := a.cfg.Rules.Of(event.Token).Accepts(event.HoldID); err != nil {
+			a.reject(m, index, data, err)
 		}
 		return
 	}
-	p.enterEvent(m, index, data, h, &event)
+	a.enterEvent(m, index, data, h, &event)
 }
 
 // comesHere says whether the holder of an event of another partition's message is
 // at home here, for which it reads no more of the event than it has to.
-func (p *partition) comesHere(event []byte) bool {
+func (a *applier) comesHere(event []byte) bool {
 	sent, ok := ingest.HolderOfEvent(event)
-	return ok && p.namedHere(sent)
+	return ok && a.namedHere(sent)
 }
 
 // namedHere says whether a holder is at home here by another id than was sent.
-func (p *partition) namedHere(sent string) bool {
-	named := p.cfg.Rules.Holder(sent)
-	return named != sent && ingest.Partition(named, p.log.Partitions()) == p.id
+func (a *applier) namedHere(sent string) bool {
+	named := a.cfg.Rules.Holder(sent)
+	return named != sent && ingest.Partition(named, a.log.Partitions()) == a.id
 }

@@ -31,46 +31,132 @@ type flushDone struct {
 	err  error
 }
 
-// flusher writes flushes one after the other until jobs is closed.
-func (p *partition) flusher(ctx context.Context, jobs <-chan *flushJob, done chan<- flushDone) {
-	for job := range jobs {
-		began := time.Now()
-		err := job.letters.wait()
-		if err == nil {
-			err = p.retry(ctx, "flush", func(ctx context.Context) error {
-				if err := p.owned(); err != nil {
-					return err
-				}
-				// A consumer that was made anew may have read another log.
-				if err := p.sameLog(ctx, job.batch.Checkpoint.Position); err != nil {
-					return err
-				}
-				return p.store.Flush(ctx, &job.batch)
-			})
-		}
-		done <- flushDone{job, time.Since(began), err}
+// changes is what was applied since the last flush was encoded.
+type changes struct {
+	paged        bool // the store keeps pages, so no facts are gathered
+	pairs        []*pair
+	facts        map[*pair][]projection.LoggedFact // of pairs, where the store keeps facts
+	holders      []*holder
+	letters      *letters
+	bytes        int                     // estimate
+	sealed       []projection.PairChange // of pairs that are not in memory
+	sealedCached bool                    // a pair in memory was sealed
+}
+
+func newChanges(s *scope) *changes {
+	return &changes{paged: s.paged, facts: map[*pair][]projection.LoggedFact{}, letters: &letters{}}
+}
+
+// addFact keeps a fact that is new to a pair, for stores that keep facts.
+func (c *changes) addFact(pr *pair, fact projection.LoggedFact) {
+	if !c.paged {
+		c.facts[pr] = append(c.facts[pr], fact)
 	}
 }
 
-// unencoded says whether there is something that no flush was made of.
-func (p *partition) unencoded() bool { return p.position != p.encoded || p.sweep.unencoded() }
+// markDirty has a pair stored with the next flush, and its holder beside it.
+func (c *changes) markDirty(pr *pair) {
+	if !pr.dirty {
+		pr.dirty = true
+		c.pairs = append(c.pairs, pr)
+		c.bytes += dirtyPairBytes
+	}
+	if h := pr.holder; !h.dirty {
+		h.dirty = true
+		c.holders = append(c.holders, h)
+		c.bytes += dirtyHolderBytes
+	}
+}
 
-// wantsFlush says whether it is time to flush.
-func (p *partition) wantsFlush() bool {
-	if p.flushing || !p.unencoded() {
+// takeSealed moves what was sealed in place of the store into a flush.
+func (c *changes) takeSealed(pairs []projection.PairChange) []projection.PairChange {
+	c.sealedCached = false
+	if len(c.sealed) == 0 {
+		return pairs
+	}
+	pairs = append(pairs, c.sealed...)
+	slices.SortFunc(pairs, func(a, b projection.PairChange) int { return a.Key.Compare(b.Key) })
+	c.sealed = nil
+	return pairs
+}
+
+// reset begins to gather for the next flush. facts were taken out pair by pair.
+func (c *changes) reset() {
+	clear(c.pairs)
+	clear(c.holders)
+	c.pairs, c.holders = c.pairs[:0], c.holders[:0]
+	c.letters, c.bytes = &letters{}, 0
+}
+
+// flusher writes what changed to the store, in one flush at a time: start encodes
+// it, run writes it in a goroutine of its own, and finish notes the end.
+type flusher struct {
+	*scope
+	mem     *memory
+	changes *changes
+
+	number       uint32 // of the last flush that was encoded
+	encoded      uint64 // position of the last flush that was encoded
+	encodedSweep int64  // mem.swept, as the last flush has it
+	stored       uint64 // position of the last flush that was written
+	storedTime   int64  // the log's time of stored
+	inFlight     int    // estimated bytes of the flush that is being written
+	busy         bool   // a flush is being written
+	began        time.Time
+	armed        bool // timer runs
+	due          bool // timer has run out
+	waits        int  // how often since the last flush
+	timer        *time.Timer
+	jobs         chan *flushJob
+	done         chan flushDone
+}
+
+func newFlusher(s *scope, mem *memory, c *changes) *flusher {
+	return &flusher{
+		scope: s, mem: mem, changes: c, timer: stoppedTimer(),
+		jobs: make(chan *flushJob, 1), done: make(chan flushDone, 1),
+	}
+}
+
+// run writes flushes one after the other until jobs is closed.
+func (f *flusher) run(ctx context.Context) {
+	for job := range f.jobs {
+		began := time.Now()
+		err := job.letters.wait()
+		if err == nil {
+			err = f.retry(ctx, "flush", func(ctx context.Context) error {
+				if err := f.owned(); err != nil {
+					return err
+				}
+				// A consumer that was made anew may have read another log.
+				if err := f.sameLog(ctx, job.batch.Checkpoint.Position); err != nil {
+					return err
+				}
+				return f.store.Flush(ctx, &job.batch)
+			})
+		}
+		f.done <- flushDone{job, time.Since(began), err}
+	}
+}
+
+// unencoded reports whether there is something that no flush was made of.
+func (f *flusher) unencoded() bool {
+	return f.mem.position != f.encoded || len(f.changes.sealed) > 0 || f.changes.sealedCached || f.mem.swept != f.encodedSweep
+}
+
+// wants reports whether it is time to flush; urgent: as soon as there is something.
+func (f *flusher) wants(urgent bool) bool {
+	if f.busy || !f.unencoded() {
 		return false
 	}
-	wanted := p.wanted.Load()
-	if p.owes != nil && p.stored < p.publishFloor && p.position >= p.publishFloor {
-		return true // the bucket waits for the store
+	wanted := f.board.wanted.Load()
+	if urgent {
+		return true
 	}
-	if p.done || p.standing() {
-		return true // nothing comes that could be flushed with it
-	}
-	due := p.flushDue && (!p.farBehind() || p.flushWaits >= p.waitsBehind())
+	due := f.due && (!f.mem.farBehind() || f.waits >= f.waitsBehind())
 	// The cache is full of what is dirty, which cannot leave it.
-	due = due || p.cache.stuck && len(p.dirtyPairs) > 0
-	return p.dirtyBytes >= p.flushBytes/2 || due || p.encoded < wanted && wanted <= p.position
+	due = due || f.mem.cache.stuck && len(f.changes.pairs) > 0
+	return f.changes.bytes >= f.flushBytes/2 || due || f.encoded < wanted && wanted <= f.mem.position
 }
 
 // A partition that is behind the log by behindMessages or more flushes
@@ -87,49 +173,42 @@ const (
 // again and again, because the machine is too busy for its leases, would otherwise
 // never get to its first flush, nor would the next one, and all would begin at the
 // same checkpoint for ever.
-func (p *partition) waitsBehind() int {
-	if p.flushes >= 5 {
+func (f *flusher) waitsBehind() int {
+	if f.number >= 5 {
 		return flushBehind
 	}
-	return min(1<<p.flushes, flushBehind)
+	return min(1<<f.number, flushBehind)
 }
 
-// farBehind says whether the partition is catching up, as far as the last batch knew.
-func (p *partition) farBehind() bool { return p.pending >= behindMessages }
-
-// startFlush encodes what changed and hands it to the flusher.
-func (p *partition) startFlush(ctx context.Context) error {
-	p.applying()
-	if err := p.settle(ctx); err != nil {
-		return err
-	}
-	p.sealCached()
-	p.flushes++
+// start encodes what changed since the last flush, whose figures are settled, and
+// has it written.
+func (f *flusher) start() error {
+	f.number++
 	job := &flushJob{
 		batch: projection.Batch{
-			Partition: p.id,
-			Pairs:     make([]projection.PairChange, 0, len(p.dirtyPairs)),
-			Holders:   make([]projection.HolderRecord, 0, len(p.dirtyHolders)),
+			Partition: f.id,
+			Pairs:     make([]projection.PairChange, 0, len(f.changes.pairs)),
+			Holders:   make([]projection.HolderRecord, 0, len(f.changes.holders)),
 			Checkpoint: projection.Checkpoint{
-				LogID: p.log.ID(), Position: p.position, Epoch: p.epoch,
-				LogTime: p.clock, Events: p.events, Rejected: p.rejected,
-				Horizon: p.horizon, Swept: p.sweep.done,
+				LogID: f.log.ID(), Position: f.mem.position, Epoch: f.epoch,
+				LogTime: f.mem.clock, Events: f.mem.events, Rejected: f.mem.rejected,
+				Horizon: f.mem.horizon, Swept: f.mem.swept,
 			},
 		},
-		letters: p.letters,
-		number:  p.flushes,
-		bytes:   p.dirtyBytes,
+		letters: f.changes.letters,
+		number:  f.number,
+		bytes:   f.changes.bytes,
 	}
 	// In the order of the keys, in which a store takes them most easily. The holder
 	// of a dirty pair is dirty too.
-	slices.SortFunc(p.dirtyPairs, func(a, b *pair) int { return a.key().Compare(b.key()) })
-	slices.SortFunc(p.dirtyHolders, func(a, b *holder) int { return strings.Compare(a.name, b.name) })
-	pairs := p.dirtyPairs
-	for _, h := range p.dirtyHolders {
-		h.dirty, h.flush = false, p.flushes
+	slices.SortFunc(f.changes.pairs, func(a, b *pair) int { return a.key().Compare(b.key()) })
+	slices.SortFunc(f.changes.holders, func(a, b *holder) int { return strings.Compare(a.name, b.name) })
+	pairs := f.changes.pairs
+	for _, h := range f.changes.holders {
+		h.dirty, h.flush = false, f.number
 		var figures *hold.Figures // of its first pair, where they are its own
 		for ; len(pairs) > 0 && pairs[0].holder == h; pairs = pairs[1:] {
-			job.batch.Pairs = append(job.batch.Pairs, p.encode(pairs[0]))
+			job.batch.Pairs = append(job.batch.Pairs, f.encode(pairs[0]))
 			if pairs[0].isFirst() && pairs[0].at == h.sumAt && h.rest == nil {
 				figures = &job.batch.Pairs[len(job.batch.Pairs)-1].Figures
 			}
@@ -143,74 +222,58 @@ func (p *partition) startFlush(ctx context.Context) error {
 		}
 		job.batch.Holders = append(job.batch.Holders, record)
 	}
-	job.batch.Pairs = p.sweep.take(job.batch.Pairs)
-	clear(p.dirtyPairs)
-	clear(p.dirtyHolders)
-	p.dirtyPairs, p.dirtyHolders = p.dirtyPairs[:0], p.dirtyHolders[:0]
-	p.letters = &letters{}
-	p.dirtyBytes, p.inflightBytes = 0, job.bytes
-	p.encoded, p.flushing, p.flushArmed, p.flushDue, p.flushWaits = p.position, true, false, false, 0
-	p.flushTimer.Stop()
-	p.flushBegan = p.cfg.Now()
-	if p.lost != nil {
-		p.flushing = false
-		return p.lost
+	job.batch.Pairs = f.changes.takeSealed(job.batch.Pairs)
+	f.changes.reset()
+	f.inFlight = job.bytes
+	f.encoded, f.encodedSweep, f.busy, f.armed, f.due, f.waits = f.mem.position, f.mem.swept, true, false, false, 0
+	f.timer.Stop()
+	f.began = f.cfg.Now()
+	if f.lost != nil {
+		f.busy = false
+		return f.lost
 	}
-	p.jobs <- job // has room: one is in flight at most
+	f.jobs <- job // has room: one is in flight at most
 	return nil
 }
 
+// changed starts the clock of the next flush with the first change after the last.
+func (f *flusher) changed() {
+	if !f.busy && !f.armed {
+		f.armed = true
+		f.timer.Reset(f.cfg.FlushInterval)
+	}
+}
+
 // encode takes a pair's changes out of it.
-func (p *partition) encode(pr *pair) projection.PairChange {
+func (f *flusher) encode(pr *pair) projection.PairChange {
 	c := projection.PairChange{Key: pr.key(), Policy: pr.state.Policy(), Figures: pr.figures(pr.at)}
-	if !p.paged {
-		c.Facts = p.facts[pr]
-		delete(p.facts, pr)
+	if !f.paged {
+		c.Facts = f.changes.facts[pr]
+		delete(f.changes.facts, pr)
 		c.Sealed = pr.state.DirtySealed()
 	}
 	for page := range pr.state.DirtyPages() {
 		c.Pages = append(c.Pages, page) // its bytes are ours
 	}
 	pr.state.ClearDirty()
-	pr.dirty, pr.flush = false, p.flushes
+	pr.dirty, pr.flush = false, f.number
 	return c
 }
 
-// finishFlush notes that a flush is written.
-func (p *partition) finishFlush(d flushDone) error {
-	p.flushing, p.flushBegan, p.inflightBytes = false, time.Time{}, 0
+// finish notes that a flush is written.
+func (f *flusher) finish(d flushDone) error {
+	f.busy, f.began, f.inFlight = false, time.Time{}, 0
 	if d.err != nil {
-		return fmt.Errorf("processor: partition %d: flush up to position %d: %w", p.id, d.job.batch.Checkpoint.Position, d.err)
+		return fmt.Errorf("processor: partition %d: flush up to position %d: %w", f.id, d.job.batch.Checkpoint.Position, d.err)
 	}
-	p.flushed, p.stored, p.storedTime = d.job.number, d.job.batch.Checkpoint.Position, d.job.batch.Checkpoint.LogTime
-	if slices.ContainsFunc(d.job.batch.Pairs, func(c projection.PairChange) bool { return c.Sealed != nil }) {
-		p.removable()
+	f.mem.flushed, f.stored, f.storedTime = d.job.number, d.job.batch.Checkpoint.Position, d.job.batch.Checkpoint.LogTime
+	if f.mem.cache.stuck {
+		f.mem.trimFull()
 	}
-	if p.cache.stuck {
-		p.trimFull()
-	}
-	p.metrics.flush(d)
-	if p.refresh != nil {
-		p.refresh.rouse()
-	}
-	p.set(func(s *PartitionStatus) { s.Checkpoint = d.job.batch.Checkpoint.Position })
-	if p.unencoded() {
-		p.changed()
-	}
-	return nil
-}
-
-// flushRest writes what is left when the partition stops.
-func (p *partition) flushRest(ctx context.Context) error {
-	for p.flushing || p.position != p.encoded {
-		if !p.flushing {
-			if err := p.startFlush(ctx); err != nil {
-				return notFlushed(err)
-			}
-		}
-		if err := p.finishFlush(<-p.flushesDone); err != nil {
-			return notFlushed(err)
-		}
+	f.metrics.flush(d)
+	f.board.set(func(s *PartitionStatus) { s.Checkpoint = d.job.batch.Checkpoint.Position })
+	if f.unencoded() {
+		f.changed()
 	}
 	return nil
 }

@@ -122,7 +122,7 @@ func TestLargePairStaysInBounds(t *testing.T) {
 	if reads < 200 || reads > 50*20*8 {
 		t.Errorf("%d pages were read for 1000 events", reads)
 	}
-	if got := w.partitions[0].cache.bytes; got > 2*bound {
+	if got := w.partitions[0].mem.cache.bytes; got > 2*bound {
 		t.Errorf("%d bytes are in the cache, want about %d", got, bound)
 	}
 }

@@ -17,54 +17,111 @@ type atomicStore interface{ AtomicFlush() bool }
 // looks at the facts of a change.
 type pageStore interface{ KeepsPages() bool }
 
+// memory is what a partition has in memory of its pairs and holders, and how far it
+// is applied.
+type memory struct {
+	*scope
+	cache *cache
+
+	position uint64 // of the last message applied
+	clock    int64  // log time: the greatest timestamp up to position
+	events   uint64 // as in the checkpoint
+	rejected uint64
+	excluded uint64 // since the start, unlike events
+	received uint64 // events applied or refused since the log's client began
+	settled  uint64 // messages of which that was done, or that came again
+	pending  uint64 // messages behind position, when the last batch was sent
+	tail     uint64 // the log's end at the start; what a former owner may have written lies before it
+	unstored bool   // the store had nothing of the partition at the start
+	horizon  int64  // what was held before is final; 0: nothing is
+	swept    int64  // the horizon up to which all pairs are sealed
+	flushed  uint32 // number of the last flush that was written
+
+	newHolders     []*holder // entered and to be loaded
+	newPairs       []*pair
+	touchedPairs   []*pair // since the last settle
+	touchedHolders []*holder
+	broken         []*pair // settle: to be figured again
+	unloaded       []*pair // settle: of those, the ones that are not in memory
+	missing        []*pair // load: scratch
+}
+
+func newMemory(s *scope) *memory {
+	m := &memory{scope: s, cache: newCache(s.cfg.Rules)}
+	if _, ok := s.store.(projection.PageReader); ok {
+		m.cache.pages = m.pagesOf
+	}
+	return m
+}
+
+// resetNew begins another batch of what is to be loaded.
+func (m *memory) resetNew() {
+	clear(m.newHolders)
+	clear(m.newPairs)
+	m.newHolders, m.newPairs = m.newHolders[:0], m.newPairs[:0]
+}
+
+// trimFull trims the cache to some way below its bound, so that not every batch does.
+func (m *memory) trimFull() {
+	m.cache.trim(m.cacheBytes-m.cacheBytes/8, m.flushed)
+	m.cache.stuck = m.cache.bytes > m.cacheBytes
+}
+
+// reached is how far the partition is applied.
+func (m *memory) reached() projection.Reached {
+	return projection.Reached{Position: m.position, LogTime: m.clock}
+}
+
+// farBehind reports whether the partition is catching up, as of the last batch.
+func (m *memory) farBehind() bool { return m.pending >= behindMessages }
+
 // load fills the holders and pairs that the batch entered: one call for the
 // holders, one for the pairs.
-func (p *partition) load(ctx context.Context) error {
-	b := &p.batch
-	err := p.loadHolders(ctx, b.newHolders)
+func (m *memory) load(ctx context.Context) error {
+	err := m.loadHolders(ctx, m.newHolders)
 	if err == nil {
-		missing, complete := p.missing[:0], p.complete()
-		for _, pr := range b.newPairs {
+		missing, complete := m.missing[:0], m.complete()
+		for _, pr := range m.newPairs {
 			if complete || pr.holder.fresh {
 				pr.state = hold.NewPair(pr.token.rule.Policy)
 			} else {
 				missing = append(missing, pr)
 			}
 		}
-		err = p.loadPairs(ctx, missing)
+		err = m.loadPairs(ctx, missing)
 		clear(missing)
-		p.missing = missing[:0]
+		m.missing = missing[:0]
 	}
-	for _, h := range b.newHolders {
+	for _, h := range m.newHolders {
 		h.fresh = false // from here on the store may have pairs of it
 	}
 	if err != nil {
-		p.drop()
+		m.drop()
 	}
 	return err
 }
 
 // drop takes out what a batch entered that could not be loaded. A holder leaves
 // with its last pair.
-func (p *partition) drop() {
-	for _, pr := range p.batch.newPairs {
-		p.cache.remove(pr, p.flushed)
+func (m *memory) drop() {
+	for _, pr := range m.newPairs {
+		m.cache.remove(pr, m.flushed)
 	}
 }
 
 // inTail says whether the store may hold something of messages that are still
 // to be applied.
-func (p *partition) inTail() bool { return !p.atomic && p.position < p.tail }
+func (m *memory) inTail() bool { return !m.atomic && m.position < m.tail }
 
 // complete says whether the store has nothing that is not in memory: it had
 // nothing of the partition at the start, and nothing has left the cache since.
-func (p *partition) complete() bool { return p.unstored && p.atomic && !p.cache.evicted }
+func (m *memory) complete() bool { return m.unstored && m.atomic && !m.cache.evicted }
 
-func (p *partition) loadHolders(ctx context.Context, holders []*holder) error {
+func (m *memory) loadHolders(ctx context.Context, holders []*holder) error {
 	if len(holders) == 0 {
 		return nil
 	}
-	if p.complete() {
+	if m.complete() {
 		for _, h := range holders {
 			h.fresh = true
 		}
@@ -75,12 +132,12 @@ func (p *partition) loadHolders(ctx context.Context, holders []*holder) error {
 		names[i] = h.name
 	}
 	var records []*projection.HolderRecord
-	err := p.retry(ctx, "load holders", func(ctx context.Context) (err error) {
-		records, err = p.store.LoadHolders(ctx, p.id, names)
+	err := m.retry(ctx, "load holders", func(ctx context.Context) (err error) {
+		records, err = m.store.LoadHolders(ctx, m.id, names)
 		return err
 	})
 	if err != nil {
-		return fmt.Errorf("processor: partition %d: load holders: %w", p.id, err)
+		return fmt.Errorf("processor: partition %d: load holders: %w", m.id, err)
 	}
 	for i, h := range holders {
 		r := records[i]
@@ -88,10 +145,10 @@ func (p *partition) loadHolders(ctx context.Context, holders []*holder) error {
 			h.updatedAt, h.sumAt, h.position = r.UpdatedAt, r.UpdatedAt, r.Position
 		}
 		switch {
-		case r == nil && !p.inTail():
+		case r == nil && !m.inTail():
 			h.fresh = true
-		case r == nil || p.inTail() || r.Figures.Line.Until != 0:
-			if err := p.sumAnew(ctx, h); err != nil {
+		case r == nil || m.inTail() || r.Figures.Line.Until != 0:
+			if err := m.sumPairs(ctx, h); err != nil {
 				return err
 			}
 		default:
@@ -106,21 +163,21 @@ func (p *partition) loadHolders(ctx context.Context, holders []*holder) error {
 // sum does not say whose. Pairs whose stored line has broken before the instant
 // of the sum are loaded with the batch's own, since only the pair itself knows
 // how its line goes on.
-func (p *partition) sumAnew(ctx context.Context, h *holder) error {
+func (m *memory) sumPairs(ctx context.Context, h *holder) error {
 	type part struct {
 		token   string
 		figures hold.Figures
 	}
 	var parts []part
-	err := p.retry(ctx, "read a holder's pairs", func(ctx context.Context) error {
+	err := m.retry(ctx, "read a holder's pairs", func(ctx context.Context) error {
 		parts = parts[:0]
-		return p.store.HolderPairs(ctx, p.id, h.name, func(key projection.PairKey, f hold.Figures) error {
+		return m.store.HolderPairs(ctx, m.id, h.name, func(key projection.PairKey, f hold.Figures) error {
 			parts = append(parts, part{key.Token, f})
 			return nil
 		})
 	})
 	if err != nil {
-		return fmt.Errorf("processor: partition %d: read the pairs of holder %q: %w", p.id, h.name, err)
+		return fmt.Errorf("processor: partition %d: read the pairs of holder %q: %w", m.id, h.name, err)
 	}
 	// A pair may have been written later than its holder. No line can be read before
 	// it begins, so the holder's last event is at least as late as any pair's.
@@ -133,15 +190,15 @@ func (p *partition) sumAnew(ctx context.Context, h *holder) error {
 		if f.Line.Holds(h.sumAt) {
 			h.addRest(f)
 			if f.Line.Until != 0 {
-				p.cache.setBreak(h, p.cache.tokenOf(parts[i].token), f.Line.Until)
+				m.cache.setBreak(h, m.cache.tokenOf(parts[i].token), f.Line.Until)
 			}
 			continue
 		}
-		t := p.cache.tokenOf(parts[i].token)
-		pr := p.cache.pair(h, t)
+		t := m.cache.tokenOf(parts[i].token)
+		pr := m.cache.pair(h, t)
 		if pr == nil {
-			pr = p.cache.addPair(h, t)
-			p.batch.newPairs = append(p.batch.newPairs, pr)
+			pr = m.cache.addPair(h, t)
+			m.newPairs = append(m.newPairs, pr)
 		}
 		pr.stale = true
 	}
@@ -149,7 +206,7 @@ func (p *partition) sumAnew(ctx context.Context, h *holder) error {
 }
 
 // loadPairs fills pairs whose holders are loaded.
-func (p *partition) loadPairs(ctx context.Context, pairs []*pair) error {
+func (m *memory) loadPairs(ctx context.Context, pairs []*pair) error {
 	if len(pairs) == 0 {
 		return nil
 	}
@@ -158,12 +215,12 @@ func (p *partition) loadPairs(ctx context.Context, pairs []*pair) error {
 		keys[i] = pr.key()
 	}
 	var records []*projection.PairRecord
-	err := p.retry(ctx, "load pairs", func(ctx context.Context) (err error) {
-		records, err = p.store.Load(ctx, p.id, keys)
+	err := m.retry(ctx, "load pairs", func(ctx context.Context) (err error) {
+		records, err = m.store.Load(ctx, m.id, keys)
 		return err
 	})
 	if err != nil {
-		return fmt.Errorf("processor: partition %d: load pairs: %w", p.id, err)
+		return fmt.Errorf("processor: partition %d: load pairs: %w", m.id, err)
 	}
 	// All are opened before one enters a sum, so that an error leaves the sums as they are.
 	states := make([]*hold.Pair, len(pairs))
@@ -174,26 +231,26 @@ func (p *partition) loadPairs(ctx context.Context, pairs []*pair) error {
 		}
 		if records[i].IsLarge() {
 			pr.large = true
-			if more := p.pagesOf(pr.key()); more != nil {
+			if more := m.pagesOf(pr.key()); more != nil {
 				records[i].More = more
 			}
 		}
 		if states[i], err = records[i].Open(); err != nil {
-			return fmt.Errorf("processor: partition %d: pair %q of holder %q: %w", p.id, pr.token.name, pr.holder.name, err)
+			return fmt.Errorf("processor: partition %d: pair %q of holder %q: %w", m.id, pr.token.name, pr.holder.name, err)
 		}
 	}
 	for i, pr := range pairs {
 		if pr.state = states[i]; records[i] == nil {
 			pr.stale = false
 		} else {
-			p.enter(pr, &records[i].Figures)
+			m.enter(pr, &records[i].Figures)
 		}
 	}
 	return nil
 }
 
 // enter brings a pair that was just opened together with its holder's sum.
-func (p *partition) enter(pr *pair, stored *hold.Figures) {
+func (m *memory) enter(pr *pair, stored *hold.Figures) {
 	h := pr.holder
 	pr.at = stored.Line.Since
 	f := *stored
@@ -204,11 +261,11 @@ func (p *partition) enter(pr *pair, stored *hold.Figures) {
 	case pr.stale:
 		pr.stale = false
 		pr.join(&f)
-		p.cache.setBreak(h, pr.token, f.Line.Until)
+		m.cache.setBreak(h, pr.token, f.Line.Until)
 	case pr.isFirst():
 		h.takeFirst(&f)
 	}
-	p.cache.count(pr)
+	m.cache.count(pr)
 }
 
 // pairPages reads the pages of a large pair that is in memory in part, when
@@ -218,23 +275,23 @@ func (p *partition) enter(pr *pair, stored *hold.Figures) {
 // A page is only asked for where the store has the pair's last word on it: what
 // changed since the last flush was written stays in memory (see cache.shrink).
 type pairPages struct {
-	p    *partition
+	m    *memory
 	from projection.PageReader
 	key  projection.PairKey
 }
 
 // pagesOf lets a pair read its pages; nil where the store cannot read single ones.
-func (p *partition) pagesOf(key projection.PairKey) hold.Pages {
-	if from, ok := p.store.(projection.PageReader); ok {
-		return &pairPages{p, from, key}
+func (m *memory) pagesOf(key projection.PairKey) hold.Pages {
+	if from, ok := m.store.(projection.PageReader); ok {
+		return &pairPages{m, from, key}
 	}
 	return nil
 }
 
 // Page reads one page.
 func (l *pairPages) Page(key []byte) (data []byte, err error) {
-	err = l.p.retry(l.p.background, "read a page of a pair", func(ctx context.Context) (err error) {
-		data, err = l.from.Page(ctx, l.p.id, l.key, key)
+	err = l.m.retry(l.m.background, "read a page of a pair", func(ctx context.Context) (err error) {
+		data, err = l.from.Page(ctx, l.m.id, l.key, key)
 		return err
 	})
 	return data, err
@@ -242,13 +299,13 @@ func (l *pairPages) Page(key []byte) (data []byte, err error) {
 
 // Scan walks pages. Nothing that the worker does to a pair needs it.
 func (l *pairPages) Scan(prefix []byte, yield func(hold.Page) bool) error {
-	return l.from.Pages(l.p.background, l.p.id, l.key, prefix, yield)
+	return l.from.Pages(l.m.background, l.m.id, l.key, prefix, yield)
 }
 
 // Lost is told that the pair cannot go on. Then the partition cannot either: what
 // the pair had not flushed is gone, and comes back only by way of the log.
 func (l *pairPages) Lost(err error) {
-	if l.p.lost == nil {
-		l.p.lost = fail(l.p, "a pair in memory", projection.PairError(l.key, err))
+	if l.m.lost == nil {
+		l.m.lost = l.m.fail("a pair in memory", projection.PairError(l.key, err))
 	}
 }

@@ -181,7 +181,7 @@ func TestStalledStorePausesTheReader(t *testing.T) {
 	<-entered
 	full := func() PartitionStatus {
 		for {
-			s, _ := r.partitions[0].snapshot()
+			s, _ := r.partitions[0].board.snapshot()
 			if s.DirtyBytes >= bound {
 				return s
 			}

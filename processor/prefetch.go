@@ -10,6 +10,10 @@ import (
 	"holdmetrics/ingest"
 )
 
+// inboxBytes is how much of a partition is read ahead, and so about how large a
+// batch can be.
+const inboxBytes = 512 << 10
+
 // message is one message of the log.
 type message struct {
 	position  uint64

@@ -57,9 +57,9 @@ type publishJob struct {
 	holders []projection.HolderRecord
 	to      projection.Reached
 	behind  bool
-	owed    *debt // not holders, but what the store has up to there
-	count   int   // of snapshots that were published
-	turn    bool  // the turn was taken for it, and is passed on after it
+	backlog *backlog // not holders, but what the store has up to there
+	count   int      // of snapshots that were published
+	turn    bool     // the turn was taken for it, and is passed on after it
 }
 
 // rest is how long the bucket rests after a publish that took so long.
@@ -79,35 +79,69 @@ type publishDone struct {
 	err  error
 }
 
-// publisher publishes snapshots until jobs is closed. With each job, but for the
+// publisher hands the snapshots of holders to the bucket, one publish at a time: start
+// encodes them, run publishes them in a goroutine of its own, and finish notes the end.
+type publisher struct {
+	*scope
+	mem   *memory
+	flush *flusher
+
+	bucket        snapshots // nil: none
+	queue         publishQueue
+	published     uint64   // what the bucket has all of with the last publish that was handed over
+	publishedTime int64    // the log's time of published
+	floor         uint64   // the bucket may have snapshots up to here, from before the start
+	backlog       *backlog // what is to be published from the store once that has passed floor
+	busy          bool     // a publish is on its way
+	began         time.Time
+	turn          chan struct{} // the worker's: has publishTurns items, which the partitions that publish hold
+	jobs          chan *publishJob
+	done          chan publishDone
+
+	refresh   *refresher // nil: there is no bucket
+	refreshed bool       // the last publish was of refreshed lines
+}
+
+func newPublisher(s *scope, mem *memory, flush *flusher, bucket snapshots, turn chan struct{}) *publisher {
+	p := &publisher{
+		scope: s, mem: mem, flush: flush, bucket: bucket, turn: turn,
+		jobs: make(chan *publishJob, 1), done: make(chan publishDone, 1),
+	}
+	if bucket != nil {
+		p.refresh = newRefresher(s.id, s.cfg)
+	}
+	return p
+}
+
+// run publishes snapshots until jobs is closed. With each job, but for the
 // last of a partition that stops, comes the turn of the bucket, which it passes
 // on after a rest.
 //
 // The partitions take turns, publishTurns of them, because the bucket is one
 // stream, which takes one message after the other: side by side they would only
 // wait there, with snapshots that are out of date by the time they are stored.
-func (p *partition) publisher(ctx, running context.Context, jobs <-chan *publishJob, done chan<- publishDone) {
-	for job := range jobs {
+func (p *publisher) run(ctx, running context.Context) {
+	for job := range p.jobs {
 		began := time.Now()
 		err := p.do(ctx, job)
 		took := time.Since(began)
-		done <- publishDone{job, took, err}
+		p.done <- publishDone{job, took, err}
 		if !job.turn {
 			continue
 		}
-		if s, _ := p.snapshot(); s.Position != job.to.Position {
+		if s, _ := p.board.snapshot(); s.Position != job.to.Position {
 			pause(running, job.rest(took)) // the others should not wait for one that stops
 		}
 		p.turn <- struct{}{}
 	}
 }
 
-func (p *partition) do(ctx context.Context, job *publishJob) (err error) {
-	if job.owed == nil {
+func (p *publisher) do(ctx context.Context, job *publishJob) (err error) {
+	if job.backlog == nil {
 		job.count = len(job.holders)
 		return p.publish(ctx, job.holders, job.to)
 	}
-	job.count, err = p.pay(ctx, job.owed, job.to)
+	job.count, err = p.backfill(ctx, job.backlog, job.to)
 	return err
 }
 
@@ -124,7 +158,7 @@ func pause(ctx context.Context, d time.Duration) {
 	}
 }
 
-func (p *partition) publish(ctx context.Context, holders []projection.HolderRecord, to projection.Reached) error {
+func (p *publisher) publish(ctx context.Context, holders []projection.HolderRecord, to projection.Reached) error {
 	entries := make([]projection.Entry, len(holders))
 	for i := range holders {
 		value, err := snapshotOf(&holders[i], p.cfg.Rules.Version(), p.bucket.Generation())
@@ -138,26 +172,26 @@ func (p *partition) publish(ctx context.Context, holders []projection.HolderReco
 	})
 }
 
-// wantsPublish says whether there is something to publish, and nothing in flight.
-func (p *partition) wantsPublish() bool {
+// wants reports whether there is something to publish, and nothing in flight.
+func (p *publisher) wants() bool {
 	switch {
-	case p.bucket == nil || p.publishing:
+	case p.bucket == nil || p.busy:
 		return false
-	case p.owes != nil:
+	case p.backlog != nil:
 		// From the store, so that has to be as far as the bucket may be. What changes is
 		// held back until then: the store may be behind it.
-		return p.stored >= p.publishFloor
+		return p.flush.stored >= p.floor
 	}
-	return (p.position != p.published || p.unpublished.len() > 0) && p.position >= p.publishFloor
+	return (p.mem.position != p.published || p.queue.len() > 0) && p.mem.position >= p.floor
 }
 
-// publishTurn is where the turn to publish comes from, nil where none is wanted.
+// next is where the turn to publish comes from, nil where none is wanted.
 //
 // A partition that is far behind the log publishes no more often than it
 // flushes: in a replay nearly every holder changes again before anybody could
 // have read what was published of it.
-func (p *partition) publishTurn() <-chan struct{} {
-	if p.refresh.ready() && !p.publishing {
+func (p *publisher) next() <-chan struct{} {
+	if p.refresh.ready() && !p.busy {
 		return p.turn
 	}
 	if p.wantsTurn() {
@@ -167,37 +201,37 @@ func (p *partition) publishTurn() <-chan struct{} {
 }
 
 // wantsTurn reports whether there is something to publish that events changed.
-func (p *partition) wantsTurn() bool {
-	if p.farBehind() && p.published >= p.encoded && p.unpublished.len() < publishMost {
+func (p *publisher) wantsTurn() bool {
+	if p.mem.farBehind() && p.published >= p.flush.encoded && p.queue.len() < publishMost {
 		return false
 	}
-	return p.wantsPublish()
+	return p.wants()
 }
 
-// startPublish hands what changed to the publisher, with the turn where it was taken.
-func (p *partition) startPublish(ctx context.Context, turn bool) error {
-	p.applying()
-	if p.owes != nil {
-		p.published, p.publishedTime, p.publishing = p.stored, p.storedTime, true // its length is the store's, so publishBegan says nothing
-		p.publishJobs <- &publishJob{to: projection.Reached{Position: p.stored, LogTime: p.storedTime}, owed: p.owes, turn: turn}
+// start hands what changed to the publisher, with the turn where it was taken.
+func (p *publisher) start(ctx context.Context, turn bool) error {
+	p.board.applying()
+	if p.backlog != nil {
+		p.published, p.publishedTime, p.busy = p.flush.stored, p.flush.storedTime, true // its length is the store's, so publishBegan says nothing
+		p.jobs <- &publishJob{to: projection.Reached{Position: p.flush.stored, LogTime: p.flush.storedTime}, backlog: p.backlog, turn: turn}
 		return nil
 	}
 	if p.refresh.ready() && turn && !(p.refreshed && p.wantsTurn()) {
 		return p.publishRefreshed()
 	}
 	p.refreshed = false
-	if err := p.settle(ctx); err != nil {
+	if err := p.mem.settle(ctx); err != nil {
 		p.passTurn(turn)
 		return err
 	}
-	job := &publishJob{turn: turn, behind: p.pending >= publishLate, holders: make([]projection.HolderRecord, 0, min(p.unpublished.len(), p.cfg.turn))}
-	job.to = p.unpublished.take(p.cfg.turn, p.reached(), func(h *holder) {
+	job := &publishJob{turn: turn, behind: p.mem.pending >= publishLate, holders: make([]projection.HolderRecord, 0, min(p.queue.len(), p.cfg.turn))}
+	job.to = p.queue.take(p.cfg.turn, p.mem.reached(), func(h *holder) {
 		record := projection.HolderRecord{
 			Holder: h.name, Figures: h.figures(), UpdatedAt: h.updatedAt, Position: h.position,
 		}
 		job.holders = append(job.holders, record)
 		p.refresh.published(&record)
-		p.cache.removeHolder(h, p.flushed)
+		p.mem.cache.removeHolder(h, p.mem.flushed)
 	})
 	if p.lost != nil {
 		p.passTurn(turn)
@@ -206,81 +240,81 @@ func (p *partition) startPublish(ctx context.Context, turn bool) error {
 	if job.to.Position < p.published { // what was published from the store lies between
 		job.to = projection.Reached{Position: p.published, LogTime: p.publishedTime}
 	}
-	p.published, p.publishedTime, p.publishing, p.publishBegan = job.to.Position, job.to.LogTime, true, p.cfg.Now()
-	p.publishJobs <- job // has room: one is in flight at most
+	p.published, p.publishedTime, p.busy, p.began = job.to.Position, job.to.LogTime, true, p.cfg.Now()
+	p.jobs <- job // has room: one is in flight at most
 	return nil
 }
 
 // publishRefreshed hands refreshed lines to the publisher, with the turn. They and
 // what events changed alternate where both wait.
-func (p *partition) publishRefreshed() error {
+func (p *publisher) publishRefreshed() error {
 	p.refreshed = true
 	holders := p.refresh.take()
 	if len(holders) == 0 {
 		p.passTurn(true)
 		return nil
 	}
-	p.publishing, p.publishBegan = true, p.cfg.Now()
-	p.publishJobs <- &publishJob{holders: holders, to: projection.Reached{Position: p.published, LogTime: p.publishedTime}, turn: true}
+	p.busy, p.began = true, p.cfg.Now()
+	p.jobs <- &publishJob{holders: holders, to: projection.Reached{Position: p.published, LogTime: p.publishedTime}, turn: true}
 	return nil
 }
 
 // startRefresh begins the refresh of lines that have ended, once the bucket has what
-// a former owner left it to publish. It returns where its result and its timer come
+// a former owner left it to publish. ended: nothing more is applied. It returns where its result and its timer come
 // from.
-func (p *partition) startRefresh() (<-chan refreshDone, <-chan time.Time) {
+func (p *publisher) startRefresh(ended bool) (<-chan refreshDone, <-chan time.Time) {
 	r := p.refresh
-	if r == nil || p.owes != nil || p.position < p.publishFloor || p.position < p.tail && !p.done {
+	if r == nil || p.backlog != nil || p.mem.position < p.floor || p.mem.position < p.mem.tail && !ended {
 		return nil, nil
 	}
 	if !r.begun {
-		r.begin(p.bucket, p.position)
+		r.begin(p.bucket, p.mem.position)
 	}
-	if !p.publishing || !p.refreshed { // else the bucket does not know yet what it is asked about
-		r.start(p.position, p.stored, p.isLatest)
+	if !p.busy || !p.refreshed { // else the bucket does not know yet what it is asked about
+		r.start(p.mem.position, p.flush.stored, p.isLatest)
 	}
 	return r.done, r.timer.C
 }
 
 // isLatest reports whether the latest snapshot of a holder is that of a position. A
 // holder that is not in memory has no later events than the store knows.
-func (p *partition) isLatest(holder string, position uint64) bool {
-	h := p.cache.holders[holder]
+func (p *publisher) isLatest(holder string, position uint64) bool {
+	h := p.mem.cache.holders[holder]
 	return h == nil || h.queued == 0 && h.position == position
 }
 
 // passTurn passes the turn on where it was taken. Without having been taken it
 // must not be passed: its channel has room for those that there are.
-func (p *partition) passTurn(taken bool) {
+func (p *publisher) passTurn(taken bool) {
 	if taken {
 		p.turn <- struct{}{}
 	}
 }
 
-// finishPublish notes that snapshots are acknowledged.
-func (p *partition) finishPublish(d publishDone) error {
-	p.publishing, p.publishBegan = false, time.Time{}
+// finish notes that snapshots are acknowledged.
+func (p *publisher) finish(d publishDone) error {
+	p.busy, p.began = false, time.Time{}
 	if d.err != nil {
 		return d.err
 	}
-	if d.job.owed != nil {
-		p.owes = nil
+	if d.job.backlog != nil {
+		p.backlog = nil
 	}
-	p.set(func(s *PartitionStatus) { s.Published = d.job.to.Position })
+	p.board.set(func(s *PartitionStatus) { s.Published = d.job.to.Position })
 	p.metrics.publish(d)
 	return nil
 }
 
-// publishLast publishes what is left when the partition stops. It does not wait
+// rest publishes what is left when the partition stops. It does not wait
 // for its turn: the next owner waits for it.
-func (p *partition) publishLast(ctx context.Context) error {
-	for p.publishing || p.wantsPublish() {
-		if !p.publishing {
-			if err := p.startPublish(ctx, false); err != nil {
+func (p *publisher) rest(ctx context.Context) error {
+	for p.busy || p.wants() {
+		if !p.busy {
+			if err := p.start(ctx, false); err != nil {
 				return err
 			}
 		}
-		if err := p.finishPublish(<-p.publishesDone); err != nil {
+		if err := p.finish(<-p.done); err != nil {
 			return err
 		}
 	}

@@ -29,18 +29,18 @@ func TestPublishLastPassesNoTurnOn(t *testing.T) {
 	for range state.DirtyPages() {
 	}
 	state.ClearDirty()
-	h := p.cache.addHolder("whale")
-	pr := p.cache.addPair(h, p.cache.tokenOf("t"))
+	h := p.mem.cache.addHolder("whale")
+	pr := p.mem.cache.addPair(h, p.mem.cache.tokenOf("t"))
 	pr.state = state
-	p.cache.count(pr)
+	p.mem.cache.count(pr)
 	state.Trim(1<<30, true)
 	store.FailNext(storetest.OpPage, 1000, hold.ErrCorrupt)
 	h.sumAt, h.updatedAt = logBegin+2000*minute+1, logBegin+2000*minute+1
-	p.position = 5
-	p.unpublished.change(h, projection.Reached{})
+	p.mem.position = 5
+	p.pub.queue.change(h, projection.Reached{})
 
 	<-w.turn // another partition has it, so there is room for one too many
-	if err := p.publishLast(context.Background()); err == nil || !errors.Is(err, p.lost) {
+	if err := p.pub.rest(context.Background()); err == nil || !errors.Is(err, p.lost) {
 		t.Fatalf("it ended with %v, and the partition with %v", err, p.lost)
 	}
 	if len(w.turn) != publishTurns-1 {

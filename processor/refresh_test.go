@@ -30,7 +30,7 @@ func clockAt(ns int64) *testClock {
 func (c *testClock) set(r *running, ns int64) {
 	c.advance(time.Duration(ns - c.now().UnixNano()))
 	for _, p := range r.running() {
-		p.rouse()
+		p.board.rouse()
 	}
 }
 
@@ -239,7 +239,7 @@ func TestManyLinesThatEndAtOnce(t *testing.T) {
 		t.Errorf("%v", s)
 	}
 	for _, p := range w.partitions {
-		if n := len(p.refresh.ends.order); n != 0 {
+		if n := len(p.pub.refresh.ends.order); n != 0 {
 			t.Errorf("%d entries are left of partition %d", n, p.id)
 		}
 	}

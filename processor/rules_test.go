@@ -266,7 +266,7 @@ func TestStoreOfAWholeLogGoesOn(t *testing.T) {
 			bucket.mayStepBack = true // to the partition's own end
 			r := run(t, Config{Store: store, Rules: rules, sureAfter: time.Millisecond}, log, bucket)
 			for _, p := range r.partitions {
-				for s, moved := p.snapshot(); s.State != Running; s, moved = p.snapshot() {
+				for s, moved := p.board.snapshot(); s.State != Running; s, moved = p.board.snapshot() {
 					if s.State == Failed {
 						t.Fatal(s.Err)
 					}
@@ -341,8 +341,8 @@ func TestTokensThatNeedHoldIDs(t *testing.T) {
 	if r, ok := st.pairs[projection.PairKey{Holder: "ann", Token: "lots"}]; !ok || r.Policy != hold.Sum || len(st.pairs) != 2 || len(st.holders) != 1 {
 		t.Fatalf("pairs %v of %v", st.pairs, st.holders)
 	}
-	if p := w.partitions[0]; len(p.cache.holders) != 1 || len(p.cache.tokens) != 2 {
-		t.Fatalf("%d holders and %d tokens in memory", len(p.cache.holders), len(p.cache.tokens))
+	if p := w.partitions[0]; len(p.mem.cache.holders) != 1 || len(p.mem.cache.tokens) != 2 {
+		t.Fatalf("%d holders and %d tokens in memory", len(p.mem.cache.holders), len(p.mem.cache.tokens))
 	}
 }
 

@@ -56,22 +56,22 @@ const noLog = "none"
 // to a position. What was read before the look is of the right log then: a log that
 // was made anew has another id for good. Where nobody answers nothing is said. A
 // log that was doubted is looked at until it is clear.
-func (p *partition) sameLog(ctx context.Context, position uint64) error {
+func (s *scope) sameLog(ctx context.Context, position uint64) error {
 	var d doubt
 	for {
 		within, cancel := context.WithTimeout(ctx, lookWithin)
-		id, last, err := p.log.Look(within)
+		id, last, err := s.log.Look(within)
 		cancel()
 		switch {
 		case err != nil && d.since.IsZero():
 			return nil
 		case err == nil:
-			wrong := compareLog(p.log, p.id, position, id, last)
-			if err, believed := d.weigh(wrong, p.cfg.sureAfter); believed {
-				p.trouble(doubtful, err)
+			wrong := compareLog(s.log, s.id, position, id, last)
+			if err, believed := d.weigh(wrong, s.cfg.sureAfter); believed {
+				s.board.lastError(doubtful, err)
 				return err
 			}
-			p.trouble(doubtful, wrong)
+			s.board.lastError(doubtful, wrong)
 		}
 		if pause(ctx, lookAgain); ctx.Err() != nil {
 			return ctx.Err()
@@ -88,28 +88,28 @@ const doubtful = "make sure of the log"
 //
 // The position may lie behind the end of the partition where rules normalise
 // holders: every partition of such a generation once read the whole log.
-func (p *partition) end(ctx context.Context, applied uint64) (end uint64, has bool, err error) {
+func (s *scope) end(ctx context.Context, applied uint64) (end uint64, has bool, err error) {
 	for began := time.Now(); ; {
-		err = p.retry(ctx, "read the end of the log", func(ctx context.Context) (err error) {
-			if end, err = p.log.End(ctx, p.id); err != nil {
+		err = s.retry(ctx, "read the end of the log", func(ctx context.Context) (err error) {
+			if end, err = s.log.End(ctx, s.id); err != nil {
 				return err
 			}
 			has = end >= applied
-			if !has && p.cfg.Rules.NormalisesHolders() {
-				_, last, err := p.log.Look(ctx)
+			if !has && s.cfg.Rules.NormalisesHolders() {
+				_, last, err := s.log.Look(ctx)
 				has = last >= applied
 				return err
 			}
 			return nil
 		})
 		if err != nil || has {
-			p.trouble(doubtful, nil)
+			s.board.lastError(doubtful, nil)
 			return end, has, err
 		}
-		if time.Since(began) >= p.cfg.sureAfter {
+		if time.Since(began) >= s.cfg.sureAfter {
 			return end, false, nil
 		}
-		p.trouble(doubtful, &LogShorterError{Partition: p.id, Checkpoint: applied, End: end})
+		s.board.lastError(doubtful, &LogShorterError{Partition: s.id, Checkpoint: applied, End: end})
 		if pause(ctx, lookAgain); ctx.Err() != nil {
 			return 0, false, ctx.Err()
 		}
@@ -144,7 +144,7 @@ func (w *Worker) watchLog(ctx context.Context) {
 		partitions := w.running()
 		positions := make([]uint64, len(partitions)) // before the look: they go on
 		for i, p := range partitions {
-			s, _ := p.snapshot()
+			s, _ := p.board.snapshot()
 			positions[i] = s.Position
 		}
 		within, cancel := context.WithTimeout(ctx, lookWithin)

@@ -37,12 +37,25 @@ type judged struct {
 	data    []byte
 }
 
+// sealer seals pairs up to the horizon, and removes the facts that were sealed. It
+// goes over the pairs of the store, to seal those that no event comes to.
+type sealer struct {
+	*scope
+	mem     *memory
+	changes *changes
+	flush   *flusher
+
+	from    uint64 // position that the store must have: pairs that are not there yet would be missed
+	after   projection.PairKey
+	removes bool // the store may have facts to remove
+}
+
 // readSeals has the log look up the horizons of a batch's messages, where it does
 // not know them yet, and refuses those that nobody who may set them has set.
-func (p *partition) readSeals(ctx context.Context, messages []message) error {
+func (s *sealer) readSeals(ctx context.Context, messages []message) error {
 	for i := range messages {
 		m := &messages[i]
-		if m.partition != p.id || !ingest.IsSeal(m.data) {
+		if m.partition != s.id || !ingest.IsSeal(m.data) {
 			continue
 		}
 		horizon, err := ingest.ReadSeal(m.data)
@@ -50,287 +63,245 @@ func (p *partition) readSeals(ctx context.Context, messages []message) error {
 			continue // decode says so
 		}
 		known := false
-		err = p.retry(ctx, "read the log's horizons", func(ctx context.Context) (err error) {
-			known, err = p.log.KnowsHorizon(ctx, horizon)
+		err = s.retry(ctx, "read the log's horizons", func(ctx context.Context) (err error) {
+			known, err = s.log.KnowsHorizon(ctx, horizon)
 			return err
 		})
 		if err != nil {
-			return fail(p, "read the log's horizons", err)
+			return s.fail("read the log's horizons", err)
 		}
 		m.unknown = !known
-		if _, sweeps := p.store.(projection.Sweeper); known && !sweeps {
-			return fail(p, fmt.Sprintf("position %d", m.position), ErrCannotSeal)
+		if _, sweeps := s.store.(projection.Sweeper); known && !sweeps {
+			return s.fail(fmt.Sprintf("position %d", m.position), ErrCannotSeal)
 		}
 	}
 	return nil
 }
 
 // decodeSeal raises the horizon.
-func (p *partition) decodeSeal(m *message) {
+func (a *applier) decodeSeal(m *message) {
 	horizon, err := ingest.ReadSeal(m.data)
 	if err == nil {
 		err = ingest.SealRefused(horizon, m.at, !m.unknown)
 	}
 	if err != nil {
-		p.reject(m, 0, m.data, err)
+		a.reject(m, 0, m.data, err)
 		return
 	}
-	p.batch.horizon = max(p.batch.horizon, horizon)
+	a.batch.horizon = max(a.batch.horizon, horizon)
 }
 
 // raise notes the horizon that the applied messages have come to.
-func (p *partition) raise(horizon int64) {
-	if horizon == p.horizon {
+func (s *sealer) raise(horizon int64) {
+	if horizon == s.mem.horizon {
 		return
 	}
-	p.horizon = horizon
-	p.sweep.from, p.sweep.after = p.position, projection.PairKey{}
+	s.mem.horizon = horizon
+	s.from, s.after = s.mem.position, projection.PairKey{}
 }
 
 // judge adds the facts of events that came under a horizon, if their pairs admit them.
-func (p *partition) judge(items []item, of []judged) (duplicates int) {
+func (a *applier) judge(items []item, of []judged) (duplicates int) {
 	for i := range items {
 		it, j := &items[i], &of[i]
 		pr := it.pair
 		before := pr.at
-		p.seal(pr, j.horizon)
+		a.seals.seal(pr, j.horizon)
 		if err := pr.state.Admits(&it.fact, j.horizon); err != nil {
-			p.batch.refused++
-			p.refuse(j.message, j.index, j.data, err)
+			a.batch.refused++
+			a.refuse(j.message, j.index, j.data, err)
 			continue
 		}
 		it.fact.HoldID = strings.Clone(it.fact.HoldID)
 		if !pr.touched {
 			pr.part()
 		}
-		p.touch(it)
+		a.touch(it)
 		switch {
 		case !pr.state.Add(it.fact):
 			duplicates++
-		case !p.paged:
-			p.facts[pr] = append(p.facts[pr], projection.LoggedFact{Fact: it.fact, Position: it.position, LogTime: it.at})
+		default:
+			a.changes.addFact(pr, projection.LoggedFact{Fact: it.fact, Position: it.position, LogTime: it.at})
 		}
 		if before < j.horizon {
-			p.seal(pr, j.horizon) // what had not ended by the event before
+			a.seals.seal(pr, j.horizon) // what had not ended by the event before
 		}
-		p.cache.count(pr)
+		a.mem.cache.count(pr)
 	}
 	return duplicates
 }
 
 // seal seals a pair that is in memory up to a horizon.
-func (p *partition) seal(pr *pair, horizon int64) {
-	if !pr.token.rule.Seals() || !pr.state.SealAtMost(horizon, pr.at, p.sealedIDs()) {
+func (s *sealer) seal(pr *pair, horizon int64) {
+	if !pr.token.rule.Seals() || !pr.state.SealAtMost(horizon, pr.at, s.sealedIDs()) {
 		return
 	}
-	p.soil(pr)
-	p.cache.count(pr)
+	s.changes.markDirty(pr)
+	s.mem.cache.count(pr)
 }
 
 // sealedIDs is of how many hold_ids of a pair something may be sealed, where the store
 // has a bound.
-func (p *partition) sealedIDs() int {
-	if store, bounded := p.store.(interface{ SealedIDs() int }); bounded {
+func (s *sealer) sealedIDs() int {
+	if store, bounded := s.store.(interface{ SealedIDs() int }); bounded {
 		return store.SealedIDs()
 	}
 	return math.MaxInt
 }
 
-// soil marks a pair as to be stored though no event has changed it. Its holder is
-// stored beside it, as it was.
-func (p *partition) soil(pr *pair) {
-	if !pr.dirty {
-		pr.dirty = true
-		p.dirtyPairs = append(p.dirtyPairs, pr)
-		p.dirtyBytes += dirtyPairBytes
-	}
-	if h := pr.holder; !h.dirty {
-		h.dirty = true
-		p.dirtyHolders = append(p.dirtyHolders, h)
-		p.dirtyBytes += dirtyHolderBytes
-	}
-}
-
-// sweep goes over the pairs of the store, to seal those that no event comes to.
-type sweep struct {
-	done    int64  // the horizon up to which all pairs are sealed
-	encoded int64  // done, as the last flush has it
-	from    uint64 // position that the store must have: pairs that are not there yet would be missed
-	after   projection.PairKey
-	sealed  []projection.PairChange // of pairs that are not in memory, for the next flush
-	soiled  bool                    // a pair in memory was sealed, for the next flush
-	removes bool                    // the store may have facts to remove
-}
-
 // sweepPairs is how many pairs are looked at between two batches.
 const sweepPairs = 256
 
-func (s *sweep) unencoded() bool { return len(s.sealed) > 0 || s.soiled || s.done != s.encoded }
-
-// take moves what was sealed into a flush.
-func (s *sweep) take(pairs []projection.PairChange) []projection.PairChange {
-	s.encoded, s.soiled = s.done, false
-	if len(s.sealed) == 0 {
-		return pairs
-	}
-	pairs = append(pairs, s.sealed...)
-	slices.SortFunc(pairs, func(a, b projection.PairChange) int { return a.Key.Compare(b.Key) })
-	s.sealed = nil
-	return pairs
-}
-
-// sweepTurn is ready while there are pairs to look at and time for them: not before
+// turn is ready while there are pairs to look at and time for them: not before
 // the store has all that the horizon came after, not while the partition catches up,
 // nor while flushes have to wait.
-func (p *partition) sweepTurn() <-chan struct{} {
-	looks := p.horizon != p.sweep.done && p.stored >= p.sweep.from
-	if !looks && !p.removesNow() || p.farBehind() || p.full() {
+func (s *sealer) turn(full bool) <-chan struct{} {
+	looks := s.mem.horizon != s.mem.swept && s.flush.stored >= s.from
+	if !looks && !s.removesNow() || s.mem.farBehind() || full {
 		return nil
 	}
-	return p.always
+	return always
 }
 
 // removesNow says whether it is time to have the store remove facts that were sealed:
 // not during a flush, which the store would have the partition wait for.
-func (p *partition) removesNow() bool { return p.sweep.removes && !p.flushing }
+func (s *sealer) removesNow() bool { return s.removes && !s.flush.busy }
 
 // removeSealed has the store remove some facts that were sealed.
-func (p *partition) removeSealed(ctx context.Context) error {
-	err := p.retry(ctx, "remove facts that were sealed", func(ctx context.Context) (err error) {
-		p.sweep.removes, err = p.store.(projection.Remover).RemoveSealed(ctx, p.id)
+func (s *sealer) removeSealed(ctx context.Context) error {
+	err := s.retry(ctx, "remove facts that were sealed", func(ctx context.Context) (err error) {
+		s.removes, err = s.store.(projection.Remover).RemoveSealed(ctx, s.id)
 		return err
 	})
 	if err != nil {
-		return fail(p, "remove facts that were sealed", err)
+		return s.fail("remove facts that were sealed", err)
 	}
 	return nil
 }
 
 // removable notes that a store which keeps facts may have some to remove.
-func (p *partition) removable() {
-	if _, removes := p.store.(projection.Remover); removes {
-		p.sweep.removes = true
+func (s *sealer) removable() {
+	if _, removes := s.store.(projection.Remover); removes {
+		s.removes = true
 	}
 }
 
-// sweepSome looks at the next pairs.
-func (p *partition) sweepSome(ctx context.Context) error {
-	if p.removesNow() {
-		return p.removeSealed(ctx)
+// sweep looks at the next pairs.
+func (s *sealer) sweep(ctx context.Context) error {
+	if s.removesNow() {
+		return s.removeSealed(ctx)
 	}
-	s := &p.sweep
 	var keys []projection.PairKey
-	err := p.retry(ctx, "look for pairs to seal", func(ctx context.Context) (err error) {
-		keys, err = p.store.(projection.Sweeper).KeysAfter(ctx, p.id, s.after, sweepPairs)
+	err := s.retry(ctx, "look for pairs to seal", func(ctx context.Context) (err error) {
+		keys, err = s.store.(projection.Sweeper).KeysAfter(ctx, s.id, s.after, sweepPairs)
 		return err
 	})
 	if err != nil {
-		return fail(p, "look for pairs to seal", err)
+		return s.fail("look for pairs to seal", err)
 	}
 	if len(keys) == 0 {
-		s.done = p.horizon
-		p.changed()
+		s.mem.swept = s.mem.horizon
+		s.flush.changed()
 		return nil
 	}
 	s.after = keys[len(keys)-1]
 	absent := keys[:0:0]
 	for _, key := range keys {
-		if pr := p.cache.find(key); pr != nil {
-			p.sealSwept(pr)
-		} else if p.cfg.Rules.Of(key.Token).Seals() {
+		if pr := s.mem.cache.find(key); pr != nil {
+			s.sealSwept(pr)
+		} else if s.cfg.Rules.Of(key.Token).Seals() {
 			absent = append(absent, key)
 		}
 	}
-	if err := p.sealStored(ctx, absent); err != nil {
+	if err := s.sealStored(ctx, absent); err != nil {
 		return err
 	}
-	if s.unencoded() {
-		p.changed()
+	if s.flush.unencoded() {
+		s.flush.changed()
 	}
-	return p.lost
+	return s.lost
 }
 
 // sealSwept seals a pair that is in memory.
-func (p *partition) sealSwept(pr *pair) {
-	before := len(p.dirtyPairs)
-	p.seal(pr, p.horizon)
-	p.sweep.soiled = p.sweep.soiled || len(p.dirtyPairs) > before
+func (s *sealer) sealSwept(pr *pair) {
+	before := len(s.changes.pairs)
+	s.seal(pr, s.mem.horizon)
+	s.changes.sealedCached = s.changes.sealedCached || len(s.changes.pairs) > before
 }
 
 // sealStored seals pairs that are not in memory. A small one does not come there:
 // what the store has of it is read and written whole, so whoever loads it before
 // the flush or after has one that is good. The pages of a large one are read one by
 // one as they are wanted, so it has to be the one that everybody works with.
-func (p *partition) sealStored(ctx context.Context, keys []projection.PairKey) error {
+func (s *sealer) sealStored(ctx context.Context, keys []projection.PairKey) error {
 	if len(keys) == 0 {
 		return nil
 	}
 	var records []*projection.PairRecord
-	err := p.retry(ctx, "load pairs to seal", func(ctx context.Context) (err error) {
-		records, err = p.store.Load(ctx, p.id, keys)
+	err := s.retry(ctx, "load pairs to seal", func(ctx context.Context) (err error) {
+		records, err = s.store.Load(ctx, s.id, keys)
 		return err
 	})
 	if err != nil {
-		return fail(p, "load pairs to seal", err)
+		return s.fail("load pairs to seal", err)
 	}
 	var large []*pair
-	b := &p.batch
-	b.reset(p.clock, p.horizon)
+	s.mem.resetNew()
 	for _, r := range records {
 		if r == nil {
 			continue
 		}
 		if r.IsLarge() {
-			h := p.cache.holders[r.Key.Holder]
+			h := s.mem.cache.holders[r.Key.Holder]
 			if h == nil {
-				h = p.cache.addHolder(r.Key.Holder)
-				b.newHolders = append(b.newHolders, h)
+				h = s.mem.cache.addHolder(r.Key.Holder)
+				s.mem.newHolders = append(s.mem.newHolders, h)
 			}
-			pr := p.cache.addPair(h, p.cache.tokenOf(r.Key.Token))
-			b.newPairs = append(b.newPairs, pr)
+			pr := s.mem.cache.addPair(h, s.mem.cache.tokenOf(r.Key.Token))
+			s.mem.newPairs = append(s.mem.newPairs, pr)
 			large = append(large, pr)
 			continue
 		}
 		pair, err := r.Open()
 		if err != nil {
-			return fail(p, fmt.Sprintf("pair %q of holder %q", r.Key.Token, r.Key.Holder), err)
+			return s.fail(fmt.Sprintf("pair %q of holder %q", r.Key.Token, r.Key.Holder), err)
 		}
-		if !pair.SealAtMost(p.horizon, r.Figures.Line.Since, p.sealedIDs()) {
+		if !pair.SealAtMost(s.mem.horizon, r.Figures.Line.Since, s.sealedIDs()) {
 			continue
 		}
 		c := projection.PairChange{Key: r.Key, Policy: r.Policy, Figures: r.Figures}
-		if !p.paged {
+		if !s.paged {
 			c.Sealed = pair.DirtySealed()
-			p.dirtyBytes += len(c.Sealed)
+			s.changes.bytes += len(c.Sealed)
 		}
 		for page := range pair.DirtyPages() {
 			c.Pages = append(c.Pages, page)
-			p.dirtyBytes += len(page.Data)
+			s.changes.bytes += len(page.Data)
 		}
-		p.dirtyBytes += dirtyPairBytes
-		p.sweep.sealed = append(p.sweep.sealed, c)
+		s.changes.bytes += dirtyPairBytes
+		s.changes.sealed = append(s.changes.sealed, c)
 	}
 	if len(large) == 0 {
 		return nil
 	}
-	if err := p.load(ctx); err != nil {
+	if err := s.mem.load(ctx); err != nil {
 		return err
 	}
 	for _, pr := range large {
-		p.sealSwept(pr)
+		s.sealSwept(pr)
 	}
 	return nil
 }
 
 // sealCached seals, in memory, what the sweep has sealed in the store's place of
 // pairs that were loaded since, so that a flush has each once.
-func (p *partition) sealCached() {
-	p.sweep.sealed = slices.DeleteFunc(p.sweep.sealed, func(c projection.PairChange) bool {
-		pr := p.cache.find(c.Key)
+func (s *sealer) sealCached() {
+	s.changes.sealed = slices.DeleteFunc(s.changes.sealed, func(c projection.PairChange) bool {
+		pr := s.mem.cache.find(c.Key)
 		if pr == nil {
 			return false
 		}
-		p.seal(pr, p.horizon)
+		s.seal(pr, s.mem.horizon)
 		return true
 	})
 }

@@ -20,22 +20,22 @@ func (p *partition) start(ctx context.Context) error {
 		return err
 	})
 	if err != nil {
-		return fail(p, "read the checkpoint", err)
+		return p.fail("read the checkpoint", err)
 	}
 	if found && checkpoint.LogID != p.log.ID() {
 		return &ForeignLogError{Partition: p.id, Checkpoint: checkpoint.LogID, ID: p.log.ID()}
 	}
-	p.found = checkpoint.Epoch
-	if p.tenure == nil {
+	p.loadedEpoch = checkpoint.Epoch
+	if p.term == nil {
 		p.epoch, err = p.cfg.Epoch(ctx, p.id, checkpoint.Epoch)
 	} else {
-		err = p.take(ctx)
+		err = p.raiseFence(ctx)
 	}
 	if err != nil {
-		return fail(p, "take the partition's epoch", err)
+		return p.fail("take the partition's epoch", err)
 	}
 	claimer, claims := p.store.(projection.Claimer)
-	if claims || p.tenure != nil {
+	if claims || p.term != nil {
 		// An owner that does not know yet that it was followed may have written one
 		// checkpoint more, but from here on none.
 		err := p.retry(ctx, "claim the partition in the store", func(ctx context.Context) (err error) {
@@ -50,38 +50,40 @@ func (p *partition) start(ctx context.Context) error {
 			return err
 		})
 		if err != nil {
-			return fail(p, "claim the partition in the store", err)
+			return p.fail("claim the partition in the store", err)
 		}
 	}
 	end, has, err := p.end(ctx, checkpoint.Position)
 	if err != nil {
-		return fail(p, "read the end of the log", err)
+		return p.fail("read the end of the log", err)
 	}
 	if !has {
 		return &LogShorterError{Partition: p.id, Checkpoint: checkpoint.Position, End: end}
 	}
-	p.tail = max(end, checkpoint.Position)
-	p.position, p.encoded, p.stored, p.clock = checkpoint.Position, checkpoint.Position, checkpoint.Position, checkpoint.LogTime
-	p.storedTime = checkpoint.LogTime
-	p.goal = min(p.tail, p.cfg.Goal)
-	p.unstored = !found
-	p.events, p.rejected = checkpoint.Events, checkpoint.Rejected
-	p.horizon, p.sweep.done, p.sweep.encoded = checkpoint.Horizon, checkpoint.Swept, checkpoint.Swept
-	if p.horizon != 0 {
-		p.removable() // what was not removed when a former owner ended
+	p.mem.tail = max(end, checkpoint.Position)
+	p.mem.position, p.flush.encoded, p.flush.stored, p.mem.clock = checkpoint.Position, checkpoint.Position, checkpoint.Position, checkpoint.LogTime
+	p.flush.storedTime = checkpoint.LogTime
+	p.feed.goal = min(p.mem.tail, p.cfg.Goal)
+	p.mem.unstored = !found
+	p.mem.events, p.mem.rejected = checkpoint.Events, checkpoint.Rejected
+	p.mem.horizon, p.mem.swept, p.flush.encodedSweep = checkpoint.Horizon, checkpoint.Swept, checkpoint.Swept
+	if p.mem.horizon != 0 {
+		p.seals.removable() // what was not removed when a former owner ended
 	}
-	if err := p.startBucket(ctx); err != nil {
-		return fail(p, "bring the snapshot bucket up to the checkpoint", err)
+	if err := p.pub.startBucket(ctx); err != nil {
+		return p.fail("bring the snapshot bucket up to the checkpoint", err)
 	}
-	p.set(func(s *PartitionStatus) { s.State, s.Checkpoint, s.Published = CatchingUp, p.encoded, p.published })
+	p.board.set(func(s *PartitionStatus) {
+		s.State, s.Checkpoint, s.Published = CatchingUp, p.flush.encoded, p.pub.published
+	})
 	p.note()
 	p.logger.Debug("partition started",
-		zap.Uint64("position", p.position), zap.Uint64("end", p.tail), zap.Uint64("epoch", p.epoch))
+		zap.Uint64("position", p.mem.position), zap.Uint64("end", p.mem.tail), zap.Uint64("epoch", p.epoch))
 	return nil
 }
 
-// tenure is one owner's time with a partition; *lease.Lease is the one that counts.
-type tenure interface {
+// ownershipTerm is one owner's time with a partition; *lease.Lease is the one that counts.
+type ownershipTerm interface {
 	Revision() uint64                  // greater than that of every former owner
 	Err() error                        // wraps lease.ErrLost as soon as it may be over
 	Confirm(ctx context.Context) error // nil: nobody was the owner since the call before
@@ -123,14 +125,14 @@ func (b fencedBucket) fence(ctx context.Context, partition int, epoch func(conte
 // it was loaded. A store whose flushes are not atomic may still take some figures
 // of a flush that was under way; those are of messages up to the end of the log,
 // as it is read after this (tail), and up to there no figure of a holder is trusted.
-func (p *partition) take(ctx context.Context) error {
+func (p *partition) raiseFence(ctx context.Context) error {
 	above := func(ctx context.Context, former uint64) (uint64, error) {
-		if err := p.tenure.Confirm(ctx); err != nil {
+		if err := p.term.Confirm(ctx); err != nil {
 			return 0, err
 		}
-		return max(p.tenure.Revision(), p.found+1, former+1), nil
+		return max(p.term.Revision(), p.loadedEpoch+1, former+1), nil
 	}
-	bucket, ok := p.bucket.(fencer)
+	bucket, ok := p.pub.bucket.(fencer)
 	if !ok {
 		return p.retry(ctx, "confirm the lease", func(ctx context.Context) (err error) {
 			p.epoch, err = above(ctx, 0)
@@ -140,7 +142,7 @@ func (p *partition) take(ctx context.Context) error {
 	return p.retry(ctx, "put up the fence", func(ctx context.Context) error {
 		fence, err := bucket.fence(ctx, p.id, above)
 		if err == nil {
-			p.bucket, p.epoch = fence, fence.Epoch()
+			p.pub.bucket, p.epoch = fence, fence.Epoch()
 		}
 		return err
 	})
@@ -161,12 +163,12 @@ func (p *partition) claim(ctx context.Context) (c projection.Checkpoint, found b
 }
 
 // owned says why the partition is not to be written any more; nil: it is.
-func (p *partition) owned() error {
-	if p.tenure == nil {
+func (s *scope) owned() error {
+	if s.term == nil {
 		return nil
 	}
-	if err := p.tenure.Err(); err != nil {
-		return fmt.Errorf("processor: partition %d is another worker's: %w", p.id, err)
+	if err := s.term.Err(); err != nil {
+		return fmt.Errorf("processor: partition %d is another worker's: %w", s.id, err)
 	}
 	return nil
 }
@@ -176,7 +178,7 @@ func (p *partition) owned() error {
 // owner publishes nothing before the store has his epoch. Then what the bucket has
 // beyond the checkpoint follows from the log and this very store, and need not be
 // published again.
-func (p *partition) knowsFormer() bool {
+func (p *publisher) knowsFormer() bool {
 	f, ok := p.bucket.(fencedSnapshots)
-	return ok && f.Former() > 0 && p.found >= f.Former()
+	return ok && f.Former() > 0 && p.loadedEpoch >= f.Former()
 }

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -102,24 +104,51 @@ func (a *Ahead) Lag(position, end uint64) (events, estimated uint64) {
 	return max(a.Events+estimated, 1), estimated
 }
 
+// board is what a partition shows of itself: its status, and who waits for that to
+// change. It is safe for concurrent use.
+type board struct {
+	*scope
+	in     *inbox
+	wake   chan struct{} // somebody waits for wanted
+	wanted atomic.Uint64 // position that somebody waits for
+
+	mu     sync.Mutex
+	status PartitionStatus
+	moved  chan struct{} // closed and replaced when status changes what waiters look at
+
+	pauseAt     uint64 // see Worker.Pause
+	pausedUntil time.Time
+
+	failing      string    // what status.LastError is about
+	starvedSince time.Time // since when the log has had more, and the position was starvedAt
+	starvedAt    uint64
+}
+
+func newBoard(s *scope) *board {
+	return &board{
+		scope: s, in: newInbox(inboxBytes), wake: make(chan struct{}, 1),
+		status: PartitionStatus{Partition: s.id, State: Loading}, moved: make(chan struct{}),
+	}
+}
+
 // note makes public how the partition does.
 func (p *partition) note() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	s := &p.status
-	s.Position, s.LogTime, s.Epoch = p.position, p.clock, p.epoch
-	s.Events, s.Rejected, s.Excluded, s.taken, s.settled = p.events, p.rejected, p.excluded, p.taken, p.settled
-	s.look(p.in)
-	s.Pairs, s.CacheBytes, s.DirtyBytes = len(p.cache.ring), p.cache.bytes, p.dirtyBytes+p.inflightBytes
-	s.End, s.Resting = p.tail, p.resting
-	s.refreshed = p.refresh == nil || p.refresh.idle()
-	if s.State == CatchingUp && (p.position >= p.tail || p.done) && p.owes == nil {
+	p.board.mu.Lock()
+	defer p.board.mu.Unlock()
+	s := &p.board.status
+	s.Position, s.LogTime, s.Epoch = p.mem.position, p.mem.clock, p.epoch
+	s.Events, s.Rejected, s.Excluded, s.taken, s.settled = p.mem.events, p.mem.rejected, p.mem.excluded, p.mem.received, p.mem.settled
+	s.look(p.feed.in)
+	s.Pairs, s.CacheBytes, s.DirtyBytes = len(p.mem.cache.ring), p.mem.cache.bytes, p.changes.bytes+p.flush.inFlight
+	s.End, s.Resting = p.mem.tail, p.feed.resting
+	s.refreshed = p.pub.refresh == nil || p.pub.refresh.idle()
+	if s.State == CatchingUp && (p.mem.position >= p.mem.tail || p.feed.done) && p.pub.backlog == nil {
 		s.State = Running
-		p.tell()
+		p.board.tell()
 	}
-	if standing := p.stands(); standing != s.Standing {
+	if standing := p.board.isPaused(p.mem.position, p.feed.nextPosition()); standing != s.Standing {
 		s.Standing = standing
-		p.tell()
+		p.board.tell()
 	}
 	p.metrics.note(s)
 }
@@ -136,59 +165,59 @@ func (s *PartitionStatus) look(in *inbox) {
 }
 
 // set changes the public status and wakes everyone who waits for it to change.
-func (p *partition) set(change func(*PartitionStatus)) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	change(&p.status)
-	p.tell()
+func (b *board) set(change func(*PartitionStatus)) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	change(&b.status)
+	b.tell()
 }
 
-// tell wakes everyone who waits for the status to change. p.mu is held.
-func (p *partition) tell() {
-	close(p.moved)
-	p.moved = make(chan struct{})
+// tell wakes everyone who waits for the status to change. b.mu is held.
+func (b *board) tell() {
+	close(b.moved)
+	b.moved = make(chan struct{})
 }
 
 // snapshot is the public status, and a channel that is closed when the state or
 // the checkpoint changes.
-func (p *partition) snapshot() (PartitionStatus, <-chan struct{}) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	s := p.status
-	s.look(p.in) // the reader goes on while a batch is applied
-	return s, p.moved
+func (b *board) snapshot() (PartitionStatus, <-chan struct{}) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	s := b.status
+	s.look(b.in) // the reader goes on while a batch is applied
+	return s, b.moved
 }
 
 // now is the public status, which the metrics show from then on too: no batch that
 // ends brings them up to date while the store is away.
-func (p *partition) now() PartitionStatus {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	s := p.status
-	s.look(p.in)
-	p.metrics.note(&s)
+func (b *board) now() PartitionStatus {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	s := b.status
+	s.look(b.in)
+	b.metrics.note(&s)
 	return s
 }
 
 // waitStored returns when the checkpoint is at position or behind it.
-func (p *partition) waitStored(ctx context.Context, position uint64) error {
+func (b *board) waitStored(ctx context.Context, position uint64) error {
 	for {
-		s, moved := p.snapshot()
+		s, moved := b.snapshot()
 		switch {
 		case s.Checkpoint >= position:
 			return nil
 		case s.State == Failed:
 			return s.Err
 		case s.State == Stopped:
-			return fmt.Errorf("%w: partition %d is stored up to position %d", ErrStopped, p.id, s.Checkpoint)
+			return fmt.Errorf("%w: partition %d is stored up to position %d", ErrStopped, b.id, s.Checkpoint)
 		case s.Done && position > s.Position:
-			return fmt.Errorf("%w: partition %d is applied up to position %d of the log, and stays there", ErrUntil, p.id, s.Position)
+			return fmt.Errorf("%w: partition %d is applied up to position %d of the log, and stays there", ErrUntil, b.id, s.Position)
 		}
 		// Raised after the look and before the wait, and cleared by no one: a flush
 		// that covers it ends the wait, whoever asked for it.
-		for old := p.wanted.Load(); old < position && !p.wanted.CompareAndSwap(old, position); old = p.wanted.Load() {
+		for old := b.wanted.Load(); old < position && !b.wanted.CompareAndSwap(old, position); old = b.wanted.Load() {
 		}
-		p.rouse()
+		b.rouse()
 		select {
 		case <-moved:
 		case <-ctx.Done():
@@ -263,7 +292,7 @@ func (w *Worker) Ready(ctx context.Context, within time.Duration) error {
 		}
 	}
 	for _, p := range w.running() {
-		s, _ := p.snapshot()
+		s, _ := p.board.snapshot()
 		switch {
 		case s.State == Failed:
 			return fmt.Errorf("partition %d failed: %w", s.Partition, s.Err)
@@ -275,7 +304,7 @@ func (w *Worker) Ready(ctx context.Context, within time.Duration) error {
 		if err := s.Stuck(now, within); err != nil {
 			return err
 		}
-		if err := p.fed(ctx, now, within); err != nil {
+		if err := p.board.fed(ctx, now, within); err != nil {
 			return err
 		}
 		switch {
@@ -291,49 +320,49 @@ func (w *Worker) Ready(ctx context.Context, within time.Duration) error {
 // fed notes whether the log holds messages that the partition has not, and since
 // when it has been at the same position with that. A partition that is at work
 // is not waiting for messages.
-func (p *partition) fed(ctx context.Context, now time.Time, within time.Duration) error {
-	end, err := p.log.End(ctx, p.id)
+func (b *board) fed(ctx context.Context, now time.Time, within time.Duration) error {
+	end, err := b.log.End(ctx, b.id)
 	if err != nil {
-		return fmt.Errorf("partition %d: %w", p.id, err)
+		return fmt.Errorf("partition %d: %w", b.id, err)
 	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	s := &p.status
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	s := &b.status
 	switch {
 	case s.Position >= end || !s.Applying.IsZero() || s.Done || s.Standing || s.Resting:
-		p.hungry = time.Time{}
-	case p.hungry.IsZero() || p.hungryAt != s.Position:
-		p.hungry, p.hungryAt = now, s.Position
-	case now.Sub(p.hungry) > within:
-		return &StuckError{Partition: p.id, At: fmt.Sprintf("has had no messages behind position %d, though the log goes on to %d,", s.Position, end), For: now.Sub(p.hungry), Cause: s.Trouble}
+		b.starvedSince = time.Time{}
+	case b.starvedSince.IsZero() || b.starvedAt != s.Position:
+		b.starvedSince, b.starvedAt = now, s.Position
+	case now.Sub(b.starvedSince) > within:
+		return &StuckError{Partition: b.id, At: fmt.Sprintf("has had no messages behind position %d, though the log goes on to %d,", s.Position, end), For: now.Sub(b.starvedSince), Cause: s.Trouble}
 	}
 	return nil
 }
 
 // applying notes when the partition began what it is at.
-func (p *partition) applying() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.status.Applying.IsZero() {
-		p.status.Applying = p.cfg.Now()
+func (b *board) applying() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.status.Applying.IsZero() {
+		b.status.Applying = b.cfg.Now()
 	}
 }
 
 // idle notes that the partition waits for what comes, and what is under way meanwhile.
-func (p *partition) idle() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.status.Applying, p.status.Flushing, p.status.Publishing = time.Time{}, p.flushBegan, p.publishBegan
+func (b *board) idle(flushing, publishing time.Time) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.status.Applying, b.status.Flushing, b.status.Publishing = time.Time{}, flushing, publishing
 }
 
-// trouble notes how the latest try of something went.
-func (p *partition) trouble(what string, err error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
+// lastError notes how the latest try of something went.
+func (b *board) lastError(what string, err error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	switch {
 	case err != nil:
-		p.troubleWith, p.status.Trouble = what, fmt.Errorf("%s: %w", what, err)
-	case p.troubleWith == what:
-		p.status.Trouble = nil
+		b.failing, b.status.Trouble = what, fmt.Errorf("%s: %w", what, err)
+	case b.failing == what:
+		b.status.Trouble = nil
 	}
 }

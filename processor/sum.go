@@ -83,59 +83,59 @@ func growth(rate hold.Rate, heldRate uint64, t int64) hold.Amount {
 // of the pieces of lines that hold at the holder's last event.
 //
 // An error means that a pair could not be loaded; calling it again carries on.
-func (p *partition) settle(ctx context.Context) error {
-	for _, pr := range p.touchedPairs {
-		p.refigure(pr)
+func (m *memory) settle(ctx context.Context) error {
+	for _, pr := range m.touchedPairs {
+		m.refigure(pr)
 	}
-	clear(p.touchedPairs)
-	p.touchedPairs = p.touchedPairs[:0]
+	clear(m.touchedPairs)
+	m.touchedPairs = m.touchedPairs[:0]
 
 	// Lines that have broken since go on as another line, which only their pairs know.
-	for _, h := range p.touchedHolders {
-		for _, t := range p.cache.broken(h) {
-			pr := p.cache.pair(h, t)
+	for _, h := range m.touchedHolders {
+		for _, t := range m.cache.broken(h) {
+			pr := m.cache.pair(h, t)
 			if pr == nil {
-				pr = p.cache.addPair(h, t)
-				p.unloaded = append(p.unloaded, pr)
+				pr = m.cache.addPair(h, t)
+				m.unloaded = append(m.unloaded, pr)
 			}
 			pr.touched = true
-			p.broken = append(p.broken, pr)
-			p.cache.release(t)
+			m.broken = append(m.broken, pr)
+			m.cache.release(t)
 		}
 	}
-	if len(p.unloaded) > 0 {
-		if err := p.loadPairs(ctx, p.unloaded); err != nil {
+	if len(m.unloaded) > 0 {
+		if err := m.loadPairs(ctx, m.unloaded); err != nil {
 			return err
 		}
-		clear(p.unloaded)
-		p.unloaded = p.unloaded[:0]
+		clear(m.unloaded)
+		m.unloaded = m.unloaded[:0]
 	}
-	for _, pr := range p.broken {
+	for _, pr := range m.broken {
 		// While sumAt is still the instant of the last settle, the pair gives what
 		// the sum has of it.
 		pr.part()
-		p.refigure(pr)
+		m.refigure(pr)
 	}
-	clear(p.broken)
-	p.broken = p.broken[:0]
+	clear(m.broken)
+	m.broken = m.broken[:0]
 
-	for _, h := range p.touchedHolders {
+	for _, h := range m.touchedHolders {
 		h.sumAt, h.touched = h.updatedAt, false
-		p.cache.dropBreaks(h)
+		m.cache.dropBreaks(h)
 	}
-	clear(p.touchedHolders)
-	p.touchedHolders = p.touchedHolders[:0]
-	return p.lost
+	clear(m.touchedHolders)
+	m.touchedHolders = m.touchedHolders[:0]
+	return m.lost
 }
 
 // refigure puts a pair that is in no sum into its holder's, in the piece of its
 // line that holds at the holder's last event.
-func (p *partition) refigure(pr *pair) {
+func (m *memory) refigure(pr *pair) {
 	h := pr.holder
 	pr.touched = false
 	f := pr.figures(h.updatedAt)
 	pr.join(&f)
-	p.cache.setBreak(h, pr.token, f.Line.Until)
+	m.cache.setBreak(h, pr.token, f.Line.Until)
 }
 
 // breaks are the instants at which lines of a holder's pairs may break, for the

@@ -80,10 +80,10 @@ func newWorker(cfg Config, log eventLog, bucket snapshots) (*Worker, error) {
 }
 
 // add makes a partition that is to run.
-func (w *Worker) add(id int, t tenure) *partition {
+func (w *Worker) add(id int, t ownershipTerm) *partition {
 	p := newPartition(id, &w.cfg, &w.controls, w.log, w.bucket, w.turn, w.metrics.partition(id))
 	if t != nil {
-		p.tenure, p.sharers = t, &w.sharers
+		p.term, p.sharers = t, &w.sharers
 		w.pace.share(int(w.sharers.Add(1)))
 	}
 	w.mu.Lock()
@@ -217,7 +217,7 @@ func (w *Worker) fixMeta(ctx context.Context) error {
 // failed: the next start applies the rest.
 func (w *Worker) finish(p *partition, err error) {
 	failed := err != nil && !errors.Is(err, ErrNotFlushed)
-	p.set(func(s *PartitionStatus) {
+	p.board.set(func(s *PartitionStatus) {
 		s.State, s.Err = Stopped, err
 		if failed {
 			s.State = Failed
@@ -234,7 +234,7 @@ func (w *Worker) Status() []PartitionStatus {
 	partitions := w.running()
 	out := make([]PartitionStatus, len(partitions))
 	for i, p := range partitions {
-		out[i] = p.now()
+		out[i] = p.board.now()
 	}
 	return out
 }
@@ -250,12 +250,12 @@ func (w *Worker) WaitApplied(ctx context.Context, partition int, position uint64
 	if err != nil {
 		return err
 	}
-	if s, _ := p.snapshot(); s.Checkpoint >= position {
+	if s, _ := p.board.snapshot(); s.Checkpoint >= position {
 		return nil
 	}
 	end, err := w.log.End(ctx, partition)
 	if err != nil {
 		return fmt.Errorf("processor: wait for position %d of partition %d: %w", position, partition, err)
 	}
-	return p.waitStored(ctx, min(position, end))
+	return p.board.waitStored(ctx, min(position, end))
 }
