@@ -102,6 +102,9 @@ func (p page) commands(b block) []*step {
 // TestSessions runs the console blocks of all pages. Each session becomes a script
 // of testscript.
 func TestSessions(t *testing.T) {
+	if testing.Short() && !*update {
+		t.Skip("it runs servers; leave -short away")
+	}
 	for _, name := range []string{"curl", "gzip", "jq"} {
 		if _, err := exec.LookPath(name); err != nil {
 			t.Skipf("the pages use %s, which is not installed", name)
