@@ -67,13 +67,11 @@ var exceptions = map[string]int{
 	"cmd/holdmetrics": 58,
 	"gateway":         60,
 	"hold":            36,
-	"processor":       34,
 	"test/bench":      42,
 
 	"gateway.Gateway":        80,
 	"hold.Pair":              122,
 	"ingest.Log":             51,
-	"processor.partition":    98,
 	"projection/mongo.Store": 50,
 }
 
