@@ -44,7 +44,7 @@ func (s *switched) connect() {
 }
 
 // door waits until the one door says what is wanted.
-func (s *switched) door(what string, wanted func(generation.Door) bool) {
+func (s *switched) door(what string, wanted func(generation.GatewayState) bool) {
 	s.t.Helper()
 	ctx, cancel := context.WithTimeout(s.t.Context(), patience)
 	changes := s.registry.WatchAll(ctx)
@@ -54,7 +54,7 @@ func (s *switched) door(what string, wanted func(generation.Door) bool) {
 		}
 	}()
 	for range changes {
-		doors, err := s.registry.Doors(ctx)
+		doors, err := s.registry.Gateways(ctx)
 		if err == nil && len(doors) == 1 && wanted(doors[0]) {
 			return
 		}
@@ -75,12 +75,12 @@ func (s *switched) activate(from, to string, prepare bool) {
 		if err := s.registry.Prepare(s.t.Context(), to); err != nil {
 			s.t.Fatal(err)
 		}
-		s.door("prepared", func(d generation.Door) bool { return d.Prepared == to && d.Active == from && d.Trouble == "" })
+		s.door("prepared", func(d generation.GatewayState) bool { return d.Prepared == to && d.Active == from && d.LastError == "" })
 	}
 	if err := s.registry.Activate(s.t.Context(), from, to, 0, time.Now()); err != nil {
 		s.t.Fatal(err)
 	}
-	s.door("switched", func(d generation.Door) bool { return d.Active == to && d.Prepared == "" && d.Trouble == "" })
+	s.door("switched", func(d generation.GatewayState) bool { return d.Active == to && d.Prepared == "" && d.LastError == "" })
 	var status struct{ Generation, Rules string }
 	if answer(s.t, s.server, "/status", &status); status.Generation != to || status.Rules != s.rules[to] {
 		s.t.Errorf("status: %+v", status)
@@ -271,7 +271,7 @@ func TestGenerationsAreSwitched(t *testing.T) {
 	s.stop()
 	s.server = start(t, s.dir)
 	s.connect()
-	s.door("there", func(d generation.Door) bool { return d.Active == "2" })
+	s.door("there", func(d generation.GatewayState) bool { return d.Active == "2" })
 	var rows []struct {
 		HolderID string `json:"holder_id"`
 		Score    string `json:"score_exact"`

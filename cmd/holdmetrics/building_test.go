@@ -38,7 +38,7 @@ func TestGenerationsTellHowFar(t *testing.T) {
 	}
 	r := openRegistry(t, nats)
 	trouble := strings.Repeat("long ", 100) + "\nand more"
-	if err := r.PutProgress(t.Context(), "1", generation.Progress{Worker: "w", Trouble: trouble}, time.Hour); err != nil {
+	if err := r.PutProgress(t.Context(), "1", generation.Progress{Worker: "w", LastError: trouble}, time.Hour); err != nil {
 		t.Fatal(err)
 	}
 	eventually(t, "all of it is there", func() error {

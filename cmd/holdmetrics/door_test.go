@@ -41,10 +41,10 @@ func openRegistry(t *testing.T, url string) *generation.Registry {
 }
 
 // doorsAre waits until so many doors are as wanted.
-func doorsAre(t *testing.T, r *generation.Registry, what string, n int, wanted func(*generation.Door) bool) {
+func doorsAre(t *testing.T, r *generation.Registry, what string, n int, wanted func(*generation.GatewayState) bool) {
 	t.Helper()
 	eventually(t, what, func() error {
-		doors, err := r.Doors(t.Context())
+		doors, err := r.Gateways(t.Context())
 		if err != nil {
 			return err
 		}
@@ -114,7 +114,7 @@ func doorsFollow(t *testing.T, gatewayStore, workerStore []string) {
 	}
 	first := gateway() // before there is any generation
 	r := openRegistry(t, natsURL)
-	doorsAre(t, r, "one door", 1, func(d *generation.Door) bool { return d.Active == generation.First && d.Trouble == "" })
+	doorsAre(t, r, "one door", 1, func(d *generation.GatewayState) bool { return d.Active == generation.First && d.LastError == "" })
 	start(t, append([]string{"worker", "--metrics-address", "127.0.0.1:0", "--lease", "60s"}, append(workerStore, common...)...)...)
 	conn := dialGateway(t, first)
 	record(t, conn, "alice", 1000, 1100)
@@ -155,36 +155,38 @@ func doorsFollow(t *testing.T, gatewayStore, workerStore []string) {
 	create("past", 1)
 
 	prepare("none")
-	doorsAre(t, r, "none of that name", 2, func(d *generation.Door) bool {
-		return d.Active == "1" && d.Prepared == "" && strings.Contains(d.Trouble, "none")
+	doorsAre(t, r, "none of that name", 2, func(d *generation.GatewayState) bool {
+		return d.Active == "1" && d.Prepared == "" && strings.Contains(d.LastError, "none")
 	})
 	prepare("past")
-	doorsAre(t, r, "one that ends", 2, func(d *generation.Door) bool {
-		return d.Active == "1" && strings.Contains(d.Trouble, "generation past ends at position 1")
+	doorsAre(t, r, "one that ends", 2, func(d *generation.GatewayState) bool {
+		return d.Active == "1" && strings.Contains(d.LastError, "generation past ends at position 1")
 	})
 	prepare("2")
-	doorsAre(t, r, "prepared", 2, func(d *generation.Door) bool { return d.Active == "1" && d.Prepared == "2" && d.Trouble == "" })
+	doorsAre(t, r, "prepared", 2, func(d *generation.GatewayState) bool {
+		return d.Active == "1" && d.Prepared == "2" && d.LastError == ""
+	})
 	prepare("")
-	doorsAre(t, r, "let go of", 2, func(d *generation.Door) bool { return d.Active == "1" && d.Prepared == "" && d.Trouble == "" })
+	doorsAre(t, r, "let go of", 2, func(d *generation.GatewayState) bool { return d.Active == "1" && d.Prepared == "" && d.LastError == "" })
 	prepare("2")
-	doorsAre(t, r, "prepared again", 2, func(d *generation.Door) bool { return d.Prepared == "2" })
+	doorsAre(t, r, "prepared again", 2, func(d *generation.GatewayState) bool { return d.Prepared == "2" })
 	if err := r.Activate(t.Context(), "1", "2", 0, time.Now()); err != nil {
 		t.Fatal(err)
 	}
-	doorsAre(t, r, "switched", 2, func(d *generation.Door) bool { return d.Active == "2" && d.Prepared == "" && d.Trouble == "" })
+	doorsAre(t, r, "switched", 2, func(d *generation.GatewayState) bool { return d.Active == "2" && d.Prepared == "" && d.LastError == "" })
 	for _, c := range conns {
 		snapshotsOf(t, c, "2", map[string]int64{"alice": 100})
 	}
 	scores(conn, "100", "NotFound")
 	scores(second, "100", "NotFound")
 	gateways[1].finish(t)
-	doorsAre(t, r, "one is gone", 1, func(d *generation.Door) bool { return d.Active == "2" })
+	doorsAre(t, r, "one is gone", 1, func(d *generation.GatewayState) bool { return d.Active == "2" })
 	third := gateway() // begins with what is active
 	snapshotsOf(t, conns[third], "2", map[string]int64{"alice": 100})
 	if err := r.Activate(t.Context(), "2", "1", 0, time.Now()); err != nil {
 		t.Fatal(err)
 	}
-	doorsAre(t, r, "switched back, unprepared", 2, func(d *generation.Door) bool { return d.Active == "1" })
+	doorsAre(t, r, "switched back, unprepared", 2, func(d *generation.GatewayState) bool { return d.Active == "1" })
 	snapshotsOf(t, conns[third], "1", both)
 	snapshotsOf(t, conns[first], "1", both)
 	scores(conn, "100", "100")

@@ -184,7 +184,7 @@ func (g *gatewayNode) others(ctx context.Context, active string) (ids []string, 
 			ids = append(ids, "worker "+w.ID)
 		}
 	}
-	doors, err := g.records.Doors(ctx)
+	doors, err := g.records.Gateways(ctx)
 	for _, d := range doors {
 		ids = append(ids, "gateway "+d.ID)
 	}

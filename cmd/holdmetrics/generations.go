@@ -74,8 +74,8 @@ goes back, and 'drop' removes one.`,
 				return err
 			}
 			for _, g := range all {
-				if g.Trouble != "" {
-					fmt.Fprintf(c.ErrOrStderr(), "generation %s: %s\n", g.Record.Name, strings.ReplaceAll(g.Trouble, "\n", "; "))
+				if g.LastError != "" {
+					fmt.Fprintf(c.ErrOrStderr(), "generation %s: %s\n", g.Record.Name, strings.ReplaceAll(g.LastError, "\n", "; "))
 				}
 			}
 			return nil

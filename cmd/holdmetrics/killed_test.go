@@ -35,10 +35,10 @@ func TestActivateWasKilled(t *testing.T) {
 	// kill leaves what an activate of 2 leaves whose process ends before its second write.
 	kill := func(ttl time.Duration) {
 		t.Helper()
-		if _, err := r.Ask(t.Context(), "2", ttl); err != nil {
+		if _, err := r.PrepareFor(t.Context(), "2", ttl); err != nil {
 			t.Fatal(err)
 		}
-		doorsAre(t, r, "it is loaded", 1, func(d *generation.Door) bool { return d.Prepared == "2" && d.Active == "1" })
+		doorsAre(t, r, "it is loaded", 1, func(d *generation.GatewayState) bool { return d.Prepared == "2" && d.Active == "1" })
 	}
 	said(exitOK, "rebuild", "--name", "2")
 	said(exitOK, "rebuild", "--name", "3")
@@ -69,11 +69,11 @@ func TestActivateWasKilled(t *testing.T) {
 	}
 	kill(time.Hour)
 	said(exitOK, "activate", "1") // which is active: it ends what was left
-	doorsAre(t, r, "it is let go of", 1, func(d *generation.Door) bool { return d.Prepared == "" && d.Active == "1" })
+	doorsAre(t, r, "it is let go of", 1, func(d *generation.GatewayState) bool { return d.Prepared == "" && d.Active == "1" })
 
 	// By itself.
 	kill(time.Second)
-	doorsAre(t, r, "it is let go of in time", 1, func(d *generation.Door) bool { return d.Prepared == "" && d.Active == "1" })
+	doorsAre(t, r, "it is let go of in time", 1, func(d *generation.GatewayState) bool { return d.Prepared == "" && d.Active == "1" })
 	if out := said(exitOK, "generations", "--format", "csv"); !strings.Contains(out, "2,ready,") {
 		t.Error(out)
 	}
@@ -127,7 +127,7 @@ func TestActivateIsOvertakenAtOnce(t *testing.T) {
 		}
 	}
 	// A gateway that never gets to what it is asked for.
-	if err := r.PutDoor(t.Context(), generation.Door{ID: "slow", Active: "none"}, time.Hour); err != nil {
+	if err := r.PutGateway(t.Context(), generation.GatewayState{ID: "slow", Active: "none"}, time.Hour); err != nil {
 		t.Fatal(err)
 	}
 	prepared := func(name string) {

@@ -21,7 +21,7 @@ func TestLimitsStayWhileAGatewayRuns(t *testing.T) {
 	first := start(t, args()...)
 	first.address(t, "gRPC")
 	r := openRegistry(t, natsURL)
-	doorsAre(t, r, "the gateway is known", 1, func(*generation.Door) bool { return true })
+	doorsAre(t, r, "the gateway is known", 1, func(*generation.GatewayState) bool { return true })
 	limits := func() hold.Limits {
 		l, err := ingest.OpenLog(t.Context(), openJetStream(t, natsURL), ingest.LogConfig{})
 		if err != nil {

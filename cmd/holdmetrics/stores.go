@@ -87,22 +87,22 @@ func (s *embeddedStores) Open(ctx context.Context, g *generation.Record, _ hold.
 		if fixed := (*projection.MetaError)(nil); !errors.As(err, &fixed) || fixed.Name != projection.MetaGeneration {
 			return nil, err
 		}
-		if err := s.Leave(ctx, g.Name); err != nil {
+		if err := s.RemoveLocal(ctx, g.Name); err != nil {
 			return nil, err
 		}
 	}
 }
 
-// Leave implements generation.Stores.
-func (s *embeddedStores) Leave(_ context.Context, name string) error {
+// RemoveLocal implements generation.Stores.
+func (s *embeddedStores) RemoveLocal(_ context.Context, name string) error {
 	return embedded.Remove(embedded.Directory(s.dataDir, generation.Namespace(name)))
 }
 
-// Drop implements generation.Stores: nothing is shared.
-func (s *embeddedStores) Drop(context.Context, string) error { return nil }
+// RemoveShared implements generation.Stores: nothing is shared.
+func (s *embeddedStores) RemoveShared(context.Context, string) error { return nil }
 
-// Kept implements generation.Stores.
-func (s *embeddedStores) Kept() ([]string, error) { return embedded.Generations(s.dataDir) }
+// Local implements generation.Stores.
+func (s *embeddedStores) Local() ([]string, error) { return embedded.Generations(s.dataDir) }
 
 // mongoStores are in one database that all workers share.
 type mongoStores struct {
@@ -132,11 +132,11 @@ func (s *mongoStores) Open(ctx context.Context, g *generation.Record, rules hold
 	return store, nil
 }
 
-// Leave implements generation.Stores: a process keeps nothing of its own.
-func (s *mongoStores) Leave(context.Context, string) error { return nil }
+// RemoveLocal implements generation.Stores: a process keeps nothing of its own.
+func (s *mongoStores) RemoveLocal(context.Context, string) error { return nil }
 
-// Drop implements generation.Stores.
-func (s *mongoStores) Drop(ctx context.Context, name string) error {
+// RemoveShared implements generation.Stores.
+func (s *mongoStores) RemoveShared(ctx context.Context, name string) error {
 	store, err := s.open(ctx, name, nil)
 	if err != nil {
 		return err
@@ -144,5 +144,5 @@ func (s *mongoStores) Drop(ctx context.Context, name string) error {
 	return errors.Join(store.Drop(ctx), store.Close())
 }
 
-// Kept implements generation.Stores.
-func (s *mongoStores) Kept() ([]string, error) { return nil, nil }
+// Local implements generation.Stores.
+func (s *mongoStores) Local() ([]string, error) { return nil, nil }

@@ -236,7 +236,7 @@ func (w *workerNode) run(ctx context.Context) (err error) {
 		},
 		Snapshots:  projection.SnapshotConfig{Replicas: w.settings.Cluster.Replicas},
 		ID:         w.settings.Cluster.WorkerID,
-		Patiently:  w.patiently,
+		Retry:      w.patiently,
 		Registerer: w.registry, Logger: w.log.Named("generations"),
 	})
 	if err != nil {

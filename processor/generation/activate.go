@@ -100,22 +100,22 @@ func staysActive(err error, from string) error {
 
 // prepareAndActivate does the two writes of a switch.
 func (o *Operator) prepareAndActivate(ctx context.Context, from, name string, wait time.Duration) (err error) {
-	asked, err := o.Registry.Ask(ctx, name, prepareTTL)
+	preparation, err := o.Registry.PrepareFor(ctx, name, prepareTTL)
 	if err != nil {
 		return err
 	}
-	preparing, stop := asked.keep(ctx, prepareBeat)
+	preparing, stop := preparation.keep(ctx, prepareBeat)
 	defer func() { // whatever came of it, nobody need hold it beside the other any more
 		_ = stop()
 		ending, cancel := context.WithTimeout(context.WithoutCancel(ctx), requestTimeout)
 		defer cancel()
-		if ended := asked.End(ending); err == nil {
+		if ended := preparation.End(ending); err == nil {
 			err = ended
 		}
 	}()
 	err = o.awaitGateways(preparing, gatewaysWait{
 		wait: wait, doing: "load", name: name, active: from, letters: true,
-		there: func(d *Door) bool { return d.Prepared == name || d.Active == name },
+		there: func(d *GatewayState) bool { return d.Prepared == name || d.Active == name },
 	})
 	if overtaken := stop(); overtaken != nil {
 		return fmt.Errorf("%w: %w", errOvertaken, overtaken)
@@ -131,32 +131,6 @@ func (o *Operator) prepareAndActivate(ctx context.Context, from, name string, wa
 		return fmt.Errorf("%w: %w", errOvertaken, err)
 	}
 	return err
-}
-
-// keep renews the preparation until stop is called. The context ends with stop, and when
-// somebody else prepares another generation, which stop then returns.
-func (a *Asked) keep(ctx context.Context, every time.Duration) (preparing context.Context, stop func() error) {
-	preparing, cancel := context.WithCancel(ctx)
-	ended := make(chan struct{})
-	var overtaken error
-	go func() {
-		defer close(ended)
-		for pause(preparing, every) == nil {
-			within, done := context.WithTimeout(preparing, prepareTTL)
-			err := a.Again(within)
-			done()
-			if errors.Is(err, ErrChanged) {
-				overtaken = err
-				cancel()
-			}
-			// Another error is the broker's; there is time to try once more.
-		}
-	}()
-	return preparing, func() error {
-		cancel()
-		<-ended
-		return overtaken
-	}
 }
 
 // awaitCaughtUp waits until the snapshots of a generation have what the log has now.
@@ -210,15 +184,15 @@ func (o *Operator) heard(ctx context.Context, name string, partition int) string
 	}
 	text := ""
 	for _, w := range all {
-		if w.Trouble != "" {
-			text = w.Worker + ": " + w.Trouble
+		if w.LastError != "" {
+			text = w.Worker + ": " + w.LastError
 		}
 		for _, p := range w.Partitions {
 			if p.Partition != partition {
 				continue
 			}
-			if p.Trouble != "" {
-				return w.Worker + ": " + p.Trouble
+			if p.LastError != "" {
+				return w.Worker + ": " + p.LastError
 			}
 			text = fmt.Sprintf("%s: position %d", w.Worker, p.Position)
 		}
@@ -229,7 +203,7 @@ func (o *Operator) heard(ctx context.Context, name string, partition int) string
 // awaitSomeGateway waits a moment until a gateway is heard of.
 func (o *Operator) awaitSomeGateway(ctx context.Context) error {
 	for began := time.Now(); ; {
-		gateways, err := o.Registry.Doors(ctx)
+		gateways, err := o.Registry.Gateways(ctx)
 		if err != nil || len(gateways) > 0 {
 			return err
 		}
@@ -246,7 +220,7 @@ func (o *Operator) awaitSomeGateway(ctx context.Context) error {
 func (o *Operator) awaitServed(ctx context.Context, name string, wait time.Duration) error {
 	return o.awaitGateways(ctx, gatewaysWait{
 		wait: wait, doing: "switch to", name: name, active: name,
-		there: func(d *Door) bool { return d.Active == name },
+		there: func(d *GatewayState) bool { return d.Active == name },
 	})
 }
 
@@ -255,9 +229,9 @@ type gatewaysWait struct {
 	wait    time.Duration
 	doing   string // what gateways are to do with the generation, for messages
 	name    string
-	there   func(*Door) bool // reports whether a gateway has done it
-	letters bool             // and all its workers write dead letters, so that none is missing after the switch
-	active  string           // generation that is active meanwhile; another one ends the wait
+	there   func(*GatewayState) bool // reports whether a gateway has done it
+	letters bool                     // and all its workers write dead letters, so that none is missing after the switch
+	active  string                   // generation that is active meanwhile; another one ends the wait
 }
 
 // awaitGateways waits until all gateways are where they are to be.
@@ -294,7 +268,7 @@ func (o *Operator) awaitGateways(ctx context.Context, w gatewaysWait) error {
 
 // missing says in words what is still waited for; "" if nothing is.
 func (o *Operator) missing(ctx context.Context, w *gatewaysWait) (string, error) {
-	gateways, err := o.Registry.Doors(ctx)
+	gateways, err := o.Registry.Gateways(ctx)
 	if err != nil {
 		return "", err
 	}
@@ -302,8 +276,8 @@ func (o *Operator) missing(ctx context.Context, w *gatewaysWait) (string, error)
 	for i := range gateways {
 		if !w.there(&gateways[i]) {
 			id := gateways[i].ID
-			if gateways[i].Trouble != "" {
-				id += " (" + gateways[i].Trouble + ")"
+			if gateways[i].LastError != "" {
+				id += " (" + gateways[i].LastError + ")"
 			}
 			ids = append(ids, id)
 		}

@@ -67,7 +67,7 @@ type Build struct {
 	Events, Rejected uint64 // so far
 	Goal             uint64 // events and rejected ones at the end: an estimate until it is built; 0: not known
 	Behind           bool   // a partition has not reached its goal
-	Trouble          string // what workers reported last; empty: nothing
+	LastError        string // what workers reported last; empty: nothing
 
 	worst PartitionProgress // the partition with the most positions to go
 	moved uint64            // a sum that changes whenever a partition moves
@@ -100,15 +100,15 @@ func (o *Operator) Build(ctx context.Context, r *Record) (b Build, err error) {
 	}
 	best := map[int]PartitionProgress{}
 	for _, w := range all {
-		if w.Trouble != "" {
-			b.Trouble = w.Worker + ": " + w.Trouble
+		if w.LastError != "" {
+			b.LastError = w.Worker + ": " + w.LastError
 		}
 		for _, p := range w.Partitions {
 			if have, ok := best[p.Partition]; !ok || p.Events+p.Rejected > have.Events+have.Rejected || p.Position > have.Position {
 				best[p.Partition] = p
 			}
-			if p.Trouble != "" {
-				b.Trouble = fmt.Sprintf("%s, partition %d: %s", w.Worker, p.Partition, p.Trouble)
+			if p.LastError != "" {
+				b.LastError = fmt.Sprintf("%s, partition %d: %s", w.Worker, p.Partition, p.LastError)
 			}
 		}
 	}
@@ -216,7 +216,7 @@ func (o *Operator) AwaitBuilt(ctx context.Context, name string, stall time.Durat
 		if b.Partitions == 0 {
 			nobody.say(fmt.Sprintf("nobody works on generation %s yet; does serve, or a worker of this version, run, and does it reach its database?", name))
 		}
-		trouble.say(b.Trouble)
+		trouble.say(b.LastError)
 		show(&b)
 		if b.moved != last {
 			moved, last = time.Now(), b.moved

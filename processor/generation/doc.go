@@ -11,7 +11,7 @@
 //	gen.<name>              a [Record]: rules, last position, what is to be done with it
 //	active                  an [Active]: the generation that is read, and the one before it
 //	prepare                 a [Prepare]: the generation that gateways are to load
-//	door.<id>               a [Door]: what a gateway has loaded; expires with the gateway
+//	door.<id>               a [GatewayState]: what a gateway has loaded; expires with the gateway
 //	build.<name>.<worker>   a [Progress]: how far a worker is; expires with the worker
 //
 // A switch is two writes. `prepare` names the next generation; each gateway loads its
@@ -33,4 +33,10 @@
 // Each process reports its progress to the registry for as long as it works on a
 // generation. A dropped generation is free when no progress of it is left. Then one
 // process removes what they shared, and at last the record.
+//
+// # Switching
+//
+// A [Follower] makes a [Gateway] follow the registry. An [Operator] does what people ask:
+// it requests and drops generations, compares two of them, and does the two writes of a
+// switch, each when all gateways and workers are ready for it.
 package generation

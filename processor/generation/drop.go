@@ -11,10 +11,10 @@ import (
 	"holdmetrics/projection"
 )
 
-// leaveKept removes what this process keeps of generations that are no more: they
-// were dropped while it did not run.
-func (s *Supervisor) leaveKept(ctx context.Context) {
-	kept, err := s.cfg.Stores.Kept()
+// removeLeftovers removes what this process keeps of generations that were dropped while
+// it did not run.
+func (s *Supervisor) removeLeftovers(ctx context.Context) {
+	kept, err := s.cfg.Stores.Local()
 	if err == nil && len(kept) > 0 {
 		var all []Record
 		if all, err = s.cfg.Registry.List(ctx); err == nil {
@@ -24,8 +24,8 @@ func (s *Supervisor) leaveKept(ctx context.Context) {
 			}
 			for _, name := range kept {
 				if !known[name] {
-					s.log.Info("removing what is left of a generation that was dropped", zap.String("generation", name))
-					if err = s.cfg.Stores.Leave(ctx, name); err != nil {
+					s.log.Info("removing leftovers of a dropped generation", zap.String("generation", name))
+					if err = s.cfg.Stores.RemoveLocal(ctx, name); err != nil {
 						break
 					}
 				}
@@ -33,11 +33,11 @@ func (s *Supervisor) leaveKept(ctx context.Context) {
 		}
 	}
 	if err != nil && ctx.Err() == nil {
-		s.log.Warn("what is left of generations that were dropped cannot be removed", zap.Error(err))
+		s.log.Warn("cannot remove leftovers of dropped generations", zap.Error(err))
 	}
 }
 
-// drop goes on with the generations that are being dropped.
+// drop continues with the generations that are being dropped.
 func (s *Supervisor) drop(ctx context.Context) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -50,7 +50,7 @@ func (s *Supervisor) drop(ctx context.Context) {
 			within, cancel := context.WithTimeout(ctx, dropFor)
 			defer cancel()
 			if err := s.dropOne(within, name); err != nil && ctx.Err() == nil {
-				s.log.Warn("a generation cannot be dropped; it is tried again", zap.String("generation", name), zap.Error(err))
+				s.log.Warn("cannot drop a generation; retrying", zap.String("generation", name), zap.Error(err))
 			}
 			s.mu.Lock()
 			defer s.mu.Unlock()
@@ -61,11 +61,11 @@ func (s *Supervisor) drop(ctx context.Context) {
 	}
 }
 
-// dropOne removes what this process keeps of a generation, and, where no other
-// process has anything to do with it any more, what they shared, and the record.
-// The record is the last, so that whatever interrupts this, somebody goes on.
+// dropOne removes what this process keeps of a generation. If no other process works on
+// it any more, it also removes what they shared, and at last the record: whatever
+// interrupts this, some process continues while there is a record.
 func (s *Supervisor) dropOne(ctx context.Context, name string) error {
-	if err := s.cfg.Stores.Leave(ctx, name); err != nil {
+	if err := s.cfg.Stores.RemoveLocal(ctx, name); err != nil {
 		return err
 	}
 	unlock, locked, err := s.cfg.Registry.Lock(ctx, name, dropFor)
@@ -75,7 +75,7 @@ func (s *Supervisor) dropOne(ctx context.Context, name string) error {
 	defer func() {
 		within, cancel := context.WithTimeout(context.WithoutCancel(ctx), requestTimeout)
 		defer cancel()
-		_ = unlock(within) // else it is free in time
+		_ = unlock(within) // otherwise it expires
 	}()
 	r, err := s.cfg.Registry.Get(ctx, name)
 	if errors.Is(err, ErrUnknown) {
@@ -88,7 +88,7 @@ func (s *Supervisor) dropOne(ctx context.Context, name string) error {
 	if err != nil || len(working) > 0 {
 		return err
 	}
-	if err := s.cfg.Stores.Drop(ctx, name); err != nil {
+	if err := s.cfg.Stores.RemoveShared(ctx, name); err != nil {
 		return err
 	}
 	js := s.cfg.Worker.Log.JetStream()
@@ -99,7 +99,7 @@ func (s *Supervisor) dropOne(ctx context.Context, name string) error {
 		return err
 	}
 	if err := s.cfg.Registry.Remove(ctx, name); err != nil {
-		return fmt.Errorf("the generation is gone, and its record is not: %w", err)
+		return fmt.Errorf("the generation is removed, but not its record: %w", err)
 	}
 	return nil
 }

@@ -58,7 +58,7 @@ type Follower struct {
 	job      *gatewayJob // nil: none runs
 	lastErr  error       // of the last job
 	pause    time.Duration
-	reported Door
+	reported GatewayState
 	at       time.Time // of the last report
 }
 
@@ -244,19 +244,19 @@ func (f *Follower) interrupt() {
 
 // report writes the gateway's entry if it has changed or is about to expire.
 func (f *Follower) report(ctx context.Context) {
-	now := Door{ID: f.cfg.ID, Active: f.cfg.Gateway.Serving().Generation, Prepared: f.cfg.Gateway.Prepared()}
+	now := GatewayState{ID: f.cfg.ID, Active: f.cfg.Gateway.Serving().Generation, Prepared: f.cfg.Gateway.Prepared()}
 	switch {
 	case f.lastErr != nil:
-		now.Trouble = f.lastErr.Error()
+		now.LastError = f.lastErr.Error()
 	case f.job != nil && time.Since(f.job.began) > gatewayBeat:
-		now.Trouble = fmt.Sprintf("generation %s is being loaded, for %v so far", f.job.generation, time.Since(f.job.began).Round(time.Second))
+		now.LastError = fmt.Sprintf("generation %s is being loaded, for %v so far", f.job.generation, time.Since(f.job.began).Round(time.Second))
 	}
 	if now == f.reported && time.Since(f.at) < gatewayBeat {
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, gatewayRequest)
 	defer cancel()
-	if err := f.cfg.Registry.PutDoor(ctx, now, GatewayTTL); err != nil {
+	if err := f.cfg.Registry.PutGateway(ctx, now, GatewayTTL); err != nil {
 		f.cfg.Logger.Debug("cannot report the gateway; retrying", zap.Error(err))
 		return
 	}
@@ -267,7 +267,7 @@ func (f *Follower) report(ctx context.Context) {
 func (f *Follower) leave(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), gatewayRequest)
 	defer cancel()
-	if err := f.cfg.Registry.RemoveDoor(ctx, f.cfg.ID); err != nil {
+	if err := f.cfg.Registry.RemoveGateway(ctx, f.cfg.ID); err != nil {
 		f.cfg.Logger.Debug("cannot take the gateway out of the registry; its entry expires", zap.Error(err))
 	}
 }

@@ -108,9 +108,9 @@ func TestFollower(t *testing.T) {
 	reports := func(active, prepared, trouble string) {
 		t.Helper()
 		w.until(fmt.Sprintf("the gateway reports %q, %q, %q", active, prepared, trouble), func() bool {
-			all, err := r.Doors(ctx)
+			all, err := r.Gateways(ctx)
 			return err == nil && len(all) == 1 && all[0].Active == active && all[0].Prepared == prepared &&
-				strings.Contains(all[0].Trouble, trouble) && (trouble != "" || all[0].Trouble == "")
+				strings.Contains(all[0].LastError, trouble) && (trouble != "" || all[0].LastError == "")
 		})
 	}
 	prepare := func(name string) {
@@ -158,7 +158,7 @@ func TestFollower(t *testing.T) {
 	if err := <-ended; err != nil {
 		t.Error(err)
 	}
-	if all, err := r.Doors(ctx); err != nil || len(all) != 0 {
+	if all, err := r.Gateways(ctx); err != nil || len(all) != 0 {
 		t.Errorf("%+v, %v", all, err)
 	}
 }

@@ -14,8 +14,8 @@ import (
 	"holdmetrics/projection"
 )
 
-// Instance is a generation that runs in this process. What it consists of is closed when
-// it is dropped or paused, whoever uses it: calls then return errors.
+// Instance is a generation that runs in this process. Its parts are closed when it is
+// dropped or paused, also while somebody uses them: calls then return errors.
 type Instance struct {
 	Name      string
 	Rules     hold.Rules
@@ -24,11 +24,11 @@ type Instance struct {
 	Worker    *processor.Worker
 
 	until   uint64
-	answers []func() // stop answering questions
+	replies []func() // stop replying to questions
 	metrics *registrar
 }
 
-// open opens all that a generation consists of.
+// open opens all parts of a generation.
 func (s *Supervisor) open(ctx context.Context, r *Record) (g *Instance, err error) {
 	g = &Instance{Name: r.Name, until: r.Until}
 	defer func() {
@@ -44,7 +44,7 @@ func (s *Supervisor) open(ctx context.Context, r *Record) (g *Instance, err erro
 	}
 	snapshots := s.cfg.Snapshots
 	snapshots.Generation = r.Name
-	err = s.cfg.Patiently(ctx, "the snapshot bucket cannot be opened", func(ctx context.Context) (err error) {
+	err = s.cfg.Retry(ctx, "the snapshot bucket cannot be opened", func(ctx context.Context) (err error) {
 		g.Snapshots, err = projection.OpenSnapshots(ctx, s.cfg.Worker.Log.JetStream(), snapshots)
 		return err
 	})
@@ -54,7 +54,7 @@ func (s *Supervisor) open(ctx context.Context, r *Record) (g *Instance, err erro
 	c := s.cfg.Worker
 	c.Store, c.Snapshots, c.Rules = g.Store, g.Snapshots, g.Rules
 	c.Until, c.Goal, c.MaxRate = r.Until, r.Goal, r.MaxRate
-	c.DiscardDeadLetters = true // until the supervisor knows
+	c.DiscardDeadLetters = true // until the supervisor decides
 	if s.cfg.Registerer != nil {
 		g.metrics = &registrar{to: prometheus.WrapRegistererWith(prometheus.Labels{"generation": r.Name}, s.cfg.Registerer)}
 		c.Registerer = g.metrics
@@ -74,16 +74,16 @@ func (s *Supervisor) open(ctx context.Context, r *Record) (g *Instance, err erro
 	if err != nil {
 		return g, err
 	}
-	g.answers = append(g.answers, stop)
+	g.replies = append(g.replies, stop)
 	if stop, err = answer(s.cfg.Conn, g); err != nil {
 		return g, err
 	}
-	g.answers = append(g.answers, stop)
+	g.replies = append(g.replies, stop)
 	return g, nil
 }
 
-// Ready is nil where the store answers and all partitions are up and move; else it
-// says why not. See [processor.Worker.Ready].
+// Ready returns nil if the store answers and all partitions run and move, or the reason
+// why not. See [processor.Worker.Ready].
 func (g *Instance) Ready(ctx context.Context, within time.Duration) error {
 	if err := g.Store.Ping(ctx); err != nil {
 		return err
@@ -91,9 +91,9 @@ func (g *Instance) Ready(ctx context.Context, within time.Duration) error {
 	return g.Worker.Ready(ctx, within)
 }
 
-// close gives up all of it. The worker has ended.
+// close closes all parts. The worker has ended.
 func (g *Instance) close() error {
-	for _, stop := range g.answers {
+	for _, stop := range g.replies {
 		stop()
 	}
 	if g.metrics != nil {
@@ -108,7 +108,7 @@ func (g *Instance) close() error {
 	return nil
 }
 
-// registrar remembers what was registered, to take it out again.
+// registrar remembers what was registered, to unregister it together.
 type registrar struct {
 	to prometheus.Registerer
 

@@ -75,10 +75,10 @@ func (o *Operator) ActiveRecord(ctx context.Context) (Record, error) {
 
 // Overview is a generation and how far it is.
 type Overview struct {
-	Record  Record
-	State   string // active, previous, prepared, ready, "building 7 %" or dropping; then maybe ", paused"
-	Trouble string // what its workers reported last; empty: nothing
-	Known   bool   // whether Watermarks are known
+	Record    Record
+	State     string // active, previous, prepared, ready, "building 7 %" or dropping; then maybe ", paused"
+	LastError string // what its workers reported last; empty: nothing
+	Known     bool   // whether Watermarks are known
 	Watermarks
 }
 
@@ -106,7 +106,7 @@ func (o *Operator) List(ctx context.Context) ([]Overview, error) {
 		if err != nil {
 			return nil, err
 		}
-		v.Trouble = build.Trouble
+		v.LastError = build.LastError
 		switch {
 		case r.Dropped:
 			v.State = "dropping"

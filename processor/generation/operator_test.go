@@ -80,14 +80,14 @@ func TestWatermarksTogether(t *testing.T) {
 func TestPreparationIsOvertaken(t *testing.T) {
 	t.Parallel()
 	r := opened(t)
-	asked, err := r.Ask(t.Context(), "2", time.Hour)
+	asked, err := r.PrepareFor(t.Context(), "2", time.Hour)
 	if err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	asking, stop := asked.keep(ctx, time.Millisecond)
-	if _, err := r.Ask(t.Context(), "3", time.Hour); err != nil {
+	if _, err := r.PrepareFor(t.Context(), "3", time.Hour); err != nil {
 		t.Fatal(err)
 	}
 	<-asking.Done()
@@ -121,11 +121,11 @@ func TestAwaitBuiltStalls(t *testing.T) {
 	}
 	tell := func(trouble string, of ...PartitionProgress) {
 		t.Helper()
-		if err := w.registry.PutProgress(t.Context(), "2", Progress{Worker: "w", Trouble: trouble, Partitions: of}, time.Hour); err != nil {
+		if err := w.registry.PutProgress(t.Context(), "2", Progress{Worker: "w", LastError: trouble, Partitions: of}, time.Hour); err != nil {
 			t.Fatal(err)
 		}
 	}
-	tell("", PartitionProgress{Partition: 0, Position: 7, Goal: 7}, PartitionProgress{Partition: 1, Position: 3, Goal: 7}, PartitionProgress{Partition: 2, Position: 5, Goal: 7, Trouble: "the disk is full"}, PartitionProgress{Partition: 3, Position: 7, Goal: 7})
+	tell("", PartitionProgress{Partition: 0, Position: 7, Goal: 7}, PartitionProgress{Partition: 1, Position: 3, Goal: 7}, PartitionProgress{Partition: 2, Position: 5, Goal: 7, LastError: "the disk is full"}, PartitionProgress{Partition: 3, Position: 7, Goal: 7})
 	shown := 0
 	said := notes(o)
 	_, b, err := o.AwaitBuilt(t.Context(), "2", 10*time.Millisecond, func(*Build) { shown++ })
@@ -197,17 +197,17 @@ func TestActivateGivesUp(t *testing.T) {
 			}
 		}
 	}
-	door := func(d Door) {
+	report := func(d GatewayState) {
 		t.Helper()
-		if err := w.registry.PutDoor(t.Context(), d, time.Hour); err != nil {
+		if err := w.registry.PutGateway(t.Context(), d, time.Hour); err != nil {
 			t.Fatal(err)
 		}
 	}
-	door(Door{ID: "g", Active: First, Trouble: "its store is away"})
+	report(GatewayState{ID: "g", Active: First, LastError: "its store is away"})
 	activate("after 50ms still waiting for gateways to load generation 2: g (its store is away)")
 
 	// It has loaded it, and nobody works on it.
-	door(Door{ID: "g", Active: First, Prepared: "2"})
+	report(GatewayState{ID: "g", Active: First, Prepared: "2"})
 	activate("workers of generation 2: none reports")
 	if err := w.registry.PutProgress(t.Context(), "2", Progress{Worker: "w", Partitions: make([]PartitionProgress, 1)}, time.Hour); err != nil {
 		t.Fatal(err)

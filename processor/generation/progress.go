@@ -8,7 +8,7 @@ import (
 	"holdmetrics/processor"
 )
 
-// report tells how far this process is with what is being built; with all, also
+// report reports how far this process is with what is being built, and with all also
 // with what is built.
 func (s *Supervisor) report(ctx context.Context, all bool) {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
@@ -22,8 +22,8 @@ func (s *Supervisor) report(ctx context.Context, all bool) {
 		}
 		record, open := m.record, m.open
 		progress := Progress{Worker: s.cfg.ID, Letters: m.letters && open != nil}
-		if m.trouble != nil {
-			progress.Trouble = m.trouble.Error()
+		if m.lastErr != nil {
+			progress.LastError = m.lastErr.Error()
 		}
 		s.mu.Unlock()
 		mine := true
@@ -34,17 +34,17 @@ func (s *Supervisor) report(ctx context.Context, all bool) {
 				progress.Partitions = append(progress.Partitions, p)
 			}
 		}
-		err := s.cfg.Registry.PutProgress(ctx, name, progress, toldFor)
+		err := s.cfg.Registry.PutProgress(ctx, name, progress, reportTTL)
 		if err == nil && mine && open != nil && !record.Built {
 			err = s.built(ctx, name)
 		}
 		if err != nil && ctx.Err() == nil {
-			s.log.Warn("progress cannot be told; it is told again", zap.String("generation", name), zap.Error(err))
+			s.log.Warn("cannot report progress; retrying", zap.String("generation", name), zap.Error(err))
 		}
 	}
 }
 
-// built notes that a generation is built, where all workers say so.
+// built records that a generation is built, if all workers report so.
 func (s *Supervisor) built(ctx context.Context, name string) error {
 	all, err := s.cfg.Registry.Progress(ctx, name)
 	if err != nil || !Built(all, s.cfg.Worker.Log.Partitions()) {
@@ -56,12 +56,12 @@ func (s *Supervisor) built(ctx context.Context, name string) error {
 	})
 }
 
-// progressOf is how far a partition is.
+// progressOf returns how far a partition is.
 //
-// Its goal is its last position up to the generation's. That one is known where the
-// log's last position of the partition does not lie beyond; else something will be
-// applied that does lie beyond, and the generation's goal is as good. Where nothing
-// beyond is applied (Until), the partition knows when it is done.
+// Its goal is its last position up to the generation's goal. If the log's last position
+// of the partition is not past the generation's goal, it is that. Otherwise something past
+// the goal will be applied, and the generation's goal serves as well. In a generation that
+// ends (Until) nothing past it is applied, and the partition knows when it is done.
 func progressOf(s *processor.PartitionStatus, r *Record) PartitionProgress {
 	p := PartitionProgress{
 		Partition: s.Partition, Position: s.Position, Goal: min(s.End, r.Goal),
@@ -80,12 +80,12 @@ func progressOf(s *processor.PartitionStatus, r *Record) PartitionProgress {
 	}
 	switch {
 	case s.Err != nil:
-		p.Trouble = s.Err.Error()
+		p.LastError = s.Err.Error()
 	case s.Trouble != nil:
-		p.Trouble = s.Trouble.Error()
+		p.LastError = s.Trouble.Error()
 	}
 	if s.State == processor.Failed {
-		p.Goal = max(p.Goal, p.Position+1) // it is not built, and will not be
+		p.Goal = max(p.Goal, p.Position+1) // it is not built and will not be
 	}
 	return p
 }

@@ -25,7 +25,7 @@ const (
 	recordPrefix   = "gen."
 	activeKey      = "active"
 	prepareKey     = "prepare"
-	doorPrefix     = "door."
+	gatewayPrefix  = "door."
 	progressPrefix = "build."
 	lockPrefix     = "lock."
 	counterKey     = "counter"
@@ -34,11 +34,11 @@ const (
 
 // Errors that callers decide on.
 var (
-	// ErrExists: there is a generation of that name.
+	// ErrExists: a generation of that name exists.
 	ErrExists = errors.New("generation: exists already")
-	// ErrUnknown: there is none of that name.
+	// ErrUnknown: no generation of that name exists, or none at all.
 	ErrUnknown = errors.New("generation: not known")
-	// ErrChanged: somebody else changed it meanwhile. Look again.
+	// ErrChanged: somebody else has changed it meanwhile. Read it again.
 	ErrChanged = errors.New("generation: was changed meanwhile")
 	// ErrName: the name cannot be that of a generation.
 	ErrName = errors.New("generation: a name is 1 to 32 of a-z, A-Z, 0-9, '-' and '_'")
@@ -46,7 +46,7 @@ var (
 
 var namePattern = regexp.MustCompile(`^[A-Za-z0-9_-]{1,32}$`)
 
-// CheckName says whether a name can be that of a generation; else the error is [ErrName].
+// CheckName returns [ErrName] if a name cannot be that of a generation.
 func CheckName(name string) error {
 	if !namePattern.MatchString(name) {
 		return fmt.Errorf("%w: not %q", ErrName, name)
@@ -60,7 +60,7 @@ type Registry struct {
 	kv jetstream.KeyValue
 }
 
-// Open opens the bucket, and makes it where there is none.
+// Open opens the bucket, and creates it if there is none.
 func Open(ctx context.Context, js jetstream.JetStream, replicas int) (*Registry, error) {
 	kv, err := js.KeyValue(ctx, Bucket)
 	if errors.Is(err, jetstream.ErrBucketNotFound) {
@@ -77,7 +77,7 @@ func Open(ctx context.Context, js jetstream.JetStream, replicas int) (*Registry,
 		}
 	}
 	if err == nil {
-		// By a replica that is behind a gateway would be sent back to the generation before.
+		// A replica that is behind would send a gateway back to the previous generation.
 		kv, err = projection.ReadFromLeader(ctx, js, kv)
 	}
 	if err != nil {
@@ -86,8 +86,8 @@ func Open(ctx context.Context, js jetstream.JetStream, replicas int) (*Registry,
 	return &Registry{js: js, kv: kv}, nil
 }
 
-// Find opens the bucket where there is one; [ErrUnknown] where no holdmetrics has
-// made one yet.
+// Find opens the bucket, or returns [ErrUnknown] if no server or worker has created it
+// yet.
 func Find(ctx context.Context, js jetstream.JetStream) (*Registry, error) {
 	kv, err := js.KeyValue(ctx, Bucket)
 	if errors.Is(err, jetstream.ErrBucketNotFound) {
@@ -99,8 +99,8 @@ func Find(ctx context.Context, js jetstream.JetStream) (*Registry, error) {
 	return &Registry{js: js, kv: kv}, nil
 }
 
-// Begin makes sure that there is an active generation: the first one, with the
-// given record, where there is none yet. It returns what is active.
+// Begin makes sure that there is an active generation. If there is none, it records the
+// first one and makes it active. It returns what is active.
 func (r *Registry) Begin(ctx context.Context, first Record) (Active, error) {
 	active, err := r.Active(ctx)
 	if err == nil || !errors.Is(err, ErrUnknown) {
@@ -120,7 +120,7 @@ func (r *Registry) Begin(ctx context.Context, first Record) (Active, error) {
 	return r.Active(ctx)
 }
 
-// NextName is a number that no generation was named before.
+// NextName returns a number that no generation was ever named.
 func (r *Registry) NextName(ctx context.Context) (string, error) {
 	for {
 		last, revision, err := get[uint64](ctx, r, counterKey)
@@ -152,7 +152,7 @@ func (r *Registry) NextName(ctx context.Context) (string, error) {
 	}
 }
 
-// Create adds a generation; [ErrExists] where there is one of that name.
+// Create records a generation, or returns [ErrExists].
 func (r *Registry) Create(ctx context.Context, g Record) error {
 	if err := CheckName(g.Name); err != nil {
 		return err
@@ -171,13 +171,13 @@ func (r *Registry) Create(ctx context.Context, g Record) error {
 	return nil
 }
 
-// Get reads a generation; [ErrUnknown] where there is none of that name.
+// Get reads a record, or returns [ErrUnknown].
 func (r *Registry) Get(ctx context.Context, name string) (Record, error) {
 	g, _, err := get[Record](ctx, r, recordPrefix+name)
 	return g, err
 }
 
-// List gives all generations, the oldest first.
+// List returns all records, the oldest first.
 func (r *Registry) List(ctx context.Context) ([]Record, error) {
 	all, err := list[Record](ctx, r, recordPrefix+">")
 	slices.SortFunc(all, func(a, b Record) int {
@@ -189,18 +189,18 @@ func (r *Registry) List(ctx context.Context) ([]Record, error) {
 	return all, err
 }
 
-// Change changes a generation's record. It is tried again where somebody else
-// changed it meanwhile. change may be called more than once, and may refuse with an error.
+// Change changes a record. If somebody else changes it meanwhile, it calls change again.
+// An error of change ends it, and nothing is written.
 func (r *Registry) Change(ctx context.Context, name string, change func(*Record) error) error {
 	return alter(ctx, r, recordPrefix+name, change)
 }
 
-// Remove takes a generation out. There is none of that name where it returns without error.
+// Remove deletes a record. Deleting what is not there is no error.
 func (r *Registry) Remove(ctx context.Context, name string) error {
 	return r.remove(ctx, recordPrefix+name)
 }
 
-// remove takes out a key. Its mark is for those who watch, and goes by itself.
+// remove deletes a key. Its marker is for watches, and expires.
 func (r *Registry) remove(ctx context.Context, key string) error {
 	if err := r.kv.Purge(ctx, key, jetstream.PurgeTTL(markerTTL)); err != nil {
 		return fmt.Errorf("generation: remove %s: %w", key, err)
@@ -208,7 +208,7 @@ func (r *Registry) remove(ctx context.Context, key string) error {
 	return nil
 }
 
-// Lock takes a generation for work that one process alone is to do; false where
+// Lock takes a generation for work that only one process may do. It reports false if
 // another one has it. It is free again after ttl, or when unlock was called.
 func (r *Registry) Lock(ctx context.Context, name string, ttl time.Duration) (unlock func(context.Context) error, locked bool, err error) {
 	_, err = r.kv.Create(ctx, lockPrefix+name, []byte("taken"), jetstream.KeyTTL(ttl))
@@ -221,14 +221,14 @@ func (r *Registry) Lock(ctx context.Context, name string, ttl time.Duration) (un
 	return func(ctx context.Context) error { return r.remove(ctx, lockPrefix+name) }, true, nil
 }
 
-// Active says which generation is read; [ErrUnknown] where nothing was begun yet.
+// Active returns which generation is read, or [ErrUnknown] before Begin.
 func (r *Registry) Active(ctx context.Context) (Active, error) {
 	a, _, err := get[Active](ctx, r, activeKey)
 	return a, err
 }
 
-// Activate makes a generation the active one, where from is it still; else
-// [ErrChanged]. end is the last position of the log.
+// Activate makes a generation the active one, or returns [ErrChanged] if from is not the
+// active one any more. end is the last position of the log.
 func (r *Registry) Activate(ctx context.Context, from, to string, end uint64, now time.Time) error {
 	return alter(ctx, r, activeKey, func(a *Active) error {
 		if a.Generation != from {
@@ -239,12 +239,12 @@ func (r *Registry) Activate(ctx context.Context, from, to string, end uint64, no
 	})
 }
 
-// Prepare names the generation that doors are to load; "" ends that.
+// Prepare names the generation that gateways are to load; "" ends that.
 func (r *Registry) Prepare(ctx context.Context, name string) error {
 	return r.put(ctx, prepareKey, Prepare{Generation: name})
 }
 
-// Prepared is what Prepare named last.
+// Prepared returns what Prepare, or [Registry.PrepareFor], named last.
 func (r *Registry) Prepared(ctx context.Context) (Prepare, error) {
 	p, _, err := get[Prepare](ctx, r, prepareKey)
 	if errors.Is(err, ErrUnknown) {
@@ -253,32 +253,32 @@ func (r *Registry) Prepared(ctx context.Context) (Prepare, error) {
 	return p, err
 }
 
-// Doors are the gateways that have said of themselves lately.
-func (r *Registry) Doors(ctx context.Context) ([]Door, error) {
-	return list[Door](ctx, r, doorPrefix+"*")
+// Gateways returns the gateways whose reports have not expired.
+func (r *Registry) Gateways(ctx context.Context) ([]GatewayState, error) {
+	return list[GatewayState](ctx, r, gatewayPrefix+"*")
 }
 
-// PutDoor says how a gateway does. It holds for ttl.
-func (r *Registry) PutDoor(ctx context.Context, d Door, ttl time.Duration) error {
-	return r.putFor(ctx, doorPrefix+d.ID, d, ttl)
+// PutGateway reports a gateway's state. The report expires after ttl.
+func (r *Registry) PutGateway(ctx context.Context, d GatewayState, ttl time.Duration) error {
+	return r.putFor(ctx, gatewayPrefix+d.ID, d, ttl)
 }
 
-// RemoveDoor says that a gateway is gone.
-func (r *Registry) RemoveDoor(ctx context.Context, id string) error {
-	return r.remove(ctx, doorPrefix+id)
+// RemoveGateway removes a gateway's report.
+func (r *Registry) RemoveGateway(ctx context.Context, id string) error {
+	return r.remove(ctx, gatewayPrefix+id)
 }
 
-// Progress is how far the workers are with a generation.
+// Progress returns how far the workers are with a generation.
 func (r *Registry) Progress(ctx context.Context, name string) ([]Progress, error) {
 	return list[Progress](ctx, r, progressPrefix+name+".*")
 }
 
-// PutProgress says how far a worker is with a generation. It holds for ttl.
+// PutProgress reports how far a worker is with a generation. The report expires after ttl.
 func (r *Registry) PutProgress(ctx context.Context, name string, p Progress, ttl time.Duration) error {
 	return r.putFor(ctx, progressPrefix+name+"."+p.Worker, p, ttl)
 }
 
-// RemoveProgress says that a worker has nothing to do with a generation any more.
+// RemoveProgress removes a worker's report: it has closed the generation.
 func (r *Registry) RemoveProgress(ctx context.Context, name, worker string) error {
 	return r.remove(ctx, progressPrefix+name+"."+worker)
 }
@@ -294,7 +294,7 @@ func (r *Registry) put(ctx context.Context, key string, v any) error {
 	return nil
 }
 
-// putFor is put of a key that lives for ttl, which jetstream.KeyValue does not offer.
+// putFor writes a key that expires after ttl, which jetstream.KeyValue does not offer.
 func (r *Registry) putFor(ctx context.Context, key string, v any, ttl time.Duration) error {
 	value, err := json.Marshal(v)
 	if err != nil {
@@ -316,12 +316,12 @@ func get[T any](ctx context.Context, r *Registry, key string) (v T, revision uin
 		return v, 0, fmt.Errorf("generation: read %s: %w", key, err)
 	}
 	if err := json.Unmarshal(e.Value(), &v); err != nil {
-		return v, 0, fmt.Errorf("generation: %s of bucket %s is not what this version writes: %w", key, Bucket, err)
+		return v, 0, fmt.Errorf("generation: %s of bucket %s is not of this version: %w", key, Bucket, err)
 	}
 	return v, e.Revision(), nil
 }
 
-// alter reads, changes and writes a key that is there, until nobody comes between.
+// alter reads, changes and writes a key, until nobody else writes it in between.
 func alter[T any](ctx context.Context, r *Registry, key string, change func(*T) error) error {
 	for {
 		v, revision, err := get[T](ctx, r, key)
@@ -346,14 +346,14 @@ func alter[T any](ctx context.Context, r *Registry, key string, change func(*T) 
 	}
 }
 
-// raced says that somebody else wrote a key in between.
+// raced reports whether an error means that somebody else wrote a key in between.
 func raced(err error) bool {
 	var api *jetstream.APIError
 	return errors.As(err, &api) && (api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence || api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequenceConstant)
 }
 
-// list reads all keys of a pattern, each from the leader as [get] does: a watch, which
-// would give them all at once, may be served by a replica that is behind.
+// list reads all keys of a pattern, each from the leader as [get] does. A watch would give
+// them all at once, but may be served by a replica that is behind.
 func list[T any](ctx context.Context, r *Registry, pattern string) ([]T, error) {
 	const prefix = "$KV." + Bucket + "."
 	fail := func(err error) ([]T, error) { return nil, fmt.Errorf("generation: read %s: %w", pattern, err) }

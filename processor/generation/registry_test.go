@@ -168,15 +168,15 @@ func TestWhatRunsOut(t *testing.T) {
 		for range changed {
 		}
 	}()
-	for _, d := range []Door{{ID: "stays"}, {ID: "leaves"}} {
-		if err := r.PutDoor(t.Context(), d, time.Hour); err != nil {
+	for _, d := range []GatewayState{{ID: "stays"}, {ID: "leaves"}} {
+		if err := r.PutGateway(t.Context(), d, time.Hour); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := r.PutDoor(t.Context(), Door{ID: "dies"}, time.Second); err != nil {
+	if err := r.PutGateway(t.Context(), GatewayState{ID: "dies"}, time.Second); err != nil {
 		t.Fatal(err)
 	}
-	if err := r.RemoveDoor(t.Context(), "leaves"); err != nil {
+	if err := r.RemoveGateway(t.Context(), "leaves"); err != nil {
 		t.Fatal(err)
 	}
 	if err := r.PutProgress(t.Context(), "2", Progress{Worker: "w", Partitions: []PartitionProgress{{Position: 3, Goal: 4}}}, time.Hour); err != nil {
@@ -195,20 +195,20 @@ func TestWhatRunsOut(t *testing.T) {
 		t.Errorf("%+v, %v", p, err)
 	}
 	for {
-		doors, err := r.Doors(t.Context())
+		gateways, err := r.Gateways(t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}
-		if len(doors) == 1 {
-			if doors[0].ID != "stays" {
-				t.Errorf("%+v", doors)
+		if len(gateways) == 1 {
+			if gateways[0].ID != "stays" {
+				t.Errorf("%+v", gateways)
 			}
 			break
 		}
 		select {
 		case <-changed:
 		case <-time.After(time.Minute):
-			t.Fatalf("%+v", doors)
+			t.Fatalf("%+v", gateways)
 		}
 	}
 	unlock, locked, err := r.Lock(t.Context(), "2", time.Minute)
@@ -277,7 +277,7 @@ func TestBuilt(t *testing.T) {
 
 // What is asked for runs out where nobody says it again, and who watches is told; said
 // again it stands; and nobody takes back another's word.
-func TestAsk(t *testing.T) {
+func TestPrepareFor(t *testing.T) {
 	t.Parallel()
 	r := opened(t)
 	prepared := func(want string) {
@@ -293,7 +293,7 @@ func TestAsk(t *testing.T) {
 		for range changes {
 		}
 	}()
-	killed, err := r.Ask(t.Context(), "2", time.Second)
+	killed, err := r.PrepareFor(t.Context(), "2", time.Second)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -304,29 +304,29 @@ func TestAsk(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := killed.Again(t.Context()); err != nil { // who was only asleep
+	if err := killed.Renew(t.Context()); err != nil { // who was only asleep
 		t.Error(err)
 	}
 	prepared("2")
 
-	first, err := r.Ask(t.Context(), "2", time.Hour)
+	first, err := r.PrepareFor(t.Context(), "2", time.Hour)
 	if err != nil {
 		t.Fatal(err)
 	}
-	same, err := r.Ask(t.Context(), "2", time.Hour)
+	same, err := r.PrepareFor(t.Context(), "2", time.Hour)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, a := range []*Asked{first, same, first} {
-		if err := a.Again(t.Context()); err != nil {
+	for _, a := range []*Preparation{first, same, first} {
+		if err := a.Renew(t.Context()); err != nil {
 			t.Error(err)
 		}
 	}
-	other, err := r.Ask(t.Context(), "3", time.Hour)
+	other, err := r.PrepareFor(t.Context(), "3", time.Hour)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := first.Again(t.Context()); !errors.Is(err, ErrChanged) {
+	if err := first.Renew(t.Context()); !errors.Is(err, ErrChanged) {
 		t.Errorf("overtaken: %v", err)
 	}
 	if err := first.End(t.Context()); err != nil {
@@ -337,7 +337,7 @@ func TestAsk(t *testing.T) {
 		t.Error(err)
 	}
 	prepared("")
-	if err := other.Again(t.Context()); !errors.Is(err, ErrChanged) {
+	if err := other.Renew(t.Context()); !errors.Is(err, ErrChanged) {
 		t.Errorf("ended: %v", err)
 	}
 }

@@ -7,43 +7,45 @@ import (
 	"math"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
 )
 
-// Supervisor runs the generations. It is safe for concurrent use.
+// Supervisor runs a worker for each generation on record. It is safe for concurrent use.
 type Supervisor struct {
 	cfg    Config
 	log    *zap.Logger
 	failed chan error // why the active generation cannot go on
 
 	running sync.WaitGroup // all that Run waits for
-	looking sync.Mutex     // one look at the records at a time, so that none goes by older ones
+	looking sync.Mutex     // one look at the records at a time, so that no older one is acted on last
+	behind  atomic.Bool    // the last look failed
 
 	mu      sync.Mutex
 	members map[string]*member
-	dropped map[string]bool // records that are being dropped; true: a goroutine of ours is at it
+	dropped map[string]bool // records that are being dropped; true: a goroutine works on it
 	active  Active
 	prepare Prepare
 	changed chan struct{} // closed and replaced when something was opened or closed, or another one is active
 }
 
-// member is a generation's time with this process, from its record to its end or
-// that of the process. It is opened, again and again where that fails, works, and
-// is closed. Its fields are under the supervisor's mu.
+// member is a generation in this process, from its record to its end or that of the
+// process. It is opened, which is retried, then runs, and is closed. The supervisor's mu
+// guards its fields.
 type member struct {
 	record Record
 	stop   context.CancelFunc
 
 	open    *Instance // nil: not open
 	letters bool      // it writes dead letters of all that it applies
-	trouble error     // why it is not open, or does not work
+	lastErr error     // why it is not open, or does not work
 	stopped error     // of its last flush
 }
 
-// Start begins with the active generation, and returns when that is open, or with
-// the reason why it cannot be. The others follow in Run, which must be called.
+// Start opens the active generation, and returns when it is open or cannot be opened.
+// Run, which must be called, opens the others.
 func Start(ctx context.Context, cfg Config) (*Supervisor, error) {
 	if err := cfg.setDefaults(); err != nil {
 		return nil, err
@@ -53,7 +55,7 @@ func Start(ctx context.Context, cfg Config) (*Supervisor, error) {
 		members: map[string]*member{}, dropped: map[string]bool{}, changed: make(chan struct{}),
 	}
 	var first Record
-	err := cfg.Patiently(ctx, "the generations cannot be read", func(ctx context.Context) (err error) {
+	err := cfg.Retry(ctx, "the generations cannot be read", func(ctx context.Context) (err error) {
 		if s.active, err = cfg.Registry.Active(ctx); err == nil {
 			first, err = cfg.Registry.Get(ctx, s.active.Generation)
 		}
@@ -71,10 +73,11 @@ func Start(ctx context.Context, cfg Config) (*Supervisor, error) {
 	return s, nil
 }
 
-// Failed receives why the active generation cannot go on. The process should end.
+// Failed receives the reason why the active generation cannot go on. The process should
+// end then.
 func (s *Supervisor) Failed() <-chan error { return s.failed }
 
-// Get gives a generation that is open here.
+// Get returns a generation that is open in this process, or [ErrNotHere].
 func (s *Supervisor) Get(name string) (*Instance, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -82,15 +85,15 @@ func (s *Supervisor) Get(name string) (*Instance, error) {
 	switch {
 	case m == nil:
 		return nil, fmt.Errorf("%w: generation %s", ErrNotHere, name)
-	case m.open == nil && m.trouble != nil:
-		return nil, fmt.Errorf("%w: generation %s: %w", ErrNotHere, name, m.trouble)
+	case m.open == nil && m.lastErr != nil:
+		return nil, fmt.Errorf("%w: generation %s: %w", ErrNotHere, name, m.lastErr)
 	case m.open == nil:
 		return nil, fmt.Errorf("%w: generation %s is being opened", ErrNotHere, name)
 	}
 	return m.open, nil
 }
 
-// Active gives the generation that is read.
+// Active returns the generation that is read.
 func (s *Supervisor) Active() (*Instance, error) {
 	s.mu.Lock()
 	name := s.active.Generation
@@ -98,22 +101,25 @@ func (s *Supervisor) Active() (*Instance, error) {
 	return s.Get(name)
 }
 
-// Changed is closed at the next change of what Get and Active give. Ask for it
-// before looking.
+// Changed returns a channel that is closed at the next change of what Get and Active
+// return. Call it before them.
 func (s *Supervisor) Changed() <-chan struct{} {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.changed
 }
 
-// tell says that something has changed. s.mu is held.
-func (s *Supervisor) tell() {
+// notify wakes those who wait for a change. s.mu is held.
+func (s *Supervisor) notify() {
 	close(s.changed)
 	s.changed = make(chan struct{})
 }
 
-// Run works until ctx ends; then it stops all workers, which flush, and closes
-// everything. The error is what could not be flushed in time.
+// Run runs the generations until ctx ends. Then it stops all workers, which flush, and
+// closes everything. The error is what could not be flushed.
+//
+// It looks at the records with each change, at least every 30 seconds, and a second after
+// a look that failed.
 func (s *Supervisor) Run(ctx context.Context) error {
 	s.mu.Lock()
 	for _, m := range s.members {
@@ -124,7 +130,7 @@ func (s *Supervisor) Run(ctx context.Context) error {
 	watch := s.cfg.Registry.Watch(watching)
 	ticker := time.NewTicker(s.cfg.every)
 	defer ticker.Stop()
-	s.leaveKept(ctx)
+	s.removeLeftovers(ctx)
 	for n := 0; ctx.Err() == nil; n++ {
 		select {
 		case <-ctx.Done():
@@ -134,7 +140,10 @@ func (s *Supervisor) Run(ctx context.Context) error {
 			}
 			n--
 		case <-ticker.C:
-			s.report(ctx, n%tellBuilt == 0)
+			if s.behind.Load() {
+				s.look(ctx)
+			}
+			s.report(ctx, n%reportBuilt == 0)
 			s.drop(ctx)
 		}
 	}
@@ -150,13 +159,13 @@ func (s *Supervisor) Run(ctx context.Context) error {
 	for name, m := range s.members {
 		errs = append(errs, m.stopped)
 		if err := s.cfg.Registry.RemoveProgress(ending, name, s.cfg.ID); err != nil {
-			s.log.Debug("the others find out later that this process is gone", zap.Error(err))
+			s.log.Debug("cannot remove the report of this process; it expires", zap.Error(err))
 		}
 	}
 	return errors.Join(errs...)
 }
 
-// look compares what runs with what is recorded.
+// look starts and stops members by the records.
 func (s *Supervisor) look(ctx context.Context) {
 	s.looking.Lock()
 	defer s.looking.Unlock()
@@ -171,9 +180,10 @@ func (s *Supervisor) look(ctx context.Context) {
 	if err == nil {
 		prepare, err = s.cfg.Registry.Prepared(within)
 	}
+	s.behind.Store(err != nil)
 	if err != nil {
 		if ctx.Err() == nil {
-			s.log.Warn("the generations cannot be read; they are looked at again", zap.Error(err))
+			s.log.Warn("cannot read the generations; retrying", zap.Error(err))
 		}
 		return
 	}
@@ -181,7 +191,7 @@ func (s *Supervisor) look(ctx context.Context) {
 	defer s.mu.Unlock()
 	if s.active != active {
 		s.active = active
-		s.tell()
+		s.notify()
 	}
 	s.prepare = prepare
 	wanted, dropped := map[string]bool{}, map[string]bool{}
@@ -191,12 +201,12 @@ func (s *Supervisor) look(ctx context.Context) {
 		}
 		m := s.members[r.Name]
 		if m != nil && !m.record.Created.Equal(r.Created) {
-			continue // another one of the same name; this one is let go first
+			continue // another one of the same name; this one is closed first
 		}
 		if m != nil {
 			m.record = r
 		}
-		// What is read goes on whatever its record says.
+		// The active generation runs, whatever its record says.
 		if r.Name != active.Generation && (r.Paused || r.Dropped) {
 			continue
 		}
@@ -216,12 +226,12 @@ func (s *Supervisor) look(ctx context.Context) {
 	s.adjust()
 }
 
-// adjust tells the workers who writes dead letters, and how many share the
-// memory. s.mu is held.
+// adjust sets which workers write dead letters, and how many share the memory. s.mu is
+// held.
 //
-// A generation that is prepared writes letters too, which are the same ones, and
-// the one before the active one goes on with those up to the switch. So no letter
-// is missing that the one had not written yet and the other did not write.
+// A prepared generation writes dead letters too, which are the same, and the previous one
+// goes on writing those up to the switch. So none is missing that the one had not written
+// yet when the other began.
 func (s *Supervisor) adjust() {
 	open := 0
 	for _, m := range s.members {
@@ -246,7 +256,7 @@ func (s *Supervisor) adjust() {
 	}
 }
 
-// runMember runs a member until it is stopped or ctx ends. s.mu is held.
+// runMember starts a member, which runs until it is stopped or ctx ends. s.mu is held.
 func (s *Supervisor) runMember(ctx context.Context, m *member) {
 	var own context.Context
 	own, m.stop = context.WithCancel(ctx)
@@ -259,7 +269,7 @@ func (s *Supervisor) runMember(ctx context.Context, m *member) {
 	})
 }
 
-// work opens a member, where it is not open yet, and runs it.
+// work opens a member, unless it is open, and runs it.
 func (s *Supervisor) work(ctx context.Context, m *member) {
 	s.mu.Lock()
 	g, record := m.open, m.record
@@ -273,18 +283,18 @@ func (s *Supervisor) work(ctx context.Context, m *member) {
 		if ctx.Err() != nil {
 			return
 		}
-		s.log.Error("a generation could not be opened; it is tried again", zap.String("generation", record.Name), zap.Error(err))
+		s.log.Error("cannot open a generation; retrying", zap.String("generation", record.Name), zap.Error(err))
 		s.mu.Lock()
-		m.trouble = err
+		m.lastErr = err
 		s.mu.Unlock()
 		if pause(ctx, again) != nil {
 			return
 		}
 	}
 	s.mu.Lock()
-	m.open, m.trouble = g, nil
+	m.open, m.lastErr = g, nil
 	s.adjust()
-	s.tell()
+	s.notify()
 	s.mu.Unlock()
 	err := g.Worker.Run(ctx)
 	s.mu.Lock()
@@ -293,12 +303,12 @@ func (s *Supervisor) work(ctx context.Context, m *member) {
 		s.mu.Unlock()
 		return
 	}
-	m.trouble = fmt.Errorf("the processor stopped: %w", err)
+	m.lastErr = fmt.Errorf("the processor stopped: %w", err)
 	active := s.active.Generation == record.Name
 	s.mu.Unlock()
 	if active {
 		select {
-		case s.failed <- m.trouble:
+		case s.failed <- m.lastErr:
 		default:
 		}
 	} else {
@@ -313,7 +323,7 @@ func (s *Supervisor) close(m *member) {
 	g := m.open
 	m.open = nil
 	s.adjust()
-	s.tell()
+	s.notify()
 	s.mu.Unlock()
 	if g == nil {
 		return
@@ -325,8 +335,8 @@ func (s *Supervisor) close(m *member) {
 	}
 }
 
-// leave takes out a member that was stopped while the process goes on. What this
-// process keeps of it goes where it is dropped, and only then the others are told.
+// leave removes a member that was stopped while the process goes on. If it is dropped,
+// what this process keeps of it is removed before its report is.
 func (s *Supervisor) leave(ctx context.Context, m *member) {
 	s.mu.Lock()
 	name, created, stopped := m.record.Name, m.record.Created, m.stopped
@@ -334,10 +344,10 @@ func (s *Supervisor) leave(ctx context.Context, m *member) {
 	if stopped != nil {
 		s.log.Warn("a generation was stopped before everything was flushed", zap.String("generation", name), zap.Error(stopped))
 	}
-	err := s.cfg.Patiently(ctx, "a generation cannot be left", func(ctx context.Context) error {
+	err := s.cfg.Retry(ctx, "the leftovers of a generation cannot be removed", func(ctx context.Context) error {
 		r, err := s.cfg.Registry.Get(ctx, name)
 		if errors.Is(err, ErrUnknown) || err == nil && (r.Dropped || !r.Created.Equal(created)) {
-			err = s.cfg.Stores.Leave(ctx, name)
+			err = s.cfg.Stores.RemoveLocal(ctx, name)
 		}
 		if err != nil {
 			return err
@@ -345,7 +355,7 @@ func (s *Supervisor) leave(ctx context.Context, m *member) {
 		return s.cfg.Registry.RemoveProgress(ctx, name, s.cfg.ID)
 	})
 	if err != nil && ctx.Err() == nil {
-		s.log.Error("what is left of a generation could not be removed", zap.String("generation", name), zap.Error(err))
+		s.log.Error("cannot remove the leftovers of a generation", zap.String("generation", name), zap.Error(err))
 	}
 	s.mu.Lock()
 	delete(s.members, name)
@@ -364,7 +374,7 @@ func pause(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// Names are the generations that this process has to do with, in order.
+// Names returns the generations that this process works on, in order.
 func (s *Supervisor) Names() []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()

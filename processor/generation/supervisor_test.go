@@ -43,10 +43,10 @@ type keeping struct{ *storetest.Memory }
 
 func (keeping) Close() error { return nil }
 
-func (s *shared) Leave(context.Context, string) error { return nil }
-func (s *shared) Kept() ([]string, error)             { return nil, nil }
+func (s *shared) RemoveLocal(context.Context, string) error { return nil }
+func (s *shared) Local() ([]string, error)                  { return nil, nil }
 
-func (s *shared) Drop(_ context.Context, name string) error {
+func (s *shared) RemoveShared(_ context.Context, name string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.stores, name)
@@ -310,14 +310,14 @@ func TestGenerations(t *testing.T) {
 }
 
 // What cannot be opened is told, and the active one is not disturbed.
-func TestTrouble(t *testing.T) {
+func TestLastErrorIsReported(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	s, _ := w.process("a")
 	w.create(Record{Name: "broken", Rules: "policy: nonsense\n"})
 	w.until("the trouble is told", func() bool {
 		all, err := w.registry.Progress(t.Context(), "broken")
-		return err == nil && len(all) == 1 && all[0].Trouble != ""
+		return err == nil && len(all) == 1 && all[0].LastError != ""
 	})
 	if _, err := s.Get("broken"); !errors.Is(err, ErrNotHere) {
 		t.Error(err)

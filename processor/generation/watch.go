@@ -7,34 +7,37 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// Watch sends something whenever a record, `active` or `prepare` may have changed,
-// and once at the start, until ctx ends. Several changes may be told at once.
-// The watch is made again where the broker was away. The channel is closed when
-// the watch has ended, soon after ctx did; whoever ends it waits for that.
+// Watch sends whenever a record, `active` or `prepare` may have changed, once at the
+// start, and at least every 30 seconds, until ctx ends. Several changes may be sent as
+// one. The channel is closed when the watch has ended, soon after ctx did; the caller
+// waits for that.
+//
+// A reader looks at the registry each time. So a change that the broker did not report
+// is seen half a minute later, and none is missed.
 func (r *Registry) Watch(ctx context.Context) <-chan struct{} {
 	return r.watch(ctx, recordPrefix+">", activeKey, prepareKey)
 }
 
-// WatchAll is Watch of everything, doors and progress too.
+// WatchAll is Watch for all keys: reports of gateways and workers too.
 func (r *Registry) WatchAll(ctx context.Context) <-chan struct{} { return r.watch(ctx, ">") }
 
-// watchAgain is after how long a watch is made again, in case something was missed
-// that nothing showed, and pauseAgain the pause where that failed.
+// watchAgain is how long one watch of the broker's lasts before another one is opened,
+// in case it has gone silent, and pauseAgain the pause if that fails.
 const (
 	watchAgain = 30 * time.Second
 	pauseAgain = 250 * time.Millisecond
 )
 
 func (r *Registry) watch(ctx context.Context, patterns ...string) <-chan struct{} {
-	told := make(chan struct{}, 1)
+	changes := make(chan struct{}, 1)
 	tell := func() {
 		select {
-		case told <- struct{}{}:
+		case changes <- struct{}{}:
 		default:
 		}
 	}
 	go func() {
-		defer close(told)
+		defer close(changes)
 		for ctx.Err() == nil {
 			tell()
 			pause := r.follow(ctx, patterns, tell)
@@ -46,10 +49,10 @@ func (r *Registry) watch(ctx context.Context, patterns ...string) <-chan struct{
 			timer.Stop()
 		}
 	}()
-	return told
+	return changes
 }
 
-// follow tells of changes until it is time to begin anew, after a pause.
+// follow sends changes until it is time for another watch, after a pause.
 func (r *Registry) follow(ctx context.Context, patterns []string, tell func()) (pause time.Duration) {
 	ctx, cancel := context.WithTimeout(ctx, watchAgain)
 	defer cancel()
@@ -58,7 +61,7 @@ func (r *Registry) follow(ctx context.Context, patterns []string, tell func()) (
 		return pauseAgain
 	}
 	defer w.Stop()
-	tell() // what came before the watch stood
+	tell() // what came before the watch was open
 	for {
 		select {
 		case <-ctx.Done():
