@@ -687,22 +687,33 @@ func TestPrepareGivesUp(t *testing.T) {
 			t.Errorf("%q is prepared, %+v served", s.gateway.Prepared(), s.gateway.Serving())
 		}
 	}
-	whole := s.generations["2"].open(t)
-	if err := whole.Snapshots.WaitPosition(t.Context(), partition, position); err != nil {
-		t.Fatal(err)
+	// loaded is the generation, as far as the active one, so that Prepare has nothing to
+	// wait for but what is made to stand still.
+	loaded := func() Backend {
+		t.Helper()
+		b := s.generations["2"].open(t)
+		if err := errors.Join(b.Snapshots.Wait(t.Context()), b.Snapshots.WaitPosition(t.Context(), partition, position)); err != nil {
+			t.Fatal(err)
+		}
+		return b
+	}
+	grow := func() {
+		t.Helper()
+		position = s.log.append("alice")
+		if err := s.gateway.reads.current().Snapshots.WaitPosition(t.Context(), partition, position); err != nil {
+			t.Fatal(err)
+		}
 	}
 	away := func(context.Context) error { return errors.New("the broker is away") }
 
 	// Its snapshots do not move.
-	still := whole
+	still := loaded()
 	still.Ready = away
 	still.Snapshots.Freeze()
-	next := s.log.append("alice")
-	if err := s.gateway.reads.current().Snapshots.WaitPosition(t.Context(), partition, next); err != nil {
-		t.Fatal(err)
-	}
+	before := position
+	grow()
 	stalls(s.gateway.Prepare(t.Context(), still),
-		fmt.Sprintf("generation 2, partition %d: the snapshots are at position %d, wanted %d: no progress for 20ms: last heard: the broker is away", partition, position, next))
+		fmt.Sprintf("generation 2, partition %d: the snapshots are at position %d, wanted %d: no progress for 20ms: last heard: the broker is away", partition, before, position))
 
 	// Its snapshots never come.
 	never := s.generations["2"].open(t)
@@ -711,25 +722,22 @@ func TestPrepareGivesUp(t *testing.T) {
 	stalls(s.gateway.Prepare(t.Context(), never), "loading snapshots, ", "no progress for 20ms: last heard: the broker is away")
 
 	// Its store does not apply what its snapshots have.
-	slow := s.generations["2"].open(t)
+	slow := loaded()
 	slow.Ready = away
 	slow.WaitApplied = func(ctx context.Context, _ int, _ uint64) error { <-ctx.Done(); return ctx.Err() }
 	stalls(s.gateway.Prepare(t.Context(), slow), "the store has not applied position", "last heard: the broker is away")
-	slow = s.generations["2"].open(t)
+	slow = loaded()
 	slow.Reader = silentReader{slow.Reader}
 	stalls(s.gateway.Prepare(t.Context(), slow), "asking the store: no progress for 20ms")
 
 	// It stands still after it was prepared.
-	late := s.generations["2"].open(t)
+	late := loaded()
 	if err := s.gateway.Prepare(t.Context(), late); err != nil {
 		t.Fatal(err)
 	}
 	late.Snapshots.Freeze()
-	next = s.log.append("alice")
-	if err := s.gateway.reads.current().Snapshots.WaitPosition(t.Context(), partition, next); err != nil {
-		t.Fatal(err)
-	}
-	stalls(s.gateway.Switch(t.Context(), "2"), fmt.Sprintf("wanted %d: no progress for 20ms", next))
+	grow()
+	stalls(s.gateway.Switch(t.Context(), "2"), fmt.Sprintf("wanted %d: no progress for 20ms", position))
 }
 
 // unready are snapshots that never become complete.
