@@ -18,6 +18,7 @@ import (
 	"github.com/spf13/cobra"
 	"go.uber.org/zap"
 
+	"holdmetrics/cmd/holdmetrics/internal/app"
 	"holdmetrics/cmd/holdmetrics/internal/settings"
 	"holdmetrics/cmd/holdmetrics/internal/usage"
 	"holdmetrics/ingest"
@@ -144,7 +145,7 @@ func makeBackup(c *cobra.Command, name string, write func(*backup.Writer) error)
 	if err := os.Rename(f.Name(), name); err != nil {
 		return err
 	}
-	if err := syncPath(filepath.Dir(name)); err != nil {
+	if err := app.SyncPath(filepath.Dir(name)); err != nil {
 		return err
 	}
 	return tellBackup(c.OutOrStdout(), m, fmt.Sprintf("seconds\t%.2f\n", time.Since(began).Seconds()))
@@ -174,7 +175,7 @@ func backupRunning(ctx context.Context, url string, w *backup.Writer) error {
 	if err != nil {
 		return err
 	}
-	if !found && conn.ConnectedServerName() == brokerName {
+	if !found && conn.ConnectedServerName() == app.BrokerName {
 		return fmt.Errorf("the server at %s does not give its store; it starts, or stops, or is of an older version: try again, or stop it and give --%s", settings.Mask(url), settings.KeyDataDir)
 	}
 	return addStreams(ctx, conn, w)
@@ -199,26 +200,26 @@ func addStreams(ctx context.Context, conn *nats.Conn, w *backup.Writer) error {
 
 // backupStopped copies the data directory of a server that does not run.
 func backupStopped(c *cobra.Command, dir string, w *backup.Writer) error {
-	if info, err := os.Stat(filepath.Join(dir, natsName)); err != nil || !info.IsDir() {
+	if info, err := os.Stat(filepath.Join(dir, app.NATSName)); err != nil || !info.IsDir() {
 		return fmt.Errorf("%s is not a data directory: it has no log", dir)
 	}
-	lock, err := lockDataDir(dir)
+	lock, err := app.LockDataDir(dir)
 	if err != nil {
 		return fmt.Errorf("%w; a server that runs is backed up without --%s", err, settings.KeyDataDir)
 	}
 	defer lock.Close()
-	if err := tidyDataDir(dir); err != nil {
+	if err := app.TidyDataDir(dir); err != nil {
 		return err
 	}
 	if err := addDataDir(c.Context(), dir, w); err != nil {
 		return err
 	}
-	b, err := startPrivateBroker(filepath.Join(dir, natsName), newLogger(c.ErrOrStderr(), zap.WarnLevel))
+	b, err := app.StartPrivateBroker(filepath.Join(dir, app.NATSName), newLogger(c.ErrOrStderr(), zap.WarnLevel))
 	if err != nil {
 		return err
 	}
-	defer b.close()
-	return addStreams(c.Context(), b.conn, w)
+	defer b.Close()
+	return addStreams(c.Context(), b.Conn, w)
 }
 
 // addDataDir copies the files and the stores of a data directory.
@@ -229,11 +230,11 @@ func addDataDir(ctx context.Context, dir string, w *backup.Writer) error {
 	}
 	for _, e := range entries {
 		switch {
-		case e.Type().IsRegular() && e.Name() == lockName, e.IsDir() && !isStore(e.Name()), !e.IsDir() && !e.Type().IsRegular():
+		case e.Type().IsRegular() && e.Name() == app.LockName, e.IsDir() && !app.IsStore(e.Name()), !e.IsDir() && !e.Type().IsRegular():
 			continue
 		}
 		err := filepath.WalkDir(filepath.Join(dir, e.Name()), func(path string, e fs.DirEntry, err error) error {
-			if err != nil || !e.Type().IsRegular() || e.Name() == lockName || ctx.Err() != nil {
+			if err != nil || !e.Type().IsRegular() || e.Name() == app.LockName || ctx.Err() != nil {
 				return errors.Join(err, ctx.Err())
 			}
 			f, err := os.Open(path)

@@ -25,12 +25,12 @@ func TestBuildBarLeft(t *testing.T) {
 func TestGenerationsTellHowFar(t *testing.T) {
 	t.Parallel()
 	p, _ := started(t, t.TempDir())
-	nats := "nats://" + p.broker.address().String()
-	at, err := p.producer.Record(t.Context(), &hold.Draft{Token: "T", Holder: "h", Start: hold.StampOf(100e9)})
+	nats := "nats://" + p.Broker.Address().String()
+	at, err := p.Producer.Record(t.Context(), &hold.Draft{Token: "T", Holder: "h", Start: hold.StampOf(100e9)})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := p.events.JetStream().Publish(t.Context(), "hold.log.3", []byte{0xff}); err != nil {
+	if _, err := p.Events.JetStream().Publish(t.Context(), "hold.log.3", []byte{0xff}); err != nil {
 		t.Fatal(err)
 	}
 	if at != 1 {

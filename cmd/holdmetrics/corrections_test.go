@@ -17,7 +17,7 @@ import (
 func TestCorrectionsReachAWatcher(t *testing.T) {
 	t.Parallel()
 	p, _ := started(t, t.TempDir())
-	server := p.grpcAddr.String()
+	server := p.GRPCAddr.String()
 	conn, err := dial(server)
 	if err != nil {
 		t.Fatal(err)

@@ -19,10 +19,10 @@ func TestActivateWasKilled(t *testing.T) {
 	t.Parallel()
 	p, _ := started(t, t.TempDir())
 	d := hold.Draft{Token: "T", Holder: "h", Start: hold.StampOf(100e9), End: hold.StampOf(200e9)}
-	if _, err := p.producer.Record(t.Context(), &d); err != nil {
+	if _, err := p.Producer.Record(t.Context(), &d); err != nil {
 		t.Fatal(err)
 	}
-	nats := "nats://" + p.broker.address().String()
+	nats := "nats://" + p.Broker.Address().String()
 	said := func(want int, args ...string) string {
 		t.Helper()
 		var out bytes.Buffer
@@ -79,7 +79,7 @@ func TestActivateWasKilled(t *testing.T) {
 	}
 	said(exitOK, "drop", "2")
 
-	all, err := p.registry.Gather()
+	all, err := p.Registry.Gather()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -106,10 +106,10 @@ func TestActivateWasKilled(t *testing.T) {
 func TestActivateIsOvertakenAtOnce(t *testing.T) {
 	t.Parallel()
 	p, _ := started(t, t.TempDir())
-	nats := "nats://" + p.broker.address().String()
+	nats := "nats://" + p.Broker.Address().String()
 	r := openRegistry(t, nats)
 	d := hold.Draft{Token: "T", Holder: "h", Start: hold.StampOf(100e9), End: hold.StampOf(200e9)}
-	if _, err := p.producer.Record(t.Context(), &d); err != nil {
+	if _, err := p.Producer.Record(t.Context(), &d); err != nil {
 		t.Fatal(err)
 	}
 	begin := func(args ...string) (ended <-chan string) {

@@ -16,7 +16,7 @@ func TestFollowEndsCleanly(t *testing.T) {
 	t.Parallel()
 	p, _ := started(t, t.TempDir())
 	d := hold.Draft{Token: "T", Holder: "h", Start: hold.StampOf(100e9)}
-	if _, err := p.producer.Record(t.Context(), &d); err != nil {
+	if _, err := p.Producer.Record(t.Context(), &d); err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
@@ -25,7 +25,7 @@ func TestFollowEndsCleanly(t *testing.T) {
 	var errText bytes.Buffer
 	code := make(chan int, 1)
 	go func() {
-		code <- run(ctx, []string{"log", "--nats-url", "nats://" + p.broker.address().String(), "--follow", "--from", "1", "--format", "csv"},
+		code <- run(ctx, []string{"log", "--nats-url", "nats://" + p.Broker.Address().String(), "--follow", "--from", "1", "--format", "csv"},
 			streams{in: strings.NewReader(""), out: w, err: &errText})
 		_ = w.Close()
 	}()

@@ -11,6 +11,7 @@ import (
 	"go.uber.org/zap"
 	"google.golang.org/protobuf/proto"
 
+	"holdmetrics/cmd/holdmetrics/internal/app"
 	"holdmetrics/cmd/holdmetrics/internal/settings"
 	"holdmetrics/hold"
 	"holdmetrics/ingest"
@@ -20,14 +21,14 @@ import (
 )
 
 // started is a server within the test, stopped by what is returned.
-func started(t *testing.T, dir string) (*plant, func()) {
+func started(t *testing.T, dir string) (*app.Server, func()) {
 	t.Helper()
-	p, err := startPlant(t.Context(), &settings.Settings{
+	p := app.NewServer(&settings.Settings{
 		DataDir: dir, GRPCAddress: "127.0.0.1:0", HTTPAddress: "127.0.0.1:0", NATSAddress: "127.0.0.1:0",
-		Limits: hold.DefaultLimits(), GCInterval: time.Minute,
-	}, zap.NewNop())
-	if err != nil {
-		t.Fatal(err)
+		Limits: hold.DefaultLimits(), GCInterval: time.Minute, StartTimeout: settings.DefaultStartTimeout,
+	}, "test", zap.NewNop())
+	if err := p.Start(t.Context()); err != nil {
+		t.Fatal(errors.Join(err, p.Stop()))
 	}
 	stopped := false
 	stop := func() {
@@ -35,7 +36,7 @@ func started(t *testing.T, dir string) (*plant, func()) {
 			return
 		}
 		stopped = true
-		if err := p.stop(); err != nil && !errors.Is(err, projection.ErrClosed) {
+		if err := p.Stop(); err != nil && !errors.Is(err, projection.ErrClosed) {
 			t.Error(err)
 		}
 	}
@@ -44,10 +45,10 @@ func started(t *testing.T, dir string) (*plant, func()) {
 }
 
 // awaitReady looks until the server is ready, or is not.
-func awaitReady(t *testing.T, p *plant, want bool) error {
+func awaitReady(t *testing.T, p *app.Server, want bool) error {
 	t.Helper()
 	for began := time.Now(); ; {
-		err := p.ready(t.Context())
+		err := p.Ready(t.Context())
 		if (err == nil) == want {
 			return err
 		}
@@ -69,11 +70,11 @@ func TestSnapshotsFollowAStoreThatIsMadeAgain(t *testing.T) {
 	for _, end := range []int64{110, 120} {
 		d := hold.Draft{Token: "T", Holder: "h", Start: hold.StampOf(100e9), End: hold.StampOf(end * 1e9)}
 		var err error
-		if at, err = p.producer.Record(t.Context(), &d); err != nil {
+		if at, err = p.Producer.Record(t.Context(), &d); err != nil {
 			t.Fatal(err)
 		}
 	}
-	partition := ingest.Partition("h", p.events.Partitions())
+	partition := ingest.Partition("h", p.Events.Partitions())
 	view := viewOf(t, p)
 	if err := view.WaitPosition(t.Context(), partition, at); err != nil {
 		t.Fatal(err)
@@ -81,7 +82,7 @@ func TestSnapshotsFollowAStoreThatIsMadeAgain(t *testing.T) {
 	if got := snapshot(t, view).ScoreExact; got != "20" {
 		t.Fatalf("score %s", got)
 	}
-	err := p.records.Change(t.Context(), generation.First, func(g *generation.Record) error {
+	err := p.Records.Change(t.Context(), generation.First, func(g *generation.Record) error {
 		g.Policy = "sum"
 		return nil
 	})
@@ -114,9 +115,9 @@ func TestSnapshotsFollowAStoreThatIsMadeAgain(t *testing.T) {
 }
 
 // active is the generation that is read.
-func active(t *testing.T, p *plant) *generation.Instance {
+func active(t *testing.T, p *app.Server) *generation.Instance {
 	t.Helper()
-	g, err := p.generations.Active()
+	g, err := p.Generations.Active()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -124,7 +125,7 @@ func active(t *testing.T, p *plant) *generation.Instance {
 }
 
 // viewOf is a view of its snapshots.
-func viewOf(t *testing.T, p *plant) *projection.View {
+func viewOf(t *testing.T, p *app.Server) *projection.View {
 	t.Helper()
 	view, err := active(t, p).Snapshots.Watch(t.Context())
 	if err != nil {
@@ -159,7 +160,7 @@ func TestNotReadyWithoutTheStore(t *testing.T) {
 		t.Errorf("ready: %v", err)
 	}
 	stop()
-	if err := p.ready(context.Background()); err == nil {
+	if err := p.Ready(context.Background()); err == nil {
 		t.Error("ready after the stop")
 	}
 }

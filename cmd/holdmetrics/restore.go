@@ -17,6 +17,7 @@ import (
 	"github.com/spf13/cobra"
 	"go.uber.org/zap"
 
+	"holdmetrics/cmd/holdmetrics/internal/app"
 	"holdmetrics/cmd/holdmetrics/internal/settings"
 	"holdmetrics/cmd/holdmetrics/internal/usage"
 	"holdmetrics/ingest/backup"
@@ -79,7 +80,7 @@ func unpack(c *cobra.Command, name string, m *backup.Manifest, to backup.Target)
 // it first, so that a disk that is mounted there will do, and is moved up when it
 // is whole and synced. While that directory is there, no server starts.
 func restoreDataDir(c *cobra.Command, name string, m *backup.Manifest, dir string) (err error) {
-	lock, err := lockDataDir(dir)
+	lock, err := app.LockDataDir(dir)
 	if err != nil {
 		return err
 	}
@@ -87,7 +88,7 @@ func restoreDataDir(c *cobra.Command, name string, m *backup.Manifest, dir strin
 	if err := checkEmpty(dir); err != nil {
 		return err
 	}
-	within := filepath.Join(dir, restoringName)
+	within := filepath.Join(dir, app.RestoringName)
 	if err := os.RemoveAll(within); err != nil {
 		return err
 	}
@@ -103,7 +104,7 @@ func restoreDataDir(c *cobra.Command, name string, m *backup.Manifest, dir strin
 	if err := fillDataDir(c, name, m, within); err != nil {
 		return err
 	}
-	if err := syncTree(within); err != nil {
+	if err := app.SyncTree(within); err != nil {
 		return fmt.Errorf("what was restored cannot be synced to disk: %w", err)
 	}
 	moving = true
@@ -116,10 +117,10 @@ func restoreDataDir(c *cobra.Command, name string, m *backup.Manifest, dir strin
 			return fmt.Errorf("the restore stopped half-way; empty %s and try again: %w", dir, err)
 		}
 	}
-	if err := syncPath(dir); err != nil {
+	if err := app.SyncPath(dir); err != nil {
 		return err
 	}
-	return errors.Join(os.Remove(within), syncPath(dir))
+	return errors.Join(os.Remove(within), app.SyncPath(dir))
 }
 
 // checkEmpty refuses a directory that has anything but a lock and the rest of a
@@ -131,7 +132,7 @@ func checkEmpty(dir string) error {
 	}
 	for _, e := range entries {
 		switch e.Name() {
-		case lockName, restoringName, "lost+found":
+		case app.LockName, app.RestoringName, "lost+found":
 		default:
 			return fmt.Errorf("%s is not empty (it has %s); a restore replaces nothing, choose another directory with --%s", dir, e.Name(), settings.KeyDataDir)
 		}
@@ -140,12 +141,12 @@ func checkEmpty(dir string) error {
 }
 
 func fillDataDir(c *cobra.Command, name string, m *backup.Manifest, dir string) error {
-	b, err := startPrivateBroker(filepath.Join(dir, natsName), newLogger(c.ErrOrStderr(), zap.ErrorLevel))
+	b, err := app.StartPrivateBroker(filepath.Join(dir, app.NATSName), newLogger(c.ErrOrStderr(), zap.ErrorLevel))
 	if err != nil {
 		return err
 	}
-	defer b.close()
-	return unpack(c, name, m, &dataDirTarget{c.Context(), dir, b.conn})
+	defer b.Close()
+	return unpack(c, name, m, &dataDirTarget{c.Context(), dir, b.Conn})
 }
 
 // dataDirTarget makes a data directory.
@@ -157,13 +158,13 @@ type dataDirTarget struct {
 
 func (t *dataDirTarget) File(f backup.File, from io.Reader) error {
 	// Verify has checked that the name stays within; this keeps it out of what is not its own.
-	if first, _, _ := strings.Cut(f.Name, "/"); first == natsName || first == lockName || first == restoringName {
+	if first, _, _ := strings.Cut(f.Name, "/"); first == app.NATSName || first == app.LockName || first == app.RestoringName {
 		return fmt.Errorf("%w: it has a file %s", backup.ErrDamaged, f.Name)
 	}
 	if err := os.MkdirAll(filepath.Join(t.dir, filepath.FromSlash(path.Dir(f.Name))), 0o755); err != nil {
 		return err
 	}
-	return createFile(filepath.Join(t.dir, filepath.FromSlash(f.Name)), from)
+	return app.CreateFile(filepath.Join(t.dir, filepath.FromSlash(f.Name)), from)
 }
 
 func (t *dataDirTarget) Stream(s backup.Stream, from io.Reader) error {

@@ -35,10 +35,10 @@ func TestRestoreToThreeServers(t *testing.T) {
 		return out.String()
 	}
 	p, stop := started(t, t.TempDir())
-	here := "nats://" + p.broker.address().String()
+	here := "nats://" + p.Broker.Address().String()
 	for i := range 300 {
 		d := hold.Draft{Token: "T", Holder: fmt.Sprintf("h%d", i%20), Start: hold.StampOf(int64(100+i) * 1e9), End: hold.StampOf(int64(200+i) * 1e9)}
-		if _, err := p.producer.Record(t.Context(), &d); err != nil {
+		if _, err := p.Producer.Record(t.Context(), &d); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -170,9 +170,15 @@ func threeServers(t *testing.T) (servers []*server.Server, options []*server.Opt
 		options[i].Port = s.Addr().(*net.TCPAddr).Port
 		all = append(all, s.ClientURL())
 	}
-	eventually(t, "a leader of the three", func() error {
-		if !slices.ContainsFunc(servers, (*server.Server).JetStreamIsLeader) {
-			return errors.New("none")
+	// A majority elects a leader, which may not have heard of the third yet: then it
+	// finds no place for three replicas.
+	eventually(t, "a leader that knows all three", func() error {
+		i := slices.IndexFunc(servers, (*server.Server).JetStreamIsLeader)
+		if i < 0 {
+			return errors.New("there is none")
+		}
+		if peers := servers[i].JetStreamClusterPeers(); len(peers) < 3 {
+			return fmt.Errorf("it knows %v", peers)
 		}
 		return nil
 	})

@@ -1,20 +1,13 @@
 package main
 
 import (
-	"errors"
 	"fmt"
-	"io"
-	"os"
 
 	"github.com/spf13/cobra"
-	"go.uber.org/zap"
 
+	"holdmetrics/cmd/holdmetrics/internal/app"
 	"holdmetrics/hold/rules"
 )
-
-// maxRulesFile bounds what is read of a rules file: room for a hundred thousand
-// excluded holders.
-const maxRulesFile = 16 << 20
 
 func newRules() *cobra.Command {
 	c := &cobra.Command{
@@ -55,62 +48,10 @@ do not change it.`,
 // openRules reads a rules file, '-' from the standard input. Problems and warnings are
 // told on the error output, one a line; then the error only counts them.
 func openRules(c *cobra.Command, path string) (*rules.Rules, error) {
-	return readRules(path, c.InOrStdin(), func(p rules.Problem, warning bool) {
+	return app.ReadRules(path, c.InOrStdin(), func(p rules.Problem, warning bool) {
 		if warning {
 			p.Text = "warning: " + p.Text
 		}
 		fmt.Fprintln(c.ErrOrStderr(), p)
 	})
-}
-
-// serverRules are those of the rules file that a server's settings name, nil where they
-// name none. Problems and warnings go to its log.
-func serverRules(path string, log *zap.Logger) (*rules.Rules, error) {
-	if path == "" {
-		return nil, nil
-	}
-	return readRules(path, nil, func(p rules.Problem, warning bool) {
-		if warning {
-			log.Warn(p.String())
-		} else {
-			log.Error(p.String())
-		}
-	})
-}
-
-// readRules reads a rules file, '-' from in where there is one. It tells of every
-// problem, and of every warning where there is none.
-func readRules(path string, in io.Reader, tell func(p rules.Problem, warning bool)) (*rules.Rules, error) {
-	name := path
-	if path == "-" && in != nil {
-		name = "stdin"
-	} else {
-		f, err := os.Open(path)
-		if err != nil {
-			return nil, err
-		}
-		defer f.Close()
-		in = f
-	}
-	text, err := io.ReadAll(io.LimitReader(in, maxRulesFile+1))
-	switch {
-	case err != nil:
-		return nil, fmt.Errorf("%s cannot be read: %w", name, err)
-	case len(text) > maxRulesFile:
-		return nil, fmt.Errorf("%s is larger than a rules file may be, which is %d MiB", name, maxRulesFile>>20)
-	}
-	r, err := rules.Parse(name, text)
-	if problems := rules.Problems(nil); errors.As(err, &problems) {
-		for _, p := range problems {
-			tell(p, false)
-		}
-		return nil, fmt.Errorf("%s has %s", name, counted(int64(len(problems)), "error", "errors"))
-	}
-	if err != nil {
-		return nil, err
-	}
-	for _, w := range r.Warnings() {
-		tell(w, true)
-	}
-	return r, nil
 }

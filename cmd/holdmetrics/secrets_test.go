@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 	"go.uber.org/zap"
 
+	"holdmetrics/cmd/holdmetrics/internal/app"
 	"holdmetrics/cmd/holdmetrics/internal/settings"
 )
 
@@ -105,7 +106,7 @@ func TestSecretsStayOutOfTheLog(t *testing.T) {
 		}
 	}
 	for _, monitor := range []string{"bob:s3cret@127.0.0.1:1", "http://s3cret:s3cret@127.0.0.1:1", "http://bob:s3c%zz@127.0.0.1:1"} {
-		_, _, err := syncOf(t.Context(), monitor)
+		_, _, err := app.SyncOf(t.Context(), monitor)
 		if err == nil || strings.Contains(settings.InnerError(err).Error(), "s3c") {
 			t.Errorf("%s: %v", monitor, settings.InnerError(err))
 		}

@@ -5,15 +5,15 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"os"
 
 	"github.com/spf13/cobra"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 
+	"holdmetrics/cmd/holdmetrics/internal/app"
 	"holdmetrics/cmd/holdmetrics/internal/settings"
-	"holdmetrics/processor/generation"
+	"holdmetrics/cmd/holdmetrics/internal/usage"
 )
 
 func newServe() *cobra.Command {
@@ -39,7 +39,7 @@ count in this order. 'holdmetrics config serve' shows what is in force.`,
 			return err
 		}
 		settings.WarnUnused(c.ErrOrStderr(), "serve", os.Getenv)
-		return serve(c.Context(), s, c.OutOrStdout(), newLogger(c.ErrOrStderr(), s.LogLevel))
+		return runUntil(c.Context(), app.NewServer(s, version(), newLogger(c.ErrOrStderr(), s.LogLevel)), c.OutOrStdout())
 	}
 	return c
 }
@@ -52,44 +52,93 @@ func newLogger(out io.Writer, level zapcore.Level) *zap.Logger {
 	return zap.New(zapcore.NewCore(zapcore.NewConsoleEncoder(config), zapcore.Lock(zapcore.AddSync(out)), level))
 }
 
-// serve runs until ctx ends or something breaks, then stops everything in order.
-func serve(ctx context.Context, s *settings.Settings, out io.Writer, log *zap.Logger) error {
-	p, err := startPlant(ctx, s, log)
-	if err != nil {
+// program is a process that serve, gateway or worker runs.
+type program interface {
+	Start(context.Context) error
+	Banner() string
+	Failed() <-chan struct{}
+	Stop() error
+}
+
+// runUntil starts a program, prints its banner, and runs it until ctx ends or one of
+// its parts fails. Then it stops it in order.
+func runUntil(ctx context.Context, p program, out io.Writer) error {
+	if err := p.Start(ctx); err != nil {
 		if ctx.Err() != nil {
-			return errors.New("interrupted")
+			err = errors.New("interrupted")
 		}
-		return err
+		return errors.Join(err, p.Stop())
 	}
-	profiles := ""
-	if p.pprofAddr != nil {
-		profiles = fmt.Sprintf("  pprof http://%s/debug/pprof/\n", p.pprofAddr)
-	}
-	_, err = fmt.Fprintf(out, "holdmetrics serves %s, %s\n  gRPC  %s\n  HTTP  http://%s\n  NATS  nats://%s\n%sCtrl-C stops it.\n",
-		s.DataDir, served(&p.active), shown(p.grpcAddr), shown(p.httpAddr), shown(p.broker.address()), profiles)
+	_, err := fmt.Fprint(out, p.Banner(), "Ctrl-C stops it.\n")
 	if err == nil {
 		select {
 		case <-ctx.Done():
 			_, _ = fmt.Fprintln(out, "stopping; Ctrl-C again to stop at once")
-		case err = <-p.failed:
+		case <-p.Failed():
 		}
 	}
-	return errors.Join(err, p.stop())
+	return errors.Join(err, p.Stop())
 }
 
-// served says in words which generation is read.
-func served(g *generation.Record) string {
-	text := g.Describe()
-	if g.Name != generation.First {
-		text += ", generation " + g.Name
+func newGateway() *cobra.Command {
+	c := &cobra.Command{
+		Use:   "gateway",
+		Short: "Run the gRPC and HTTP doors, beside workers in other processes",
+		Long: `Gateway takes events into the log of a NATS cluster and answers from the
+snapshots that the workers keep, and from their store. Any number of them may
+run; none has anything that another one lacks.
+
+Without MONGODB_URL it takes events and answers from snapshots, and refuses what
+only a store can tell (scores as of a time, by token, windows, histories).
+
+'holdmetrics config gateway' shows the settings in force.`,
+		Example: `  NATS_URL=nats://n1,nats://n2,nats://n3 MONGODB_URL=mongodb://db/ holdmetrics gateway --replicas 3`,
+		Args:    cobra.NoArgs,
 	}
-	return text
+	settings.GatewayFlags(c)
+	c.RunE = func(c *cobra.Command, _ []string) error {
+		s, err := settings.Read(c)
+		if err != nil {
+			return err
+		}
+		settings.WarnUnused(c.ErrOrStderr(), "gateway", os.Getenv)
+		log := newLogger(settings.SecretsOf(c).Writer(c.ErrOrStderr()), s.LogLevel)
+		return runUntil(c.Context(), app.NewGateway(s, version(), log), c.OutOrStdout())
+	}
+	return c
 }
 
-// shown is an address as a client on this machine would use it.
-func shown(a net.Addr) string {
-	if tcp, ok := a.(*net.TCPAddr); ok && tcp.IP.IsUnspecified() {
-		return fmt.Sprintf("127.0.0.1:%d (and every other address of this machine)", tcp.Port)
+func newWorker() *cobra.Command {
+	c := &cobra.Command{
+		Use:   "worker",
+		Short: "Apply the log, beside gateways and other workers in other processes",
+		Long: `Worker reads the partitions of the log that fall to it and keeps their figures in
+the store and their snapshots in NATS. All workers of a log share its partitions
+evenly, by leases: one that joins takes its share over from the others, one that
+is stopped hands over at once, one that dies is followed when its lease has run
+out (--lease).
+
+It needs a database, MONGODB_URL, which all workers and gateways share. With
+--store embedded it keeps a store of its own in --data-dir instead, and makes it
+again from the log whenever a partition comes to it; no gateway can read it.
+
+'holdmetrics config worker' shows the settings in force.`,
+		Example: `  NATS_URL=nats://n1,nats://n2,nats://n3 MONGODB_URL=mongodb://db/ holdmetrics worker --replicas 3
+  holdmetrics worker --store embedded --data-dir /var/lib/holdmetrics`,
+		Args: cobra.NoArgs,
 	}
-	return a.String()
+	settings.WorkerFlags(c)
+	c.RunE = func(c *cobra.Command, _ []string) error {
+		s, err := settings.Read(c)
+		if err != nil {
+			return err
+		}
+		if s.Cluster.Store == settings.StoreMongo && s.Cluster.Mongo.URL == "" {
+			return usage.Errorf("a worker needs a database: set MONGODB_URL (or --%s), or ask for a store of this worker alone with --%s %s", settings.KeyMongoURL, settings.KeyStore, settings.StoreEmbedded)
+		}
+		settings.WarnUnused(c.ErrOrStderr(), "worker", os.Getenv)
+		log := newLogger(settings.SecretsOf(c).Writer(c.ErrOrStderr()), s.LogLevel)
+		return runUntil(c.Context(), app.NewWorker(s, version(), log), c.OutOrStdout())
+	}
+	return c
 }

@@ -65,3 +65,28 @@ func TestWorkerThatWaitsAnswers(t *testing.T) {
 		<-c.ended
 	}
 }
+
+// A start that waits for too long fails with what it waited for.
+func TestStartsAreBounded(t *testing.T) {
+	clearEnvironment(t)
+	free, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	nobody := free.Addr().String()
+	free.Close()
+	for what, args := range map[string][]string{
+		"waiting for NATS: the NATS servers do not answer: nobody answers at nats://" + nobody: {"worker", "--metrics-address", "127.0.0.1:0", "--nats-url", "nats://" + nobody, "--mongodb-url", "mongodb://" + nobody},
+		"waiting for NATS: the NATS servers do not answer: ":                                   {"gateway", "--grpc-address", "127.0.0.1:0", "--http-address", "127.0.0.1:0", "--nats-url", "nats://" + nobody},
+	} {
+		c := start(t, append(args, "--start-timeout", "100ms")...)
+		select {
+		case code := <-c.ended:
+			if want := "start: gave up after 100ms (--start-timeout): " + what; code != exitFailed || !strings.Contains(c.err.String(), want) {
+				t.Errorf("%s: exit %d: %s, want %s", args[0], code, c.err, want)
+			}
+		case <-time.After(clusterPatience):
+			t.Fatalf("%s goes on", args[0])
+		}
+	}
+}

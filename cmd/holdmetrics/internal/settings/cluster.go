@@ -73,6 +73,7 @@ func clusterFlags(c *cobra.Command) {
 	f.Int(keyMongoConnect, int(mongo.DefaultConnect/time.Millisecond), "`milliseconds` that connecting may take (MONGO_CONNECT_MS)")
 	f.String(keyLogLevel, "warn", "debug, info, warn or error (LOG_LEVEL)")
 	f.String(KeyConfig, "", "YAML `file` of settings, named as the flags are (HOLDMETRICS_CONFIG)")
+	startFlag(f)
 	f.String(KeyPprof, "", "loopback `address` that gives profiles of the program at /debug/pprof/ (PPROF_ADDRESS; default: none is opened)")
 }
 

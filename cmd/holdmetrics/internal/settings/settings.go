@@ -23,17 +23,18 @@ import (
 // that it has no flag for. A flag beats the environment, which beats the file
 // (--config), which beats the default.
 type Settings struct {
-	DataDir     string
-	GRPCAddress string
-	HTTPAddress string
-	NATSAddress string
-	Policy      hold.Policy
-	PolicyGiven bool // else that of the data directory, or of the store, counts
-	RulesFile   string
-	Limits      hold.Limits
-	LimitsGiven bool // else a gateway takes those of the log
-	GCInterval  time.Duration
-	LogLevel    zapcore.Level
+	DataDir      string
+	GRPCAddress  string
+	HTTPAddress  string
+	NATSAddress  string
+	Policy       hold.Policy
+	PolicyGiven  bool // else that of the data directory, or of the store, counts
+	RulesFile    string
+	Limits       hold.Limits
+	LimitsGiven  bool // else a gateway takes those of the log
+	GCInterval   time.Duration
+	LogLevel     zapcore.Level
+	StartTimeout time.Duration // 0: no limit
 
 	PprofAddress string // empty: no profiles
 
@@ -53,6 +54,7 @@ const (
 	keyGCInterval   = "gc-interval"
 	keyLogLevel     = "log-level"
 	KeyPprof        = "pprof-address"
+	KeyStartTimeout = "start-timeout"
 )
 
 // Environment maps each environment variable to its setting. HTTP_HOST and HTTP_PORT
@@ -68,6 +70,7 @@ var Environment = map[string]string{
 	"GC_INTERVAL":    keyGCInterval,
 	"LOG_LEVEL":      keyLogLevel,
 	"PPROF_ADDRESS":  KeyPprof,
+	"START_TIMEOUT":  KeyStartTimeout,
 
 	"NATS_URL":         KeyNATSURL,
 	"NATS_MONITOR_URL": KeyNATSMonitor,
@@ -111,7 +114,17 @@ func ServeFlags(c *cobra.Command) {
 	f.Var(&gc, keyGCInterval, "how often the pairs in memory are trimmed (GC_INTERVAL)")
 	f.String(keyLogLevel, "warn", "debug, info, warn or error (LOG_LEVEL)")
 	f.String(KeyConfig, "", "YAML `file` of settings, named as the flags are (HOLDMETRICS_CONFIG)")
+	startFlag(f)
 	f.String(KeyPprof, "", "loopback `address` that gives profiles of the program at /debug/pprof/ (PPROF_ADDRESS; default: none is opened)")
+}
+
+// DefaultStartTimeout is the time limit of a start.
+const DefaultStartTimeout = 10 * time.Minute
+
+// startFlag adds the flag for the time limit of a start.
+func startFlag(f *pflag.FlagSet) {
+	limit := Duration(DefaultStartTimeout)
+	f.Var(&limit, KeyStartTimeout, "how long a start may wait for what it needs; 0: no limit (START_TIMEOUT)")
 }
 
 // LimitFlags adds the flags for how far ahead of the clock events may reach.
@@ -177,6 +190,7 @@ func Parse(k *koanf.Koanf, flags *pflag.FlagSet) (*Settings, error) {
 		{KeyMaxClockSkew, &s.Limits.MaxClockSkew},
 		{KeyMaxFutureEnd, &s.Limits.MaxFutureEnd},
 		{keyGCInterval, (*int64)(&s.GCInterval)},
+		{KeyStartTimeout, (*int64)(&s.StartTimeout)},
 		{keyLease, (*int64)(&s.Cluster.Lease)},
 		{keyFlushInterval, (*int64)(&s.Cluster.FlushInterval)},
 	} {

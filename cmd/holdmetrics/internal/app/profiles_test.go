@@ -1,10 +1,12 @@
-package main
+package app
 
 import (
 	"io"
 	"net/http"
 	"strings"
 	"testing"
+
+	"go.uber.org/zap"
 
 	"holdmetrics/cmd/holdmetrics/internal/settings"
 )
@@ -23,7 +25,7 @@ func TestProfilesAreForThisMachineAlone(t *testing.T) {
 
 func TestProfilesAreServed(t *testing.T) {
 	t.Parallel()
-	p := &plant{settings: &settings.Settings{}, failed: make(chan error, 1)}
+	p := newProcess(&settings.Settings{}, "test", zap.NewNop())
 	if err := p.startProfiles(); err != nil || p.pprofAddr != nil {
 		t.Fatalf("profiles that nobody asked for: %v, %v", p.pprofAddr, err)
 	}
@@ -41,7 +43,7 @@ func TestProfilesAreServed(t *testing.T) {
 	if err != nil || response.StatusCode != http.StatusOK || !strings.Contains(string(text), "goroutine profile") {
 		t.Errorf("%s: %.100s, %v", response.Status, text, err)
 	}
-	if err := p.stop(); err != nil {
+	if err := p.Stop(); err != nil {
 		t.Error(err)
 	}
 }

@@ -1,11 +1,10 @@
-package main
+package app
 
 import (
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"os"
@@ -14,59 +13,20 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
-	"github.com/spf13/cobra"
+	"go.uber.org/zap"
 
 	"holdmetrics/cmd/holdmetrics/internal/settings"
-	"holdmetrics/cmd/holdmetrics/internal/usage"
 	"holdmetrics/hold"
+	"holdmetrics/internal/service"
 	"holdmetrics/processor"
 	"holdmetrics/processor/generation"
 	"holdmetrics/processor/lease"
 	"holdmetrics/projection"
 )
 
-func newWorker() *cobra.Command {
-	c := &cobra.Command{
-		Use:   "worker",
-		Short: "Apply the log, beside gateways and other workers in other processes",
-		Long: `Worker reads the partitions of the log that fall to it and keeps their figures in
-the store and their snapshots in NATS. All workers of a log share its partitions
-evenly, by leases: one that joins takes its share over from the others, one that
-is stopped hands over at once, one that dies is followed when its lease has run
-out (--lease).
-
-It needs a database, MONGODB_URL, which all workers and gateways share. With
---store embedded it keeps a store of its own in --data-dir instead, and makes it
-again from the log whenever a partition comes to it; no gateway can read it.
-
-'holdmetrics config worker' shows the settings in force.`,
-		Example: `  NATS_URL=nats://n1,nats://n2,nats://n3 MONGODB_URL=mongodb://db/ holdmetrics worker --replicas 3
-  holdmetrics worker --store embedded --data-dir /var/lib/holdmetrics`,
-		Args: cobra.NoArgs,
-	}
-	settings.WorkerFlags(c)
-	c.RunE = func(c *cobra.Command, _ []string) error {
-		s, err := settings.Read(c)
-		if err != nil {
-			return err
-		}
-		if s.Cluster.Store == settings.StoreMongo && s.Cluster.Mongo.URL == "" {
-			return usage.Errorf("a worker needs a database: set MONGODB_URL (or --%s), or ask for a store of this worker alone with --%s %s", settings.KeyMongoURL, settings.KeyStore, settings.StoreEmbedded)
-		}
-		settings.WarnUnused(c.ErrOrStderr(), "worker", os.Getenv)
-		w := &workerNode{node: newNode(s, newLogger(settings.SecretsOf(c).Writer(c.ErrOrStderr()), s.LogLevel))}
-		return runNode(c.Context(), w.node, w.start, func(out io.Writer) error {
-			_, err := fmt.Fprintf(out, "holdmetrics worker %s, %s\n  HTTP  http://%s (metrics and health)\n  NATS  %s\nCtrl-C stops it.\n",
-				s.Cluster.WorkerID, w.active.Describe(), shown(w.httpAddr), settings.Mask(s.Cluster.NATSURL))
-			return err
-		}, c.OutOrStdout())
-	}
-	return c
-}
-
-// workerNode is a worker: NATS ▶ log ▶ generations.
-type workerNode struct {
-	*node
+// Worker is a worker beside gateways and other workers: NATS ▶ log ▶ generations.
+type Worker struct {
+	*process
 	stores      generation.Stores
 	records     *generation.Registry
 	active      generation.Record // of the generation that was active at the start
@@ -76,28 +36,43 @@ type workerNode struct {
 	started atomic.Pointer[generation.Supervisor] // nil: the worker is starting
 }
 
-func (w *workerNode) start(ctx context.Context) error {
+// NewWorker returns a worker that is not started.
+func NewWorker(s *settings.Settings, version string, log *zap.Logger) *Worker {
+	return &Worker{process: newProcess(s, version, log)}
+}
+
+// Start starts the worker. After an error Stop must be called, as after a start that
+// succeeded.
+func (w *Worker) Start(ctx context.Context) error { return w.bounded(ctx, w.start) }
+
+// Banner returns the lines that tell an operator what it works on.
+func (w *Worker) Banner() string {
+	return fmt.Sprintf("holdmetrics worker %s, %s\n  HTTP  http://%s (metrics and health)\n  NATS  %s\n",
+		w.settings.Cluster.WorkerID, w.active.Describe(), shown(w.httpAddr), settings.Mask(w.settings.Cluster.NATSURL))
+}
+
+func (w *Worker) start(ctx context.Context) error {
 	port, err := listen(settings.KeyMetrics, w.settings.Cluster.MetricsAddress)
 	if err != nil {
 		return err
 	}
 	w.httpAddr = port.Addr()
-	w.onStop(func() error {
+	w.group.Add("the port", service.Func(func() error {
 		if err := port.Close(); !errors.Is(err, net.ErrClosed) {
 			return err
 		}
 		return nil
-	})
+	}))
 	stopServing := w.serve(port)
-	w.onStop(stopServing)
-	if err := w.profiles(); err != nil {
+	w.group.Add("the HTTP server", service.Func(stopServing))
+	if err := w.startProfiles(); err != nil {
 		return err
 	}
-	w.waits.on("NATS")
+	w.startup.waitFor("NATS")
 	if err := w.connect(ctx, "holdmetrics worker "+w.settings.Cluster.WorkerID); err != nil {
 		return err
 	}
-	w.waits.on("the event log")
+	w.startup.waitFor("the event log")
 	if err := w.openLog(ctx); err != nil {
 		return err
 	}
@@ -114,35 +89,36 @@ func (w *workerNode) start(ctx context.Context) error {
 	if err := w.begin(ctx); err != nil {
 		return err
 	}
-	warnOfBroker(ctx, w.node)
+	warnOfBroker(ctx, w.process)
 	if err := w.run(ctx); err != nil {
 		return err
 	}
-	// The door is closed before what it then asks; else stop would close it last.
-	w.onStop(stopServing)
+	// The server stops before the parts that it asks; the earlier Add is for a start
+	// that fails.
+	w.group.Add("the HTTP server", service.Func(stopServing))
 	w.started.Store(w.generations)
 	return nil
 }
 
 // chooseStores says where the generations keep their projections.
-func (w *workerNode) chooseStores() error {
+func (w *Worker) chooseStores() error {
 	if w.settings.Cluster.Store != settings.StoreEmbedded {
-		w.stores = &mongoStores{config: w.settings.Cluster.Mongo, events: w.events, node: w.node}
+		w.stores = &mongoStores{config: w.settings.Cluster.Mongo, events: w.Events, node: w.process}
 		return nil
 	}
-	lock, err := lockDataDir(w.settings.DataDir)
+	lock, err := LockDataDir(w.settings.DataDir)
 	if err != nil {
 		return err
 	}
-	w.onStop(lock.Close)
-	stores, closeStores := newEmbeddedStores(w.settings.DataDir, w.events, w.log)
-	w.onStop(closeStores)
+	w.group.Add("the lock of the data directory", service.Close(lock))
+	stores, closeStores := newEmbeddedStores(w.settings.DataDir, w.Events, w.log)
+	w.group.Add("the cache of the stores", service.Func(closeStores))
 	w.stores = stores
 	return nil
 }
 
 // begin makes the first generation where there is none, and reads which is active.
-func (w *workerNode) begin(ctx context.Context) error {
+func (w *Worker) begin(ctx context.Context) error {
 	named, err := serverRules(w.settings.RulesFile, w.log)
 	if err != nil {
 		return err
@@ -176,7 +152,7 @@ func (w *workerNode) begin(ctx context.Context) error {
 			return err
 		}
 	}
-	w.waits.on("the record of the generations")
+	w.startup.waitFor("the record of the generations")
 	err = w.patiently(ctx, "the active generation cannot be read", func(ctx context.Context) (err error) {
 		w.active, err = w.records.Get(ctx, active.Generation)
 		return err
@@ -192,8 +168,8 @@ func (w *workerNode) begin(ctx context.Context) error {
 }
 
 // firstPolicy is the policy that the first generation's store was made with.
-func (w *workerNode) firstPolicy(ctx context.Context) (policy hold.Policy, found bool, err error) {
-	w.waits.on(awaitedStore(w.settings))
+func (w *Worker) firstPolicy(ctx context.Context) (policy hold.Policy, found bool, err error) {
+	w.startup.waitFor(awaitedStore(w.settings))
 	var store projection.Store
 	switch s := w.stores.(type) {
 	case *embeddedStores:
@@ -221,28 +197,28 @@ func (w *workerNode) firstPolicy(ctx context.Context) (policy hold.Policy, found
 }
 
 // run runs the generations until stop, which waits until everything was handed over.
-func (w *workerNode) run(ctx context.Context) (err error) {
+func (w *Worker) run(ctx context.Context) (err error) {
 	host, _ := os.Hostname()
-	w.waits.on(awaitedStore(w.settings))
+	w.startup.waitFor(awaitedStore(w.settings))
 	w.generations, err = generation.Start(ctx, generation.Config{
 		Registry: w.records, Conn: w.conn, Stores: w.stores,
 		Worker: processor.Config{
-			Log: w.events, GCInterval: w.settings.GCInterval, FlushInterval: w.settings.Cluster.FlushInterval,
+			Log: w.Events, GCInterval: w.settings.GCInterval, FlushInterval: w.settings.Cluster.FlushInterval,
 			Logger: w.log.Named("processor"),
 			Ownership: &processor.Ownership{Lease: lease.Config{
 				Replicas: w.settings.Cluster.Replicas, Lease: w.settings.Cluster.Lease,
-				Worker: w.settings.Cluster.WorkerID, Host: host, Version: version(),
+				Worker: w.settings.Cluster.WorkerID, Host: host, Version: w.version,
 			}},
 		},
 		Snapshots:  projection.SnapshotConfig{Replicas: w.settings.Cluster.Replicas},
 		ID:         w.settings.Cluster.WorkerID,
 		Retry:      w.patiently,
-		Registerer: w.registry, Logger: w.log.Named("generations"),
+		Registerer: w.Registry, Logger: w.log.Named("generations"),
 	})
 	if err != nil {
 		return err
 	}
-	w.onStop(runGenerations(ctx, w.generations, w.failed))
+	w.runGenerations(w.generations)
 	return nil
 }
 
@@ -255,10 +231,10 @@ func awaitedStore(s *settings.Settings) string {
 }
 
 // ready says why the worker is not ready.
-func (w *workerNode) ready(ctx context.Context) error {
+func (w *Worker) ready(ctx context.Context) error {
 	all := w.started.Load()
 	if all == nil {
-		return w.waits.reason()
+		return w.startup.reason()
 	}
 	g, err := all.Active()
 	if err != nil {
@@ -270,14 +246,14 @@ func (w *workerNode) ready(ctx context.Context) error {
 // serve answers at the worker's own port: metrics, health and what it owns. It does
 // so from the beginning of a start, which waits for as long as what it needs is away.
 // The stop that it gives may be called twice.
-func (w *workerNode) serve(port net.Listener) (stop func() error) {
+func (w *Worker) serve(port net.Listener) (stop func() error) {
 	answer := func(rw http.ResponseWriter, status int, body any) {
 		rw.Header().Set("Content-Type", "application/json")
 		rw.WriteHeader(status)
 		_ = json.NewEncoder(rw).Encode(body)
 	}
 	mux := http.NewServeMux()
-	mux.Handle("GET /metrics", promhttp.HandlerFor(w.registry, promhttp.HandlerOpts{}))
+	mux.Handle("GET /metrics", promhttp.HandlerFor(w.Registry, promhttp.HandlerOpts{}))
 	mux.HandleFunc("GET /healthz", func(rw http.ResponseWriter, _ *http.Request) {
 		answer(rw, http.StatusOK, map[string]string{"status": "healthy"})
 	})
@@ -293,7 +269,7 @@ func (w *workerNode) serve(port net.Listener) (stop func() error) {
 	mux.HandleFunc("GET /status", func(rw http.ResponseWriter, _ *http.Request) {
 		all := w.started.Load()
 		if all == nil {
-			answer(rw, http.StatusServiceUnavailable, map[string]string{"worker": w.settings.Cluster.WorkerID, "status": "not ready", "reason": w.waits.reason().Error()})
+			answer(rw, http.StatusServiceUnavailable, map[string]string{"worker": w.settings.Cluster.WorkerID, "status": "not ready", "reason": w.startup.reason().Error()})
 			return
 		}
 		body := struct {
@@ -316,7 +292,7 @@ func (w *workerNode) serve(port net.Listener) (stop func() error) {
 	go func() {
 		defer close(ended)
 		if err := web.Serve(port); !errors.Is(err, http.ErrServerClosed) {
-			w.failed <- fmt.Errorf("the HTTP door broke: %w", err)
+			w.group.Fail(fmt.Errorf("the HTTP server failed: %w", err))
 		}
 	}()
 	return sync.OnceValue(func() error {

@@ -1,4 +1,4 @@
-package main
+package app
 
 import (
 	"errors"
@@ -7,10 +7,11 @@ import (
 	"time"
 
 	"holdmetrics/cmd/holdmetrics/internal/settings"
+	"holdmetrics/internal/service"
 )
 
-// startProfiles serves the profiles of net/http/pprof, where they are wanted.
-func (p *plant) startProfiles() error {
+// startProfiles serves the profiles of net/http/pprof, if the settings ask for them.
+func (p *process) startProfiles() error {
 	if p.settings.PprofAddress == "" {
 		return nil
 	}
@@ -27,12 +28,12 @@ func (p *plant) startProfiles() error {
 	web := &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}
 	ended := make(chan error, 1)
 	go func() { ended <- web.Serve(listener) }()
-	p.onStop(func() error {
+	p.group.Add("the server of profiles", service.Func(func() error {
 		err := web.Close() // a profile that is being taken is of no use any more
 		if e := <-ended; !errors.Is(e, http.ErrServerClosed) {
 			err = errors.Join(err, e)
 		}
 		return err
-	})
+	}))
 	return nil
 }

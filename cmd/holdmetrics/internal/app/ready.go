@@ -1,4 +1,4 @@
-package main
+package app
 
 import (
 	"context"
@@ -13,18 +13,18 @@ import (
 // load balancer's patience.
 const moveWithin = 10 * time.Second
 
-// ready says why the generation that is active is not ready: the store does not
-// answer, or a partition failed, is not up with what the log held at the start or
+// Ready returns why the active generation is not ready, or nil: its store does not
+// answer, or a partition failed, has not reached what the log held at the start, or
 // does not move.
-func (p *plant) ready(ctx context.Context) error {
-	g, err := p.generations.Active()
+func (p *Server) Ready(ctx context.Context) error {
+	g, err := p.Generations.Active()
 	if err != nil {
 		return err
 	}
 	return g.Ready(ctx, moveWithin)
 }
 
-// viewReady says why a view is not ready.
+// viewReady returns why a view is not ready, or nil.
 func viewReady(v *projection.View) error {
 	select {
 	case <-v.Ready():

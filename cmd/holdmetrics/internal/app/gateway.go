@@ -1,115 +1,85 @@
-package main
+package app
 
 import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"os"
+	"regexp"
 	"slices"
-	"sync"
 	"time"
 
-	"github.com/spf13/cobra"
+	"github.com/google/uuid"
 	"go.uber.org/zap"
 
 	"holdmetrics/cmd/holdmetrics/internal/settings"
 	"holdmetrics/gateway"
 	"holdmetrics/ingest"
+	"holdmetrics/internal/service"
 	"holdmetrics/processor"
 	"holdmetrics/processor/generation"
 	"holdmetrics/processor/lease"
 	"holdmetrics/projection"
 )
 
-func newGateway() *cobra.Command {
-	c := &cobra.Command{
-		Use:   "gateway",
-		Short: "Run the gRPC and HTTP doors, beside workers in other processes",
-		Long: `Gateway takes events into the log of a NATS cluster and answers from the
-snapshots that the workers keep, and from their store. Any number of them may
-run; none has anything that another one lacks.
-
-Without MONGODB_URL it takes events and answers from snapshots, and refuses what
-only a store can tell (scores as of a time, by token, windows, histories).
-
-'holdmetrics config gateway' shows the settings in force.`,
-		Example: `  NATS_URL=nats://n1,nats://n2,nats://n3 MONGODB_URL=mongodb://db/ holdmetrics gateway --replicas 3`,
-		Args:    cobra.NoArgs,
-	}
-	settings.GatewayFlags(c)
-	c.RunE = func(c *cobra.Command, _ []string) error {
-		s, err := settings.Read(c)
-		if err != nil {
-			return err
-		}
-		settings.WarnUnused(c.ErrOrStderr(), "gateway", os.Getenv)
-		log := newLogger(settings.SecretsOf(c).Writer(c.ErrOrStderr()), s.LogLevel)
-		g := &gatewayNode{node: newNode(s, log)}
-		return runNode(c.Context(), g.node, g.start, func(out io.Writer) error {
-			_, err := fmt.Fprintf(out, "holdmetrics gateway\n  gRPC  %s\n  HTTP  http://%s\n  NATS  %s\nCtrl-C stops it.\n",
-				shown(g.grpcAddr), shown(g.httpAddr), settings.Mask(s.Cluster.NATSURL))
-			return err
-		}, c.OutOrStdout())
-	}
-	return c
-}
-
-// runNode starts a node, says so, and runs it until ctx ends or something breaks.
-func runNode(ctx context.Context, n *node, start func(context.Context) error, say func(io.Writer) error, out io.Writer) error {
-	if err := start(ctx); err != nil {
-		if ctx.Err() != nil {
-			err = errors.New("interrupted")
-		}
-		return errors.Join(err, n.stop())
-	}
-	err := say(out)
-	if err == nil {
-		select {
-		case <-ctx.Done():
-			_, _ = fmt.Fprintln(out, "stopping; Ctrl-C again to stop at once")
-		case err = <-n.failed:
-		}
-	}
-	return errors.Join(err, n.stop())
-}
-
-// gatewayNode is a gateway: NATS ▶ log ▶ generation ▶ producer ▶ doors.
-type gatewayNode struct {
-	*node
+// Gateway is a gateway beside workers in other processes: NATS ▶ log ▶ generation ▶
+// producer ▶ servers.
+type Gateway struct {
+	*process
 	records *generation.Registry
 
 	grpcAddr, httpAddr net.Addr
 }
 
-func (g *gatewayNode) start(ctx context.Context) error {
-	doors, err := listenDoors(g.settings)
+// NewGateway returns a gateway that is not started.
+func NewGateway(s *settings.Settings, version string, log *zap.Logger) *Gateway {
+	return &Gateway{process: newProcess(s, version, log)}
+}
+
+// Start starts the gateway. After an error Stop must be called, as after a start that
+// succeeded.
+func (g *Gateway) Start(ctx context.Context) error { return g.bounded(ctx, g.start) }
+
+// Banner returns the lines that tell an operator where it serves.
+func (g *Gateway) Banner() string {
+	return fmt.Sprintf("holdmetrics gateway\n  gRPC  %s\n  HTTP  http://%s\n  NATS  %s\n",
+		shown(g.grpcAddr), shown(g.httpAddr), settings.Mask(g.settings.Cluster.NATSURL))
+}
+
+func (g *Gateway) start(ctx context.Context) error {
+	ports, err := openPorts(g.settings)
 	if err != nil {
 		return err
 	}
-	g.onStop(doors.close)
-	g.grpcAddr, g.httpAddr = doors.grpc.Addr(), doors.http.Addr()
-	if err := g.profiles(); err != nil {
+	g.group.Add("the ports", service.Func(ports.close))
+	g.grpcAddr, g.httpAddr = ports.grpc.Addr(), ports.http.Addr()
+	if err := g.startProfiles(); err != nil {
 		return err
 	}
+	g.startup.waitFor("NATS")
 	if err := g.connect(ctx, "holdmetrics gateway"); err != nil {
 		return err
 	}
+	g.startup.waitFor("the event log")
 	if err := g.openLog(ctx); err != nil {
 		return err
 	}
+	g.startup.waitFor("the records of the generations")
 	record, err := g.begin(ctx)
 	if err != nil {
 		return err
 	}
-	served, err := g.openWith(ctx, record, patiently)
+	g.startup.waitFor("the store and the snapshots")
+	served, err := g.openWith(ctx, record, g.patiently)
 	if err != nil {
 		return err
 	}
-	// For as long as there is no gateway, which does the same.
-	g.onStop(func() error { return errors.Join(served.Snapshots.Close(), served.Close()) })
-	warnOfBroker(ctx, g.node)
+	// The gateway does the same; closing twice does no harm.
+	g.group.Add("the snapshots and the store", service.Func(func() error {
+		return errors.Join(served.Snapshots.Close(), served.Close())
+	}))
+	warnOfBroker(ctx, g.process)
 	others, err := g.others(ctx, record.Name)
 	if err != nil {
 		return err
@@ -118,33 +88,29 @@ func (g *gatewayNode) start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	producer := ingest.NewProducer(g.events, ingest.ProducerOptions{Limits: limits})
-	g.onStop(func() error {
-		ctx, cancel := context.WithTimeout(context.Background(), flightGrace)
-		defer cancel()
-		return producer.Close(ctx)
-	})
+	producer := ingest.NewProducer(g.Events, ingest.ProducerOptions{Limits: limits})
+	g.group.AddWithin("events on their way to the log", flightGrace, producer.Close)
 	gate, err := gateway.New(gateway.Config{
 		Producer:   producer,
-		Log:        g.events,
+		Log:        g.Events,
 		Backend:    served,
-		Version:    version(),
+		Version:    g.version,
 		Logger:     g.log.Named("gateway"),
-		Registerer: g.registry,
-		Gatherer:   g.registry,
+		Registerer: g.Registry,
+		Gatherer:   g.Registry,
 	})
 	if err != nil {
 		return err
 	}
-	g.onStop(doors.open(gate, g.failed))
-	g.onStop(follow(ctx, generation.FollowerConfig{ID: doorID(), Registry: g.records, Gateway: gate.Following(g.open), Logger: g.log.Named("generations")}))
+	ports.serve(gate, g.group)
+	g.follow(generation.FollowerConfig{ID: gatewayID(), Registry: g.records, Gateway: gate.Following(g.open), Logger: g.log.Named("generations")})
 	return nil
 }
 
 // begin reads which generation is active. Where no worker has begun the first one
 // yet, it is that one, of which nothing is known.
-func (g *gatewayNode) begin(ctx context.Context) (record *generation.Record, err error) {
-	err = patiently(ctx, g.log, "the generations cannot be read", func(ctx context.Context) (err error) {
+func (g *Gateway) begin(ctx context.Context) (record *generation.Record, err error) {
+	err = g.patiently(ctx, "the generations cannot be read", func(ctx context.Context) (err error) {
 		if g.records, err = generation.Open(ctx, g.js, g.settings.Cluster.Replicas); err != nil {
 			return err
 		}
@@ -165,7 +131,7 @@ func (g *gatewayNode) begin(ctx context.Context) (record *generation.Record, err
 
 // others are the ids of what runs beside this gateway: the workers of all generations,
 // this one and those that are recorded, and the gateways.
-func (g *gatewayNode) others(ctx context.Context, active string) (ids []string, err error) {
+func (g *Gateway) others(ctx context.Context, active string) (ids []string, err error) {
 	records, err := g.records.List(ctx)
 	if err != nil {
 		return nil, err
@@ -184,45 +150,36 @@ func (g *gatewayNode) others(ctx context.Context, active string) (ids []string, 
 			ids = append(ids, "worker "+w.ID)
 		}
 	}
-	doors, err := g.records.Gateways(ctx)
-	for _, d := range doors {
+	gateways, err := g.records.Gateways(ctx)
+	for _, d := range gateways {
 		ids = append(ids, "gateway "+d.ID)
 	}
 	slices.Sort(ids)
 	return slices.Compact(ids), err
 }
 
-// patience is how something that is not there is waited for; see patiently.
-type patience func(ctx context.Context, log *zap.Logger, what string, f func(context.Context) error) error
+// retrying is how something that is absent is waited for; see [process.patiently].
+type retrying func(ctx context.Context, what string, f func(context.Context) error) error
 
-// atOnce does not wait: whoever asked tries again.
-func atOnce(ctx context.Context, _ *zap.Logger, _ string, f func(context.Context) error) error {
-	return f(ctx)
-}
+// atOnce does not wait: the caller tries again.
+func atOnce(ctx context.Context, _ string, f func(context.Context) error) error { return f(ctx) }
 
 // open opens a generation for the gateway, or fails at once.
-func (g *gatewayNode) open(ctx context.Context, r *generation.Record) (gateway.Backend, error) {
+func (g *Gateway) open(ctx context.Context, r *generation.Record) (gateway.Backend, error) {
 	return g.openWith(ctx, r, atOnce)
 }
 
 // openWith opens what answers are made of: the store, its snapshots, and what its
 // workers say.
-func (g *gatewayNode) openWith(ctx context.Context, r *generation.Record, wait patience) (b gateway.Backend, err error) {
-	var undo []func() error
-	shut := sync.OnceValue(func() error {
-		var errs []error
-		for _, f := range slices.Backward(undo) {
-			errs = append(errs, f())
-		}
-		return errors.Join(errs...)
-	})
+func (g *Gateway) openWith(ctx context.Context, r *generation.Record, wait retrying) (b gateway.Backend, err error) {
+	parts := service.New()
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, shut())
+			err = errors.Join(err, parts.Stop())
 		}
 	}()
 	b = gateway.Backend{
-		Generation: r.Name, RulesVersion: r.Version, Close: shut,
+		Generation: r.Name, RulesVersion: r.Version, Close: parts.Stop,
 		Reader: noStore{}, WaitApplied: func(context.Context, int, uint64) error { return gateway.ErrNoStore },
 	}
 	if r.Version != "" {
@@ -231,16 +188,16 @@ func (g *gatewayNode) openWith(ctx context.Context, r *generation.Record, wait p
 		}
 	}
 	if g.settings.Cluster.Mongo.URL != "" {
-		stores := &mongoStores{config: g.settings.Cluster.Mongo, events: g.events, node: g.node}
+		stores := &mongoStores{config: g.settings.Cluster.Mongo, events: g.Events, node: g.process}
 		store, err := stores.open(ctx, r.Name, b.Rules)
 		if err != nil {
 			return b, err
 		}
-		undo = append(undo, store.Close)
+		parts.Add("the store", service.Func(store.Close))
 		b.Reader, b.WaitApplied = store, processor.Applied(g.conn, r.Name)
 	}
 	var view *projection.View
-	err = wait(ctx, g.log, "the snapshot bucket cannot be opened", func(ctx context.Context) error {
+	err = wait(ctx, "the snapshot bucket cannot be opened", func(ctx context.Context) error {
 		snapshots, err := projection.OpenSnapshots(ctx, g.js, projection.SnapshotConfig{Generation: r.Name, Replicas: g.settings.Cluster.Replicas})
 		if err != nil {
 			return err
@@ -249,15 +206,15 @@ func (g *gatewayNode) openWith(ctx context.Context, r *generation.Record, wait p
 			snapshots.Close()
 			return err
 		}
-		undo = append(undo, func() error { snapshots.Close(); return nil })
+		parts.Add("the snapshot bucket", service.Do(snapshots.Close))
 		return nil
 	})
 	if err != nil {
 		return b, err
 	}
 	leases := lease.Watch(g.js, r.Name, g.log)
-	undo = append(undo, func() error { leases.Close(); return nil })
-	b.Snapshots, b.Owners = view, leaseOwners{leases, g.events.Partitions()}
+	parts.Add("the leases", service.Do(leases.Close))
+	b.Snapshots, b.Owners = view, leaseOwners{leases, g.Events.Partitions()}
 	b.Ready = func(context.Context) error {
 		if !g.conn.IsConnected() {
 			return errors.New("there is no connection to NATS")
@@ -267,14 +224,12 @@ func (g *gatewayNode) openWith(ctx context.Context, r *generation.Record, wait p
 	return b, nil
 }
 
-// profiles serves the profiles of the process, where they are wanted.
-func (n *node) profiles() error {
-	p := &plant{settings: n.settings}
-	if err := p.startProfiles(); err != nil {
-		return err
-	}
-	n.undo = append(n.undo, p.undo...)
-	return nil
+var notInIDs = regexp.MustCompile(`[^A-Za-z0-9_-]+`)
+
+// gatewayID returns a name for this gateway that no other one ever had.
+func gatewayID() string {
+	host, _ := os.Hostname()
+	return notInIDs.ReplaceAllString(host, "-") + "-" + uuid.NewString()[:8]
 }
 
 // noStore is the reader of a gateway that was given no store: it says so.

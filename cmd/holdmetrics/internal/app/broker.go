@@ -1,4 +1,4 @@
-package main
+package app
 
 import (
 	"errors"
@@ -20,19 +20,19 @@ import (
 // and to listen.
 const brokerStart = 2 * time.Minute
 
-// brokerName is what the embedded NATS server calls itself.
-const brokerName = "holdmetrics"
+// BrokerName is what the embedded NATS server calls itself.
+const BrokerName = "holdmetrics"
 
-// broker is the embedded NATS server, and our own connection to it, which goes
+// Broker is the embedded NATS server, and our own connection to it, which goes
 // through memory and not through a port.
-type broker struct {
+type Broker struct {
 	server *server.Server
-	conn   *nats.Conn
+	Conn   *nats.Conn
 }
 
 // startBroker starts a NATS server that keeps its streams in dir, synced to disk
 // before every acknowledgement, and listens for outside clients on address.
-func startBroker(dir, address string, log *zap.Logger) (*broker, error) {
+func startBroker(dir, address string, log *zap.Logger) (*Broker, error) {
 	host, portText, err := net.SplitHostPort(address)
 	if err != nil {
 		return nil, err
@@ -50,7 +50,7 @@ func startBroker(dir, address string, log *zap.Logger) (*broker, error) {
 		return nil, err
 	}
 	opts := &server.Options{
-		ServerName: brokerName,
+		ServerName: BrokerName,
 		Host:       host,
 		Port:       int(port),
 		NoSigs:     true, // signals are ours
@@ -67,11 +67,11 @@ func startBroker(dir, address string, log *zap.Logger) (*broker, error) {
 	return runBroker(opts, log)
 }
 
-// startPrivateBroker starts a NATS server that only this process can reach. It
+// StartPrivateBroker starts a NATS server that only this process can reach. It
 // syncs when it stops, not before.
-func startPrivateBroker(dir string, log *zap.Logger) (*broker, error) {
+func StartPrivateBroker(dir string, log *zap.Logger) (*Broker, error) {
 	return runBroker(&server.Options{
-		ServerName:        brokerName,
+		ServerName:        BrokerName,
 		DontListen:        true,
 		NoSigs:            true,
 		JetStream:         true,
@@ -81,7 +81,7 @@ func startPrivateBroker(dir string, log *zap.Logger) (*broker, error) {
 }
 
 // runBroker starts a NATS server and connects to it.
-func runBroker(opts *server.Options, log *zap.Logger) (*broker, error) {
+func runBroker(opts *server.Options, log *zap.Logger) (*Broker, error) {
 	s, err := server.NewServer(opts)
 	if err != nil {
 		return nil, fmt.Errorf("the embedded NATS server does not start: %w", err)
@@ -97,8 +97,8 @@ func runBroker(opts *server.Options, log *zap.Logger) (*broker, error) {
 		stopServer(s)
 		return nil, fmt.Errorf("the embedded NATS server does not start: %w", err)
 	}
-	b := &broker{server: s}
-	b.conn, err = nats.Connect("", nats.InProcessServer(s), nats.Name("holdmetrics serve"), nats.MaxReconnects(-1))
+	b := &Broker{server: s}
+	b.Conn, err = nats.Connect("", nats.InProcessServer(s), nats.Name("holdmetrics serve"), nats.MaxReconnects(-1))
 	if err != nil {
 		stopServer(s)
 		return nil, fmt.Errorf("connecting to the embedded NATS server: %w", err)
@@ -106,11 +106,12 @@ func runBroker(opts *server.Options, log *zap.Logger) (*broker, error) {
 	return b, nil
 }
 
-// address is where outside clients connect to.
-func (b *broker) address() net.Addr { return b.server.Addr() }
+// Address returns where outside clients connect to.
+func (b *Broker) Address() net.Addr { return b.server.Addr() }
 
-func (b *broker) close() {
-	b.conn.Close()
+// Close closes the connection and stops the server.
+func (b *Broker) Close() {
+	b.Conn.Close()
 	stopServer(b.server)
 }
 

@@ -1,4 +1,4 @@
-package main
+package app
 
 import (
 	"context"
@@ -10,8 +10,9 @@ import (
 
 // owners tells of the partitions that the worker of this process owns.
 type owners struct {
-	id     string // of this process
-	worker *processor.Worker
+	id      string // of this process
+	version string
+	worker  *processor.Worker
 }
 
 // Partitions implements gateway.Owners.
@@ -25,5 +26,5 @@ func (o owners) Partitions(context.Context) ([]gateway.PartitionStatus, error) {
 
 // Workers implements gateway.Owners.
 func (o owners) Workers(context.Context) ([]gateway.WorkerStatus, error) {
-	return []gateway.WorkerStatus{{ID: o.id, Version: version()}}, nil
+	return []gateway.WorkerStatus{{ID: o.id, Version: o.version}}, nil
 }

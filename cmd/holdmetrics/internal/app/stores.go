@@ -1,4 +1,4 @@
-package main
+package app
 
 import (
 	"context"
@@ -108,12 +108,12 @@ func (s *embeddedStores) Local() ([]string, error) { return embedded.Generations
 type mongoStores struct {
 	config mongo.Config
 	events *ingest.Log
-	node   *node
+	node   *process
 }
 
 func (s *mongoStores) open(ctx context.Context, name string, rules hold.Rules) (*mongo.Store, error) {
 	c := s.config
-	c.Rules, c.Generation, c.Logger = rules, generation.Namespace(name), waitingLog{storeLog{s.node.log.Named("store").Sugar()}, &s.node.waits}
+	c.Rules, c.Generation, c.Logger = rules, generation.Namespace(name), waitingLog{storeLog{s.node.log.Named("store").Sugar()}, &s.node.startup}
 	return mongo.Open(ctx, c)
 }
 

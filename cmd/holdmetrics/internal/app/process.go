@@ -1,9 +1,10 @@
-package main
+package app
 
 import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"strings"
 	"time"
 
@@ -17,6 +18,7 @@ import (
 	"holdmetrics/cmd/holdmetrics/internal/usage"
 	"holdmetrics/hold"
 	"holdmetrics/ingest"
+	"holdmetrics/internal/service"
 	"holdmetrics/processor/generation"
 	"holdmetrics/processor/lease"
 	"holdmetrics/projection"
@@ -29,6 +31,11 @@ const (
 	againMost  = 5 * time.Second
 	// startRequest bounds one try of it.
 	startRequest = 10 * time.Second
+
+	// flightGrace is how long events that are on their way to the log may take.
+	flightGrace = 10 * time.Second
+	// generationsGrace is how long the last flushes and the hand-over may take.
+	generationsGrace = 2 * time.Minute
 )
 
 // lastingStart are the errors of a start that trying again does not heal.
@@ -73,49 +80,74 @@ func patiently(ctx context.Context, log *zap.Logger, what string, f func(context
 // errAway: nobody answers at an address, which may change.
 var errAway = errors.New("nobody answers")
 
-// node is what gateway and worker have in common.
-type node struct {
+// process is what the processes of all three commands have in common.
+type process struct {
 	settings *settings.Settings
+	version  string
 	log      *zap.Logger
-	registry *prometheus.Registry
-	conn     *nats.Conn
-	js       jetstream.JetStream
-	events   *ingest.Log
+	Registry *prometheus.Registry
+	group    *service.Group
+	startup  startup
 
-	waits  waits          // of a start
-	failed chan error     // what broke while running
-	undo   []func() error // what stop does, last first
+	conn   *nats.Conn
+	js     jetstream.JetStream
+	Events *ingest.Log
+
+	pprofAddr net.Addr // nil: no profiles
 }
 
-func newNode(s *settings.Settings, log *zap.Logger) *node {
-	n := &node{settings: s, log: log, registry: prometheus.NewRegistry(), failed: make(chan error, 4)}
-	n.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	return n
+func newProcess(s *settings.Settings, version string, log *zap.Logger) *process {
+	p := &process{settings: s, version: version, log: log, Registry: prometheus.NewRegistry(), group: service.New()}
+	p.Registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return p
 }
 
-// onStop adds what stop does, before all that was added earlier.
-func (n *node) onStop(undo func() error) { n.undo = append(n.undo, undo) }
+// Failed returns a channel that is closed when a part of the process has failed.
+func (p *process) Failed() <-chan struct{} { return p.group.Failed() }
 
-// stop stops what was started, the last first.
-func (n *node) stop() error {
-	var errs []error
-	for i := len(n.undo) - 1; i >= 0; i-- {
-		errs = append(errs, n.undo[i]())
+// Stop stops the parts of the process, the last started first. It takes its time:
+// running calls may finish, and workers flush. It returns the first failure of a part,
+// joined with the errors of the stops.
+func (p *process) Stop() error { return p.group.Stop() }
+
+// bounded calls start with the time limit of the settings, and returns what the start
+// waited for if the limit is over.
+func (p *process) bounded(ctx context.Context, start func(context.Context) error) error {
+	limit := p.settings.StartTimeout
+	if limit <= 0 {
+		return start(ctx)
 	}
-	n.undo = nil
-	for {
+	within, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	err := start(within)
+	if err != nil && ctx.Err() == nil && within.Err() != nil {
+		return fmt.Errorf("start: gave up after %v (--%s): %w", limit, settings.KeyStartTimeout, p.startup.reason())
+	}
+	return err
+}
+
+// runGenerations runs the generations as a part of the process, which fails with the
+// active one.
+func (p *process) runGenerations(s *generation.Supervisor) {
+	p.group.GoWithin("the generations", generationsGrace, s.Run)
+	p.group.Go("the active generation", func(ctx context.Context) error {
 		select {
-		case err := <-n.failed:
-			errs = append(errs, err)
-		default:
-			return errors.Join(errs...)
+		case err := <-s.Failed():
+			return err
+		case <-ctx.Done():
+			return nil
 		}
-	}
+	})
+}
+
+// follow makes a gateway follow the registry as a part of the process.
+func (p *process) follow(cfg generation.FollowerConfig) {
+	p.group.Go("the follower of the registry", generation.NewFollower(cfg).Run)
 }
 
 // connect connects to NATS, for as long as the process lives: a connection that
 // is lost is made again, to whichever server answers.
-func (n *node) connect(ctx context.Context, name string) error {
+func (n *process) connect(ctx context.Context, name string) error {
 	err := n.patiently(ctx, "the NATS servers do not answer", func(context.Context) (err error) {
 		closed := make(chan struct{})
 		n.conn, err = nats.Connect(n.settings.Cluster.NATSURL,
@@ -143,11 +175,10 @@ func (n *node) connect(ctx context.Context, name string) error {
 		case err != nil:
 			return fmt.Errorf("connecting to NATS at %s: %w", settings.Mask(n.settings.Cluster.NATSURL), settings.InnerError(err))
 		}
-		n.onStop(func() error {
+		n.group.Add("the connection to NATS", service.Do(func() {
 			n.conn.Close()
 			<-closed
-			return nil
-		})
+		}))
 		return nil
 	})
 	if err != nil {
@@ -158,9 +189,9 @@ func (n *node) connect(ctx context.Context, name string) error {
 }
 
 // openLog opens the event log, and makes it where there is none.
-func (n *node) openLog(ctx context.Context) error {
+func (n *process) openLog(ctx context.Context) error {
 	return n.patiently(ctx, "the event log cannot be opened", func(ctx context.Context) (err error) {
-		n.events, err = ingest.OpenLog(ctx, n.js, ingest.LogConfig{
+		n.Events, err = ingest.OpenLog(ctx, n.js, ingest.LogConfig{
 			Partitions: n.settings.Cluster.Partitions, Replicas: n.settings.Cluster.Replicas, Limits: n.settings.Limits,
 		})
 		return err
@@ -169,19 +200,19 @@ func (n *node) openLog(ctx context.Context) error {
 
 // agreeOnLimits gives the limits by which a gateway takes events: those of the
 // log. Others that were asked for become the log's only while no worker and no other
-// gateway runs: a worker knows the former ones and would refuse what a door took, and
+// gateway runs: a worker knows the former ones and would refuse what a gateway took, and
 // a gateway takes by them what a worker that starts later would refuse. others are
 // those that do.
-func (n *node) agreeOnLimits(ctx context.Context, others []string) (hold.Limits, error) {
+func (n *process) agreeOnLimits(ctx context.Context, others []string) (hold.Limits, error) {
 	var last uint64
 	err := n.patiently(ctx, "the end of the log cannot be read", func(ctx context.Context) (err error) {
-		last, err = n.events.LastPosition(ctx)
+		last, err = n.Events.LastPosition(ctx)
 		return err
 	})
 	if err != nil {
 		return hold.Limits{}, err
 	}
-	now := n.events.LimitsAt(last + 1)
+	now := n.Events.LimitsAt(last + 1)
 	if !n.settings.LimitsGiven || n.settings.Limits == now {
 		return now, nil
 	}
@@ -189,5 +220,5 @@ func (n *node) agreeOnLimits(ctx context.Context, others []string) (hold.Limits,
 		return hold.Limits{}, fmt.Errorf("the log's limits are --%s %s and --%s %s, and there are processes that know these alone (%s); leave the flags out, or stop all gateways and workers, and start a gateway with the new limits first (one that was killed counts for %v more)",
 			settings.KeyMaxClockSkew, time.Duration(now.MaxClockSkew), settings.KeyMaxFutureEnd, time.Duration(now.MaxFutureEnd), strings.Join(others, ", "), generation.GatewayTTL)
 	}
-	return n.settings.Limits, n.events.SetLimits(ctx, n.settings.Limits)
+	return n.settings.Limits, n.Events.SetLimits(ctx, n.settings.Limits)
 }

@@ -1,4 +1,4 @@
-package main
+package app
 
 import (
 	"context"
@@ -24,7 +24,7 @@ import (
 //
 // What would lose or damage data is no warning but an error where the log and the
 // buckets are opened (storage, limits, persist mode, atomic batches).
-func warnOfBroker(ctx context.Context, n *node) {
+func warnOfBroker(ctx context.Context, n *process) {
 	ctx, cancel := context.WithTimeout(ctx, startRequest)
 	defer cancel()
 	for _, text := range brokerWarnings(ctx, n.js, n.settings.Cluster.Replicas, n.settings.Cluster.NATSMonitor) {
@@ -56,7 +56,7 @@ func brokerWarnings(ctx context.Context, js jetstream.JetStream, replicas int, m
 	sync, known := "", false
 	if monitor != "" {
 		var err error
-		if sync, known, err = syncOf(ctx, monitor); err != nil {
+		if sync, known, err = SyncOf(ctx, monitor); err != nil {
 			warnings = append(warnings, fmt.Sprintf("how the broker syncs to disk cannot be seen at %s: %v", settings.Mask(monitor), settings.InnerError(err)))
 		}
 	}
@@ -71,8 +71,8 @@ func brokerWarnings(ctx context.Context, js jetstream.JetStream, replicas int, m
 	return warnings
 }
 
-// syncOf asks the monitoring port of a server how it syncs: "always", or how often.
-func syncOf(ctx context.Context, monitor string) (sync string, known bool, err error) {
+// SyncOf asks the monitoring port of a server how it syncs: "always", or how often.
+func SyncOf(ctx context.Context, monitor string) (sync string, known bool, err error) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, strings.TrimSuffix(monitor, "/")+"/varz", nil)
 	if err != nil {
 		return "", false, err

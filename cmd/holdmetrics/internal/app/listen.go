@@ -1,4 +1,4 @@
-package main
+package app
 
 import (
 	"errors"
@@ -26,17 +26,17 @@ func listen(key, address string) (net.Listener, error) {
 	return nil, fmt.Errorf("cannot listen on --%s %s: %w", key, address, err)
 }
 
-// lockName is the file in the data directory whose lock says that it is in use.
-const lockName = "LOCK"
+// LockName is the file of a data directory that is locked while it is in use.
+const LockName = "LOCK"
 
-// lockDataDir makes the data directory where there is none, and takes it for
-// this process alone: two NATS servers on one directory would destroy it. The
-// lock ends with the process, however it ends.
-func lockDataDir(dir string) (io.Closer, error) {
+// LockDataDir makes the data directory if it is absent, and locks it for this process:
+// two NATS servers on one directory would destroy it. The lock ends with the process,
+// however it ends.
+func LockDataDir(dir string) (io.Closer, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, fmt.Errorf("the data directory cannot be made: %w", err)
 	}
-	lock, err := vfs.Default.Lock(filepath.Join(dir, lockName))
+	lock, err := vfs.Default.Lock(filepath.Join(dir, LockName))
 	if err == nil {
 		return lock, nil
 	}

@@ -1,4 +1,4 @@
-package main
+package app
 
 import (
 	"context"
@@ -16,30 +16,30 @@ import (
 	"holdmetrics/projection/embedded"
 )
 
-// What lies in a data directory:
+// The contents of a data directory:
 //
-//	LOCK       its lock says that the directory is in use
+//	LOCK       locked while the directory is in use
 //	POLICY     and other files: what is fixed beside the log
 //	nats/      the log, and the other streams
 //	store/     the store; those of further generations are store-<name>/
 //	backup-*/  a copy that is read by a backup
 //	restoring/ what a restore has made so far
 const (
-	natsName      = "nats"
+	NATSName      = "nats"
 	storeName     = "store"
-	restoringName = "restoring"
+	RestoringName = "restoring"
 )
 
-// tidyDataDir takes out what a crash left of backups, and refuses a directory
+// TidyDataDir takes out what a crash left of backups, and refuses a directory
 // that a restore has not finished.
-func tidyDataDir(dir string) error {
+func TidyDataDir(dir string) error {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return fmt.Errorf("the data directory cannot be read: %w", err)
 	}
 	for _, e := range entries {
 		switch {
-		case e.Name() == restoringName:
+		case e.Name() == RestoringName:
 			return fmt.Errorf("a restore into the data directory %s was cut off; empty the directory, and restore again", dir)
 		case e.IsDir() && strings.HasPrefix(e.Name(), backup.CopyPrefix):
 			if err := os.RemoveAll(filepath.Join(dir, e.Name())); err != nil {
@@ -54,23 +54,23 @@ func tidyDataDir(dir string) error {
 func settingFiles(dir string) (names []string, err error) {
 	entries, err := os.ReadDir(dir)
 	for _, e := range entries {
-		if e.Type().IsRegular() && e.Name() != lockName {
+		if e.Type().IsRegular() && e.Name() != LockName {
 			names = append(names, e.Name())
 		}
 	}
 	return names, err
 }
 
-// isStore says whether a directory of a data directory is a store.
-func isStore(name string) bool {
+// IsStore reports whether a directory of a data directory is a store, by its name.
+func IsStore(name string) bool {
 	return name == storeName || strings.HasPrefix(name, storeName+"-")
 }
 
 // stores are those of this process, by the names of their directories.
-func (p *plant) stores() map[string]*embedded.Store {
+func (p *Server) stores() map[string]*embedded.Store {
 	all := map[string]*embedded.Store{}
-	for _, name := range p.generations.Names() {
-		g, err := p.generations.Get(name)
+	for _, name := range p.Generations.Names() {
+		g, err := p.Generations.Get(name)
 		if err != nil {
 			continue // it is just being opened, or dropped
 		}
@@ -82,7 +82,7 @@ func (p *plant) stores() map[string]*embedded.Store {
 }
 
 // copyData copies what a backup has of the data directory beside the streams.
-func (p *plant) copyData(ctx context.Context, to string) error {
+func (p *Server) copyData(ctx context.Context, to string) error {
 	if err := os.Mkdir(to, 0o700); err != nil {
 		return err
 	}
@@ -114,10 +114,11 @@ func copyFile(from, to string) (err error) {
 		return err
 	}
 	defer in.Close()
-	return createFile(to, in)
+	return CreateFile(to, in)
 }
 
-func createFile(to string, from io.Reader) (err error) {
+// CreateFile writes a new file; it is an error if there is one.
+func CreateFile(to string, from io.Reader) (err error) {
 	out, err := os.OpenFile(to, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
 	if err != nil {
 		return err
@@ -126,17 +127,18 @@ func createFile(to string, from io.Reader) (err error) {
 	return errors.Join(err, out.Close())
 }
 
-// syncTree syncs all files and directories below a directory, and it.
-func syncTree(dir string) error {
+// SyncTree syncs a directory and all files and directories below it.
+func SyncTree(dir string) error {
 	return filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
 		if err != nil {
 			return err
 		}
-		return syncPath(path)
+		return SyncPath(path)
 	})
 }
 
-func syncPath(path string) error {
+// SyncPath syncs a file or a directory to disk.
+func SyncPath(path string) error {
 	f, err := os.Open(path)
 	if err != nil {
 		return err

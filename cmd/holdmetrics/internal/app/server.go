@@ -1,0 +1,282 @@
+// Package app assembles the processes of holdmetrics: [Server], which runs everything
+// in one process, and [Gateway] and [Worker], which share a NATS cluster. Each is
+// started and stopped as a group of parts in order; see holdmetrics/internal/service.
+//
+// It also knows the layout of a data directory and the embedded NATS server, which
+// backups and restores use too.
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"path/filepath"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"go.uber.org/zap"
+
+	"holdmetrics/cmd/holdmetrics/internal/settings"
+	"holdmetrics/gateway"
+	"holdmetrics/hold"
+	"holdmetrics/hold/rules"
+	"holdmetrics/ingest"
+	"holdmetrics/ingest/backup"
+	"holdmetrics/internal/service"
+	"holdmetrics/processor"
+	"holdmetrics/processor/generation"
+	"holdmetrics/projection"
+)
+
+// serveID names serve among the workers of its log, of which it is the only one.
+const serveID = "serve"
+
+// Server is everything that serve runs. It is started from the log outwards and
+// stopped the other way round:
+//
+//	lock ▶ ports ▶ NATS ▶ log ▶ generations ▶ producer ▶ gateway
+type Server struct {
+	*process
+
+	Broker      *Broker
+	Records     *generation.Registry
+	Generations *generation.Supervisor
+	Producer    *ingest.Producer
+
+	rules  *rules.Rules      // that the settings name; nil: none
+	active generation.Record // of the generation that was active at the start
+
+	GRPCAddr, httpAddr net.Addr
+}
+
+// NewServer returns a server that is not started.
+func NewServer(s *settings.Settings, version string, log *zap.Logger) *Server {
+	return &Server{process: newProcess(s, version, log)}
+}
+
+// Start starts everything. After an error Stop must be called, as after a start that
+// succeeded.
+func (p *Server) Start(ctx context.Context) error {
+	lock, err := LockDataDir(p.settings.DataDir)
+	if err != nil {
+		return err
+	}
+	p.group.Add("the lock of the data directory", service.Close(lock))
+	if err := TidyDataDir(p.settings.DataDir); err != nil {
+		return err
+	}
+	if p.rules, err = serverRules(p.settings.RulesFile, p.log); err != nil {
+		return err
+	}
+	policy, fresh, err := fixPolicy(p.settings, p.rules)
+	if err != nil {
+		return err
+	}
+
+	// The ports come before anything that takes time, so that a taken one shows at once.
+	ports, err := openPorts(p.settings)
+	if err != nil {
+		return err
+	}
+	p.group.Add("the ports", service.Func(ports.close))
+	p.GRPCAddr, p.httpAddr = ports.grpc.Addr(), ports.http.Addr()
+	if err := p.startProfiles(); err != nil {
+		return err
+	}
+
+	p.startup.waitFor("the embedded NATS server")
+	if p.Broker, err = startBroker(filepath.Join(p.settings.DataDir, NATSName), p.settings.NATSAddress, p.log); err != nil {
+		return err
+	}
+	p.group.Add("the embedded NATS server", service.Do(p.Broker.Close))
+	p.conn = p.Broker.Conn
+	if p.js, err = jetstream.New(p.conn); err != nil {
+		return fmt.Errorf("opening JetStream: %w", err)
+	}
+	p.startup.waitFor("the event log")
+	if err := p.openLog(ctx); err != nil {
+		return err
+	}
+	return p.bounded(ctx, func(ctx context.Context) error { return p.startOver(ctx, ports, policy, fresh) })
+}
+
+// startOver starts what works on the log.
+func (p *Server) startOver(ctx context.Context, ports *ports, policy hold.Policy, fresh bool) error {
+	// Before anything reads or writes the log: what it has is judged by the limits
+	// that it came in under, what comes by those of today.
+	err := p.Events.SetLimits(ctx, p.settings.Limits)
+	if err != nil {
+		return err
+	}
+	p.startup.waitFor("the records of the generations")
+	if p.Records, err = generation.Open(ctx, p.js, 1); err != nil {
+		return err
+	}
+	if err := p.begin(ctx, policy, fresh); err != nil {
+		return err
+	}
+	p.startup.waitFor("the embedded store")
+	if err := p.startGenerations(ctx); err != nil {
+		return err
+	}
+	backups, err := backup.OpenDoor(p.conn, p.settings.DataDir, p.copyData)
+	if err != nil {
+		return err
+	}
+	p.group.Add("backups", service.Func(backups.Close))
+	p.Producer = ingest.NewProducer(p.Events, ingest.ProducerOptions{Limits: p.settings.Limits})
+	p.group.AddWithin("events on their way to the log", flightGrace, p.Producer.Close)
+	p.startup.waitFor("the snapshots")
+	served, err := p.open(ctx, &p.active)
+	if err != nil {
+		return err
+	}
+	gate, err := gateway.New(gateway.Config{
+		Producer:   p.Producer,
+		Log:        p.Events,
+		Backend:    served,
+		Version:    p.version,
+		Logger:     p.log.Named("gateway"),
+		Registerer: p.Registry,
+		Gatherer:   p.Registry,
+	})
+	if err != nil {
+		return errors.Join(err, served.Snapshots.Close())
+	}
+	ports.serve(gate, p.group)
+	p.follow(generation.FollowerConfig{ID: serveID, Registry: p.Records, Gateway: gate.Following(p.open), Logger: p.log.Named("generations")})
+	return nil
+}
+
+// Banner returns the lines that tell an operator what is served where.
+func (p *Server) Banner() string {
+	profiles := ""
+	if p.pprofAddr != nil {
+		profiles = fmt.Sprintf("  pprof http://%s/debug/pprof/\n", p.pprofAddr)
+	}
+	return fmt.Sprintf("holdmetrics serves %s, %s\n  gRPC  %s\n  HTTP  http://%s\n  NATS  nats://%s\n%s",
+		p.settings.DataDir, served(&p.active), shown(p.GRPCAddr), shown(p.httpAddr), shown(p.Broker.Address()), profiles)
+}
+
+// importLook is how often serve looks whether an import has finished.
+const importLook = 500 * time.Millisecond
+
+// openLog opens the event log, or makes it. While an import fills the log, it waits:
+// NATS listens already, so that the import can go on. That wait ends with the import
+// or with ctx, and the time limit of the start does not count it.
+func (p *Server) openLog(ctx context.Context) error {
+	for logged := false; ; logged = true {
+		err := p.bounded(ctx, func(ctx context.Context) (err error) {
+			p.Events, err = ingest.OpenLog(ctx, p.js, ingest.LogConfig{Limits: p.settings.Limits})
+			return err
+		})
+		if !errors.Is(err, ingest.ErrUnfinishedImport) {
+			return err
+		}
+		if !logged {
+			p.log.Warn("waiting for an import to finish; NATS is open, gRPC and HTTP are not", zap.Stringer("nats", p.Broker.Address()), zap.Error(err))
+		}
+		timer := time.NewTimer(importLook)
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return ctx.Err()
+		case <-timer.C:
+		}
+	}
+}
+
+// open opens a generation that this process works on, for the gateway.
+func (p *Server) open(ctx context.Context, r *generation.Record) (gateway.Backend, error) {
+	g, err := p.Generations.Get(r.Name)
+	if err != nil {
+		return gateway.Backend{}, err
+	}
+	view, err := g.Snapshots.Watch(ctx)
+	if err != nil {
+		return gateway.Backend{}, err
+	}
+	return gateway.Backend{
+		Generation:   r.Name,
+		RulesVersion: r.Version,
+		Reader:       g.Store,
+		Snapshots:    view,
+		WaitApplied:  g.Worker.WaitApplied,
+		Ready: func(ctx context.Context) error {
+			if err := g.Ready(ctx, moveWithin); err != nil {
+				return err
+			}
+			return viewReady(view)
+		},
+		Owners: owners{id: serveID, version: p.version, worker: g.Worker},
+		Rules:  g.Rules,
+	}, nil
+}
+
+// begin makes the first generation where there is none, and reads which is active.
+// The rules that the settings name are those of the first one while there is nothing
+// that was counted by others.
+func (p *Server) begin(ctx context.Context, policy hold.Policy, fresh bool) error {
+	last, err := p.Events.LastPosition(ctx)
+	if err != nil {
+		return err
+	}
+	first := firstRecord(policy, nil)
+	if fresh || last == 0 {
+		first = firstRecord(policy, p.rules)
+	}
+	active, err := p.Records.Begin(ctx, first)
+	if err != nil {
+		return err
+	}
+	if p.active, err = p.Records.Get(ctx, active.Generation); err != nil {
+		return err
+	}
+	warnOfRules(p.log, p.rules, p.settings.RulesFile, &p.active)
+	return nil
+}
+
+// startGenerations runs a worker for every generation until stop, which waits for
+// their last flushes.
+func (p *Server) startGenerations(ctx context.Context) (err error) {
+	stores, closeStores := newEmbeddedStores(p.settings.DataDir, p.Events, p.log)
+	p.group.Add("the cache of the stores", service.Func(closeStores))
+	p.Generations, err = generation.Start(ctx, generation.Config{
+		Registry:   p.Records,
+		Conn:       p.conn,
+		Stores:     stores,
+		Worker:     processor.Config{Log: p.Events, GCInterval: p.settings.GCInterval, Logger: p.log.Named("processor")},
+		Snapshots:  projection.SnapshotConfig{Async: true},
+		ID:         serveID,
+		Registerer: p.Registry,
+		Logger:     p.log.Named("generations"),
+	})
+	if err != nil {
+		return err
+	}
+	p.runGenerations(p.Generations)
+	return nil
+}
+
+// storeLog lets the store's everyday lines through at debug level only.
+type storeLog struct{ *zap.SugaredLogger }
+
+func (l storeLog) Infof(format string, args ...any) { l.Debugf(format, args...) }
+
+// served returns in words which generation is read.
+func served(g *generation.Record) string {
+	text := g.Describe()
+	if g.Name != generation.First {
+		text += ", generation " + g.Name
+	}
+	return text
+}
+
+// shown returns an address as a client on this machine would use it.
+func shown(a net.Addr) string {
+	if tcp, ok := a.(*net.TCPAddr); ok && tcp.IP.IsUnspecified() {
+		return fmt.Sprintf("127.0.0.1:%d (and every other address of this machine)", tcp.Port)
+	}
+	return a.String()
+}
