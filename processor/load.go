@@ -8,15 +8,6 @@ import (
 	"holdmetrics/projection"
 )
 
-// atomicStore is what a store may implement to say that a flush is seen whole or
-// not at all. Others may have, after a crash, facts and figures beyond their
-// checkpoint.
-type atomicStore interface{ AtomicFlush() bool }
-
-// pageStore is what a store may implement to say that it keeps pages, and never
-// looks at the facts of a change.
-type pageStore interface{ KeepsPages() bool }
-
 // memory is what a partition has in memory of its pairs and holders, and how far it
 // is applied.
 type memory struct {
@@ -48,7 +39,7 @@ type memory struct {
 
 func newMemory(s *scope) *memory {
 	m := &memory{scope: s, cache: newCache(s.cfg.Rules)}
-	if _, ok := s.store.(projection.PageReader); ok {
+	if s.store.Capabilities().ReadsPages {
 		m.cache.pages = m.pagesOf
 	}
 	return m
@@ -275,15 +266,14 @@ func (m *memory) enter(pr *pair, stored *hold.Figures) {
 // A page is only asked for where the store has the pair's last word on it: what
 // changed since the last flush was written stays in memory (see cache.shrink).
 type pairPages struct {
-	m    *memory
-	from projection.PageReader
-	key  projection.PairKey
+	m   *memory
+	key projection.PairKey
 }
 
 // pagesOf lets a pair read its pages; nil where the store cannot read single ones.
 func (m *memory) pagesOf(key projection.PairKey) hold.Pages {
-	if from, ok := m.store.(projection.PageReader); ok {
-		return &pairPages{m, from, key}
+	if m.store.Capabilities().ReadsPages {
+		return &pairPages{m, key}
 	}
 	return nil
 }
@@ -291,7 +281,7 @@ func (m *memory) pagesOf(key projection.PairKey) hold.Pages {
 // Page reads one page.
 func (l *pairPages) Page(key []byte) (data []byte, err error) {
 	err = l.m.retry(l.m.background, "read a page of a pair", func(ctx context.Context) (err error) {
-		data, err = l.from.Page(ctx, l.m.id, l.key, key)
+		data, err = l.m.store.Page(ctx, l.m.id, l.key, key)
 		return err
 	})
 	return data, err
@@ -299,7 +289,7 @@ func (l *pairPages) Page(key []byte) (data []byte, err error) {
 
 // Scan walks pages. Nothing that the worker does to a pair needs it.
 func (l *pairPages) Scan(prefix []byte, yield func(hold.Page) bool) error {
-	return l.from.Pages(l.m.background, l.m.id, l.key, prefix, yield)
+	return l.m.store.Pages(l.m.background, l.m.id, l.key, prefix, yield)
 }
 
 // Lost is told that the pair cannot go on. Then the partition cannot either: what

@@ -44,8 +44,6 @@ func newDyingOverMongo(inner *mongo.Store, flushes int, within time.Duration) *d
 	return d
 }
 
-func (d *dyingOverMongo) AtomicFlush() bool { return d.inner.AtomicFlush() }
-
 func (d *dyingOverMongo) Claim(ctx context.Context, partition int, epoch uint64) (projection.Checkpoint, bool, error) {
 	return d.inner.Claim(ctx, partition, epoch)
 }

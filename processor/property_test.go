@@ -118,8 +118,9 @@ func newCrashing(inner *storetest.Memory, atomic bool, calls int, r *rand.Rand) 
 	return c
 }
 
-func (c *crashing) AtomicFlush() bool { return c.atomic }
-func (c *crashing) KeepsPages() bool  { return c.paged }
+func (c *crashing) Capabilities() projection.Capabilities {
+	return projection.Capabilities{AtomicFlush: c.atomic, ReadsPages: true, IgnoresFacts: c.paged}
+}
 
 func (c *crashing) Flush(ctx context.Context, b *projection.Batch) error {
 	err := c.Faulty.Flush(ctx, b)
@@ -187,7 +188,9 @@ type asAtomic struct {
 	atomic bool
 }
 
-func (s asAtomic) AtomicFlush() bool { return s.atomic }
+func (s asAtomic) Capabilities() projection.Capabilities {
+	return projection.Capabilities{AtomicFlush: s.atomic}
+}
 
 // waitAll waits for all partitions of the log; the first error ends it.
 func waitAll(w *running, log *memLog) error {

@@ -39,14 +39,13 @@ type scope struct {
 }
 
 func newScope(id int, cfg *Config, controls *controls, log eventLog, metrics *partitionMetrics) *scope {
-	store, ok := cfg.Store.(atomicStore)
-	pages, keeps := cfg.Store.(pageStore)
+	can := cfg.Store.Capabilities()
 	s := &scope{
 		id: id, cfg: cfg, log: log, store: cfg.Store,
 		logger:   cfg.Logger.With(zap.Int("partition", id)),
 		metrics:  metrics,
-		atomic:   ok && store.AtomicFlush(),
-		paged:    keeps && pages.KeepsPages(),
+		atomic:   can.AtomicFlush,
+		paged:    can.IgnoresFacts,
 		whole:    readsWhole(cfg.Rules, log.Partitions()),
 		controls: controls,
 	}

@@ -2,7 +2,6 @@ package processor
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -24,10 +23,7 @@ import (
 // show when. Figures do not change by it, so nothing is published.
 //
 // A store that keeps facts removes them afterwards, some at a time, between batches
-// too; see [projection.Remover].
-
-// ErrCannotSeal says that a log was sealed, and the store is no [projection.Sweeper].
-var ErrCannotSeal = errors.New("processor: the log was sealed, and this store cannot be")
+// too; see [projection.Store].
 
 // judged is an item that came under a horizon, and where its event lies.
 type judged struct {
@@ -71,9 +67,6 @@ func (s *sealer) readSeals(ctx context.Context, messages []message) error {
 			return s.fail("read the log's horizons", err)
 		}
 		m.unknown = !known
-		if _, sweeps := s.store.(projection.Sweeper); known && !sweeps {
-			return s.fail(fmt.Sprintf("position %d", m.position), ErrCannotSeal)
-		}
 	}
 	return nil
 }
@@ -170,7 +163,7 @@ func (s *sealer) removesNow() bool { return s.removes && !s.flush.busy }
 // removeSealed has the store remove some facts that were sealed.
 func (s *sealer) removeSealed(ctx context.Context) error {
 	err := s.retry(ctx, "remove facts that were sealed", func(ctx context.Context) (err error) {
-		s.removes, err = s.store.(projection.Remover).RemoveSealed(ctx, s.id)
+		s.removes, err = s.store.RemoveSealed(ctx, s.id)
 		return err
 	})
 	if err != nil {
@@ -181,7 +174,7 @@ func (s *sealer) removeSealed(ctx context.Context) error {
 
 // removable notes that a store which keeps facts may have some to remove.
 func (s *sealer) removable() {
-	if _, removes := s.store.(projection.Remover); removes {
+	if s.store.Capabilities().RemovesSealed {
 		s.removes = true
 	}
 }
@@ -193,7 +186,7 @@ func (s *sealer) sweep(ctx context.Context) error {
 	}
 	var keys []projection.PairKey
 	err := s.retry(ctx, "look for pairs to seal", func(ctx context.Context) (err error) {
-		keys, err = s.store.(projection.Sweeper).KeysAfter(ctx, s.id, s.after, sweepPairs)
+		keys, err = s.store.KeysAfter(ctx, s.id, s.after, sweepPairs)
 		return err
 	})
 	if err != nil {

@@ -1,7 +1,6 @@
 package processor
 
 import (
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"path/filepath"
@@ -15,7 +14,6 @@ import (
 	"holdmetrics/ingest"
 	"holdmetrics/projection"
 	"holdmetrics/projection/embedded"
-	"holdmetrics/projection/storetest"
 )
 
 // sealedLog is a randomLog that is sealed now and then, with ids in any case where
@@ -410,17 +408,5 @@ func TestSealedWhale(t *testing.T) {
 		if err := store.Close(); err != nil {
 			t.Fatal(err)
 		}
-	}
-}
-
-// Where the store's pairs cannot be sealed, the partition says so and goes no further.
-func TestSealNeedsAStoreThatCan(t *testing.T) {
-	t.Parallel()
-	log := newMemLog(1)
-	log.horizons = map[int64]bool{logBegin: true}
-	log.append(0, logBegin+minute, false, ingest.AppendSeal(nil, logBegin))
-	w := run(t, Config{Store: struct{ projection.Store }{storetest.NewMemory()}}, log, nil)
-	if err := <-w.ended; !errors.Is(err, ErrCannotSeal) {
-		t.Errorf("%v", err)
 	}
 }

@@ -34,7 +34,7 @@ func (p *partition) start(ctx context.Context) error {
 	if err != nil {
 		return p.fail("take the partition's epoch", err)
 	}
-	claimer, claims := p.store.(projection.Claimer)
+	claims := p.store.Capabilities().Claims
 	if claims || p.term != nil {
 		// An owner that does not know yet that it was followed may have written one
 		// checkpoint more, but from here on none.
@@ -43,7 +43,7 @@ func (p *partition) start(ctx context.Context) error {
 				return err
 			}
 			if claims {
-				checkpoint, found, err = claimer.Claim(ctx, p.id, p.epoch)
+				checkpoint, found, err = p.store.Claim(ctx, p.id, p.epoch)
 			} else {
 				checkpoint, found, err = p.claim(ctx)
 			}
@@ -148,7 +148,7 @@ func (p *partition) raiseFence(ctx context.Context) error {
 	})
 }
 
-// claim is projection.Claimer.Claim for a store that has none: its own checkpoint
+// claim is Claim of a [projection.Store] that has none: its own checkpoint
 // is written back under the new epoch.
 func (p *partition) claim(ctx context.Context) (c projection.Checkpoint, found bool, err error) {
 	c, found, err = p.store.Checkpoint(ctx, p.id)

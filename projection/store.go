@@ -2,6 +2,8 @@ package projection
 
 import (
 	"context"
+	"errors"
+	"fmt"
 
 	"holdmetrics/hold"
 )
@@ -47,7 +49,7 @@ type Checkpoint struct {
 
 // PairRecord is a pair as it is stored. A store keeps either pages or facts of
 // it, so a reader calls Open and looks at neither. Of a large pair ([hold.IsRoot])
-// a store that is a [PageReader] gives the root only, however many pages it has.
+// a store that reads pages gives the root only, however many pages it has.
 type PairRecord struct {
 	Key     PairKey
 	Policy  hold.Policy
@@ -80,8 +82,7 @@ type LoggedFact struct {
 // Facts are those that are new since the pair's last flush; they may have been
 // written before by a flush that did not get as far as its checkpoint. Pages
 // are those that changed; one with empty Data is removed. A store keeps the
-// facts or the pages, and leaves the other alone. One that has a method
-// KeepsPages() bool which says true may be given changes without facts.
+// facts or the pages, and leaves the other alone (Capabilities.IgnoresFacts).
 //
 // Sealed goes with the facts: what stands for those that were sealed, as
 // [hold.ReadSealedFacts] reads it; nil: no more than stands there already. What was
@@ -146,38 +147,40 @@ type PartitionView interface {
 	Close() error
 }
 
-// PageReader is what a store is beside a [Store] that keeps pages and can read
-// some of a large pair's, so that nobody has to read them all. Whoever opens a
-// large pair for writing reads its pages as they are now; a view's records bring
-// the pages of the view.
+// Capabilities are what a [Store] does beyond what every store does. They do not
+// change while the store is open.
+type Capabilities struct {
+	// AtomicFlush: a flush is seen whole or not at all. Without it, facts and figures
+	// may be ahead of their checkpoint after a crash.
+	AtomicFlush bool
+	// ReadsPages: the store keeps pages, and reads some of a large pair's, so that
+	// nobody has to read them all (Page and Pages).
+	ReadsPages bool
+	// IgnoresFacts: the store keeps the pages of a change alone, which need not come
+	// with facts.
+	IgnoresFacts bool
+	// Claims: several processes may have the store open, and their owners of a
+	// partition take turns (Claim).
+	Claims bool
+	// RemovesSealed: the store keeps facts, which cannot all go in the moment in which
+	// what was sealed takes their place (RemoveSealed).
+	RemovesSealed bool
+}
+
+// ErrUnsupported is returned by methods of a [Store] that it has no capability for.
+var ErrUnsupported = fmt.Errorf("projection: the store cannot do that: %w", errors.ErrUnsupported)
+
+// PageReader reads single pages of large pairs as they were flushed last. A view's
+// records bring the pages of the view.
 //
 // The pages of a pair belong together: those of one flush become readable all at
 // once, or not at all. A pair finds out when they do not ([hold.ErrCorrupt]).
 type PageReader interface {
-	// Page reads one page as last flushed; nil where there is none.
+	// Page reads one page; nil if there is none.
 	Page(ctx context.Context, partition int, pair PairKey, page []byte) ([]byte, error)
 	// Pages walks the pages whose keys begin with prefix, which is not empty, in
-	// the order of their keys, until fn says false. A page is valid until fn returns.
+	// the order of their keys, until fn returns false. A page is valid until fn returns.
 	Pages(ctx context.Context, partition int, pair PairKey, prefix []byte, fn func(hold.Page) bool) error
-}
-
-// Sweeper is what a store is beside a [Store] whose pairs can be sealed. Only such a
-// store may be given a checkpoint with a horizon.
-type Sweeper interface {
-	// KeysAfter gives the keys of the pairs behind a key, in their order, up to most
-	// of them; the zero key is before all. It may leave out, or have, those that were
-	// first written when it was called.
-	KeysAfter(ctx context.Context, partition int, after PairKey, most int) ([]PairKey, error)
-}
-
-// Remover is what a [Sweeper] is beside that keeps facts, which cannot all go in the
-// moment in which what was sealed takes their place.
-type Remover interface {
-	// RemoveSealed removes facts that what was sealed stands for, as far as the
-	// checkpoint has it, some at a time, and says whether there may be more to remove.
-	// What it has not got to, because it was not called or failed, is remembered, and
-	// harmless. It is for the partition's owner, and not while it reads.
-	RemoveSealed(ctx context.Context, partition int) (more bool, err error)
 }
 
 // Store keeps the projections of all partitions. It is safe for concurrent use;
@@ -185,6 +188,10 @@ type Remover interface {
 // partitions do not wait for each other.
 type Store interface {
 	Reader
+
+	// Capabilities returns what the store can do. Methods that need a capability which
+	// it does not have return [ErrUnsupported].
+	Capabilities() Capabilities
 
 	// Load reads pairs, in the order of keys, nil where there is none. One call
 	// serves a whole batch. The records are the caller's to keep; the ends of ctx
@@ -218,6 +225,28 @@ type Store interface {
 	// some checkpoint had. The record is valid until the callback returns.
 	Holders(ctx context.Context, partition int, after string, fn func(*HolderRecord) error) error
 
+	// KeysAfter returns the keys of the pairs after a key, in their order, up to most
+	// of them; the zero key is before all. It may leave out, or have, those that were
+	// first written when it was called.
+	KeysAfter(ctx context.Context, partition int, after PairKey, most int) ([]PairKey, error)
+
+	// PageReader needs Capabilities.ReadsPages.
+	PageReader
+
+	// Claim makes the caller the partition's owner of an epoch and returns where it
+	// goes on: the checkpoint, with that epoch; false if the partition was never
+	// flushed. From then on no owner of a smaller epoch can write a checkpoint.
+	// Where one of a greater epoch has claimed or written, the error is a
+	// [*FencedError] and nothing is changed. It needs Capabilities.Claims.
+	Claim(ctx context.Context, partition int, epoch uint64) (Checkpoint, bool, error)
+
+	// RemoveSealed removes some of the facts that what was sealed stands for, as of the
+	// checkpoint, and reports whether there may be more to remove. What it has not got
+	// to, because it was not called or failed, is remembered, and harmless. It is for
+	// the partition's owner, and not while it reads. It needs
+	// Capabilities.RemovesSealed.
+	RemoveSealed(ctx context.Context, partition int) (more bool, err error)
+
 	// Meta reads the named values that are fixed for the life of the store.
 	Meta(ctx context.Context) (map[string]string, error)
 
@@ -228,14 +257,4 @@ type Store interface {
 	// Close flushes what the store buffers and gives up its resources. Calls
 	// after it return [ErrClosed]. No call may be under way, no view open.
 	Close() error
-}
-
-// Claimer is what a store of several processes implements beside [Store].
-type Claimer interface {
-	// Claim makes the caller the partition's owner of an epoch and says where it
-	// goes on: the checkpoint, with that epoch; false where the partition was never
-	// flushed. From then on no owner of a smaller epoch can write a checkpoint.
-	// Where one of a greater epoch has claimed or written, the error is a
-	// [*FencedError] and nothing is changed.
-	Claim(ctx context.Context, partition int, epoch uint64) (Checkpoint, bool, error)
 }

@@ -11,8 +11,6 @@ import (
 	"holdmetrics/projection"
 )
 
-var _ projection.PageReader = (*Store)(nil)
-
 // Page reads one page of a pair as last flushed; nil where there is none.
 func (s *Store) Page(ctx context.Context, partition int, pair projection.PairKey, page []byte) ([]byte, error) {
 	leave, err := s.enterPartition(ctx, partition)

@@ -152,13 +152,21 @@ func (s *Store) Ping(ctx context.Context) (err error) {
 	return errors.Join(err, closer.Close())
 }
 
-// AtomicFlush says that a flush is written whole or not at all, so that after a
-// crash figures and checkpoint fit each other.
-func (s *Store) AtomicFlush() bool { return true }
+// Capabilities of the store: a flush is one atomic batch, and of a change it keeps the
+// pages alone. One process has it open.
+func (s *Store) Capabilities() projection.Capabilities {
+	return projection.Capabilities{AtomicFlush: true, ReadsPages: true, IgnoresFacts: true}
+}
 
-// KeepsPages says that the store looks at the pages of a change and not at its
-// facts, so nobody needs to gather them.
-func (s *Store) KeepsPages() bool { return true }
+// Claim is not for a store of one process.
+func (s *Store) Claim(context.Context, int, uint64) (projection.Checkpoint, bool, error) {
+	return projection.Checkpoint{}, false, projection.ErrUnsupported
+}
+
+// RemoveSealed is not for a store that keeps no facts.
+func (s *Store) RemoveSealed(context.Context, int) (more bool, err error) {
+	return false, projection.ErrUnsupported
+}
 
 // Close waits for the calls under way and for open views to be closed, and gives
 // the directory up. Calls after it return [projection.ErrClosed].

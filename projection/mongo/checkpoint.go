@@ -73,7 +73,7 @@ func (p *partition) own(c projection.Checkpoint, flushed bool) {
 }
 
 // Claim makes the caller the partition's owner of that epoch, and says where to go
-// on; see [projection.Claimer].
+// on; see [projection.Store].
 func (s *Store) Claim(ctx context.Context, partition int, epoch uint64) (projection.Checkpoint, bool, error) {
 	none := projection.Checkpoint{}
 	leave, err := s.enterPartition(ctx, partition)

@@ -32,7 +32,7 @@ type removal struct {
 	upTo    int64 // position behind which no fact matters here
 }
 
-// RemoveSealed removes facts that what was sealed stands for; see [projection.Remover].
+// RemoveSealed removes facts that what was sealed stands for; see [projection.Store].
 //
 // What it goes by is what was sealed at the durable checkpoint or before. Nobody needs
 // the facts of that any more: whoever begins, begins at that checkpoint or a later one,

@@ -11,6 +11,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/bson"
 	driver "go.mongodb.org/mongo-driver/v2/mongo"
 
+	"holdmetrics/hold"
 	"holdmetrics/projection"
 )
 
@@ -36,10 +37,7 @@ type Store struct {
 }
 
 var (
-	_ projection.Store   = (*Store)(nil)
-	_ projection.Claimer = (*Store)(nil)
-	_ projection.Sweeper = (*Store)(nil)
-	_ projection.Remover = (*Store)(nil)
+	_ projection.Store = (*Store)(nil)
 )
 
 // partition is what the store knows of a partition that it is the owner of.
@@ -168,9 +166,21 @@ func (s *Store) Ping(ctx context.Context) error {
 	return explain("ping", err)
 }
 
-// AtomicFlush says that a flush is seen whole or not at all: whatever a flush has
-// written cannot be seen before its checkpoint.
-func (s *Store) AtomicFlush() bool { return true }
+// Capabilities of the store: it keeps facts, and several processes have it open. What a
+// flush has written cannot be seen before its checkpoint.
+func (s *Store) Capabilities() projection.Capabilities {
+	return projection.Capabilities{AtomicFlush: true, Claims: true, RemovesSealed: true}
+}
+
+// Page is not for a store that keeps facts.
+func (s *Store) Page(context.Context, int, projection.PairKey, []byte) ([]byte, error) {
+	return nil, projection.ErrUnsupported
+}
+
+// Pages is not for a store that keeps facts.
+func (s *Store) Pages(context.Context, int, projection.PairKey, []byte, func(hold.Page) bool) error {
+	return projection.ErrUnsupported
+}
 
 func (s *Store) errorf(format string, args ...any) {
 	if s.config.Logger != nil {

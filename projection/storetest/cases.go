@@ -111,8 +111,7 @@ func testPagesComeAndGo(t *testing.T, h Harness) {
 // one that is asked for; in a view they are those of the view.
 func testLargePair(t *testing.T, h Harness) {
 	s := h.opened(t)
-	reader, ok := s.(projection.PageReader)
-	if !ok {
+	if !s.Capabilities().ReadsPages {
 		t.Skip("the store does not read single pages")
 	}
 	ctx := context.Background()
@@ -159,14 +158,14 @@ func testLargePair(t *testing.T, h Harness) {
 	for _, prefix := range []string{"i", "n"} {
 		var last string
 		n, leftmost := 0, prefix == "i"
-		if err := reader.Pages(ctx, 5, key, []byte(prefix), func(page hold.Page) bool {
+		if err := s.Pages(ctx, 5, key, []byte(prefix), func(page hold.Page) bool {
 			n++
 			if prefix == "i" && string(page.Key) <= last || page.Key[0] != prefix[0] {
 				t.Errorf("page %q after %q", page.Key, last)
 			}
 			last = string(page.Key)
 			leftmost = leftmost || last == "n\x00" // the first leaf, whose key goes on with a zero
-			one, err := reader.Page(ctx, 5, key, page.Key)
+			one, err := s.Page(ctx, 5, key, page.Key)
 			if err != nil || !bytes.Equal(one, page.Data) {
 				t.Errorf("page %q is %x, %v, want %x", page.Key, one, err, page.Data)
 			}
@@ -175,7 +174,7 @@ func testLargePair(t *testing.T, h Harness) {
 			t.Errorf("%d pages of prefix %s, the leftmost: %v, %v", n, prefix, leftmost, err)
 		}
 		n = 0
-		if err := reader.Pages(ctx, 5, key, []byte(prefix), func(hold.Page) bool { n++; return n < 3 }); err != nil || n != 3 {
+		if err := s.Pages(ctx, 5, key, []byte(prefix), func(hold.Page) bool { n++; return n < 3 }); err != nil || n != 3 {
 			t.Errorf("%d pages of 3, %v", n, err)
 		}
 	}
@@ -183,7 +182,7 @@ func testLargePair(t *testing.T, h Harness) {
 		key  projection.PairKey
 		page string
 	}{{key, "inone"}, {key, "n"}, {projection.PairKey{Holder: "none", Token: "token"}, "ilot-0"}} {
-		if data, err := reader.Page(ctx, 5, none.key, []byte(none.page)); data != nil || err != nil {
+		if data, err := s.Page(ctx, 5, none.key, []byte(none.page)); data != nil || err != nil {
 			t.Errorf("page %q of %v is %x, %v, want none", none.page, none.key, data, err)
 		}
 	}

@@ -11,25 +11,14 @@ import (
 	"holdmetrics/projection"
 )
 
-// sweeper is the store, where its pairs can be sealed.
-func sweeper(t *testing.T, s projection.Store) projection.Sweeper {
-	t.Helper()
-	sweeper, ok := s.(projection.Sweeper)
-	if !ok {
-		t.Skip("the store's pairs cannot be sealed")
-	}
-	return sweeper
-}
-
 // removeAll has the store remove what it can, where it keeps facts.
 func removeAll(t reporter, s projection.Store, partition int) {
 	t.Helper()
-	remover, ok := s.(projection.Remover)
-	if !ok {
+	if !s.Capabilities().RemovesSealed {
 		return
 	}
 	for calls := 0; ; calls++ {
-		more, err := remover.RemoveSealed(context.Background(), partition)
+		more, err := s.RemoveSealed(context.Background(), partition)
 		if err != nil || calls > 1000 {
 			t.Fatalf("remove: %v, after %d calls", err, calls)
 		}
@@ -41,7 +30,7 @@ func removeAll(t reporter, s projection.Store, partition int) {
 
 func testKeysAfter(t *testing.T, h Harness) {
 	s := h.opened(t)
-	keysAfter := sweeper(t, s).KeysAfter
+	keysAfter := s.KeysAfter
 	ctx := context.Background()
 	if keys, err := keysAfter(ctx, 1, projection.PairKey{}, 10); err != nil || len(keys) != 0 {
 		t.Errorf("keys of nothing: %v, %v", keys, err)
@@ -108,7 +97,6 @@ func sealable(w *writer) {
 // their facts are removed and afterwards, and once the store was opened again.
 func testSealed(t *testing.T, h Harness) {
 	s := h.opened(t)
-	sweeper(t, s)
 	w := newWriter(2)
 	sealable(w)
 	mustFlush(t, s, w)
@@ -138,7 +126,6 @@ func testSealed(t *testing.T, h Harness) {
 // same, also by a flush that comes twice.
 func testSealedWithoutEvent(t *testing.T, h Harness) {
 	s := h.opened(t)
-	sweeper(t, s)
 	w := newWriter(2)
 	sealable(w)
 	mustFlush(t, s, w)
@@ -162,7 +149,6 @@ func testSealedWithoutEvent(t *testing.T, h Harness) {
 // A view shows what was there when it was opened, or says that it cannot any more.
 func testViewOfSealed(t *testing.T, h Harness) {
 	s := h.opened(t)
-	sweeper(t, s)
 	ctx := context.Background()
 	w := newWriter(2)
 	sealable(w)

@@ -30,6 +30,7 @@ const (
 	OpHolders      Op = "Holders"
 	OpKeysAfter    Op = "KeysAfter"
 	OpRemoveSealed Op = "RemoveSealed"
+	OpClaim        Op = "Claim"
 	OpMeta         Op = "Meta"
 	OpSetMeta      Op = "SetMeta"
 )
@@ -169,20 +170,20 @@ func (f *Faulty) Load(ctx context.Context, partition int, keys []projection.Pair
 	return f.Store.Load(ctx, partition, keys)
 }
 
-// Page asks the hook, then the store, which must be a [projection.PageReader].
+// Page asks the hook, then the store.
 func (f *Faulty) Page(ctx context.Context, partition int, pair projection.PairKey, page []byte) ([]byte, error) {
 	if err := f.ask(ctx, OpPage, partition); err != nil {
 		return nil, err
 	}
-	return f.Store.(projection.PageReader).Page(ctx, partition, pair, page)
+	return f.Store.Page(ctx, partition, pair, page)
 }
 
-// Pages asks the hook, then the store, which must be a [projection.PageReader].
+// Pages asks the hook, then the store.
 func (f *Faulty) Pages(ctx context.Context, partition int, pair projection.PairKey, prefix []byte, fn func(hold.Page) bool) error {
 	if err := f.ask(ctx, OpPages, partition); err != nil {
 		return err
 	}
-	return f.Store.(projection.PageReader).Pages(ctx, partition, pair, prefix, fn)
+	return f.Store.Pages(ctx, partition, pair, prefix, fn)
 }
 
 // LoadHolders asks the hook, then the store.
@@ -253,24 +254,28 @@ func (f *Faulty) Holders(ctx context.Context, partition int, after string, fn fu
 	return f.Store.Holders(ctx, partition, after, fn)
 }
 
-// KeysAfter asks the hook, then the store, which must be a [projection.Sweeper].
+// KeysAfter asks the hook, then the store.
 func (f *Faulty) KeysAfter(ctx context.Context, partition int, after projection.PairKey, most int) ([]projection.PairKey, error) {
 	if err := f.ask(ctx, OpKeysAfter, partition); err != nil {
 		return nil, err
 	}
-	return f.Store.(projection.Sweeper).KeysAfter(ctx, partition, after, most)
+	return f.Store.KeysAfter(ctx, partition, after, most)
 }
 
-// RemoveSealed asks the hook, then the store, where that is a [projection.Remover].
+// RemoveSealed asks the hook, then the store.
 func (f *Faulty) RemoveSealed(ctx context.Context, partition int) (more bool, err error) {
-	remover, ok := f.Store.(projection.Remover)
-	if !ok {
-		return false, nil
-	}
 	if err := f.ask(ctx, OpRemoveSealed, partition); err != nil {
 		return false, err
 	}
-	return remover.RemoveSealed(ctx, partition)
+	return f.Store.RemoveSealed(ctx, partition)
+}
+
+// Claim asks the hook, then the store.
+func (f *Faulty) Claim(ctx context.Context, partition int, epoch uint64) (projection.Checkpoint, bool, error) {
+	if err := f.ask(ctx, OpClaim, partition); err != nil {
+		return projection.Checkpoint{}, false, err
+	}
+	return f.Store.Claim(ctx, partition, epoch)
 }
 
 // Meta asks the hook, then the store.

@@ -23,11 +23,7 @@ type Memory struct {
 	meta       map[string]string
 }
 
-var (
-	_ projection.Store      = (*Memory)(nil)
-	_ projection.PageReader = (*Memory)(nil)
-	_ projection.Sweeper    = (*Memory)(nil)
-)
+var _ projection.Store = (*Memory)(nil)
 
 // memoryPartition is copied by the flush that follows a view, not by the view:
 // its maps are shared for as long as nobody writes.
@@ -42,6 +38,21 @@ type memoryPartition struct {
 // NewMemory is an empty store.
 func NewMemory() *Memory {
 	return &Memory{partitions: map[int]*memoryPartition{}, meta: map[string]string{}}
+}
+
+// Capabilities of the store: it reads pages, and keeps nothing else that needs one.
+func (m *Memory) Capabilities() projection.Capabilities {
+	return projection.Capabilities{ReadsPages: true}
+}
+
+// Claim is not for a store of one process.
+func (m *Memory) Claim(context.Context, int, uint64) (projection.Checkpoint, bool, error) {
+	return projection.Checkpoint{}, false, projection.ErrUnsupported
+}
+
+// RemoveSealed is not for a store that keeps no facts.
+func (m *Memory) RemoveSealed(context.Context, int) (more bool, err error) {
+	return false, projection.ErrUnsupported
 }
 
 // Reopen is the store as it would be found by the next process.

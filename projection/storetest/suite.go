@@ -25,6 +25,8 @@ func Run(t *testing.T, open func(t *testing.T) Harness) {
 		run  func(t *testing.T, h Harness)
 	}{
 		{"Empty", testEmpty},
+		{"Capabilities", testCapabilities},
+		{"Claim", testClaim},
 		{"LoadInOrder", testLoadInOrder},
 		{"Reopen", testReopen},
 		{"PagesComeAndGo", testPagesComeAndGo},
