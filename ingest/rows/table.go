@@ -70,7 +70,7 @@ func (t *Table) Column(name string) (int, error) {
 	if i := slices.Index(t.header, name); i >= 0 {
 		return i, nil
 	}
-	return 0, &Error{Place{t.file.name, 1}, fmt.Errorf("%w: no column %s among %s", ErrHeader, Quote(name), clipList(t.header))}
+	return 0, &Error{Place{t.file.name, 1}, fmt.Errorf("%w: no column %s among %s", ErrHeader, Quote(name), List(t.header))}
 }
 
 // Next reads the next row; at the end the error is io.EOF. The row has a cell for

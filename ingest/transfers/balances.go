@@ -3,8 +3,11 @@ package transfers
 import (
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strconv"
+
+	"github.com/holiman/uint256"
 
 	"holdmetrics/ingest/rows"
 )
@@ -28,6 +31,18 @@ const (
 
 var balanceColumns = [balanceWidth]string{"token_id", "holder_id", "balance", "since", "as_of", "decimals", "nft"}
 
+// openingName stands for the file in errors about opening balances.
+const openingName = "opening balances"
+
+// opening is the balance of a pair to start from.
+type opening struct {
+	token, holder uint32 // as they were written
+	units         uint256.Int
+	fine          bool
+	since         int64
+	place         rows.Place
+}
+
 // LoadOpening reads the balances to start from, as [Ledger.SaveClosing] wrote
 // them. It comes before any row. Only transfers later than its as_of fit.
 func (l *Ledger) LoadOpening(name string) error {
@@ -40,6 +55,7 @@ func (l *Ledger) LoadOpening(name string) error {
 	if err != nil {
 		return err
 	}
+	defer table.Close()
 	var at [balanceWidth]int
 	for i, column := range balanceColumns {
 		if at[i], err = table.Column(column); err != nil {
@@ -47,6 +63,7 @@ func (l *Ledger) LoadOpening(name string) error {
 		}
 	}
 	var latest int64 // since of any balance
+	pairs := map[[2]uint32]bool{}
 	for {
 		fields, place, err := table.Next()
 		if err == io.EOF {
@@ -62,9 +79,14 @@ func (l *Ledger) LoadOpening(name string) error {
 		if row[colToken] == "" && row[colHolder] == "" {
 			err = l.openAsOf(&row)
 		} else {
-			var since int64
-			since, err = l.open(&row)
-			latest = max(latest, since)
+			var o opening
+			if o, err = l.open(&row); err == nil && pairs[[2]uint32{o.token, o.holder}] {
+				err = fmt.Errorf("%w: %s of %s is there twice", ErrOpening, rows.Clip(row[colHolder]), rows.Clip(row[colToken]))
+			}
+			o.place = place
+			pairs[[2]uint32{o.token, o.holder}] = true
+			l.opening = append(l.opening, o)
+			latest = max(latest, o.since)
 		}
 		if err != nil {
 			return &rows.Error{Place: place, Err: err}
@@ -80,14 +102,26 @@ func (l *Ledger) LoadOpening(name string) error {
 	return nil
 }
 
-// openAsOf reads the row that says what the file is.
+// unitsText names the units of the values, for the last row of a file of balances.
+func (o *Options) unitsText() string {
+	text := strconv.Itoa(o.Decimals)
+	for _, token := range slices.Sorted(maps.Keys(o.DecimalsOfToken)) {
+		text += fmt.Sprintf(" %s=%d", token, o.DecimalsOfToken[token])
+	}
+	if o.Columns.Decimals != "" {
+		text += " by " + o.Columns.Decimals
+	}
+	return text
+}
+
+// openAsOf reads the row that describes the file.
 func (l *Ledger) openAsOf(row *[balanceWidth]string) error {
 	if l.opened {
 		return fmt.Errorf("%w: a second row has no token and no holder", ErrOpening)
 	}
 	l.opened = true
 	if text := row[colAsOf]; text != "" { // empty: no transfer was read yet
-		ns, err := parseTime(text)
+		ns, err := parseOpeningTime(text)
 		if err != nil {
 			return fmt.Errorf("%w: as_of %s", err, rows.Quote(text))
 		}
@@ -96,63 +130,60 @@ func (l *Ledger) openAsOf(row *[balanceWidth]string) error {
 	if was := row[colNFT]; was != strconv.FormatBool(l.opt.NFT) {
 		return fmt.Errorf("%w: they were made with --nft=%s; give it again", ErrOpening, rows.Clip(was))
 	}
-	if was := row[colDecimals]; was != strconv.Itoa(l.opt.Decimals) {
-		return fmt.Errorf("%w: they were made with --decimals %s, and this is --decimals %d; units do not mix", ErrOpening, rows.Clip(was), l.opt.Decimals)
+	if was := row[colDecimals]; was != l.opt.unitsText() {
+		return fmt.Errorf("%w: they were made with --decimals %s, and this is --decimals %s; units do not mix", ErrOpening, rows.Clip(was), l.opt.unitsText())
 	}
 	return nil
 }
 
-// open reads the balance of a pair and says since when it stands.
-func (l *Ledger) open(row *[balanceWidth]string) (int64, error) {
+// parseOpeningTime reads a time that SaveClosing wrote.
+func parseOpeningTime(s string) (int64, error) { return new(Options).parseTime(s) }
+
+// open reads the balance of a pair.
+func (l *Ledger) open(row *[balanceWidth]string) (opening, error) {
 	token, holder, balance := row[colToken], row[colHolder], row[colBalance]
-	if token == "" || holder == "" || isZeroAddress(holder) {
-		return 0, ErrAddress
+	switch {
+	case token == "":
+		return opening{}, ErrToken
+	case isNull(holder):
+		return opening{}, ErrHolder
 	}
-	units, err := parseValue(balance, 0)
+	exact := Options{Round: RoundDown} // which takes what SaveClosing wrote
+	units, fine, err := exact.parseValue(balance, 0)
 	if err != nil {
-		return 0, fmt.Errorf("%w: %s", err, rows.Quote(balance))
+		return opening{}, err
 	}
 	if units.IsZero() || l.opt.NFT && units != *oneUnit {
-		return 0, fmt.Errorf("%w: a balance of %s", ErrOpening, rows.Clip(balance))
+		return opening{}, fmt.Errorf("%w: a balance of %s", ErrOpening, rows.Clip(balance))
 	}
-	since, err := parseTime(row[colSince])
+	since, err := parseOpeningTime(row[colSince])
 	if err != nil {
-		return 0, fmt.Errorf("%w: %s", err, rows.Quote(row[colSince]))
+		return opening{}, fmt.Errorf("%w: %s", err, rows.Quote(row[colSince]))
 	}
-	key := pair{l.name(token), l.name(holder)}
-	if _, there := l.accounts[key]; there {
-		return 0, fmt.Errorf("%w: %s of %s is there twice", ErrOpening, rows.Clip(holder), rows.Clip(token))
-	}
-	if l.opt.NFT {
-		if l.supply[key.token]++; l.supply[key.token] > 1 {
-			return 0, fmt.Errorf("%w: %s", ErrTwice, rows.Clip(token))
+	return opening{token: l.tokens.add(token), holder: l.holders.add(holder), units: units, fine: fine, since: since}, nil
+}
+
+// checkOpening makes sure that no pair, and no owner of an NFT, is there twice, now
+// that ids are normalised.
+func (l *Ledger) checkOpening() error {
+	type pair struct{ token, holder uint32 }
+	pairs := make(map[pair]bool, len(l.opening))
+	owners := map[uint32]bool{}
+	for i := range l.opening {
+		o := &l.opening[i]
+		p := pair{l.tokens.means[o.token], l.holders.means[o.holder]}
+		switch {
+		case pairs[p]:
+			return &rows.Error{Place: o.place, Err: fmt.Errorf("%w: %s of %s is there twice, in two spellings", ErrOpening, rows.Clip(l.holders.texts[p.holder]), rows.Clip(l.tokens.texts[p.token]))}
+		case l.opt.NFT && owners[p.token]:
+			return &rows.Error{Place: o.place, Err: fmt.Errorf("%w: %s", ErrTwice, rows.Clip(l.tokens.texts[p.token]))}
 		}
+		pairs[p], owners[p.token] = true, true
 	}
-	l.accounts[key] = account{balance: units, since: since}
-	return since, nil
+	return nil
 }
 
-// emitOpening gives the open holds of the opening balances. Where an earlier
-// import gave them already, they are the same facts and change nothing.
-func (l *Ledger) emitOpening(emit func(rows.Event) bool) bool {
-	for _, key := range l.sorted() {
-		if !emit(l.event(key, l.accounts[key], rows.Place{File: "opening balances"})) {
-			return false
-		}
-	}
-	return true
-}
-
-func (l *Ledger) sorted() []pair {
-	keys := make([]pair, 0, len(l.accounts))
-	for key := range l.accounts {
-		keys = append(keys, key)
-	}
-	slices.SortFunc(keys, comparePairs)
-	return keys
-}
-
-// seconds is unix seconds where the time is whole, else RFC 3339.
+// seconds is unix seconds of a whole time, else RFC 3339.
 func seconds(ns int64) string {
 	if ns%1e9 == 0 {
 		return fmt.Sprint(ns / 1e9)

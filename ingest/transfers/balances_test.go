@@ -86,7 +86,7 @@ func TestOpeningsThatDoNotFit(t *testing.T) {
 		{"two last rows", header + ",,,,20,0,false\n,,,,20,0,false\n", ErrOpening, 3},
 		{"a balance from later", header + "T,a,5,30,,,\n,,,,20,0,false\n", ErrOpening, 0},
 		{"a pair twice", header + "T,a,5,10,,,\nT,a,5,10,,,\n", ErrOpening, 3},
-		{"no holder", header + "T,,5,10,,,\n", ErrAddress, 2},
+		{"no holder", header + "T,,5,10,,,\n", ErrHolder, 2},
 		{"a balance of nothing", header + "T,a,0,10,,,\n", ErrOpening, 2},
 		{"no time", header + "T,a,5,soon,,,\n", ErrTime, 2},
 	} {

@@ -13,6 +13,10 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+
+	"github.com/holiman/uint256"
+
+	"holdmetrics/ingest/numbers"
 )
 
 // CheckClosing says whether [Ledger.SaveClosing] can write that file, before
@@ -114,20 +118,34 @@ func replaceFile(path string, write func(io.Writer) error) (err error) {
 	return os.Rename(f.Name(), path)
 }
 
+// exactText is a balance with all of its digits, up to 36 after the point.
+func (b *book) exactText(a *account) string {
+	if !b.fine[a.token] {
+		return text(&a.balance)
+	}
+	var whole, rest uint256.Int
+	whole.DivMod(&a.balance, numbers.PowerOfTen(36), &rest)
+	digits := fmt.Sprintf("%036s", rest.Dec())
+	if digits = strings.TrimRight(digits, "0"); digits == "" {
+		return whole.Dec()
+	}
+	return whole.Dec() + "." + digits
+}
+
 func (l *Ledger) writeBalances(w io.Writer) error {
 	out := csv.NewWriter(w)
 	if err := out.Write(balanceColumns[:]); err != nil {
 		return err
 	}
 	var row [balanceWidth]string
-	for _, key := range l.sorted() {
-		a := l.accounts[key]
-		row[colToken], row[colHolder], row[colBalance], row[colSince] = key.token, key.holder, text(&a.balance), seconds(a.since)
+	for _, a := range l.book.sorted() {
+		row[colToken], row[colHolder], row[colSince] = l.tokens.texts[a.token], l.holders.texts[a.holder], seconds(a.since)
+		row[colBalance] = l.book.exactText(a)
 		if err := out.Write(row[:]); err != nil {
 			return err
 		}
 	}
-	row = [balanceWidth]string{colDecimals: strconv.Itoa(l.opt.Decimals), colNFT: strconv.FormatBool(l.opt.NFT)}
+	row = [balanceWidth]string{colDecimals: l.opt.unitsText(), colNFT: strconv.FormatBool(l.opt.NFT)}
 	if asOf := max(l.at, l.openedAt); asOf > 0 {
 		row[colAsOf] = seconds(asOf)
 	}

@@ -17,6 +17,8 @@ import (
 	"holdmetrics/ingest/rows"
 )
 
+type pair struct{ token, holder string }
+
 // world is what a server has after imports: the facts of every pair.
 type world map[pair][]hold.Fact
 

@@ -104,6 +104,16 @@ func TestBalancesBecomeHolds(t *testing.T) {
 			want: []string{"T a 10-open x3", "T b 10-open x2", "U a 10-open x1"},
 		},
 		{
+			name: "rows stand in any order",
+			rows: []string{"T,a,b,12,30", "T,zero,a,7,20", "T,zero,a,5,10"},
+			want: []string{"T a 10-open x5", "T a 10-20 x5", "T a 20-open x12", "T a 20-30 x12", "T b 30-open x12"},
+		},
+		{
+			name: "numbers in other spellings",
+			rows: []string{"T,zero,a,1e18,10", "T,zero,b,+2.50,10", "T,zero,c,0x10,10"},
+			want: []string{"T a 10-open x1000000000000000000", "T b 10-open x2.5", "T c 10-open x16"},
+		},
+		{
 			name: "burning is a transfer to nobody",
 			rows: []string{"T,zero,a,5,10", "T,a,zero,5,20", "T,zero,a,1,30"},
 			want: []string{"T a 10-open x5", "T a 10-20 x5", "T a 30-open x1"},
@@ -161,14 +171,14 @@ func TestBadRowsAreNamed(t *testing.T) {
 		want error
 		line int
 	}{
-		{"a step back in time", Options{}, []string{"T,zero,a,5,10", "T,zero,a,5,9"}, ErrOrder, 3},
 		{"a negative balance", Options{}, []string{"T,zero,a,5,10", "T,a,b,6,20", "T,zero,c,1,20"}, ErrOverdraw, 3},
 		{"38 digits", Options{}, []string{"T,zero,a," + strings.Repeat("9", 38) + ",10"}, ErrTooLarge, 2},
 		{"a balance of 38 digits", Options{}, []string{"T,zero,a," + strings.Repeat("9", 37) + ",10", "T,zero,a,1,20"}, ErrTooLarge, 3},
 		{"a negative value", Options{}, []string{"T,zero,a,-1,10"}, ErrValue, 2},
-		{"an exponent", Options{}, []string{"T,zero,a,1e18,10"}, ErrValue, 2},
+		{"an exponent of nothing", Options{}, []string{"T,zero,a,1e,10"}, ErrValue, 2},
+		{"places that are not exact", Options{}, []string{"T,zero,a,1e-19,10"}, ErrPlaces, 2},
 		{"no value", Options{}, []string{"T,zero,a,,10"}, ErrValue, 2},
-		{"no token", Options{}, []string{",zero,a,1,10"}, ErrAddress, 2},
+		{"no token", Options{}, []string{",zero,a,1,10"}, ErrToken, 2},
 		{"no time", Options{}, []string{"T,zero,a,1,"}, ErrTime, 2},
 		{"the epoch", Options{}, []string{"T,zero,a,1,0"}, ErrTime, 2},
 		{"after 2200", Options{}, []string{"T,zero,a,1,7258118401"}, ErrTime, 2},
