@@ -45,7 +45,12 @@ func IsJSON(h nats.Header) bool {
 // The strings of d alias b where nothing in them is escaped, so b must not
 // change for as long as the draft, or an event made from it, is in use. After an
 // error what d holds is not specified.
-func DecodeJSON(b []byte, d *hold.Draft) error {
+func DecodeJSON(b []byte, d *hold.Draft) error { return DecodeJSONTimes(b, d, ParseTime) }
+
+// DecodeJSONTimes is DecodeJSON with another reader of times, such as a times.Reader,
+// whose errors match hold.ErrTime. The log itself is read by DecodeJSON alone, so that
+// a replay takes what the first run took.
+func DecodeJSONTimes(b []byte, d *hold.Draft, parse func(string) (hold.Stamp, error)) error {
 	*d = hold.Draft{}
 	s := scanner{b: b}
 	var seen fieldSet
@@ -65,7 +70,7 @@ func DecodeJSON(b []byte, d *hold.Draft) error {
 		}
 		seen.add(f)
 		if v.given() {
-			if err := setJSON(d, f, name, v); err != nil {
+			if err := setJSON(d, f, name, v, parse); err != nil {
 				return err
 			}
 		}
@@ -121,7 +126,7 @@ type fieldSet uint
 func (s fieldSet) has(f field) bool { return s&(1<<f) != 0 }
 func (s *fieldSet) add(f field)     { *s |= 1 << f }
 
-func setJSON(d *hold.Draft, f field, name string, v value) (err error) {
+func setJSON(d *hold.Draft, f field, name string, v value, parse func(string) (hold.Stamp, error)) (err error) {
 	if !f.takes(v.kind) {
 		return &hold.FieldError{Field: name, Err: ErrFieldType, Detail: v.kind.String()}
 	}
@@ -133,9 +138,9 @@ func setJSON(d *hold.Draft, f field, name string, v value) (err error) {
 	case jsonHoldID:
 		d.HoldID = v.text
 	case jsonStart:
-		d.Start, err = ParseTime(v.text)
+		d.Start, err = parse(v.text)
 	case jsonEnd:
-		d.End, err = ParseTime(v.text)
+		d.End, err = parse(v.text)
 	case jsonWeight:
 		d.Weight, d.WeightGiven, err = ParseWeight(v.text)
 	case jsonWeightExact:

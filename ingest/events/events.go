@@ -1,5 +1,5 @@
-// Package events reads hold events from files: CSV with a header, or one JSON
-// object a line. The fields are those of POST /hold.
+// Package events reads hold events from files: CSV, JSON or Parquet, whose columns
+// are the fields of POST /hold.
 package events
 
 import (
@@ -14,7 +14,9 @@ import (
 
 	"holdmetrics/hold"
 	"holdmetrics/ingest"
+	"holdmetrics/ingest/numbers"
 	"holdmetrics/ingest/rows"
+	"holdmetrics/ingest/times"
 )
 
 // Reader reads files of events. It is not safe for concurrent use.
@@ -24,6 +26,9 @@ type Reader struct {
 	// Bad is told of each row that is no event, which is then passed over. Where it
 	// is nil, the first such row ends the reading.
 	Bad func(*rows.Error)
+	// Times reads start and end, Numbers the weights.
+	Times   times.Reader
+	Numbers numbers.Format
 
 	rows         int64
 	inexact      int64
@@ -39,9 +44,8 @@ func (r *Reader) Inexact() (int64, rows.Place) { return r.inexact, r.firstInexac
 
 // Events reads the files one after the other and yields an event a row,
 // unchecked. An error is the last thing yielded; it names file and line.
-// A file whose first character is { is JSON, any other is CSV. A row that cannot
-// be told from its neighbours (an open quote, a line without end, damaged gzip)
-// is such an error, whatever Bad says.
+// A row that cannot be told from its neighbours (an open quote, a line without end,
+// damaged gzip) is such an error, whatever Bad says.
 func (r *Reader) Events(ctx context.Context, files ...string) iter.Seq2[rows.Event, error] {
 	return func(yield func(rows.Event, error) bool) {
 		for _, name := range files {
@@ -63,13 +67,20 @@ func (r *Reader) readFile(ctx context.Context, name string, emit func(rows.Event
 		return false, err
 	}
 	defer f.Close()
-	head, err := f.Peek(4 << 10)
+	kind, err := f.Kind()
 	if err != nil {
 		return false, err
 	}
-	next := r.nextJSON(f)
-	if head = bytes.TrimLeft(head, " \t\r\n"); len(head) == 0 || head[0] != '{' {
-		if next, err = r.nextCSV(f); err != nil {
+	var next func(*rows.Event) error
+	if kind == rows.JSON && rows.LooksLikeLines(f) {
+		next = r.nextJSON(f)
+	} else {
+		table, err := rows.NewTable(f)
+		if err != nil {
+			return false, err
+		}
+		defer table.Close()
+		if next, err = r.nextRow(f, table); err != nil {
 			return false, err
 		}
 	}
@@ -126,7 +137,11 @@ func (r *Reader) nextJSON(f *rows.File) func(*rows.Event) error {
 		}
 		e.Place = place
 		// The draft's strings alias the line, which the next one overwrites.
-		if err := ingest.DecodeJSON(bytes.Clone(line), &e.Draft); err != nil {
+		err := ingest.DecodeJSONTimes(bytes.Clone(line), &e.Draft, r.Times.Parse)
+		if err == nil {
+			err = r.finish(&e.Draft)
+		}
+		if err != nil {
 			return &badRow{&rows.Error{Place: place, Err: err}}
 		}
 		r.weigh(jsonWeight(line), e)
@@ -134,65 +149,114 @@ func (r *Reader) nextJSON(f *rows.File) func(*rows.Event) error {
 	}
 }
 
-// setters read one field each from the text of a CSV field.
-var setters = []struct {
-	name string
-	set  func(d *hold.Draft, s string) error
-}{
-	{"token_id", func(d *hold.Draft, s string) error { d.Token = s; return nil }},
-	{"holder_id", func(d *hold.Draft, s string) error { d.Holder = s; return nil }},
-	{"start", func(d *hold.Draft, s string) (err error) { d.Start, err = ingest.ParseTime(s); return }},
-	{"end", func(d *hold.Draft, s string) (err error) { d.End, err = ingest.ParseTime(s); return }},
-	{"weight", func(d *hold.Draft, s string) (err error) {
-		d.Weight, d.WeightGiven, err = ingest.ParseWeight(s)
-		return
-	}},
-	{"weight_exact", func(d *hold.Draft, s string) error { d.WeightExact = s; return nil }},
-	{"hold_id", func(d *hold.Draft, s string) error { d.HoldID = s; return nil }},
-	{"revision", func(d *hold.Draft, s string) (err error) { d.Revision, err = ingest.ParseRevision(s); return }},
-	{"retract", func(d *hold.Draft, s string) (err error) { d.Retract, err = ingest.ParseBool(s); return }},
+// forever is the first instant of 9999-12-31, which stands for an open end.
+const forever = 253402214400
+
+// finish makes a draft of a file as exact as an event has to be: ids without white
+// space at their ends, a plain weight, and no end instead of one in 9999.
+func (r *Reader) finish(d *hold.Draft) error {
+	d.Token, d.Holder, d.HoldID = rows.Trim(d.Token), rows.Trim(d.Holder), rows.Trim(d.HoldID)
+	if d.End.Set && d.End.Seconds >= forever {
+		d.End = hold.Stamp{}
+	}
+	if d.WeightExact == "" {
+		return nil
+	}
+	exact, err := r.Numbers.Exact(rows.Trim(d.WeightExact))
+	if err != nil {
+		return &hold.FieldError{Field: "weight_exact", Err: hold.ErrWeight, Detail: rows.Quote(d.WeightExact) + " " + err.Error()}
+	}
+	d.WeightExact = exact
+	return nil
 }
 
-func (r *Reader) nextCSV(f *rows.File) (func(*rows.Event) error, error) {
-	table, err := rows.NewTable(f)
-	if err != nil {
-		return nil, err
+// weight reads a weight, which is a double.
+func (r *Reader) weight(s string) (float64, bool, error) {
+	if s == "" {
+		return 0, false, nil
 	}
-	columns := make([]int, len(table.Header())) // of setters
-	for i, name := range table.Header() {
-		columns[i] = -1
-		names := make([]string, len(setters))
-		for j := range setters {
-			if names[j] = setters[j].name; names[j] == name {
-				columns[i] = j
-			}
-		}
-		if columns[i] < 0 {
-			return nil, &rows.Error{Place: rows.Place{File: f.Name(), Line: 1}, Err: fmt.Errorf("%w: unknown column %s; the columns are %s", rows.ErrHeader, rows.Quote(name), strings.Join(names, ", "))}
+	exact, err := r.Numbers.Exact(s)
+	if err != nil {
+		return ingest.ParseWeight(s) // which has its own words for it
+	}
+	for len(exact) > 1 && exact[0] == '0' && exact[1] != '.' {
+		exact = exact[1:]
+	}
+	return ingest.ParseWeight(exact)
+}
+
+// set reads a cell of the column of that name into a draft.
+func (r *Reader) set(d *hold.Draft, column, s string) (err error) {
+	switch column {
+	case "token_id":
+		d.Token = s
+	case "holder_id":
+		d.Holder = s
+	case "start":
+		d.Start, err = r.Times.Parse(s)
+	case "end":
+		d.End, err = r.Times.Parse(s)
+	case "weight":
+		d.Weight, d.WeightGiven, err = r.weight(s)
+	case "weight_exact":
+		d.WeightExact = s
+	case "hold_id":
+		d.HoldID = s
+	case "revision":
+		d.Revision, err = ingest.ParseRevision(s)
+	case "retract":
+		d.Retract, err = ingest.ParseBool(strings.ToLower(s))
+	}
+	return ingest.InField(column, err)
+}
+
+var columnNames = []string{"token_id", "holder_id", "start", "end", "weight", "weight_exact", "hold_id", "revision", "retract"}
+
+// checkHeader refuses columns that say nothing, and a file without ids.
+func checkHeader(f *rows.File, table *rows.Table) error {
+	for _, name := range table.Header() {
+		if !slices.Contains(columnNames, name) {
+			return &rows.Error{Place: rows.Place{File: f.Name(), Line: 1}, Err: fmt.Errorf("%w: unknown column %s; the columns are %s", rows.ErrHeader, rows.Quote(name), strings.Join(columnNames, ", "))}
 		}
 	}
 	for _, name := range []string{"token_id", "holder_id"} {
-		if !slices.Contains(table.Header(), name) {
-			_, err := table.Column(name)
-			return nil, err
+		if _, err := table.Column(name); err != nil {
+			return err
 		}
 	}
+	return nil
+}
+
+func (r *Reader) nextRow(f *rows.File, table *rows.Table) (func(*rows.Event) error, error) {
+	if err := checkHeader(f, table); err != nil {
+		return nil, err
+	}
+	width := len(table.Header())
 	weight := slices.Index(table.Header(), "weight")
 	return func(e *rows.Event) error {
 		row, place, err := table.Next()
 		var at *rows.Error
-		if errors.Is(err, rows.ErrFields) && errors.As(err, &at) {
+		if (errors.Is(err, rows.ErrFields) || errors.Is(err, rows.ErrRow)) && errors.As(err, &at) {
 			return &badRow{at}
 		}
 		if err != nil {
 			return err
 		}
-		e.Place = place
-		for i, text := range row {
-			field := &setters[columns[i]]
-			if err := field.set(&e.Draft, text); err != nil {
-				return &badRow{&rows.Error{Place: place, Err: ingest.InField(field.name, err)}}
+		if len(row) > width {
+			if err := checkHeader(f, table); err != nil {
+				return err
 			}
+			width, weight = len(row), slices.Index(table.Header(), "weight")
+		}
+		e.Place = place
+		e.Draft = hold.Draft{}
+		for i, text := range row {
+			if err := r.set(&e.Draft, table.Header()[i], text); err != nil {
+				return &badRow{&rows.Error{Place: place, Err: err}}
+			}
+		}
+		if err := r.finish(&e.Draft); err != nil {
+			return &badRow{&rows.Error{Place: place, Err: err}}
 		}
 		if weight >= 0 {
 			r.weigh(row[weight], e)
