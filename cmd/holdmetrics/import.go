@@ -10,23 +10,36 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"holdmetrics/ingest/transfers"
 	holdpb "holdmetrics/proto"
 )
 
 func newImport() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "import",
-		Short: "Send files of transfers or events to the server",
+		Short: "Send transfers, balances or events to the server",
 		Long: `Import sends what files say to a running server. Running it again changes
 nothing that is already there, so whatever was interrupted is simply repeated.`,
 	}
 	ofTransfers := &cobra.Command{
 		Use:   "transfers FILE...",
-		Short: "Import token Transfer logs (CSV, also .gz)",
+		Short: "Import token Transfer logs",
 		Long: `Each change of a balance closes a hold with the old balance as its weight and
-opens one with the new. The rows stand in ascending time; those of one timestamp
-are netted, whatever their order. The zero address is no holder. The default
-column names are ethereum-etl's.
+opens one with the new. Rows may stand in any order; those of one time are netted. The
+zero address and empty ones are no holders. Nothing is sent before every row was
+checked.
+
+Files are CSV (with commas, semicolons or tabs), NDJSON, JSON arrays or Parquet, each
+also packed with gzip or zstd; what a file is, is found out by its first bytes. "-" is
+the standard input. --preset names the columns of a source; without it the header is
+looked at. docs/import.md lists the columns.
+
+With the columns of transaction and log index an equal row counts once, also over
+several files. With --id each id of an ERC-1155 or ERC-721 token is a token
+"<token>/<id>"; a row may list several, such as [7,8], beside their amounts.
+
+--on-bad-token skip leaves a token out whose rows do not add up, names it, and ends
+with 1. --checkpoint takes balances from a file as corrections between transfers.
 
 With --closing the balances at the end are kept in a file, with which --opening
 continues: tomorrow's file needs no history. That file is CSV: token_id,
@@ -55,14 +68,35 @@ events with hold_id and revision, or import blocks when they are final.`,
 		Args: oneOrMoreFiles,
 	}
 	ofTransfers.Flags().StringArray(replacesFlag, nil, "`file` of abandoned blocks that were imported, in whose place the FILEs come; may be repeated")
-	importCommand(ofTransfers, transferFlags(ofTransfers))
+	open := transferFlags(ofTransfers)
+	for _, name := range []string{"from", "to"} {
+		ofTransfers.Flags().String(name, "", "column, as in earlier versions: write --"+name+"-column")
+		_ = ofTransfers.Flags().MarkHidden(name) // it is there
+	}
+	importCommand(ofTransfers, open)
+	ofBalances := &cobra.Command{
+		Use:   "balances FILE...",
+		Short: "Import statements of balance",
+		Long: `Each row says that from its time on a holder's balance of a token is so much; the
+last statement stands until the next one. With columns valid_from and valid_to it says
+that the balance was so from the one to the other; empty or 9999-12-31 means still.
+With --snapshots each time has everybody's balance: who is missing has none.
+
+Files and options are those of 'import transfers'. The columns are token_id, holder_id,
+balance and time; docs/import.md lists their other names.`,
+		Example: `  holdmetrics import balances balances.csv
+  holdmetrics import balances daily.parquet --snapshots --decimals-column decimals`,
+		Args: oneOrMoreFiles,
+	}
+	importCommand(ofBalances, balanceFlags(ofBalances))
 	ofEvents := &cobra.Command{
 		Use:   "events FILE...",
-		Short: "Import hold events (CSV or NDJSON, also .gz)",
-		Long: `The fields of an event, as columns of a CSV header in any order or as names of a
-JSON object a line: token_id, holder_id, start, end, weight, weight_exact,
-hold_id, revision, retract. What is absent or empty is not given. Times are
-RFC 3339 or unix seconds, with up to nine fractional digits.
+		Short: "Import hold events",
+		Long: `The fields of an event, as columns of CSV or Parquet in any order or as names of
+JSON objects: token_id, holder_id, start, end, weight, weight_exact, hold_id, revision,
+retract. What is absent or empty is not given. Times are RFC 3339, with a space as well,
+dates, or unix seconds, with up to nine fractional digits; an end in the year 9999 is an
+open one.
 
 weight is a double and means its shortest decimal form, so about 16 digits count;
 weight_exact is text, counts to the last digit (37 before the point, 18 after it)
@@ -75,8 +109,8 @@ A row that cannot be split (an open quote, damaged gzip) ends the import.`,
   holdmetrics import events events.ndjson.gz --server 10.0.0.7:60051`,
 		Args: oneOrMoreFiles,
 	}
-	importCommand(ofEvents, eventsSource)
-	c.AddCommand(ofTransfers, ofEvents)
+	importCommand(ofEvents, eventFlags(ofEvents))
+	c.AddCommand(ofTransfers, ofBalances, ofEvents)
 	return c
 }
 
@@ -88,7 +122,7 @@ func importCommand(c *cobra.Command, open openSource) {
 	server := serverFlag(c)
 	c.RunE = func(c *cobra.Command, files []string) error {
 		bar := newProgress(c, files)
-		s, err := open(files, bar.add)
+		s, err := open(files, sourceUse{read: bar.add, holders: transfers.IDsAuto, tokens: transfers.IDsAuto})
 		if err != nil {
 			return err
 		}
@@ -96,18 +130,21 @@ func importCommand(c *cobra.Command, open openSource) {
 		t := &tally{holders: make(map[string]struct{})}
 		err = sendAll(c.Context(), *server, s, t)
 		bar.clear()
-		s.tell(c.ErrOrStderr())
+		told := s.tell(c.ErrOrStderr())
 		if err == nil && s.done != nil {
 			err = s.done()
 		}
 		if err != nil {
 			return fmt.Errorf("%w; %s acknowledged; %s", err, counted(t.acknowledged, "event was", "events were"), againHint)
 		}
-		if err := summary(c.OutOrStdout(), s, t, time.Since(start)); err != nil {
+		if err := summary(c.OutOrStdout(), s, t, told, time.Since(start)); err != nil {
 			return err
 		}
 		if n := s.bad.rows(); n > 0 {
 			return fmt.Errorf("%s refused; %s acknowledged and kept; %s", counted(n, "row was", "rows were"), counted(t.acknowledged, "event was", "events were"), againHint)
+		}
+		if told.badTokens > 0 {
+			return fmt.Errorf("%s %w", counted(int64(told.badTokens), "token was", "tokens were"), errBadTokens)
 		}
 		return nil
 	}
@@ -132,9 +169,12 @@ func sendAll(ctx context.Context, server string, s *source, t *tally) error {
 	return err
 }
 
-func summary(out io.Writer, s *source, t *tally, took time.Duration) error {
+func summary(out io.Writer, s *source, t *tally, told *summaries, took time.Duration) error {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	fmt.Fprintf(w, "rows\t%d\n", s.rows())
+	for _, line := range told.lines {
+		fmt.Fprintf(w, "%s\t%s\n", line[0], line[1])
+	}
 	fmt.Fprintf(w, "events\t%d\n", t.events)
 	fmt.Fprintf(w, "holders\t%d\n", len(t.holders))
 	fmt.Fprintf(w, "acknowledged\t%d\n", t.acknowledged)

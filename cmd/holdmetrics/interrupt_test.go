@@ -49,7 +49,7 @@ func TestScoreIsInterrupted(t *testing.T) {
 	c := &cobra.Command{}
 	c.SetContext(ctx)
 	c.SetOut(&out)
-	if err := b.print(c, &query{format: "csv"}); !errors.Is(err, context.Canceled) || bytes.Count(out.Bytes(), []byte("\n")) > checkEvery {
+	if err := b.print(c, &scoreQuery{query: query{format: "csv"}}, new(source)); !errors.Is(err, context.Canceled) || bytes.Count(out.Bytes(), []byte("\n")) > checkEvery {
 		t.Errorf("computing: %v", err)
 	}
 }

@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"io"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -12,7 +14,9 @@ import (
 	"holdmetrics/cmd/holdmetrics/internal/settings"
 	"holdmetrics/cmd/holdmetrics/internal/usage"
 	"holdmetrics/hold"
+	"holdmetrics/hold/rules"
 	"holdmetrics/ingest/rows"
+	"holdmetrics/ingest/transfers"
 )
 
 func newScore() *cobra.Command {
@@ -21,34 +25,54 @@ func newScore() *cobra.Command {
 		Short: "Score files offline, with no server",
 		Long: `Score reads the files that 'holdmetrics import' reads and prints what
 'holdmetrics stats' would print of them, with no server and nothing kept. With
---rules it counts by a rules file, to try one before a rebuild.`,
+--rules it counts by a rules file, to try one before a rebuild.
+
+Scores are as of --as-of (default: now), or of the window from --from to --to. weight
+is what is held at that instant, by the policy of the token, and rate what the score
+grows by in a second. --share adds each row's part of the sum over all holders, of the
+same token with --by-token: an exact fraction, rounded down to --digits digits.
+--explain HOLDER prints the holds behind one holder, as 'holdmetrics explain' does.`,
 	}
 	ofTransfers := &cobra.Command{
 		Use:   "transfers FILE...",
-		Short: "Score token Transfer logs (CSV, also .gz)",
+		Short: "Score token Transfer logs",
+		Long: `Score transfers reads what 'holdmetrics import transfers' reads; its help explains
+the options.`,
 		Example: `  holdmetrics score transfers transfers.csv.gz --by-token --format csv
+  holdmetrics score transfers token_transfers.csv --blocks blocks.csv
   holdmetrics score transfers transfers.csv --decimals 18 --as-of 2021-07-13T23:30:32Z`,
 		Args: oneOrMoreFiles,
 	}
-	scoreCommand(ofTransfers, transferFlags(ofTransfers))
+	scoreCommand(ofTransfers, transferFlags(ofTransfers), true)
+	ofBalances := &cobra.Command{
+		Use:   "balances FILE...",
+		Short: "Score statements of balance",
+		Long: `Score balances reads what 'holdmetrics import balances' reads; its help explains
+the options.`,
+		Example: `  holdmetrics score balances balances.csv --by-token
+  holdmetrics score balances daily.parquet --snapshots --from 2026-01-01 --to 2026-02-01`,
+		Args: oneOrMoreFiles,
+	}
+	scoreCommand(ofBalances, balanceFlags(ofBalances), false)
 	ofEvents := &cobra.Command{
 		Use:   "events FILE...",
-		Short: "Score hold events (CSV or NDJSON, also .gz)",
-		Long: `Score events reads what 'holdmetrics import events' reads; its help tells the
-fields. Bad rows are named as FILE:LINE, all of them up to twenty; where there is
-one, no scores are printed and the command ends with 1.`,
+		Short: "Score hold events",
+		Long: `Score events reads what 'holdmetrics import events' reads; its help explains the
+fields. Bad rows are named as FILE:LINE, all of them up to twenty. If there is one, no
+scores are printed and the command ends with 1.`,
 		Example: `  holdmetrics score events events.ndjson --policy sum
   holdmetrics score events events.ndjson --rules rules.yaml`,
 		Args: oneOrMoreFiles,
 	}
-	scoreCommand(ofEvents, eventsSource)
-	c.AddCommand(ofTransfers, ofEvents)
+	scoreCommand(ofEvents, eventFlags(ofEvents), false)
+	c.AddCommand(ofTransfers, ofBalances, ofEvents)
 	return c
 }
 
-// scoreCommand gives a command its flags and what it does.
-func scoreCommand(c *cobra.Command, open openSource) {
-	var q query
+// scoreCommand gives a command its flags and what it does. columns is whether --from
+// and --to may name columns, as in earlier versions.
+func scoreCommand(c *cobra.Command, open openSource, columns bool) {
+	q := scoreQuery{columns: columns}
 	var policy, rulesFile string
 	limits := hold.DefaultLimits()
 	q.flags(c)
@@ -57,7 +81,7 @@ func scoreCommand(c *cobra.Command, open openSource) {
 	settings.LimitFlags(c.Flags(), &limits)
 	c.RunE = func(c *cobra.Command, files []string) error {
 		now := wallClock()
-		if err := q.check(now); err != nil {
+		if err := q.check(c, now); err != nil {
 			return err
 		}
 		p, err := hold.ParsePolicy(policy)
@@ -76,29 +100,63 @@ func scoreCommand(c *cobra.Command, open openSource) {
 			}
 		}
 		bar := newProgress(c, files)
-		s, err := open(files, bar.add)
+		use := sourceUse{read: bar.add, score: true}
+		use.holders, use.tokens = idsOf(by)
+		s, err := open(files, use)
 		if err != nil {
+			return err
+		}
+		if err := q.checkFuture(c.ErrOrStderr(), s.byBlock, now); err != nil {
 			return err
 		}
 		b := book{rules: by, now: now, limits: limits, pairs: make(map[pairKey]*hold.Pair), names: make(map[string]string)}
 		err = b.read(c.Context(), s)
 		bar.clear()
-		s.tell(c.ErrOrStderr())
+		summary := s.tell(c.ErrOrStderr())
 		if err != nil {
 			return interrupted(err)
 		}
+		b.lookalikes(c.ErrOrStderr(), s)
 		if n := s.bad.rows(); n > 0 {
 			return fmt.Errorf("%s refused, so no scores are printed", counted(n, "row was", "rows were"))
 		}
-		if err := b.print(c, &q); err != nil {
+		if err := b.print(c, &q, s); err != nil {
 			return interrupted(err)
 		}
 		if s.done != nil {
-			return s.done()
+			if err := s.done(); err != nil {
+				return err
+			}
+		}
+		if summary.badTokens > 0 {
+			return fmt.Errorf("%s %w", counted(int64(summary.badTokens), "token was", "tokens were"), errBadTokens)
 		}
 		return nil
 	}
 }
+
+// idsOf is how ids are normalised by rules. Rules that say nothing of ids, and name no
+// address in mixed case, leave it to the ids themselves.
+func idsOf(by hold.Rules) (holders, tokens transfers.IDs) {
+	r, ok := by.(*rules.Rules)
+	if !ok {
+		return transfers.IDsAuto, transfers.IDsAuto
+	}
+	const mixed = "0xABCDEFABCDEFABCDEFABCDEFABCDEFABCDEFABCD"
+	if r.NormalisesHolders() {
+		holders = transfers.IDsEVM
+	}
+	if r.Token(mixed) != mixed {
+		tokens = transfers.IDsEVM
+	}
+	if holders == transfers.IDsNone && tokens == transfers.IDsNone && !saysIDs.MatchString(r.Text()) {
+		return transfers.IDsAuto, transfers.IDsAuto
+	}
+	return holders, tokens
+}
+
+// saysIDs finds a setting of ids, or an address in mixed case, in the text of rules.
+var saysIDs = regexp.MustCompile(`(?m)^\s*"?ids"?\s*:|0x[0-9a-fA-F]*[A-F]`)
 
 // checkEvery is after how many events or rows a command looks whether it was interrupted.
 const checkEvery = 1024
@@ -112,6 +170,7 @@ type book struct {
 	limits hold.Limits
 	pairs  map[pairKey]*hold.Pair
 	names  map[string]string
+	sorted []pairKey // after read
 }
 
 func (b *book) read(ctx context.Context, s *source) error {
@@ -166,46 +225,42 @@ func (b *book) name(s string) string {
 	return kept
 }
 
-// print writes the scores by holder, then token, as the server does.
-func (b *book) print(c *cobra.Command, q *query) error {
-	keys := make([]pairKey, 0, len(b.pairs))
-	for k := range b.pairs {
-		keys = append(keys, k)
+// lookalikes warns of ids of events that differ in case or invisible characters
+// alone. A ledger has its own words for those of its files.
+func (b *book) lookalikes(out io.Writer, s *source) {
+	if s.ledger != nil {
+		return
 	}
-	slices.SortFunc(keys, func(x, y pairKey) int {
-		return cmp.Or(cmp.Compare(x.holder, y.holder), cmp.Compare(x.token, y.token))
-	})
-	out, err := newScoreWriter(c.OutOrStdout(), q.format, q.byToken)
-	if err != nil {
-		return err
+	holders, tokens := make([]string, 0, len(b.pairs)), []string{}
+	last := ""
+	seen := map[string]bool{}
+	for _, k := range b.keys() {
+		if len(holders) == 0 || k.holder != last {
+			holders, last = append(holders, k.holder), k.holder
+		}
+		if !seen[k.token] {
+			seen[k.token] = true
+			tokens = append(tokens, k.token)
+		}
 	}
-	at, settledAt := b.now, hold.MaxTime
-	if q.hasAsOf {
-		at, settledAt = q.asOf, q.asOf
+	var notes summaries
+	notes.lookalikes("holders", transfers.Lookalikes(holders))
+	notes.lookalikes("tokens", transfers.Lookalikes(tokens))
+	for _, text := range notes.notes {
+		fmt.Fprintln(out, "holdmetrics: "+text)
 	}
-	ctx, printed := c.Context(), 0
-	for i := 0; i < len(keys); {
-		if printed++; printed%checkEvery == 0 && ctx.Err() != nil {
-			return ctx.Err()
+}
+
+// keys are the pairs by holder, then token.
+func (b *book) keys() []pairKey {
+	if b.sorted == nil {
+		b.sorted = make([]pairKey, 0, len(b.pairs))
+		for k := range b.pairs {
+			b.sorted = append(b.sorted, k)
 		}
-		key := keys[i]
-		token := ""
-		if q.byToken {
-			token = key.token
-		}
-		var live, settled hold.Amount
-		for ; i < len(keys) && keys[i].holder == key.holder && (!q.byToken || keys[i] == key); i++ {
-			p, r := b.pairs[keys[i]], b.rules.Of(keys[i].token)
-			live, settled = live.Add(r.LiveAt(p, at)), settled.Add(r.SettledAt(p, settledAt))
-		}
-		err := out.Write(&scoreRow{
-			Token: token, Holder: key.holder,
-			Score: live.Score.String(), Held: live.Held.String(),
-			Settled: settled.Score.String(), SettledHeld: settled.Held.String(),
+		slices.SortFunc(b.sorted, func(x, y pairKey) int {
+			return cmp.Or(cmp.Compare(x.holder, y.holder), cmp.Compare(x.token, y.token))
 		})
-		if err != nil {
-			return err
-		}
 	}
-	return out.Close()
+	return b.sorted
 }

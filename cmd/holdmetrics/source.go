@@ -3,8 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
-	"io"
 	"iter"
 	"os"
 	"time"
@@ -13,7 +11,6 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
-	"holdmetrics/cmd/holdmetrics/internal/usage"
 	"holdmetrics/ingest/events"
 	"holdmetrics/ingest/rows"
 	"holdmetrics/ingest/transfers"
@@ -21,124 +18,49 @@ import (
 
 // source is files of rows and the events that they come to.
 type source struct {
-	events func(ctx context.Context) iter.Seq2[rows.Event, error]
-	rows   func() int64
-	bad    *badRows      // takes the rows that are passed over; nil: the first bad row ends the reading
-	notice func() string // what is worth knowing about the rows; may be nil
-	done   func() error  // after success; may be nil
+	events  func(ctx context.Context) iter.Seq2[rows.Event, error]
+	rows    func() int64
+	bad     *badRows          // takes the rows that are passed over; nil: the first bad row ends the reading
+	summary func() *summaries // of the rows, once they are read
+	done    func() error      // after success; may be nil
+	byBlock bool              // a second is a block
+	ledger  *transfers.Ledger // nil: the rows are events
 }
 
-// tell says what is to be said about the rows, once they are read.
-func (s *source) tell(out io.Writer) {
-	s.bad.tell(out)
-	if s.notice != nil {
-		if text := s.notice(); text != "" {
-			fmt.Fprintln(out, "holdmetrics: "+text)
-		}
-	}
+// sourceUse is what a command does with a source.
+type sourceUse struct {
+	read            func(n int)   // is called with the bytes read; may be nil
+	holders, tokens transfers.IDs // how ids are normalised, unless a flag says it
+	score           bool          // events are thrown away after an error
 }
 
-// openSource makes the source of a command: read is told of the bytes read.
-type openSource func(files []string, read func(n int)) (*source, error)
+// openSource makes the source of a command.
+type openSource func(files []string, use sourceUse) (*source, error)
 
-// replacesFlag is the flag of an import that takes the place of another one.
-const replacesFlag = "replaces"
-
-// transferFlags are the flags of 'transfers', for import and score alike.
-func transferFlags(c *cobra.Command) openSource {
-	opt := transfers.Options{Columns: transfers.DefaultColumns()}
-	var opening, closing string
-	f := c.Flags()
-	f.StringVar(&opt.Columns.Token, "token", opt.Columns.Token, "column of the token")
-	f.StringVar(&opt.Columns.From, "from", opt.Columns.From, "column of the sender")
-	f.StringVar(&opt.Columns.To, "to", opt.Columns.To, "column of the receiver")
-	f.StringVar(&opt.Columns.Value, "value", opt.Columns.Value, "column of the value")
-	f.StringVar(&opt.Columns.Time, "time", opt.Columns.Time, "column of the time: unix seconds, RFC 3339, or 2021-01-19 16:04:32 UTC")
-	f.IntVar(&opt.Decimals, "decimals", 0, "divide the value by 10 to the power of `N` (0 to 18)")
-	f.BoolVar(&opt.NFT, "nft", false, "the value column is a token id: each id is a token \"<token>/<id>\" of weight 1")
-	f.StringVar(&opening, "opening", "", "`file` of balances to start from, as --closing wrote it")
-	f.StringVar(&closing, "closing", "", "`file` to write the balances at the end to (.gz: packed); the one of --opening may be named")
-	return func(files []string, read func(n int)) (*source, error) {
-		switch {
-		case opt.Decimals < 0 || opt.Decimals > transfers.MaxDecimals:
-			return nil, usage.Errorf("--decimals %d is not between 0 and %d", opt.Decimals, transfers.MaxDecimals)
-		case opt.NFT && opt.Decimals != 0:
-			return nil, usage.Errorf("--decimals does not go with --nft: the id of an NFT has no decimals")
-		}
-		for flag, name := range map[string]string{"opening": opening, "closing": closing} {
-			if name == "" && c.Flags().Changed(flag) {
-				return nil, usage.Errorf("--%s is empty; name a file", flag)
-			}
-		}
-		if closing != "" {
-			if err := transfers.CheckClosing(closing, files...); err != nil {
-				return nil, fmt.Errorf("--closing: %w", err)
-			}
-		}
-		opt.Read = read
-		ledger, err := openLedger(opt, opening)
-		if err != nil {
+// eventFlags are the flags of 'events', for import and score alike.
+func eventFlags(c *cobra.Command) openSource {
+	var o readingFlags
+	o.flags(c)
+	return func(files []string, use sourceUse) (*source, error) {
+		bad := &badRows{files: files}
+		r := &events.Reader{Read: use.read, Bad: bad.addUnsent}
+		var err error
+		if r.Times, r.Numbers, err = o.readers(); err != nil {
 			return nil, err
 		}
-		s := &source{
-			events: func(ctx context.Context) iter.Seq2[rows.Event, error] { return ledger.Events(ctx, files...) },
-			rows:   ledger.Rows,
-		}
-		if c.Flags().Changed(replacesFlag) {
-			abandoned, err := c.Flags().GetStringArray(replacesFlag)
-			if err != nil {
-				return nil, err
-			}
-			if files[len(files)-1] == "-" {
-				return nil, usage.Errorf("--%s does not go with the standard input: the list of what is retracted is kept beside the last FILE", replacesFlag)
-			}
-			opt.Read = nil // the bar is of the files that are imported
-			old, err := openLedger(opt, opening)
-			if err != nil {
-				return nil, err
-			}
-			s.events = func(ctx context.Context) iter.Seq2[rows.Event, error] {
-				return ledger.Replace(ctx, old, abandoned, files)
-			}
-		}
-		if closing != "" {
-			s.done = func() error {
-				if err := ledger.SaveClosing(closing); err != nil {
-					return fmt.Errorf("the closing balances were not written: %w", err)
+		return &source{
+			events: func(ctx context.Context) iter.Seq2[rows.Event, error] { return r.Events(ctx, files...) },
+			rows:   r.Rows,
+			bad:    bad,
+			summary: func() *summaries {
+				s := new(summaries)
+				if n, first := r.Inexact(); n > 0 {
+					s.note("%s more digits than a double keeps (first at %s); use weight_exact", counted(n, "weight has", "weights have"), first)
 				}
-				return nil
-			}
-		}
-		return s, nil
+				return s
+			},
+		}, nil
 	}
-}
-
-func openLedger(opt transfers.Options, opening string) (*transfers.Ledger, error) {
-	ledger, err := transfers.New(opt)
-	if err != nil {
-		return nil, usage.Wrap(err)
-	}
-	if opening != "" {
-		err = ledger.LoadOpening(opening)
-	}
-	return ledger, err
-}
-
-func eventsSource(files []string, read func(n int)) (*source, error) {
-	bad := &badRows{files: files}
-	r := &events.Reader{Read: read, Bad: bad.addUnsent}
-	return &source{
-		events: func(ctx context.Context) iter.Seq2[rows.Event, error] { return r.Events(ctx, files...) },
-		rows:   r.Rows,
-		bad:    bad,
-		notice: func() string {
-			n, first := r.Inexact()
-			if n == 0 {
-				return ""
-			}
-			return fmt.Sprintf("%s more digits than a double keeps (first at %s); use weight_exact", counted(n, "weight has", "weights have"), first)
-		},
-	}, nil
 }
 
 // progress shows how much of the files was read, on a terminal alone.

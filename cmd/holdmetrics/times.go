@@ -6,7 +6,7 @@ import (
 
 	"holdmetrics/cmd/holdmetrics/internal/usage"
 	"holdmetrics/hold"
-	"holdmetrics/ingest"
+	"holdmetrics/ingest/times"
 )
 
 // timeHelp says how a flag takes a time.
@@ -17,7 +17,7 @@ func parseStamp(flag, text string, now int64) (hold.Stamp, error) {
 	if text == "now" {
 		return hold.StampOf(now), nil
 	}
-	t, err := ingest.ParseTime(text)
+	t, err := times.Reader{}.Parse(text)
 	if err != nil {
 		return hold.Stamp{}, usage.Errorf("--%s: %w", flag, err)
 	}
@@ -26,12 +26,17 @@ func parseStamp(flag, text string, now int64) (hold.Stamp, error) {
 
 // parseAsOf reads the time of --as-of in nanoseconds; false where none is given.
 func parseAsOf(text string, now int64) (int64, bool, error) {
-	t, err := parseStamp("as-of", text, now)
+	return parseInstant("as-of", text, now)
+}
+
+// parseInstant reads the time of a flag in nanoseconds; false where none is given.
+func parseInstant(flag, text string, now int64) (int64, bool, error) {
+	t, err := parseStamp(flag, text, now)
 	if err != nil || !t.Set {
 		return 0, false, err
 	}
 	if t.Seconds < 0 || t.Seconds > hold.MaxTime/1e9 {
-		return 0, false, usage.Errorf("--as-of: %w", fmt.Errorf("%w: %s", hold.ErrTime, text))
+		return 0, false, usage.Errorf("--%s: %w", flag, fmt.Errorf("%w: %s", hold.ErrTime, text))
 	}
 	return t.Seconds*1e9 + int64(t.Nanos), true, nil
 }

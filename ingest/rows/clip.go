@@ -51,3 +51,13 @@ func List(names []string) string {
 	}
 	return list
 }
+
+// Visible is a whole text with everything escaped that cannot be seen, spaces of
+// other kinds than the plain one among it.
+func Visible(s string) string {
+	quoted := strconv.QuoteToASCII(s)
+	if strings.IndexFunc(s, func(r rune) bool { return Invisible(r) && r != ' ' || !strconv.IsPrint(r) }) < 0 {
+		quoted = strconv.Quote(s)
+	}
+	return quoted[1 : len(quoted)-1]
+}

@@ -179,3 +179,19 @@ func fold(s string) string {
 	}
 	return strings.ToLower(s)
 }
+
+// Holder is an id as the ledger normalises holders, after the files were read.
+func (l *Ledger) Holder(id string) string {
+	id = rows.Trim(id)
+	for _, s := range [2]string{id, lower(id)} {
+		if i, ok := l.holders.index[s]; ok && int(i) < len(l.holders.means) {
+			return l.holders.texts[l.holders.means[i]]
+		}
+	}
+	return id
+}
+
+func lower(id string) string {
+	a, _ := address(id)
+	return a
+}

@@ -1,0 +1,233 @@
+package main
+
+import (
+	"fmt"
+	"math/big"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"holdmetrics/hold"
+	"holdmetrics/ingest/rows"
+	holdpb "holdmetrics/proto"
+)
+
+// instants are the times that an answer is about.
+func (b *book) instants(q *scoreQuery, s *source) (from, at, settledAt int64) {
+	at, settledAt = b.now, hold.MaxTime
+	if s.byBlock && s.ledger != nil {
+		at = s.ledger.Summary().Last
+	}
+	if q.hasAsOf {
+		at, settledAt = q.asOf, q.asOf
+	}
+	if q.window {
+		from, settledAt = q.from, at
+	}
+	return from, at, settledAt
+}
+
+// figures are what a row has: at the end of its time, and before a window.
+type figures struct {
+	live, settled    hold.Amount
+	liveFrom, before hold.Amount
+	weight, rate     hold.Rate
+}
+
+// score, held, settledScore and settledHeld are the exact decimals of a row.
+func (f *figures) score() string        { return difference(f.live.Score, f.liveFrom.Score) }
+func (f *figures) settledScore() string { return difference(f.settled.Score, f.before.Score) }
+func (f *figures) held() string         { return f.live.Held.Sub(f.liveFrom.Held).String() }
+func (f *figures) settledHeld() string  { return f.settled.Held.Sub(f.before.Held).String() }
+
+// difference is a - b, which a boost that falls can make negative.
+func difference(a, b hold.Score) string {
+	if a.Cmp(b) < 0 {
+		return "-" + b.Sub(a).String()
+	}
+	return a.Sub(b).String()
+}
+
+// add adds the figures of a pair.
+func (f *figures) add(r *hold.Rule, p *hold.Pair, q *scoreQuery, from, at, settledAt int64) {
+	f.live, f.settled = f.live.Add(r.LiveAt(p, at)), f.settled.Add(r.SettledAt(p, settledAt))
+	if q.window {
+		f.liveFrom, f.before = f.liveFrom.Add(r.LiveAt(p, from)), f.before.Add(r.SettledAt(p, from))
+	} else {
+		plain, ruled := hold.PlainRule(p.Policy()).Figures(p, at), r.Figures(p, at)
+		f.weight, f.rate = f.weight.Add(plain.Line.Rate), f.rate.Add(ruled.Line.Rate)
+	}
+}
+
+// print writes the scores by holder, then token, as the server does.
+func (b *book) print(c *cobra.Command, q *scoreQuery, s *source) error {
+	if q.explain != "" {
+		return b.printHolds(c, q, s)
+	}
+	columns := scoreColumns
+	if !q.byToken {
+		columns = columns[1:]
+	}
+	columns = append([]string(nil), columns...)
+	if !q.window {
+		columns = append(columns, "weight", "rate")
+	}
+	if q.share {
+		columns = append(columns, "total_score", "total_settled_score", "share", "settled_share")
+	}
+	if s.byBlock {
+		for i := range columns {
+			columns[i] = blockColumn(columns[i])
+		}
+	}
+	out, err := newRowWriter(c.OutOrStdout(), q.format, columns)
+	if err != nil {
+		return err
+	}
+	from, at, settledAt := b.instants(q, s)
+	totals := map[string]*figures{}
+	if q.share {
+		for _, k := range b.keys() {
+			token := ""
+			if q.byToken {
+				token = k.token
+			}
+			if totals[token] == nil {
+				totals[token] = new(figures)
+			}
+			totals[token].add(b.rules.Of(k.token), b.pairs[k], q, from, at, settledAt)
+		}
+	}
+	keys, ctx, printed := b.keys(), c.Context(), 0
+	for i := 0; i < len(keys); {
+		if printed++; printed%checkEvery == 0 && ctx.Err() != nil {
+			return ctx.Err()
+		}
+		key := keys[i]
+		var f figures
+		for ; i < len(keys) && keys[i].holder == key.holder && (!q.byToken || keys[i] == key); i++ {
+			f.add(b.rules.Of(keys[i].token), b.pairs[keys[i]], q, from, at, settledAt)
+		}
+		fields := []string{key.token, key.holder, f.score(), f.held(), f.settledScore(), f.settledHeld()}
+		if !q.byToken {
+			key.token = ""
+			fields = fields[1:]
+		}
+		if !q.window {
+			fields = append(fields, f.weight.String(), f.rate.String())
+		}
+		if q.share {
+			t := totals[key.token]
+			live, settled := t.score(), t.settledScore()
+			fields = append(fields, live, settled, share(f.score(), live, q.digits), share(f.settledScore(), settled, q.digits))
+		}
+		if q.format == "table" {
+			for j := range fields {
+				fields[j] = rows.Safe(fields[j])
+			}
+		}
+		if err := out.Write(fields...); err != nil {
+			return err
+		}
+	}
+	return out.Close()
+}
+
+// blockColumn is the name of a column whose second is a block.
+func blockColumn(name string) string {
+	switch {
+	case strings.HasSuffix(name, "held_seconds"):
+		return strings.TrimSuffix(name, "seconds") + "blocks"
+	case strings.HasSuffix(name, "score"):
+		return name + "_blocks"
+	case name == "rate":
+		return "rate_per_block"
+	}
+	return name
+}
+
+// share is the exact decimal of part / total, rounded down to a number of digits;
+// of nothing it is 0.
+func share(part, total string, digits int) string {
+	p, ok1 := new(big.Rat).SetString(part)
+	t, ok2 := new(big.Rat).SetString(total)
+	if !ok1 || !ok2 || t.Sign() == 0 {
+		return "0"
+	}
+	p.Quo(p, t)
+	scale := new(big.Int).Exp(big.NewInt(10), big.NewInt(int64(digits)), nil)
+	n := new(big.Int).Mul(p.Num(), scale)
+	n.Div(n, p.Denom()) // toward minus infinity
+	sign := ""
+	if n.Sign() < 0 {
+		sign = "-"
+		n.Abs(n)
+	}
+	if digits == 0 {
+		return sign + n.String()
+	}
+	text := fmt.Sprintf("%0*s", digits+1, n.String())
+	text = strings.TrimRight(text[:len(text)-digits]+"."+text[len(text)-digits:], "0")
+	return sign + strings.TrimSuffix(text, ".")
+}
+
+// printHolds writes the holds behind one holder.
+func (b *book) printHolds(c *cobra.Command, q *scoreQuery, s *source) error {
+	holder := b.rules.Holder(q.explain)
+	if s.ledger != nil {
+		holder = s.ledger.Holder(holder)
+	}
+	columns := explainColumns
+	if q.format == "table" {
+		columns = explainTable(b.rules.Version())
+	}
+	out, err := newRowWriter(c.OutOrStdout(), q.format, namesOf(columns))
+	if err != nil {
+		return err
+	}
+	from, at, _ := b.instants(q, s)
+	found := false
+	for _, k := range b.keys() {
+		if k.holder != holder {
+			continue
+		}
+		found = true
+		rule := b.rules.Of(k.token)
+		told := rule.Explain(b.pairs[k], from, at)
+		for i := range told {
+			row := contributionOf(&told[i], k.token, b.pairs[k].Policy(), q.window)
+			fields := make([]string, len(columns))
+			for j, column := range columns {
+				fields[j] = column.of(row)
+				if q.format == "table" {
+					fields[j] = rows.Safe(fields[j])
+				}
+			}
+			if err := out.Write(fields...); err != nil {
+				return err
+			}
+		}
+	}
+	if !found {
+		return fmt.Errorf("no holder %s is in the files; ids are compared letter by letter", rows.Quote(q.explain))
+	}
+	return out.Close()
+}
+
+// contributionOf is a hold as a server tells it.
+func contributionOf(h *hold.Contribution, token string, policy hold.Policy, window bool) *holdpb.Contribution {
+	row := &holdpb.Contribution{
+		TokenId: token, Policy: policy.String(), Weight: h.Weight.String(), HoldId: h.HoldID,
+		Start: timestampOf(hold.StampOf(h.Start)),
+		Alone: h.Alone.Score.String(), Counted: h.Counted.Score.String(), Removed: h.Removed().String(),
+		HeldSeconds: h.Plain.Held.String(), CountedSeconds: h.Counted.Held.String(),
+		Plain: h.Plain.Score.String(), Cut: h.Cut().String(), Multiplied: h.Multiplied().String(), Boosted: h.Boosted().String(), Added: h.Added().String(),
+	}
+	if h.End != 0 {
+		row.End = timestampOf(hold.StampOf(h.End))
+	}
+	if !window {
+		row.Settled = h.Settled.Score.String()
+	}
+	return row
+}

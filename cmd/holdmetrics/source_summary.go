@@ -1,0 +1,117 @@
+package main
+
+import (
+	"fmt"
+	"io"
+
+	"holdmetrics/ingest/rows"
+	"holdmetrics/ingest/transfers"
+)
+
+// shownNotes is how many of a kind are named; the others are counted.
+const shownNotes = 10
+
+// summaries are what is worth knowing about the rows of files.
+type summaries struct {
+	lines     [][2]string // a name and a number, for the table of an import
+	notes     []string    // sentences
+	badTokens int
+}
+
+func (s *summaries) note(format string, args ...any) {
+	s.notes = append(s.notes, fmt.Sprintf(format, args...))
+}
+
+// count adds a number that is not 0, with what it means.
+func (s *summaries) count(name string, n int64, meaning string) {
+	if n != 0 {
+		s.lines = append(s.lines, [2]string{name, fmt.Sprint(n)})
+		s.note("%s: %d (%s)", name, n, meaning)
+	}
+}
+
+// tell prints the bad rows, and what is to be said about the others.
+func (s *source) tell(out io.Writer) *summaries {
+	s.bad.tell(out)
+	if s.summary == nil {
+		return new(summaries)
+	}
+	summary := s.summary()
+	for _, text := range summary.notes {
+		fmt.Fprintln(out, "holdmetrics: "+text)
+	}
+	return summary
+}
+
+// summarize says in words what a ledger found out. told is whether the columns were
+// asked for, so that they are told in any case.
+func summarize(l *transfers.Summary, told, byBlock bool) *summaries {
+	s := new(summaries)
+	for _, from := range l.Sources {
+		if told || from.Preset != "ethereum-etl" && from.Preset != "balances" {
+			s.note("%s: columns as %s names them", rows.Safe(from.File), from.Preset)
+		}
+		if from.Decimals != "" {
+			s.note("%s: decimals from column %s; --decimals overrides it", rows.Safe(from.File), rows.Quote(from.Decimals))
+		}
+		if from.ID != "" {
+			s.note("%s: each id of column %s is a token of its own", rows.Safe(from.File), rows.Quote(from.ID))
+		}
+		if told && len(from.Unused) > 0 {
+			s.note("%s: columns that are not used: %s", rows.Safe(from.File), rows.List(from.Unused))
+		}
+	}
+	if l.AutoIDs {
+		s.note("ids: every id is a 0x address, so they are compared in lower case; --ids none leaves them as they are")
+	}
+	if byBlock {
+		s.note("times: by block, a block is a second; the last one is %d", l.Last/1e9)
+	}
+	if l.Sorted {
+		s.note("rows: sorted by time, as they did not stand in that order")
+	}
+	s.count("duplicates", l.Duplicates, "rows of a log that was there already")
+	s.count("equal statements", l.EqualStatements, "statements that were there already")
+	s.count("taken back", l.TakenBack, "logs that a later row removed")
+	s.count("removed, unseen", l.RemovedUnseen, "rows that remove a log that was not there")
+	s.count("header lines", l.Headers, "passed over within files")
+	s.count("not selected", l.Unselected, "rows of other tokens")
+	s.count("coin transfers", l.Coins, "rows of the chain's coin, left out")
+	s.count("of nobody", l.OfNobody, "statements about the zero address, left out")
+	s.count("rounded", l.Rounded, "weights that lost digits beyond the 18th place")
+	if l.Equal > 0 {
+		s.count("equal rows", l.Equal, fmt.Sprintf("warning: equal in everything within one time, and counted each; first at %s; --tx and --log-index tell copies from transfers", l.FirstEqual))
+	}
+	for i, c := range l.Corrections {
+		s.lines = append(s.lines, [2]string{"corrected " + rows.Clip(c.Token), c.Amount})
+		if i < shownNotes {
+			s.note("checkpoints corrected %s by %s, in %s", rows.Clip(c.Token), c.Amount, counted(c.Count, "balance", "balances"))
+		}
+	}
+	s.lookalikes("holders", l.Holders)
+	s.lookalikes("tokens", l.Tokens)
+	s.badTokens = len(l.Bad)
+	if s.badTokens > 0 {
+		s.lines = append(s.lines, [2]string{"bad tokens", fmt.Sprint(s.badTokens)})
+	}
+	for _, bad := range l.Bad {
+		s.note("token %s is left out: %v", rows.Clip(bad.Token), bad.Err)
+	}
+	return s
+}
+
+// lookalikes names ids that differ in case or in invisible characters alone.
+func (s *summaries) lookalikes(what string, pairs []transfers.Lookalike) {
+	for i, p := range pairs {
+		if i == shownNotes {
+			s.note("and %d more such pairs of %s", len(pairs)-i, what)
+			return
+		}
+		s.note("warning: %s %s and %s differ in case or in invisible characters alone, and count as two", what, quoteID(p.A), quoteID(p.B))
+	}
+}
+
+// quoteID is an id with everything escaped that cannot be seen.
+func quoteID(id string) string {
+	return `"` + rows.Visible(id) + `"`
+}
