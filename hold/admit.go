@@ -3,6 +3,8 @@ package hold
 import (
 	"slices"
 	"time"
+
+	"holdmetrics/hold/internal/interval"
 )
 
 // SealedError says why a fact is refused where what was held before a horizon is
@@ -66,41 +68,24 @@ func (p *Pair) admitsIdentified(f *Fact, horizon int64) error {
 	}
 	before, held := Hold{}, false
 	after := &identified{}
-	if g := p.identified(f.HoldID); g != nil {
+	if g := p.facts().id(f.HoldID); g != nil {
 		before, held = g.hold, g.held
-		after = &identified{
-			holds: slices.Clone(g.holds), retracts: slices.Clone(g.retracts), stops: slices.Clone(g.stops),
-			stopRetracts: slices.Clone(g.stopRetracts), active: slices.Clone(g.active),
-		}
+		after = g.clone()
 	}
 	if held && before.End != 0 && before.End <= horizon {
 		return sealedError("hold_id", horizon, "the hold of this id ended before")
 	}
 	after.add(f)
 	hold, holds := after.fold()
-	if cutHold(before, held, horizon) != cutHold(hold, holds, horizon) {
+	if clipHold(before, held, horizon) != clipHold(hold, holds, horizon) {
 		return sealedError("hold_id", horizon, "the event changes it")
 	}
 	return nil
 }
 
-// identified is what is kept of a hold_id; nil: nothing.
-func (p *Pair) identified(id string) *identified {
-	if p.timeline == nil {
-		return nil
-	}
-	if g := p.ids[id]; g != nil || p.pager == nil {
-		return g
-	}
-	defer p.guard()
-	if p.failed() {
-		return nil
-	}
-	return p.loadID(id)
-}
-
-// cutHold is as much of a hold as lies before the horizon.
-func cutHold(h Hold, held bool, horizon int64) Hold {
+// clipHold returns the part of a hold that lies before the horizon, as far as it is
+// final: whether and when it ends later does not matter.
+func clipHold(h Hold, held bool, horizon int64) Hold {
 	if !held || h.Start >= horizon {
 		return Hold{}
 	}
@@ -110,33 +95,37 @@ func cutHold(h Hold, held bool, horizon int64) Hold {
 	return h
 }
 
-// admitsContent says whether a fact without hold_id, of a start before the horizon
+// admitsContent reports whether a fact without hold_id, of a start before the horizon
 // and an end after it, leaves what was held before the horizon as it is.
 func (p *Pair) admitsContent(f *Fact, horizon int64) bool {
-	if p.timeline == nil {
-		// It happens seldom, and the pair is small.
-		q := PairFromFacts(p.policy, p.Facts())
-		q.growNow()
-		return q.admitsContent(f, horizon)
+	t := p.grown
+	if t == nil {
+		t = timelineOf((*rows)(p)) // this is rare, and the pair is small
 	}
-	defer p.guard()
-	if p.failed() {
+	return t.admits(f, horizon)
+}
+
+func (t *timeline) admits(f *Fact, horizon int64) bool {
+	defer t.tree.Guard()
+	if t.err() != nil {
 		return false
 	}
-	var group []entry
-	p.root.visitAt(&key{at: f.Start, kind: entryFact}, func(e *entry) bool {
-		if e.kind > entryDerived {
+	var group []interval.Entry
+	t.tree.VisitAt(&interval.Key{At: f.Start, Kind: interval.EntryFact}, func(e *interval.Entry) bool {
+		if e.Kind > interval.EntryDerived {
 			return false
 		}
 		group = append(group, *e)
 		return true
 	})
+	clip := func(e *interval.Entry, end int64) Hold {
+		return clipHold(Hold{Start: e.At, End: end, Weight: Weight(e.Weight)}, true, horizon)
+	}
 	before := make([]Hold, 0, len(group))
 	reaches := false
 	for i := range group {
-		e := &group[i]
-		if e.is(flagCovers) {
-			h := cutHold(Hold{Start: e.at, End: e.effEnd(), Weight: e.weight}, true, horizon)
+		if e := &group[i]; e.Is(interval.Covers) {
+			h := clip(e, e.EffectiveEnd())
 			before = append(before, h)
 			reaches = reaches || h.End == forever
 		}
@@ -144,59 +133,41 @@ func (p *Pair) admitsContent(f *Fact, horizon int64) bool {
 	if !reaches {
 		return false
 	}
-	was := len(group)
 	group = withFact(group, f)
-	ended, derived, loose := foldStart(group)
+	verdicts := make([]verdict, len(group))
+	derived := foldStart(group, verdicts)
 	after := make([]Hold, 0, len(group))
 	for i := range group {
 		e := &group[i]
 		switch {
-		case ended[i]:
-			after = append(after, cutHold(Hold{Start: e.at, End: e.end, Weight: e.weight}, true, horizon))
-		case loose[i] && i < was && e.is(flagLoose):
-			after = append(after, cutHold(Hold{Start: e.at, End: e.eff, Weight: e.weight}, true, horizon))
-		case loose[i]:
-			k := e.key()
-			if stop := p.stopOf(&k, k.at, true); stop != nil && stop.at <= horizon {
-				return false // which ended another hold, or none
+		case verdicts[i] == endedHold:
+			after = append(after, clip(e, e.End))
+		case verdicts[i] == openHold && e.Is(interval.Loose):
+			after = append(after, clip(e, e.Eff))
+		case verdicts[i] == openHold:
+			k := e.Key()
+			if stop := t.stopOf(&k, k.At, true); stop != nil && stop.At <= horizon {
+				return false // it ended another hold, or none
 			}
-			after = append(after, Hold{Start: e.at, End: forever, Weight: e.weight})
+			after = append(after, clip(e, 0))
 		}
 	}
 	for i := range derived {
-		after = append(after, cutHold(Hold{Start: derived[i].at, End: derived[i].end, Weight: derived[i].weight}, true, horizon))
+		after = append(after, clip(&derived[i], derived[i].End))
 	}
-	byAll := func(a, b Hold) int { return orderHolds(&a, &b) }
-	slices.SortFunc(before, byAll)
-	slices.SortFunc(after, byAll)
+	slices.SortFunc(before, compareHold)
+	slices.SortFunc(after, compareHold)
 	return slices.Equal(before, after)
 }
 
-// withFact is the facts of one start with another one among them.
-func withFact(group []entry, f *Fact) []entry {
-	e := entry{at: f.Start, end: f.End, weight: One, kind: entryFact}
-	if f.HasWeight {
-		e.weight = f.Weight
-		e.flags |= flagHasWeight
+// withFact returns the facts of one start with another one among them.
+func withFact(group []interval.Entry, f *Fact) []interval.Entry {
+	e := contentEntry(f)
+	k := e.Key()
+	i, there := slices.BinarySearchFunc(group, &k, func(e interval.Entry, k *interval.Key) int { return e.CmpKey(k) })
+	if there {
+		group[i].Flags |= e.Flags & (interval.Sent | interval.Retracted)
+		return group
 	}
-	flag := flagSent
-	if f.Kind == KindRetractHold {
-		flag = flagRetracted
-	}
-	k := e.key()
-	for i := range group {
-		if group[i].cmpKey(&k) == 0 {
-			group[i].flags |= flag
-			return group
-		}
-	}
-	e.flags |= flag
-	return append(group, e)
-}
-
-// growNow gives the pair its timeline, if it has none yet.
-func (p *Pair) growNow() {
-	if p.timeline == nil {
-		p.grow()
-	}
+	return slices.Insert(group, i, e)
 }

@@ -2,21 +2,20 @@ package hold
 
 import "runtime"
 
-// Addition is a fact on its way into a pair.
+// Addition is a fact to be added to a pair.
 type Addition struct {
 	Pair *Pair
 	Fact Fact
-	New  bool // AddAll's answer: false where the fact was there already
+	New  bool // set by AddAll: whether the fact was not there
 }
 
-// AddAll adds each fact to its pair, in order, as [Pair.Add] does. A pair may come
+// AddAll adds each fact to its pair, in order, as [Pair.Add] does. A pair may occur
 // more than once.
 //
-// It is for whoever has many facts of many pairs at hand, some hundreds at a time.
-// Where there are more pairs than the processor's caches hold, an Add is mostly
-// waiting for memory: for the pair, and then for its rows. So AddAll looks at all
-// pairs first, and then at all rows. These looks do not wait for one another, and
-// what they fetch is there when the facts are added.
+// It is meant for some hundreds of facts of many pairs. With more pairs than fit the
+// processor's caches, an Add mostly waits for memory: for the pair, and then for its
+// rows. So AddAll first reads from all pairs, and then from all rows. These reads do
+// not wait for each other, and the facts are added to what is in the cache.
 func AddAll(additions []Addition) {
 	var seen int64
 	for i := range additions {
@@ -24,7 +23,7 @@ func AddAll(additions []Addition) {
 	}
 	for i := range additions {
 		a := &additions[i]
-		seen ^= a.Pair.look(max(a.Fact.Start, a.Fact.End))
+		seen ^= (*rows)(a.Pair).look(max(a.Fact.Start, a.Fact.End))
 	}
 	runtime.KeepAlive(seen) // or the looks would be compiled away
 	for i := range additions {
@@ -34,18 +33,18 @@ func AddAll(additions []Addition) {
 }
 
 // look reads what an Add of a fact of about that time reads of a small pair.
-func (p *Pair) look(at int64) (seen int64) {
-	n := len(p.rows)
+func (s *rows) look(at int64) (seen int64) {
+	n := len(s.list)
 	if n == 0 {
 		return 0
 	}
-	seen = p.rows[n-1].at
-	if at > p.last {
+	seen = s.list[n-1].at
+	if at > s.last {
 		return seen
 	}
 	// Three rows are a little more than a cache line of 64 bytes.
 	for i := 0; i < n; i += 3 {
-		seen ^= p.rows[i].at
+		seen ^= s.list[i].at
 	}
 	return seen
 }

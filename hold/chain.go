@@ -4,6 +4,8 @@ import (
 	"math/bits"
 	"slices"
 	"sync"
+
+	"holdmetrics/hold/internal/interval"
 )
 
 // Chain is the sum of ended holds without hold_id that follow one another: each
@@ -19,7 +21,7 @@ type Chain struct {
 	last  int64 // start of the last one
 	end   int64 // its end
 	len   int
-	total area
+	total interval.Area
 }
 
 // Extend appends as many of the events, which are all of the chain's pair, as
@@ -43,7 +45,7 @@ func (c *Chain) Extend(events []Event) int {
 			w = &One
 		}
 		if w[2]|w[3] != 0 {
-			c.total.addLevel(w, ns, false)
+			c.total.AddLevel((*interval.Weight)(w), ns, false)
 			continue
 		}
 		var carry uint64
@@ -62,7 +64,7 @@ func (c *Chain) Extend(events []Event) int {
 	if n == 0 {
 		return 0
 	}
-	c.total.add(&area{sum: [6]uint64{sum[0], sum[1], sum[2], sum[3]}, held: held})
+	c.total.Add(&interval.Area{Sum: [6]uint64{sum[0], sum[1], sum[2], sum[3]}, Held: held})
 	if c.len == 0 {
 		c.first = events[0].Start
 	}
@@ -82,7 +84,7 @@ func (c *Chain) Join(next *Chain) bool {
 	case next.first <= c.last || next.first < c.end:
 		return false
 	}
-	c.total.add(&next.total)
+	c.total.Add(&next.total)
 	c.last, c.end, c.len = next.last, next.end, c.len+next.len
 	return true
 }
@@ -91,7 +93,7 @@ func (c *Chain) Join(next *Chain) bool {
 func (c *Chain) Len() int { return c.len }
 
 // Settled is the settled amount of the chain's holds, all of them.
-func (c *Chain) Settled() Amount { return c.total.amount() }
+func (c *Chain) Settled() Amount { return amountOf(&c.total) }
 
 // Settled is the settled amount of a pair of which these events are all that is
 // known, in any order: what [Pair.SettledAt] of [MaxTime] gives of their facts.
@@ -106,18 +108,8 @@ func Settled(policy Policy, events []Event, cores int) Amount {
 		return c.Settled()
 	}
 	if spans, ok := spansOf(events); ok {
-		var total area
-		reach := int64(0)
-		for i := range spans {
-			reach = max(reach, spans[i].end)
-		}
-		sweep(policy, spans, spans[0].start, reach, func(from, to int64, level Weight, covered bool) {
-			if covered {
-				total.addLevel(&level, uint64(to-from), false)
-				total.held += uint64(to - from)
-			}
-		})
-		return total.amount()
+		total := interval.AreaOf(interval.Policy(policy), spans)
+		return amountOf(&total)
 	}
 	p := NewPair(policy)
 	for i := range events {
@@ -156,9 +148,9 @@ func chainOf(events []Event, cores int) (Chain, bool) {
 // spansOf are the holds that the events come to, by start, where all of them are
 // ended ones without hold_id and of no start some give a weight and some none. A
 // hold of no length counts for nothing and is left out.
-func spansOf(events []Event) ([]span, bool) {
+func spansOf(events []Event) ([]interval.Span, bool) {
 	type weighed struct {
-		span
+		interval.Span
 		has bool
 	}
 	all := make([]weighed, len(events))
@@ -167,29 +159,29 @@ func spansOf(events []Event) ([]span, bool) {
 		if e.HoldID != "" || e.Retract || e.Start == 0 || e.End < e.Start {
 			return nil, false
 		}
-		all[i] = weighed{span{e.Start, e.End, One}, e.HasWeight}
+		all[i] = weighed{interval.Span{Start: e.Start, End: e.End, Weight: interval.One}, e.HasWeight}
 		if e.HasWeight {
-			all[i].weight = e.Weight
+			all[i].Weight = interval.Weight(e.Weight)
 		}
 	}
 	slices.SortFunc(all, func(a, b weighed) int {
-		if a.start != b.start {
-			return cmpInt(a.start, b.start)
+		if a.Start != b.Start {
+			return cmpInt(a.Start, b.Start)
 		}
-		if a.end != b.end {
-			return cmpInt(a.end, b.end)
+		if a.End != b.End {
+			return cmpInt(a.End, b.End)
 		}
-		return a.weight.Cmp(b.weight)
+		return a.Weight.Cmp(&b.Weight)
 	})
-	spans := make([]span, 0, len(all))
+	spans := make([]interval.Span, 0, len(all))
 	for i := range all {
-		if i > 0 && all[i].start == all[i-1].start && all[i].has != all[i-1].has {
+		if i > 0 && all[i].Start == all[i-1].Start && all[i].has != all[i-1].has {
 			return nil, false
 		}
-		if all[i].end == all[i].start || i > 0 && all[i].span == all[i-1].span {
+		if all[i].End == all[i].Start || i > 0 && all[i].Span == all[i-1].Span {
 			continue // an equal fact is the same fact
 		}
-		spans = append(spans, all[i].span)
+		spans = append(spans, all[i].Span)
 	}
 	return spans, len(spans) > 0
 }

@@ -3,6 +3,8 @@ package hold
 import (
 	"errors"
 	"fmt"
+
+	"holdmetrics/hold/internal/coding"
 )
 
 // What can be wrong with a field of an event. Each comes wrapped in a
@@ -24,7 +26,7 @@ var (
 
 // ErrCorrupt says that stored bytes do not decode. They were damaged, or
 // written by something else.
-var ErrCorrupt = errors.New("hold: stored bytes do not decode")
+var ErrCorrupt = coding.ErrCorrupt
 
 // FieldError says which field of an event was refused, and why.
 type FieldError struct {

@@ -7,13 +7,15 @@ import (
 	"time"
 	"unicode"
 	"unicode/utf8"
+
+	"holdmetrics/hold/internal/coding"
 )
 
 // maxID is the longest id, in bytes.
 const maxID = 256
 
 // MaxTime is the latest instant that an event may name: 2200-01-01T00:00:00Z (S6.6).
-const MaxTime int64 = 7_258_118_400 * int64(time.Second)
+const MaxTime = coding.MaxTime
 
 // Stamp is a time as it came, unchecked.
 type Stamp struct {

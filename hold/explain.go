@@ -3,6 +3,10 @@ package hold
 import (
 	"iter"
 	"slices"
+
+	"holdmetrics/hold/internal/heap"
+	"holdmetrics/hold/internal/interval"
+	"holdmetrics/hold/internal/limbs"
 )
 
 // Contribution is what one hold of a pair adds to the pair's live score in a
@@ -45,35 +49,6 @@ func (c *Contribution) Removed() Score { return c.Alone.Score.less(c.Counted.Sco
 // counts for more than it would alone where others began its run earlier, so that
 // it is boosted more, or made it long enough to count.
 func (c *Contribution) Added() Score { return c.Counted.Score.less(c.Alone.Score) }
-
-// less is s - t, but not below 0.
-func (s Score) less(t Score) Score {
-	if s.Cmp(t) <= 0 {
-		return Score{}
-	}
-	return s.Sub(t)
-}
-
-// Change is the difference of two scores. Changes compare with ==.
-type Change struct {
-	By       Score
-	Negative bool
-}
-
-func changeOf(from, to Score) Change {
-	if from.Cmp(to) > 0 {
-		return Change{from.Sub(to), true}
-	}
-	return Change{By: to.Sub(from)}
-}
-
-// String is the exact decimal in weight-seconds, with a minus where it is negative.
-func (c Change) String() string {
-	if c.Negative {
-		return "-" + c.By.String()
-	}
-	return c.By.String()
-}
 
 // ExplainSealed says what the holds of a pair that were sealed contribute, as one hold
 // that has no start and no weight, and whose end is the last of theirs; false where
@@ -206,7 +181,7 @@ func (w *Weight) over(multiplier uint64, a, b int64) Amount {
 		return Amount{}
 	}
 	var rate Rate
-	mul(rate[:], w[:], multiplier)
+	limbs.Mul(rate[:], w[:], multiplier)
 	return Amount{rate.Times(uint64(b - a)), HeldOf(uint64(b - a))}
 }
 
@@ -244,7 +219,7 @@ func (e *explained) over(w *Weight, origin, hold, a, b int64) Amount {
 		return Amount{e.r.levelScore(&level, origin, a, b), HeldOf(uint64(b - a))}
 	}
 	var total Score
-	for c, more := e.r.firstPiece(hold, b, w), true; more; c, more = e.r.nextPiece(&c) {
+	for c, more := e.r.firstPiece(hold, b, (*interval.Weight)(w)), true; more; c, more = e.r.nextPiece(&c) {
 		if from := max(a, c.start); from < c.end {
 			total = total.Add(c.rate.Times(uint64(c.end - from)))
 		}
@@ -266,7 +241,7 @@ func (e *explained) countHeaviest(a, b int64) {
 		if start >= end || end <= a {
 			continue
 		}
-		for c, more := e.r.firstPiece(start, end, &e.parts[i].Weight), true; more; c, more = e.r.nextPiece(&c) {
+		for c, more := e.r.firstPiece(start, end, (*interval.Weight)(&e.parts[i].Weight)), true; more; c, more = e.r.nextPiece(&c) {
 			if c.end <= a {
 				continue
 			}
@@ -278,18 +253,18 @@ func (e *explained) countHeaviest(a, b int64) {
 	slices.SortFunc(all, func(x, y piece) int { return int(min(max(x.start-y.start, -1), 1)) })
 	slices.Sort(cuts)
 	cuts = slices.Compact(cuts)
-	running := pieces{before: weighsMore}
+	running := heap.Heap[piece]{Before: weighsMore}
 	for i := 1; i < len(cuts); i++ {
 		at := cuts[i-1]
 		for len(all) > 0 && all[0].start <= at {
-			running.push(all[0])
+			running.Push(all[0])
 			all = all[1:]
 		}
-		for len(running.list) > 0 && running.list[0].end <= at {
-			running.pop()
+		for running.Len() > 0 && running.Top().end <= at {
+			running.Pop()
 		}
-		if len(running.list) > 0 {
-			top := &running.list[0]
+		if running.Len() > 0 {
+			top := running.Top()
 			counted := &e.parts[top.index].Counted
 			*counted = counted.Add(Amount{e.r.levelScore(&top.rate, e.start, at, cuts[i]), HeldOf(uint64(cuts[i] - at))})
 		}

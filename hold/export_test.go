@@ -2,40 +2,39 @@ package hold
 
 import (
 	"fmt"
-	"slices"
+	"reflect"
 )
 
-// Grown says whether the pair has a timeline.
-func (p *Pair) Grown() bool { return p.timeline != nil }
+// Grown reports whether the pair has a timeline.
+func (p *Pair) Grown() bool { return p.grown != nil }
 
-// Grow gives the pair its timeline, if it has none yet.
-func (p *Pair) Grow() {
-	if p.timeline == nil {
-		p.grow()
-	}
-}
+// Grow gives the pair a timeline, if it has none.
+func (p *Pair) Grow() { p.grow() }
 
-// Difference says in what the timelines of two grown pairs differ, down to what
-// no figure shows; empty: in nothing. Those of more than one leaf are not compared.
+// Difference returns in what the timelines of two grown pairs differ, down to what no
+// figure shows, or nothing. Trees of more than one leaf are not compared.
 func (p *Pair) Difference(q *Pair) string {
-	a, b := p.root, q.root
-	switch {
-	case !a.leaf() || !b.leaf():
+	a, b := p.grown, q.grown
+	if a.tree.Pager() != nil || b.tree.Pager() != nil {
 		return ""
-	case !slices.Equal(a.entries, b.entries):
-		return fmt.Sprintf("entries:\n%+v\nand\n%+v", a.entries, b.entries)
-	case a.areas != b.areas:
-		return fmt.Sprintf("areas: %+v and %+v", a.areas, b.areas)
-	case a.summary != b.summary:
-		return fmt.Sprintf("summary: %+v and %+v", a.summary, b.summary)
-	case a.leftmost != b.leftmost || a.dirty != b.dirty || p.waiting != q.waiting || p.facts != q.facts || p.size != q.size:
-		return fmt.Sprintf("leftmost %v, dirty %v, waiting %d, facts %d, size %d and %v, %v, %d, %d, %d",
-			a.leftmost, a.dirty, p.waiting, p.facts, p.size, b.leftmost, b.dirty, q.waiting, q.facts, q.size)
+	}
+	for _, field := range []string{"entries", "areas", "summary", "leftmost", "dirty"} {
+		if x, y := rootField(a, field), rootField(b, field); x != y {
+			return fmt.Sprintf("%s:\n%s\nand\n%s", field, x, y)
+		}
+	}
+	if a.wait != b.wait || a.facts != b.facts || a.bytes() != b.bytes() {
+		return fmt.Sprintf("waiting %d, facts %d, bytes %d and %d, %d, %d", a.wait, a.facts, a.bytes(), b.wait, b.facts, b.bytes())
 	}
 	return ""
 }
 
-// OpenUnchecked opens a large pair whose checksums count for nothing.
+// rootField prints a field of the root of a timeline's tree.
+func rootField(t *timeline, name string) string {
+	return fmt.Sprintf("%+v", reflect.ValueOf(&t.tree).Elem().FieldByName("root").Elem().FieldByName(name))
+}
+
+// OpenUnchecked opens a large pair whose checksums are not compared.
 func OpenUnchecked(policy Policy, root []byte, pages Pages) (*Pair, error) {
 	return openRoot(policy, root, pages, true)
 }

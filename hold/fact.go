@@ -3,6 +3,8 @@ package hold
 import (
 	"encoding/binary"
 	"fmt"
+
+	"holdmetrics/hold/internal/coding"
 )
 
 // Kind is what a fact is about.
@@ -88,7 +90,7 @@ func (f *Fact) Append(dst []byte) []byte {
 	dst = binary.AppendUvarint(dst, uint64(f.Start))
 	dst = binary.AppendUvarint(dst, uint64(f.End))
 	if f.HasWeight {
-		dst = appendLimbs(dst, f.Weight[:])
+		dst = coding.AppendLimbs(dst, f.Weight[:])
 	}
 	return dst
 }
@@ -96,21 +98,21 @@ func (f *Fact) Append(dst []byte) []byte {
 // ParseFact reads what Append wrote and gives the bytes behind it. Its errors
 // wrap [ErrCorrupt]. The HoldID is copied.
 func ParseFact(b []byte) (Fact, []byte, error) {
-	r := reader{b: b}
-	head := r.byte()
+	r := coding.Reader{Rest: b}
+	head := r.Byte()
 	f := Fact{Kind: Kind(head & factKindMask), HasWeight: head&factHasWeight != 0}
 	if head&factHasID != 0 {
-		f.HoldID = string(r.bytes(r.uvarint()))
-		f.Revision = r.uvarint()
+		f.HoldID = string(r.Bytes(r.Uvarint()))
+		f.Revision = r.Uvarint()
 	}
-	f.Start, f.End = r.time(), r.time()
+	f.Start, f.End = r.Time(), r.Time()
 	if f.HasWeight {
-		r.limbs(f.Weight[:])
+		r.Limbs(f.Weight[:])
 	}
-	if r.bad || head&^(factKindMask|factHasWeight|factHasID) != 0 || !f.valid(head&factHasID != 0) {
+	if r.Bad || head&^(factKindMask|factHasWeight|factHasID) != 0 || !f.valid(head&factHasID != 0) {
 		return Fact{}, nil, fmt.Errorf("%w: fact", ErrCorrupt)
 	}
-	return f, r.b, nil
+	return f, r.Rest, nil
 }
 
 // valid says whether the fact is one that an accepted event can say.
@@ -130,82 +132,4 @@ func (f *Fact) valid(hasID bool) bool {
 		return false
 	}
 	return f.Start != 0 && (f.End == 0 || f.End >= f.Start)
-}
-
-// appendLimbs appends a count byte and that many bytes of the number, low first.
-func appendLimbs(dst []byte, limbs []uint64) []byte {
-	at := len(dst)
-	dst = append(dst, 0)
-	for _, l := range limbs {
-		dst = binary.LittleEndian.AppendUint64(dst, l)
-	}
-	end := len(dst)
-	for end > at+1 && dst[end-1] == 0 {
-		end--
-	}
-	dst[at] = byte(end - at - 1)
-	return dst[:end]
-}
-
-// reader takes bytes apart; once something is missing it is bad and gives zeros.
-type reader struct {
-	b   []byte
-	bad bool
-}
-
-func (r *reader) byte() byte {
-	if len(r.b) == 0 {
-		r.bad = true
-		return 0
-	}
-	c := r.b[0]
-	r.b = r.b[1:]
-	return c
-}
-
-func (r *reader) uvarint() uint64 {
-	v, n := binary.Uvarint(r.b)
-	// A longer form of the same number is not what Append wrote.
-	if n <= 0 || n > 1 && r.b[n-1] == 0 {
-		r.bad, r.b = true, nil
-		return 0
-	}
-	r.b = r.b[n:]
-	return v
-}
-
-func (r *reader) time() int64 {
-	v := r.uvarint()
-	if v > uint64(MaxTime) {
-		r.bad = true
-		return 0
-	}
-	return int64(v)
-}
-
-func (r *reader) bytes(n uint64) []byte {
-	if n > uint64(len(r.b)) {
-		r.bad, r.b = true, nil
-		return nil
-	}
-	b := r.b[:n]
-	r.b = r.b[n:]
-	return b
-}
-
-func (r *reader) limbs(dst []uint64) { r.limbsOf(int(r.byte()), dst) }
-
-// limbsOf is limbs whose count was read.
-func (r *reader) limbsOf(n int, dst []uint64) {
-	b := r.bytes(uint64(n))
-	if r.bad || n > len(dst)*8 || n > 0 && b[n-1] == 0 {
-		r.bad = true
-		return
-	}
-	for i := range dst {
-		dst[i] = 0
-	}
-	for i, c := range b {
-		dst[i/8] |= uint64(c) << (8 * (i % 8))
-	}
 }

@@ -3,6 +3,10 @@ package hold
 import (
 	"encoding/binary"
 	"fmt"
+
+	"holdmetrics/hold/internal/coding"
+	"holdmetrics/hold/internal/interval"
+	"holdmetrics/hold/internal/limbs"
 )
 
 // Amount is a score and the time held beside it.
@@ -19,6 +23,13 @@ func (a Amount) Add(b Amount) Amount {
 // Sub is a - b. Where b is greater it wraps; adding b gives a again.
 func (a Amount) Sub(b Amount) Amount {
 	return Amount{Score: a.Score.Sub(b.Score), Held: a.Held.Sub(b.Held)}
+}
+
+// amountOf returns an area with a multiplier of 1.
+func amountOf(a *interval.Area) Amount {
+	out := Amount{Held: HeldOf(a.Held)}
+	limbs.Mul(out.Score[:], a.Sum[:], MultiplierOne)
+	return out
 }
 
 // Line is a live score between events: at T in [Since, Until) it is
@@ -39,7 +50,7 @@ func (l *Line) At(t int64) Amount {
 		ns := uint64(t - l.Since)
 		a.Score = a.Score.Add(l.Rate.Times(ns))
 		var held Held
-		mul(held[:], []uint64{l.HeldRate}, ns)
+		limbs.Mul(held[:], []uint64{l.HeldRate}, ns)
 		a.Held = a.Held.Add(held)
 	}
 	return a
@@ -83,7 +94,7 @@ func (f Figures) Plus(g Figures) Figures {
 func (f *Figures) Append(dst []byte) []byte {
 	dst = f.Settled.append(dst)
 	dst = f.Line.Base.append(dst)
-	dst = appendLimbs(dst, f.Line.Rate[:])
+	dst = coding.AppendLimbs(dst, f.Line.Rate[:])
 	dst = binary.AppendUvarint(dst, f.Line.HeldRate)
 	dst = binary.AppendUvarint(dst, uint64(f.Line.Since))
 	dst = binary.AppendUvarint(dst, uint64(f.Line.Until))
@@ -91,26 +102,26 @@ func (f *Figures) Append(dst []byte) []byte {
 }
 
 func (a *Amount) append(dst []byte) []byte {
-	return appendLimbs(appendLimbs(dst, a.Score[:]), a.Held[:])
+	return coding.AppendLimbs(coding.AppendLimbs(dst, a.Score[:]), a.Held[:])
 }
 
 // ParseFigures reads what Append wrote and gives the bytes behind it. Its
 // errors wrap [ErrCorrupt].
 func ParseFigures(b []byte) (Figures, []byte, error) {
-	r := reader{b: b}
+	r := coding.Reader{Rest: b}
 	var f Figures
-	r.limbs(f.Settled.Score[:])
-	r.limbs(f.Settled.Held[:])
-	r.limbs(f.Line.Base.Score[:])
-	r.limbs(f.Line.Base.Held[:])
-	r.limbs(f.Line.Rate[:])
-	f.Line.HeldRate = r.uvarint()
+	r.Limbs(f.Settled.Score[:])
+	r.Limbs(f.Settled.Held[:])
+	r.Limbs(f.Line.Base.Score[:])
+	r.Limbs(f.Line.Base.Held[:])
+	r.Limbs(f.Line.Rate[:])
+	f.Line.HeldRate = r.Uvarint()
 	// Since is the time of a reading, which a wrong clock may put past the horizon.
-	since, until := r.uvarint(), r.uvarint()
+	since, until := r.Uvarint(), r.Uvarint()
 	f.Line.Since, f.Line.Until = int64(since), int64(until)
-	f.Waiting = r.uvarint()
-	if r.bad || f.Line.Since < 0 || f.Line.Until < 0 {
+	f.Waiting = r.Uvarint()
+	if r.Bad || f.Line.Since < 0 || f.Line.Until < 0 {
 		return Figures{}, nil, fmt.Errorf("%w: figures", ErrCorrupt)
 	}
-	return f, r.b, nil
+	return f, r.Rest, nil
 }

@@ -2,31 +2,31 @@ package hold
 
 import (
 	"hash/fnv"
-	"maps"
 	"math"
 	"slices"
-	"strings"
 	"unsafe"
+
+	"holdmetrics/hold/internal/interval"
 )
 
-// identified is what a pair keeps of one hold_id: its facts, each kind sorted for
-// what is asked of it, and the hold they come to. A fact costs a few searches
-// among the facts of its id, and the moving of a slice.
+// identified is what a pair keeps of one hold_id: its facts, each kind sorted for the
+// questions about it, and the hold that they come to (S3.1 to S3.6). Adding a fact
+// costs a few searches among the facts of its id, and moving a slice.
 type identified struct {
-	holds        []Fact   // the greatest first: revision, ended over open, start, end, weight
-	retracts     []uint64 // revisions, the greatest first
-	stops        []idStop // by end, then revision
-	stopRetracts []idStop // by end, then revision
-	active       []idStop // the stops that are not retracted: the greatest revision first, then the earliest end
-	unsent       uint64   // stopRetracts whose stop was never sent
-	hold         Hold     // without its HoldID
-	held         bool     // hold is there
-	key          key      // of its entry in the timeline
+	holds        []Fact       // the greatest first: revision, ended over open, start, end, weight
+	retracts     []uint64     // revisions, the greatest first
+	stops        []idStop     // by end, then revision
+	stopRetracts []idStop     // by end, then revision
+	active       []idStop     // the stops that are not retracted: the greatest revision first, then the earliest end
+	unsent       uint64       // stopRetracts whose stop was never sent
+	hold         Hold         // without its HoldID
+	held         bool         // hold is there
+	key          interval.Key // of its entry in the timeline
 	waiting      uint64
 	facts        int
 	dirty        bool
-	flying       bool // its page is on its way
-	used         bool // since the hand of the pager came by
+	inFlight     bool // its page is being stored
+	used         bool // since Trim last passed
 }
 
 type idStop struct {
@@ -34,7 +34,7 @@ type idStop struct {
 	end      int64
 }
 
-// compareHolds orders the hold facts of one id, the greatest first.
+// compareHolds orders the hold facts of one id, the greatest first (S3.1, S3.3).
 func compareHolds(a, b Fact) int {
 	switch {
 	case a.Revision != b.Revision:
@@ -61,7 +61,7 @@ func compareHolds(a, b Fact) int {
 	return 0
 }
 
-// compareActive orders stops by whose word counts.
+// compareActive orders stops by which one takes precedence (S3.5).
 func compareActive(a, b idStop) int {
 	if a.revision != b.revision {
 		return compareUint(b.revision, a.revision)
@@ -72,7 +72,7 @@ func compareActive(a, b idStop) int {
 	return 0
 }
 
-// compareStops orders stops by what they are about.
+// compareStops orders stops by end, then revision.
 func compareStops(a, b idStop) int {
 	if a.end != b.end {
 		return cmpInt(a.end, b.end)
@@ -80,8 +80,8 @@ func compareStops(a, b idStop) int {
 	return compareUint(a.revision, b.revision)
 }
 
-// between is the part of stops, ordered by compareStops, that has that end and a
-// revision in [from, to].
+// between returns the part of stops, ordered by compareStops, that has that end and
+// a revision in [from, to].
 func between(stops []idStop, end int64, from, to uint64) []idStop {
 	lo, _ := slices.BinarySearchFunc(stops, idStop{from, end}, compareStops)
 	hi, last := slices.BinarySearchFunc(stops, idStop{to, end}, compareStops)
@@ -101,7 +101,7 @@ func compareUint(a, b uint64) int {
 	return 0
 }
 
-// insertSorted puts v into s, or says that it is there.
+// insertSorted inserts v into s and reports whether it was not there.
 func insertSorted[T any](s []T, v T, compare func(a, b T) int) ([]T, bool) {
 	i, there := slices.BinarySearchFunc(s, v, compare)
 	if there {
@@ -110,82 +110,34 @@ func insertSorted[T any](s []T, v T, compare func(a, b T) int) ([]T, bool) {
 	return slices.Insert(s, i, v), true
 }
 
-// addIdentified adds a fact that carries a hold_id.
-func (p *Pair) addIdentified(f *Fact) bool {
-	g := p.ids[f.HoldID]
-	if g == nil && p.pager != nil {
-		g = p.loadID(f.HoldID)
+// entry returns the id's hold as an entry of the timeline, which does not count yet.
+func (g *identified) entry() interval.Entry {
+	return interval.Entry{
+		At: g.hold.Start, End: g.hold.End, Weight: interval.Weight(g.hold.Weight), Kind: interval.EntryID, Eff: g.key.Ord,
 	}
-	if g == nil {
-		g = &identified{}
-		p.keepID(strings.Clone(f.HoldID), g)
-		if len(p.ids) > idsMax {
-			p.enlarge()
-		}
-	}
-	g.used = true
-	if !g.add(f) {
-		return false
-	}
-	g.facts++
-	p.size += int(unsafe.Sizeof(*f))
-	if !g.dirty {
-		g.dirty = true
-		p.dirtyIDs = append(p.dirtyIDs, strings.Clone(f.HoldID))
-	}
-	p.waiting -= g.waiting
-	g.waiting = g.countWaiting()
-	p.waiting += g.waiting
-
-	hold, held := g.fold()
-	if held == g.held && hold == g.hold {
-		return true
-	}
-	if g.held {
-		k := g.key
-		p.count(&k, false)
-		p.remove(&k)
-	}
-	g.hold, g.held = hold, held
-	if held {
-		g.key = g.keyAt(idOrd(f.HoldID))
-		for p.root.find(&g.key) != nil {
-			g.key.ord++ // two ids of one hash with the same hold
-		}
-		p.insert(entry{at: hold.Start, end: hold.End, weight: hold.Weight, kind: entryID, eff: g.key.ord})
-		p.count(&g.key, true)
-	}
-	return true
 }
 
-// keyAt is the key of the id's hold in the timeline.
-func (g *identified) keyAt(ord int64) key {
-	return key{at: g.hold.Start, end: g.hold.End, weight: g.hold.Weight, kind: entryID, ord: ord}
+// keyAt returns the key of the id's hold in the timeline.
+func (g *identified) keyAt(ord int64) interval.Key {
+	e := g.entry()
+	e.Eff = ord
+	return e.Key()
 }
 
-// keepID takes what is kept of a hold_id into memory.
-func (p *Pair) keepID(id string, g *identified) {
-	if p.ids == nil {
-		p.ids = map[string]*identified{}
-	}
-	p.ids[id] = g
-	p.size += g.bytes(id)
-}
-
-// bytes is about what is kept of that hold_id takes, in bytes.
+// bytes returns about how many bytes are kept of that hold_id.
 func (g *identified) bytes(id string) int {
 	return len(id) + int(unsafe.Sizeof(*g)) + 64 + g.facts*int(unsafe.Sizeof(Fact{}))
 }
 
-// idOrd tells equal holds of different ids apart in the timeline, the same way
-// in every run.
+// idOrd tells equal holds of different ids apart in the timeline, in the same way in
+// every run.
 func idOrd(id string) int64 {
 	h := fnv.New64a()
 	h.Write([]byte(id))
 	return int64(h.Sum64() >> 1)
 }
 
-// add adds a fact of this id, or says that it was there.
+// add adds a fact of this id and reports whether it was not there.
 func (g *identified) add(f *Fact) (added bool) {
 	switch f.Kind {
 	case KindHold:
@@ -244,19 +196,19 @@ func (g *identified) addStopRetract(r idStop) bool {
 	return true
 }
 
-// fold is the hold that the facts of the id come to.
+// fold returns the hold that the facts of the id come to, if there is one.
 func (g *identified) fold() (h Hold, held bool) {
 	if len(g.holds) == 0 {
 		return Hold{}, false
 	}
 	greatest := &g.holds[0]
 	r := greatest.Revision
-	if len(g.retracts) > 0 && g.retracts[0] >= r {
+	if len(g.retracts) > 0 && g.retracts[0] >= r { // S3.2
 		return Hold{}, false
 	}
 	h = Hold{Start: greatest.Start, End: greatest.End, Weight: greatest.Weight}
 	if !greatest.HasWeight {
-		// The largest weight that the facts of this revision give, else 1.
+		// S3.4
 		h.Weight = One
 		given := false
 		for i := range g.holds {
@@ -271,7 +223,7 @@ func (g *identified) fold() (h Hold, held bool) {
 	}
 	for _, s := range g.active {
 		if h.End != 0 && s.revision <= r {
-			break // its own end has the last word
+			break // its own end takes precedence (S3.5)
 		}
 		if s.end >= h.Start {
 			h.End = s.end
@@ -281,7 +233,7 @@ func (g *identified) fold() (h Hold, held bool) {
 	return h, true
 }
 
-// countWaiting is how many facts of the id find nothing to act on.
+// countWaiting returns how many facts of the id have nothing to act on (S5.1).
 func (g *identified) countWaiting() uint64 {
 	n := g.unsent
 	if len(g.holds) == 0 {
@@ -290,7 +242,7 @@ func (g *identified) countWaiting() uint64 {
 	return n
 }
 
-// eachFact gives the facts of the id in a fixed order.
+// eachFact yields the facts of the id in a fixed order.
 func (g *identified) eachFact(id string, yield func(Fact) bool) bool {
 	for _, f := range g.holds {
 		f.HoldID = id
@@ -316,10 +268,10 @@ func (g *identified) eachFact(id string, yield func(Fact) bool) bool {
 	return true
 }
 
-// sortedIDs are the hold_ids of the pair.
-func (p *Pair) sortedIDs() []string {
-	if len(p.ids) == 0 {
-		return nil
+// clone returns a copy that add may change.
+func (g *identified) clone() *identified {
+	return &identified{
+		holds: slices.Clone(g.holds), retracts: slices.Clone(g.retracts), stops: slices.Clone(g.stops),
+		stopRetracts: slices.Clone(g.stopRetracts), active: slices.Clone(g.active),
 	}
-	return slices.Sorted(maps.Keys(p.ids))
 }

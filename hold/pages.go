@@ -8,13 +8,19 @@ import (
 	"maps"
 	"slices"
 	"unsafe"
+
+	"holdmetrics/hold/internal/coding"
+	"holdmetrics/hold/internal/interval"
 )
 
 // Page is a part of a pair as it is stored. Key orders it among the pages of its
-// pair; Data empty means that the page is gone.
-type Page struct {
-	Key, Data []byte
-}
+// pair. Empty Data means that the page is to be removed.
+type Page = interval.Page
+
+// Pages reads the stored pages of one pair. They must include the last flush that was
+// written. If it has a method Lost(error), that is called when the pair is lost (see
+// [Pair.Err]).
+type Pages = interval.Pages
 
 // A pair is stored in pages. A small pair has one, with an empty key, that has
 // the facts without hold_id and nothing else, and one for each hold_id, with its
@@ -43,83 +49,109 @@ const (
 	pageFacts = 1
 	pageOrd   = 3
 
-	pageOfID      = 'i'
-	pageOfNode    = 'n'
+	pageOfID      = 'i' // and a page of a node has interval.PageOfNode
 	pageOfOldLeaf = 't'
 	pageOfSealed  = 's'
 )
 
-// DirtyPages gives the pages that changed since the last ClearDirty, in a fixed
-// order. It costs what changed. Their bytes are new and the caller's.
+// IsRoot reports whether the data of a page with an empty key is the root of a large
+// pair, whose other pages are read when they are needed. A pair whose page of that
+// key is another one, or missing, is opened from all of its pages.
+func IsRoot(data []byte) bool { return interval.IsRoot(data) }
+
+// DirtyPages returns the pages that changed since the last ClearDirty, in a fixed
+// order. It costs what changed. Their bytes belong to the caller.
 func (p *Pair) DirtyPages() iter.Seq[Page] {
 	return func(yield func(Page) bool) {
-		if p.failed() {
+		if p.Err() != nil {
 			return
 		}
 		if s := p.sealedPart(); s.dirty {
 			s.dirtyPages(p, yield)
 			return
 		}
-		p.changedPages(yield)
+		p.facts().dirtyPages(p.isSealed(), yield)
 	}
 }
 
-// changedPages gives the pages of facts that changed.
-func (p *Pair) changedPages(yield func(Page) bool) bool {
-	if p.Large() && !p.pager.dirtyPages(yield) {
-		return false
-	}
-	if p.timeline == nil {
-		return !p.dirty || yield(Page{Data: p.rowsPage()})
-	}
-	for _, n := range p.dirtyLeaves {
-		data := append(make([]byte, 0, 1+32*len(n.entries)), pageFacts)
-		for i := range n.entries {
-			n.entries[i].facts(func(f Fact) bool {
-				data = f.Append(data)
-				return true
-			})
-		}
-		if !yield(Page{Data: data}) {
-			return false
-		}
-	}
-	slices.Sort(p.dirtyIDs)
-	for _, id := range p.dirtyIDs {
-		if !yield(Page{Key: idPageKey(id), Data: p.ids[id].page(id)}) {
-			return false
-		}
-	}
-	return true
-}
-
-// ClearDirty says that the pages which DirtyPages gave are stored, or on their
-// way; those that it gave before that are stored.
+// ClearDirty notes that the pages which DirtyPages returned are stored or in flight,
+// and that those which it returned before that are stored.
 func (p *Pair) ClearDirty() {
-	p.dirty = false
 	if s := p.sealedPart(); s.dirty {
 		s.dirty, s.gone = false, nil
 	}
-	if p.timeline == nil {
-		return
-	}
-	if p.pager != nil {
-		p.pager.clearDirty()
-	}
-	for _, n := range p.dirtyLeaves {
-		n.dirty = false
-	}
-	for _, id := range p.dirtyIDs {
-		p.ids[id].dirty = false
-	}
-	p.dirtyLeaves, p.dirtyIDs = nil, nil
+	p.facts().clearDirty()
 }
 
-// OpenPair is the pair that was stored as those pages, in any order. Of a large
-// pair they need be no more than its root (see [IsRoot]): the others are read
-// from more when something asks for them, for as long as the pair is used. Where
-// more is nil, pages are all of the pair's, and must stay as they are. Its errors
-// wrap [ErrCorrupt].
+// Bytes returns about how much memory the pair takes, in bytes. It costs nothing.
+func (p *Pair) Bytes() int {
+	n := p.facts().bytes() + p.rare.bytes()
+	if p.grown != nil {
+		n += int(unsafe.Sizeof(*p))
+	}
+	return n
+}
+
+// Large reports whether the pair has pages that can be read, and leave memory, one by
+// one. It never becomes small again, but by sealing.
+func (p *Pair) Large() bool { return p.pager() != nil }
+
+func (p *Pair) pager() *interval.Pager {
+	if p.grown == nil {
+		return nil
+	}
+	return p.grown.large()
+}
+
+// Err returns why the pair is lost, or nil: a page of it could not be read, or is
+// damaged ([ErrCorrupt]). The answers of a lost pair mean nothing, and nothing of it
+// must be stored. It must be dropped and opened again, and all facts that were added
+// since it was stored must be added again. A pair that was not opened with [Pages] of
+// its own, and was not trimmed, is never lost.
+func (p *Pair) Err() error { return p.facts().err() }
+
+// ReadFrom sets where the pages of a large pair can be read that was not opened from
+// there. Until then all of the pair stays in memory.
+func (p *Pair) ReadFrom(pages Pages) {
+	g := p.pager()
+	if g == nil {
+		return
+	}
+	if s := p.sealedPart(); s.landing {
+		s.pending = pages
+		return
+	}
+	g.ReadFrom(pages)
+}
+
+// Trim takes parts of a large pair out of memory until about free bytes are free, or
+// nothing is left that can go. Parts that changed since the last ClearDirty stay.
+// Parts that were in flight then stay too, unless stored is true: they have arrived.
+// Parts that were used since the last Trim leave last. Nothing but [Pair.Bytes] shows
+// which parts are in memory.
+func (p *Pair) Trim(free int, stored bool) {
+	g := p.pager()
+	if g == nil || g.Lost() {
+		return
+	}
+	if stored {
+		g.Landed()
+		p.grown.ids.landed()
+		p.sealedPart().readAgain(g)
+	}
+	if g.Pages() == nil {
+		return
+	}
+	for round := 0; round < 2 && free > 0; round++ {
+		free -= p.grown.ids.trim(free)
+		free -= g.Trim(free)
+	}
+}
+
+// OpenPair returns the pair that was stored as those pages, in any order. Of a large
+// pair they need be no more than its root (see [IsRoot]): the others are read from
+// more when something asks for them, for as long as the pair is used. If more is nil,
+// pages must be all of the pair's, and must not change. Its errors wrap [ErrCorrupt].
 func OpenPair(policy Policy, pages []Page, more Pages) (*Pair, error) {
 	p, err := openPair(policy, pages, more)
 	if err != nil {
@@ -142,25 +174,36 @@ func openPair(policy Policy, pages []Page, more Pages) (*Pair, error) {
 		}
 	}
 	p, err := openSmall(policy, pages, !old)
-	if err != nil || !old && (p.timeline == nil || len(p.root.entries) <= leafMax && len(p.ids) <= idsMax) {
+	if err != nil || !old && (p.grown == nil || !p.grown.tree.Full() && len(p.grown.ids.known) <= idsMax) {
 		return p, err
 	}
-	if !old { // more than a small pair has
+	if !old { // more than a pair has that is not large
 		p = PairFromFacts(policy, p.Facts())
 	}
-	if p.timeline == nil {
-		p.grow()
-	}
-	p.enlarge()
+	p.grow()
+	p.grown.tree.Enlarge()
+	p.grown.ids.follow(&p.grown.tree)
 	for _, page := range pages {
 		if len(page.Key) > 0 && page.Key[0] == pageOfOldLeaf {
-			p.pager.obsolete = append(p.pager.obsolete, bytes.Clone(page.Key))
+			p.pager().Remove(bytes.Clone(page.Key))
 		}
 	}
 	return p, nil
 }
 
-// openSmall folds the facts of the pages. As small, all without hold_id are of
+// openRoot returns the large pair with that root page.
+func openRoot(policy Policy, data []byte, pages Pages, unchecked bool) (*Pair, error) {
+	t := &timeline{}
+	h, err := t.tree.Open(interval.Policy(policy), data, pages, unchecked)
+	if err != nil {
+		return nil, err
+	}
+	t.facts, t.wait = int(h.Facts), h.Waiting
+	t.ids.follow(&t.tree)
+	return &Pair{policy: policy, grown: t}, nil
+}
+
+// openSmall folds the facts of the pages. If small, all facts without hold_id stay in
 // one leaf, and the pair has no page to write.
 func openSmall(policy Policy, pages []Page, small bool) (*Pair, error) {
 	p := NewPair(policy)
@@ -173,7 +216,8 @@ func openSmall(policy Policy, pages []Page, small bool) (*Pair, error) {
 			id := string(page.Key[1:])
 			g, err := readID(id, page.Data)
 			if err == nil {
-				err = p.enterID(id, g, !small)
+				p.grow()
+				err = p.grown.enterID(id, g, !small)
 			}
 			if err != nil {
 				return nil, err
@@ -186,29 +230,29 @@ func openSmall(policy Policy, pages []Page, small bool) (*Pair, error) {
 	}
 	if small {
 		p.opening = false
+		if p.grown != nil {
+			p.grown.tree.Opening(false)
+		}
 		p.ClearDirty()
 	}
 	return p, nil
 }
 
-// enterID takes what was kept of a hold_id into a pair that did not know it.
-func (p *Pair) enterID(id string, g *identified, dirty bool) error {
-	if p.timeline == nil {
-		p.grow()
+// addPage adds the facts of a page.
+func (p *Pair) addPage(data []byte) error {
+	if len(data) == 0 || data[0] != pageFacts {
+		return fmt.Errorf("%w: page of an unknown version", ErrCorrupt)
 	}
-	if p.ids[id] != nil || g.held && p.root.find(&g.key) != nil {
-		return fmt.Errorf("%w: two pages of one hold_id", ErrCorrupt)
-	}
-	p.keepID(id, g)
-	p.facts += g.facts
-	p.waiting += g.waiting
-	if dirty {
-		g.dirty = true
-		p.dirtyIDs = append(p.dirtyIDs, id)
-	}
-	if g.held {
-		p.insert(entry{at: g.hold.Start, end: g.hold.End, weight: g.hold.Weight, kind: entryID, eff: g.key.ord})
-		p.count(&g.key, true)
+	for b := data[1:]; len(b) > 0; {
+		f, behind, err := ParseFact(b)
+		if err != nil {
+			return err
+		}
+		if f.HoldID != "" {
+			return fmt.Errorf("%w: a fact with a hold_id on a page of those without", ErrCorrupt)
+		}
+		p.Add(f)
+		b = behind
 	}
 	return nil
 }
@@ -218,8 +262,8 @@ func idPageKey(id string) []byte { return append([]byte{pageOfID}, id...) }
 // page is the data of the page of a hold_id.
 func (g *identified) page(id string) []byte {
 	data := []byte{pageFacts}
-	if g.held && g.key.ord != idOrd(id) {
-		data = binary.AppendUvarint([]byte{pageOrd}, uint64(g.key.ord))
+	if g.held && g.key.Ord != idOrd(id) {
+		data = binary.AppendUvarint([]byte{pageOrd}, uint64(g.key.Ord))
 	}
 	g.eachFact(id, func(f Fact) bool {
 		data = f.Append(data)
@@ -231,19 +275,19 @@ func (g *identified) page(id string) []byte {
 // readID reads the page of a hold_id.
 func readID(id string, data []byte) (*identified, error) {
 	damaged := func() (*identified, error) { return nil, fmt.Errorf("%w: the page of hold_id %q", ErrCorrupt, id) }
-	r := reader{b: data}
+	r := coding.Reader{Rest: data}
 	g, ord := &identified{}, idOrd(id)
-	switch r.byte() {
+	switch r.Byte() {
 	case pageFacts:
 	case pageOrd:
-		ord = int64(r.uvarint())
+		ord = int64(r.Uvarint())
 	default:
 		return damaged()
 	}
-	if r.bad || ord < 0 {
+	if r.Bad || ord < 0 {
 		return damaged()
 	}
-	for b := r.b; len(b) > 0; {
+	for b := r.Rest; len(b) > 0; {
 		f, behind, err := ParseFact(b)
 		if err != nil {
 			return nil, err
@@ -281,12 +325,4 @@ func (m memoryPages) Scan(prefix []byte, yield func(Page) bool) error {
 		}
 	}
 	return nil
-}
-
-// Bytes is about how much memory the pair takes, in bytes. It costs nothing to ask.
-func (p *Pair) Bytes() int {
-	if p.timeline == nil {
-		return p.rowBytes()
-	}
-	return int(unsafe.Sizeof(*p)+unsafe.Sizeof(timeline{})+unsafe.Sizeof(node{})) + p.size + p.aside.bytes()
 }

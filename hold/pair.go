@@ -3,22 +3,23 @@ package hold
 import (
 	"fmt"
 	"iter"
-	"math"
 	"slices"
 	"strings"
 	"unsafe"
+
+	"holdmetrics/hold/internal/interval"
 )
 
-// Policy says how overlapping holds of a pair count.
+// Policy is how overlapping holds of a pair count (S1.3).
 type Policy uint8
 
 // The policies.
 const (
-	Merge Policy = iota // at every instant the largest weight counts
-	Sum                 // at every instant the weights add up
+	Merge Policy = Policy(interval.Merge) // at every instant the largest weight counts
+	Sum   Policy = Policy(interval.Sum)   // at every instant the weights add up
 )
 
-// String is the policy's name in rules and flags.
+// String returns the policy's name in rules and flags.
 func (p Policy) String() string {
 	switch p {
 	case Merge:
@@ -40,26 +41,28 @@ func ParsePolicy(name string) (Policy, error) {
 	return 0, fmt.Errorf("hold: policy %q is not one of merge, sum", name)
 }
 
-// Hold is an effective hold: what the facts come to.
+// Hold is an effective hold: what the facts of a pair come to (S2.5).
 type Hold struct {
 	Start, End int64  // ns; an End of 0: open
-	Weight     Weight // 1 where none was given
+	Weight     Weight // 1 if none was stated
 	HoldID     string // empty: none
 }
 
-func (h *Hold) cmp(o *Hold) int {
+// compareHold is the order of [Pair.Holds].
+func compareHold(a, b Hold) int {
 	switch {
-	case h.Start != o.Start:
-		return cmpInt(h.Start, o.Start)
-	case h.End != o.End:
-		return cmpInt(h.End, o.End)
+	case a.Start != b.Start:
+		return cmpInt(a.Start, b.Start)
+	case a.End != b.End:
+		return cmpInt(a.End, b.End)
 	}
-	if c := h.Weight.Cmp(o.Weight); c != 0 {
+	if c := a.Weight.Cmp(b.Weight); c != 0 {
 		return c
 	}
-	return strings.Compare(h.HoldID, o.HoldID)
+	return strings.Compare(a.HoldID, b.HoldID)
 }
 
+// cmpInt compares numbers that differ.
 func cmpInt(a, b int64) int {
 	if a < b {
 		return -1
@@ -67,73 +70,129 @@ func cmpInt(a, b int64) int {
 	return 1
 }
 
-// Pair is what is kept of one token with one holder: a set of facts, the
-// effective holds that follow from it, and their figures. A new fact costs
-// O(log n + the holds that overlap what it changes); facts that share a start,
-// where one of them gives no weight, count as touched together, and so do the
-// facts of one hold_id, though those cost no more than the moving of a slice.
+// yieldSorted sorts holds and yields them. It reports whether yield never returned
+// false.
+func yieldSorted(holds []Hold, yield func(Hold) bool) bool {
+	slices.SortFunc(holds, compareHold)
+	for _, h := range holds {
+		if !yield(h) {
+			return false
+		}
+	}
+	return true
+}
+
+// forever stands for the end of an open hold where ends are compared.
+const forever = interval.Forever
+
+// Pair is what is kept of one token with one holder: a set of facts, the effective
+// holds that follow from it, and their figures.
 //
-// A pair begins as rows (see row) and grows a timeline once it is too large, or
-// has facts that are too entangled, for them.
+// A Pair begins small, with its facts as rows, and grows a timeline once it is too
+// large for rows, or its facts are too entangled. One with many facts is large: parts
+// of it can leave memory. A new fact costs O(log n + the holds that overlap what it
+// changes). Facts of one start, if one of them states no weight, count as touched
+// together.
 //
-// A Pair is not safe for concurrent use.
+// A Pair is not safe for concurrent use, and must not be copied.
 type Pair struct {
-	*timeline // nil: a small pair, whose facts are rows
+	grown *timeline // nil: the pair is small
 
-	rows    []row
-	last    int64  // where the last row stands, so that most events need not look at it
-	aside   *aside // what few pairs have; nil: nothing
+	// What follows is of a small pair; see rows.
+	list    []row
+	last    int64 // where the last row stands, so that most events need not look at it
+	rare    *rare // what few pairs have, small or not; nil: nothing
 	policy  Policy
-	dirty   bool // rows are not stored yet
-	opening bool // the leaf keeps the shape it was stored in
-
-	few [fewRows]row // where the first rows lie; a Pair is not to be copied
+	dirty   bool         // the rows are not stored
+	opening bool         // the leaf keeps the shape it was stored in
+	few     [fewRows]row // where the first rows lie
 }
 
-// timeline is what a pair that has grown keeps of its facts, and of what follows.
-type timeline struct {
-	root    *node
-	ids     map[string]*identified // nil until a fact carries a hold_id
-	waiting uint64
-	facts   int
-
-	dirtyLeaves []*node // of a pair that is not large, which has one
-	dirtyIDs    []string
-	pager       *pager // nil: the pair is not large, and all of it is in memory
-
-	size int // of entries, further nodes and ids, bytes
-}
-
-// aside is what few pairs have, and is kept out of those that do not.
-type aside struct {
+// rare is what few pairs have.
+type rare struct {
 	wide    []Weight // weights of rows; see rowWide
 	sealed  *sealed  // nil: nothing was
-	refused int64    // the cut at which too many hold_ids would go; 0: none
+	refused int64    // the split point at which too many hold_ids would go; 0: none
 }
 
-// beside is the pair's aside, made where there is none.
-func (p *Pair) beside() *aside {
-	if p.aside == nil {
-		p.aside = new(aside)
+// makeRare returns the pair's rare fields, which it makes if there are none.
+func (p *Pair) makeRare() *rare {
+	if p.rare == nil {
+		p.rare = new(rare)
 	}
-	return p.aside
+	return p.rare
 }
 
-func (a *aside) bytes() int {
-	if a == nil {
+func (r *rare) bytes() int {
+	if r == nil {
 		return 0
 	}
-	n := int(unsafe.Sizeof(*a)) + cap(a.wide)*int(unsafe.Sizeof(Weight{}))
-	if a.sealed != nil {
-		n += int(unsafe.Sizeof(*a.sealed)) + 8*cap(a.sealed.ids)
+	n := int(unsafe.Sizeof(*r)) + cap(r.wide)*int(unsafe.Sizeof(Weight{}))
+	if r.sealed != nil {
+		n += int(unsafe.Sizeof(*r.sealed)) + 8*cap(r.sealed.ids)
 	}
 	return n
 }
 
-// NewPair is a pair of which nothing is known yet.
+// representation is what keeps the facts of a pair: [*rows] or [*timeline]. Times
+// are in nanoseconds. Nothing in it counts what was sealed.
+type representation interface {
+	count() int      // of facts
+	waiting() uint64 // facts that have nothing to act on
+
+	// eachFact yields every fact once: those without hold_id by time, then the others
+	// by id.
+	eachFact(yield func(Fact) bool) bool
+	// eachHold yields the effective holds in the order of compareHold. eachHoldIn may
+	// leave out those that start at to or later, or end before from.
+	eachHold(yield func(Hold) bool)
+	eachHoldIn(from, to int64, yield func(Hold) bool)
+	// eachSpan yields the holds that cover anything by start, and of one start in any
+	// order. The end of an open one is forever.
+	eachSpan(yield func(*interval.Span) bool)
+
+	settled(t, from, to int64) interval.Area // over [from, to), as of t, which is not before from
+	live(t int64) interval.Area
+	figures(at int64) Figures
+	reach() int64 // the latest instant that a hold reaches; forever: one is open
+
+	// For sealing.
+	firstCrossing(t int64) int64 // the earliest start of a hold that crosses t, or forever
+	startsBefore(t int64) bool   // whether anything is before t
+	stopSpent(at int64) bool     // whether the stop of that instant ended a hold of an earlier one
+	eachID(yield func(id string, g *identified) bool)
+	id(id string) *identified // nil: not known
+	pageKeys() [][]byte       // of all pages that may be stored, but the one with the empty key
+
+	// For storing.
+	dirtyPages(sealed bool, yield func(Page) bool) bool
+	clearDirty()
+	bytes() int
+	err() error // why the pair is lost
+}
+
+// facts returns what keeps the pair's facts.
+func (p *Pair) facts() representation {
+	if p.grown != nil {
+		return p.grown
+	}
+	return (*rows)(p)
+}
+
+// eachSpan is [representation.eachSpan]. It does not go through the interface, so that
+// what yield refers to stays on the stack.
+func (p *Pair) eachSpan(yield func(*interval.Span) bool) {
+	if p.grown != nil {
+		p.grown.eachSpan(yield)
+	} else {
+		(*rows)(p).eachSpan(yield)
+	}
+}
+
+// NewPair returns a pair of which nothing is known.
 func NewPair(policy Policy) *Pair { return &Pair{policy: policy} }
 
-// PairFromFacts is the pair of a set of facts, in any order.
+// PairFromFacts returns the pair of a set of facts, in any order.
 func PairFromFacts(policy Policy, facts iter.Seq[Fact]) *Pair {
 	p := NewPair(policy)
 	for f := range facts {
@@ -142,346 +201,89 @@ func PairFromFacts(policy Policy, facts iter.Seq[Fact]) *Pair {
 	return p
 }
 
-// Policy is how overlapping holds of this pair count.
+// Policy returns how overlapping holds of this pair count.
 func (p *Pair) Policy() Policy { return p.policy }
 
-// Add adds a fact and brings holds and figures up to date. It says false where
-// the fact was there already, which changes nothing. The fact must be one that
-// [Event.Fact] gives; its HoldID is kept.
+// Add adds a fact and brings holds and figures up to date. It reports whether the
+// fact is new; one that is there already changes nothing (S2.3). The fact must be one
+// that [Event.Fact] returns. Its HoldID is kept.
 func (p *Pair) Add(f Fact) bool { return p.add(&f) }
 
 func (p *Pair) add(f *Fact) bool {
-	if p.timeline == nil {
+	if p.grown == nil {
 		if f.HoldID == "" {
-			if added, small := p.addRow(f); small {
+			if added, fits := (*rows)(p).add(f); fits {
 				return added
 			}
 		}
 		p.grow()
 	}
-	if p.pager != nil {
-		return p.addPaged(f)
-	}
-	return p.addGrown(f)
+	return p.grown.add(f)
 }
 
-// addGrown adds to the timeline.
-func (p *Pair) addGrown(f *Fact) bool {
-	added := false
-	switch {
-	case f.HoldID != "":
-		added = p.addIdentified(f)
-	case f.Kind == KindStop || f.Kind == KindRetractStop:
-		added = p.addStop(f)
-	default:
-		added = p.addContent(f)
+// grow gives the pair a timeline, if it has none.
+func (p *Pair) grow() {
+	if p.grown != nil {
+		return
 	}
-	if added {
-		p.facts++
-	}
-	return added
+	p.grown = timelineOf((*rows)(p))
+	p.grown.tree.Opening(p.opening)
+	p.dropRows()
 }
 
-// Len is how many facts the pair keeps; those that are sealed are not.
-func (p *Pair) Len() int {
-	if p.timeline == nil {
-		return p.countRows()
+// dropRows empties the pair's rows.
+func (p *Pair) dropRows() {
+	p.list, p.last, p.dirty = nil, 0, false
+	if p.rare != nil {
+		p.rare.wide = nil
 	}
-	return p.facts
 }
 
-// Waiting is how many facts found nothing to act on.
-func (p *Pair) Waiting() int {
-	n := p.sealedPart().waiting
-	if p.timeline == nil {
-		f := p.fold()
-		return int(n + f.waiting)
-	}
-	return int(n + p.waiting)
-}
+// Len returns how many facts the pair keeps. Facts that were sealed are not kept.
+func (p *Pair) Len() int { return p.facts().count() }
 
-// Facts gives every fact once: those without hold_id by time, then the others by id.
+// Waiting returns how many facts have nothing to act on (S5.1).
+func (p *Pair) Waiting() int { return int(p.sealedPart().waiting + p.facts().waiting()) }
+
+// Facts returns every fact once: those without hold_id by time, then the others by
+// id.
 func (p *Pair) Facts() iter.Seq[Fact] {
-	return func(yield func(Fact) bool) {
-		if p.timeline == nil {
-			p.rowFacts(yield)
-			return
-		}
-		if p.pager != nil {
-			p.pagedFacts(yield)
-			return
-		}
-		if !p.root.visit(&key{}, func(e *entry) bool { return e.facts(yield) }) {
-			return
-		}
-		for _, id := range p.sortedIDs() {
-			if !p.ids[id].eachFact(id, yield) {
-				return
-			}
-		}
-	}
+	return func(yield func(Fact) bool) { p.facts().eachFact(yield) }
 }
 
-// facts gives the one or two facts that an entry stands for.
-func (e *entry) facts(yield func(Fact) bool) bool {
-	var f Fact
-	sent, retracted := KindHold, KindRetractHold
-	switch e.kind {
-	case entryFact:
-		f = Fact{Start: e.at, End: e.end}
-		if e.is(flagHasWeight) {
-			f.Weight, f.HasWeight = e.weight, true
-		}
-	case entryStop:
-		f = Fact{End: e.at}
-		sent, retracted = KindStop, KindRetractStop
-	default:
-		return true
-	}
-	if e.is(flagSent) {
-		f.Kind = sent
-		if !yield(f) {
-			return false
-		}
-	}
-	if e.is(flagRetracted) {
-		f.Kind = retracted
-		return yield(f)
-	}
-	return true
+// Holds returns the effective holds, by start, then end, weight and id.
+func (p *Pair) Holds() iter.Seq[Hold] { return p.facts().eachHold }
+
+// HoldsIn returns the holds of [Pair.Holds] in the same order. It may leave out those
+// that start at to or later, and those that start and end before from. Of a large
+// pair it reads only the part that may have others, and all hold_ids.
+func (p *Pair) HoldsIn(from, to int64) iter.Seq[Hold] {
+	return func(yield func(Hold) bool) { p.facts().eachHoldIn(from, to, yield) }
 }
 
-// Holds gives the effective holds, by start, then end, weight and id.
-func (p *Pair) Holds() iter.Seq[Hold] {
-	return func(yield func(Hold) bool) {
-		if p.Large() {
-			p.pagedHolds(yield)
-			return
-		}
-		var holds []Hold
-		if p.timeline == nil {
-			holds = p.rowHolds(nil)
-		} else {
-			holds = p.timelineHolds(nil)
-		}
-		slices.SortFunc(holds, func(a, b Hold) int {
-			if a == b {
-				return 0
-			}
-			return a.cmp(&b)
-		})
-		for _, h := range holds {
-			if !yield(h) {
-				return
-			}
-		}
-	}
-}
-
-// timelineHolds appends the effective holds, in no order.
-func (p *Pair) timelineHolds(holds []Hold) []Hold {
-	p.root.visit(&key{}, func(e *entry) bool {
-		if e.is(flagCovers) && e.kind != entryID {
-			holds = append(holds, Hold{Start: e.at, End: e.effEnd(), Weight: e.weight})
-		}
-		return true
-	})
-	for _, id := range p.sortedIDs() {
-		if g := p.ids[id]; g.held {
-			h := g.hold
-			h.HoldID = id
-			holds = append(holds, h)
-		}
-	}
-	return holds
-}
-
-// SettledAt is the settled amount as of t: the ended holds with end <= t.
+// SettledAt returns the settled amount as of t: the ended holds with end <= t (S1.7).
 //
 // It costs O(log n) and the holds that begin between the earliest one that reaches
 // past t and t.
 func (p *Pair) SettledAt(t int64) Amount {
-	return p.sealedPart().total.Add(p.settledAt(t))
+	total := p.facts().settled(t, 0, forever)
+	return p.sealedPart().total.Add(amountOf(&total))
 }
 
-// settledAt is SettledAt of what is not sealed.
-func (p *Pair) settledAt(t int64) Amount {
-	if p.timeline == nil {
-		f := p.fold()
-		total := p.settledRows(&f, t)
-		return total.amount()
-	}
-	defer p.guard()
-	if p.failed() {
-		return Amount{}
-	}
-	if p.root.lastEnd[endedHolds] <= t {
-		return p.root.areas[endedHolds].amount()
-	}
-	// Holds that reach past t do not count at all, so from the first of them on
-	// the curve is another one; before it, it is the kept one.
-	from := p.root.firstAcross(t)
-	if from == forever {
-		total := p.before(endedHolds, t)
-		return total.amount()
-	}
-	total := p.before(endedHolds, from)
-	// Which holds end by t is no matter of the tree, so all of them are looked at.
-	rest, _ := p.sweepArea(endedHolds, from, t, t, math.MaxInt)
-	total.add(&rest)
-	return total.amount()
-}
-
-// LiveAt is the live amount as of t: every hold, cut at t.
+// LiveAt returns the live amount as of t: every hold, cut at t (S1.7).
 func (p *Pair) LiveAt(t int64) Amount {
-	return p.sealedPart().total.Add(p.unsealedAt(t))
+	total := p.facts().live(t)
+	return p.sealedPart().total.Add(amountOf(&total))
 }
 
-// unsealedAt is LiveAt of what is not sealed.
-func (p *Pair) unsealedAt(t int64) Amount {
-	if p.timeline == nil {
-		f := p.fold()
-		total := p.liveRows(&f, t)
-		return total.amount()
-	}
-	defer p.guard()
-	if p.failed() {
-		return Amount{}
-	}
-	total := p.liveAt(t)
-	return total.amount()
-}
-
-func (p *Pair) liveAt(t int64) area {
-	if t <= 0 {
-		return area{}
-	}
-	if !p.lastStretch(t) && t < MaxTime {
-		return p.before(allHolds, t)
-	}
-	// After the last start and end only open holds run on, at one level, and
-	// they are counted up to MaxTime.
-	total := p.root.areas[allHolds]
-	open := p.root.lastEnd[allHolds] == forever
-	back := t < MaxTime
-	ns := uint64(t - MaxTime)
-	if back {
-		ns = uint64(MaxTime - t)
-	}
-	total.addLevel(&p.root.tail, ns, back)
-	if open && back {
-		total.held -= ns
-	} else if open {
-		total.held += ns
-	}
-	return total
-}
-
-// lastStretch says whether nothing starts or ends after t.
-func (p *Pair) lastStretch(t int64) bool {
-	return p.root.lastStart <= t && p.root.lastEnd[endedHolds] <= t
-}
-
-// Figures are the settled figures of all ended holds, and the live line that
-// holds at the instant at, with Since = at.
+// Figures returns the settled figures of all ended holds, and the live line that
+// holds at the instant at, with Since = at (S1.8).
 func (p *Pair) Figures(at int64) Figures {
-	f := p.figures(at)
-	if p.aside != nil && p.aside.sealed != nil {
-		s := p.aside.sealed
+	f := p.facts().figures(at)
+	if p.rare != nil && p.rare.sealed != nil {
+		s := p.rare.sealed
 		f.Settled, f.Line.Base = f.Settled.Add(s.total), f.Line.Base.Add(s.total)
 		f.Waiting += s.waiting
 	}
 	return f
-}
-
-// figures are Figures of what is not sealed.
-func (p *Pair) figures(at int64) Figures {
-	if p.timeline == nil {
-		return p.figuresOfRows(at)
-	}
-	defer p.guard()
-	if p.failed() {
-		return Figures{}
-	}
-	f := Figures{
-		Settled: p.root.areas[endedHolds].amount(),
-		Line:    Line{Since: at},
-		Waiting: p.waiting,
-	}
-	live := p.liveAt(at)
-	f.Line.Base = live.amount()
-	level := p.root.tail
-	if p.lastStretch(at) {
-		if p.root.lastEnd[allHolds] == forever {
-			f.Line.HeldRate = 1
-		}
-	} else {
-		one := p.integrate(allHolds, at, at+1)
-		copy(level[:], one.sum[:])
-		f.Line.HeldRate = one.held
-		if until := p.root.nextBreak(at, forever); until != forever {
-			f.Line.Until = until
-		}
-	}
-	mul(f.Line.Rate[:], level[:], 1e6)
-	return f
-}
-
-// firstAcross is the earliest start of an ended hold that starts before t and
-// ends after it, or forever.
-func (n *node) firstAcross(t int64) int64 {
-	if n.lastEnd[endedHolds] <= t {
-		return forever
-	}
-	n.here()
-	for i, kid := range n.kids {
-		if i > 0 && kid.first.at >= t {
-			break
-		}
-		if at := kid.firstAcross(t); at != forever {
-			return at
-		}
-	}
-	for i := range n.entries {
-		e := &n.entries[i]
-		if e.at >= t {
-			break
-		}
-		if e.is(flagCovers) && e.effEnd() > t {
-			return e.at
-		}
-	}
-	return forever
-}
-
-// nextBreak is the first start or end of a hold after t that comes before next,
-// or next. A hold that starts after t ends no sooner than it starts, so it looks
-// at the holds across t and the first one behind it.
-func (n *node) nextBreak(t, next int64) int64 {
-	if n.lastStart <= t && n.lastEnd[endedHolds] <= t {
-		return next
-	}
-	n.here()
-	for i, kid := range n.kids {
-		if i > 0 && kid.first.at >= next {
-			return next
-		}
-		next = kid.nextBreak(t, next)
-	}
-	for i := range n.entries {
-		e := &n.entries[i]
-		if e.at >= next {
-			return next
-		}
-		if !e.is(flagCovers) {
-			continue
-		}
-		if e.at > t {
-			return e.at
-		}
-		if end := e.effEnd(); end > t {
-			next = min(next, end)
-		}
-	}
-	return next
 }

@@ -51,7 +51,7 @@ func (r *Rule) cutLine(p *Pair, l *Line) {
 	} else if from != 0 {
 		l.Base = l.Base.Sub(p.LiveAt(from))
 	}
-	l.Until = r.until(at, next, p.reach(), forever)
+	l.Until = r.until(at, next, p.facts().reach(), forever)
 }
 
 // until is where a line that holds at the instant at may break: at its next break
@@ -115,77 +115,11 @@ func (p *Pair) liveIn(t, from, to int64) Amount {
 	return a
 }
 
-// settledIn is the settled amount as of t of what lies in [from, to).
+// settledIn returns the settled amount as of t of the time in [from, to).
 func (p *Pair) settledIn(t, from, to int64) Amount {
 	if t <= from {
 		return Amount{}
 	}
-	if p.timeline == nil {
-		f := p.fold()
-		total := p.settledRowsIn(&f, t, from, to)
-		return total.amount()
-	}
-	defer p.guard()
-	if p.failed() {
-		return Amount{}
-	}
-	// As SettledAt has it: up to where the first hold begins that does not count the
-	// curve is the kept one.
-	kept := int64(forever)
-	if p.root.lastEnd[endedHolds] > t {
-		kept = min(t, p.root.firstAcross(t))
-	}
-	total := p.beforeAll(endedHolds, min(to, kept))
-	less := p.beforeAll(endedHolds, min(from, kept))
-	total.sub(&less)
-	if a, b := max(from, kept), min(to, t); a < b {
-		rest, _ := p.sweepArea(endedHolds, a, b, t, math.MaxInt)
-		total.add(&rest)
-	}
-	return total.amount()
-}
-
-// beforeAll is before, for any t.
-func (p *Pair) beforeAll(f family, t int64) area {
-	if t <= 0 {
-		return area{}
-	}
-	return p.before(f, min(t, MaxTime))
-}
-
-// settledRowsIn is settledRows of what lies in [from, to).
-func (p *Pair) settledRowsIn(f *fold, t, from, to int64) area {
-	var buf [smallMax]span
-	spans, last := buf[:0], int64(0)
-	p.eachRowSpan(f, func(s *span) bool {
-		if a, b := max(s.start, from), min(s.end, to); s.end <= t && s.end != forever && a < b {
-			spans = append(spans, span{start: a, end: b, weight: s.weight})
-			last = max(last, b)
-		}
-		return true
-	})
-	var total area
-	if len(spans) == 0 {
-		return total
-	}
-	sweep(p.policy, spans, spans[0].start, last, func(from, to int64, level Weight, covered bool) {
-		if covered {
-			total.addLevel(&level, uint64(to-from), false)
-			total.held += uint64(to - from)
-		}
-	})
-	return total
-}
-
-// reach is the latest instant that a hold reaches, forever where one is open.
-func (p *Pair) reach() int64 {
-	if p.timeline != nil {
-		return max(p.root.lastEnd[allHolds], p.root.lastStart)
-	}
-	f, reach := p.fold(), int64(0)
-	p.eachRowSpan(&f, func(s *span) bool {
-		reach = max(reach, s.end)
-		return true
-	})
-	return reach
+	total := p.facts().settled(t, from, to)
+	return amountOf(&total)
 }

@@ -1,13 +1,18 @@
 package hold
 
+import (
+	"holdmetrics/hold/internal/interval"
+	"holdmetrics/hold/internal/limbs"
+)
+
 // runLive is LiveAt where it matters how long something lasts.
 func (r *Rule) runLive(p *Pair, t int64) Amount {
 	live := newTally(r)
-	p.eachSpan(func(s *span) bool {
-		if s.start >= t {
+	p.eachSpan(func(s *interval.Span) bool {
+		if s.Start >= t {
 			return false
 		}
-		live.add(s.start, min(s.end, t), &s.weight)
+		live.add(s.Start, min(s.End, t), &s.Weight)
 		return true
 	})
 	return live.amount()
@@ -16,12 +21,12 @@ func (r *Rule) runLive(p *Pair, t int64) Amount {
 // runSettled is SettledAt where it matters how long something lasts.
 func (r *Rule) runSettled(p *Pair, t int64) Amount {
 	settled := newTally(r)
-	p.eachSpan(func(s *span) bool {
-		if s.start >= t {
+	p.eachSpan(func(s *interval.Span) bool {
+		if s.Start >= t {
 			return false
 		}
-		if s.end != forever && s.end <= t {
-			settled.add(s.start, s.end, &s.weight)
+		if s.End != forever && s.End <= t {
+			settled.add(s.Start, s.End, &s.Weight)
 		}
 		return true
 	})
@@ -31,12 +36,12 @@ func (r *Rule) runSettled(p *Pair, t int64) Amount {
 // runFigures is Figures where it matters how long something lasts.
 func (r *Rule) runFigures(p *Pair, at int64) Figures {
 	settled, live, now := newTally(r), newTally(r), moment{r: r, at: at, next: forever, jump: forever}
-	p.eachSpan(func(s *span) bool {
-		if s.end != forever {
-			settled.add(s.start, s.end, &s.weight)
+	p.eachSpan(func(s *interval.Span) bool {
+		if s.End != forever {
+			settled.add(s.Start, s.End, &s.Weight)
 		}
-		if s.start < at {
-			live.add(s.start, min(s.end, at), &s.weight)
+		if s.Start < at {
+			live.add(s.Start, min(s.End, at), &s.Weight)
 		}
 		now.note(s)
 		return true
@@ -79,18 +84,18 @@ type moment struct {
 	jump  int64 // when the next run becomes long enough, as far as is known; forever: none
 }
 
-func (m *moment) note(s *span) {
-	m.reach = max(m.reach, s.end)
-	if s.start > m.end {
+func (m *moment) note(s *interval.Span) {
+	m.reach = max(m.reach, s.End)
+	if s.Start > m.end {
 		m.endRun()
-		m.start = s.start
+		m.start = s.Start
 	}
-	m.end = max(m.end, s.end)
+	m.end = max(m.end, s.End)
 	switch {
-	case s.start > m.at:
-		m.next = min(m.next, s.start)
-	case s.end > m.at:
-		m.next = min(m.next, s.end)
+	case s.Start > m.at:
+		m.next = min(m.next, s.Start)
+	case s.End > m.at:
+		m.next = min(m.next, s.End)
 		m.cover(s)
 	}
 }
@@ -107,18 +112,18 @@ func (m *moment) endRun() {
 }
 
 // cover takes in a hold that covers the instant.
-func (m *moment) cover(s *span) {
+func (m *moment) cover(s *interval.Span) {
 	var rate Rate
-	copy(rate[:], s.weight[:])
+	copy(rate[:], s.Weight[:])
 	if m.r.boostsHolds() {
-		step, after := m.r.stepAt(m.at - s.start)
-		mul(rate[:], s.weight[:], m.r.factor(step))
-		m.next = min(m.next, later(s.start, after))
+		step, after := m.r.stepAt(m.at - s.Start)
+		limbs.Mul(rate[:], s.Weight[:], m.r.factor(step))
+		m.next = min(m.next, later(s.Start, after))
 	}
 	switch {
 	case m.r.Policy == Sum:
 		m.level = m.level.Add(rate)
-	case cmp(m.level[:], rate[:]) < 0:
+	case limbs.Cmp(m.level[:], rate[:]) < 0:
 		m.level = rate
 	}
 }
@@ -142,4 +147,12 @@ func (m *moment) rate() (Rate, uint64) {
 		return Rate{}, 0
 	}
 	return Rate(m.r.levelScore(&m.level, m.held, m.at, later(m.at, 1))), 1
+}
+
+// later is t + ns, forever where that is beyond any time.
+func later(t, ns int64) int64 {
+	if ns > forever-t {
+		return forever
+	}
+	return t + ns
 }

@@ -1,5 +1,11 @@
 package hold
 
+import (
+	"holdmetrics/hold/internal/heap"
+	"holdmetrics/hold/internal/interval"
+	"holdmetrics/hold/internal/limbs"
+)
+
 // What counts by how long something lasts is found in one walk over the holds, by
 // start: tally goes along the policy's curve, keeps what the run it is in has come
 // to, and counts that when the run has ended.
@@ -14,9 +20,9 @@ type tally struct {
 	run        tallied
 	at         int64 // up to where the run is in it
 
-	running pieces // cover the instant at
-	waiting pieces // begin later; of each hold at most one
-	level   Rate   // under sum: of what is running
+	running heap.Heap[piece] // cover the instant at
+	waiting heap.Heap[piece] // begin later; of each hold at most one
+	level   Rate             // under sum: of what is running
 }
 
 // tallied is an amount of one pair.
@@ -29,16 +35,16 @@ func (a *tallied) amount() Amount { return Amount{Score: a.score, Held: HeldOf(a
 
 func newTally(r *Rule) *tally {
 	t := &tally{r: r}
-	t.running.before = endsFirst
+	t.running.Before = endsFirst
 	if r.Policy == Merge {
-		t.running.before = weighsMore
+		t.running.Before = weighsMore
 	}
-	t.waiting.before = startsFirst
+	t.waiting.Before = startsFirst
 	return t
 }
 
 // add takes a hold over [start, end), which must not be empty.
-func (t *tally) add(start, end int64, w *Weight) {
+func (t *tally) add(start, end int64, w *interval.Weight) {
 	if t.open && start > t.end {
 		t.close()
 	}
@@ -47,7 +53,7 @@ func (t *tally) add(start, end int64, w *Weight) {
 	}
 	t.advance(start)
 	t.end = max(t.end, end)
-	t.waiting.push(t.r.firstPiece(start, end, w))
+	t.waiting.Push(t.r.firstPiece(start, end, w))
 }
 
 // close ends the run, and counts it if it is long enough.
@@ -57,7 +63,9 @@ func (t *tally) close() {
 	}
 	t.advance(t.end)
 	t.open = false
-	t.running.list, t.waiting.list, t.level = t.running.list[:0], t.waiting.list[:0], Rate{}
+	t.running.Clear()
+	t.waiting.Clear()
+	t.level = Rate{}
 	if t.end-t.start >= t.r.Shortest {
 		t.total.score = t.total.score.Add(t.run.score)
 		t.total.held += t.run.held
@@ -73,24 +81,24 @@ func (t *tally) amount() Amount {
 // advance takes the run up to the instant to.
 func (t *tally) advance(to int64) {
 	for t.at < to {
-		for len(t.waiting.list) > 0 && t.waiting.list[0].start <= t.at {
-			c := t.waiting.pop()
+		for t.waiting.Len() > 0 && t.waiting.Top().start <= t.at {
+			c := t.waiting.Pop()
 			if next, more := t.r.nextPiece(&c); more {
-				t.waiting.push(next)
+				t.waiting.Push(next)
 			}
 			t.level = t.level.Add(c.rate)
-			t.running.push(c)
+			t.running.Push(c)
 		}
-		for len(t.running.list) > 0 && t.running.list[0].end <= t.at {
-			gone := t.running.pop()
+		for t.running.Len() > 0 && t.running.Top().end <= t.at {
+			gone := t.running.Pop()
 			t.level = t.level.Sub(gone.rate)
 		}
 		end := to
-		if len(t.waiting.list) > 0 {
-			end = min(end, t.waiting.list[0].start)
+		if t.waiting.Len() > 0 {
+			end = min(end, t.waiting.Top().start)
 		}
 		// A run has no gap, so something runs.
-		top := &t.running.list[0]
+		top := t.running.Top()
 		end = min(end, top.end)
 		level := &t.level
 		if t.r.Policy == Merge {
@@ -146,26 +154,19 @@ func (r *Rule) levelScore(level *Rate, start, a, b int64) Score {
 	return total
 }
 
-// times is s x m.
-func (s Score) times(m uint64) Score {
-	var out Score
-	mul(out[:], s[:], m)
-	return out
-}
-
 // piece is a stretch of a hold with one rate: the weight, and where holds are
 // boosted alone that times the factor.
 type piece struct {
-	hold       span // as it was given
-	step       int  // of the boost; -1: before the first
+	hold       interval.Span // as it was given
+	step       int           // of the boost; -1: before the first
 	start, end int64
 	rate       Rate
 	index      int // where pieces of one rate have an order: of the hold
 }
 
 // firstPiece is that of a hold over [start, end).
-func (r *Rule) firstPiece(start, end int64, w *Weight) piece {
-	c := piece{hold: span{start, end, *w}, step: -1, start: start}
+func (r *Rule) firstPiece(start, end int64, w *interval.Weight) piece {
+	c := piece{hold: interval.Span{Start: start, End: end, Weight: *w}, step: -1, start: start}
 	if !r.boostsHolds() {
 		c.end = end
 		copy(c.rate[:], w[:])
@@ -180,7 +181,7 @@ func (r *Rule) firstPiece(start, end int64, w *Weight) piece {
 
 // nextPiece is the one that follows, if there is one.
 func (r *Rule) nextPiece(c *piece) (piece, bool) {
-	if c.end == c.hold.end {
+	if c.end == c.hold.End {
 		return piece{}, false
 	}
 	next := *c
@@ -191,56 +192,19 @@ func (r *Rule) nextPiece(c *piece) (piece, bool) {
 
 // cutPiece sets what follows from a piece's step and start.
 func (r *Rule) cutPiece(c *piece) {
-	c.end = c.hold.end
+	c.end = c.hold.End
 	if c.step+1 < len(r.Boosts) {
-		c.end = min(c.end, later(c.hold.start, r.Boosts[c.step+1].After))
+		c.end = min(c.end, later(c.hold.Start, r.Boosts[c.step+1].After))
 	}
-	mul(c.rate[:], c.hold.weight[:], r.factor(c.step))
+	limbs.Mul(c.rate[:], c.hold.Weight[:], r.factor(c.step))
 }
 
-func endsFirst(a, b *piece) bool   { return a.end < b.end }
-func startsFirst(a, b *piece) bool { return a.start < b.start }
-func weighsMore(a, b *piece) bool {
-	if c := cmp(a.rate[:], b.rate[:]); c != 0 {
+// The orders of pieces in heaps.
+func endsFirst(a, b piece) bool   { return a.end < b.end }
+func startsFirst(a, b piece) bool { return a.start < b.start }
+func weighsMore(a, b piece) bool {
+	if c := limbs.Cmp(a.rate[:], b.rate[:]); c != 0 {
 		return c > 0
 	}
 	return a.index < b.index
-}
-
-// pieces are a heap, what is before all others on top.
-type pieces struct {
-	list   []piece
-	before func(a, b *piece) bool
-}
-
-func (h *pieces) push(c piece) {
-	h.list = append(h.list, c)
-	for i := len(h.list) - 1; i > 0; {
-		up := (i - 1) / 2
-		if !h.before(&h.list[i], &h.list[up]) {
-			return
-		}
-		h.list[i], h.list[up] = h.list[up], h.list[i]
-		i = up
-	}
-}
-
-func (h *pieces) pop() piece {
-	top, last := h.list[0], len(h.list)-1
-	h.list[0] = h.list[last]
-	h.list = h.list[:last]
-	for i := 0; ; {
-		down := 2*i + 1
-		if down >= last {
-			return top
-		}
-		if down+1 < last && h.before(&h.list[down+1], &h.list[down]) {
-			down++
-		}
-		if !h.before(&h.list[down], &h.list[i]) {
-			return top
-		}
-		h.list[i], h.list[down] = h.list[down], h.list[i]
-		i = down
-	}
 }

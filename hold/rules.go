@@ -164,23 +164,3 @@ func (r *plainRules) Holder(id string) string { return id }
 func (r *plainRules) Token(id string) string  { return id }
 func (r *plainRules) NormalisesHolders() bool { return false }
 func (r *plainRules) DefaultPolicy() Policy   { return r.rule.Policy }
-
-// scaled is s x m / 1e6, where s has been made with a multiplier of 1, so nothing
-// is lost.
-func (s Score) scaled(m uint64) Score {
-	if m == MultiplierOne {
-		return s
-	}
-	divSmall(s[:], MultiplierOne)
-	var out Score
-	mul(out[:], s[:], m)
-	return out
-}
-
-// divSmall sets a to a / d, rounded down.
-func divSmall(a []uint64, d uint64) {
-	var rest uint64
-	for i := len(a) - 1; i >= 0; i-- {
-		a[i], rest = bits.Div64(rest, a[i], d)
-	}
-}

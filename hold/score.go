@@ -1,8 +1,10 @@
 package hold
 
 import (
+	"fmt"
 	"math/bits"
-	"strconv"
+
+	"holdmetrics/hold/internal/limbs"
 )
 
 // scoreDigits is how many decimal digits of a score stand after the point.
@@ -24,18 +26,18 @@ type Held [2]uint64
 
 // Add is s + t.
 func (s Score) Add(t Score) Score {
-	add(s[:], t[:])
+	limbs.Add(s[:], t[:])
 	return s
 }
 
 // Sub is s - t. Where t is greater it wraps; adding t gives s again.
 func (s Score) Sub(t Score) Score {
-	sub(s[:], t[:])
+	limbs.Sub(s[:], t[:])
 	return s
 }
 
 // Cmp is -1, 0 or 1 where s is less than, equal to or greater than t.
-func (s Score) Cmp(t Score) int { return cmp(s[:], t[:]) }
+func (s Score) Cmp(t Score) int { return limbs.Cmp(s[:], t[:]) }
 
 // IsZero says whether the score is 0.
 func (s Score) IsZero() bool { return s == Score{} }
@@ -44,20 +46,20 @@ func (s Score) IsZero() bool { return s == Score{} }
 func (s Score) String() string { return string(s.AppendText(nil)) }
 
 // AppendText appends what String gives.
-func (s Score) AppendText(dst []byte) []byte { return appendDecimal(dst, s[:], scoreDigits) }
+func (s Score) AppendText(dst []byte) []byte { return limbs.AppendDecimal(dst, s[:], scoreDigits) }
 
 // Float64 is the double nearest to the score, in weight-seconds.
-func (s Score) Float64() float64 { return decimalFloat(s[:], scoreDigits) }
+func (s Score) Float64() float64 { return limbs.Float64(s[:], scoreDigits) }
 
 // Add is r + q.
 func (r Rate) Add(q Rate) Rate {
-	add(r[:], q[:])
+	limbs.Add(r[:], q[:])
 	return r
 }
 
 // Sub is r - q. Where q is greater it wraps; adding q gives r again.
 func (r Rate) Sub(q Rate) Rate {
-	sub(r[:], q[:])
+	limbs.Sub(r[:], q[:])
 	return r
 }
 
@@ -67,33 +69,33 @@ func (r Rate) IsZero() bool { return r == Rate{} }
 // Times is the score that the rate gathers in ns nanoseconds.
 func (r Rate) Times(ns uint64) Score {
 	var s Score
-	mul(s[:], r[:], ns)
+	limbs.Mul(s[:], r[:], ns)
 	return s
 }
 
 // String is the exact decimal in weight-seconds a second.
-func (r Rate) String() string { return string(appendDecimal(nil, r[:], scoreDigits-9)) }
+func (r Rate) String() string { return string(limbs.AppendDecimal(nil, r[:], scoreDigits-9)) }
 
 // Float64 is the double nearest to the rate.
-func (r Rate) Float64() float64 { return decimalFloat(r[:], scoreDigits-9) }
+func (r Rate) Float64() float64 { return limbs.Float64(r[:], scoreDigits-9) }
 
 // HeldOf is ns nanoseconds.
 func HeldOf(ns uint64) Held { return Held{ns} }
 
 // Add is h + g.
 func (h Held) Add(g Held) Held {
-	add(h[:], g[:])
+	limbs.Add(h[:], g[:])
 	return h
 }
 
 // Sub is h - g. Where g is greater it wraps; adding g gives h again.
 func (h Held) Sub(g Held) Held {
-	sub(h[:], g[:])
+	limbs.Sub(h[:], g[:])
 	return h
 }
 
 // Cmp is -1, 0 or 1 where h is less than, equal to or greater than g.
-func (h Held) Cmp(g Held) int { return cmp(h[:], g[:]) }
+func (h Held) Cmp(g Held) int { return limbs.Cmp(h[:], g[:]) }
 
 // Seconds is the whole seconds of it; beyond what an int64 takes, the largest int64.
 func (h Held) Seconds() int64 {
@@ -105,99 +107,52 @@ func (h Held) Seconds() int64 {
 }
 
 // String is the exact decimal in seconds.
-func (h Held) String() string { return string(appendDecimal(nil, h[:], 9)) }
+func (h Held) String() string { return string(limbs.AppendDecimal(nil, h[:], 9)) }
 
 // Float64 is the double nearest to it, in seconds.
-func (h Held) Float64() float64 { return decimalFloat(h[:], 9) }
+func (h Held) Float64() float64 { return limbs.Float64(h[:], 9) }
 
-// add sets a to a + b; limbs are little endian, both of one length.
-func add(a, b []uint64) {
-	var carry uint64
-	for i := range a {
-		a[i], carry = bits.Add64(a[i], b[i], carry)
-	}
+// ParseScore reads what [Score.String] gives: a decimal in weight-seconds with up
+// to 33 digits after the point. Its errors wrap [ErrCorrupt].
+func ParseScore(s string) (Score, error) {
+	var out Score
+	err := parseDecimal(out[:], s, scoreDigits)
+	return out, err
 }
 
-// sub sets a to a - b, modulo its width.
-func sub(a, b []uint64) {
-	var borrow uint64
-	for i := range a {
-		a[i], borrow = bits.Sub64(a[i], b[i], borrow)
-	}
+// ParseRate reads what [Rate.String] gives. Its errors wrap [ErrCorrupt].
+func ParseRate(s string) (Rate, error) {
+	var out Rate
+	err := parseDecimal(out[:], s, scoreDigits-9)
+	return out, err
 }
 
-// mul sets dst to a x m, modulo its width.
-func mul(dst, a []uint64, m uint64) {
-	var carry uint64
-	for i := range dst {
-		var x uint64
-		if i < len(a) {
-			x = a[i]
-		}
-		hi, lo := bits.Mul64(x, m)
-		var c uint64
-		dst[i], c = bits.Add64(lo, carry, 0)
-		carry = hi + c
-	}
+// ParseHeld reads what [Held.String] gives. Its errors wrap [ErrCorrupt].
+func ParseHeld(s string) (Held, error) {
+	var out Held
+	err := parseDecimal(out[:], s, 9)
+	return out, err
 }
 
-func cmp(a, b []uint64) int {
-	for i := len(a) - 1; i >= 0; i-- {
-		if a[i] != b[i] {
-			if a[i] < b[i] {
-				return -1
-			}
-			return 1
-		}
+// parseDecimal sets dst to the number in units of 10^-scale.
+func parseDecimal(dst []uint64, s string, scale int) error {
+	if !limbs.ParseDecimal(dst, s, scale) {
+		return fmt.Errorf("%w: %.100q is not a decimal of this kind", ErrCorrupt, s)
 	}
-	return 0
+	return nil
 }
 
-// appendDecimal appends limbs x 10^-scale in plain notation without trailing zeros.
-func appendDecimal(dst []byte, limbs []uint64, scale int) []byte {
-	// 384 bits are at most 116 digits, and are taken 19 at a time.
-	var digits [7 * 19]byte
-	n := len(digits)
-	var work [6]uint64
-	rest := work[:copy(work[:], limbs)]
-	for len(rest) > 0 {
-		if rest[len(rest)-1] == 0 {
-			rest = rest[:len(rest)-1]
-			continue
-		}
-		var rem uint64
-		for i := len(rest) - 1; i >= 0; i-- {
-			rest[i], rem = bits.Div64(rem, rest[i], 1e19)
-		}
-		for range 19 {
-			n--
-			digits[n] = byte('0' + rem%10)
-			rem /= 10
-		}
+// scaled returns s x m / 1e6. s was made with a multiplier of 1, so nothing is lost.
+func (s Score) scaled(m uint64) Score {
+	if m == MultiplierOne {
+		return s
 	}
-	for n < len(digits) && digits[n] == '0' {
-		n++
-	}
-	for len(digits)-n <= scale {
-		n--
-		digits[n] = '0'
-	}
-	point, end := len(digits)-scale, len(digits)
-	for end > point && digits[end-1] == '0' {
-		end--
-	}
-	dst = append(dst, digits[n:point]...)
-	if end > point {
-		dst = append(dst, '.')
-		dst = append(dst, digits[point:end]...)
-	}
-	return dst
+	limbs.Div(s[:], MultiplierOne)
+	return s.times(m)
 }
 
-// decimalFloat is the double nearest to limbs x 10^-scale: the standard
-// library's reading of a decimal is correctly rounded, so no arithmetic on
-// floats is needed.
-func decimalFloat(limbs []uint64, scale int) float64 {
-	f, _ := strconv.ParseFloat(string(appendDecimal(nil, limbs, scale)), 64)
-	return f
+// times returns s x m.
+func (s Score) times(m uint64) Score {
+	limbs.Mul(s[:], s[:], m)
+	return s
 }

@@ -6,48 +6,50 @@ import (
 	"fmt"
 	"math"
 	"slices"
+
+	"holdmetrics/hold/internal/coding"
+	"holdmetrics/hold/internal/interval"
 )
 
-// Sealing makes what was held before a horizon final. From the moment on at which a
-// horizon holds, every fact is asked for with [Pair.Admits], and one that would change
-// what was held before it is refused. What is held before the horizon then stays as it
-// is for ever, and need not be kept as facts: [Pair.Seal] puts a total in their place.
+// Sealing makes everything before a horizon final (S9.1). From the position at which
+// the horizon holds, [Pair.Admits] is asked about every fact, and refuses one that
+// would change what was held before it (S9.2, S9.3). So that part of the pair need
+// not be kept as facts: [Pair.Seal] replaces it by a total.
 //
-// What goes is cut off at an instant, the cut, that no hold crosses: the horizon, or
-// where a hold reaches past it, the start of that hold, or of one that reaches past
-// that. Before the cut, nothing that is still to come can make a difference:
+// Facts are removed up to the split point: an instant that no hold crosses (S9.4). It
+// is the horizon, or if a hold reaches past it the start of that hold, or of one that
+// reaches past that. Nothing that is still to come can make a difference before it:
 //
-//   - Facts without hold_id of a start before the cut come to holds that have ended
-//     by it. None is still open, so no stop behind the cut has to do with them, nor
-//     stops before it with holds behind it. That is why a cut is no matter of single
-//     holds.
-//   - What carries a hold_id goes where its hold started before the cut. That it
-//     existed is remembered, as a hash, so that nothing can be said of it again. The
-//     hash is one of which nobody can find two ids alike: else an id could be made
-//     that is refused once the pair is sealed, and not before.
-//   - At the cut itself, facts stay, but for a stop that ended a hold which goes.
+//   - Facts without hold_id of an earlier start come to holds that have ended by the
+//     split point. None is open, so no later stop concerns them, and no earlier stop
+//     concerns later holds. That is why the split point is not one of single holds.
+//   - The facts of a hold_id are removed if its hold started before the split point.
+//     A hash of the id is kept, so that later events about it are refused. Nobody can
+//     find two ids of one hash: else an id could be made that is refused once the
+//     pair is sealed, and not before.
+//   - Facts at the split point itself stay, except a stop that ended a removed hold.
 //
-// Under either policy the curve before the cut and that behind it are of different
-// holds, so the total is added to whatever the kept facts come to: as of the cut and
-// later, every figure is what it would be if nothing had been sealed. Before it,
-// figures mean nothing any more.
+// Under either policy the curves before and after the split point are of different
+// holds. So the total is added to what the kept facts come to: as of the split point
+// and later, every figure is what it would be if nothing had been sealed (S9.6).
+// Earlier figures mean nothing any more.
 //
-// What Admits says depends on the horizon and on facts that sealing keeps, so it is
-// the same whether a pair was sealed already, was not, or never is.
+// The answers of Admits depend on the horizon and on facts that sealing keeps. They
+// are the same whether a pair was sealed already, was not, or never is (S9.7).
 
-// sealed is what a pair has of the facts that went.
+// sealed is what a pair keeps of the facts that were removed.
 type sealed struct {
-	last    int64 // the latest end of a hold that went; 0: none was a hold
+	last    int64 // the latest end of a removed hold; 0: none was a hold
 	total   Amount
-	waiting uint64   // facts that waited, and went
-	facts   uint64   // that went
-	ids     []idHash // of hold_ids that went, ascending
-	bound   bound    // of the facts without hold_id that went; see SealedFacts
+	waiting uint64   // removed facts that had nothing to act on
+	facts   uint64   // removed facts
+	ids     []idHash // of removed hold_ids, ascending
+	bound   bound    // of the removed facts without hold_id; see SealedFacts
 
 	dirty   bool
 	gone    [][]byte // keys of pages that are to be removed
-	landing bool     // what is stored may still have pages that are to be removed
-	pending Pages    // where pages can be read once they are
+	landing bool     // the store may still have pages that are to be removed
+	pending Pages    // where pages can be read once they are removed
 }
 
 // Sealed is what a pair has in place of facts that were sealed.
@@ -59,93 +61,97 @@ type Sealed struct {
 
 var notSealed = &sealed{}
 
-// sealedPart is what the pair has of the facts that went; never nil, and not to be
-// changed.
+// sealedPart returns what the pair keeps of the facts that were removed. It is never
+// nil, and must not be changed.
 func (p *Pair) sealedPart() *sealed {
-	if p.aside == nil || p.aside.sealed == nil {
+	if !p.isSealed() {
 		return notSealed
 	}
-	return p.aside.sealed
+	return p.rare.sealed
 }
 
-// Sealed is what was sealed of the pair.
+func (p *Pair) isSealed() bool { return p.rare != nil && p.rare.sealed != nil }
+
+// Sealed returns what was sealed of the pair.
 func (p *Pair) Sealed() Sealed {
 	s := p.sealedPart()
 	return Sealed{Last: s.last, Total: s.total, Facts: s.facts}
 }
 
-// Empty says whether nothing is known of the pair, neither facts nor what was sealed.
+// Empty reports whether nothing is known of the pair: no facts, and nothing sealed.
 func (p *Pair) Empty() bool { return p.Len() == 0 && p.sealedPart().facts == 0 }
 
-// Seals says whether what is counted by the rule can be sealed: a total does not
-// tell how long what is in it has lasted, or when.
+// Seals reports whether pairs that are counted by the rule can be sealed. A total
+// does not show how long the holds in it lasted, or when (S9.8).
 func (r *Rule) Seals() bool {
 	return r.Shortest == 0 && len(r.Boosts) == 0 && r.SeasonFrom == 0 && r.SeasonTo == 0
 }
 
-// Sealed is what was sealed of a pair, by the rule.
+// Sealed returns what was sealed of a pair, by the rule.
 func (r *Rule) Sealed(p *Pair) Sealed {
 	s := p.Sealed()
 	s.Total = r.scale(s.Total)
 	return s
 }
 
-// Seal puts a total in the place of what was held before the horizon, as far as no
-// hold reaches past it, and says whether anything changed. at is the instant of the
-// figures that were told last, or any earlier one: what had not ended then stays, so
-// that those figures stay true. The horizon must be one that holds (see [Pair.Admits]).
+// Seal replaces the facts before the horizon by a total, up to the split point, and
+// reports whether anything changed. at is the instant of the figures that were
+// published last, or an earlier one: holds that had not ended then stay, so that
+// those figures stay true. The horizon must be one that holds (see [Pair.Admits]).
 //
-// It costs what the pair has where something goes, and little where nothing does.
+// It costs the size of the pair if anything is removed, and little if nothing is.
 func (p *Pair) Seal(horizon, at int64) (changed bool) {
 	return p.SealAtMost(horizon, at, math.MaxInt)
 }
 
-// SealAtMost is Seal, but changes nothing where the pair would have more than a number
-// of hold_ids of which something was sealed.
+// SealAtMost is Seal, but changes nothing if more than that number of hold_ids of the
+// pair would be sealed.
 func (p *Pair) SealAtMost(horizon, at int64, ids int) (changed bool) {
-	limit := min(horizon, at)
 	if p.Len() == 0 {
 		return false
 	}
-	defer p.guard()
-	if p.failed() {
+	if p.grown != nil {
+		defer p.grown.tree.Guard()
+	}
+	if p.Err() != nil {
 		return false
 	}
-	cut := p.cutBefore(limit)
-	if !p.anyBefore(cut) || p.aside != nil && p.aside.refused == cut {
+	facts := p.facts()
+	split := splitPoint(facts, min(horizon, at))
+	if !facts.startsBefore(split) || p.rare != nil && p.rare.refused == split {
 		return false
 	}
-	gone, kept, went := p.partsAt(cut)
-	if p.failed() {
+	gone, kept, went := partsAt(facts, split)
+	if p.Err() != nil {
 		return false // it was lost while it was read
 	}
 	if len(gone)+len(p.sealedPart().ids) > ids {
-		p.beside().refused = cut
+		p.makeRare().refused = split
 		return false
 	}
-	total, waiting, facts, last := p.unsealedAt(cut), p.Waiting(), p.Len(), int64(0)
-	for h := range p.HoldsIn(0, cut) {
-		if h.Start >= cut {
+	total, waiting, count, last := facts.live(split), p.Waiting(), p.Len(), int64(0)
+	for h := range p.HoldsIn(0, split) {
+		if h.Start >= split {
 			break
 		}
 		last = max(last, h.End)
 	}
-	keys := p.pageKeys()
-	if p.failed() {
+	keys := facts.pageKeys()
+	if p.Err() != nil {
 		return false
 	}
-	if p.beside().sealed == nil {
-		p.aside.sealed = &sealed{}
+	if p.makeRare().sealed == nil {
+		p.rare.sealed = &sealed{}
 	}
-	s := p.aside.sealed
-	if p.Large() && p.pager.pages != nil {
-		s.pending = p.pager.pages
+	s := p.rare.sealed
+	if g := p.pager(); g != nil && g.Pages() != nil {
+		s.pending = g.Pages()
 	}
 	s.gone = append(s.gone, keys...)
 	p.rebuild(kept)
 	s.waiting += uint64(waiting - p.Waiting())
-	s.last, s.total, s.dirty, s.landing = max(s.last, last), s.total.Add(total), true, true
-	s.facts += uint64(facts - p.Len())
+	s.last, s.total, s.dirty, s.landing = max(s.last, last), s.total.Add(amountOf(&total)), true, true
+	s.facts += uint64(count - p.Len())
 	s.ids = append(s.ids, gone...)
 	slices.SortFunc(s.ids, idHash.compare)
 	s.ids = slices.Compact(s.ids)
@@ -153,189 +159,75 @@ func (p *Pair) SealAtMost(horizon, at int64, ids int) (changed bool) {
 	return true
 }
 
-// cutBefore is the latest instant up to limit that no hold crosses.
-func (p *Pair) cutBefore(limit int64) int64 {
-	if p.timeline == nil {
-		f := p.fold()
-		for cut := limit; ; {
-			first := p.firstRowOver(&f, cut)
-			if first == forever {
-				return cut
-			}
-			cut = first
-		}
-	}
-	for cut := limit; ; {
-		first := p.root.firstOver(cut)
+// splitPoint returns the latest instant up to limit that no hold crosses (S9.4).
+func splitPoint(facts representation, limit int64) int64 {
+	for split := limit; ; {
+		first := facts.firstCrossing(split)
 		if first == forever {
-			return cut
+			return split
 		}
-		cut = first
+		split = first
 	}
 }
 
-// firstRowOver is firstOver of rows.
-func (p *Pair) firstRowOver(f *fold, t int64) int64 {
-	for i := range p.rows {
-		r := &p.rows[i]
-		if r.at >= t {
-			break
-		}
-		if f.holds>>i&1 == 0 {
-			continue
-		}
-		if end := f.endOf(i, r); end == 0 || end > t {
-			return r.at
-		}
-	}
-	return forever
-}
-
-// firstOver is the earliest start of a hold, ended or open, that starts before t
-// and ends after it, or forever.
-func (n *node) firstOver(t int64) int64 {
-	if n.lastEnd[allHolds] <= t {
-		return forever
-	}
-	n.here()
-	for i, kid := range n.kids {
-		if i > 0 && kid.first.at >= t {
-			break
-		}
-		if at := kid.firstOver(t); at != forever {
-			return at
-		}
-	}
-	for i := range n.entries {
-		e := &n.entries[i]
-		if e.at >= t {
-			break
-		}
-		if e.is(flagCovers) && e.effEndOrForever() > t {
-			return e.at
-		}
-	}
-	return forever
-}
-
-// anyBefore says whether anything stands before t.
-func (p *Pair) anyBefore(t int64) bool {
-	if p.timeline == nil {
-		return len(p.rows) > 0 && p.rows[0].at < t
-	}
-	found := false
-	p.root.visit(&key{}, func(e *entry) bool {
-		found = e.at < t
-		return false
-	})
-	return found
-}
-
-// partsAt gives the hold_ids that go, as hashes, the facts that stay, and how far
-// those without hold_id go.
-func (p *Pair) partsAt(cut int64) (gone []idHash, kept []Fact, went bound) {
+// partsAt returns the hashes of the hold_ids to remove, the facts to keep, and the
+// bound of the facts without hold_id to remove (S9.5).
+func partsAt(facts representation, split int64) (gone []idHash, kept []Fact, went bound) {
 	goes := map[string]bool{}
-	if p.timeline != nil {
-		p.eachID(func(id string, g *identified) bool {
-			if g.held && g.hold.Start < cut {
-				goes[id] = true
-				gone = append(gone, hashID(id))
-			}
-			return true
-		})
-	}
-	spent := p.spentStop(cut)
-	for f := range p.Facts() {
+	facts.eachID(func(id string, g *identified) bool {
+		if g.held && g.hold.Start < split {
+			goes[id] = true
+			gone = append(gone, hashID(id))
+		}
+		return true
+	})
+	spent := facts.stopSpent(split)
+	facts.eachFact(func(f Fact) bool {
 		switch {
 		case f.HoldID != "":
 			if !goes[f.HoldID] {
 				kept = append(kept, f)
 			}
-		case f.Start >= cut, f.Start == 0 && (f.End > cut || f.End == cut && !spent):
+		case f.Start >= split, f.Start == 0 && (f.End > split || f.End == split && !spent):
 			kept = append(kept, f)
 		default:
 			went = went.or(bound{f.about(), f.Start != 0})
 		}
-	}
+		return true
+	})
 	return gone, kept, went
 }
 
-// spentStop says whether the stop of that instant ended a hold that began before it.
-func (p *Pair) spentStop(at int64) bool {
-	if p.timeline == nil {
-		f := p.fold()
-		for i := range p.rows {
-			if r := &p.rows[i]; r.at == at && r.is(rowStop) {
-				return f.ended[i] != 0 && p.rows[f.ended[i]-1].at < at
-			}
-		}
-		return false
-	}
-	e := p.root.find(&key{at: at, kind: entryStop})
-	return e != nil && e.is(flagMatched) && e.eff < at
-}
-
-// rebuild makes the pair one of these facts; all of it is to be stored.
+// rebuild makes the pair one of these facts, all of which are to be stored.
 func (p *Pair) rebuild(facts []Fact) {
-	p.timeline, p.rows, p.last, p.dirty = nil, nil, 0, true
-	p.aside.wide = nil
+	p.grown = nil
+	p.dropRows()
+	p.dirty = true
 	for i := range facts {
 		p.add(&facts[i])
 	}
-	switch {
-	case p.timeline == nil:
-	case p.pager == nil:
-		p.soil(p.root)
-	default:
-		p.root.changed()
+	if p.grown != nil {
+		p.grown.tree.Mark()
 	}
 }
 
-// pageKeys are the keys of all pages that are stored of the pair, or may be on
-// their way, but for the one with the empty key.
-func (p *Pair) pageKeys() (keys [][]byte) {
-	if p.timeline == nil {
-		return nil
-	}
-	p.eachID(func(id string, _ *identified) bool {
-		keys = append(keys, idPageKey(id))
-		return true
-	})
-	if p.pager == nil {
-		return keys
-	}
-	keys = append(keys, p.pager.obsolete...)
-	var nodes func(n *node)
-	nodes = func(n *node) {
-		n.here()
-		for _, kid := range n.kids {
-			keys = append(keys, kid.pageKey())
-			if !kid.leaf() {
-				nodes(kid)
-			}
-		}
-	}
-	nodes(p.root)
-	return keys
-}
-
-// readAgain reads a large pair's pages from the store again, once it has them as
-// they are after sealing: those of before are not to be taken for them.
-func (p *Pair) readAgain() {
-	s := p.sealedPart()
+// readAgain makes a large pair read its pages from the store again, once the store
+// has them as they are after sealing. Pages from before must not be taken for them.
+func (s *sealed) readAgain(g *interval.Pager) {
 	if !s.landing || s.dirty {
 		return
 	}
-	if p.pager.pages == nil {
-		p.pager.pages = s.pending
+	if g.Pages() == nil {
+		g.ReadFrom(s.pending)
 	}
 	s.landing, s.pending = false, nil
 }
 
-// dirtyPages gives the pages of a pair of which something was sealed since they were stored.
+// dirtyPages yields the pages of a pair of which something was sealed since they were
+// stored.
 func (s *sealed) dirtyPages(p *Pair, yield func(Page) bool) {
 	written := map[string]bool{}
-	if !p.changedPages(func(page Page) bool {
+	if !p.facts().dirtyPages(true, func(page Page) bool {
 		written[string(page.Key)] = true
 		return yield(page)
 	}) {
@@ -369,52 +261,52 @@ func (s *sealed) page() []byte {
 }
 
 func readSealed(data []byte) (*sealed, error) {
-	r := reader{b: data}
+	r := coding.Reader{Rest: data}
 	s := &sealed{}
-	version := r.byte()
-	s.last = r.time()
-	r.limbs(s.total.Score[:])
-	r.limbs(s.total.Held[:])
-	s.waiting, s.facts = r.uvarint(), r.uvarint()
-	n := r.uvarint()
-	if n > uint64(len(r.b))/uint64(len(idHash{})) {
-		r.bad = true
+	version := r.Byte()
+	s.last = r.Time()
+	r.Limbs(s.total.Score[:])
+	r.Limbs(s.total.Held[:])
+	s.waiting, s.facts = r.Uvarint(), r.Uvarint()
+	n := r.Uvarint()
+	if n > uint64(len(r.Rest))/uint64(len(idHash{})) {
+		r.Bad = true
 	}
-	for i := uint64(0); i < n && !r.bad; i++ {
-		id := idHash(r.bytes(uint64(len(idHash{}))))
-		r.bad = len(s.ids) > 0 && id.compare(s.ids[len(s.ids)-1]) <= 0
+	for i := uint64(0); i < n && !r.Bad; i++ {
+		id := idHash(r.Bytes(uint64(len(idHash{}))))
+		r.Bad = len(s.ids) > 0 && id.compare(s.ids[len(s.ids)-1]) <= 0
 		s.ids = append(s.ids, id)
 	}
-	if version != sealedVersion || r.bad || len(r.b) > 0 || s.facts == 0 {
+	if version != sealedVersion || r.Bad || len(r.Rest) > 0 || s.facts == 0 {
 		return nil, fmt.Errorf("%w: what was sealed of a pair", ErrCorrupt)
 	}
 	return s, nil
 }
 
-// openSealed reads what was sealed of a pair that was stored.
+// openSealed reads the page of what was sealed of a stored pair, if there is one.
 func (p *Pair) openSealed(pages []Page, more Pages) error {
 	var data []byte
-	told := false // by the root
+	listed := false // by the root
 	for _, page := range pages {
 		switch {
 		case len(page.Key) == 1 && page.Key[0] == pageOfSealed:
 			data = page.Data
 		case len(page.Key) == 0 && IsRoot(page.Data):
-			told = page.Data[1]&nodeSealed != 0
+			listed = interval.RootSealed(page.Data)
 		}
 	}
-	if told && data == nil && more != nil {
+	if listed && data == nil && more != nil {
 		var err error
 		if data, err = more.Page([]byte{pageOfSealed}); err != nil {
 			return err
 		}
 	}
-	if len(data) == 0 && !told {
+	if len(data) == 0 && !listed {
 		return nil
 	}
 	s, err := readSealed(data)
 	if err == nil {
-		p.beside().sealed = s
+		p.makeRare().sealed = s
 	}
 	return err
 }

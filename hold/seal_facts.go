@@ -7,21 +7,23 @@ import (
 	"fmt"
 	"iter"
 	"slices"
+
+	"holdmetrics/hold/internal/coding"
 )
 
-// A store that keeps facts cannot take them away in the moment in which a total
-// takes their place: they are many documents. So what it stores of a sealed pair says
-// which facts it stands for, and whoever opens the pair leaves those out, however many
-// of them are still there.
+// A store that keeps facts cannot remove them at the instant at which a total takes
+// their place: they are many documents. So the sealed part that it stores says which
+// facts it stands for. Whoever opens the pair leaves those out, however many of them
+// are still there.
 //
-// Of the facts without hold_id a bound tells it: all that are about an earlier time
-// went. No later fact can fall behind it, since from the horizon on at which the pair
-// was sealed it would be refused. The bound is that of the facts that went, and not
-// the cut, so that it does not depend on how many steps led there. Hold_ids that went
-// are told by their hashes.
+// For facts without hold_id a bound says it: all facts about an earlier time were
+// removed. No later fact can be before the bound, since it would be refused. The
+// bound is that of the facts that were removed, not the split point, so it does not
+// depend on the number of steps that led there. Removed hold_ids are known by their
+// hashes.
 
-// idHash tells hold_ids that went: the first half of their SHA-256, of which it takes
-// some 2^64 tries to find two alike.
+// idHash identifies a removed hold_id: the first half of its SHA-256. Finding two ids
+// of one hash takes some 2^64 tries.
 type idHash [16]byte
 
 func hashID(id string) idHash {
@@ -31,13 +33,13 @@ func hashID(id string) idHash {
 
 func (h idHash) compare(o idHash) int { return bytes.Compare(h[:], o[:]) }
 
-// bound divides facts without hold_id by the time that they are about.
+// bound divides facts without hold_id by the time that they are about (S9.5).
 type bound struct {
-	at     int64 // ns: what is about an earlier time went, and what ends then and has no start
-	starts bool  // and what starts then
+	at     int64 // ns: facts about an earlier time were removed, and the stop of this instant
+	starts bool  // and facts that start then
 }
 
-// or is the later one of two.
+// or returns the later one of two.
 func (b bound) or(o bound) bound {
 	if o.at > b.at || o.at == b.at && o.starts {
 		return o
@@ -45,7 +47,7 @@ func (b bound) or(o bound) bound {
 	return b
 }
 
-// about is the start of a fact without hold_id, or the end of one that has no start.
+// about returns the start of a fact without hold_id, or the end of one without start.
 func (f *Fact) about() int64 {
 	if f.Start != 0 {
 		return f.Start
@@ -53,22 +55,22 @@ func (f *Fact) about() int64 {
 	return f.End
 }
 
-// has says whether a hold_id went.
+// has reports whether a hold_id was removed.
 func (s *sealed) has(id string) bool {
 	_, found := slices.BinarySearchFunc(s.ids, hashID(id), idHash.compare)
 	return found
 }
 
-// SealedFacts is what stands for the facts of a pair that were sealed, where a store
-// keeps facts. Its zero value stands for none. It never changes.
+// SealedFacts stands for the facts of a pair that were sealed, in a store that keeps
+// facts. Its zero value stands for none. It is immutable.
 type SealedFacts struct{ s *sealed }
 
 const sealedFactsVersion = 2
 
-// DirtySealed is what is to be stored of the facts of the pair that were sealed, for
-// [ReadSealedFacts], and nil where that has not changed since the last ClearDirty. It
-// is for pairs that are made of facts; one that was opened from pages has no more to
-// tell than what was sealed of it since.
+// DirtySealed returns what is to be stored about the facts of the pair that were
+// sealed, for [ReadSealedFacts], or nil if that has not changed since the last
+// ClearDirty. It is for pairs that are made of facts. For one that was opened from
+// pages it covers only what was sealed since.
 //
 //	2 <bound> <starts> <page of what was sealed>
 func (p *Pair) DirtySealed() []byte {
@@ -84,21 +86,21 @@ func (p *Pair) DirtySealed() []byte {
 	return append(append(b, starts), s.page()...)
 }
 
-// ReadSealedFacts reads what [Pair.DirtySealed] gave; nothing is the zero value. Its
-// errors wrap [ErrCorrupt].
+// ReadSealedFacts reads what [Pair.DirtySealed] returned. Empty data gives the zero
+// value. Its errors wrap [ErrCorrupt].
 func ReadSealedFacts(data []byte) (SealedFacts, error) {
 	if len(data) == 0 {
 		return SealedFacts{}, nil
 	}
-	r := reader{b: data}
-	version := r.byte()
-	b := bound{at: r.time()}
-	starts := r.byte()
+	r := coding.Reader{Rest: data}
+	version := r.Byte()
+	b := bound{at: r.Time()}
+	starts := r.Byte()
 	b.starts = starts == 1
-	if version != sealedFactsVersion || starts > 1 || r.bad {
+	if version != sealedFactsVersion || starts > 1 || r.Bad {
 		return SealedFacts{}, fmt.Errorf("%w: what was sealed of a pair's facts", ErrCorrupt)
 	}
-	s, err := readSealed(r.b)
+	s, err := readSealed(r.Rest)
 	if err != nil {
 		return SealedFacts{}, err
 	}
@@ -106,8 +108,8 @@ func ReadSealedFacts(data []byte) (SealedFacts, error) {
 	return SealedFacts{s}, nil
 }
 
-// Count is how many facts it stands for. Of two that were stored of one pair, the one
-// of the greater count stands for all that the other does.
+// Count returns how many facts it stands for. Of two that were stored of one pair,
+// the one of the greater count stands for all facts of the other.
 func (s SealedFacts) Count() uint64 {
 	if s.s == nil {
 		return 0
@@ -115,7 +117,7 @@ func (s SealedFacts) Count() uint64 {
 	return s.s.facts
 }
 
-// Covers says whether it stands for a fact of its pair.
+// Covers reports whether it stands for a fact of its pair.
 func (s SealedFacts) Covers(f *Fact) bool {
 	switch {
 	case s.s == nil:
@@ -127,8 +129,8 @@ func (s SealedFacts) Covers(f *Fact) bool {
 	return at < b.at || at == b.at && (b.starts || f.Start == 0)
 }
 
-// Pair is the pair of what was sealed and of facts, in any order. Facts that it
-// stands for may be among them, or not.
+// Pair returns the pair of the sealed part and of facts, in any order. Facts that it
+// stands for may be among them.
 func (s SealedFacts) Pair(policy Policy, facts iter.Seq[Fact]) *Pair {
 	p := NewPair(policy)
 	for f := range facts {
@@ -139,7 +141,7 @@ func (s SealedFacts) Pair(policy Policy, facts iter.Seq[Fact]) *Pair {
 	if s.s != nil {
 		part := *s.s
 		part.ids = slices.Clone(part.ids)
-		p.beside().sealed = &part
+		p.makeRare().sealed = &part
 	}
 	return p
 }

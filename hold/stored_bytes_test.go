@@ -17,7 +17,7 @@ import (
 // readable, and the same log must give the same bytes (S10.3).
 func TestStoredBytes(t *testing.T) {
 	t.Parallel()
-	const file = "testdata/stored_bytes.txt"
+	const file = "testdata/stored_bytes.sums"
 	var got strings.Builder
 	for i, scenario := range largeScenarios {
 		for _, policy := range []hold.Policy{hold.Merge, hold.Sum} {

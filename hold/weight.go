@@ -5,6 +5,9 @@ import (
 	"strconv"
 
 	"github.com/holiman/uint256"
+
+	"holdmetrics/hold/internal/interval"
+	"holdmetrics/hold/internal/limbs"
 )
 
 const (
@@ -169,19 +172,11 @@ func (w Weight) IsZero() bool { return w == Weight{} }
 
 // Cmp is -1, 0 or 1 where w is less than, equal to or greater than v.
 func (w Weight) Cmp(v Weight) int {
-	for i := 3; i >= 0; i-- {
-		if w[i] != v[i] {
-			if w[i] < v[i] {
-				return -1
-			}
-			return 1
-		}
-	}
-	return 0
+	return (*interval.Weight)(&w).Cmp((*interval.Weight)(&v))
 }
 
 // String is the exact decimal, without exponent or trailing zeros.
-func (w Weight) String() string { return string(appendDecimal(nil, w[:], weightFracDigits)) }
+func (w Weight) String() string { return string(limbs.AppendDecimal(nil, w[:], weightFracDigits)) }
 
 // Float64 is the double nearest to the weight.
-func (w Weight) Float64() float64 { return decimalFloat(w[:], weightFracDigits) }
+func (w Weight) Float64() float64 { return limbs.Float64(w[:], weightFracDigits) }
