@@ -85,6 +85,9 @@ func (b *backend) unpin() {
 	}
 }
 
+// pinned is how many requests have the generation pinned, and the gateway once.
+func (b *backend) pinned() int64 { return b.users.Load() }
+
 // close ends what goes on for a generation, and waits for it.
 func (b *backend) close() {
 	b.leave()

@@ -34,7 +34,7 @@ func TestBroadcastBatch(t *testing.T) {
 		full = event(full, mustMarshal(goodEvent(i)))
 	}
 	for _, b := range [][]byte{mixed, nil, full} {
-		if err := stream.SendMsg(&rawMessage{bytes: b}); err != nil {
+		if err := stream.SendMsg(&rawBytes{bytes: b}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -83,7 +83,7 @@ func TestDamagedBatch(t *testing.T) {
 	w := newWorld(t, func(w *world) { w.cfg.Producer = p })
 	stream := rawStream(t, w, holdpb.HoldMetrics_BroadcastBatch_FullMethodName)
 	damaged := protowire.AppendBytes(protowire.AppendTag(nil, 1, protowire.BytesType), mustMarshal(goodEvent(1)))
-	if err := stream.SendMsg(&rawMessage{bytes: append(damaged, 0x0a, 0x7f)}); err != nil {
+	if err := stream.SendMsg(&rawBytes{bytes: append(damaged, 0x0a, 0x7f)}); err != nil {
 		t.Fatal(err)
 	}
 	if err := stream.RecvMsg(new(holdpb.HoldBatchAck)); status.Code(err) != codes.InvalidArgument {
@@ -103,7 +103,7 @@ func TestLongBatch(t *testing.T) {
 	batch := bytes.Repeat([]byte{0x0a, 0}, MaxBatchEvents+1)
 	stream := rawStream(t, w, holdpb.HoldMetrics_BroadcastBatch_FullMethodName)
 	for _, b := range [][]byte{batch[2:], batch} {
-		if err := stream.SendMsg(&rawMessage{bytes: b}); err != nil {
+		if err := stream.SendMsg(&rawBytes{bytes: b}); err != nil {
 			t.Fatal(err)
 		}
 	}

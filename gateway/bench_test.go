@@ -89,7 +89,7 @@ func BenchmarkPostHolds(b *testing.B) {
 	b.ReportAllocs()
 	b.ResetTimer()
 	for left := b.N; left > 0; left -= lines {
-		resp, err := http.Post(w.url+"/holds", ndjson, bytes.NewReader(body.Bytes()))
+		resp, err := http.Post(w.url+"/holds", "application/x-ndjson", bytes.NewReader(body.Bytes()))
 		if err != nil {
 			b.Fatal(err)
 		}

@@ -8,40 +8,12 @@ import (
 	"sync"
 	"testing"
 
-	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
-	"google.golang.org/protobuf/proto"
-	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"holdmetrics/ingest"
 	holdpb "holdmetrics/proto"
 )
-
-func mustMarshal(m proto.Message) []byte {
-	b, err := proto.MarshalOptions{Deterministic: true}.Marshal(m)
-	if err != nil {
-		panic(err)
-	}
-	return b
-}
-
-func seconds(s int64) *timestamppb.Timestamp { return &timestamppb.Timestamp{Seconds: s} }
-
-func goodEvent(i int) *holdpb.HoldMsg {
-	return &holdpb.HoldMsg{TokenId: "pool", HolderId: fmt.Sprintf("holder/%d", i%97), Start: seconds(int64(1_600_000_000 + i)), Weight: 2}
-}
-
-// rawStream opens a streaming method for messages as bytes, so that a test can
-// send what no client of Go would.
-func rawStream(t *testing.T, w *world, method string) grpc.ClientStream {
-	t.Helper()
-	s, err := w.conn.NewStream(t.Context(), &grpc.StreamDesc{ServerStreams: true, ClientStreams: true}, method, grpc.ForceCodecV2(newCodec()))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return s
-}
 
 func TestBroadcastKeepsOrderAndNeighbours(t *testing.T) {
 	t.Parallel()
@@ -64,7 +36,7 @@ func TestBroadcastKeepsOrderAndNeighbours(t *testing.T) {
 	var sender sync.WaitGroup
 	sender.Go(func() {
 		for i := range n {
-			raw := &rawMessage{bytes: bad[i].bytes}
+			raw := &rawBytes{bytes: bad[i].bytes}
 			if _, ok := bad[i]; !ok {
 				raw.bytes = mustMarshal(goodEvent(i))
 			}
@@ -95,34 +67,6 @@ func TestBroadcastKeepsOrderAndNeighbours(t *testing.T) {
 	if got := len(readLog(t, w.cfg.Log.(*ingest.Log))); got != n-len(bad) {
 		t.Fatalf("the log has %d events, want %d", got, n-len(bad))
 	}
-}
-
-// readLog is all events of a log.
-func readLog(t *testing.T, l *ingest.Log) (events [][]byte) {
-	t.Helper()
-	last, err := l.LastPosition(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	s, err := l.JetStream().Stream(t.Context(), ingest.StreamName)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for position := uint64(1); position <= last; position++ {
-		m, err := s.GetMsg(t.Context(), position)
-		if err != nil {
-			t.Fatal(err)
-		}
-		frame := ingest.ReadFrame(m.Data)
-		for {
-			event, ok := frame.Next()
-			if !ok {
-				break
-			}
-			events = append(events, event)
-		}
-	}
-	return events
 }
 
 func TestBroadcastOfManyClients(t *testing.T) {
@@ -241,7 +185,7 @@ func TestSlowBroadcastHoldsUpNobody(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	const sent = broadcastInFlight + 100
+	const sent = BroadcastInFlight + 100
 	var sender sync.WaitGroup
 	sender.Go(func() {
 		for i := range sent {
@@ -257,12 +201,12 @@ func TestSlowBroadcastHoldsUpNobody(t *testing.T) {
 		mu.Lock()
 		n := len(kept)
 		mu.Unlock()
-		if n == broadcastInFlight {
+		if n == BroadcastInFlight {
 			break
 		}
 	}
 	mu.Lock()
-	if len(kept) != broadcastInFlight {
+	if len(kept) != BroadcastInFlight {
 		t.Fatalf("%d events of one stream are in flight", len(kept))
 	}
 	mu.Unlock()

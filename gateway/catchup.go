@@ -13,6 +13,13 @@ import (
 	"holdmetrics/projection"
 )
 
+// positionsChunk is how many changes are read at once for their positions.
+const positionsChunk = 1024
+
+// ErrBehind says that a generation is behind what readers have seen. Trying again
+// helps once its workers have caught up.
+var ErrBehind = errors.New("gateway: the generation is behind what readers have seen")
+
 // prepare waits until b is as far as active is now. Each of its waits may last for as
 // long as something moves, and ends when nothing has for PrepareStall.
 func (b *backend) prepare(ctx context.Context, active *backend) error {

@@ -71,10 +71,11 @@ type Gateway struct {
 	log     *zap.Logger
 	metrics *metrics
 
-	reads *reads
-	hub   *watchHub
-	grpc  *grpcServer
-	http  *httpServer
+	reads  *reads
+	hub    *watchHub
+	intake *intake
+	grpc   *grpcServer
+	http   *httpServer
 
 	// prepared is the generation that may be the next to be active. changing is held
 	// while a generation is prepared, released or switched to.
@@ -128,16 +129,16 @@ func New(cfg Config) (*Gateway, error) {
 	g.reads = newReads(readsConfig{Log: cfg.Log, Now: cfg.Now, Freshness: cfg.Freshness, Logger: cfg.Logger, PrepareStall: cfg.PrepareStall}, cfg.Backend)
 	g.metrics.serves(&cfg.Backend)
 	g.hub = newWatchHub(g.reads, cfg.Snapshots)
-	in := newIntake(intakeConfig{
+	g.intake = newIntake(intakeConfig{
 		Producer: cfg.Producer, Rules: func() hold.Rules { return g.reads.current().Rules },
 		RecordWait: cfg.RecordWait, StreamWait: cfg.StreamWait, Blocked: g.reads.blockedByImport, Observer: g.metrics,
 	})
 	g.grpc = newGRPCServer(grpcConfig{
-		Reads: g.reads, Watches: g.hub, Intake: in, Status: g.status,
+		Reads: g.reads, Watches: g.hub, Intake: g.intake, Status: g.status,
 		StreamWait: cfg.StreamWait, WatchStall: cfg.WatchStall, Observer: g.metrics, Logger: cfg.Logger,
 	})
 	if g.http, err = newHTTPServer(httpConfig{
-		Reads: g.reads, Watches: g.hub, Intake: in, Status: g.status,
+		Reads: g.reads, Watches: g.hub, Intake: g.intake, Status: g.status,
 		StreamWait: cfg.StreamWait, WatchStall: cfg.WatchStall, Heartbeat: cfg.Heartbeat,
 		Version: cfg.Version, Gatherer: cfg.Gatherer, Observer: g.metrics, Logger: cfg.Logger,
 	}); err != nil {
@@ -145,6 +146,12 @@ func New(cfg Config) (*Gateway, error) {
 	}
 	return g, nil
 }
+
+// Reads answers reads in this process, without a server.
+func (g *Gateway) Reads() *reads { return g.reads }
+
+// Watches lets code of this process watch, without a server.
+func (g *Gateway) Watches() *watchHub { return g.hub }
 
 // ServerOptions are what the gRPC server of a gateway must be made with: the
 // codec, limits, keepalive and metrics.
@@ -155,7 +162,7 @@ func (g *Gateway) ServerOptions() []grpc.ServerOption { return g.grpc.options() 
 func (g *Gateway) RegisterGRPC(s *grpc.Server) { g.grpc.register(s) }
 
 // Handler answers the HTTP API.
-func (g *Gateway) Handler() http.Handler { return g.http.handler }
+func (g *Gateway) Handler() http.Handler { return g.http.Handler() }
 
 // HTTPServer is a server of the HTTP API with timeouts that let answers stream and
 // close silent clients. The caller serves it on a listener and shuts it down.

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"sync"
 
+	"google.golang.org/protobuf/proto"
+
 	"holdmetrics/ingest"
 	"holdmetrics/projection"
 	holdpb "holdmetrics/proto"
@@ -210,3 +212,11 @@ func (s *fakeSnapshots) WaitPosition(ctx context.Context, partition int, positio
 func (s *fakeSnapshots) Freeze()      {}
 func (s *fakeSnapshots) Thaw()        {}
 func (s *fakeSnapshots) Close() error { return nil }
+
+func mustMarshal(m proto.Message) []byte {
+	b, err := proto.MarshalOptions{Deterministic: true}.Marshal(m)
+	if err != nil {
+		panic(err)
+	}
+	return b
+}

@@ -61,6 +61,9 @@ func newHTTPServer(cfg httpConfig) (s *httpServer, err error) {
 	return s, err
 }
 
+// Handler answers the HTTP API.
+func (s *httpServer) Handler() http.Handler { return s.handler }
+
 // server is a server of the HTTP API with timeouts that let answers stream
 // and let no silent client stay. The caller serves it on a listener and shuts it down.
 func (s *httpServer) server() *http.Server {

@@ -6,7 +6,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"net/http"
 	"runtime"
@@ -17,11 +16,6 @@ import (
 
 	"holdmetrics/ingest"
 )
-
-// goodLine is an event as a line; each i is another one.
-func goodLine(i int) string {
-	return fmt.Sprintf(`{"token_id":"pool","holder_id":"holder/%d","start":%d,"weight":2}`, i%97, 1_600_000_000+i)
-}
 
 // holdsAnswered is an answer of POST /holds, read back.
 type holdsAnswered struct {
@@ -128,20 +122,6 @@ func TestPostHolds(t *testing.T) {
 	}
 }
 
-// manyLines writes lines of which every seventh is bad.
-func manyLines(to io.Writer, n int) error {
-	for i := range n {
-		line := goodLine(i)
-		if i%7 == 3 {
-			line = `{"token_id":"pool","start":1}`
-		}
-		if _, err := io.WriteString(to, line+"\n"); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 // A body of any length, in a real log; its answer is longer than what is kept,
 // so it begins while the body is read.
 func TestPostManyHolds(t *testing.T) {
@@ -171,7 +151,7 @@ func TestPostManyHolds(t *testing.T) {
 			}
 			a := postLines(t, w, r, header...)
 			const bad = (n + 3) / 7
-			if a.summary.Accepted != n-bad || len(a.refused) != bad || a.summary.Error != "" || len(a.raw) < heldAnswer {
+			if a.summary.Accepted != n-bad || len(a.refused) != bad || a.summary.Error != "" || len(a.raw) < HeldAnswer {
 				t.Fatalf("%d %+v, %d lines", a.status, a.summary, len(a.refused))
 			}
 			for i, got := range a.refused {
@@ -236,7 +216,7 @@ func TestPostHoldsWhereTheLogFails(t *testing.T) {
 			if a.status != 200 || a.summary.Accepted != 10 || a.summary.Error == "" || a.summary.ResumeAt != 12 {
 				t.Errorf("%d %s", a.status, a.raw)
 			}
-			if p.took > 2*holdsPieceLines {
+			if p.took > 2*HoldsPieceLines {
 				t.Errorf("%d events were tried after the log had failed", p.took)
 			}
 		})

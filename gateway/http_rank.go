@@ -92,7 +92,7 @@ func marksOf(page *rankPage) RankMarks {
 	}
 }
 
-func (h *rankedHolder) row() RankedRow {
+func rankedRow(h *rankedHolder) RankedRow {
 	return RankedRow{
 		Rank: h.rank, HolderID: h.holder, ExactFigures: figuresOf(h.live, h.settled),
 		Rate: h.rate.String(), Until: timeOrNone(h.until),
@@ -110,7 +110,7 @@ func (s *httpServer) getTop(ctx context.Context, in *topInput) (*huma.StreamResp
 	}
 	rows := make([]RankedRow, len(page.holders))
 	for i := range rows {
-		rows[i] = page.holders[i].row()
+		rows[i] = rankedRow(&page.holders[i])
 	}
 	respond := streamRows(s, ctx, in.Format, "query", func(emit func(*RankedRow) error) error {
 		for i := range rows {
@@ -147,7 +147,7 @@ func (s *httpServer) getRank(ctx context.Context, in *rankInput) (*rankOutput, e
 	}
 	h := &page.holders[0]
 	return &rankOutput{Body: rankBody{
-		RankedRow: h.row(), RankMarks: marksOf(page),
+		RankedRow: rankedRow(h), RankMarks: marksOf(page),
 		Share:        shareOf(h.live.Score, page.totals.live.Score),
 		SettledShare: shareOf(h.settled.Score, page.totals.settled.Score),
 	}}, nil

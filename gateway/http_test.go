@@ -13,60 +13,13 @@ import (
 	"testing"
 	"time"
 
-	"github.com/danielgtaylor/huma/v2"
 	"github.com/prometheus/client_golang/prometheus/testutil"
-	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
 	"holdmetrics/ingest"
 	holdpb "holdmetrics/proto"
 )
-
-var forceRaw = grpc.ForceCodecV2(newCodec())
-
-func do(t *testing.T, method, url, body string) (*http.Response, []byte) {
-	t.Helper()
-	req, err := http.NewRequestWithContext(t.Context(), method, url, strings.NewReader(body))
-	if err != nil {
-		t.Fatal(err)
-	}
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	got, err := io.ReadAll(resp.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return resp, got
-}
-
-func get(t *testing.T, w *world, path string, want int) []byte {
-	t.Helper()
-	resp, body := do(t, http.MethodGet, w.url+path, "")
-	if resp.StatusCode != want {
-		t.Fatalf("GET %s: %d %s", path, resp.StatusCode, body)
-	}
-	return body
-}
-
-// problemOf reads an error answer, which has to be a problem document.
-func problemOf(t *testing.T, resp *http.Response, body []byte) huma.ErrorModel {
-	t.Helper()
-	if got := resp.Header.Get("Content-Type"); got != "application/problem+json" {
-		t.Errorf("content type %q", got)
-	}
-	var p huma.ErrorModel
-	if err := json.Unmarshal(body, &p); err != nil {
-		t.Fatalf("%s: %v", body, err)
-	}
-	if p.Status != resp.StatusCode || p.Title == "" || p.Detail == "" {
-		t.Errorf("problem %s", body)
-	}
-	return p
-}
 
 func TestPostHold(t *testing.T) {
 	t.Parallel()
@@ -234,7 +187,7 @@ func TestMetrics(t *testing.T) {
 	do(t, http.MethodGet, w.url+"/made-up", "")
 	w.metrics().Record(t.Context(), goodEvent(1))
 	w.metrics().Record(t.Context(), &holdpb.HoldMsg{TokenId: "t"})
-	if err := testutil.CollectAndCompare(w.gateway.metrics.requests, strings.NewReader(`
+	if err := testutil.GatherAndCompare(w.registry, strings.NewReader(`
 # HELP holdmetrics_gateway_requests_total Requests answered, by door (grpc or http), method and code.
 # TYPE holdmetrics_gateway_requests_total counter
 holdmetrics_gateway_requests_total{code="202",door="http",method="POST /hold"} 1
@@ -242,7 +195,7 @@ holdmetrics_gateway_requests_total{code="404",door="http",method="none"} 1
 holdmetrics_gateway_requests_total{code="422",door="http",method="POST /hold"} 1
 holdmetrics_gateway_requests_total{code="InvalidArgument",door="grpc",method="/poh.HoldMetrics/Record"} 1
 holdmetrics_gateway_requests_total{code="OK",door="grpc",method="/poh.HoldMetrics/Record"} 1
-`)); err != nil {
+`), "holdmetrics_gateway_requests_total"); err != nil {
 		t.Error(err)
 	}
 	page := string(get(t, w, "/metrics", 200))
@@ -260,7 +213,7 @@ holdmetrics_gateway_requests_total{code="OK",door="grpc",method="/poh.HoldMetric
 // counted is how many requests of the HTTP door had an answer.
 func counted(t *testing.T, w *world, pattern, code string) float64 {
 	t.Helper()
-	return testutil.ToFloat64(w.gateway.metrics.requests.WithLabelValues("http", pattern, code))
+	return w.metric(t, "holdmetrics_gateway_requests_total", map[string]string{"door": "http", "method": pattern, "code": code})
 }
 
 // A client that reads nothing is cut off by the deadline of a piece; the deadline

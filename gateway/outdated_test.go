@@ -8,8 +8,6 @@ import (
 	"testing"
 	"time"
 
-	"google.golang.org/grpc/codes"
-
 	"holdmetrics/hold"
 	"holdmetrics/projection"
 )
@@ -22,13 +20,12 @@ func TestAfresh(t *testing.T) {
 		runs         int
 		ok           bool
 	}{
-		{0, 0, 1, true}, {0, 3, 1, true}, {1, 0, 2, true}, {outdatedTries - 1, 0, outdatedTries, true},
-		{outdatedTries, 0, outdatedTries, false}, {1, 1, 1, false},
+		{0, 0, 1, true}, {0, 3, 1, true}, {1, 0, 2, true}, {OutdatedTries - 1, 0, OutdatedTries, true},
+		{OutdatedTries, 0, OutdatedTries, false}, {1, 1, 1, false},
 	} {
 		runs := 0
-		err := afresh(func(given func()) error {
+		err := Afresh(func(emit func(int) error) error {
 			runs++
-			emit := givenTo(given, func(int) error { return nil })
 			for i := range c.gives {
 				if err := emit(i); err != nil {
 					return err
@@ -43,7 +40,7 @@ func TestAfresh(t *testing.T) {
 			t.Errorf("%+v: %d runs, %v", c, runs, err)
 		}
 	}
-	if f := FailureOf(outdated); grpcCodes[f.Kind] != codes.Unavailable || !f.Retry || !strings.Contains(f.Message, "ask again") {
+	if f := FailureOf(outdated); f.Kind != Unavailable || !f.Retry || !strings.Contains(f.Message, "ask again") {
 		t.Errorf("told as %+v", f)
 	}
 }
@@ -93,16 +90,24 @@ func TestReadsOfSealed(t *testing.T) {
 	})
 	w.apply(t, 9, testNow, held("x", "alice", testNow/1e9-100, testNow/1e9-50, 2), openHold("y", "alice", testNow/1e9-200, 1))
 	ctx := t.Context()
-	at := func(ns int64) window { return window{at: ns, field: "as_of", asOf: true} }
+	windowOf := func(in instants) window {
+		w, err := w.gateway.Reads().window(in)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return w
+	}
+	stamp := func(ns int64) hold.Stamp { return hold.Stamp{Seconds: ns / 1e9, Nanos: int32(ns % 1e9), Set: true} }
+	at := func(ns int64) window { return windowOf(instants{asOf: stamp(ns)}) }
 	for name, read := range map[string]func(window) error{
 		"scores": func(q window) error {
-			return w.gateway.reads.scores(ctx, scoreQuery{window: q, holder: "alice", byToken: true}, func(*scoreRow) error { return nil })
+			return w.gateway.Reads().scores(ctx, scoreQuery{window: q, holder: "alice", byToken: true}, func(*scoreRow) error { return nil })
 		},
 		"explain": func(q window) error {
-			return w.gateway.reads.explain(ctx, explainQuery{window: q, holder: "alice"}, func(*contribution) error { return nil })
+			return w.gateway.Reads().explain(ctx, explainQuery{window: q, holder: "alice"}, func(*contribution) error { return nil })
 		},
 		"history": func(q window) error {
-			_, err := w.gateway.reads.history(ctx, historyQuery{window: q, holder: "alice"})
+			_, err := w.gateway.Reads().history(ctx, historyQuery{window: q, holder: "alice"})
 			return err
 		},
 	} {
@@ -114,12 +119,12 @@ func TestReadsOfSealed(t *testing.T) {
 		if err := read(at(horizon - 1)); !errors.Is(err, ErrSealed) || !errors.As(err, &field) || field.Field != "as_of" {
 			t.Errorf("%s before the horizon: %v", name, err)
 		}
-		before := window{at: testNow, asOf: true, from: horizon - 1, hasFrom: true}
+		before := windowOf(instants{from: stamp(horizon - 1)})
 		if err := read(before); !errors.Is(err, ErrSealed) || !errors.As(err, &field) || field.Field != "from" {
 			t.Errorf("%s from before the horizon: %v", name, err)
 		}
 	}
-	points, err := w.gateway.reads.history(ctx, historyQuery{window: window{at: testNow}, holder: "alice"})
+	points, err := w.gateway.Reads().history(ctx, historyQuery{window: windowOf(instants{}), holder: "alice"})
 	if err != nil || points[0].at < horizon {
 		t.Errorf("a history begins at %d, before the horizon: %v", points[0].at, err)
 	}

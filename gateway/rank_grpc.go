@@ -36,12 +36,12 @@ func (s *grpcServer) answerTop(ctx context.Context, req *holdpb.TopRequest) (*ho
 		Rules: page.from.RulesVersion, Generation: page.from.Generation,
 	}
 	for i := range page.holders {
-		answer.Holders = append(answer.Holders, page.holders[i].message())
+		answer.Holders = append(answer.Holders, rankedMessage(&page.holders[i]))
 	}
 	return answer, nil
 }
 
-func (h *rankedHolder) message() *holdpb.RankedHolder {
+func rankedMessage(h *rankedHolder) *holdpb.RankedHolder {
 	m := &holdpb.RankedHolder{
 		Rank: h.rank, HolderId: h.holder,
 		Score: h.live.Score.String(), SettledScore: h.settled.Score.String(),
@@ -66,7 +66,7 @@ func (s *grpcServer) answerRank(ctx context.Context, req *holdpb.RankRequest) (*
 	}
 	h := &page.holders[0]
 	return &holdpb.RankAnswer{
-		Holder: h.message(), Count: uint64(page.count),
+		Holder: rankedMessage(h), Count: uint64(page.count),
 		TotalScore: page.totals.live.Score.String(), TotalSettledScore: page.totals.settled.Score.String(),
 		Share:        shareOf(h.live.Score, page.totals.live.Score),
 		SettledShare: shareOf(h.settled.Score, page.totals.settled.Score),

@@ -8,140 +8,14 @@ import (
 	"net/url"
 	"slices"
 	"strings"
-	"sync/atomic"
 	"testing"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
 	"holdmetrics/hold"
-	"holdmetrics/projection"
 	holdpb "holdmetrics/proto"
 )
-
-// ranked is a world whose snapshots say what its store has.
-type ranked struct {
-	*world
-	t         *testing.T
-	snapshots *fakeSnapshots
-	drafts    []hold.Draft
-	position  uint64
-	now       atomic.Int64
-}
-
-func newRanked(t *testing.T, change ...func(*world)) *ranked {
-	r := &ranked{t: t, snapshots: readySnapshots()}
-	r.now.Store(testNow)
-	change = append([]func(*world){func(w *world) {
-		w.cfg.Snapshots = r.snapshots
-		w.cfg.Log = &fakeLog{partitions: 4, ends: map[int]uint64{0: 99, 1: 99, 2: 99, 3: 99}}
-		w.cfg.Now = r.now.Load
-	}}, change...)
-	r.world = newWorld(t, change...)
-	return r
-}
-
-// take adds events, all of whose holders' facts are applied anew, and publishes.
-func (r *ranked) take(drafts ...hold.Draft) {
-	r.t.Helper()
-	r.position++
-	changed := map[string]bool{}
-	for _, d := range drafts {
-		changed[d.Holder] = true
-	}
-	r.drafts = append(r.drafts, drafts...)
-	var all []hold.Draft
-	for _, d := range r.drafts {
-		if changed[d.Holder] {
-			all = append(all, d)
-		}
-	}
-	r.apply(r.t, r.position, int64(r.position)*1e9, all...)
-	for holder := range changed {
-		r.publish(holder)
-	}
-	for p := range r.cfg.Log.Partitions() {
-		r.snapshots.reach(p, projection.Reached{Position: r.position, LogTime: int64(r.position) * 1e9})
-	}
-}
-
-func (r *ranked) publish(holder string) {
-	record, err := r.store.Holder(r.t.Context(), r.partition(holder), holder)
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	f := record.Figures
-	s := &holdpb.HoldStat{
-		HolderId: holder, WeightedScore: f.Settled.Score.Float64(), ScoreExact: f.Settled.Score.String(), HeldExact: f.Settled.Held.String(),
-		LiveBase: f.Line.Base.Score.String(), LiveRate: f.Line.Rate.String(), LiveHeldBase: f.Line.Base.Held.String(), LiveHeldRate: f.Line.HeldRate,
-		Since: timestamp(f.Line.Since), Position: r.position, UpdatedAt: timestamp(record.UpdatedAt), Rules: r.gateway.reads.current().RulesVersion,
-	}
-	if f.Line.Until != 0 {
-		s.Until = timestamp(f.Line.Until)
-	}
-	r.snapshots.put(s)
-}
-
-// naive is the ranking as the stored facts have it: holder and score, in order.
-func (r *ranked) naive(token string, by holdpb.RankBy) (order []string) {
-	r.t.Helper()
-	req := &holdpb.ScoresRequest{AsOf: timestamp(r.now.Load()), TokenId: token}
-	if by == holdpb.RankBy_SETTLED {
-		req.AsOf = nil
-	}
-	rows, err := allOf(r.t, r.world, req)
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	score := func(s *holdpb.Score) hold.Score {
-		text := s.SettledScore
-		if by == holdpb.RankBy_LIVE {
-			text = s.Score
-		}
-		v, err := hold.ParseScore(text)
-		if err != nil {
-			r.t.Fatal(err)
-		}
-		return v
-	}
-	slices.SortFunc(rows, func(a, b *holdpb.Score) int {
-		if c := score(b).Cmp(score(a)); c != 0 {
-			return c
-		}
-		return strings.Compare(a.HolderId, b.HolderId)
-	})
-	for _, s := range rows {
-		order = append(order, fmt.Sprint(s.HolderId, " ", score(s)))
-	}
-	return order
-}
-
-// pages is the ranking as pages have it.
-func (r *ranked) pages(token string, by holdpb.RankBy, limit uint32) (order []string) {
-	r.t.Helper()
-	req := &holdpb.TopRequest{TokenId: token, By: by, Limit: limit}
-	for {
-		page, err := r.query().Top(r.t.Context(), req)
-		if err != nil {
-			r.t.Fatal(err)
-		}
-		for _, h := range page.Holders {
-			score := h.SettledScore
-			if by == holdpb.RankBy_LIVE {
-				score = h.Score
-			}
-			if order = append(order, h.HolderId+" "+score); h.Rank != uint64(len(order)) {
-				r.t.Fatalf("%v is at %d", h, len(order))
-			}
-		}
-		if req.Cursor = page.NextCursor; req.Cursor == "" {
-			if page.Count != uint64(len(order)) {
-				r.t.Fatalf("%d of %d", len(order), page.Count)
-			}
-			return order
-		}
-	}
-}
 
 // The rankings are what sorting the exact scores gives, whatever happens between,
 // page by page and rank by rank.
@@ -175,7 +49,7 @@ func TestRankingsAreExact(t *testing.T) {
 			for _, by := range []holdpb.RankBy{holdpb.RankBy_SETTLED, holdpb.RankBy_LIVE} {
 				want := r.naive(token, by)
 				for _, limit := range []uint32{1, 7, 0} {
-					r.gateway.reads.current().ranks.forgetPins()
+					ForgetPins(r.gateway.Reads().current())
 					if got := r.pages(token, by, limit); !slices.Equal(got, want) {
 						t.Fatalf("round %d, token %q, by %v, limit %d: got\n%s\nwant\n%s", round, token, by, limit, strings.Join(got, "\n"), strings.Join(want, "\n"))
 					}
@@ -191,13 +65,6 @@ func TestRankingsAreExact(t *testing.T) {
 		}
 		r.now.Add(7e9)
 	}
-}
-
-// forgetPins has the next page begin with a new state.
-func (r *ranking) forgetPins() {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.pins.all = nil
 }
 
 func TestTopSaysWhatItIsOf(t *testing.T) {
@@ -313,7 +180,7 @@ func TestTokenBoardOfAHolderThatNeverRests(t *testing.T) {
 		r.take(held("x", "a", now-int64(i)*1000-1000, now-int64(i)*1000-900, 1))
 		r.position++ // the store is behind already
 		r.publish("a")
-		r.gateway.reads.current().ranks.forgetPins()
+		ForgetPins(r.gateway.Reads().current())
 		if got, want := r.pages("x", 0, 0), fmt.Sprint("a ", 150+100*i); !slices.Equal(got, []string{want}) {
 			t.Fatalf("got %v, want %s", got, want)
 		}
@@ -351,19 +218,17 @@ func TestTokenBoardIsNotAheadOfTheStore(t *testing.T) {
 	r.pages("x", 0, 0)
 	r.position += 5 // the snapshot is of a position that the store is not at
 	r.publish("a")
-	r.gateway.reads.current().ranks.forgetPins()
+	ForgetPins(r.gateway.Reads().current())
 	if got := r.pages("x", 0, 0); !slices.Equal(got, []string{"a 50"}) {
 		t.Fatal(got)
 	}
 	r.take(held("x", "a", now-300, now-200, 1))
-	r.gateway.reads.current().ranks.forgetPins()
+	ForgetPins(r.gateway.Reads().current())
 	if got := r.pages("x", 0, 0); !slices.Equal(got, []string{"a 150"}) {
 		t.Fatal(got)
 	}
-	r.gateway.reads.current().ranks.mu.Lock()
-	defer r.gateway.reads.current().ranks.mu.Unlock()
-	if dirty := r.gateway.reads.current().ranks.tokens["x"].dirty; len(dirty) != 0 {
-		t.Error(dirty)
+	if dirty := Dirty(r.gateway.Reads().current(), "x"); dirty != 0 {
+		t.Errorf("%d holders are dirty", dirty)
 	}
 }
 
@@ -378,12 +243,14 @@ func TestRankingsRefuse(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	gone := cursor{Pin: 999, By: bySettled, Offset: 1}.String()
-	given, err := parseCursor(page.NextCursor, &topQuery{by: bySettled})
+	gone, err := CursorOf(page.NextCursor, 999, 1)
 	if err != nil {
 		t.Fatal(err)
 	}
-	past := cursor{Pin: given.Pin, By: bySettled, Offset: 5}.String()
+	past, err := CursorOf(page.NextCursor, 0, 5)
+	if err != nil {
+		t.Fatal(err)
+	}
 	top := func(req *holdpb.TopRequest) error { _, err := r.query().Top(t.Context(), req); return err }
 	rank := func(req *holdpb.RankRequest) error { _, err := r.query().Rank(t.Context(), req); return err }
 	for name, c := range map[string]struct {
@@ -432,8 +299,9 @@ func TestRankingsAreBounded(t *testing.T) {
 	t.Parallel()
 	r := newRanked(t)
 	const now = testNow / 1e9
+	_, most := Boards(r.gateway.Reads().current())
 	var drafts []hold.Draft
-	for i := range 2 * maxTokenBoards {
+	for i := range 2 * most {
 		drafts = append(drafts, held(fmt.Sprint("t", i), "a", now-100, now-50, 1), held(fmt.Sprint("t", i), "b", now-100, now-50, 1))
 	}
 	r.take(drafts...)
@@ -442,28 +310,21 @@ func TestRankingsAreBounded(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range 2 {
-		for i := range 2 * maxTokenBoards {
+		for i := range 2 * most {
 			if got := r.pages(fmt.Sprint("t", i), 0, 1); len(got) != 2 {
 				t.Fatal(got)
 			}
-			r.gateway.reads.current().ranks.mu.Lock()
-			if n := len(r.gateway.reads.current().ranks.tokens); n > maxTokenBoards {
+			if n, most := Boards(r.gateway.Reads().current()); n > most {
 				t.Errorf("%d boards", n)
 			}
-			r.gateway.reads.current().ranks.mu.Unlock()
 		}
 		for by := range 2 {
 			r.pages("t0", holdpb.RankBy(by), 1)
 		}
 	}
-	r.gateway.reads.current().ranks.mu.Lock()
-	for range maxPins {
-		r.gateway.reads.current().ranks.pins.add(&pin{})
-	}
-	if n := len(r.gateway.reads.current().ranks.pins.all); n != maxPins {
+	if n, most := FillPins(r.gateway.Reads().current()); n != most {
 		t.Errorf("%d pins", n)
 	}
-	r.gateway.reads.current().ranks.mu.Unlock()
 	if _, err := r.query().Top(t.Context(), &holdpb.TopRequest{Cursor: first.NextCursor}); status.Code(err) != codes.FailedPrecondition && err != nil {
 		t.Error(err)
 	}

@@ -6,14 +6,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
-	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/timestamppb"
@@ -21,34 +19,6 @@ import (
 	"holdmetrics/hold"
 	holdpb "holdmetrics/proto"
 )
-
-// received is what a stream sends, to its end.
-func received[T any](stream grpc.ServerStreamingClient[T], err error) ([]*T, error) {
-	var all []*T
-	for err == nil {
-		var row *T
-		if row, err = stream.Recv(); err == nil {
-			all = append(all, row)
-		}
-	}
-	if errors.Is(err, io.EOF) {
-		err = nil
-	}
-	return all, err
-}
-
-// lines are the rows of an NDJSON answer.
-func lines[T any](t *testing.T, body []byte) (all []T) {
-	t.Helper()
-	for line := range strings.Lines(string(body)) {
-		var row T
-		if err := json.Unmarshal([]byte(line), &row); err != nil {
-			t.Fatalf("%s: %v", line, err)
-		}
-		all = append(all, row)
-	}
-	return all
-}
 
 // Windows, tokens and shares, at both doors.
 func TestScoresOfWindows(t *testing.T) {
@@ -213,8 +183,6 @@ func TestHistoryAtBothDoors(t *testing.T) {
 	}
 }
 
-func timestamp(ns int64) *timestamppb.Timestamp { return timestamppb.New(time.Unix(0, ns)) }
-
 // What is wrong with a read is told in the same way at both doors, and names the field.
 func TestReadsRefuse(t *testing.T) {
 	t.Parallel()
@@ -300,7 +268,7 @@ func TestGetHolderOfManyTokens(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	var events []hold.Draft
-	const n = 3*tokensKept + 7
+	const n = 3*TokensKept + 7
 	for i := range n {
 		events = append(events, held(fmt.Sprintf("t%05d", i), "h", 100, 200, 1))
 	}

@@ -5,44 +5,17 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"math"
 	"math/rand/v2"
 	"strings"
 	"testing"
-	"time"
 
 	"google.golang.org/protobuf/proto"
 
 	"holdmetrics/hold"
-	"holdmetrics/ingest"
 	"holdmetrics/projection"
 	"holdmetrics/projection/storetest"
 	holdpb "holdmetrics/proto"
 )
-
-const sec = int64(time.Second)
-
-// jumped tells the gateway that the clock has jumped.
-func (r *ranked) jumped() {
-	select {
-	case r.gateway.reads.current().relining.poke <- struct{}{}:
-	default:
-	}
-}
-
-// live reads the snapshots of some holders, or of all.
-func (r *ranked) live(holders ...string) map[string]*holdpb.HoldStat {
-	r.t.Helper()
-	stats, err := received(r.metrics().Stats(r.t.Context(), &holdpb.StatsRequest{HolderIds: holders}))
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	byHolder := map[string]*holdpb.HoldStat{}
-	for _, s := range stats {
-		byHolder[s.HolderId] = s
-	}
-	return byHolder
-}
 
 // Live figures go on past a known end, without an event.
 func TestLinesGoOnWhereTheyBreak(t *testing.T) {
@@ -114,7 +87,7 @@ func TestWatchersAreToldOfBreaks(t *testing.T) {
 		}
 	}
 	r.now.Store(testNow + 12*sec)
-	r.jumped()
+	ClockJumped(r.gateway.Reads().current())
 	for _, name := range []string{"all", "some"} {
 		if s := next[name](); s.HolderId != "alice" || s.LiveScore != "220" || s.LiveRate != "0" || s.Until != nil || s.Position != 1 {
 			t.Fatalf("%s: %v", name, s)
@@ -160,7 +133,7 @@ func TestReadsOfRunsThatBecomeLongEnough(t *testing.T) {
 		if strings.Join(got, ", ") != c.ranking {
 			t.Errorf("after %d: %v, want %s", c.after, got, c.ranking)
 		}
-		r.gateway.reads.current().ranks.forgetPins()
+		ForgetPins(r.gateway.Reads().current())
 	}
 }
 
@@ -214,14 +187,6 @@ func TestLinesThatCannotGoOn(t *testing.T) {
 	}
 }
 
-// noReader is a reader that has no views.
-type noReader struct {
-	projection.Reader
-	err error
-}
-
-func (r noReader) View(context.Context, int) (projection.PartitionView, error) { return nil, r.err }
-
 // After a store was away lines go on again.
 func TestLinesGoOnWhenTheStoreIsBack(t *testing.T) {
 	t.Parallel()
@@ -259,7 +224,7 @@ func TestLinesGoOnWhenTheStoreIsBack(t *testing.T) {
 	}
 	<-failed
 	r.store.SetHook(nil)
-	r.jumped()
+	ClockJumped(r.gateway.Reads().current())
 	if s, err := stream.Recv(); err != nil || s.LiveScore != "220" || s.AsOf.AsTime().UnixNano() != r.now.Load() {
 		t.Fatalf("%v, %v", s, err)
 	}
@@ -329,42 +294,5 @@ func TestLiveReadsAgainstTheFacts(t *testing.T) {
 				}
 			}
 		})
-	}
-}
-
-// What was noted of breaks is of the current snapshots alone, and bounded by them.
-func TestBreaksAgainstTheSnapshots(t *testing.T) {
-	t.Parallel()
-	s := readySnapshots()
-	g := newWorld(t, func(w *world) { w.cfg.Snapshots = s }).gateway
-	r := g.reads.current().relining
-	random := rand.New(rand.NewPCG(1, 1))
-	for range 6000 {
-		holder := fmt.Sprint("h", random.IntN(40))
-		stat := &holdpb.HoldStat{HolderId: holder, ScoreExact: fmt.Sprint(random.IntN(9))}
-		if random.IntN(3) > 0 {
-			stat.Until = timestamp(testNow + random.Int64N(1000)*sec)
-		}
-		s.put(stat)
-		if random.IntN(20) == 0 {
-			s.remove(holder)
-		}
-		r.look()
-		first := int64(math.MaxInt64)
-		s.Each(func(c projection.Change) bool {
-			if until := snapshotUntil(c.Value); until != 0 {
-				first = min(first, until)
-			}
-			return true
-		})
-		if got := r.next(); got != first && !(got == 0 && first == math.MaxInt64) {
-			t.Fatalf("next is %d, want %d", got, first)
-		}
-		if len(r.order) > 2*40+breaksSpared+1 {
-			t.Fatalf("%d entries of %d breaks", len(r.order), len(r.breaks))
-		}
-	}
-	if key := ingest.SubjectToken("h1"); snapshotUntil([]byte(key)) != 0 {
-		t.Fatal("what does not decode has an end")
 	}
 }

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"slices"
 	"strings"
 	"testing"
 
@@ -57,14 +56,14 @@ func TestDoorsGoByTheRules(t *testing.T) {
 	t.Parallel()
 	p := &keeping{}
 	w := newWorld(t, ruled, func(w *world) { w.cfg.Producer = p })
-	good := &holdpb.HoldMsg{TokenId: "X", HolderId: "Alice", Start: timestampOf(testNow - 100e9)}
+	good := &holdpb.HoldMsg{TokenId: "X", HolderId: "Alice", Start: timestamp(testNow - 100e9)}
 	if _, err := w.metrics().Record(t.Context(), good); err != nil {
 		t.Fatal(err)
 	}
 	if len(p.drafts) != 1 || p.drafts[0].Token != "X" || p.drafts[0].Holder != "Alice" {
 		t.Fatalf("sent %+v", p.drafts)
 	}
-	bare := &holdpb.HoldMsg{TokenId: "LOTS", HolderId: "alice", Start: timestampOf(testNow - 100e9)}
+	bare := &holdpb.HoldMsg{TokenId: "LOTS", HolderId: "alice", Start: timestamp(testNow - 100e9)}
 	_, err := w.metrics().Record(t.Context(), bare)
 	if status.Code(err) != codes.InvalidArgument || !strings.Contains(err.Error(), "hold_id is required by the rules of this token") {
 		t.Fatal(err)
@@ -90,44 +89,6 @@ func TestDoorsGoByTheRules(t *testing.T) {
 	}
 }
 
-// Of a batch each refusal is told in its place, whoever refuses.
-func TestBatchesGoByTheRules(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t, ruled)
-	good := held("X", "A", 1_600_000_000, 1_600_000_001, 1)
-	bare := held("LOTS", "a", 1_600_000_000, 1_600_000_001, 1)
-	wrong := held("x", "a", 1_600_000_001, 1_600_000_000, 1)
-	for _, c := range []struct {
-		name   string
-		drafts []hold.Draft
-		want   []int
-	}{
-		{"none", []hold.Draft{good, good}, nil},
-		{"the producer's", []hold.Draft{good, wrong, good}, []int{1}},
-		{"the rules'", []hold.Draft{good, bare, good, bare}, []int{1, 3}},
-		{"both", []hold.Draft{bare, wrong, good, bare, wrong, good}, []int{0, 1, 3, 4}},
-		{"all", []hold.Draft{bare, bare}, []int{0, 1}},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			t.Parallel()
-			before := slices.Clone(c.drafts)
-			done := make(chan ingest.BatchResult, 1)
-			w.gateway.grpc.cfg.Intake.sendBatch(t.Context(), c.drafts, func(r ingest.BatchResult) { done <- r })
-			r := <-done
-			var got []int
-			for _, refusal := range r.Refused {
-				got = append(got, refusal.Index)
-			}
-			if !slices.Equal(got, c.want) || r.Accepted != len(c.drafts)-len(c.want) {
-				t.Fatalf("refused %v, accepted %d; want %v", got, r.Accepted, c.want)
-			}
-			if !slices.Equal(c.drafts, before) {
-				t.Fatal("the batch was changed")
-			}
-		})
-	}
-}
-
 // Every read counts by the rules of the generation, takes ids in any case, and
 // says by what rules.
 func TestReadsGoByTheRules(t *testing.T) {
@@ -136,7 +97,7 @@ func TestReadsGoByTheRules(t *testing.T) {
 	start := testNow/1e9 - 100
 	w.apply(t, 7, testNow, openHold("x", "alice", start, 1), openHold("y", "alice", start, 1), openHold("y", "bob", start, 1))
 	q := w.query()
-	asOf := timestampOf(testNow)
+	asOf := timestamp(testNow)
 	scores, err := q.Scores(t.Context(), &holdpb.ScoresRequest{HolderId: "ALICE", AsOf: asOf, Share: true})
 	if err != nil {
 		t.Fatal(err)
@@ -144,7 +105,7 @@ func TestReadsGoByTheRules(t *testing.T) {
 	if s, err := scores.Recv(); err != nil || s.HolderId != "alice" || s.Score != "300" || s.TotalScore != "400" || s.Rules != "twice" || s.Generation != "g2" {
 		t.Fatalf("%v, %v", s, err)
 	}
-	window, err := q.Scores(t.Context(), &holdpb.ScoresRequest{HolderId: "alice", TokenId: "X", From: timestampOf(testNow - 10e9), To: asOf})
+	window, err := q.Scores(t.Context(), &holdpb.ScoresRequest{HolderId: "alice", TokenId: "X", From: timestamp(testNow - 10e9), To: asOf})
 	if err != nil {
 		t.Fatal(err)
 	}

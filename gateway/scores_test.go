@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"net/http"
 	"slices"
@@ -13,7 +12,6 @@ import (
 	"testing"
 	"time"
 
-	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/timestamppb"
@@ -23,40 +21,6 @@ import (
 	"holdmetrics/projection/storetest"
 	holdpb "holdmetrics/proto"
 )
-
-func allOf(t *testing.T, w *world, req *holdpb.ScoresRequest) ([]*holdpb.Score, error) {
-	t.Helper()
-	stream, err := w.query().Scores(t.Context(), req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var rows []*holdpb.Score
-	for {
-		row, err := stream.Recv()
-		if errors.Is(err, io.EOF) {
-			return rows, nil
-		}
-		if err != nil {
-			return rows, err
-		}
-		rows = append(rows, row)
-	}
-}
-
-// scoreWorld has two holders with holds at known times, and one who only waits.
-func scoreWorld(t *testing.T, change ...func(*world)) *world {
-	w := newWorld(t, change...)
-	w.apply(t, 9, 1_650_000_000e9,
-		held("x", "alice", 1000, 2000, 2.5),
-		held("y", "alice", 1000, 1100, 3),
-		openHold("y", "alice", 5000, 1),
-		held("x", "bo/b", 1000, 4000, 1),
-		held("x", "bo/b", 2000, 4000, 10),
-		hold.Draft{Token: "x", Holder: "waits", End: at(77)},
-		held("z", "lock", 1000, testNow/1e9+100, 2), // ends after now
-	)
-	return w
-}
 
 func TestScores(t *testing.T) {
 	t.Parallel()
@@ -135,7 +99,7 @@ func TestScoresMergePartitions(t *testing.T) {
 	w := newWorld(t)
 	var events []hold.Draft
 	var want []string
-	for i := range 4 * 2 * stretch {
+	for i := range 4 * 2 * Stretch {
 		holder := fmt.Sprintf("h%06d", i)
 		events = append(events, held("t", holder, 100, 200, 1), held("u", holder, 100, 200, 1))
 		want = append(want, holder)
@@ -169,7 +133,7 @@ func TestScoresOfAClientThatLeaves(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	var events []hold.Draft
-	for i := range 16 * stretch {
+	for i := range 16 * Stretch {
 		events = append(events, held("t", fmt.Sprintf("h%06d", i), 100, 200, 1))
 	}
 	w.apply(t, 1, 1e9, events...)
@@ -211,16 +175,6 @@ func TestScoresRefusals(t *testing.T) {
 			}
 		})
 	}
-}
-
-// violated is the field that a status names.
-func violated(err error) string {
-	for _, d := range status.Convert(err).Details() {
-		if b, ok := d.(*errdetails.BadRequest); ok {
-			return b.GetFieldViolations()[0].GetField()
-		}
-	}
-	return ""
 }
 
 func TestScoresOfABrokenStore(t *testing.T) {
@@ -366,7 +320,7 @@ func TestRecordRefusals(t *testing.T) {
 		t.Parallel()
 		w := newWorld(t)
 		err := w.conn.Invoke(t.Context(), holdpb.HoldMetrics_Record_FullMethodName,
-			&rawMessage{bytes: []byte{0x0a, 1, 0xff}}, new(holdpb.HoldAck), forceRaw)
+			&rawBytes{bytes: []byte{0x0a, 1, 0xff}}, new(holdpb.HoldAck), forceRaw)
 		if status.Code(err) != codes.InvalidArgument || violated(err) != "token_id" {
 			t.Fatal(err)
 		}

@@ -95,13 +95,6 @@ func originalStats(t *testing.T, w *world, method string) (stats []*dynamicpb.Me
 	}
 }
 
-func testStats() []*holdpb.HoldStat {
-	return []*holdpb.HoldStat{
-		{HolderId: "alice", TotalSeconds: 10, WeightedScore: 25, UpdatedAt: seconds(5), ScoreExact: "25", HeldExact: "10", LiveBase: "25", LiveRate: "2.5", Since: seconds(5), Position: 7},
-		{HolderId: "a/b", TotalSeconds: 1, WeightedScore: 1, ScoreExact: "1"},
-	}
-}
-
 func TestOriginalClientReadsStats(t *testing.T) {
 	t.Parallel()
 	methods := []string{holdpb.HoldMetrics_Stats_FullMethodName, holdpb.HoldMetricsQuery_GetSnapshot_FullMethodName}

@@ -28,22 +28,12 @@ import (
 // The stores are not frozen. What was read from the former store is noted, and nobody
 // reads from the next store before it has that.
 
-const (
-	// freezeMost is how long a view stays frozen for a switch. A generation that has not
-	// caught up by then has fallen behind since it was prepared.
-	freezeMost = 2 * time.Second
-	// positionsChunk is how many changes are read at once for their positions.
-	positionsChunk = 1024
-)
+// freezeMost is how long a view stays frozen for a switch. A generation that has not
+// caught up by then has fallen behind since it was prepared.
+const freezeMost = 2 * time.Second
 
-// Errors of a switch that callers decide on.
-var (
-	// ErrNotPrepared: the generation to switch to is not loaded.
-	ErrNotPrepared = errors.New("gateway: the generation is not prepared")
-	// ErrBehind: the generation is behind what readers have seen. Trying again helps once
-	// its workers have caught up.
-	ErrBehind = errors.New("gateway: the generation is behind what readers have seen")
-)
+// ErrNotPrepared says that the generation to switch to is not loaded.
+var ErrNotPrepared = errors.New("gateway: the generation is not prepared")
 
 // Prepared returns the name of the generation that is loaded beside the active one, or "".
 func (g *Gateway) Prepared() string {

@@ -180,14 +180,18 @@ func (c *seen) watch(ctx context.Context, request *holdpb.StatsRequest, mu *sync
 // is says whether the client has what the generation has, of some holders or of all.
 func (c *seen) is(t *testing.T, name string, holders []string) bool {
 	want := map[string]string{}
-	view := c.s.gateway.reads.current()
+	view := c.s.gateway.Reads().current()
 	if view.Generation != name {
 		t.Fatalf("%s is active", view.Generation)
 	}
 	view.Snapshots.Each(func(change projection.Change) bool {
 		holder, _ := ingest.HolderOf(change.Key)
 		if len(holders) == 0 || slices.Contains(holders, holder) {
-			want[holder] = fmt.Sprint(name, snapshotPosition(change.Value))
+			var stat holdpb.HoldStat
+			if err := proto.Unmarshal(change.Value, &stat); err != nil {
+				t.Error(err)
+			}
+			want[holder] = fmt.Sprint(name, stat.Position)
 		}
 		return true
 	})
@@ -276,7 +280,7 @@ func TestSwitchUnderLoad(t *testing.T) {
 		for range 20 {
 			position = max(position, s.log.append(holders[i%len(holders)]))
 		}
-		if err := s.gateway.reads.current().Snapshots.WaitPosition(t.Context(), s.partition(holders[i%len(holders)]), position); err != nil {
+		if err := s.gateway.Reads().current().Snapshots.WaitPosition(t.Context(), s.partition(holders[i%len(holders)]), position); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -286,7 +290,7 @@ func TestSwitchUnderLoad(t *testing.T) {
 	if err := s.generations["2"].waitApplied(t.Context(), 0, last); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.gateway.reads.current().Snapshots.WaitPosition(t.Context(), s.partition("alice"), last); err != nil {
+	if err := s.gateway.Reads().current().Snapshots.WaitPosition(t.Context(), s.partition("alice"), last); err != nil {
 		t.Fatal(err)
 	}
 	for _, w := range all {
@@ -316,7 +320,7 @@ func TestWatchersCross(t *testing.T) {
 		t.Helper()
 		for p := range s.log.Partitions() {
 			end, _ := s.log.End(t.Context(), p)
-			if err := s.gateway.reads.current().Snapshots.WaitPosition(t.Context(), p, end); err != nil {
+			if err := s.gateway.Reads().current().Snapshots.WaitPosition(t.Context(), p, end); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -341,7 +345,7 @@ func TestWatchersCross(t *testing.T) {
 	for _, next := range []func() string{all, events, some} {
 		expect(t, next, "bob 2000")
 	}
-	if n := s.gateway.reads.current().users.Load(); n != 4 {
+	if n := s.gateway.Reads().current().pinned(); n != 4 {
 		t.Errorf("%d users of the generation, beside three watches that follow it", n-1)
 	}
 	s.to(t, "1")
@@ -382,7 +386,7 @@ func TestRestingWatcherCrosses(t *testing.T) {
 		}
 	}
 	<-closed // nobody used it
-	if err := s.gateway.reads.current().Snapshots.WaitPosition(t.Context(), s.partition("alice"), 1); err != nil {
+	if err := s.gateway.Reads().current().Snapshots.WaitPosition(t.Context(), s.partition("alice"), 1); err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
@@ -390,7 +394,7 @@ func TestRestingWatcherCrosses(t *testing.T) {
 	watch := func(every time.Duration) *testSink {
 		sink := newTestSink()
 		go func() {
-			ended <- s.gateway.hub.watch(ctx, &watchQuery{every: every}, sink)
+			ended <- s.gateway.Watches().watch(ctx, &watchQuery{every: every}, sink)
 		}()
 		expect(t, sink.next, "alice 1000", "complete", "round")
 		return sink
@@ -463,7 +467,7 @@ func TestReadsAcrossASwitch(t *testing.T) {
 		}
 	}
 	// The position is in the log, and the snapshots that are served do not have it.
-	old := s.gateway.reads.current()
+	old := s.gateway.Reads().current()
 	old.Snapshots.Freeze()
 	position := s.log.append("alice")
 	waiting := make(chan error, 1)
@@ -512,7 +516,7 @@ func TestSwitchRefuses(t *testing.T) {
 	if err := s.gateway.Switch(t.Context(), "1"); err != nil {
 		t.Error(err) // it is active
 	}
-	if err := s.gateway.reads.current().Snapshots.WaitPosition(t.Context(), s.partition("alice"), position); err != nil {
+	if err := s.gateway.Reads().current().Snapshots.WaitPosition(t.Context(), s.partition("alice"), position); err != nil {
 		t.Fatal(err)
 	}
 	// One that stands still is never ready.
@@ -524,7 +528,7 @@ func TestSwitchRefuses(t *testing.T) {
 	}
 	stands.Snapshots.Freeze()
 	position = s.log.append("alice")
-	if err := s.gateway.reads.current().Snapshots.WaitPosition(t.Context(), s.partition("alice"), position); err != nil {
+	if err := s.gateway.Reads().current().Snapshots.WaitPosition(t.Context(), s.partition("alice"), position); err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
@@ -543,7 +547,7 @@ func TestSwitchRefuses(t *testing.T) {
 	}
 	prepared.Snapshots.Freeze()
 	position = s.log.append("alice")
-	if err := s.gateway.reads.current().Snapshots.WaitPosition(t.Context(), s.partition("alice"), position); err != nil {
+	if err := s.gateway.Reads().current().Snapshots.WaitPosition(t.Context(), s.partition("alice"), position); err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel = context.WithTimeout(t.Context(), 50*time.Millisecond)
@@ -565,31 +569,6 @@ func TestSwitchRefuses(t *testing.T) {
 	if closed != 2 {
 		t.Errorf("closed %d times", closed)
 	}
-}
-
-// What readers can have seen is what the positions say, or more: a snapshot comes
-// before the position that covers it.
-func TestSeenPositions(t *testing.T) {
-	t.Parallel()
-	snapshots := readySnapshots(&holdpb.HoldStat{HolderId: "alice", Position: 3}, &holdpb.HoldStat{HolderId: "bob", Position: 9})
-	w := newWorld(t, func(w *world) { w.cfg.Snapshots = snapshots })
-	for p := range w.cfg.Log.Partitions() {
-		snapshots.reach(p, projection.Reached{Position: 5})
-	}
-	alice, bob := w.partition("alice"), w.partition("bob")
-	if alice == bob {
-		t.Fatal("one partition")
-	}
-	b := w.gateway.reads.current()
-	want := func(after uint64, alices, bobs uint64) {
-		t.Helper()
-		if got := b.seenPositions(after); got[alice] != alices || got[bob] != bobs {
-			t.Errorf("%v; alice's partition is %d and bob's %d", got, alice, bob)
-		}
-	}
-	want(0, 5, 9)
-	snapshots.put(&holdpb.HoldStat{HolderId: "alice", Position: 11})
-	want(2, 11, 5)
 }
 
 // Nobody reads from the store of a generation before it has what was read from the
@@ -656,7 +635,7 @@ func TestWatchIsRenamed(t *testing.T) {
 	expect(t, next, lower+" gone", mixed+" 1", "bob 1")
 	snapshots.put(statOf(mixed, "4", "0"))
 	expect(t, next, mixed+" 4")
-	if n := w.gateway.hub.count(); n != 1 {
+	if n := w.gateway.Watches().count(); n != 1 {
 		t.Errorf("%d watchers", n)
 	}
 }

@@ -99,7 +99,7 @@ type watchState struct {
 func (h *watchHub) watch(ctx context.Context, q *watchQuery, sink watchSink) error {
 	s := &watchState{h: h, b: h.reads.pin(), q: q, sink: sink}
 	defer s.depart()
-	from := s.b.pointOf(q.from)
+	from := pointOf(s.b, q.from)
 	s.line, s.base, s.settled = s.b.lineage, from.base, from.settled
 	if s.base > 0 {
 		s.told = h.reads.now() // what the client has may be as late as that

@@ -64,7 +64,7 @@ func (m *watchMessages) of(b *backend, c *projection.Change, live bool, told int
 
 // pointID is the id by which a watch goes on: the gateway's name for its view of
 // the snapshots, and a point in that view's history.
-func (b *backend) pointID(point watchPoint) string {
+func pointID(b *backend, point watchPoint) string {
 	id := b.viewID + "-" + strconv.FormatUint(point.base, 10)
 	if point.settled < point.base {
 		id += "-" + strconv.FormatUint(point.settled, 10)
@@ -74,7 +74,7 @@ func (b *backend) pointID(point watchPoint) string {
 
 // pointOf is the point that an id of pointID names; 0 where it is not one of this
 // gateway's, so that the watch begins anew.
-func (b *backend) pointOf(id string) watchPoint {
+func pointOf(b *backend, id string) watchPoint {
 	numbers, ok := strings.CutPrefix(id, b.viewID+"-")
 	if !ok {
 		return watchPoint{}

@@ -2,7 +2,7 @@ package gateway
 
 import (
 	"context"
-	"errors"
+	"fmt"
 	"sync/atomic"
 	"time"
 
@@ -33,7 +33,7 @@ func (s *grpcServer) watchStream(q *watchQuery, stream grpc.ServerStreamingServe
 	ctx := stream.Context()
 	cancel, ok := ctx.Value(cancelKey{}).(context.CancelFunc)
 	if !ok {
-		return unavailable("a watch", errors.New("the gRPC server was not made with Gateway.ServerOptions"))
+		return fmt.Errorf("%w: a watch: the gRPC server was not made with Gateway.ServerOptions", ErrUnavailable)
 	}
 	ended := s.cfg.Observer.WatchOpened("grpc")
 	defer ended()

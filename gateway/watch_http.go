@@ -192,7 +192,7 @@ func (w *httpWatch) complete(resumed bool) error {
 func (w *httpWatch) endRound(b *backend, point watchPoint) error {
 	w.s.cfg.Observer.WatchSent("http", w.sent)
 	w.sent = 0
-	if err := w.write([]byte("id: " + b.pointID(point) + "\n\n")); err != nil {
+	if err := w.write([]byte("id: " + pointID(b, point) + "\n\n")); err != nil {
 		return err
 	}
 	return w.flush()

@@ -230,9 +230,9 @@ func TestBusyWatcherCrossesToLinesThatHold(t *testing.T) {
 			ctx, cancel := context.WithCancel(t.Context())
 			sink := &pausedSink{live: live, updates: make(chan *holdpb.HoldStat), rounds: make(chan struct{})}
 			ended := make(chan error, 1)
-			r.gateway.reads.current().relining.begin()
+			r.gateway.Reads().current().relining.begin()
 			go func() {
-				ended <- r.gateway.hub.watch(ctx, &watchQuery{live: live}, sink)
+				ended <- r.gateway.Watches().watch(ctx, &watchQuery{live: live}, sink)
 			}()
 			<-sink.updates // and the next one is on its way
 			b, _ := r.again("again", r.published()...)
@@ -279,60 +279,4 @@ func TestSwitchWithoutAStore(t *testing.T) {
 	if err := errors.Join(r.gateway.Prepare(t.Context(), b), r.gateway.Switch(t.Context(), "again")); err != nil {
 		t.Fatal(err)
 	}
-}
-
-// What watchers share is not older than what one of them was told before.
-func TestEncodingsAreNotOlderThanWhatWasTold(t *testing.T) {
-	t.Parallel()
-	var e encodings
-	made := byte(0)
-	of := func(now, told int64) byte {
-		b, err := e.of(1, 7, now, told, func() ([]byte, error) { made++; return []byte{made}, nil })
-		if err != nil {
-			t.Fatal(err)
-		}
-		return b[0]
-	}
-	for i, c := range []struct {
-		now, told int64
-		want      byte
-	}{{100, 0, 1}, {150, 100, 1}, {160, 101, 2}, {170, 0, 2}, {160 + encodingAge, 0, 3}} {
-		if got := of(c.now, c.told); got != c.want {
-			t.Errorf("%d: encoding %d, want %d", i, got, c.want)
-		}
-	}
-}
-
-// stillSnapshots take no line, as a view does while it is frozen.
-type stillSnapshots struct {
-	*fakeSnapshots
-	still bool
-}
-
-func (s *stillSnapshots) Reline(c projection.Change, value []byte) bool {
-	return !s.still && s.fakeSnapshots.Reline(c, value)
-}
-
-// A line that was over while the view stood still goes on when the switch has failed.
-func TestLinesGoOnAfterAFailedSwitch(t *testing.T) {
-	t.Parallel()
-	r := newRanked(t)
-	r.takeBreaking()
-	still := &stillSnapshots{fakeSnapshots: r.snapshots, still: true}
-	b := newBackend(r.gateway.reads, Backend{Generation: "still", Reader: r.store, Snapshots: still, WaitApplied: r.cfg.WaitApplied}, false)
-	defer b.unpin()
-	now := testNow + 12*sec
-	if err := b.relining.work(t.Context(), now); !errors.Is(err, errFrozen) {
-		t.Fatal(err)
-	}
-	still.still = false
-	if err := b.relining.work(t.Context(), now); err != nil {
-		t.Fatal(err)
-	}
-	still.Each(func(c projection.Change) bool {
-		if until := snapshotUntil(c.Value); until != 0 && until <= now {
-			t.Errorf("the line of %s is over", c.Key)
-		}
-		return true
-	})
 }

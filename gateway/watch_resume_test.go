@@ -4,8 +4,12 @@ import (
 	"fmt"
 	"slices"
 	"testing"
+	"time"
+
+	"go.uber.org/zap"
 
 	"holdmetrics/projection"
+	holdpb "holdmetrics/proto"
 )
 
 // A holder settles anew in a round of many, and moves on before it was sent. Who goes
@@ -14,23 +18,37 @@ func TestWatchGoesOnAfterALongRound(t *testing.T) {
 	t.Parallel()
 	const holders = 3 * recentMost
 	snapshots := readySnapshots()
+	stat := func(holder, settled, rate string) *holdpb.HoldStat {
+		return &holdpb.HoldStat{HolderId: holder, ScoreExact: settled, LiveBase: settled, LiveRate: rate}
+	}
 	all := func(settled string) {
 		for i := range holders {
-			snapshots.put(statOf(fmt.Sprintf("h%03d", i), settled, "0"))
+			snapshots.put(stat(fmt.Sprintf("h%03d", i), settled, "0"))
 		}
 	}
 	all("1")
-	w := newWorld(t, func(w *world) { w.cfg.Snapshots = snapshots })
-	b := w.gateway.reads.pin()
+	reads := newReads(readsConfig{
+		Log: &fakeLog{partitions: 4}, Now: func() int64 { return testNow }, Freshness: time.Minute, Logger: zap.NewNop(),
+	}, Backend{Snapshots: snapshots})
+	defer reads.close()
+	hub := newWatchHub(reads, snapshots)
+	defer hub.wait()
+	b := reads.pin()
 	defer b.unpin()
+	var places []*watcher
+	defer func() {
+		for _, p := range places {
+			hub.leave(p)
+		}
+	}()
 	watch := func(id string, onUpdate func(n int)) (s *watchState, sink *resumedSink) {
 		sink = &resumedSink{onUpdate: onUpdate}
-		from := b.pointOf(id)
-		s = &watchState{h: w.gateway.hub, b: b, line: b.lineage, q: &watchQuery{}, sink: sink, base: from.base, settled: from.settled}
+		from := pointOf(b, id)
+		s = &watchState{h: hub, b: b, line: b.lineage, q: &watchQuery{}, sink: sink, base: from.base, settled: from.settled}
 		if err := s.join(); err != nil {
 			t.Fatal(err)
 		}
-		t.Cleanup(func() { w.gateway.hub.leave(s.place) })
+		places = append(places, s.place)
 		if _, err := s.begin(t.Context()); err != nil {
 			t.Fatal(err)
 		}
@@ -40,7 +58,7 @@ func TestWatchGoesOnAfterALongRound(t *testing.T) {
 	all("2") // h000 first, so it comes last in the round
 	sink.sent, sink.onUpdate = nil, func(n int) {
 		if n == 1 { // a hold of h000 begins: nothing settles by that
-			snapshots.put(statOf("h000", "2", "7"))
+			snapshots.put(stat("h000", "2", "7"))
 		}
 	}
 	if _, err := first.round(t.Context()); err != nil {
@@ -49,12 +67,12 @@ func TestWatchGoesOnAfterALongRound(t *testing.T) {
 	if len(sink.sent) != holders-1 || slices.Contains(sink.sent, "h000") {
 		t.Fatalf("the round has %d holders, and the case is not the one", len(sink.sent))
 	}
-	id := b.pointID(sink.point)
+	id := pointID(b, sink.point)
 	if _, again := watch(id, nil); !slices.Equal(again.sent, []string{"h000"}) {
 		t.Errorf("resumed by %s: %v", id, again.sent)
 	}
-	for _, damaged := range []string{id + "-1", id + "x", b.pointID(watchPoint{base: sink.point.base}) + "9999999"} {
-		if p := b.pointOf(damaged); p != (watchPoint{}) {
+	for _, damaged := range []string{id + "-1", id + "x", pointID(b, watchPoint{base: sink.point.base}) + "9999999"} {
+		if p := pointOf(b, damaged); p != (watchPoint{}) {
 			t.Errorf("%s is %+v", damaged, p)
 		}
 	}

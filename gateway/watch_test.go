@@ -1,9 +1,6 @@
 package gateway
 
 import (
-	"bufio"
-	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"net"
@@ -12,8 +9,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus/testutil"
-	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/durationpb"
@@ -21,104 +16,6 @@ import (
 	"holdmetrics/projection"
 	holdpb "holdmetrics/proto"
 )
-
-func statOf(holder, settled, rate string) *holdpb.HoldStat {
-	return &holdpb.HoldStat{HolderId: holder, ScoreExact: settled, LiveBase: settled, LiveRate: rate, Since: seconds(testNow/1e9 - 10)}
-}
-
-// watchOf begins a watch by gRPC; next gives a line for what comes.
-func watchOf(t *testing.T, w *world, req *holdpb.StatsRequest) (next func() string, stream grpc.ServerStreamingClient[holdpb.HoldStat]) {
-	t.Helper()
-	ctx, cancel := context.WithCancel(t.Context())
-	t.Cleanup(cancel)
-	req.Watch = true
-	stream, err := w.metrics().Stats(ctx, req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return func() string {
-		t.Helper()
-		s, err := stream.Recv()
-		if err != nil {
-			t.Fatal(err)
-		}
-		return lineOf(s)
-	}, stream
-}
-
-func lineOf(s *holdpb.HoldStat) string {
-	switch {
-	case s.Complete:
-		return "complete"
-	case s.Gone:
-		return s.HolderId + " gone"
-	}
-	return strings.TrimSpace(s.HolderId + " " + s.ScoreExact + " " + s.LiveScore)
-}
-
-// eventsOf begins a watch by SSE; next gives a line for each event, and an id that
-// stands alone as "id ...".
-func eventsOf(t *testing.T, w *world, query, lastID string) (next func() string, resp *http.Response) {
-	t.Helper()
-	ctx, cancel := context.WithCancel(t.Context())
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, w.url+"/stats/watch?"+query, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if lastID != "" {
-		req.Header.Set("Last-Event-ID", lastID)
-	}
-	resp, err = http.DefaultClient.Do(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { cancel(); resp.Body.Close() })
-	if resp.StatusCode != 200 || resp.Header.Get("Content-Type") != "text/event-stream" {
-		t.Fatalf("%d %v", resp.StatusCode, resp.Header)
-	}
-	in := bufio.NewReader(resp.Body)
-	return func() string {
-		t.Helper()
-		kind := ""
-		for {
-			line, err := in.ReadString('\n')
-			if err != nil {
-				t.Fatal(err)
-			}
-			name, data, _ := strings.Cut(strings.TrimSuffix(line, "\n"), ": ")
-			switch name {
-			case "event":
-				kind = data
-			case "id":
-				return "id " + data
-			case ":":
-				return "heartbeat"
-			case "data":
-				var row statRow
-				if err := json.Unmarshal([]byte(data), &row); err != nil {
-					t.Fatalf("%s: %v", data, err)
-				}
-				if kind == "stat" {
-					return strings.TrimSpace(row.HolderID + " " + row.ScoreExact + " " + row.LiveScore)
-				}
-				return strings.TrimSpace(row.HolderID + " " + kind)
-			}
-		}
-	}, resp
-}
-
-func expect(t *testing.T, next func() string, want ...string) {
-	t.Helper()
-	for _, line := range want {
-		got := next()
-		for strings.HasPrefix(got, "id ") || got == "heartbeat" {
-			got = next()
-		}
-		if got != line {
-			t.Fatalf("got %q, want %q", got, line)
-		}
-	}
-}
 
 // The snapshots, the mark, the changes; at both doors.
 func TestWatch(t *testing.T) {
@@ -327,7 +224,7 @@ func TestStalledWatcherIsClosed(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, door := range []string{"grpc", "http"} {
-		for testutil.ToFloat64(w.gateway.metrics.stalled.WithLabelValues(door)) == 0 {
+		for w.metric(t, "holdmetrics_gateway_watchers_stalled_total", map[string]string{"door": door}) == 0 {
 			if t.Context().Err() != nil {
 				t.Fatal("not closed")
 			}
@@ -500,7 +397,7 @@ func TestManyWatchers(t *testing.T) {
 		expect(t, next, "a 0", "complete")
 		nexts = append(nexts, next)
 	}
-	if got := w.gateway.hub.count(); got != 100 {
+	if got := w.gateway.Watches().count(); got != 100 {
 		t.Errorf("%d watchers", got)
 	}
 	for i := range 20 {
@@ -511,7 +408,7 @@ func TestManyWatchers(t *testing.T) {
 		}
 	}
 	w.close()
-	if got := w.gateway.hub.count(); got != 0 {
+	if got := w.gateway.Watches().count(); got != 0 {
 		t.Errorf("%d watchers are left", got)
 	}
 }

@@ -3,10 +3,8 @@ package gateway
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net"
 	"net/http/httptest"
-	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -15,23 +13,15 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/prometheus/client_golang/prometheus"
-	"go.uber.org/goleak"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/test/bufconn"
 
 	"holdmetrics/hold"
 	"holdmetrics/ingest"
-	"holdmetrics/internal/testwait"
-	"holdmetrics/projection"
 	"holdmetrics/projection/storetest"
 	holdpb "holdmetrics/proto"
 )
-
-func TestMain(m *testing.M) { goleak.VerifyTestMain(testwait.Watch(m)) }
-
-// testNow is the clock of the tests: 2023-11-14T22:13:20Z.
-const testNow = int64(1_700_000_000) * 1e9
 
 // world is a gateway with what it stands on, each part to be exchanged.
 type world struct {
@@ -43,86 +33,6 @@ type world struct {
 	conn    *grpc.ClientConn
 	url     string // of the HTTP door
 	close   func() // both doors, and waits for what goes on behind them
-}
-
-// fakeLog is a log of which only the ends are of interest.
-type fakeLog struct {
-	partitions int
-	ends       map[int]uint64
-	err        error
-}
-
-func (l *fakeLog) Partitions() int { return l.partitions }
-func (l *fakeLog) End(_ context.Context, p int) (uint64, error) {
-	return l.ends[p], l.err
-}
-func (l *fakeLog) LastPosition(context.Context) (last uint64, err error) {
-	for _, end := range l.ends {
-		last = max(last, end)
-	}
-	return last, l.err
-}
-
-// fakeProducer checks events as the real one does, and is told what happens then.
-type fakeProducer struct {
-	err  error
-	full bool // no room: Record waits for the end of its context
-	// failFrom is the first event that meets err; 0: all do.
-	failFrom uint64
-	onTake   func()       // after each event
-	hold     func(func()) // runs or keeps completions; nil: they run at once
-	mu       sync.Mutex
-	took     uint64
-}
-
-func (p *fakeProducer) take(d *hold.Draft) (uint64, error) {
-	if _, err := d.Check(testNow, hold.DefaultLimits()); err != nil {
-		return 0, err
-	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.took++
-	if p.onTake != nil {
-		defer p.onTake()
-	}
-	if p.took < p.failFrom {
-		return p.took, nil
-	}
-	return p.took, p.err
-}
-
-func (p *fakeProducer) Record(ctx context.Context, d *hold.Draft) (uint64, error) {
-	if p.full {
-		<-ctx.Done()
-		return 0, fmt.Errorf("%w: %w", ingest.ErrBusy, context.Cause(ctx))
-	}
-	return p.take(d)
-}
-
-func (p *fakeProducer) Send(_ context.Context, d *hold.Draft, done func(uint64, error)) error {
-	position, err := p.take(d)
-	if err != nil {
-		return err
-	}
-	if p.hold != nil {
-		p.hold(func() { done(position, nil) })
-		return nil
-	}
-	done(position, nil)
-	return nil
-}
-
-func (p *fakeProducer) SendBatch(_ context.Context, drafts []hold.Draft, done func(ingest.BatchResult)) {
-	var r ingest.BatchResult
-	for i := range drafts {
-		position, err := p.take(&drafts[i])
-		if err != nil {
-			r.Refused = append(r.Refused, ingest.Refusal{Index: i, Err: err})
-			continue
-		}
-		r.Accepted, r.Position = r.Accepted+1, position
-	}
-	done(r)
 }
 
 // fakeOwners say the same every time.
@@ -216,65 +126,8 @@ func (w *world) partition(holder string) int {
 // tests; the checkpoints then name position and log time.
 func (w *world) apply(t *testing.T, position uint64, logTime int64, drafts ...hold.Draft) {
 	t.Helper()
-	rules := w.cfg.Rules
-	if rules == nil {
-		rules = hold.PlainRules(hold.Merge)
-	}
-	pairs := map[projection.PairKey]*hold.Pair{}
-	for _, d := range drafts {
-		e, err := d.Check(testNow, hold.Limits{MaxClockSkew: hold.MaxTime, MaxFutureEnd: hold.MaxTime})
-		if err != nil {
-			t.Fatal(err)
-		}
-		key := projection.PairKey{Holder: e.Holder, Token: e.Token}
-		if pairs[key] == nil {
-			pairs[key] = hold.NewPair(rules.Of(key.Token).Policy)
-		}
-		pairs[key].Add(e.Fact())
-	}
-	batches := map[int]*projection.Batch{}
-	sums := map[string]hold.Figures{}
-	seen := map[string]bool{}
-	for key, pair := range pairs {
-		p := w.partition(key.Holder)
-		if batches[p] == nil {
-			batches[p] = &projection.Batch{Partition: p, Checkpoint: projection.Checkpoint{LogID: "log", Position: position, Epoch: 1, LogTime: logTime}}
-		}
-		change := projection.PairChange{Key: key, Policy: pair.Policy(), Figures: rules.Of(key.Token).Figures(pair, testNow)}
-		for f := range pair.Facts() {
-			change.Facts = append(change.Facts, projection.LoggedFact{Fact: f, Position: position, LogTime: logTime})
-		}
-		for page := range pair.DirtyPages() {
-			change.Pages = append(change.Pages, hold.Page{Key: slices.Clone(page.Key), Data: slices.Clone(page.Data)})
-		}
-		batches[p].Pairs = append(batches[p].Pairs, change)
-		if seen[key.Holder] {
-			sums[key.Holder] = sums[key.Holder].Plus(change.Figures)
-		} else {
-			sums[key.Holder], seen[key.Holder] = change.Figures, true
-		}
-	}
-	for holder, sum := range sums {
-		b := batches[w.partition(holder)]
-		b.Holders = append(b.Holders, projection.HolderRecord{Holder: holder, Figures: sum, UpdatedAt: logTime, Position: position})
-	}
-	for _, b := range batches {
-		if err := w.store.Flush(t.Context(), b); err != nil {
-			t.Fatal(err)
-		}
-	}
+	applyTo(t, w.store, w.cfg.Log.Partitions(), w.cfg.Rules, position, logTime, drafts...)
 }
-
-// held is an ended hold, open one without an end; times in unix seconds.
-func held(token, holder string, start, end int64, weight float64) hold.Draft {
-	return hold.Draft{Token: token, Holder: holder, Start: at(start), End: at(end), Weight: weight, WeightGiven: true}
-}
-
-func openHold(token, holder string, start int64, weight float64) hold.Draft {
-	return hold.Draft{Token: token, Holder: holder, Start: at(start), Weight: weight, WeightGiven: true}
-}
-
-func at(seconds int64) hold.Stamp { return hold.Stamp{Seconds: seconds, Set: true} }
 
 // openLog runs an embedded server with a log in a directory of the test.
 func openLog(t *testing.T) (*ingest.Log, jetstream.JetStream) {
@@ -318,4 +171,28 @@ func realLog(t *testing.T) func(*world) {
 		}
 	})
 	return func(w *world) { w.cfg.Producer, w.cfg.Log = p, l }
+}
+
+// metric is the value of a counter of the gateway; 0 if there is none with these labels.
+func (w *world) metric(t testing.TB, name string, labels map[string]string) float64 {
+	t.Helper()
+	families, err := w.registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range families {
+		if f.GetName() != name {
+			continue
+		}
+		for _, m := range f.GetMetric() {
+			match := true
+			for _, l := range m.GetLabel() {
+				match = match && labels[l.GetName()] == l.GetValue()
+			}
+			if match {
+				return m.GetCounter().GetValue()
+			}
+		}
+	}
+	return 0
 }

@@ -1,0 +1,48 @@
+package gateway
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"go.uber.org/zap"
+
+	"holdmetrics/ingest"
+	"holdmetrics/projection"
+	holdpb "holdmetrics/proto"
+)
+
+// readsOf answers from a backend of a log of four partitions, at the clock of the tests.
+func readsOf(t *testing.T, from Backend) *reads {
+	t.Helper()
+	from.WaitApplied = func(context.Context, int, uint64) error { return nil }
+	s := newReads(readsConfig{
+		Log: &fakeLog{partitions: 4, ends: map[int]uint64{0: 9, 1: 9, 2: 9, 3: 9}}, Now: func() int64 { return testNow }, Freshness: time.Minute, Logger: zap.NewNop(),
+	}, from)
+	t.Cleanup(s.close)
+	return s
+}
+
+// What readers can have seen is what the positions say, or more: a snapshot comes
+// before the position that covers it.
+func TestSeenPositions(t *testing.T) {
+	t.Parallel()
+	snapshots := readySnapshots(&holdpb.HoldStat{HolderId: "alice", Position: 3}, &holdpb.HoldStat{HolderId: "bob", Position: 9})
+	b := readsOf(t, Backend{Snapshots: snapshots}).current()
+	for p := range 4 {
+		snapshots.reach(p, projection.Reached{Position: 5})
+	}
+	alice, bob := ingest.Partition("alice", 4), ingest.Partition("bob", 4)
+	if alice == bob {
+		t.Fatal("one partition")
+	}
+	want := func(after uint64, alices, bobs uint64) {
+		t.Helper()
+		if got := b.seenPositions(after); got[alice] != alices || got[bob] != bobs {
+			t.Errorf("%v; alice's partition is %d and bob's %d", got, alice, bob)
+		}
+	}
+	want(0, 5, 9)
+	snapshots.put(&holdpb.HoldStat{HolderId: "alice", Position: 11})
+	want(2, 11, 5)
+}

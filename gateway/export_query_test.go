@@ -1,0 +1,66 @@
+package gateway
+
+// ForgetPins has the next page begin with a new state.
+func ForgetPins(b *backend) {
+	r := b.ranks
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.pins.all = nil
+}
+
+// Boards is the number of boards of tokens, and the most that there may be.
+func Boards(b *backend) (n, most int) {
+	b.ranks.mu.Lock()
+	defer b.ranks.mu.Unlock()
+	return len(b.ranks.tokens), maxTokenBoards
+}
+
+// Dirty is the number of holders that the board of a token has to read again.
+func Dirty(b *backend, token string) int {
+	b.ranks.mu.Lock()
+	defer b.ranks.mu.Unlock()
+	return len(b.ranks.tokens[token].dirty)
+}
+
+// FillPins has cursors pin as many states as there may be, and gives how many there are.
+func FillPins(b *backend) (n, most int) {
+	b.ranks.mu.Lock()
+	defer b.ranks.mu.Unlock()
+	for range maxPins {
+		b.ranks.pins.add(&pin{})
+	}
+	return len(b.ranks.pins.all), maxPins
+}
+
+// CursorOf is a cursor by settled score like another one, of an offset; pin 0 takes
+// that of the other one.
+func CursorOf(like string, pin, offset uint64) (string, error) {
+	c, err := parseCursor(like, &topQuery{by: bySettled})
+	if pin != 0 {
+		c = cursor{Pin: pin, By: bySettled}
+	}
+	c.Offset = offset
+	return c.String(), err
+}
+
+// What the tests of reads have to exceed.
+const (
+	OutdatedTries = outdatedTries
+	TokensKept    = tokensKept
+	Stretch       = stretch
+)
+
+// Afresh is afresh whose read emits.
+func Afresh(read func(emit func(int) error) error) error {
+	return afresh(func(given func()) error {
+		return read(givenTo(given, func(int) error { return nil }))
+	})
+}
+
+// ClockJumped has the lines of snapshots looked at now.
+func ClockJumped(b *backend) {
+	select {
+	case b.relining.poke <- struct{}{}:
+	default:
+	}
+}
