@@ -10,7 +10,6 @@ import (
 	"net/http"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
@@ -18,7 +17,6 @@ import (
 	"google.golang.org/grpc/encoding"
 	"google.golang.org/grpc/mem"
 	"google.golang.org/grpc/status"
-	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"holdmetrics/hold"
 	"holdmetrics/ingest"
@@ -84,8 +82,6 @@ func problemOf(t *testing.T, resp *http.Response, body []byte) huma.ErrorModel {
 	}
 	return p
 }
-
-func seconds(s int64) *timestamppb.Timestamp { return &timestamppb.Timestamp{Seconds: s} }
 
 func goodEvent(i int) *holdpb.HoldMsg {
 	return &holdpb.HoldMsg{TokenId: "pool", HolderId: fmt.Sprintf("holder/%d", i%97), Start: seconds(int64(1_600_000_000 + i)), Weight: 2}
@@ -157,8 +153,6 @@ func lines[T any](t *testing.T, body []byte) (all []T) {
 	}
 	return all
 }
-
-func timestamp(ns int64) *timestamppb.Timestamp { return timestamppb.New(time.Unix(0, ns)) }
 
 func allOf(t *testing.T, w *world, req *holdpb.ScoresRequest) ([]*holdpb.Score, error) {
 	t.Helper()

@@ -43,12 +43,8 @@ func CursorOf(like string, pin, offset uint64) (string, error) {
 	return c.String(), err
 }
 
-// What the tests of reads have to exceed.
-const (
-	OutdatedTries = outdatedTries
-	TokensKept    = tokensKept
-	Stretch       = stretch
-)
+// OutdatedTries is how often a read is tried.
+const OutdatedTries = outdatedTries
 
 // Afresh is afresh whose read emits.
 func Afresh(read func(emit func(int) error) error) error {

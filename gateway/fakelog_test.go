@@ -6,6 +6,9 @@ import (
 	"slices"
 	"sync"
 	"testing"
+	"time"
+
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"holdmetrics/hold"
 	"holdmetrics/ingest"
@@ -159,3 +162,7 @@ func applyTo(t *testing.T, store projection.Store, partitions int, rules hold.Ru
 		}
 	}
 }
+
+func seconds(s int64) *timestamppb.Timestamp { return &timestamppb.Timestamp{Seconds: s} }
+
+func timestamp(ns int64) *timestamppb.Timestamp { return timestamppb.New(time.Unix(0, ns)) }

@@ -268,7 +268,7 @@ func TestGetHolderOfManyTokens(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	var events []hold.Draft
-	const n = 3*TokensKept + 7
+	const n = 3*256 + 7
 	for i := range n {
 		events = append(events, held(fmt.Sprintf("t%05d", i), "h", 100, 200, 1))
 	}

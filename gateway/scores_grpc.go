@@ -10,7 +10,7 @@ import (
 
 // sendScores answers Scores.
 func (s *grpcServer) sendScores(req *holdpb.ScoresRequest, stream grpc.ServerStreamingServer[holdpb.Score]) error {
-	w, err := s.cfg.Reads.window(instants{stampOf(req.GetAsOf()), stampOf(req.GetFrom()), stampOf(req.GetTo())})
+	w, err := s.cfg.Reads.window(instants{asOf: stampOf(req.GetAsOf()), from: stampOf(req.GetFrom()), to: stampOf(req.GetTo())})
 	if err != nil {
 		return err
 	}
@@ -46,7 +46,7 @@ func (s *grpcServer) sendScores(req *holdpb.ScoresRequest, stream grpc.ServerStr
 
 // sendContributions answers Explain.
 func (s *grpcServer) sendContributions(req *holdpb.ExplainRequest, stream grpc.ServerStreamingServer[holdpb.Contribution]) error {
-	w, err := s.cfg.Reads.window(instants{stampOf(req.GetAsOf()), stampOf(req.GetFrom()), stampOf(req.GetTo())})
+	w, err := s.cfg.Reads.window(instants{asOf: stampOf(req.GetAsOf()), from: stampOf(req.GetFrom()), to: stampOf(req.GetTo())})
 	if err != nil {
 		return err
 	}

@@ -99,7 +99,7 @@ func TestScoresMergePartitions(t *testing.T) {
 	w := newWorld(t)
 	var events []hold.Draft
 	var want []string
-	for i := range 4 * 2 * Stretch {
+	for i := range 4 * 2 * 256 {
 		holder := fmt.Sprintf("h%06d", i)
 		events = append(events, held("t", holder, 100, 200, 1), held("u", holder, 100, 200, 1))
 		want = append(want, holder)
@@ -133,7 +133,7 @@ func TestScoresOfAClientThatLeaves(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	var events []hold.Draft
-	for i := range 16 * Stretch {
+	for i := range 16 * 256 {
 		events = append(events, held("t", fmt.Sprintf("h%06d", i), 100, 200, 1))
 	}
 	w.apply(t, 1, 1e9, events...)

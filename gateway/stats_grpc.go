@@ -17,7 +17,7 @@ func (s *grpcServer) statsQueryOf(req *holdpb.StatsRequest) (q watchQuery, err e
 		}
 		q.every = d.AsDuration()
 	}
-	times := instants{stampOf(req.GetAsOf()), stampOf(req.GetFrom()), stampOf(req.GetTo())}
+	times := instants{asOf: stampOf(req.GetAsOf()), from: stampOf(req.GetFrom()), to: stampOf(req.GetTo())}
 	if times != (instants{}) {
 		w, err := s.cfg.Reads.window(times)
 		if err != nil {

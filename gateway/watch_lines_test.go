@@ -23,8 +23,8 @@ type watching struct {
 	asOf map[string]int64
 }
 
-// watchers are watches of all kinds: live and settled, of all and of some.
-func (r *ranked) watchers(holders ...string) (all []*watching) {
+// watchersOf are watches of all kinds: live and settled, of all and of some.
+func watchersOf(r *ranked, holders ...string) (all []*watching) {
 	r.t.Helper()
 	for name, request := range map[string]*holdpb.StatsRequest{
 		"live": {Live: true}, "settled": {}, "some live": {Live: true, HolderIds: holders}, "some settled": {HolderIds: holders},
@@ -74,9 +74,9 @@ func (w *watching) begins() (stats []*holdpb.HoldStat) {
 	}
 }
 
-// again is what a bucket of the same snapshots says, as it was published, in another
+// againAs is what a bucket of the same snapshots says, as it was published, in another
 // generation.
-func (r *ranked) again(generation string, published ...*holdpb.HoldStat) (Backend, *fakeSnapshots) {
+func againAs(r *ranked, generation string, published ...*holdpb.HoldStat) (Backend, *fakeSnapshots) {
 	snapshots := readySnapshots()
 	for _, s := range published {
 		s = proto.CloneOf(s)
@@ -93,8 +93,8 @@ func (r *ranked) again(generation string, published ...*holdpb.HoldStat) (Backen
 	}, snapshots
 }
 
-// published are the snapshots as they are now.
-func (r *ranked) published() (stats []*holdpb.HoldStat) {
+// publishedBy are the snapshots as they are now.
+func publishedBy(r *ranked) (stats []*holdpb.HoldStat) {
 	r.snapshots.Each(func(c projection.Change) bool {
 		s := new(holdpb.HoldStat)
 		if err := proto.Unmarshal(c.Value, s); err != nil {
@@ -109,7 +109,7 @@ func (r *ranked) published() (stats []*holdpb.HoldStat) {
 const nowSeconds = testNow / 1e9
 
 // takeBreaking has three holders: the lines of two break, after 10 and after 20 seconds.
-func (r *ranked) takeBreaking() {
+func takeBreaking(r *ranked) {
 	r.t.Helper()
 	r.take(held("x", "alice", nowSeconds-100, nowSeconds+10, 2), openHold("y", "alice", nowSeconds-10, 1),
 		openHold("y", "bob", nowSeconds-10, 1), held("x", "carol", nowSeconds-10, nowSeconds+20, 1))
@@ -119,10 +119,10 @@ func (r *ranked) takeBreaking() {
 func TestWatchBeginsWithLinesThatHold(t *testing.T) {
 	t.Parallel()
 	r := newRanked(t)
-	r.takeBreaking()
+	takeBreaking(r)
 	for _, after := range []int64{0, 12, 25} {
 		r.now.Store(testNow + after*sec)
-		for _, w := range r.watchers("carol", "alice") {
+		for _, w := range watchersOf(r, "carol", "alice") {
 			for _, s := range w.begins() {
 				if s.AsOf != nil && s.AsOf.AsTime().UnixNano() != r.now.Load() {
 					t.Errorf("%s, after %d s: %v", w.name, after, s)
@@ -136,8 +136,8 @@ func TestWatchBeginsWithLinesThatHold(t *testing.T) {
 func TestWatchersAreToldOfLinesThatHold(t *testing.T) {
 	t.Parallel()
 	r := newRanked(t)
-	r.takeBreaking()
-	watchers := r.watchers("alice")
+	takeBreaking(r)
+	watchers := watchersOf(r, "alice")
 	for _, w := range watchers {
 		w.begins()
 	}
@@ -160,16 +160,16 @@ func TestWatchersAreToldOfLinesThatHold(t *testing.T) {
 func TestSwitchToLinesThatHold(t *testing.T) {
 	t.Parallel()
 	r := newRanked(t)
-	r.takeBreaking()
-	old := r.published()
-	watchers := r.watchers("alice", "carol")
+	takeBreaking(r)
+	old := publishedBy(r)
+	watchers := watchersOf(r, "alice", "carol")
 	for _, w := range watchers {
 		w.begins()
 	}
 	for i, after := range []int64{12, 25, 26} { // there, back, and there again
 		r.now.Store(testNow + after*sec)
 		name := fmt.Sprint("again", i)
-		b, snapshots := r.again(name, old...)
+		b, snapshots := againAs(r, name, old...)
 		if err := r.gateway.Prepare(t.Context(), b); err != nil {
 			t.Fatal(err)
 		}
@@ -226,7 +226,7 @@ func TestBusyWatcherCrossesToLinesThatHold(t *testing.T) {
 		t.Run(fmt.Sprint("live=", live), func(t *testing.T) {
 			t.Parallel()
 			r := newRanked(t)
-			r.takeBreaking()
+			takeBreaking(r)
 			ctx, cancel := context.WithCancel(t.Context())
 			sink := &pausedSink{live: live, updates: make(chan *holdpb.HoldStat), rounds: make(chan struct{})}
 			ended := make(chan error, 1)
@@ -235,7 +235,7 @@ func TestBusyWatcherCrossesToLinesThatHold(t *testing.T) {
 				ended <- r.gateway.Watches().watch(ctx, &watchQuery{live: live}, sink)
 			}()
 			<-sink.updates // and the next one is on its way
-			b, _ := r.again("again", r.published()...)
+			b, _ := againAs(r, "again", publishedBy(r)...)
 			if err := errors.Join(r.gateway.Prepare(ctx, b), r.gateway.Switch(ctx, "again")); err != nil {
 				t.Fatal(err)
 			}
@@ -262,10 +262,10 @@ func TestBusyWatcherCrossesToLinesThatHold(t *testing.T) {
 func TestSwitchWithoutAStore(t *testing.T) {
 	t.Parallel()
 	r := newRanked(t)
-	r.takeBreaking()
+	takeBreaking(r)
 	r.live()
 	r.now.Store(testNow + 12*sec)
-	b, _ := r.again("again", r.published()...)
+	b, _ := againAs(r, "again", publishedBy(r)...)
 	b.Reader = noReader{Reader: r.store, err: projection.ErrUnavailable}
 	if err := r.gateway.Prepare(t.Context(), b); !errors.Is(err, projection.ErrUnavailable) {
 		t.Fatal(err)
@@ -274,7 +274,7 @@ func TestSwitchWithoutAStore(t *testing.T) {
 		t.Fatal("it is prepared")
 	}
 	// Where there is none at all, no line ever goes on.
-	b, _ = r.again("again", r.published()...)
+	b, _ = againAs(r, "again", publishedBy(r)...)
 	b.Reader = noReader{Reader: r.store, err: ErrNoStore}
 	if err := errors.Join(r.gateway.Prepare(t.Context(), b), r.gateway.Switch(t.Context(), "again")); err != nil {
 		t.Fatal(err)
