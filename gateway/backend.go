@@ -1,103 +1,19 @@
 package gateway
 
-import (
-	"context"
-	"errors"
-	"sync/atomic"
+import "holdmetrics/gateway/query"
 
-	"github.com/google/uuid"
-	"go.uber.org/zap"
-
-	"holdmetrics/hold"
-	"holdmetrics/projection"
+// What a gateway is assembled from is defined by the packages that use it. These are
+// their names for programs that assemble one.
+type (
+	// Backend is what a generation of the projections brings to a gateway.
+	Backend = query.Backend
+	// Owners reports how the partitions do, and who owns them.
+	Owners = query.Owners
+	// PartitionStatus is how a partition does at its owner.
+	PartitionStatus = query.PartitionStatus
+	// WorkerStatus is a process that owns partitions, or could.
+	WorkerStatus = query.WorkerStatus
 )
 
-// Backend is what a generation of the projections brings: what answers are made
-// of. Fields without a remark are required.
-type Backend struct {
-	// Generation names it, and RulesVersion the rules that its figures were counted
-	// by; empty: not known.
-	Generation, RulesVersion string
-
-	Reader    projection.Reader
-	Snapshots Snapshots
-
-	// WaitApplied returns when the store has applied a position of a partition,
-	// or with ctx's error.
-	WaitApplied func(ctx context.Context, partition int, position uint64) error
-	// Ready gives the reason why the generation is not ready, or nil.
-	Ready func(ctx context.Context) error
-	// Owners tells how the partitions do; nil: nobody knows.
-	Owners Owners
-	// Rules are those by which what Reader has counts, and by which the doors accept
-	// events while it is active; nil: none but the policies of its pairs.
-	Rules hold.Rules
-	// Close is called once the gateway needs nothing of the generation any more, after
-	// its snapshots were closed: it was left, and the last answer made of it has gone
-	// out, or it was released, or the gateway was closed. Nil: nothing is to be done.
-	Close func() error
-}
-
-// backend is a generation as the gateway serves it. A request pins one at its
-// start and asks nothing else, so its whole answer is of one generation.
-type backend struct {
-	Backend
-	s *reads
-
-	// users counts the requests that have it pinned, and the gateway while it serves
-	// or keeps it. At 0 it is over, and stays so.
-	users atomic.Int64
-	// left ends when it is no longer the active one, and lineage says what came then.
-	left    context.Context
-	leave   context.CancelFunc
-	lineage *lineage
-	// later says that another one was active before it.
-	later bool
-	// lines keeps the snapshots' lines going.
-	relining *relining
-	// ranks has the goroutines of the rankings, which end with it.
-	ranks *ranking
-	// serial tells it from others of this process. viewID names the view of the
-	// snapshots, whose history begins with this process.
-	serial uint64
-	viewID string
-}
-
-func newBackend(s *reads, from Backend, later bool) *backend {
-	b := &backend{Backend: from, s: s, lineage: newLineage(), later: later,
-		serial: s.made.Add(1), viewID: from.Generation + "." + uuid.NewString()}
-	b.left, b.leave = context.WithCancel(context.Background())
-	if b.Rules == nil {
-		b.Rules = hold.PlainRules(hold.Merge) // which counts a pair by its own policy
-	}
-	if b.RulesVersion == "" {
-		b.RulesVersion = b.Rules.Version()
-	}
-	b.users.Store(1)
-	b.relining, b.ranks = newRelining(b), newRanking(b)
-	return b
-}
-
-// unpin ends the use of a generation. After the last use it is closed.
-func (b *backend) unpin() {
-	if b.users.Add(-1) == 0 {
-		b.close()
-	}
-}
-
-// pinned is how many requests have the generation pinned, and the gateway once.
-func (b *backend) pinned() int64 { return b.users.Load() }
-
-// close ends what goes on for a generation, and waits for it.
-func (b *backend) close() {
-	b.leave()
-	b.relining.close()
-	b.ranks.close()
-	err := b.Snapshots.Close()
-	if b.Close != nil {
-		err = errors.Join(err, b.Close())
-	}
-	if err != nil {
-		b.s.cfg.Logger.Warn("closing a generation", zap.String("generation", b.Generation), zap.Error(err))
-	}
-}
+// ErrNoStore is the error of a Backend's WaitApplied and Reader that has no store.
+var ErrNoStore = query.ErrNoStore

@@ -1,4 +1,4 @@
-package gateway
+package gateway_test
 
 import (
 	"bytes"
@@ -9,6 +9,7 @@ import (
 
 	"google.golang.org/grpc"
 
+	"holdmetrics/gateway/gatewaytest"
 	holdpb "holdmetrics/proto"
 )
 
@@ -16,12 +17,12 @@ import (
 // The whole path, with a log and an fsync, is measured by test/bench.
 
 func BenchmarkBroadcast(b *testing.B) {
-	w := newWorld(b)
-	stream, err := w.metrics().Broadcast(b.Context())
+	w := gatewaytest.NewWorld(b)
+	stream, err := w.Metrics().Broadcast(b.Context())
 	if err != nil {
 		b.Fatal(err)
 	}
-	event := goodEvent(1)
+	event := gatewaytest.GoodEvent(1)
 	b.ReportAllocs()
 	b.ResetTimer()
 	exchange(b, stream, event)
@@ -48,14 +49,14 @@ func exchange[Req, Res any](b *testing.B, stream grpc.BidiStreamingClient[Req, R
 }
 
 func BenchmarkBroadcastBatch(b *testing.B) {
-	w := newWorld(b)
-	stream, err := w.metrics().BroadcastBatch(b.Context())
+	w := gatewaytest.NewWorld(b)
+	stream, err := w.Metrics().BroadcastBatch(b.Context())
 	if err != nil {
 		b.Fatal(err)
 	}
 	batch := &holdpb.HoldBatch{}
 	for i := range 512 {
-		batch.Events = append(batch.Events, goodEvent(i))
+		batch.Events = append(batch.Events, gatewaytest.GoodEvent(i))
 	}
 	b.ReportAllocs()
 	b.ResetTimer()
@@ -64,12 +65,12 @@ func BenchmarkBroadcastBatch(b *testing.B) {
 }
 
 func BenchmarkRecord(b *testing.B) {
-	w := newWorld(b)
-	event := goodEvent(1)
+	w := gatewaytest.NewWorld(b)
+	event := gatewaytest.GoodEvent(1)
 	b.ReportAllocs()
 	b.RunParallel(func(pb *testing.PB) {
 		for pb.Next() {
-			if _, err := w.metrics().Record(b.Context(), event); err != nil {
+			if _, err := w.Metrics().Record(b.Context(), event); err != nil {
 				b.Error(err)
 				return
 			}
@@ -79,17 +80,17 @@ func BenchmarkRecord(b *testing.B) {
 
 // BenchmarkPostHolds is a body of 100,000 lines; an operation is one line.
 func BenchmarkPostHolds(b *testing.B) {
-	w := newWorld(b)
+	w := gatewaytest.NewWorld(b)
 	const lines = 100_000
 	var body bytes.Buffer
 	for i := range lines {
-		body.WriteString(goodLine(i) + "\n")
+		body.WriteString(gatewaytest.GoodLine(i) + "\n")
 	}
 	b.SetBytes(int64(body.Len() / lines))
 	b.ReportAllocs()
 	b.ResetTimer()
 	for left := b.N; left > 0; left -= lines {
-		resp, err := http.Post(w.url+"/holds", "application/x-ndjson", bytes.NewReader(body.Bytes()))
+		resp, err := http.Post(w.Url+"/holds", "application/x-ndjson", bytes.NewReader(body.Bytes()))
 		if err != nil {
 			b.Fatal(err)
 		}

@@ -13,6 +13,11 @@ import (
 	"go.uber.org/zap"
 	"google.golang.org/grpc"
 
+	"holdmetrics/gateway/grpcapi"
+	"holdmetrics/gateway/httpapi"
+	"holdmetrics/gateway/intake"
+	"holdmetrics/gateway/query"
+	"holdmetrics/gateway/watch"
 	"holdmetrics/hold"
 )
 
@@ -45,10 +50,10 @@ var ErrConfig = errors.New("gateway: bad configuration")
 
 // Config is what a gateway is made of. Fields without a remark are required.
 type Config struct {
-	Producer Producer
-	Log      Log
+	Producer intake.Producer
+	Log      query.Log
 	// Backend is the generation that is served first. See [Gateway.Prepare] for others.
-	Backend
+	query.Backend
 
 	Now        func() int64  // unix nanoseconds; nil: the system's clock
 	Freshness  time.Duration // longest wait of a read for the store; 0: DefaultFreshness
@@ -71,15 +76,15 @@ type Gateway struct {
 	log     *zap.Logger
 	metrics *metrics
 
-	reads  *reads
-	hub    *watchHub
-	intake *intake
-	grpc   *grpcServer
-	http   *httpServer
+	reads  *query.Service
+	hub    *watch.Hub
+	intake *intake.Intake
+	grpc   *grpcapi.Server
+	http   *httpapi.Server
 
 	// prepared is the generation that may be the next to be active. changing is held
 	// while a generation is prepared, released or switched to.
-	prepared atomic.Pointer[backend]
+	prepared atomic.Pointer[query.Generation]
 	changing sync.Mutex
 }
 
@@ -121,23 +126,23 @@ func New(cfg Config) (*Gateway, error) {
 		cfg.Gatherer = prometheus.NewRegistry()
 	}
 	g := &Gateway{cfg: cfg, log: cfg.Logger}
-	g.cfg.Backend = Backend{} // requests pin one; here it would be kept for ever
+	g.cfg.Backend = query.Backend{} // requests pin one; here it would be kept for ever
 	var err error
 	if g.metrics, err = newMetrics(cfg.Registerer); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrConfig, err)
 	}
-	g.reads = newReads(readsConfig{Log: cfg.Log, Now: cfg.Now, Freshness: cfg.Freshness, Logger: cfg.Logger, PrepareStall: cfg.PrepareStall}, cfg.Backend)
+	g.reads = query.New(query.Config{Log: cfg.Log, Now: cfg.Now, Freshness: cfg.Freshness, Logger: cfg.Logger, PrepareStall: cfg.PrepareStall}, cfg.Backend)
 	g.metrics.serves(&cfg.Backend)
-	g.hub = newWatchHub(g.reads, cfg.Snapshots)
-	g.intake = newIntake(intakeConfig{
-		Producer: cfg.Producer, Rules: func() hold.Rules { return g.reads.current().Rules },
-		RecordWait: cfg.RecordWait, StreamWait: cfg.StreamWait, Blocked: g.reads.blockedByImport, Observer: g.metrics,
+	g.hub = watch.NewHub(g.reads, cfg.Snapshots)
+	g.intake = intake.New(intake.Config{
+		Producer: cfg.Producer, Rules: func() hold.Rules { return g.reads.Active().Rules },
+		RecordWait: cfg.RecordWait, StreamWait: cfg.StreamWait, Blocked: g.reads.BlockedByImport, Observer: g.metrics,
 	})
-	g.grpc = newGRPCServer(grpcConfig{
+	g.grpc = grpcapi.New(grpcapi.Config{
 		Reads: g.reads, Watches: g.hub, Intake: g.intake, Status: g.status,
 		StreamWait: cfg.StreamWait, WatchStall: cfg.WatchStall, Observer: g.metrics, Logger: cfg.Logger,
 	})
-	if g.http, err = newHTTPServer(httpConfig{
+	if g.http, err = httpapi.New(httpapi.Config{
 		Reads: g.reads, Watches: g.hub, Intake: g.intake, Status: g.status,
 		StreamWait: cfg.StreamWait, WatchStall: cfg.WatchStall, Heartbeat: cfg.Heartbeat,
 		Version: cfg.Version, Gatherer: cfg.Gatherer, Observer: g.metrics, Logger: cfg.Logger,
@@ -148,45 +153,45 @@ func New(cfg Config) (*Gateway, error) {
 }
 
 // Reads answers reads in this process, without a server.
-func (g *Gateway) Reads() *reads { return g.reads }
+func (g *Gateway) Reads() *query.Service { return g.reads }
 
 // Watches lets code of this process watch, without a server.
-func (g *Gateway) Watches() *watchHub { return g.hub }
+func (g *Gateway) Watches() *watch.Hub { return g.hub }
 
 // ServerOptions are what the gRPC server of a gateway must be made with: the
 // codec, limits, keepalive and metrics.
-func (g *Gateway) ServerOptions() []grpc.ServerOption { return g.grpc.options() }
+func (g *Gateway) ServerOptions() []grpc.ServerOption { return g.grpc.Options() }
 
 // RegisterGRPC adds the services to a server that was made with [Gateway.ServerOptions]:
 // poh.HoldMetrics, poh.HoldMetricsQuery, health and reflection.
-func (g *Gateway) RegisterGRPC(s *grpc.Server) { g.grpc.register(s) }
+func (g *Gateway) RegisterGRPC(s *grpc.Server) { g.grpc.Register(s) }
 
 // Handler answers the HTTP API.
 func (g *Gateway) Handler() http.Handler { return g.http.Handler() }
 
 // HTTPServer is a server of the HTTP API with timeouts that let answers stream and
 // close silent clients. The caller serves it on a listener and shuts it down.
-func (g *Gateway) HTTPServer() *http.Server { return g.http.server() }
+func (g *Gateway) HTTPServer() *http.Server { return g.http.HTTPServer() }
 
 // status is how the system does, with what this gateway knows of itself.
-func (g *Gateway) status(ctx context.Context) (*systemStatus, error) {
-	s, err := g.reads.status(ctx)
+func (g *Gateway) status(ctx context.Context) (*query.Status, error) {
+	s, err := g.reads.Status(ctx)
 	if err == nil {
-		s.Watchers, s.Version, s.Prepared = g.hub.count(), g.cfg.Version, g.Prepared()
+		s.Watchers, s.Version, s.Prepared = g.hub.Count(), g.cfg.Version, g.Prepared()
 	}
 	return s, err
 }
 
 // Drain ends the watches, which would go on for ever; their clients are told to
 // come again. Call it before the servers are stopped.
-func (g *Gateway) Drain() { g.hub.drain() }
+func (g *Gateway) Drain() { g.hub.Drain() }
 
 // Close waits for the last goroutines of streams that have ended. Call it when
 // the servers have stopped.
 func (g *Gateway) Close() {
-	g.hub.drain()
-	g.grpc.wait()
-	g.hub.wait()
+	g.hub.Drain()
+	g.grpc.Wait()
+	g.hub.Wait()
 	g.Release()
-	g.reads.close()
+	g.reads.Close()
 }

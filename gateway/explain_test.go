@@ -1,4 +1,4 @@
-package gateway
+package gateway_test
 
 import (
 	"fmt"
@@ -7,6 +7,9 @@ import (
 	"strings"
 	"testing"
 
+	"holdmetrics/gateway/gatewaytest"
+	"holdmetrics/gateway/gatewaytest/fakes"
+	"holdmetrics/gateway/httpapi"
 	"holdmetrics/hold/rules"
 	holdpb "holdmetrics/proto"
 )
@@ -25,7 +28,7 @@ tokens:
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := scoreWorld(t, func(w *world) { w.cfg.Rules, w.cfg.RulesVersion = r, r.Version() })
+	w := gatewaytest.ScoreWorld(t, func(w *gatewaytest.World) { w.Cfg.Rules, w.Cfg.RulesVersion = r, r.Version() })
 	signed := func(texts ...string) *big.Rat {
 		sum := new(big.Rat)
 		for _, text := range texts {
@@ -43,7 +46,7 @@ tokens:
 	}
 	for _, holder := range []string{"alice", "bo/b", "lock"} {
 		for _, at := range []int64{1000, 1101, 1500, 2001, 3500, 5099, 5100, 9000} {
-			rows, err := received(w.query().Explain(t.Context(), &holdpb.ExplainRequest{HolderId: holder, AsOf: seconds(at)}))
+			rows, err := gatewaytest.Received(w.Query().Explain(t.Context(), &holdpb.ExplainRequest{HolderId: holder, AsOf: fakes.Seconds(at)}))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -64,7 +67,7 @@ tokens:
 				settled[row.TokenId].Add(settled[row.TokenId], signed(row.Settled))
 				texts = append(texts, fmt.Sprint(row.TokenId, row.Rule, row.Plain, " ", row.Cut, " ", row.Multiplied, " ", row.Boosted, " ", row.Added, " ", row.Settled))
 			}
-			scores, err := received(w.query().Scores(t.Context(), &holdpb.ScoresRequest{HolderId: holder, ByToken: true, AsOf: seconds(at)}))
+			scores, err := gatewaytest.Received(w.Query().Scores(t.Context(), &holdpb.ScoresRequest{HolderId: holder, ByToken: true, AsOf: fakes.Seconds(at)}))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -79,7 +82,7 @@ tokens:
 			}
 			var http []string
 			path := fmt.Sprintf("/stats/%s/holds?format=ndjson&as_of=%d", strings.ReplaceAll(holder, "/", "%2F"), at)
-			for _, row := range lines[ContributionRow](t, get(t, w, path, 200)) {
+			for _, row := range gatewaytest.Lines[httpapi.ContributionRow](t, gatewaytest.Get(t, w, path, 200)) {
 				http = append(http, fmt.Sprint(row.TokenID, row.Rule, row.Plain, " ", row.Cut, " ", row.Multiplied, " ", row.Boosted, " ", row.Added, " ", row.Settled))
 			}
 			if !slices.Equal(http, texts) {
@@ -87,7 +90,7 @@ tokens:
 			}
 		}
 	}
-	rows, err := received(w.query().Explain(t.Context(), &holdpb.ExplainRequest{HolderId: "alice", From: seconds(1050), To: seconds(2000)}))
+	rows, err := gatewaytest.Received(w.Query().Explain(t.Context(), &holdpb.ExplainRequest{HolderId: "alice", From: fakes.Seconds(1050), To: fakes.Seconds(2000)}))
 	if err != nil || len(rows) == 0 || rows[0].Settled != "" {
 		t.Errorf("of a window: %v, %v", rows, err)
 	}

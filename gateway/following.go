@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"holdmetrics/gateway/query"
 	"holdmetrics/processor/generation"
 )
 
@@ -13,13 +14,13 @@ const openWithin = time.Minute
 
 // Following returns the gateway as a [generation.Follower] wants it: something that can
 // be prepared and switched. open opens what a generation brings to the gateway.
-func (g *Gateway) Following(open func(context.Context, *generation.Record) (Backend, error)) generation.Gateway {
+func (g *Gateway) Following(open func(context.Context, *generation.Record) (query.Backend, error)) generation.Gateway {
 	return following{g, open}
 }
 
 type following struct {
 	*Gateway
-	open func(context.Context, *generation.Record) (Backend, error)
+	open func(context.Context, *generation.Record) (query.Backend, error)
 }
 
 // Prepare implements generation.Gateway.
@@ -35,6 +36,6 @@ func (f following) Prepare(ctx context.Context, r *generation.Record) error {
 
 // Serving implements generation.Gateway.
 func (g *Gateway) Serving() generation.Serving {
-	b := g.reads.current()
+	b := g.reads.Active()
 	return generation.Serving{Generation: b.Generation, Rules: b.RulesVersion, Policy: b.Rules.DefaultPolicy().String()}
 }

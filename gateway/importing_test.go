@@ -1,4 +1,4 @@
-package gateway
+package gateway_test
 
 import (
 	"context"
@@ -11,11 +11,13 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"holdmetrics/gateway/gatewaytest"
+	"holdmetrics/gateway/gatewaytest/fakes"
 	"holdmetrics/ingest"
 	holdpb "holdmetrics/proto"
 )
 
-type importingLog struct{ fakeLog }
+type importingLog struct{ fakes.Log }
 
 func (*importingLog) Importing(context.Context) error {
 	return &ingest.UnfinishedImportError{LogID: "origin", Through: 9, Last: 4}
@@ -24,11 +26,11 @@ func (*importingLog) Importing(context.Context) error {
 // While an import fills the log, that is what is named, and no disk and no worker.
 func TestSlowForAnImport(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, func(w *world) {
-		w.cfg.Log = &importingLog{fakeLog{partitions: 4, ends: map[int]uint64{0: 4}}}
-		w.cfg.Producer = &fakeProducer{full: true}
-		w.cfg.RecordWait, w.cfg.Freshness = time.Millisecond, time.Millisecond
-		w.cfg.WaitApplied = func(ctx context.Context, _ int, _ uint64) error {
+	w := gatewaytest.NewWorld(t, func(w *gatewaytest.World) {
+		w.Cfg.Log = &importingLog{fakes.Log{Size: 4, Ends: map[int]uint64{0: 4}}}
+		w.Cfg.Producer = &fakes.Producer{Full: true}
+		w.Cfg.RecordWait, w.Cfg.Freshness = time.Millisecond, time.Millisecond
+		w.Cfg.WaitApplied = func(ctx context.Context, _ int, _ uint64) error {
 			<-ctx.Done()
 			return ctx.Err()
 		}
@@ -39,12 +41,12 @@ func TestSlowForAnImport(t *testing.T) {
 			t.Error(text)
 		}
 	}
-	_, err := holdpb.NewHoldMetricsClient(w.conn).Record(t.Context(), &holdpb.HoldMsg{TokenId: "T", HolderId: "h"})
+	_, err := holdpb.NewHoldMetricsClient(w.Conn).Record(t.Context(), &holdpb.HoldMsg{TokenId: "T", HolderId: "h"})
 	if status.Code(err) != codes.Unavailable {
 		t.Error(err)
 	}
 	named(err.Error())
-	answer, err := http.Get(w.url + "/stats?as_of=2026-01-01T00:00:00Z")
+	answer, err := http.Get(w.Url + "/stats?as_of=2026-01-01T00:00:00Z")
 	if err != nil {
 		t.Fatal(err)
 	}

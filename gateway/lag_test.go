@@ -1,4 +1,4 @@
-package gateway
+package gateway_test
 
 import (
 	"context"
@@ -7,6 +7,10 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"holdmetrics/gateway/gatewaytest"
+	"holdmetrics/gateway/gatewaytest/fakes"
+	"holdmetrics/gateway/httpapi"
+	"holdmetrics/gateway/query"
 	"holdmetrics/ingest"
 	"holdmetrics/projection"
 	"holdmetrics/projection/storetest"
@@ -15,7 +19,7 @@ import (
 
 // countingLog is a log that counts what is behind a position.
 type countingLog struct {
-	fakeLog
+	fakes.Log
 	asked  atomic.Int64
 	behind func(partition int, position uint64) (ingest.Behind, error)
 }
@@ -29,12 +33,12 @@ func (l *countingLog) Behind(_ context.Context, partition int, position uint64) 
 // log counts what is behind that.
 func TestLagThatNoOwnerKnows(t *testing.T) {
 	t.Parallel()
-	const at = testNow - 100e9
-	log := &countingLog{fakeLog: fakeLog{partitions: 5, ends: map[int]uint64{0: 500, 1: 500, 2: 500, 3: 500, 4: 9}}}
+	const at = fakes.TestNow - 100e9
+	log := &countingLog{Log: fakes.Log{Size: 5, Ends: map[int]uint64{0: 500, 1: 500, 2: 500, 3: 500, 4: 9}}}
 	log.behind = func(partition int, position uint64) (ingest.Behind, error) {
-		return ingest.Behind{Messages: 500 - position, First: testNow - 50e9, Events: 3 * (500 - position), Estimated: 7}, nil
+		return ingest.Behind{Messages: 500 - position, First: fakes.TestNow - 50e9, Events: 3 * (500 - position), Estimated: 7}, nil
 	}
-	owned := &fakeOwners{partitions: []PartitionStatus{
+	owned := &gatewaytest.Owners{Owned: []query.PartitionStatus{
 		{Partition: 0, State: "no owner", Unknown: true},
 		{Partition: 1, Owner: "a", State: "loading", Unknown: true, Moving: true, Epoch: 9},
 		{Partition: 2, State: "no owner", Unknown: true},
@@ -43,22 +47,22 @@ func TestLagThatNoOwnerKnows(t *testing.T) {
 		{Partition: 4, State: "no owner", Unknown: true}, // with nothing behind it
 	}}
 	for name, away := range map[string]bool{"the store answers": false, "the store does not": true} {
-		w := newWorld(t, func(w *world) {
-			w.cfg.Owners, w.cfg.Log = owned, log
-			snapshots := readySnapshots()
-			snapshots.reach(0, projection.Reached{Position: 100, LogTime: at})
-			snapshots.reach(4, projection.Reached{Position: 9, LogTime: at})
-			w.cfg.Snapshots = snapshots
+		w := gatewaytest.NewWorld(t, func(w *gatewaytest.World) {
+			w.Cfg.Owners, w.Cfg.Log = owned, log
+			snapshots := fakes.ReadySnapshots()
+			snapshots.Reach(0, projection.Reached{Position: 100, LogTime: at})
+			snapshots.Reach(4, projection.Reached{Position: 9, LogTime: at})
+			w.Cfg.Snapshots = snapshots
 			c := projection.Checkpoint{LogID: "log", Position: 200, Epoch: 7, LogTime: at + 10e9, Events: 20}
-			if err := w.store.Flush(t.Context(), &projection.Batch{Partition: 1, Checkpoint: c}); err != nil {
+			if err := w.Store.Flush(t.Context(), &projection.Batch{Partition: 1, Checkpoint: c}); err != nil {
 				t.Fatal(err)
 			}
 			if away {
-				w.store.SetHook(func(_ context.Context, op storetest.Op, _ int) error { return errors.New("away") })
+				w.Store.SetHook(func(_ context.Context, op storetest.Op, _ int) error { return errors.New("away") })
 			}
 		})
-		var body statusBody
-		if err := json.Unmarshal(get(t, w, "/status", 200), &body); err != nil {
+		var body httpapi.StatusBody
+		if err := json.Unmarshal(gatewaytest.Get(t, w, "/status", 200), &body); err != nil {
 			t.Fatal(err)
 		}
 		type far struct {
@@ -89,14 +93,14 @@ func TestLagThatNoOwnerKnows(t *testing.T) {
 	}
 	// An owner that goes on is believed, and the log is asked nothing.
 	before := log.asked.Load()
-	owned.partitions = []PartitionStatus{{Partition: 0, Owner: "a", State: "running", Moving: true, Position: 490, Pending: 10, LogTime: at}}
-	w := newWorld(t, func(w *world) { w.cfg.Owners, w.cfg.Log = owned, log })
-	answer, err := w.query().Status(t.Context(), &holdpb.Empty{})
+	owned.Owned = []query.PartitionStatus{{Partition: 0, Owner: "a", State: "running", Moving: true, Position: 490, Pending: 10, LogTime: at}}
+	w := gatewaytest.NewWorld(t, func(w *gatewaytest.World) { w.Cfg.Owners, w.Cfg.Log = owned, log })
+	answer, err := w.Query().Status(t.Context(), &holdpb.Empty{})
 	if err != nil || answer.Lag != 10 || log.asked.Load() != before {
 		t.Error(answer, err)
 	}
 	// And of a log that cannot count there is no answer, rather than a lag of 1.
 	log.behind = func(int, uint64) (ingest.Behind, error) { return ingest.Behind{}, errors.New("away") }
-	owned.partitions[0] = PartitionStatus{State: "no owner", Unknown: true}
-	get(t, w, "/status", 503)
+	owned.Owned[0] = query.PartitionStatus{State: "no owner", Unknown: true}
+	gatewaytest.Get(t, w, "/status", 503)
 }

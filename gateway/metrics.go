@@ -5,6 +5,8 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"holdmetrics/gateway/intake"
+	"holdmetrics/gateway/query"
 	"holdmetrics/hold"
 	"holdmetrics/ingest"
 )
@@ -16,7 +18,7 @@ type metrics struct {
 	open     *prometheus.GaugeVec   // streams, by method
 	refusals *prometheus.CounterVec // events, by door, field
 	failures *prometheus.CounterVec // events, by door
-	taken    map[endpoint]prometheus.Counter
+	taken    map[intake.Endpoint]prometheus.Counter
 
 	watchers *prometheus.GaugeVec   // by door
 	updates  *prometheus.CounterVec // that watchers were sent, by door
@@ -36,7 +38,7 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 		requests: counter("requests_total", "Requests answered, by door (grpc or http), method and code.", "door", "method", "code"),
 		refusals: counter("events_refused_total", "Events refused for what they say, by door and field (none: no single field).", "door", "field"),
 		failures: counter("events_failed_total", "Events that the log did not take or acknowledge, by door.", "door"),
-		taken:    map[endpoint]prometheus.Counter{},
+		taken:    map[intake.Endpoint]prometheus.Counter{},
 		updates:  counter("watch_updates_total", "Snapshots and changes sent to watchers, by door.", "door"),
 		stalled:  counter("watchers_stalled_total", "Watchers that were closed because they did not take what they were sent, by door.", "door"),
 		watchers: prometheus.NewGaugeVec(prometheus.GaugeOpts{
@@ -53,7 +55,7 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 		Namespace: "holdmetrics", Subsystem: "gateway", Name: "generation_switches_total", Help: "Switches from one generation to another since the start.",
 	})
 	accepted := counter("events_accepted_total", "Events that the log has acknowledged, by door.", "door")
-	for _, d := range endpoints {
+	for _, d := range intake.Endpoints {
 		m.taken[d] = accepted.WithLabelValues(string(d))
 	}
 	if reg == nil {
@@ -68,16 +70,16 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 }
 
 // serves says which generation is served. One call at a time.
-func (m *metrics) serves(b *Backend) {
+func (m *metrics) serves(b *query.Backend) {
 	m.generation.Reset()
 	m.generation.WithLabelValues(b.Generation, b.RulesVersion).Set(1)
 }
 
 // Accepted counts n events that the log has.
-func (m *metrics) Accepted(e endpoint, n int) { m.taken[e].Add(float64(n)) }
+func (m *metrics) Accepted(e intake.Endpoint, n int) { m.taken[e].Add(float64(n)) }
 
 // Event counts one event by its outcome.
-func (m *metrics) Event(e endpoint, err error) {
+func (m *metrics) Event(e intake.Endpoint, err error) {
 	var field *hold.FieldError
 	switch {
 	case err == nil:

@@ -1,4 +1,4 @@
-package gateway
+package gateway_test
 
 import (
 	"context"
@@ -16,6 +16,10 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"holdmetrics/gateway/gatewaytest"
+	"holdmetrics/gateway/gatewaytest/fakes"
+	"holdmetrics/gateway/httpapi"
+	"holdmetrics/gateway/query"
 	"holdmetrics/hold"
 	holdpb "holdmetrics/proto"
 )
@@ -23,27 +27,27 @@ import (
 // Windows, tokens and shares, at both doors.
 func TestScoresOfWindows(t *testing.T) {
 	t.Parallel()
-	w := scoreWorld(t)
+	w := gatewaytest.ScoreWorld(t)
 	const alice, bob = " alice 1250 500 0 0", " bo/b 500 500 0 0"
 	for name, c := range map[string]struct {
 		req   *holdpb.ScoresRequest
 		query string
 		want  []string
 	}{
-		"window": {&holdpb.ScoresRequest{From: seconds(1500), To: seconds(2000)}, "from=1500&to=2000", []string{
+		"window": {&holdpb.ScoresRequest{From: fakes.Seconds(1500), To: fakes.Seconds(2000)}, "from=1500&to=2000", []string{
 			" alice 1250 500 2500 1000", bob, " lock 1000 500 0 0", " waits 0 0 0 0",
 		}},
-		"window within a hold": {&holdpb.ScoresRequest{From: seconds(1400), To: seconds(1900), HolderId: "alice"}, "from=1400&to=1900&holder=alice", []string{alice}},
-		"from as of":           {&holdpb.ScoresRequest{From: seconds(1400), AsOf: seconds(1900), HolderId: "alice"}, "from=1400&as_of=1900&holder=alice", []string{alice}},
-		"empty window":         {&holdpb.ScoresRequest{From: seconds(1500), To: seconds(1500), HolderId: "alice"}, "from=1500&to=1500&holder=alice", []string{" alice 0 0 0 0"}},
-		"until now":            {&holdpb.ScoresRequest{From: seconds(3000), HolderId: "bo/b"}, "from=3000&holder=bo/b", []string{" bo/b 10000 1000 21000 3000"}},
-		"of a token":           {&holdpb.ScoresRequest{To: seconds(2000), TokenId: "y"}, "to=2000&token=y", []string{" alice 300 100 300 100"}},
-		"of a token, by token": {&holdpb.ScoresRequest{To: seconds(2000), TokenId: "y", ByToken: true}, "to=2000&token=y&by_token=true", []string{"y alice 300 100 300 100"}},
-		"a token of one":       {&holdpb.ScoresRequest{To: seconds(2000), TokenId: "x", HolderId: "alice"}, "to=2000&token=x&holder=alice", []string{" alice 2500 1000 2500 1000"}},
+		"window within a hold": {&holdpb.ScoresRequest{From: fakes.Seconds(1400), To: fakes.Seconds(1900), HolderId: "alice"}, "from=1400&to=1900&holder=alice", []string{alice}},
+		"from as of":           {&holdpb.ScoresRequest{From: fakes.Seconds(1400), AsOf: fakes.Seconds(1900), HolderId: "alice"}, "from=1400&as_of=1900&holder=alice", []string{alice}},
+		"empty window":         {&holdpb.ScoresRequest{From: fakes.Seconds(1500), To: fakes.Seconds(1500), HolderId: "alice"}, "from=1500&to=1500&holder=alice", []string{" alice 0 0 0 0"}},
+		"until now":            {&holdpb.ScoresRequest{From: fakes.Seconds(3000), HolderId: "bo/b"}, "from=3000&holder=bo/b", []string{" bo/b 10000 1000 21000 3000"}},
+		"of a token":           {&holdpb.ScoresRequest{To: fakes.Seconds(2000), TokenId: "y"}, "to=2000&token=y", []string{" alice 300 100 300 100"}},
+		"of a token, by token": {&holdpb.ScoresRequest{To: fakes.Seconds(2000), TokenId: "y", ByToken: true}, "to=2000&token=y&by_token=true", []string{"y alice 300 100 300 100"}},
+		"a token of one":       {&holdpb.ScoresRequest{To: fakes.Seconds(2000), TokenId: "x", HolderId: "alice"}, "to=2000&token=x&holder=alice", []string{" alice 2500 1000 2500 1000"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			rows, err := allOf(t, w, c.req)
+			rows, err := gatewaytest.AllOf(t, w, c.req)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -58,7 +62,7 @@ func TestScoresOfWindows(t *testing.T) {
 				t.Errorf("gRPC: got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(c.want, "\n"))
 			}
 			got = nil
-			for _, r := range lines[ScoreRow](t, get(t, w, "/scores?format=ndjson&"+c.query, 200)) {
+			for _, r := range gatewaytest.Lines[httpapi.ScoreRow](t, gatewaytest.Get(t, w, "/scores?format=ndjson&"+c.query, 200)) {
 				token := r.TokenID
 				if c.req.TokenId != "" && !c.req.ByToken {
 					if token != c.req.TokenId {
@@ -77,28 +81,28 @@ func TestScoresOfWindows(t *testing.T) {
 
 func TestShares(t *testing.T) {
 	t.Parallel()
-	w := scoreWorld(t)
+	w := gatewaytest.ScoreWorld(t)
 	// As of 2000: alice 2800, bo/b 1000, lock 2000; of x 3500.
-	rows, err := allOf(t, w, &holdpb.ScoresRequest{To: seconds(2000), Share: true})
+	rows, err := gatewaytest.AllOf(t, w, &holdpb.ScoresRequest{To: fakes.Seconds(2000), Share: true})
 	if err != nil || len(rows) != 4 || rows[0].Share != 2800.0/5800 || rows[0].TotalScore != "5800" || rows[0].SettledShare != 1 || rows[3].Share != 0 {
 		t.Fatal(rows, err)
 	}
-	rows, err = allOf(t, w, &holdpb.ScoresRequest{To: seconds(2000), Share: true, HolderId: "alice", ByToken: true})
+	rows, err = gatewaytest.AllOf(t, w, &holdpb.ScoresRequest{To: fakes.Seconds(2000), Share: true, HolderId: "alice", ByToken: true})
 	if err != nil || len(rows) != 2 || rows[0].TotalScore != "3500" || rows[1].TotalScore != "300" || rows[0].Share != 2500.0/3500 {
 		t.Fatal(rows, err)
 	}
-	rows, err = allOf(t, w, &holdpb.ScoresRequest{To: seconds(2000), Share: true, TokenId: "z", ByToken: true})
+	rows, err = gatewaytest.AllOf(t, w, &holdpb.ScoresRequest{To: fakes.Seconds(2000), Share: true, TokenId: "z", ByToken: true})
 	if err != nil || len(rows) != 1 || rows[0].Share != 1 || rows[0].SettledShare != 0 || rows[0].TotalSettledScore != "0" {
 		t.Fatal(rows, err)
 	}
-	var body holderBody
-	if err := json.Unmarshal(get(t, w, "/stats/alice?to=2000&share=true", 200), &body); err != nil {
+	var body httpapi.HolderBody
+	if err := json.Unmarshal(gatewaytest.Get(t, w, "/stats/alice?to=2000&share=true", 200), &body); err != nil {
 		t.Fatal(err)
 	}
 	if *body.Share != 2800.0/5800 || *body.Tokens[0].Share != 2500.0/3500 || body.Tokens[1].TotalScore != "300" {
 		t.Fatalf("%+v", body)
 	}
-	if got := string(get(t, w, "/scores?to=2000&share=true&holder=lock&format=csv", 200)); got !=
+	if got := string(gatewaytest.Get(t, w, "/scores?to=2000&share=true&holder=lock&format=csv", 200)); got !=
 		"holder_id,token_id,score,held_seconds,settled_score,settled_held_seconds,score_double,settled_score_double,total_score,total_settled_score,share,settled_share,as_of,from,applied_through,rules,generation\n"+
 			"lock,,2000,1000,0,0,2000,0,5800,2800,0.3448275862068966,0,1970-01-01T00:33:20Z,,2022-04-15T05:20:00Z,none,\n" {
 		t.Fatal(got)
@@ -107,21 +111,21 @@ func TestShares(t *testing.T) {
 
 func TestExplainAtBothDoors(t *testing.T) {
 	t.Parallel()
-	w := scoreWorld(t)
+	w := gatewaytest.ScoreWorld(t)
 	for name, c := range map[string]struct {
 		req         *holdpb.ExplainRequest
 		path, query string
 		want        []string
 	}{
-		"overlap": {&holdpb.ExplainRequest{HolderId: "bo/b", AsOf: seconds(2001)}, "bo%2Fb", "as_of=2001", []string{"x 1000 4000 1 1001 1000 1", "x 2000 4000 10 10 10 0"}},
-		"window":  {&holdpb.ExplainRequest{HolderId: "bo/b", From: seconds(1999), To: seconds(2001)}, "bo%2Fb", "from=1999&to=2001", []string{"x 1000 4000 1 2 1 1", "x 2000 4000 10 10 10 0"}},
-		"open":    {&holdpb.ExplainRequest{HolderId: "alice", TokenId: "y", To: seconds(6000)}, "alice", "token=y&to=6000", []string{"y 1000 1100 3 300 300 0", "y 5000 0 1 1000 1000 0"}},
-		"tokens":  {&holdpb.ExplainRequest{HolderId: "alice", To: seconds(2000)}, "alice", "to=2000", []string{"x 1000 2000 2.5 2500 2500 0", "y 1000 1100 3 300 300 0"}},
+		"overlap": {&holdpb.ExplainRequest{HolderId: "bo/b", AsOf: fakes.Seconds(2001)}, "bo%2Fb", "as_of=2001", []string{"x 1000 4000 1 1001 1000 1", "x 2000 4000 10 10 10 0"}},
+		"window":  {&holdpb.ExplainRequest{HolderId: "bo/b", From: fakes.Seconds(1999), To: fakes.Seconds(2001)}, "bo%2Fb", "from=1999&to=2001", []string{"x 1000 4000 1 2 1 1", "x 2000 4000 10 10 10 0"}},
+		"open":    {&holdpb.ExplainRequest{HolderId: "alice", TokenId: "y", To: fakes.Seconds(6000)}, "alice", "token=y&to=6000", []string{"y 1000 1100 3 300 300 0", "y 5000 0 1 1000 1000 0"}},
+		"tokens":  {&holdpb.ExplainRequest{HolderId: "alice", To: fakes.Seconds(2000)}, "alice", "to=2000", []string{"x 1000 2000 2.5 2500 2500 0", "y 1000 1100 3 300 300 0"}},
 		"nothing": {&holdpb.ExplainRequest{HolderId: "waits"}, "waits", "", nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			rows, err := received(w.query().Explain(t.Context(), c.req))
+			rows, err := gatewaytest.Received(w.Query().Explain(t.Context(), c.req))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -136,7 +140,7 @@ func TestExplainAtBothDoors(t *testing.T) {
 				t.Errorf("gRPC: got %q\nwant %q", got, c.want)
 			}
 			got = nil
-			for _, r := range lines[ContributionRow](t, get(t, w, "/stats/"+c.path+"/holds?format=ndjson&"+c.query, 200)) {
+			for _, r := range gatewaytest.Lines[httpapi.ContributionRow](t, gatewaytest.Get(t, w, "/stats/"+c.path+"/holds?format=ndjson&"+c.query, 200)) {
 				end := int64(0)
 				if r.End != nil {
 					end = r.End.Unix()
@@ -148,15 +152,15 @@ func TestExplainAtBothDoors(t *testing.T) {
 			}
 		})
 	}
-	if got := get(t, w, "/stats/waits/holds", 200); string(got) != "[]\n" {
+	if got := gatewaytest.Get(t, w, "/stats/waits/holds", 200); string(got) != "[]\n" {
 		t.Errorf("%s", got)
 	}
 }
 
 func TestHistoryAtBothDoors(t *testing.T) {
 	t.Parallel()
-	w := scoreWorld(t)
-	points, err := received(w.query().History(t.Context(), &holdpb.HistoryRequest{HolderId: "bo/b", To: seconds(4000), Points: 4}))
+	w := gatewaytest.ScoreWorld(t)
+	points, err := gatewaytest.Received(w.Query().History(t.Context(), &holdpb.HistoryRequest{HolderId: "bo/b", To: fakes.Seconds(4000), Points: 4}))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -167,18 +171,18 @@ func TestHistoryAtBothDoors(t *testing.T) {
 	if want := []string{"1000 0 0", "2000 1000 0", "3000 11000 0", "4000 21000 21000"}; !slices.Equal(got, want) {
 		t.Errorf("got %q", got)
 	}
-	body := string(get(t, w, "/stats/alice/history?token=y&from=999&to=1001&points=3&format=csv", 200))
+	body := string(gatewaytest.Get(t, w, "/stats/alice/history?token=y&from=999&to=1001&points=3&format=csv", 200))
 	want := "as_of,score,held_seconds,settled_score,settled_held_seconds,score_double,settled_score_double,applied_through,rules,generation\n" +
 		"1970-01-01T00:16:39Z,0,0,0,0,0,0,2022-04-15T05:20:00Z,none,\n1970-01-01T00:16:40Z,0,0,0,0,0,0,2022-04-15T05:20:00Z,none,\n1970-01-01T00:16:41Z,3,1,0,0,3,0,2022-04-15T05:20:00Z,none,\n"
 	if body != want {
 		t.Errorf("got %s", body)
 	}
-	if got := lines[PointRow](t, get(t, w, "/stats/lock/history?format=ndjson", 200)); len(got) != DefaultPoints || got[0].AsOf.Unix() != 1000 || !got[99].AsOf.Equal(time.Unix(0, testNow)) {
+	if got := gatewaytest.Lines[httpapi.PointRow](t, gatewaytest.Get(t, w, "/stats/lock/history?format=ndjson", 200)); len(got) != query.DefaultPoints || got[0].AsOf.Unix() != 1000 || !got[99].AsOf.Equal(time.Unix(0, fakes.TestNow)) {
 		t.Errorf("%d points", len(got))
 	}
 	// The last instant is exact however far it is away from the first.
-	rows, err := received(w.query().History(t.Context(), &holdpb.HistoryRequest{HolderId: "alice", From: seconds(0), To: timestamp(hold.MaxTime), Points: MaxPoints}))
-	if err != nil || len(rows) != MaxPoints || rows[MaxPoints-1].AsOf.AsTime().UnixNano() != hold.MaxTime {
+	rows, err := gatewaytest.Received(w.Query().History(t.Context(), &holdpb.HistoryRequest{HolderId: "alice", From: fakes.Seconds(0), To: fakes.Timestamp(hold.MaxTime), Points: query.MaxPoints}))
+	if err != nil || len(rows) != query.MaxPoints || rows[query.MaxPoints-1].AsOf.AsTime().UnixNano() != hold.MaxTime {
 		t.Error(len(rows), err)
 	}
 }
@@ -186,16 +190,16 @@ func TestHistoryAtBothDoors(t *testing.T) {
 // What is wrong with a read is told in the same way at both doors, and names the field.
 func TestReadsRefuse(t *testing.T) {
 	t.Parallel()
-	w := scoreWorld(t)
-	early, late := seconds(5), seconds(4)
+	w := gatewaytest.ScoreWorld(t)
+	early, late := fakes.Seconds(5), fakes.Seconds(4)
 	nothing := func(err error) error { return err }
-	scores := func(r *holdpb.ScoresRequest) error { _, err := allOf(t, w, r); return nothing(err) }
+	scores := func(r *holdpb.ScoresRequest) error { _, err := gatewaytest.AllOf(t, w, r); return nothing(err) }
 	explain := func(r *holdpb.ExplainRequest) error {
-		_, err := received(w.query().Explain(t.Context(), r))
+		_, err := gatewaytest.Received(w.Query().Explain(t.Context(), r))
 		return err
 	}
 	history := func(r *holdpb.HistoryRequest) error {
-		_, err := received(w.query().History(t.Context(), r))
+		_, err := gatewaytest.Received(w.Query().History(t.Context(), r))
 		return err
 	}
 	for name, c := range map[string]struct {
@@ -208,10 +212,10 @@ func TestReadsRefuse(t *testing.T) {
 		location string
 	}{
 		"from after to":    {scores(&holdpb.ScoresRequest{From: early, To: late}), codes.InvalidArgument, "from", "/scores?from=5&to=4", 422, "query.from"},
-		"from after now":   {scores(&holdpb.ScoresRequest{From: seconds(testNow/1e9 + 1)}), codes.InvalidArgument, "from", fmt.Sprint("/scores?from=", testNow/1e9+1), 422, "query.from"},
+		"from after now":   {scores(&holdpb.ScoresRequest{From: fakes.Seconds(fakes.TestNow/1e9 + 1)}), codes.InvalidArgument, "from", fmt.Sprint("/scores?from=", fakes.TestNow/1e9+1), 422, "query.from"},
 		"as_of beside to":  {scores(&holdpb.ScoresRequest{AsOf: early, To: late}), codes.InvalidArgument, "to", "/stats/alice?as_of=5&to=4", 422, "query.to"},
 		"bad from":         {scores(&holdpb.ScoresRequest{From: &timestamppb.Timestamp{Nanos: -1}}), codes.InvalidArgument, "from", "/stats/alice/holds?from=x", 422, "query.from"},
-		"bad to":           {scores(&holdpb.ScoresRequest{To: seconds(-1)}), codes.InvalidArgument, "to", "/scores?to=-1", 422, "query.to"},
+		"bad to":           {scores(&holdpb.ScoresRequest{To: fakes.Seconds(-1)}), codes.InvalidArgument, "to", "/scores?to=-1", 422, "query.to"},
 		"share of all":     {scores(&holdpb.ScoresRequest{Share: true, ByToken: true}), codes.InvalidArgument, "share", "/scores?share=true&by_token=true", 422, "query.share"},
 		"unknown token":    {scores(&holdpb.ScoresRequest{HolderId: "alice", TokenId: "q"}), codes.NotFound, "", "/scores?holder=alice&token=q", 404, ""},
 		"unknown holder":   {scores(&holdpb.ScoresRequest{HolderId: "nobody", Share: true}), codes.NotFound, "", "/stats/nobody?share=true", 404, ""},
@@ -229,11 +233,11 @@ func TestReadsRefuse(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			if status.Code(c.err) != c.code || violated(c.err) != c.field {
-				t.Errorf("gRPC: %v (%q)", c.err, violated(c.err))
+			if status.Code(c.err) != c.code || gatewaytest.Violated(c.err) != c.field {
+				t.Errorf("gRPC: %v (%q)", c.err, gatewaytest.Violated(c.err))
 			}
-			resp, body := do(t, http.MethodGet, w.url+c.path, "")
-			p := problemOf(t, resp, body)
+			resp, body := gatewaytest.Do(t, http.MethodGet, w.Url+c.path, "")
+			p := gatewaytest.ProblemOf(t, resp, body)
 			if resp.StatusCode != c.status || c.location != "" && (len(p.Errors) == 0 || p.Errors[0].Location != c.location) {
 				t.Errorf("GET %s: %d %s", c.path, resp.StatusCode, body)
 			}
@@ -244,21 +248,21 @@ func TestReadsRefuse(t *testing.T) {
 // Reads of one holder wait for a position no longer than they may.
 func TestHolderReadsOfAStoreThatStaysBehind(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, func(w *world) {
-		w.cfg.Freshness = time.Millisecond
-		w.cfg.Log = &fakeLog{partitions: 1, ends: map[int]uint64{0: 5}}
-		w.cfg.WaitApplied = func(ctx context.Context, _ int, _ uint64) error { <-ctx.Done(); return ctx.Err() }
+	w := gatewaytest.NewWorld(t, func(w *gatewaytest.World) {
+		w.Cfg.Freshness = time.Millisecond
+		w.Cfg.Log = &fakes.Log{Size: 1, Ends: map[int]uint64{0: 5}}
+		w.Cfg.WaitApplied = func(ctx context.Context, _ int, _ uint64) error { <-ctx.Done(); return ctx.Err() }
 	})
 	for _, path := range []string{"/stats/alice/holds?after=900", "/stats/alice/history?after=900", "/scores?after=900", "/stats/alice"} {
-		resp, body := do(t, http.MethodGet, w.url+path, "")
-		if p := problemOf(t, resp, body); resp.StatusCode != 504 || !strings.Contains(p.Detail, "hint") {
+		resp, body := gatewaytest.Do(t, http.MethodGet, w.Url+path, "")
+		if p := gatewaytest.ProblemOf(t, resp, body); resp.StatusCode != 504 || !strings.Contains(p.Detail, "hint") {
 			t.Errorf("%s: %d %s", path, resp.StatusCode, body)
 		}
 	}
-	if _, err := received(w.query().Explain(t.Context(), &holdpb.ExplainRequest{HolderId: "alice", After: 900})); status.Code(err) != codes.DeadlineExceeded {
+	if _, err := gatewaytest.Received(w.Query().Explain(t.Context(), &holdpb.ExplainRequest{HolderId: "alice", After: 900})); status.Code(err) != codes.DeadlineExceeded {
 		t.Error(err)
 	}
-	if _, err := received(w.query().History(t.Context(), &holdpb.HistoryRequest{HolderId: "alice", After: 900})); status.Code(err) != codes.DeadlineExceeded {
+	if _, err := gatewaytest.Received(w.Query().History(t.Context(), &holdpb.HistoryRequest{HolderId: "alice", After: 900})); status.Code(err) != codes.DeadlineExceeded {
 		t.Error(err)
 	}
 }
@@ -266,15 +270,15 @@ func TestHolderReadsOfAStoreThatStaysBehind(t *testing.T) {
 // A holder of more tokens than are kept in memory is answered whole, in order.
 func TestGetHolderOfManyTokens(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := gatewaytest.NewWorld(t)
 	var events []hold.Draft
 	const n = 3*256 + 7
 	for i := range n {
-		events = append(events, held(fmt.Sprintf("t%05d", i), "h", 100, 200, 1))
+		events = append(events, fakes.Held(fmt.Sprintf("t%05d", i), "h", 100, 200, 1))
 	}
-	w.apply(t, 1, 1e9, events...)
-	var body holderBody
-	if err := json.Unmarshal(get(t, w, "/stats/h", 200), &body); err != nil {
+	w.Apply(t, 1, 1e9, events...)
+	var body httpapi.HolderBody
+	if err := json.Unmarshal(gatewaytest.Get(t, w, "/stats/h", 200), &body); err != nil {
 		t.Fatal(err)
 	}
 	if len(body.Tokens) != n || body.Score != fmt.Sprint(100*n) {
@@ -285,7 +289,7 @@ func TestGetHolderOfManyTokens(t *testing.T) {
 			t.Fatalf("token %d: %+v", i, token)
 		}
 	}
-	rows, err := csv.NewReader(strings.NewReader(string(get(t, w, "/scores?holder=h&by_token=true&format=csv", 200)))).ReadAll()
+	rows, err := csv.NewReader(strings.NewReader(string(gatewaytest.Get(t, w, "/scores?holder=h&by_token=true&format=csv", 200)))).ReadAll()
 	if err != nil || len(rows) != n+1 {
 		t.Fatal(len(rows), err)
 	}
@@ -293,34 +297,34 @@ func TestGetHolderOfManyTokens(t *testing.T) {
 
 func TestStatus(t *testing.T) {
 	t.Parallel()
-	owned := &fakeOwners{workers: []WorkerStatus{{ID: "idle", Host: "h", Started: time.Unix(1, 0).UTC(), Heard: time.Unix(2, 0).UTC(), Leaving: true}}, partitions: []PartitionStatus{
+	owned := &gatewaytest.Owners{Others: []query.WorkerStatus{{ID: "idle", Host: "h", Started: time.Unix(1, 0).UTC(), Heard: time.Unix(2, 0).UTC(), Leaving: true}}, Owned: []query.PartitionStatus{
 		{Partition: 0, Owner: "a", State: "running", Moving: true, Position: 9, Stored: 7, Published: 8, LogTime: 5e9, Events: 3, Excluded: 2},
 		{Partition: 1, Owner: "b", State: "catching up", Position: 4, Pending: 6, LogTime: 1_699_999_000e9, Events: 4, Rejected: 1, Trouble: "disk",
 			Lag: func(end uint64) (uint64, uint64) { return 10 * end, end }},
 		{Partition: 2, Owner: "a", State: "running", Position: 1, Epoch: 2},
 	}}
-	w := newWorld(t, func(w *world) {
-		w.cfg.Owners, w.cfg.Version = owned, "v1"
-		w.cfg.Snapshots = readySnapshots(testStats()...)
-		w.cfg.Log = &fakeLog{partitions: 3, ends: map[int]uint64{0: 9, 1: 30, 2: 31}}
+	w := gatewaytest.NewWorld(t, func(w *gatewaytest.World) {
+		w.Cfg.Owners, w.Cfg.Version = owned, "v1"
+		w.Cfg.Snapshots = fakes.ReadySnapshots(gatewaytest.TestStats()...)
+		w.Cfg.Log = &fakes.Log{Size: 3, Ends: map[int]uint64{0: 9, 1: 30, 2: 31}}
 	})
 	want := `{"partitions":[{"partition":0,"owner":"a","state":"running","moving":true,"epoch":0,"position":9,"stored":7,"published":8,"end":9,"lag":0,"lag_events":0,"lag_events_estimated":0,"lag_seconds":0,"events":3,"rejected":0,"excluded":2,"applied_through":"1970-01-01T00:00:05Z"},` +
 		`{"partition":1,"owner":"b","state":"catching up","moving":false,"epoch":0,"position":4,"stored":0,"published":0,"end":30,"lag":6,"lag_events":300,"lag_events_estimated":30,"lag_seconds":1000,"events":4,"rejected":1,"applied_through":"2023-11-14T21:56:40Z","trouble":"disk"},` +
 		`{"partition":2,"owner":"a","state":"running","moving":false,"epoch":2,"position":1,"stored":0,"published":0,"end":31,"lag":1,"lag_events":1,"lag_events_estimated":1,"events":0,"rejected":0}],` +
 		`"workers":[{"id":"idle","partitions":[],"host":"h","started":"1970-01-01T00:00:01Z","heard":"1970-01-01T00:00:02Z","leaving":true},{"id":"a","partitions":[0,2]},{"id":"b","partitions":[1]}],"holders":2,"events":7,"lag":7,"lag_events":301,"lag_events_estimated":31,"lag_seconds":1000,"watchers":0,"at":"2023-11-14T22:13:20Z","version":"v1","rules":"none"}`
-	if got := strings.TrimSpace(string(get(t, w, "/status", 200))); got != want {
+	if got := strings.TrimSpace(string(gatewaytest.Get(t, w, "/status", 200))); got != want {
 		t.Errorf("got %s", got)
 	}
-	answer, err := w.query().Status(t.Context(), &holdpb.Empty{})
+	answer, err := w.Query().Status(t.Context(), &holdpb.Empty{})
 	if err != nil || len(answer.Partitions) != 3 || answer.Partitions[1].Trouble != "disk" || answer.Partitions[0].Excluded != 2 || answer.Lag != 7 || len(answer.Workers) != 3 || answer.Workers[1].Partitions[1] != 2 || !answer.Workers[0].Leaving || !answer.Partitions[0].Moving {
 		t.Error(answer, err)
 	}
 	if p := answer.Partitions[1]; p.LagEvents != 300 || p.LagEventsEstimated != 30 || p.LagSeconds != 1000 || answer.LagEvents != 301 || answer.LagEventsEstimated != 31 || answer.LagSeconds != 1000 {
 		t.Error(answer)
 	}
-	owned.err = errors.New("no leases")
-	if _, err := w.query().Status(t.Context(), &holdpb.Empty{}); status.Code(err) != codes.Unavailable {
+	owned.Err = errors.New("no leases")
+	if _, err := w.Query().Status(t.Context(), &holdpb.Empty{}); status.Code(err) != codes.Unavailable {
 		t.Error(err)
 	}
-	get(t, w, "/status", 503)
+	gatewaytest.Get(t, w, "/status", 503)
 }

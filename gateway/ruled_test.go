@@ -1,4 +1,4 @@
-package gateway
+package gateway_test
 
 import (
 	"context"
@@ -11,6 +11,8 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"holdmetrics/gateway/gatewaytest"
+	"holdmetrics/gateway/gatewaytest/fakes"
 	"holdmetrics/hold"
 	"holdmetrics/ingest"
 	holdpb "holdmetrics/proto"
@@ -35,19 +37,19 @@ func (doubled) Holder(id string) string { return strings.ToLower(id) }
 func (doubled) Token(id string) string  { return strings.ToLower(id) }
 func (doubled) NormalisesHolders() bool { return true }
 
-func ruled(w *world) {
-	w.cfg.Rules, w.cfg.Generation = doubled{hold.PlainRules(hold.Merge)}, "g2"
+func ruled(w *gatewaytest.World) {
+	w.Cfg.Rules, w.Cfg.Generation = doubled{hold.PlainRules(hold.Merge)}, "g2"
 }
 
 // keeping is a producer that keeps what it is sent.
 type keeping struct {
-	fakeProducer
+	fakes.Producer
 	drafts []hold.Draft
 }
 
 func (p *keeping) Record(ctx context.Context, d *hold.Draft) (uint64, error) {
 	p.drafts = append(p.drafts, *d)
-	return p.fakeProducer.Record(ctx, d)
+	return p.Producer.Record(ctx, d)
 }
 
 // The doors refuse what the rules refuse, and send what was sent, with its ids as
@@ -55,20 +57,20 @@ func (p *keeping) Record(ctx context.Context, d *hold.Draft) (uint64, error) {
 func TestDoorsGoByTheRules(t *testing.T) {
 	t.Parallel()
 	p := &keeping{}
-	w := newWorld(t, ruled, func(w *world) { w.cfg.Producer = p })
-	good := &holdpb.HoldMsg{TokenId: "X", HolderId: "Alice", Start: timestamp(testNow - 100e9)}
-	if _, err := w.metrics().Record(t.Context(), good); err != nil {
+	w := gatewaytest.NewWorld(t, ruled, func(w *gatewaytest.World) { w.Cfg.Producer = p })
+	good := &holdpb.HoldMsg{TokenId: "X", HolderId: "Alice", Start: fakes.Timestamp(fakes.TestNow - 100e9)}
+	if _, err := w.Metrics().Record(t.Context(), good); err != nil {
 		t.Fatal(err)
 	}
 	if len(p.drafts) != 1 || p.drafts[0].Token != "X" || p.drafts[0].Holder != "Alice" {
 		t.Fatalf("sent %+v", p.drafts)
 	}
-	bare := &holdpb.HoldMsg{TokenId: "LOTS", HolderId: "alice", Start: timestamp(testNow - 100e9)}
-	_, err := w.metrics().Record(t.Context(), bare)
+	bare := &holdpb.HoldMsg{TokenId: "LOTS", HolderId: "alice", Start: fakes.Timestamp(fakes.TestNow - 100e9)}
+	_, err := w.Metrics().Record(t.Context(), bare)
 	if status.Code(err) != codes.InvalidArgument || !strings.Contains(err.Error(), "hold_id is required by the rules of this token") {
 		t.Fatal(err)
 	}
-	stream, err := w.metrics().Broadcast(t.Context())
+	stream, err := w.Metrics().Broadcast(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -78,7 +80,7 @@ func TestDoorsGoByTheRules(t *testing.T) {
 	if ack, err := stream.Recv(); err != nil || ack.Ok || !strings.HasPrefix(ack.Error, "hold_id") {
 		t.Fatalf("%v, %v", ack, err)
 	}
-	answer, err := http.Post(w.url+"/hold", "application/json", strings.NewReader(`{"token_id":"lots","holder_id":"bob","start":"2023-11-14T00:00:00Z"}`))
+	answer, err := http.Post(w.Url+"/hold", "application/json", strings.NewReader(`{"token_id":"lots","holder_id":"bob","start":"2023-11-14T00:00:00Z"}`))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -93,11 +95,11 @@ func TestDoorsGoByTheRules(t *testing.T) {
 // says by what rules.
 func TestReadsGoByTheRules(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, ruled)
-	start := testNow/1e9 - 100
-	w.apply(t, 7, testNow, openHold("x", "alice", start, 1), openHold("y", "alice", start, 1), openHold("y", "bob", start, 1))
-	q := w.query()
-	asOf := timestamp(testNow)
+	w := gatewaytest.NewWorld(t, ruled)
+	start := fakes.TestNow/1e9 - 100
+	w.Apply(t, 7, fakes.TestNow, fakes.OpenHold("x", "alice", start, 1), fakes.OpenHold("y", "alice", start, 1), fakes.OpenHold("y", "bob", start, 1))
+	q := w.Query()
+	asOf := fakes.Timestamp(fakes.TestNow)
 	scores, err := q.Scores(t.Context(), &holdpb.ScoresRequest{HolderId: "ALICE", AsOf: asOf, Share: true})
 	if err != nil {
 		t.Fatal(err)
@@ -105,7 +107,7 @@ func TestReadsGoByTheRules(t *testing.T) {
 	if s, err := scores.Recv(); err != nil || s.HolderId != "alice" || s.Score != "300" || s.TotalScore != "400" || s.Rules != "twice" || s.Generation != "g2" {
 		t.Fatalf("%v, %v", s, err)
 	}
-	window, err := q.Scores(t.Context(), &holdpb.ScoresRequest{HolderId: "alice", TokenId: "X", From: timestamp(testNow - 10e9), To: asOf})
+	window, err := q.Scores(t.Context(), &holdpb.ScoresRequest{HolderId: "alice", TokenId: "X", From: fakes.Timestamp(fakes.TestNow - 10e9), To: asOf})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -128,7 +130,7 @@ func TestReadsGoByTheRules(t *testing.T) {
 			t.Fatalf("%v, %v", p, err)
 		}
 	}
-	stats, err := w.metrics().Stats(t.Context(), &holdpb.StatsRequest{HolderIds: []string{"Alice", "alice"}, AsOf: asOf})
+	stats, err := w.Metrics().Stats(t.Context(), &holdpb.StatsRequest{HolderIds: []string{"Alice", "alice"}, AsOf: asOf})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -138,7 +140,7 @@ func TestReadsGoByTheRules(t *testing.T) {
 	if s, err := stats.Recv(); err != io.EOF {
 		t.Fatalf("the same holder twice: %v, %v", s, err)
 	}
-	if body := get(t, w, "/stats/ALICE?as_of=1700000000", http.StatusOK); !strings.Contains(string(body), `"score":"300"`) || !strings.Contains(string(body), `"rules":"twice","generation":"g2"`) {
+	if body := gatewaytest.Get(t, w, "/stats/ALICE?as_of=1700000000", http.StatusOK); !strings.Contains(string(body), `"score":"300"`) || !strings.Contains(string(body), `"rules":"twice","generation":"g2"`) {
 		t.Fatalf("%s", body)
 	}
 }
@@ -154,18 +156,18 @@ func TestReadsWaitForTheWholeLog(t *testing.T) {
 	}{{3, 0, 9}, {3, 5, 5}, {3, 9, 9}, {4, 0, 3}, {4, 2, 2}, {4, 9, 3}} {
 		partitions := c.partitions
 		waited := make(chan uint64, 1)
-		w := newWorld(t, ruled, func(w *world) {
+		w := gatewaytest.NewWorld(t, ruled, func(w *gatewaytest.World) {
 			alice := ingest.Partition("alice", partitions)
-			w.cfg.Log = &fakeLog{partitions: partitions, ends: map[int]uint64{alice: 3, (alice + 1) % partitions: 9}}
-			w.cfg.WaitApplied = func(_ context.Context, partition int, position uint64) error {
+			w.Cfg.Log = &fakes.Log{Size: partitions, Ends: map[int]uint64{alice: 3, (alice + 1) % partitions: 9}}
+			w.Cfg.WaitApplied = func(_ context.Context, partition int, position uint64) error {
 				if partition == alice {
 					waited <- position
 				}
 				return nil
 			}
 		})
-		w.apply(t, 3, testNow, openHold("x", "alice", 1_600_000_000, 1))
-		get(t, w, fmt.Sprint("/stats/ALICE?after=", c.after), http.StatusOK)
+		w.Apply(t, 3, fakes.TestNow, fakes.OpenHold("x", "alice", 1_600_000_000, 1))
+		gatewaytest.Get(t, w, fmt.Sprint("/stats/ALICE?after=", c.after), http.StatusOK)
 		if position := <-waited; position != c.want {
 			t.Fatalf("%+v: waited for %d", c, position)
 		}

@@ -1,4 +1,4 @@
-package gateway
+package gateway_test
 
 import (
 	"context"
@@ -16,6 +16,8 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"holdmetrics/gateway/gatewaytest"
+	"holdmetrics/gateway/gatewaytest/fakes"
 	"holdmetrics/hold"
 	"holdmetrics/ingest"
 	"holdmetrics/projection/storetest"
@@ -24,8 +26,8 @@ import (
 
 func TestScores(t *testing.T) {
 	t.Parallel()
-	w := scoreWorld(t)
-	const now = testNow / 1e9
+	w := gatewaytest.ScoreWorld(t)
+	const now = fakes.TestNow / 1e9
 	for name, c := range map[string]struct {
 		req  *holdpb.ScoresRequest
 		want []string // token, holder, score, held, settled, settled held
@@ -43,7 +45,7 @@ func TestScores(t *testing.T) {
 			fmt.Sprint("z lock ", 2*(now-1000), " ", now-1000, " ", 2*(now-900), " ", now-900),
 			"x waits 0 0 0 0",
 		}},
-		"as of, all": {&holdpb.ScoresRequest{AsOf: seconds(2001)}, []string{
+		"as of, all": {&holdpb.ScoresRequest{AsOf: fakes.Seconds(2001)}, []string{
 			" alice 2800 1100 2800 1100",
 			" bo/b 1010 1001 0 0",
 			" lock 2002 1001 0 0",
@@ -53,14 +55,14 @@ func TestScores(t *testing.T) {
 			"x alice 0.0000000025 0.000000001 0 0",
 			"y alice 0.000000003 0.000000001 0 0",
 		}},
-		"as of the epoch": {&holdpb.ScoresRequest{HolderId: "alice", AsOf: seconds(0)}, []string{" alice 0 0 0 0"}},
-		"as of the end":   {&holdpb.ScoresRequest{HolderId: "bo/b", AsOf: seconds(4000)}, []string{" bo/b 21000 3000 21000 3000"}},
+		"as of the epoch": {&holdpb.ScoresRequest{HolderId: "alice", AsOf: fakes.Seconds(0)}, []string{" alice 0 0 0 0"}},
+		"as of the end":   {&holdpb.ScoresRequest{HolderId: "bo/b", AsOf: fakes.Seconds(4000)}, []string{" bo/b 21000 3000 21000 3000"}},
 		"one, now":        {&holdpb.ScoresRequest{HolderId: "bo/b"}, []string{" bo/b 21000 3000 21000 3000"}},
 		"only waiting":    {&holdpb.ScoresRequest{HolderId: "waits", ByToken: true}, []string{"x waits 0 0 0 0"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			rows, err := allOf(t, w, c.req)
+			rows, err := gatewaytest.AllOf(t, w, c.req)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -70,7 +72,7 @@ func TestScores(t *testing.T) {
 				if fmt.Sprintf("%.0f", r.ScoreDouble) != fmt.Sprintf("%.0f", mustFloat(r.Score)) {
 					t.Errorf("double %v beside %s", r.ScoreDouble, r.Score)
 				}
-				want := testNow
+				want := fakes.TestNow
 				if c.req.AsOf != nil {
 					want = c.req.AsOf.AsTime().UnixNano()
 				}
@@ -96,18 +98,18 @@ func mustFloat(s string) (f float64) {
 // many stretches it takes.
 func TestScoresMergePartitions(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := gatewaytest.NewWorld(t)
 	var events []hold.Draft
 	var want []string
 	for i := range 4 * 2 * 256 {
 		holder := fmt.Sprintf("h%06d", i)
-		events = append(events, held("t", holder, 100, 200, 1), held("u", holder, 100, 200, 1))
+		events = append(events, fakes.Held("t", holder, 100, 200, 1), fakes.Held("u", holder, 100, 200, 1))
 		want = append(want, holder)
 	}
-	w.apply(t, 1, 1e9, events...)
-	for _, asOf := range []*timestamppb.Timestamp{nil, seconds(150)} {
+	w.Apply(t, 1, 1e9, events...)
+	for _, asOf := range []*timestamppb.Timestamp{nil, fakes.Seconds(150)} {
 		for _, byToken := range []bool{false, true} {
-			rows, err := allOf(t, w, &holdpb.ScoresRequest{AsOf: asOf, ByToken: byToken})
+			rows, err := gatewaytest.AllOf(t, w, &holdpb.ScoresRequest{AsOf: asOf, ByToken: byToken})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -131,14 +133,14 @@ func TestScoresMergePartitions(t *testing.T) {
 // own check at Close).
 func TestScoresOfAClientThatLeaves(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := gatewaytest.NewWorld(t)
 	var events []hold.Draft
 	for i := range 16 * 256 {
-		events = append(events, held("t", fmt.Sprintf("h%06d", i), 100, 200, 1))
+		events = append(events, fakes.Held("t", fmt.Sprintf("h%06d", i), 100, 200, 1))
 	}
-	w.apply(t, 1, 1e9, events...)
+	w.Apply(t, 1, 1e9, events...)
 	ctx, cancel := context.WithCancel(t.Context())
-	stream, err := w.query().Scores(ctx, &holdpb.ScoresRequest{})
+	stream, err := w.Query().Scores(ctx, &holdpb.ScoresRequest{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -156,22 +158,22 @@ func TestScoresOfAClientThatLeaves(t *testing.T) {
 
 func TestScoresRefusals(t *testing.T) {
 	t.Parallel()
-	w := scoreWorld(t)
+	w := gatewaytest.ScoreWorld(t)
 	for name, c := range map[string]struct {
 		req   *holdpb.ScoresRequest
 		code  codes.Code
 		field string
 	}{
 		"unknown holder":   {&holdpb.ScoresRequest{HolderId: "nobody"}, codes.NotFound, ""},
-		"before the epoch": {&holdpb.ScoresRequest{AsOf: seconds(-1)}, codes.InvalidArgument, "as_of"},
-		"past 2200":        {&holdpb.ScoresRequest{AsOf: seconds(hold.MaxTime/1e9 + 1)}, codes.InvalidArgument, "as_of"},
+		"before the epoch": {&holdpb.ScoresRequest{AsOf: fakes.Seconds(-1)}, codes.InvalidArgument, "as_of"},
+		"past 2200":        {&holdpb.ScoresRequest{AsOf: fakes.Seconds(hold.MaxTime/1e9 + 1)}, codes.InvalidArgument, "as_of"},
 		"bad nanoseconds":  {&holdpb.ScoresRequest{AsOf: &timestamppb.Timestamp{Seconds: 1, Nanos: -1}}, codes.InvalidArgument, "as_of"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			_, err := allOf(t, w, c.req)
-			if status.Code(err) != c.code || violated(err) != c.field {
-				t.Fatalf("got %v (%q)", err, violated(err))
+			_, err := gatewaytest.AllOf(t, w, c.req)
+			if status.Code(err) != c.code || gatewaytest.Violated(err) != c.field {
+				t.Fatalf("got %v (%q)", err, gatewaytest.Violated(err))
 			}
 		})
 	}
@@ -179,12 +181,12 @@ func TestScoresRefusals(t *testing.T) {
 
 func TestScoresOfABrokenStore(t *testing.T) {
 	t.Parallel()
-	w := scoreWorld(t)
-	w.store.FailNext(storetest.OpView, 1000, errors.New("disk on fire"))
-	if _, err := allOf(t, w, &holdpb.ScoresRequest{}); status.Code(err) != codes.Internal {
+	w := gatewaytest.ScoreWorld(t)
+	w.Store.FailNext(storetest.OpView, 1000, errors.New("disk on fire"))
+	if _, err := gatewaytest.AllOf(t, w, &holdpb.ScoresRequest{}); status.Code(err) != codes.Internal {
 		t.Fatal(err)
 	}
-	if _, err := allOf(t, w, &holdpb.ScoresRequest{HolderId: "alice"}); status.Code(err) != codes.Internal {
+	if _, err := gatewaytest.AllOf(t, w, &holdpb.ScoresRequest{HolderId: "alice"}); status.Code(err) != codes.Internal {
 		t.Fatal(err)
 	}
 }
@@ -205,14 +207,14 @@ func TestScoresWaitForTheStore(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			waits := make(chan [2]uint64, 16)
-			w := newWorld(t, func(w *world) {
-				w.cfg.Log = &growingLog{fakeLog: fakeLog{partitions: 4, ends: maps.Clone(ends)}, to: max(c.after, 70)}
-				w.cfg.WaitApplied = func(_ context.Context, p int, position uint64) error {
+			w := gatewaytest.NewWorld(t, func(w *gatewaytest.World) {
+				w.Cfg.Log = &growingLog{Log: fakes.Log{Size: 4, Ends: maps.Clone(ends)}, to: max(c.after, 70)}
+				w.Cfg.WaitApplied = func(_ context.Context, p int, position uint64) error {
 					waits <- [2]uint64{uint64(p), position}
 					return nil
 				}
 			})
-			if _, err := allOf(t, w, &holdpb.ScoresRequest{After: c.after}); err != nil {
+			if _, err := gatewaytest.AllOf(t, w, &holdpb.ScoresRequest{After: c.after}); err != nil {
 				t.Fatal(err)
 			}
 			close(waits)
@@ -229,60 +231,60 @@ func TestScoresWaitForTheStore(t *testing.T) {
 
 // growingLog gets to a position in its partition 2 at the third look.
 type growingLog struct {
-	fakeLog
+	fakes.Log
 	to    uint64
 	looks atomic.Int64
 }
 
 func (l *growingLog) LastPosition(ctx context.Context) (uint64, error) {
 	if l.looks.Add(1) == 3 {
-		l.ends[2] = l.to
+		l.Ends[2] = l.to
 	}
-	return l.fakeLog.LastPosition(ctx)
+	return l.Log.LastPosition(ctx)
 }
 
 // A position that the log does not get to is not there, whatever a processor says
 // of the positions that it knows.
 func TestReadsOfAPositionThatDoesNotCome(t *testing.T) {
 	t.Parallel()
-	w := scoreWorld(t, func(w *world) {
-		w.cfg.Freshness = 20 * time.Millisecond
-		w.cfg.Log = &fakeLog{partitions: 4, ends: map[int]uint64{0: 5, 1: 5, 2: 5, 3: 5}}
+	w := gatewaytest.ScoreWorld(t, func(w *gatewaytest.World) {
+		w.Cfg.Freshness = 20 * time.Millisecond
+		w.Cfg.Log = &fakes.Log{Size: 4, Ends: map[int]uint64{0: 5, 1: 5, 2: 5, 3: 5}}
 	})
 	for _, path := range []string{
 		"/scores?", "/scores?holder=alice&", "/stats?", "/stats?as_of=5&", "/stats/alice?", "/stats/alice/holds?",
 		"/stats/alice/history?", "/stats/alice/rank?", "/top?", "/top?token=x&", "/stats/watch?",
 	} {
-		resp, body := do(t, http.MethodGet, w.url+path+"after=6", "")
-		if p := problemOf(t, resp, body); resp.StatusCode != 504 || !strings.Contains(p.Detail, "position 6 within") {
+		resp, body := gatewaytest.Do(t, http.MethodGet, w.Url+path+"after=6", "")
+		if p := gatewaytest.ProblemOf(t, resp, body); resp.StatusCode != 504 || !strings.Contains(p.Detail, "position 6 within") {
 			t.Errorf("%s: %d %s", path, resp.StatusCode, body)
 		}
 	}
-	if _, err := allOf(t, w, &holdpb.ScoresRequest{HolderId: "alice", After: 6}); status.Code(err) != codes.DeadlineExceeded {
+	if _, err := gatewaytest.AllOf(t, w, &holdpb.ScoresRequest{HolderId: "alice", After: 6}); status.Code(err) != codes.DeadlineExceeded {
 		t.Error(err)
 	}
 }
 
 func TestScoresOfAStoreThatStaysBehind(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, func(w *world) {
-		w.cfg.Freshness = time.Millisecond
-		w.cfg.Log = &fakeLog{partitions: 1, ends: map[int]uint64{0: 5}}
-		w.cfg.WaitApplied = func(ctx context.Context, _ int, _ uint64) error { <-ctx.Done(); return ctx.Err() }
+	w := gatewaytest.NewWorld(t, func(w *gatewaytest.World) {
+		w.Cfg.Freshness = time.Millisecond
+		w.Cfg.Log = &fakes.Log{Size: 1, Ends: map[int]uint64{0: 5}}
+		w.Cfg.WaitApplied = func(ctx context.Context, _ int, _ uint64) error { <-ctx.Done(); return ctx.Err() }
 	})
-	_, err := allOf(t, w, &holdpb.ScoresRequest{HolderId: "alice"})
+	_, err := gatewaytest.AllOf(t, w, &holdpb.ScoresRequest{HolderId: "alice"})
 	if status.Code(err) != codes.DeadlineExceeded || !strings.Contains(err.Error(), "hint") {
 		t.Fatal(err)
 	}
-	w = newWorld(t, func(w *world) {
-		w.cfg.Log = &fakeLog{partitions: 1, ends: map[int]uint64{0: 5}}
-		w.cfg.WaitApplied = func(context.Context, int, uint64) error { return errors.New("partition 0 has stopped") }
+	w = gatewaytest.NewWorld(t, func(w *gatewaytest.World) {
+		w.Cfg.Log = &fakes.Log{Size: 1, Ends: map[int]uint64{0: 5}}
+		w.Cfg.WaitApplied = func(context.Context, int, uint64) error { return errors.New("partition 0 has stopped") }
 	})
-	if _, err := allOf(t, w, &holdpb.ScoresRequest{}); status.Code(err) != codes.Unavailable || !strings.Contains(err.Error(), "has stopped") {
+	if _, err := gatewaytest.AllOf(t, w, &holdpb.ScoresRequest{}); status.Code(err) != codes.Unavailable || !strings.Contains(err.Error(), "has stopped") {
 		t.Fatal(err)
 	}
-	w = newWorld(t, func(w *world) { w.cfg.Log = &fakeLog{partitions: 1, err: errors.New("no responders")} })
-	if _, err := allOf(t, w, &holdpb.ScoresRequest{}); status.Code(err) != codes.Unavailable {
+	w = gatewaytest.NewWorld(t, func(w *gatewaytest.World) { w.Cfg.Log = &fakes.Log{Size: 1, Err: errors.New("no responders")} })
+	if _, err := gatewaytest.AllOf(t, w, &holdpb.ScoresRequest{}); status.Code(err) != codes.Unavailable {
 		t.Fatal(err)
 	}
 }
@@ -295,20 +297,20 @@ func TestRecordRefusals(t *testing.T) {
 		code  codes.Code
 		field string
 	}{
-		"good":        {goodEvent(1), nil, codes.OK, ""},
-		"no token":    {&holdpb.HoldMsg{HolderId: "h", Start: seconds(1)}, nil, codes.InvalidArgument, "token_id"},
-		"long id":     {&holdpb.HoldMsg{TokenId: "t", HolderId: strings.Repeat("h", 257), Start: seconds(1)}, nil, codes.InvalidArgument, "holder_id"},
-		"future":      {&holdpb.HoldMsg{TokenId: "t", HolderId: "h", Start: seconds(testNow/1e9 + 301)}, nil, codes.InvalidArgument, "start"},
-		"busy":        {goodEvent(1), ingest.ErrBusy, codes.ResourceExhausted, ""},
-		"closed":      {goodEvent(1), ingest.ErrClosed, codes.Unavailable, ""},
-		"log is away": {goodEvent(1), &ingest.NotAcknowledgedError{Cause: errors.New("no responders")}, codes.Unavailable, ""},
-		"unknown":     {goodEvent(1), errors.New("bug"), codes.Internal, ""},
+		"good":        {gatewaytest.GoodEvent(1), nil, codes.OK, ""},
+		"no token":    {&holdpb.HoldMsg{HolderId: "h", Start: fakes.Seconds(1)}, nil, codes.InvalidArgument, "token_id"},
+		"long id":     {&holdpb.HoldMsg{TokenId: "t", HolderId: strings.Repeat("h", 257), Start: fakes.Seconds(1)}, nil, codes.InvalidArgument, "holder_id"},
+		"future":      {&holdpb.HoldMsg{TokenId: "t", HolderId: "h", Start: fakes.Seconds(fakes.TestNow/1e9 + 301)}, nil, codes.InvalidArgument, "start"},
+		"busy":        {gatewaytest.GoodEvent(1), ingest.ErrBusy, codes.ResourceExhausted, ""},
+		"closed":      {gatewaytest.GoodEvent(1), ingest.ErrClosed, codes.Unavailable, ""},
+		"log is away": {gatewaytest.GoodEvent(1), &ingest.NotAcknowledgedError{Cause: errors.New("no responders")}, codes.Unavailable, ""},
+		"unknown":     {gatewaytest.GoodEvent(1), errors.New("bug"), codes.Internal, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			w := newWorld(t, func(w *world) { w.cfg.Producer = &fakeProducer{err: c.err} })
-			ack, err := w.metrics().Record(t.Context(), c.event)
-			if status.Code(err) != c.code || violated(err) != c.field || (err == nil) != ack.GetOk() {
+			w := gatewaytest.NewWorld(t, func(w *gatewaytest.World) { w.Cfg.Producer = &fakes.Producer{Err: c.err} })
+			ack, err := w.Metrics().Record(t.Context(), c.event)
+			if status.Code(err) != c.code || gatewaytest.Violated(err) != c.field || (err == nil) != ack.GetOk() {
 				t.Fatalf("got %v, %v", ack, err)
 			}
 			if c.code == codes.ResourceExhausted && len(status.Convert(err).Details()) != 1 {
@@ -318,10 +320,10 @@ func TestRecordRefusals(t *testing.T) {
 	}
 	t.Run("not UTF-8", func(t *testing.T) {
 		t.Parallel()
-		w := newWorld(t)
-		err := w.conn.Invoke(t.Context(), holdpb.HoldMetrics_Record_FullMethodName,
-			&rawBytes{bytes: []byte{0x0a, 1, 0xff}}, new(holdpb.HoldAck), forceRaw)
-		if status.Code(err) != codes.InvalidArgument || violated(err) != "token_id" {
+		w := gatewaytest.NewWorld(t)
+		err := w.Conn.Invoke(t.Context(), holdpb.HoldMetrics_Record_FullMethodName,
+			&gatewaytest.RawBytes{Bytes: []byte{0x0a, 1, 0xff}}, new(holdpb.HoldAck), gatewaytest.ForceRaw)
+		if status.Code(err) != codes.InvalidArgument || gatewaytest.Violated(err) != "token_id" {
 			t.Fatal(err)
 		}
 	})

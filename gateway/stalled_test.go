@@ -1,4 +1,4 @@
-package gateway
+package gateway_test
 
 import (
 	"bytes"
@@ -15,6 +15,8 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"holdmetrics/gateway/gatewaytest"
+	"holdmetrics/gateway/gatewaytest/fakes"
 	"holdmetrics/ingest"
 	holdpb "holdmetrics/proto"
 )
@@ -48,7 +50,7 @@ func (c *stallingConn) Read(b []byte) (int, error) {
 
 // stalledLog exchanges the fakes for a real producer, of little room, on a log
 // that acknowledges nothing.
-func stalledLog(t *testing.T, room int) (func(*world), *ingest.Producer) {
+func stalledLog(t *testing.T, room int) (func(*gatewaytest.World), *ingest.Producer) {
 	t.Helper()
 	s, err := server.NewServer(&server.Options{JetStream: true, StoreDir: t.TempDir(), DontListen: true, NoSigs: true, NoLog: true})
 	if err != nil {
@@ -70,7 +72,7 @@ func stalledLog(t *testing.T, room int) (func(*world), *ingest.Producer) {
 		t.Fatal(err)
 	}
 	p := ingest.NewProducer(l, ingest.ProducerOptions{
-		Now: func() int64 { return testNow }, MaxPending: room, MaxWait: 10 * time.Millisecond,
+		Now: func() int64 { return fakes.TestNow }, MaxPending: room, MaxWait: 10 * time.Millisecond,
 	})
 	close(stall.stalled)
 	t.Cleanup(func() {
@@ -85,9 +87,9 @@ func stalledLog(t *testing.T, room int) (func(*world), *ingest.Producer) {
 		s.Shutdown()
 		s.WaitForShutdown()
 	})
-	return func(w *world) {
-		w.cfg.Producer = p
-		w.cfg.RecordWait, w.cfg.StreamWait = 20*time.Millisecond, 20*time.Millisecond
+	return func(w *gatewaytest.World) {
+		w.Cfg.Producer = p
+		w.Cfg.RecordWait, w.Cfg.StreamWait = 20*time.Millisecond, 20*time.Millisecond
 	}, p
 }
 
@@ -100,35 +102,35 @@ func TestAStalledLogIsToldAtEveryDoor(t *testing.T) {
 	grpcDoor := func(err error) (string, bool) {
 		return status.Code(err).String(), status.Code(err) == codes.ResourceExhausted
 	}
-	httpDoor := func(path string, body []byte) func(*testing.T, *world) (string, bool) {
-		return func(t *testing.T, w *world) (string, bool) {
-			resp, answer := do(t, http.MethodPost, w.url+path, string(body))
-			problemOf(t, resp, answer)
+	httpDoor := func(path string, body []byte) func(*testing.T, *gatewaytest.World) (string, bool) {
+		return func(t *testing.T, w *gatewaytest.World) (string, bool) {
+			resp, answer := gatewaytest.Do(t, http.MethodPost, w.Url+path, string(body))
+			gatewaytest.ProblemOf(t, resp, answer)
 			return string(answer), resp.StatusCode == http.StatusTooManyRequests && resp.Header.Get("Retry-After") != ""
 		}
 	}
 	var lines bytes.Buffer
-	if err := manyLines(&lines, 20*room); err != nil {
+	if err := gatewaytest.ManyLines(&lines, 20*room); err != nil {
 		t.Fatal(err)
 	}
-	for name, door := range map[string]func(*testing.T, *world) (answer string, told bool){
-		"Record": func(t *testing.T, w *world) (string, bool) {
-			_, err := w.metrics().Record(t.Context(), goodEvent(1))
+	for name, door := range map[string]func(*testing.T, *gatewaytest.World) (answer string, told bool){
+		"Record": func(t *testing.T, w *gatewaytest.World) (string, bool) {
+			_, err := w.Metrics().Record(t.Context(), gatewaytest.GoodEvent(1))
 			return grpcDoor(err)
 		},
-		"Broadcast": func(t *testing.T, w *world) (string, bool) {
-			stream, err := w.metrics().Broadcast(t.Context())
+		"Broadcast": func(t *testing.T, w *gatewaytest.World) (string, bool) {
+			stream, err := w.Metrics().Broadcast(t.Context())
 			for i := 0; err == nil && i < 20*room; i++ {
-				err = stream.Send(goodEvent(i))
+				err = stream.Send(gatewaytest.GoodEvent(i))
 			}
 			_, err = stream.Recv()
 			return grpcDoor(err)
 		},
-		"BroadcastBatch": func(t *testing.T, w *world) (string, bool) {
-			stream, err := w.metrics().BroadcastBatch(t.Context())
+		"BroadcastBatch": func(t *testing.T, w *gatewaytest.World) (string, bool) {
+			stream, err := w.Metrics().BroadcastBatch(t.Context())
 			batch := &holdpb.HoldBatch{}
 			for i := range 100 {
-				batch.Events = append(batch.Events, goodEvent(i))
+				batch.Events = append(batch.Events, gatewaytest.GoodEvent(i))
 			}
 			for i := 0; err == nil && i < room/5; i++ {
 				err = stream.Send(batch)
@@ -136,13 +138,13 @@ func TestAStalledLogIsToldAtEveryDoor(t *testing.T) {
 			_, err = stream.Recv()
 			return grpcDoor(err)
 		},
-		"POST hold":  httpDoor("/hold", []byte(goodLine(1))),
+		"POST hold":  httpDoor("/hold", []byte(gatewaytest.GoodLine(1))),
 		"POST holds": httpDoor("/holds", lines.Bytes()),
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			withLog, p := stalledLog(t, room)
-			w := newWorld(t, withLog)
+			w := gatewaytest.NewWorld(t, withLog)
 			for range 3 { // with room, then without
 				var clients sync.WaitGroup
 				for range 4 {

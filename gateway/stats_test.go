@@ -1,4 +1,4 @@
-package gateway
+package gateway_test
 
 import (
 	"bytes"
@@ -20,6 +20,8 @@ import (
 	"google.golang.org/protobuf/types/dynamicpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"holdmetrics/gateway/gatewaytest"
+	"holdmetrics/gateway/gatewaytest/fakes"
 	"holdmetrics/ingest"
 	"holdmetrics/projection"
 	holdpb "holdmetrics/proto"
@@ -69,10 +71,10 @@ func (registryOfTimestamps) FindDescriptorByName(protoreflect.FullName) (protore
 }
 
 // originalStats calls a method of the original contract.
-func originalStats(t *testing.T, w *world, method string) (stats []*dynamicpb.Message) {
+func originalStats(t *testing.T, w *gatewaytest.World, method string) (stats []*dynamicpb.Message) {
 	t.Helper()
 	empty, stat := original(t)
-	stream, err := w.conn.NewStream(t.Context(), &grpc.StreamDesc{ServerStreams: true}, method)
+	stream, err := w.Conn.NewStream(t.Context(), &grpc.StreamDesc{ServerStreams: true}, method)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -101,11 +103,11 @@ func TestOriginalClientReadsStats(t *testing.T) {
 	for _, method := range methods {
 		t.Run(method, func(t *testing.T) {
 			t.Parallel()
-			before := originalStats(t, newWorld(t), method)
-			if len(before) != 1 || len(mustMarshal(before[0])) != 0 {
+			before := originalStats(t, gatewaytest.NewWorld(t), method)
+			if len(before) != 1 || len(fakes.Marshal(before[0])) != 0 {
 				t.Fatalf("before the first event: %v, want one empty HoldStat", before)
 			}
-			got := originalStats(t, newWorld(t, func(w *world) { w.cfg.Snapshots = readySnapshots(testStats()...) }), method)
+			got := originalStats(t, gatewaytest.NewWorld(t, func(w *gatewaytest.World) { w.Cfg.Snapshots = fakes.ReadySnapshots(gatewaytest.TestStats()...) }), method)
 			if len(got) != 2 {
 				t.Fatalf("got %v", got)
 			}
@@ -122,7 +124,7 @@ func TestOriginalClientReadsStats(t *testing.T) {
 
 func TestStatsThroughTheBucket(t *testing.T) {
 	t.Parallel()
-	_, js := openLog(t)
+	_, js := gatewaytest.OpenLog(t)
 	snapshots, err := projection.OpenSnapshots(t.Context(), js, projection.SnapshotConfig{Generation: "1"})
 	if err != nil {
 		t.Fatal(err)
@@ -133,13 +135,13 @@ func TestStatsThroughTheBucket(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { view.Close() })
-	w := newWorld(t, func(w *world) { w.cfg.Snapshots = view })
-	if got := originalStats(t, w, holdpb.HoldMetrics_Stats_FullMethodName); len(got) != 1 || len(mustMarshal(got[0])) != 0 {
+	w := gatewaytest.NewWorld(t, func(w *gatewaytest.World) { w.Cfg.Snapshots = view })
+	if got := originalStats(t, w, holdpb.HoldMetrics_Stats_FullMethodName); len(got) != 1 || len(fakes.Marshal(got[0])) != 0 {
 		t.Fatalf("before the first event: %v", got)
 	}
 	var entries []projection.Entry
-	for _, s := range testStats() {
-		entries = append(entries, projection.Entry{Key: ingest.SubjectToken(s.GetHolderId()), Value: mustMarshal(s)})
+	for _, s := range gatewaytest.TestStats() {
+		entries = append(entries, projection.Entry{Key: ingest.SubjectToken(s.GetHolderId()), Value: fakes.Marshal(s)})
 	}
 	if err := snapshots.Publish(t.Context(), 0, entries, projection.Reached{Position: 7}); err != nil {
 		t.Fatal(err)
@@ -147,11 +149,11 @@ func TestStatsThroughTheBucket(t *testing.T) {
 	if err := view.WaitPosition(t.Context(), 0, 7); err != nil {
 		t.Fatal(err)
 	}
-	stream, err := w.metrics().Stats(t.Context(), &holdpb.StatsRequest{})
+	stream, err := w.Metrics().Stats(t.Context(), &holdpb.StatsRequest{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []*holdpb.HoldStat{testStats()[1], testStats()[0]} { // by key: "=" is before "a"
+	for _, want := range []*holdpb.HoldStat{gatewaytest.TestStats()[1], gatewaytest.TestStats()[0]} { // by key: "=" is before "a"
 		got, err := stream.Recv()
 		if got.GetLiveScore() == "" || got.GetLiveHeld() == "" || got.GetAsOf() == nil {
 			t.Fatalf("no live figures: %v, %v", got, err)
@@ -171,11 +173,11 @@ func TestStatsThroughTheBucket(t *testing.T) {
 
 func TestStatsWaitsForTheFirstLoad(t *testing.T) {
 	t.Parallel()
-	snapshots := readySnapshots(testStats()...)
-	snapshots.ready = make(chan struct{})
-	w := newWorld(t, func(w *world) { w.cfg.Snapshots = snapshots })
+	snapshots := fakes.ReadySnapshots(gatewaytest.TestStats()...)
+	snapshots.Ready = make(chan struct{})
+	w := gatewaytest.NewWorld(t, func(w *gatewaytest.World) { w.Cfg.Snapshots = snapshots })
 	ctx, cancel := context.WithCancel(t.Context())
-	impatient, err := w.metrics().Stats(ctx, &holdpb.StatsRequest{})
+	impatient, err := w.Metrics().Stats(ctx, &holdpb.StatsRequest{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -183,11 +185,11 @@ func TestStatsWaitsForTheFirstLoad(t *testing.T) {
 	if _, err := impatient.Recv(); status.Code(err) != codes.Canceled {
 		t.Fatal(err)
 	}
-	patient, err := w.metrics().Stats(t.Context(), &holdpb.StatsRequest{})
+	patient, err := w.Metrics().Stats(t.Context(), &holdpb.StatsRequest{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	close(snapshots.ready)
+	close(snapshots.Ready)
 	if got, err := patient.Recv(); err != nil || got.GetHolderId() != "alice" {
 		t.Fatalf("%v, %v", got, err)
 	}
@@ -196,8 +198,8 @@ func TestStatsWaitsForTheFirstLoad(t *testing.T) {
 			break
 		}
 	}
-	snapshots.fail(projection.ErrClosed)
-	closed, err := w.metrics().Stats(t.Context(), &holdpb.StatsRequest{})
+	snapshots.Fail(projection.ErrClosed)
+	closed, err := w.Metrics().Stats(t.Context(), &holdpb.StatsRequest{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -213,15 +215,15 @@ func TestSlowStatsHoldsUpNobody(t *testing.T) {
 	for i := range 4000 {
 		stats = append(stats, &holdpb.HoldStat{HolderId: fmt.Sprintf("holder-%06d", i), Rules: strings.Repeat("9", 1000)})
 	}
-	w := newWorld(t, func(w *world) { w.cfg.Snapshots = readySnapshots(stats...) })
+	w := gatewaytest.NewWorld(t, func(w *gatewaytest.World) { w.Cfg.Snapshots = fakes.ReadySnapshots(stats...) })
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	for range 4 {
-		if _, err := w.metrics().Stats(ctx, &holdpb.StatsRequest{}); err != nil {
+		if _, err := w.Metrics().Stats(ctx, &holdpb.StatsRequest{}); err != nil {
 			t.Fatal(err)
 		}
 	}
-	slow, err := http.Get(w.url + "/stats")
+	slow, err := http.Get(w.Url + "/stats")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -229,7 +231,7 @@ func TestSlowStatsHoldsUpNobody(t *testing.T) {
 	if got := originalStats(t, w, holdpb.HoldMetrics_Stats_FullMethodName); len(got) != len(stats) {
 		t.Fatalf("got %d", len(got))
 	}
-	if got := get(t, w, "/stats", http.StatusOK); bytes.Count(got, []byte("holder-")) != len(stats) {
+	if got := gatewaytest.Get(t, w, "/stats", http.StatusOK); bytes.Count(got, []byte("holder-")) != len(stats) {
 		t.Fatalf("got %d bytes", len(got))
 	}
 }

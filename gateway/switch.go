@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+
+	"holdmetrics/gateway/query"
 )
 
 // How a switch of generations works.
@@ -52,14 +54,14 @@ func (g *Gateway) Prepared() string {
 // generation is closed. A generation that was prepared before is released first, so
 // there are never more than two. The gateway owns the backend from the call on (see
 // [Backend.Close]).
-func (g *Gateway) Prepare(ctx context.Context, from Backend) error {
+func (g *Gateway) Prepare(ctx context.Context, from query.Backend) error {
 	g.changing.Lock()
 	defer g.changing.Unlock()
 	g.release()
-	active := g.reads.current()
-	b := newBackend(g.reads, from, true)
-	if err := b.prepare(ctx, active); err != nil {
-		b.unpin()
+	active := g.reads.Active()
+	b := query.NewGeneration(g.reads, from, true)
+	if err := b.Prepare(ctx, active); err != nil {
+		b.Unpin()
 		return fmt.Errorf("prepare generation %s: %w", from.Generation, err)
 	}
 	g.prepared.Store(b)
@@ -75,7 +77,7 @@ func (g *Gateway) Release() {
 
 func (g *Gateway) release() {
 	if b := g.prepared.Swap(nil); b != nil {
-		b.unpin()
+		b.Unpin()
 	}
 }
 
@@ -88,7 +90,7 @@ func (g *Gateway) release() {
 func (g *Gateway) Switch(ctx context.Context, generation string) error {
 	g.changing.Lock()
 	defer g.changing.Unlock()
-	old, next := g.reads.current(), g.prepared.Load()
+	old, next := g.reads.Active(), g.prepared.Load()
 	if old.Generation == generation && next == nil {
 		return nil
 	}
@@ -97,11 +99,11 @@ func (g *Gateway) Switch(ctx context.Context, generation string) error {
 	}
 	// Most of the way without a frozen view.
 	looked := old.Snapshots.Last()
-	if err := next.reach(ctx, old.seenPositions(0)); err != nil {
+	if err := next.Reach(ctx, old.SeenPositions(0)); err != nil {
 		return err
 	}
-	if old.relining.begun() {
-		if err := next.reline(ctx); err != nil {
+	if old.Relining.Begun() {
+		if err := next.Reline(ctx); err != nil {
 			return err
 		}
 	}
@@ -109,26 +111,26 @@ func (g *Gateway) Switch(ctx context.Context, generation string) error {
 	old.Snapshots.Freeze()
 	frozen, cancel := context.WithTimeout(ctx, freezeMost)
 	defer cancel()
-	if err := next.reach(frozen, old.seenPositions(looked)); err != nil {
+	if err := next.Reach(frozen, old.SeenPositions(looked)); err != nil {
 		old.Snapshots.Thaw()
 		return err
 	}
 	g.prepared.Store(nil)
-	g.reads.activate(next)
+	g.reads.Activate(next)
 	g.metrics.serves(&next.Backend)
 	if old.Generation != next.Generation { // otherwise only its rules have become known
 		g.metrics.switches.Inc()
 	}
-	if old.relining.begun() {
-		next.relining.begin() // for watches that have just begun
+	if old.Relining.Begun() {
+		next.Relining.Begin() // for watches that have just begun
 	}
-	old.leave() // reads that wait for what it will never have go on with next
+	old.Leave() // reads that wait for what it will never have go on with next
 	g.log.Info("switched generation", zap.String("from", old.Generation), zap.String("to", generation), zap.Duration("frozen", time.Since(began)))
-	g.hub.follows(next.Snapshots)
-	old.lineage.end(old, next)
+	g.hub.Follows(next.Snapshots)
+	old.Lineage.End(old, next)
 	if err := old.Snapshots.Close(); err != nil {
 		g.log.Warn("cannot close the snapshots of the former generation", zap.Error(err))
 	}
-	old.unpin()
+	old.Unpin()
 	return nil
 }

@@ -1,4 +1,4 @@
-package gateway
+package gateway_test
 
 import (
 	"context"
@@ -18,6 +18,11 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/durationpb"
 
+	"holdmetrics/gateway"
+	"holdmetrics/gateway/gatewaytest"
+	"holdmetrics/gateway/gatewaytest/fakes"
+	"holdmetrics/gateway/query"
+	"holdmetrics/gateway/watch"
 	"holdmetrics/hold/rules"
 	"holdmetrics/ingest"
 	"holdmetrics/internal/stall"
@@ -51,7 +56,7 @@ func (c *seen) take(stat *holdpb.HoldStat) error {
 
 // all reads the snapshots of all holders.
 func (c *seen) all(ctx context.Context) error {
-	stats, err := received(c.s.query().GetSnapshot(ctx, &holdpb.StatsRequest{}))
+	stats, err := gatewaytest.Received(c.s.Query().GetSnapshot(ctx, &holdpb.StatsRequest{}))
 	if err != nil {
 		return err
 	}
@@ -69,7 +74,7 @@ func (c *seen) all(ctx context.Context) error {
 // own records an event, and reads it from the snapshots and from the store.
 func (c *seen) own(ctx context.Context, holder string) error {
 	position := c.s.log.append(holder)
-	stats, err := received(c.s.query().GetSnapshot(ctx, &holdpb.StatsRequest{HolderIds: []string{holder}, After: position}))
+	stats, err := gatewaytest.Received(c.s.Query().GetSnapshot(ctx, &holdpb.StatsRequest{HolderIds: []string{holder}, After: position}))
 	if err != nil {
 		return err
 	}
@@ -79,7 +84,7 @@ func (c *seen) own(ctx context.Context, holder string) error {
 	if err := c.take(stats[0]); err != nil {
 		return err
 	}
-	scores, err := received(c.s.query().Scores(ctx, &holdpb.ScoresRequest{HolderId: holder, After: position}))
+	scores, err := gatewaytest.Received(c.s.Query().Scores(ctx, &holdpb.ScoresRequest{HolderId: holder, After: position}))
 	if err != nil {
 		return err
 	}
@@ -105,7 +110,7 @@ func generationOf(score string) string {
 
 // scores reads the scores of all holders from the store.
 func (c *seen) scores(ctx context.Context) error {
-	rows, err := received(c.s.query().Scores(ctx, &holdpb.ScoresRequest{}))
+	rows, err := gatewaytest.Received(c.s.Query().Scores(ctx, &holdpb.ScoresRequest{}))
 	if err != nil {
 		return err
 	}
@@ -122,7 +127,7 @@ func (c *seen) top(ctx context.Context, token string) error {
 	request := &holdpb.TopRequest{TokenId: token, Limit: 2}
 	first, of := "", ""
 	for {
-		page, err := c.s.query().Top(ctx, request)
+		page, err := c.s.Query().Top(ctx, request)
 		if request.Cursor != "" && status.Code(err) == codes.FailedPrecondition {
 			return nil
 		}
@@ -146,7 +151,7 @@ func (c *seen) top(ctx context.Context, token string) error {
 // watch watches until ctx ends. It says so with each change that it has taken.
 func (c *seen) watch(ctx context.Context, request *holdpb.StatsRequest, mu *sync.Mutex, took chan<- struct{}) error {
 	request.Watch = true
-	stream, err := c.s.metrics().Stats(ctx, request)
+	stream, err := c.s.Metrics().Stats(ctx, request)
 	if err != nil {
 		return err
 	}
@@ -180,7 +185,7 @@ func (c *seen) watch(ctx context.Context, request *holdpb.StatsRequest, mu *sync
 // is says whether the client has what the generation has, of some holders or of all.
 func (c *seen) is(t *testing.T, name string, holders []string) bool {
 	want := map[string]string{}
-	view := c.s.gateway.Reads().current()
+	view := c.s.Gateway.Reads().Active()
 	if view.Generation != name {
 		t.Fatalf("%s is active", view.Generation)
 	}
@@ -280,7 +285,7 @@ func TestSwitchUnderLoad(t *testing.T) {
 		for range 20 {
 			position = max(position, s.log.append(holders[i%len(holders)]))
 		}
-		if err := s.gateway.Reads().current().Snapshots.WaitPosition(t.Context(), s.partition(holders[i%len(holders)]), position); err != nil {
+		if err := s.Gateway.Reads().Active().Snapshots.WaitPosition(t.Context(), s.Partition(holders[i%len(holders)]), position); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -290,7 +295,7 @@ func TestSwitchUnderLoad(t *testing.T) {
 	if err := s.generations["2"].waitApplied(t.Context(), 0, last); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.gateway.Reads().current().Snapshots.WaitPosition(t.Context(), s.partition("alice"), last); err != nil {
+	if err := s.Gateway.Reads().Active().Snapshots.WaitPosition(t.Context(), s.Partition("alice"), last); err != nil {
 		t.Fatal(err)
 	}
 	for _, w := range all {
@@ -320,41 +325,41 @@ func TestWatchersCross(t *testing.T) {
 		t.Helper()
 		for p := range s.log.Partitions() {
 			end, _ := s.log.End(t.Context(), p)
-			if err := s.gateway.Reads().current().Snapshots.WaitPosition(t.Context(), p, end); err != nil {
+			if err := s.Gateway.Reads().Active().Snapshots.WaitPosition(t.Context(), p, end); err != nil {
 				t.Fatal(err)
 			}
 		}
 	}
 	settle()
-	all, _ := watchOf(t, s.world, &holdpb.StatsRequest{})
-	some, _ := watchOf(t, s.world, &holdpb.StatsRequest{HolderIds: []string{"pool", "bob", "nobody"}})
-	events, _ := eventsOf(t, s.world, "", "")
-	rest, _ := watchOf(t, s.world, &holdpb.StatsRequest{MinInterval: durationpb.New(time.Hour)})
+	all, _ := gatewaytest.WatchOf(t, s.World, &holdpb.StatsRequest{})
+	some, _ := gatewaytest.WatchOf(t, s.World, &holdpb.StatsRequest{HolderIds: []string{"pool", "bob", "nobody"}})
+	events, _ := gatewaytest.EventsOf(t, s.World, "", "")
+	rest, _ := gatewaytest.WatchOf(t, s.World, &holdpb.StatsRequest{MinInterval: durationpb.New(time.Hour)})
 	for _, next := range []func() string{all, events, rest} {
-		expect(t, next, "alice 1", "bob 1", "pool 1", "complete")
+		gatewaytest.Expect(t, next, "alice 1", "bob 1", "pool 1", "complete")
 	}
-	expect(t, some, "pool 1", "bob 1", "complete")
+	gatewaytest.Expect(t, some, "pool 1", "bob 1", "complete")
 
 	s.to(t, "2")
 	for _, next := range []func() string{all, events} {
-		expect(t, next, "pool gone", "alice 1000", "bob 1000")
+		gatewaytest.Expect(t, next, "pool gone", "alice 1000", "bob 1000")
 	}
-	expect(t, some, "pool gone", "bob 1000")
+	gatewaytest.Expect(t, some, "pool gone", "bob 1000")
 	s.log.append("bob")
 	s.log.append("pool")
 	for _, next := range []func() string{all, events, some} {
-		expect(t, next, "bob 2000")
+		gatewaytest.Expect(t, next, "bob 2000")
 	}
-	if n := s.gateway.Reads().current().pinned(); n != 4 {
+	if n := s.Gateway.Reads().Active().Pinned(); n != 4 {
 		t.Errorf("%d users of the generation, beside three watches that follow it", n-1)
 	}
 	s.to(t, "1")
-	expect(t, all, "alice 1", "bob 2", "pool 2")
-	expect(t, some, "pool 2", "bob 2")
-	expect(t, events, "alice 1", "bob 2", "pool 2")
+	gatewaytest.Expect(t, all, "alice 1", "bob 2", "pool 2")
+	gatewaytest.Expect(t, some, "pool 2", "bob 2")
+	gatewaytest.Expect(t, events, "alice 1", "bob 2", "pool 2")
 	s.log.append("pool")
 	for _, next := range []func() string{all, events, some} {
-		expect(t, next, "pool 3")
+		gatewaytest.Expect(t, next, "pool 3")
 	}
 }
 
@@ -366,16 +371,16 @@ func TestRestingWatcherCrosses(t *testing.T) {
 	s.log.append("alice")
 	s.log.append("pool")
 	closed := make(chan string, 2)
-	closing := func(name string) Backend {
+	closing := func(name string) query.Backend {
 		b := s.generations[name].open(t)
 		b.Close = func() error { closed <- name; return nil }
 		return b
 	}
 	for _, name := range []string{"1", "2"} {
-		if err := s.gateway.Prepare(t.Context(), closing(name)); err != nil {
+		if err := s.Gateway.Prepare(t.Context(), closing(name)); err != nil {
 			t.Fatal(err)
 		}
-		if err := s.gateway.Switch(t.Context(), name); err != nil {
+		if err := s.Gateway.Switch(t.Context(), name); err != nil {
 			t.Fatal(err)
 		}
 		if name == "1" {
@@ -386,7 +391,7 @@ func TestRestingWatcherCrosses(t *testing.T) {
 		}
 	}
 	<-closed // nobody used it
-	if err := s.gateway.Reads().current().Snapshots.WaitPosition(t.Context(), s.partition("alice"), 1); err != nil {
+	if err := s.Gateway.Reads().Active().Snapshots.WaitPosition(t.Context(), s.Partition("alice"), 1); err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
@@ -394,9 +399,9 @@ func TestRestingWatcherCrosses(t *testing.T) {
 	watch := func(every time.Duration) *testSink {
 		sink := newTestSink()
 		go func() {
-			ended <- s.gateway.Watches().watch(ctx, &watchQuery{every: every}, sink)
+			ended <- s.Gateway.Watches().Watch(ctx, &watch.Query{Every: every}, sink)
 		}()
-		expect(t, sink.next, "alice 1000", "complete", "round")
+		gatewaytest.Expect(t, sink.next, "alice 1000", "complete", "round")
 		return sink
 	}
 	watch(time.Hour)
@@ -410,7 +415,7 @@ func TestRestingWatcherCrosses(t *testing.T) {
 	for last := ""; last != "alice 1"; { // by way of 2 where its rest was over between
 		last = awakes.next()
 	}
-	expect(t, awakes.next, "pool 1", "round")
+	gatewaytest.Expect(t, awakes.next, "pool 1", "round")
 	cancel()
 	for range cap(ended) {
 		if err := <-ended; !errors.Is(err, context.Canceled) {
@@ -426,7 +431,7 @@ func newTestSink() *testSink { return &testSink{make(chan string, 100)} }
 
 func (s *testSink) next() string { return <-s.lines }
 
-func (s *testSink) update(_ *backend, c *projection.Change, _ int64) error {
+func (s *testSink) Update(_ *query.Generation, c *projection.Change, _ int64) error {
 	holder, err := ingest.HolderOf(c.Key)
 	if err != nil {
 		return err
@@ -443,9 +448,9 @@ func (s *testSink) update(_ *backend, c *projection.Change, _ int64) error {
 	return nil
 }
 
-func (s *testSink) complete(bool) error                 { s.lines <- "complete"; return nil }
-func (s *testSink) endRound(*backend, watchPoint) error { s.lines <- "round"; return nil }
-func (s *testSink) heartbeat() error                    { return nil }
+func (s *testSink) Complete(bool) error                           { s.lines <- "complete"; return nil }
+func (s *testSink) EndRound(*query.Generation, watch.Point) error { s.lines <- "round"; return nil }
+func (s *testSink) Heartbeat() error                              { return nil }
 
 // A read that waits for a position goes on waiting at the next generation; a cursor
 // of the former one is refused; an id of it begins anew.
@@ -455,11 +460,11 @@ func TestReadsAcrossASwitch(t *testing.T) {
 	for _, h := range []string{"alice", "bob", "carol"} {
 		s.log.append(h)
 	}
-	page, err := s.query().Top(t.Context(), &holdpb.TopRequest{Limit: 1, After: 3})
+	page, err := s.Query().Top(t.Context(), &holdpb.TopRequest{Limit: 1, After: 3})
 	if err != nil || page.NextCursor == "" {
 		t.Fatal(page, err)
 	}
-	events, _ := eventsOf(t, s.world, "", "")
+	events, _ := gatewaytest.EventsOf(t, s.World, "", "")
 	id := ""
 	for id == "" {
 		if line := events(); len(line) > 3 && line[:3] == "id " {
@@ -467,28 +472,28 @@ func TestReadsAcrossASwitch(t *testing.T) {
 		}
 	}
 	// The position is in the log, and the snapshots that are served do not have it.
-	old := s.gateway.Reads().current()
+	old := s.Gateway.Reads().Active()
 	old.Snapshots.Freeze()
 	position := s.log.append("alice")
 	waiting := make(chan error, 1)
 	go func() {
-		stats, err := received(s.query().GetSnapshot(t.Context(), &holdpb.StatsRequest{HolderIds: []string{"alice"}, After: position}))
+		stats, err := gatewaytest.Received(s.Query().GetSnapshot(t.Context(), &holdpb.StatsRequest{HolderIds: []string{"alice"}, After: position}))
 		if err == nil && (stats[0].Generation != "2" || stats[0].Position != position) {
 			err = fmt.Errorf("%v", stats)
 		}
 		waiting <- err
 	}()
-	for old.users.Load() < 3 { // the gateway, the watch, the read
+	for old.Users.Load() < 3 { // the gateway, the watch, the read
 		time.Sleep(time.Millisecond)
 	}
 	s.to(t, "2")
 	if err := <-waiting; err != nil {
 		t.Error(err)
 	}
-	if _, err := s.query().Top(t.Context(), &holdpb.TopRequest{Limit: 1, Cursor: page.NextCursor}); status.Code(err) != codes.FailedPrecondition {
+	if _, err := s.Query().Top(t.Context(), &holdpb.TopRequest{Limit: 1, Cursor: page.NextCursor}); status.Code(err) != codes.FailedPrecondition {
 		t.Errorf("a cursor of another generation: %v", err)
 	}
-	resp, err := http.Get(s.url + "/top?limit=1&cursor=" + page.NextCursor)
+	resp, err := http.Get(s.Url + "/top?limit=1&cursor=" + page.NextCursor)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -496,10 +501,10 @@ func TestReadsAcrossASwitch(t *testing.T) {
 	if resp.StatusCode != http.StatusGone {
 		t.Errorf("a cursor of another generation: %d", resp.StatusCode)
 	}
-	events, _ = eventsOf(t, s.world, "", id)
-	expect(t, events, "alice 2000", "bob 1000", "carol 1000", "complete")
+	events, _ = gatewaytest.EventsOf(t, s.World, "", id)
+	gatewaytest.Expect(t, events, "alice 2000", "bob 1000", "carol 1000", "complete")
 
-	body, err := s.query().Status(t.Context(), &holdpb.Empty{})
+	body, err := s.Query().Status(t.Context(), &holdpb.Empty{})
 	if err != nil || body.Generation != "2" || body.Rules != "rules of 2" || body.Prepared != "" {
 		t.Error(body, err)
 	}
@@ -510,13 +515,13 @@ func TestSwitchRefuses(t *testing.T) {
 	t.Parallel()
 	s := newSwitchWorld(t)
 	position := s.log.append("alice")
-	if err := s.gateway.Switch(t.Context(), "2"); !errors.Is(err, ErrNotPrepared) {
+	if err := s.Gateway.Switch(t.Context(), "2"); !errors.Is(err, gateway.ErrNotPrepared) {
 		t.Error(err)
 	}
-	if err := s.gateway.Switch(t.Context(), "1"); err != nil {
+	if err := s.Gateway.Switch(t.Context(), "1"); err != nil {
 		t.Error(err) // it is active
 	}
-	if err := s.gateway.Reads().current().Snapshots.WaitPosition(t.Context(), s.partition("alice"), position); err != nil {
+	if err := s.Gateway.Reads().Active().Snapshots.WaitPosition(t.Context(), s.Partition("alice"), position); err != nil {
 		t.Fatal(err)
 	}
 	// One that stands still is never ready.
@@ -528,44 +533,44 @@ func TestSwitchRefuses(t *testing.T) {
 	}
 	stands.Snapshots.Freeze()
 	position = s.log.append("alice")
-	if err := s.gateway.Reads().current().Snapshots.WaitPosition(t.Context(), s.partition("alice"), position); err != nil {
+	if err := s.Gateway.Reads().Active().Snapshots.WaitPosition(t.Context(), s.Partition("alice"), position); err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
-	if err := s.gateway.Prepare(ctx, stands); !errors.Is(err, ErrBehind) || closed != 1 || s.gateway.Prepared() != "" {
+	if err := s.Gateway.Prepare(ctx, stands); !errors.Is(err, query.ErrBehind) || closed != 1 || s.Gateway.Prepared() != "" {
 		t.Errorf("%v; closed %d times", err, closed)
 	}
 	// One that stands still after it was prepared is not switched to.
 	prepared := s.generations["2"].open(t)
 	prepared.Close = func() error { closed++; return nil }
-	if err := s.gateway.Prepare(t.Context(), prepared); err != nil {
+	if err := s.Gateway.Prepare(t.Context(), prepared); err != nil {
 		t.Fatal(err)
 	}
-	if s.gateway.Prepared() != "2" {
-		t.Errorf("%q is prepared", s.gateway.Prepared())
+	if s.Gateway.Prepared() != "2" {
+		t.Errorf("%q is prepared", s.Gateway.Prepared())
 	}
 	prepared.Snapshots.Freeze()
 	position = s.log.append("alice")
-	if err := s.gateway.Reads().current().Snapshots.WaitPosition(t.Context(), s.partition("alice"), position); err != nil {
+	if err := s.Gateway.Reads().Active().Snapshots.WaitPosition(t.Context(), s.Partition("alice"), position); err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel = context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
-	if err := s.gateway.Switch(ctx, "2"); !errors.Is(err, ErrBehind) {
+	if err := s.Gateway.Switch(ctx, "2"); !errors.Is(err, query.ErrBehind) {
 		t.Error(err)
 	}
-	if now := s.gateway.Serving(); now.Generation != "1" || now.Rules != "rules of 1" {
+	if now := s.Gateway.Serving(); now.Generation != "1" || now.Rules != "rules of 1" {
 		t.Error(now)
 	}
 	if err := s.client().own(t.Context(), "alice"); err != nil {
 		t.Error(err) // nothing stands still
 	}
 	prepared.Snapshots.Thaw()
-	if err := s.gateway.Switch(t.Context(), "2"); err != nil {
+	if err := s.Gateway.Switch(t.Context(), "2"); err != nil {
 		t.Error(err)
 	}
-	s.close()
+	s.Close()
 	if closed != 2 {
 		t.Errorf("closed %d times", closed)
 	}
@@ -575,28 +580,28 @@ func TestSwitchRefuses(t *testing.T) {
 // one before, whatever position the reader asks for.
 func TestStoreDoesNotStepBack(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, func(w *world) {
-		w.cfg.Generation = "1"
-		w.cfg.Log = &fakeLog{partitions: 4, ends: map[int]uint64{0: 9, 1: 9, 2: 9, 3: 9}}
+	w := gatewaytest.NewWorld(t, func(w *gatewaytest.World) {
+		w.Cfg.Generation = "1"
+		w.Cfg.Log = &fakes.Log{Size: 4, Ends: map[int]uint64{0: 9, 1: 9, 2: 9, 3: 9}}
 	})
-	w.apply(t, 8, 8e9, held("x", "alice", 1000, 2000, 1))
-	if _, err := allOf(t, w, &holdpb.ScoresRequest{HolderId: "alice", After: 4}); err != nil {
+	w.Apply(t, 8, 8e9, fakes.Held("x", "alice", 1000, 2000, 1))
+	if _, err := gatewaytest.AllOf(t, w, &holdpb.ScoresRequest{HolderId: "alice", After: 4}); err != nil {
 		t.Fatal(err)
 	}
 	waited := make(chan uint64, 8)
-	next := w.cfg.Backend
-	next.Generation, next.Snapshots = "2", readySnapshots()
+	next := w.Cfg.Backend
+	next.Generation, next.Snapshots = "2", fakes.ReadySnapshots()
 	next.WaitApplied = func(_ context.Context, _ int, position uint64) error { waited <- position; return nil }
-	if err := w.gateway.Prepare(t.Context(), next); err != nil {
+	if err := w.Gateway.Prepare(t.Context(), next); err != nil {
 		t.Fatal(err)
 	}
-	if err := w.gateway.Switch(t.Context(), "2"); err != nil {
+	if err := w.Gateway.Switch(t.Context(), "2"); err != nil {
 		t.Fatal(err)
 	}
 	for len(waited) > 0 {
 		<-waited
 	}
-	if _, err := allOf(t, w, &holdpb.ScoresRequest{HolderId: "alice", After: 4}); err != nil {
+	if _, err := gatewaytest.AllOf(t, w, &holdpb.ScoresRequest{HolderId: "alice", After: 4}); err != nil {
 		t.Fatal(err)
 	}
 	if position := <-waited; position != 8 {
@@ -608,34 +613,34 @@ func TestStoreDoesNotStepBack(t *testing.T) {
 func TestWatchIsRenamed(t *testing.T) {
 	t.Parallel()
 	const mixed, lower = "0x00000000000000000000000000000000000000Ab", "0x00000000000000000000000000000000000000ab"
-	snapshots := readySnapshots(statOf(mixed, "1", "0"), statOf("bob", "1", "0"))
-	w := newWorld(t, func(w *world) { w.cfg.Snapshots = snapshots })
-	next, _ := watchOf(t, w, &holdpb.StatsRequest{HolderIds: []string{mixed, "bob"}})
-	expect(t, next, mixed+" 1", "bob 1", "complete")
+	snapshots := fakes.ReadySnapshots(gatewaytest.StatOf(mixed, "1", "0"), gatewaytest.StatOf("bob", "1", "0"))
+	w := gatewaytest.NewWorld(t, func(w *gatewaytest.World) { w.Cfg.Snapshots = snapshots })
+	next, _ := gatewaytest.WatchOf(t, w, &holdpb.StatsRequest{HolderIds: []string{mixed, "bob"}})
+	gatewaytest.Expect(t, next, mixed+" 1", "bob 1", "complete")
 	normalise, err := rules.Parse("test", []byte("ids: evm"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	second := w.cfg.Backend
-	others := readySnapshots(statOf(lower, "2", "0"), statOf("bob", "2", "0"))
+	second := w.Cfg.Backend
+	others := fakes.ReadySnapshots(gatewaytest.StatOf(lower, "2", "0"), gatewaytest.StatOf("bob", "2", "0"))
 	second.Generation, second.Snapshots, second.Rules = "2", others, normalise
-	for _, b := range []Backend{second, w.cfg.Backend} {
-		if err := w.gateway.Prepare(t.Context(), b); err != nil {
+	for _, b := range []query.Backend{second, w.Cfg.Backend} {
+		if err := w.Gateway.Prepare(t.Context(), b); err != nil {
 			t.Fatal(err)
 		}
-		if err := w.gateway.Switch(t.Context(), b.Generation); err != nil {
+		if err := w.Gateway.Switch(t.Context(), b.Generation); err != nil {
 			t.Fatal(err)
 		}
 		if b.Generation == "2" {
-			expect(t, next, mixed+" gone", lower+" 2", "bob 2")
-			others.put(statOf(lower, "3", "0"))
-			expect(t, next, lower+" 3")
+			gatewaytest.Expect(t, next, mixed+" gone", lower+" 2", "bob 2")
+			others.Put(gatewaytest.StatOf(lower, "3", "0"))
+			gatewaytest.Expect(t, next, lower+" 3")
 		}
 	}
-	expect(t, next, lower+" gone", mixed+" 1", "bob 1")
-	snapshots.put(statOf(mixed, "4", "0"))
-	expect(t, next, mixed+" 4")
-	if n := w.gateway.Watches().count(); n != 1 {
+	gatewaytest.Expect(t, next, lower+" gone", mixed+" 1", "bob 1")
+	snapshots.Put(gatewaytest.StatOf(mixed, "4", "0"))
+	gatewaytest.Expect(t, next, mixed+" 4")
+	if n := w.Gateway.Watches().Count(); n != 1 {
 		t.Errorf("%d watchers", n)
 	}
 }
@@ -645,10 +650,10 @@ func TestWatchIsRenamed(t *testing.T) {
 // positions and what was last heard.
 func TestPrepareGivesUp(t *testing.T) {
 	t.Parallel()
-	s := newSwitchWorld(t, func(c *Config) { c.PrepareStall = 20 * time.Millisecond })
+	s := newSwitchWorld(t, func(c *gateway.Config) { c.PrepareStall = 20 * time.Millisecond })
 	position := s.log.append("alice")
-	partition := s.partition("alice")
-	if err := s.gateway.reads.current().Snapshots.WaitPosition(t.Context(), partition, position); err != nil {
+	partition := s.Partition("alice")
+	if err := s.Gateway.Reads().Active().Snapshots.WaitPosition(t.Context(), partition, position); err != nil {
 		t.Fatal(err)
 	}
 	stalls := func(err error, want ...string) {
@@ -662,13 +667,13 @@ func TestPrepareGivesUp(t *testing.T) {
 				t.Errorf("%v, want %s", err, text)
 			}
 		}
-		if s.gateway.Prepared() != "" && s.gateway.Serving().Generation != "1" {
-			t.Errorf("%q is prepared, %+v served", s.gateway.Prepared(), s.gateway.Serving())
+		if s.Gateway.Prepared() != "" && s.Gateway.Serving().Generation != "1" {
+			t.Errorf("%q is prepared, %+v served", s.Gateway.Prepared(), s.Gateway.Serving())
 		}
 	}
 	// loaded is the generation, as far as the active one, so that Prepare has nothing to
 	// wait for but what is made to stand still.
-	loaded := func() Backend {
+	loaded := func() query.Backend {
 		t.Helper()
 		b := s.generations["2"].open(t)
 		if err := errors.Join(b.Snapshots.Wait(t.Context()), b.Snapshots.WaitPosition(t.Context(), partition, position)); err != nil {
@@ -679,7 +684,7 @@ func TestPrepareGivesUp(t *testing.T) {
 	grow := func() {
 		t.Helper()
 		position = s.log.append("alice")
-		if err := s.gateway.reads.current().Snapshots.WaitPosition(t.Context(), partition, position); err != nil {
+		if err := s.Gateway.Reads().Active().Snapshots.WaitPosition(t.Context(), partition, position); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -691,36 +696,36 @@ func TestPrepareGivesUp(t *testing.T) {
 	still.Snapshots.Freeze()
 	before := position
 	grow()
-	stalls(s.gateway.Prepare(t.Context(), still),
+	stalls(s.Gateway.Prepare(t.Context(), still),
 		fmt.Sprintf("generation 2, partition %d: the snapshots are at position %d, wanted %d: no progress for 20ms: last heard: the broker is away", partition, before, position))
 
 	// Its snapshots never come.
 	never := s.generations["2"].open(t)
 	never.Snapshots.Close()
 	never.Snapshots, never.Ready = unready{never.Snapshots}, away
-	stalls(s.gateway.Prepare(t.Context(), never), "loading snapshots, ", "no progress for 20ms: last heard: the broker is away")
+	stalls(s.Gateway.Prepare(t.Context(), never), "loading snapshots, ", "no progress for 20ms: last heard: the broker is away")
 
 	// Its store does not apply what its snapshots have.
 	slow := loaded()
 	slow.Ready = away
 	slow.WaitApplied = func(ctx context.Context, _ int, _ uint64) error { <-ctx.Done(); return ctx.Err() }
-	stalls(s.gateway.Prepare(t.Context(), slow), "the store has not applied position", "last heard: the broker is away")
+	stalls(s.Gateway.Prepare(t.Context(), slow), "the store has not applied position", "last heard: the broker is away")
 	slow = loaded()
 	slow.Reader = silentReader{slow.Reader}
-	stalls(s.gateway.Prepare(t.Context(), slow), "asking the store: no progress for 20ms")
+	stalls(s.Gateway.Prepare(t.Context(), slow), "asking the store: no progress for 20ms")
 
 	// It stands still after it was prepared.
 	late := loaded()
-	if err := s.gateway.Prepare(t.Context(), late); err != nil {
+	if err := s.Gateway.Prepare(t.Context(), late); err != nil {
 		t.Fatal(err)
 	}
 	late.Snapshots.Freeze()
 	grow()
-	stalls(s.gateway.Switch(t.Context(), "2"), fmt.Sprintf("wanted %d: no progress for 20ms", position))
+	stalls(s.Gateway.Switch(t.Context(), "2"), fmt.Sprintf("wanted %d: no progress for 20ms", position))
 }
 
 // unready are snapshots that never become complete.
-type unready struct{ Snapshots }
+type unready struct{ query.Snapshots }
 
 func (unready) Wait(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }
 

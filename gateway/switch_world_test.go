@@ -1,4 +1,4 @@
-package gateway
+package gateway_test
 
 import (
 	"context"
@@ -10,6 +10,10 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"holdmetrics/gateway"
+	"holdmetrics/gateway/gatewaytest"
+	"holdmetrics/gateway/gatewaytest/fakes"
+	"holdmetrics/gateway/query"
 	"holdmetrics/hold"
 	"holdmetrics/ingest"
 	"holdmetrics/projection"
@@ -160,8 +164,8 @@ func (g *testGeneration) apply(ctx context.Context, events []string) error {
 }
 
 func (g *testGeneration) add(holder string, to projection.Reached) ([]projection.PairChange, []projection.HolderRecord, []projection.Entry) {
-	d := held("token", holder, int64(to.Position)*10, int64(to.Position)*10+1, g.multiplier)
-	e, err := d.Check(testNow, hold.DefaultLimits())
+	d := fakes.Held("token", holder, int64(to.Position)*10, int64(to.Position)*10+1, g.multiplier)
+	e, err := d.Check(fakes.TestNow, hold.DefaultLimits())
 	if err != nil {
 		panic(err)
 	}
@@ -171,7 +175,7 @@ func (g *testGeneration) add(holder string, to projection.Reached) ([]projection
 		g.pairs[holder] = pair
 	}
 	pair.Add(e.Fact())
-	f := pair.Figures(testNow)
+	f := pair.Figures(fakes.TestNow)
 	change := projection.PairChange{
 		Key: projection.PairKey{Holder: holder, Token: "token"}, Figures: f,
 		Facts: []projection.LoggedFact{{Fact: e.Fact(), Position: to.Position, LogTime: to.LogTime}},
@@ -182,9 +186,9 @@ func (g *testGeneration) add(holder string, to projection.Reached) ([]projection
 	record := projection.HolderRecord{Holder: holder, Figures: f, UpdatedAt: to.LogTime, Position: to.Position}
 	stat := &holdpb.HoldStat{
 		HolderId: holder, ScoreExact: f.Settled.Score.String(), HeldExact: f.Settled.Held.String(), LiveBase: f.Line.Base.Score.String(),
-		Since: timestamp(f.Line.Since), UpdatedAt: timestamp(to.LogTime), Position: to.Position, Generation: g.name,
+		Since: fakes.Timestamp(f.Line.Since), UpdatedAt: fakes.Timestamp(to.LogTime), Position: to.Position, Generation: g.name,
 	}
-	return []projection.PairChange{change}, []projection.HolderRecord{record}, []projection.Entry{{Key: ingest.SubjectToken(holder), Value: mustMarshal(stat)}}
+	return []projection.PairChange{change}, []projection.HolderRecord{record}, []projection.Entry{{Key: ingest.SubjectToken(holder), Value: fakes.Marshal(stat)}}
 }
 
 func (g *testGeneration) waitApplied(ctx context.Context, _ int, position uint64) error {
@@ -204,13 +208,13 @@ func (g *testGeneration) waitApplied(ctx context.Context, _ int, position uint64
 }
 
 // open gives the generation to a gateway, with a view of its own.
-func (g *testGeneration) open(t *testing.T) Backend {
+func (g *testGeneration) open(t *testing.T) query.Backend {
 	t.Helper()
 	view, err := g.snapshots.Watch(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	return Backend{
+	return query.Backend{
 		Generation: g.name, RulesVersion: "rules of " + g.name, Reader: g.store, Snapshots: view, WaitApplied: g.waitApplied,
 		Ready: func(context.Context) error { return nil },
 	}
@@ -231,14 +235,14 @@ func (g *testGeneration) check(s *holdpb.HoldStat) error {
 // switchWorld is a gateway with two generations of one log: in the second, figures
 // are a thousand times those of the first, and pool is left out.
 type switchWorld struct {
-	*world
+	*gatewaytest.World
 	log         *testLog
 	generations map[string]*testGeneration
 }
 
-func newSwitchWorld(t *testing.T, configure ...func(*Config)) *switchWorld {
+func newSwitchWorld(t *testing.T, configure ...func(*gateway.Config)) *switchWorld {
 	t.Helper()
-	_, js := openLog(t)
+	_, js := gatewaytest.OpenLog(t)
 	s := &switchWorld{log: newTestLog()}
 	s.generations = map[string]*testGeneration{
 		"1": newTestGeneration(t, js, s.log, "1", 1), "2": newTestGeneration(t, js, s.log, "2", 1000, "pool"),
@@ -253,10 +257,10 @@ func newSwitchWorld(t *testing.T, configure ...func(*Config)) *switchWorld {
 		})
 	}
 	t.Cleanup(func() { cancel(); running.Wait() })
-	s.world = newWorld(t, func(w *world) {
-		w.cfg.Log, w.cfg.Backend = s.log, s.generations["1"].open(t)
+	s.World = gatewaytest.NewWorld(t, func(w *gatewaytest.World) {
+		w.Cfg.Log, w.Cfg.Backend = s.log, s.generations["1"].open(t)
 		for _, c := range configure {
-			c(&w.cfg)
+			c(&w.Cfg)
 		}
 	})
 	return s
@@ -265,10 +269,10 @@ func newSwitchWorld(t *testing.T, configure ...func(*Config)) *switchWorld {
 // to prepares a generation and switches to it.
 func (s *switchWorld) to(t *testing.T, name string) {
 	t.Helper()
-	if err := s.gateway.Prepare(t.Context(), s.generations[name].open(t)); err != nil {
+	if err := s.Gateway.Prepare(t.Context(), s.generations[name].open(t)); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.gateway.Switch(t.Context(), name); err != nil {
+	if err := s.Gateway.Switch(t.Context(), name); err != nil {
 		t.Fatal(err)
 	}
 }

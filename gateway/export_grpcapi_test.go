@@ -1,4 +1,0 @@
-package gateway
-
-// BroadcastInFlight is how many events of a stream may wait for their acks.
-const BroadcastInFlight = broadcastInFlight

@@ -1,0 +1,88 @@
+package failure
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"holdmetrics/gateway/intake"
+	"holdmetrics/gateway/query"
+	"holdmetrics/gateway/watch"
+	"holdmetrics/hold"
+	"holdmetrics/ingest"
+	"holdmetrics/projection"
+)
+
+// RetryAfter is how long a client is asked to wait before it tries again.
+const RetryAfter = time.Second
+
+// Kind classifies an error by what a client can do about it.
+type Kind int
+
+// The kinds of failures. The zero value is an error that only a programmer can mend.
+const (
+	Internal     Kind = iota
+	Invalid           // the request is wrong
+	Sealed            // the request is about a time that was sealed
+	NotFound          // no such holder
+	NoStore           // the answer is in a store, and this gateway has none
+	Stale             // the requested position was not applied in time
+	Busy              // the log accepts no more for now
+	CursorGone        // the state behind a cursor is gone
+	Stalled           // the client of a watch did not read
+	Unavailable       // something that the gateway depends on does not answer
+	Canceled          // the client canceled the request
+	DeadlineOver      // the deadline of the request has passed
+)
+
+// Failure is an error as a server reports it, whatever the protocol.
+type Failure struct {
+	Kind    Kind
+	Field   string // of the request, if one is to blame
+	Message string
+	Retry   bool // the same request may succeed later
+}
+
+// Of classifies an error. An error that it does not know is internal.
+func Of(err error) Failure {
+	var field *hold.FieldError
+	switch {
+	case errors.Is(err, query.ErrSealed) && errors.As(err, &field):
+		return Failure{Kind: Sealed, Field: field.Field, Message: field.Error()}
+	case errors.As(err, &field):
+		return Failure{Kind: Invalid, Field: field.Field, Message: field.Error()}
+	case errors.Is(err, ingest.ErrMalformed):
+		return Failure{Kind: Invalid, Message: err.Error()}
+	case errors.Is(err, projection.ErrNotFound):
+		return Failure{Kind: NotFound, Message: "no holder of that id is known"}
+	case errors.Is(err, query.ErrNoStore):
+		return Failure{Kind: NoStore, Message: query.ErrNoStore.Error()}
+	case errors.Is(err, query.ErrStale):
+		return Failure{Kind: Stale, Message: err.Error()}
+	// These two come before the ends of contexts, which they may wrap, because they
+	// are more specific. A caller that gave up on a slow log was not acknowledged.
+	case errors.Is(err, ingest.ErrBusy), errors.Is(err, intake.ErrSlow):
+		return Failure{Kind: Busy, Message: err.Error(), Retry: true}
+	case errors.Is(err, query.ErrCursorGone):
+		return Failure{Kind: CursorGone, Field: "cursor", Message: err.Error()}
+	case errors.Is(err, watch.ErrStalled):
+		return Failure{Kind: Stalled, Message: err.Error()}
+	case errors.Is(err, query.ErrDraining), errors.Is(err, ingest.ErrClosed), errors.Is(err, ingest.ErrNotAcknowledged):
+		return Failure{Kind: Unavailable, Message: err.Error(), Retry: true}
+	case errors.Is(err, context.Canceled):
+		return Failure{Kind: Canceled, Message: "the request was canceled"}
+	case errors.Is(err, context.DeadlineExceeded):
+		return Failure{Kind: DeadlineOver, Message: "the deadline of the request has passed"}
+	case errors.Is(err, projection.ErrOutdated):
+		return Failure{Kind: Unavailable, Retry: true, Message: "what was read was being sealed meanwhile; ask again"}
+	case errors.Is(err, query.ErrUnavailable), errors.Is(err, projection.ErrUnavailable), errors.Is(err, projection.ErrClosed):
+		return Failure{Kind: Unavailable, Message: err.Error(), Retry: true}
+	}
+	return Failure{Message: err.Error()}
+}
+
+// Refused reports whether err concerns one event alone, so that its neighbours go on.
+func Refused(err error) bool {
+	var field *hold.FieldError
+	return errors.As(err, &field) || errors.Is(err, ingest.ErrMalformed)
+}

@@ -1,0 +1,222 @@
+package fakes
+
+import (
+	"context"
+	"slices"
+	"sync"
+
+	"google.golang.org/protobuf/proto"
+
+	"holdmetrics/ingest"
+	"holdmetrics/projection"
+	holdpb "holdmetrics/proto"
+)
+
+// Snapshots are snapshots that change when a test says so. They come in the
+// order in which they were first put.
+type Snapshots struct {
+	Ready chan struct{}
+	Err   error
+
+	mu      sync.Mutex
+	order   []string
+	items   map[string]*fakeSnapshot
+	last    uint64
+	changed chan struct{}
+	reached map[int]projection.Reached
+}
+
+type fakeSnapshot struct {
+	projection.Change
+	settled string
+}
+
+func ReadySnapshots(stats ...*holdpb.HoldStat) *Snapshots {
+	s := &Snapshots{
+		Ready: make(chan struct{}), items: map[string]*fakeSnapshot{}, changed: make(chan struct{}), reached: map[int]projection.Reached{},
+	}
+	for _, stat := range stats {
+		s.Put(stat)
+	}
+	close(s.Ready)
+	return s
+}
+
+// Fail has the snapshots fail from here on.
+func (s *Snapshots) Fail(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.Err = err
+}
+
+func (s *Snapshots) Put(stat *holdpb.HoldStat) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	key := ingest.SubjectToken(stat.GetHolderId())
+	it := s.items[key]
+	if it == nil {
+		it = &fakeSnapshot{Change: projection.Change{Key: key}}
+		s.items[key] = it
+		s.order = append(s.order, key)
+	}
+	s.last++
+	it.Value, it.Number, it.Gone = Marshal(stat), s.last, false
+	if it.Settled == 0 || it.settled != stat.GetScoreExact() {
+		it.Settled, it.settled = s.last, stat.GetScoreExact()
+	}
+	s.wake()
+}
+
+func (s *Snapshots) Remove(holder string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	it := s.items[ingest.SubjectToken(holder)]
+	s.last++
+	it.Value, it.Number, it.Settled, it.Gone = nil, s.last, s.last, true
+	s.wake()
+}
+
+func (s *Snapshots) Reline(c projection.Change, value []byte) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	it := s.items[c.Key]
+	if it == nil || it.Number != c.Number {
+		return false
+	}
+	s.last++
+	it.Value, it.Number = value, s.last
+	s.wake()
+	return true
+}
+
+func (s *Snapshots) Reach(partition int, to projection.Reached) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.reached[partition] = to
+	s.wake()
+}
+
+func (s *Snapshots) wake() {
+	close(s.changed)
+	s.changed = make(chan struct{})
+}
+
+func (s *Snapshots) Wait(ctx context.Context) error {
+	select {
+	case <-s.Ready:
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return s.Err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// changes are those after a point, by number.
+func (s *Snapshots) changes(after uint64) (all []projection.Change) {
+	for _, key := range s.order {
+		if c := s.items[key].Change; c.Number > after {
+			all = append(all, c)
+		}
+	}
+	slices.SortFunc(all, func(a, b projection.Change) int { return int(a.Number) - int(b.Number) })
+	return all
+}
+
+func (s *Snapshots) Each(fn func(projection.Change) bool) {
+	s.mu.Lock()
+	order := slices.Clone(s.order)
+	s.mu.Unlock()
+	for _, key := range order {
+		if c, ok := s.Lookup(key); ok && !fn(c) {
+			return
+		}
+	}
+}
+
+func (s *Snapshots) All(fn func(string, []byte) bool) {
+	s.Each(func(c projection.Change) bool { return fn(c.Key, c.Value) })
+}
+
+func (s *Snapshots) Len() (n int) {
+	s.Each(func(projection.Change) bool { n++; return true })
+	return n
+}
+
+func (s *Snapshots) Lookup(key string) (projection.Change, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	it := s.items[key]
+	if it == nil || it.Gone {
+		return projection.Change{}, false
+	}
+	return it.Change, true
+}
+
+func (s *Snapshots) AppendChanges(dst []projection.Change, after uint64, limit int) ([]projection.Change, uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, c := range s.changes(after)[:min(limit, len(s.changes(after)))] {
+		dst, after = append(dst, c), c.Number
+	}
+	return dst, after
+}
+
+func (s *Snapshots) AppendLatest(dst []projection.Change, after, before uint64, limit int) (_ []projection.Change, next, point uint64, more bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, c := range slices.Backward(s.changes(after)) {
+		if c.Number >= before {
+			continue
+		}
+		if len(dst) == limit {
+			return dst, before, s.last, true
+		}
+		dst, before = append(dst, c), c.Number
+	}
+	return dst, before, s.last, false
+}
+
+func (s *Snapshots) Changed() <-chan struct{} {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.changed
+}
+
+func (s *Snapshots) Last() uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.last
+}
+
+func (s *Snapshots) Reached(partition int) projection.Reached {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.reached[partition]
+}
+
+func (s *Snapshots) WaitPosition(ctx context.Context, partition int, position uint64) error {
+	for {
+		changed := s.Changed()
+		if s.Reached(partition).Position >= position {
+			return nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+func (s *Snapshots) Freeze()      {}
+func (s *Snapshots) Thaw()        {}
+func (s *Snapshots) Close() error { return nil }
+
+func Marshal(m proto.Message) []byte {
+	b, err := proto.MarshalOptions{Deterministic: true}.Marshal(m)
+	if err != nil {
+		panic(err)
+	}
+	return b
+}

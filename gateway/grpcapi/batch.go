@@ -1,0 +1,122 @@
+package grpcapi
+
+import (
+	"context"
+	"slices"
+
+	"google.golang.org/grpc"
+
+	"holdmetrics/gateway/failure"
+	"holdmetrics/gateway/intake"
+	"holdmetrics/hold"
+	"holdmetrics/ingest"
+	holdpb "holdmetrics/proto"
+)
+
+// batchOutcome is what became of one batch.
+type batchOutcome struct {
+	ack *holdpb.HoldBatchAck
+	err error // of the log; nil where events were refused by themselves only
+}
+
+// broadcastBatch answers every batch of a stream with one ack, in order, each
+// once the log has every event of it that was accepted. It fails as broadcast does.
+func (s *Server) broadcastBatch(stream grpc.ServerStream) error {
+	ctx, cancel := context.WithCancel(stream.Context())
+	defer cancel()
+	acks := newReplies[batchOutcome](batchesInFlight, batchedInFlight)
+	s.receivers.Go(func() { acks.close(s.receiveBatches(ctx, stream, acks)) })
+	return acks.send(ctx, s.cfg.StreamWait, func(o batchOutcome) error {
+		if o.err != nil {
+			return o.err
+		}
+		return stream.SendMsg(o.ack)
+	})
+}
+
+func (s *Server) receiveBatches(ctx context.Context, stream grpc.ServerStream, acks *replies[batchOutcome]) error {
+	var raw rawMessage
+	var b opened
+	for {
+		if err := stream.RecvMsg(&raw); err != nil {
+			return endOfStream(err)
+		}
+		damaged := b.open(raw.bytes)
+		seq, err := acks.take(ctx, len(b.drafts)+len(b.refused))
+		if err != nil {
+			return err
+		}
+		if damaged != nil {
+			acks.answer(seq, batchOutcome{err: damaged})
+			return nil // its answer ends the stream
+		}
+		refusals, at := b.refused, b.at
+		s.cfg.Intake.SendBatch(ctx, b.drafts, func(r ingest.BatchResult) {
+			acks.answer(seq, s.batchOutcome(r, at, refusals))
+		})
+	}
+}
+
+// batchOutcome turns the producer's result into the ack. at gives the places in
+// the batch of the drafts that were sent, or is nil where they are all of it.
+func (s *Server) batchOutcome(r ingest.BatchResult, at []uint32, refusals []*holdpb.HoldRefusal) batchOutcome {
+	s.cfg.Intake.Cfg.Observer.Accepted(intake.BroadcastBatch, r.Accepted)
+	for range refusals {
+		s.cfg.Intake.Cfg.Observer.Event(intake.BroadcastBatch, ingest.ErrMalformed)
+	}
+	var fatal error
+	for _, refusal := range r.Refused {
+		s.cfg.Intake.Cfg.Observer.Event(intake.BroadcastBatch, refusal.Err)
+		if !failure.Refused(refusal.Err) {
+			fatal = refusal.Err
+			continue
+		}
+		f := failure.Of(refusal.Err)
+		index := uint32(refusal.Index)
+		if at != nil {
+			index = at[refusal.Index]
+		}
+		refusals = append(refusals, &holdpb.HoldRefusal{Index: index, Error: f.Message, Field: f.Field})
+	}
+	if fatal != nil {
+		return batchOutcome{err: fatal}
+	}
+	slices.SortFunc(refusals, func(a, b *holdpb.HoldRefusal) int { return int(a.Index) - int(b.Index) })
+	return batchOutcome{ack: &holdpb.HoldBatchAck{Accepted: uint64(r.Accepted), Position: r.Position, Refused: refusals}}
+}
+
+// opened is a batch whose events are decoded. Its drafts are used again for the
+// next batch; at and refused are not, since they wait with the ack.
+type opened struct {
+	drafts  []hold.Draft
+	at      []uint32 // place of each draft in the batch; nil while all of them decode
+	refused []*holdpb.HoldRefusal
+}
+
+// open decodes a HoldBatch. An event that does not decode is refused in its place.
+func (b *opened) open(batch []byte) error {
+	clear(b.drafts) // their strings belong to the last message
+	b.drafts, b.at, b.refused = b.drafts[:0], nil, nil
+	index := uint32(0)
+	return eachEvent(batch, func(event []byte) error {
+		var d hold.Draft
+		err := ingest.DecodeEvent(event, &d)
+		if err != nil {
+			if b.at == nil {
+				b.at = make([]uint32, len(b.drafts))
+				for i := range b.at {
+					b.at[i] = uint32(i)
+				}
+			}
+			f := failure.Of(err)
+			b.refused = append(b.refused, &holdpb.HoldRefusal{Index: index, Error: f.Message, Field: f.Field})
+		} else {
+			b.drafts = append(b.drafts, d)
+			if b.at != nil {
+				b.at = append(b.at, index)
+			}
+		}
+		index++
+		return nil
+	})
+}

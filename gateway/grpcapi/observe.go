@@ -1,0 +1,37 @@
+package grpcapi
+
+import (
+	"context"
+
+	"go.uber.org/zap"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+)
+
+func (s *Server) observeUnary(ctx context.Context, req any, info *grpc.UnaryServerInfo, handle grpc.UnaryHandler) (any, error) {
+	answer, err := handle(ctx, req)
+	s.observed(info.FullMethod, err)
+	return answer, err
+}
+
+func (s *Server) observeStream(srv any, stream grpc.ServerStream, info *grpc.StreamServerInfo, handle grpc.StreamHandler) error {
+	closed := s.cfg.Observer.StreamOpened(info.FullMethod)
+	defer closed()
+	err := handle(srv, stream)
+	s.observed(info.FullMethod, err)
+	return err
+}
+
+// observed counts a gRPC request and logs it: what only a programmer can mend as
+// an error, the rest for whoever debugs.
+func (s *Server) observed(method string, err error) {
+	code := status.Code(err)
+	s.cfg.Observer.Request("grpc", method, code.String())
+	switch {
+	case code == codes.Internal || code == codes.Unknown:
+		s.cfg.Logger.Error("gRPC request failed", zap.String("method", method), zap.Error(err))
+	case s.cfg.Logger.Core().Enabled(zap.DebugLevel):
+		s.cfg.Logger.Debug("gRPC request", zap.String("method", method), zap.Stringer("code", code), zap.Error(err))
+	}
+}

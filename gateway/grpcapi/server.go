@@ -1,0 +1,213 @@
+package grpcapi
+
+import (
+	"context"
+	"math"
+	"slices"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+	"google.golang.org/grpc"
+	healthpb "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/reflection"
+
+	"holdmetrics/gateway/intake"
+	"holdmetrics/gateway/query"
+	"holdmetrics/gateway/watch"
+	"holdmetrics/hold"
+	holdpb "holdmetrics/proto"
+)
+
+const (
+	// MaxMessageBytes is the largest message that the gRPC door takes: a HoldBatch
+	// of some forty thousand events of the usual size.
+	MaxMessageBytes = 4 << 20
+
+	// maxStreams is how many calls of one connection may be open at once. A client
+	// of HTTP/2 keeps more to itself until some have ended, so one that calls
+	// without waiting for answers slows down while the log does.
+	maxStreams = 16 << 10
+
+	// A client that is gone without a word is noticed after idlePing + pingTimeout,
+	// so that nothing is held for it for ever.
+	idlePing    = time.Minute
+	pingTimeout = 20 * time.Second
+	// clientPing is how often a client may ping, with or without a stream.
+	clientPing = 10 * time.Second
+)
+
+// Config is what a gRPC server is made of. Every field is required.
+type Config struct {
+	Reads      *query.Service
+	Watches    *watch.Hub
+	Intake     *intake.Intake
+	Status     func(ctx context.Context) (*query.Status, error)
+	StreamWait time.Duration // longest wait of a stream for the next answer of the log
+	WatchStall time.Duration // longest wait for a watcher to take what it is sent
+	Observer   Observer
+	Logger     *zap.Logger
+}
+
+// Observer counts what goes on. api is grpc.
+type Observer interface {
+	watch.Observer
+	Request(api, method, code string)
+	// StreamOpened counts a stream as open until closed is called.
+	StreamOpened(method string) (closed func())
+}
+
+// Server answers the gRPC API. It is safe for concurrent use.
+type Server struct {
+	cfg    Config
+	stalls stalls
+	// receivers are the goroutines that read from Broadcast streams. Such a
+	// goroutine ends just after its stream, not before, because what unblocks a
+	// Recv is the end of the stream.
+	receivers sync.WaitGroup
+	// What watchers share.
+	messages watch.Messages
+}
+
+func New(cfg Config) *Server {
+	s := &Server{cfg: cfg}
+	s.stalls.most = cfg.WatchStall
+	return s
+}
+
+// Wait waits for the last goroutines of streams that have ended.
+func (s *Server) Wait() {
+	s.receivers.Wait()
+	s.stalls.running.Wait()
+}
+
+// Options are what the server of gRPC must be made with: the codec, limits,
+// keepalive and metrics.
+func (s *Server) Options() []grpc.ServerOption {
+	return []grpc.ServerOption{
+		grpc.ForceServerCodecV2(newCodec()),
+		grpc.InTapHandle(tapStats),
+		grpc.MaxRecvMsgSize(MaxMessageBytes),
+		grpc.MaxSendMsgSize(math.MaxInt32),
+		grpc.MaxConcurrentStreams(maxStreams),
+		grpc.KeepaliveParams(keepalive.ServerParameters{Time: idlePing, Timeout: pingTimeout}),
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: clientPing, PermitWithoutStream: true}),
+		grpc.ChainUnaryInterceptor(s.observeUnary),
+		grpc.ChainStreamInterceptor(s.observeStream),
+	}
+}
+
+// Register adds the services to a server that was made with options: poh.HoldMetrics,
+// poh.HoldMetricsQuery, health and reflection.
+func (s *Server) Register(to *grpc.Server) {
+	to.RegisterService(metricsService(), &metricsServer{s: s})
+	holdpb.RegisterHoldMetricsQueryServer(to, &queryServer{s: s})
+	healthpb.RegisterHealthServer(to, &healthServer{reads: s.cfg.Reads})
+	reflection.Register(to)
+}
+
+// metricsServer is poh.HoldMetrics.
+type metricsServer struct {
+	holdpb.UnimplementedHoldMetricsServer
+	s *Server
+}
+
+// Stats sends the current snapshots, then ends, unless it is asked to watch.
+func (s *metricsServer) Stats(req *holdpb.StatsRequest, stream grpc.ServerStreamingServer[holdpb.HoldStat]) error {
+	return statusError(s.s.sendStats(req, stream))
+}
+
+// queryServer is poh.HoldMetricsQuery.
+type queryServer struct {
+	holdpb.UnimplementedHoldMetricsQueryServer
+	s *Server
+}
+
+// GetSnapshot is the same as Stats, but never watches.
+func (s *queryServer) GetSnapshot(req *holdpb.StatsRequest, stream grpc.ServerStreamingServer[holdpb.HoldStat]) error {
+	if req.GetWatch() {
+		return statusError(&hold.FieldError{Field: "watch", Err: query.ErrTogether, Detail: "call Stats"})
+	}
+	return statusError(s.s.sendStats(req, stream))
+}
+
+// HealthCheck says that the process answers. Whether it is ready is told by the
+// health service and GET /readyz.
+func (s *queryServer) HealthCheck(context.Context, *holdpb.Empty) (*holdpb.HoldAck, error) {
+	return &holdpb.HoldAck{Ok: true}, nil
+}
+
+// Scores reads exact figures from the store.
+func (s *queryServer) Scores(req *holdpb.ScoresRequest, stream grpc.ServerStreamingServer[holdpb.Score]) error {
+	return statusError(s.s.sendScores(req, stream))
+}
+
+// Explain sends the holds behind a score.
+func (s *queryServer) Explain(req *holdpb.ExplainRequest, stream grpc.ServerStreamingServer[holdpb.Contribution]) error {
+	return statusError(s.s.sendContributions(req, stream))
+}
+
+// History sends the score at evenly spaced instants.
+func (s *queryServer) History(req *holdpb.HistoryRequest, stream grpc.ServerStreamingServer[holdpb.ScorePoint]) error {
+	return statusError(s.s.sendHistory(req, stream))
+}
+
+// Top sends a page of a ranking.
+func (s *queryServer) Top(ctx context.Context, req *holdpb.TopRequest) (*holdpb.TopAnswer, error) {
+	answer, err := s.s.answerTop(ctx, req)
+	return answer, statusError(err)
+}
+
+// Rank sends the place of one holder.
+func (s *queryServer) Rank(ctx context.Context, req *holdpb.RankRequest) (*holdpb.RankAnswer, error) {
+	answer, err := s.s.answerRank(ctx, req)
+	return answer, statusError(err)
+}
+
+// Status says how the partitions do, and who owns them.
+func (s *queryServer) Status(ctx context.Context, _ *holdpb.Empty) (*holdpb.StatusAnswer, error) {
+	answer, err := s.s.answerStatus(ctx)
+	return answer, statusError(err)
+}
+
+// metricsService is the generated description of poh.HoldMetrics, with the
+// methods that take events exchanged for ones that read bytes (see rawMessage).
+func metricsService() *grpc.ServiceDesc {
+	desc := holdpb.HoldMetrics_ServiceDesc
+	desc.Methods = slices.Clone(desc.Methods)
+	for i := range desc.Methods {
+		if desc.Methods[i].MethodName == "Record" {
+			desc.Methods[i].Handler = recordHandler
+		}
+	}
+	desc.Streams = slices.Clone(desc.Streams)
+	for i := range desc.Streams {
+		switch desc.Streams[i].StreamName {
+		case "Broadcast":
+			desc.Streams[i].Handler = func(srv any, stream grpc.ServerStream) error {
+				return statusError(srv.(*metricsServer).s.broadcast(stream))
+			}
+		case "BroadcastBatch":
+			desc.Streams[i].Handler = func(srv any, stream grpc.ServerStream) error {
+				return statusError(srv.(*metricsServer).s.broadcastBatch(stream))
+			}
+		}
+	}
+	return &desc
+}
+
+func recordHandler(srv any, ctx context.Context, decode func(any) error, interceptor grpc.UnaryServerInterceptor) (any, error) {
+	raw := new(rawMessage)
+	if err := decode(raw); err != nil {
+		return nil, err
+	}
+	call := func(ctx context.Context, req any) (any, error) {
+		ack, err := srv.(*metricsServer).s.record(ctx, req.(*rawMessage).bytes)
+		return ack, statusError(err)
+	}
+	if interceptor == nil {
+		return call(ctx, raw)
+	}
+	return interceptor(ctx, raw, &grpc.UnaryServerInfo{Server: srv, FullMethod: holdpb.HoldMetrics_Record_FullMethodName}, call)
+}

@@ -1,0 +1,29 @@
+package httpapi_test
+
+import (
+	"bytes"
+	"net/http"
+	"testing"
+
+	"holdmetrics/gateway/gatewaytest"
+)
+
+// TestPageLeavesOtherPathsAlone: / is the page and nothing below it but its parts.
+func TestPageLeavesOtherPathsAlone(t *testing.T) {
+	t.Parallel()
+	w := gatewaytest.NewWorld(t)
+	for _, p := range []string{"/index.html", "/web", "/web/", "/web/index.html", "/web/nothing.js", "/nothing"} {
+		resp, body := gatewaytest.Do(t, http.MethodGet, w.Url+p, "")
+		if resp.StatusCode != 404 {
+			t.Errorf("GET %s: %d", p, resp.StatusCode)
+			continue
+		}
+		gatewaytest.ProblemOf(t, resp, body)
+	}
+	if resp, _ := gatewaytest.Do(t, http.MethodPost, w.Url+"/", ""); resp.StatusCode != 405 {
+		t.Errorf("POST /: %d", resp.StatusCode)
+	}
+	if page := gatewaytest.Get(t, w, "/docs", 200); !bytes.Contains(page, []byte("POST /hold")) {
+		t.Error("/docs is not the documentation")
+	}
+}

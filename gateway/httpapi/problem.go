@@ -1,0 +1,108 @@
+package httpapi
+
+import (
+	"encoding/json"
+	"errors"
+	"net/http"
+	"strconv"
+
+	"github.com/danielgtaylor/huma/v2"
+	"go.uber.org/zap"
+
+	"holdmetrics/gateway/failure"
+	"holdmetrics/hold"
+)
+
+// statusClientGone is the status in the metrics when the client left before its
+// answer. Nobody reads it from the wire.
+const statusClientGone = 499
+
+// httpStatuses are the status codes of HTTP by the kind of a failure.
+var httpStatuses = map[failure.Kind]int{
+	failure.Internal:     http.StatusInternalServerError,
+	failure.Invalid:      http.StatusUnprocessableEntity,
+	failure.Sealed:       http.StatusUnprocessableEntity,
+	failure.NotFound:     http.StatusNotFound,
+	failure.NoStore:      http.StatusNotImplemented,
+	failure.Stale:        http.StatusGatewayTimeout,
+	failure.Busy:         http.StatusTooManyRequests,
+	failure.CursorGone:   http.StatusGone,
+	failure.Stalled:      http.StatusRequestTimeout,
+	failure.Unavailable:  http.StatusServiceUnavailable,
+	failure.Canceled:     statusClientGone,
+	failure.DeadlineOver: http.StatusGatewayTimeout,
+}
+
+// problem is an error answer of HTTP.
+type problem struct {
+	status  int
+	field   string
+	message string
+	retry   bool
+}
+
+// asProblem classifies an error.
+func asProblem(err error) problem {
+	f := failure.Of(err)
+	return problem{status: httpStatuses[f.Kind], field: f.Field, message: f.Message, retry: f.Retry}
+}
+
+// document is the problem as RFC 9457 has it.
+func (f *problem) document(location string) *huma.ErrorModel {
+	p := &huma.ErrorModel{Status: f.status, Title: http.StatusText(f.status), Detail: f.message}
+	if f.status == statusClientGone {
+		p.Title = "Client Closed Request"
+	}
+	if f.field != "" {
+		p.Errors = []*huma.ErrorDetail{{Message: f.message, Location: location + "." + f.field}}
+	}
+	return p
+}
+
+// fail gives a huma handler the error to return. location is the part of the
+// request whose fields the error may name: body, query or path.
+func (s *Server) fail(err error, location string) error {
+	f := asProblem(err)
+	if f.status == http.StatusInternalServerError {
+		s.cfg.Logger.Error("HTTP request failed", zap.Error(err))
+	}
+	p := f.document(location)
+	if !f.retry {
+		return p
+	}
+	return huma.ErrorWithHeaders(p, http.Header{"Retry-After": {retryAfterHeader()}})
+}
+
+func retryAfterHeader() string { return strconv.Itoa(int(failure.RetryAfter.Seconds())) }
+
+// writeProblem answers where huma does not.
+func writeProblem(w http.ResponseWriter, f problem) { writeProblemAt(w, f, "") }
+
+// writeProblemAt is writeProblem for an error that may name a field of a part of
+// the request.
+func writeProblemAt(w http.ResponseWriter, f problem, location string) {
+	w.Header().Set("Content-Type", "application/problem+json")
+	if f.retry {
+		w.Header().Set("Retry-After", retryAfterHeader())
+	}
+	w.WriteHeader(f.status)
+	json.NewEncoder(w).Encode(f.document(location)) //nolint:errcheck // the client is gone
+}
+
+// writeJSON answers with one object.
+func (s *Server) writeJSON(w http.ResponseWriter, body any) {
+	w.Header().Set("Content-Type", "application/json")
+	json.NewEncoder(w).Encode(body) //nolint:errcheck // the client is gone
+}
+
+// httpField renames the field that an error names, where the query calls it
+// otherwise than the message of gRPC.
+func httpField(err error, from, to string) error {
+	var field *hold.FieldError
+	if !errors.As(err, &field) || field.Field != from {
+		return err
+	}
+	renamed := *field
+	renamed.Field = to
+	return &renamed
+}

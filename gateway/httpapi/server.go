@@ -1,0 +1,208 @@
+package httpapi
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humago"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"go.uber.org/zap"
+
+	"holdmetrics/gateway/intake"
+	"holdmetrics/gateway/query"
+	"holdmetrics/gateway/watch"
+	"holdmetrics/gateway/web"
+)
+
+const (
+	// MaxBodyBytes is the largest body of POST /hold.
+	MaxBodyBytes = 64 << 10
+
+	headerTimeout = 10 * time.Second // for a client to send its headers
+	bodyTimeout   = 30 * time.Second // for a client to send its body
+	idleTimeout   = 2 * time.Minute  // between two requests of a connection
+	writeTimeout  = 30 * time.Second // for a client to take the next piece of a stream
+)
+
+// Config is what an HTTP server is made of. Every field but Version is required.
+type Config struct {
+	Reads      *query.Service
+	Watches    *watch.Hub
+	Intake     *intake.Intake
+	Status     func(ctx context.Context) (*query.Status, error)
+	StreamWait time.Duration       // longest wait of a stream for the next answer of the log
+	WatchStall time.Duration       // longest wait for a watcher to take what it is sent
+	Heartbeat  time.Duration       // of a watch that has nothing to send
+	Version    string              // shown in the OpenAPI document
+	Gatherer   prometheus.Gatherer // what /metrics shows
+	Observer   Observer
+	Logger     *zap.Logger
+}
+
+// Observer counts what goes on. api is http.
+type Observer interface {
+	watch.Observer
+	Request(api, method, code string)
+}
+
+// Server answers the HTTP API. It is safe for concurrent use.
+type Server struct {
+	cfg     Config
+	handler http.Handler
+	// What watchers share.
+	events, settledEvents watch.Encodings
+}
+
+func New(cfg Config) (s *Server, err error) {
+	s = &Server{cfg: cfg}
+	s.handler, err = s.routes()
+	return s, err
+}
+
+// Handler answers the HTTP API.
+func (s *Server) Handler() http.Handler { return s.handler }
+
+// HTTPServer is a server of the HTTP API with timeouts that let answers stream
+// and let no silent client stay. The caller serves it on a listener and shuts it down.
+func (s *Server) HTTPServer() *http.Server {
+	return &http.Server{
+		Handler:           s.handler,
+		ReadHeaderTimeout: headerTimeout,
+		IdleTimeout:       idleTimeout,
+		MaxHeaderBytes:    64 << 10,
+		ErrorLog:          zap.NewStdLog(s.cfg.Logger),
+	}
+}
+
+// routes puts the paths together.
+func (s *Server) routes() (http.Handler, error) {
+	mux := http.NewServeMux()
+	api := humago.New(mux, apiConfig(s.cfg.Version))
+	s.addHold(api)
+	s.addHolds(api)
+	s.addStats(api)
+	s.addWatch(api)
+	s.addHolder(api)
+	s.addScores(api)
+	s.addExplain(api)
+	s.addHistory(api)
+	s.addHealth(api)
+	s.addRank(api)
+	s.addStatus(api)
+	document, err := json.Marshal(api.OpenAPI())
+	if err != nil {
+		return nil, err
+	}
+	page, err := docsPage(api.OpenAPI())
+	if err != nil {
+		return nil, err
+	}
+	if err := web.Register(mux); err != nil {
+		return nil, err
+	}
+	mux.Handle("GET /openapi.json", fixed("application/openapi+json", document))
+	mux.Handle("GET /docs", fixed("text/html; charset=utf-8", page))
+	mux.Handle("GET /metrics", promhttp.HandlerFor(s.cfg.Gatherer, promhttp.HandlerOpts{ErrorLog: zap.NewStdLog(s.cfg.Logger)}))
+	return s.observeHTTP(mux), nil
+}
+
+// apiConfig leaves out what huma would serve by itself: its documentation page
+// loads scripts from elsewhere, and links to schemas in answers are no part of
+// the contract.
+func apiConfig(version string) huma.Config {
+	if version == "" {
+		version = "dev"
+	}
+	config := huma.DefaultConfig("holdmetrics", version)
+	config.Info.Description = "Proof of hold: who held which token, for how long, with what weight. " +
+		"Hold events go in, exact scores come out. Figures are exact decimals as strings, with the nearest double beside them where one is of use."
+	config.OpenAPIPath, config.DocsPath, config.SchemasPath = "", "", ""
+	config.CreateHooks = nil
+	// A misspelt name would silently answer another question.
+	config.RejectUnknownQueryParameters = true
+	return config
+}
+
+// fixed serves bytes that never change.
+func fixed(contentType string, body []byte) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", contentType)
+		w.Header().Set("X-Content-Type-Options", "nosniff")
+		if contentType != "application/openapi+json" {
+			w.Header().Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'")
+		}
+		w.Write(body) //nolint:errcheck // the client is gone
+	})
+}
+
+// observeHTTP answers what no path takes with a problem document, counts requests
+// by their pattern, and logs them for whoever debugs.
+func (s *Server) observeHTTP(mux *http.ServeMux) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		seen := &statusWriter{ResponseWriter: w}
+		handler, pattern := mux.Handler(r)
+		defer func() { s.observedHTTP(r, pattern, seen.code()) }() // also where an answer is cut off
+		if pattern == "" {
+			noPath(seen, r, handler)
+			return
+		}
+		mux.ServeHTTP(seen, r)
+	})
+}
+
+func (s *Server) observedHTTP(r *http.Request, pattern string, status int) {
+	if pattern == "" {
+		pattern = "none" // a label must not be the client's choice
+	}
+	s.cfg.Observer.Request("http", pattern, strconv.Itoa(status))
+	if s.cfg.Logger.Core().Enabled(zap.DebugLevel) {
+		s.cfg.Logger.Debug("HTTP request", zap.String("method", r.Method), zap.String("path", r.URL.Path), zap.Int("status", status))
+	}
+}
+
+// noPath asks the mux's own answer whether the path or the method was wrong.
+func noPath(w http.ResponseWriter, r *http.Request, handler http.Handler) {
+	probe := &statusWriter{ResponseWriter: discard{http.Header{}}}
+	handler.ServeHTTP(probe, r)
+	if allow := probe.Header().Get("Allow"); allow != "" {
+		w.Header().Set("Allow", allow)
+		writeProblem(w, problem{status: http.StatusMethodNotAllowed, message: r.Method + " is not among the methods of this path: " + allow})
+		return
+	}
+	writeProblem(w, problem{status: http.StatusNotFound, message: "there is nothing at this path; see /docs"})
+}
+
+// statusWriter remembers the status of an answer.
+type statusWriter struct {
+	http.ResponseWriter
+	status int
+}
+
+func (w *statusWriter) WriteHeader(status int) {
+	if w.status == 0 {
+		w.status = status
+	}
+	w.ResponseWriter.WriteHeader(status)
+}
+
+// Unwrap lets http.ResponseController through.
+func (w *statusWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+func (w *statusWriter) code() int {
+	if w.status == 0 {
+		return http.StatusOK
+	}
+	return w.status
+}
+
+// discard is an answer that nobody reads.
+type discard struct{ header http.Header }
+
+func (d discard) Header() http.Header         { return d.header }
+func (d discard) Write(b []byte) (int, error) { return len(b), nil }
+func (d discard) WriteHeader(int)             {}

@@ -1,0 +1,61 @@
+package intake
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"holdmetrics/gateway/gatewaytest/fakes"
+	"holdmetrics/hold"
+	"holdmetrics/ingest"
+)
+
+// lotsNeedIDs are rules by which the holds of lots need a hold_id; ids are in lower case.
+type lotsNeedIDs struct{ hold.Rules }
+
+func (d lotsNeedIDs) Of(token string) *hold.Rule {
+	rule := *d.Rules.Of(token)
+	rule.NeedsID = token == "lots"
+	return &rule
+}
+func (lotsNeedIDs) Holder(id string) string { return strings.ToLower(id) }
+func (lotsNeedIDs) Token(id string) string  { return strings.ToLower(id) }
+func (lotsNeedIDs) NormalisesHolders() bool { return true }
+
+// Of a batch each refusal is told in its place, whoever refuses.
+func TestBatchesGoByTheRules(t *testing.T) {
+	t.Parallel()
+	in := New(Config{Producer: &fakes.Producer{}, Rules: func() hold.Rules { return lotsNeedIDs{hold.PlainRules(hold.Merge)} }})
+	good := fakes.Held("X", "A", 1_600_000_000, 1_600_000_001, 1)
+	bare := fakes.Held("LOTS", "a", 1_600_000_000, 1_600_000_001, 1)
+	wrong := fakes.Held("x", "a", 1_600_000_001, 1_600_000_000, 1)
+	for _, c := range []struct {
+		name   string
+		drafts []hold.Draft
+		want   []int
+	}{
+		{"none", []hold.Draft{good, good}, nil},
+		{"the producer's", []hold.Draft{good, wrong, good}, []int{1}},
+		{"the rules'", []hold.Draft{good, bare, good, bare}, []int{1, 3}},
+		{"both", []hold.Draft{bare, wrong, good, bare, wrong, good}, []int{0, 1, 3, 4}},
+		{"all", []hold.Draft{bare, bare}, []int{0, 1}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			before := slices.Clone(c.drafts)
+			done := make(chan ingest.BatchResult, 1)
+			in.SendBatch(t.Context(), c.drafts, func(r ingest.BatchResult) { done <- r })
+			r := <-done
+			var got []int
+			for _, refusal := range r.Refused {
+				got = append(got, refusal.Index)
+			}
+			if !slices.Equal(got, c.want) || r.Accepted != len(c.drafts)-len(c.want) {
+				t.Fatalf("refused %v, accepted %d; want %v", got, r.Accepted, c.want)
+			}
+			if !slices.Equal(c.drafts, before) {
+				t.Fatal("the batch was changed")
+			}
+		})
+	}
+}

@@ -1,0 +1,46 @@
+package query
+
+import (
+	"errors"
+	"fmt"
+	"time"
+)
+
+var (
+	// ErrStale says that the store did not reach the position of a read in time.
+	ErrStale = errors.New("gateway: the store is behind the log")
+	// ErrDraining says that the gateway is being stopped.
+	ErrDraining = errors.New("gateway: the server is being stopped; watch again")
+	// ErrNoStore says that this gateway has no store, and the answer is only there.
+	ErrNoStore = errors.New("gateway: this gateway has no store to answer from (hint: give it the database that the workers write to, MONGODB_URL; what workers keep with --store embedded can be read by nobody else)")
+	// ErrUnavailable says that the log, the snapshots or the processor does not answer.
+	ErrUnavailable = errors.New("gateway: not available")
+)
+
+// NoPartition is the partition of a position that the log does not have.
+const NoPartition = -1
+
+// StaleError says which position did not come. It matches ErrStale.
+type StaleError struct {
+	Partition int // or NoPartition
+	Position  uint64
+	Waited    time.Duration
+}
+
+// Error is one line with a hint.
+func (e *StaleError) Error() string {
+	if e.Partition == NoPartition {
+		return fmt.Sprintf("gateway: the log did not get to position %d within %v (hint: is it a position of this log? ask again, or with a smaller `after`)",
+			e.Position, e.Waited.Round(time.Millisecond))
+	}
+	return fmt.Sprintf("%v: position %d of partition %d was not applied within %v (hint: is a worker running, and is that position in the log? ask again, or with a smaller `after`)",
+		ErrStale, e.Position, e.Partition, e.Waited)
+}
+
+// Unwrap gives the sentinel.
+func (e *StaleError) Unwrap() error { return ErrStale }
+
+// unavailable says what does not answer.
+func unavailable(what string, err error) error {
+	return fmt.Errorf("%w: %s: %w", ErrUnavailable, what, err)
+}

@@ -1,0 +1,258 @@
+package query
+
+import (
+	"context"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"holdmetrics/projection"
+)
+
+// ranking keeps the boards: one over all tokens, made from the snapshots, and one
+// for each of the tokens that were asked for lately, made from the store.
+//
+// It begins with the first question, and then follows the snapshots until the
+// gateway closes. It is safe for concurrent use.
+type ranking struct {
+	b *Generation
+
+	mu      sync.Mutex
+	started bool
+	overall *board
+	after   uint64        // the point of the snapshots that overall has all of
+	built   chan struct{} // closed when overall has what there was at the start
+	tokens  map[string]*tokenBoard
+	pins    pins
+
+	stop    context.CancelFunc
+	running sync.WaitGroup
+	closed  bool
+	life    context.Context
+}
+
+const (
+	// rankPace is how often the boards take over what changed while nobody asks; who
+	// asks has them do so at once.
+	rankPace = 100 * time.Millisecond
+	// rankChunk is how many changes are taken over under one lock.
+	rankChunk = 128
+	// rankReline is how many lines that have broken are drawn anew at once.
+	rankReline = 1024
+)
+
+func newRanking(b *Generation) *ranking {
+	// Pins are numbered from anywhere, so that a cursor of another gateway, or of
+	// this one before it was started again, names none.
+	r := &ranking{b: b, pins: pins{last: rand.Uint64() >> 1}, built: make(chan struct{}), tokens: map[string]*tokenBoard{}}
+	r.life, r.stop = context.WithCancel(context.Background())
+	return r
+}
+
+// close ends what goes on and waits for it.
+func (r *ranking) close() {
+	r.mu.Lock()
+	r.closed = true
+	r.mu.Unlock()
+	r.stop()
+	r.running.Wait()
+}
+
+// begun says whether anybody has asked yet.
+func (r *ranking) begun() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.started
+}
+
+// begin starts to follow the snapshots, and waits until the overall board is made.
+func (r *ranking) begin(ctx context.Context) error {
+	r.mu.Lock()
+	if !r.started && !r.closed {
+		r.started = true
+		r.overall = newBoard(r.b.S.Now())
+		r.running.Go(r.follow)
+	}
+	r.mu.Unlock()
+	select {
+	case <-r.built:
+		return nil
+	case <-r.life.Done():
+		return ErrDraining
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// follow makes the overall board and keeps the boards up to date.
+func (r *ranking) follow() {
+	r.build()
+	close(r.built)
+	pace := time.NewTicker(rankPace)
+	defer pace.Stop()
+	for {
+		select {
+		case <-pace.C:
+		case <-r.life.Done():
+			return
+		}
+		r.catchUp()
+		now := r.b.S.Now()
+		// What fails is tried again with the next tick, and told to whoever asks.
+		_ = r.reline(r.life, r.overall, "", now)
+		for _, t := range r.inUse() {
+			_ = r.refresh(r.life, t)
+		}
+	}
+}
+
+// build makes the overall board of the snapshots that there are.
+func (r *ranking) build() {
+	after := r.b.Snapshots.Last()
+	rows := make([]*rankRow, 0, r.b.Snapshots.Len())
+	r.b.Snapshots.Each(func(c projection.Change) bool {
+		if row, _, err := snapshotRow(c.Key, c.Value); err == nil {
+			rows = append(rows, row)
+		}
+		return r.life.Err() == nil
+	})
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.overall.load(rows)
+	r.after = after
+}
+
+// catchUp takes over what changed of the snapshots.
+func (r *ranking) catchUp() {
+	var changes []projection.Change
+	for more := true; more; {
+		r.mu.Lock()
+		var next uint64
+		changes, next = r.b.Snapshots.AppendChanges(changes[:0], r.after, rankChunk)
+		for i := range changes {
+			r.take(&changes[i])
+		}
+		more, r.after = next != r.after, next
+		r.mu.Unlock()
+	}
+}
+
+// take takes over one change. A snapshot that does not decode is as good as none.
+func (r *ranking) take(c *projection.Change) {
+	holder, err := holderOf(c)
+	if err != nil {
+		return
+	}
+	if c.Gone {
+		r.overall.drop(holder)
+		for _, t := range r.tokens {
+			t.changed(holder, 0)
+		}
+		return
+	}
+	row, f, err := snapshotRow(c.Key, c.Value)
+	if err != nil {
+		r.overall.drop(holder)
+		return
+	}
+	r.overall.set(row, &f)
+	if len(r.tokens) > 0 {
+		s, _ := readSnapshot(c.Value)
+		for _, t := range r.tokens {
+			t.changed(row.holder, s.position)
+		}
+	}
+}
+
+// reline draws lines anew that have broken at t, from the stored facts. token is
+// the board's; empty: all.
+func (r *ranking) reline(ctx context.Context, b *board, token string, t int64) error {
+	for {
+		r.mu.Lock()
+		rows := b.expired(t)
+		r.mu.Unlock()
+		if len(rows) == 0 {
+			return nil
+		}
+		for _, row := range rows[:min(len(rows), rankReline)] {
+			f, err := r.redraw(ctx, row, token, t)
+			if err != nil {
+				return err
+			}
+			r.mu.Lock()
+			if b.rows[row.holder] == row { // else it has changed, and has another line
+				b.set(figuresRow(row.holder, f), &f)
+			}
+			r.mu.Unlock()
+		}
+	}
+}
+
+// redraw is what a row is to say, with the line that holds at t. The store may be
+// ahead of the snapshot that the row was made of, so all of it is what the store has.
+func (r *ranking) redraw(ctx context.Context, row *rankRow, token string, t int64) (rankFigures, error) {
+	if !row.figures {
+		// The store may be behind the snapshot, but not for long.
+		s, _ := readSnapshot(row.value)
+		if err := r.b.awaitApplied(ctx, r.b.S.partitionsOf(row.holder), s.position); err != nil {
+			return rankFigures{}, err
+		}
+	}
+	view, err := r.b.view(ctx, r.b.S.partitionsOf(row.holder)[0])
+	if err != nil {
+		return rankFigures{}, err
+	}
+	defer view.Close()
+	f, found, err := r.b.drawAt(ctx, view, row.holder, token, t)
+	if err == nil && !found {
+		err = projection.ErrNotFound
+	}
+	return rankFigures{f.Settled, f.Line}, err
+}
+
+// pin is the state that one or more pages are of.
+type pin struct {
+	id      uint64
+	by      RankBy
+	token   string
+	state   rankState
+	at      int64 // the instant, unix nanoseconds
+	applied int64
+	made    time.Time
+	used    time.Time
+}
+
+// pins are the states that cursors name. There is a bounded number of them: the
+// one that was not used for longest goes.
+type pins struct {
+	last uint64
+	all  map[uint64]*pin
+}
+
+const (
+	// maxPins bounds what cursors hold on to. A pin costs what has changed since it
+	// was made.
+	maxPins = 32
+	// pinAge is how long pages that begin anew share one pin, so that many who look
+	// at the same ranking take one of the places.
+	pinAge = 200 * time.Millisecond
+)
+
+func (p *pins) add(n *pin) *pin {
+	if p.all == nil {
+		p.all = map[uint64]*pin{}
+	}
+	if len(p.all) >= maxPins {
+		var oldest *pin
+		for _, other := range p.all {
+			if oldest == nil || other.used.Before(oldest.used) {
+				oldest = other
+			}
+		}
+		delete(p.all, oldest.id)
+	}
+	p.last++
+	n.id = p.last
+	p.all[n.id] = n
+	return n
+}

@@ -1,0 +1,164 @@
+package query
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+	"time"
+
+	"go.uber.org/zap"
+)
+
+// Config is what reads are made of. Every field is required.
+type Config struct {
+	Log       Log
+	Now       func() int64  // unix nanoseconds
+	Freshness time.Duration // longest wait of a read for the store
+	Logger    *zap.Logger
+	// PrepareStall is how long a generation that is prepared may stand still.
+	PrepareStall time.Duration
+}
+
+// Service answers reads from the generation that is active. It is safe for concurrent use.
+type Service struct {
+	cfg  Config
+	sums chan struct{} // places for reads that add up everything
+
+	active atomic.Pointer[Generation] // see pin
+	made   atomic.Uint64              // generations
+	// seen are the greatest positions, by partition, that were read from a store.
+	seen []atomic.Uint64
+}
+
+// New answers from a first generation.
+func New(cfg Config, first Backend) *Service {
+	s := &Service{cfg: cfg, sums: make(chan struct{}, maxSums), seen: make([]atomic.Uint64, cfg.Log.Partitions())}
+	s.active.Store(NewGeneration(s, first, false))
+	return s
+}
+
+// Now is the time of a read, in unix nanoseconds.
+func (s *Service) Now() int64 { return s.cfg.Now() }
+
+// Active is the generation that is active. It may be left at any time; see pin.
+func (s *Service) Active() *Generation { return s.active.Load() }
+
+// Activate makes a generation the active one. One call at a time.
+func (s *Service) Activate(next *Generation) { s.active.Store(next) }
+
+// Close closes the active generation, for good. It stays pinned for those who come late.
+func (s *Service) Close() { s.active.Load().close() }
+
+// Pin gives the generation that is active, for a request: call unpin when it is over.
+func (s *Service) Pin() *Generation {
+	for {
+		b := s.active.Load()
+		for n := b.Users.Load(); n > 0; n = b.Users.Load() {
+			if b.Users.CompareAndSwap(n, n+1) {
+				return b
+			}
+		}
+	}
+}
+
+// errLeft says that the generation was left while a request waited for it to come
+// as far as the request wants: the next one goes on.
+var errLeft = errors.New("gateway: the generation is no longer the active one")
+
+// with runs f with the active generation, pinned. What fails with errLeft, which
+// it does only before it has given anything, runs again with the next one.
+func (s *Service) with(f func(*Generation) error) error {
+	for {
+		b := s.Pin()
+		err := f(b)
+		b.Unpin()
+		if !errors.Is(err, errLeft) {
+			return err
+		}
+	}
+}
+
+// What follows answers from the generation that is active, see the methods of
+// backend of the same names.
+
+func (s *Service) Scores(ctx context.Context, q ScoreQuery, emit func(*Row) error) error {
+	return afresh(func(given func()) error {
+		return s.with(func(b *Generation) error { return b.scores(ctx, q, givenTo(given, emit)) })
+	})
+}
+
+func (s *Service) Explain(ctx context.Context, q ExplainQuery, emit func(*Contribution) error) error {
+	return afresh(func(given func()) error {
+		return s.with(func(b *Generation) error { return b.explain(ctx, q, givenTo(given, emit)) })
+	})
+}
+
+func (s *Service) History(ctx context.Context, q HistoryQuery) (points []Point, err error) {
+	err = afresh(func(func()) error {
+		return s.with(func(b *Generation) (err error) {
+			points, err = b.history(ctx, q)
+			return err
+		})
+	})
+	return points, err
+}
+
+func (s *Service) Stored(ctx context.Context, q *StatsQuery, emit func(*Row) error) error {
+	return afresh(func(given func()) error {
+		return s.with(func(b *Generation) error { return b.stored(ctx, q, givenTo(given, emit)) })
+	})
+}
+
+// Await waits for what a query asks for.
+func (s *Service) Await(ctx context.Context, q *StatsQuery) error {
+	return s.with(func(b *Generation) error { return b.awaitCurrent(ctx, q.Named(b.Rules)) })
+}
+
+// EachSnapshot waits for what a query asks for, and calls fn for its snapshots.
+func (s *Service) EachSnapshot(ctx context.Context, q *StatsQuery, fn func(*Snapshot) error) error {
+	return s.with(func(b *Generation) error {
+		q := q.Named(b.Rules)
+		if err := b.awaitCurrent(ctx, q); err != nil {
+			return err
+		}
+		return b.current(ctx, q, fn)
+	})
+}
+
+func (s *Service) Top(ctx context.Context, q TopQuery) (page *Page, err error) {
+	err = afresh(func(func()) error {
+		return s.with(func(b *Generation) (err error) {
+			page, err = b.top(ctx, q)
+			return err
+		})
+	})
+	return page, err
+}
+
+func (s *Service) Rank(ctx context.Context, q TopQuery, holder string) (page *Page, err error) {
+	err = afresh(func(func()) error {
+		return s.with(func(b *Generation) (err error) {
+			page, err = b.rank(ctx, q, holder)
+			return err
+		})
+	})
+	return page, err
+}
+
+// readyTimeout bounds one look at the readiness of the server.
+const readyTimeout = 3 * time.Second
+
+// Ready gives the reason why the server is not ready, or nil.
+func (s *Service) Ready(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, readyTimeout)
+	defer cancel()
+	b := s.Pin()
+	defer b.Unpin()
+	if err := b.Reader.Ping(ctx); err != nil {
+		return unavailable("the store", err)
+	}
+	if err := b.Ready(ctx); err != nil {
+		return unavailable("the server", err)
+	}
+	return nil
+}

@@ -1,0 +1,122 @@
+package query
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"holdmetrics/hold"
+	"holdmetrics/projection"
+)
+
+// What can be wrong with what a read asks for, beside hold.ErrTime. Each comes
+// in a hold.FieldError, which names the field.
+var (
+	ErrFromAfterTo = errors.New("is after the end of the window")
+	ErrTwice       = errors.New("means the same as as_of; give one of them")
+	ErrRange       = errors.New("is out of range")
+	ErrCursor      = errors.New("is not a cursor of this query")
+	ErrChoice      = errors.New("is not one of the choices")
+	ErrTogether    = errors.New("does not go with the other fields")
+	ErrSealed      = errors.New("is before the horizon up to which the log was sealed")
+)
+
+// Window is the time that a read is about: the figures as of an instant, or what
+// they gained since another one.
+type Window struct {
+	At      int64  // the instant, unix nanoseconds; the time of the request where none was asked for
+	field   string // that asked for it; "as_of" where none did
+	asOf    bool   // at was asked for, or from was
+	From    int64  // of a window
+	HasFrom bool
+}
+
+// Times are the times of a request as they came.
+type Times struct{ AsOf, From, To hold.Stamp }
+
+// Window checks the times of a request. It is the rule of both doors.
+func (s *Service) Window(in Times) (w Window, err error) {
+	w.At, w.field = s.Now(), "as_of"
+	if in.AsOf.Set && in.To.Set {
+		return w, &hold.FieldError{Field: "to", Err: ErrTwice}
+	}
+	for _, t := range []struct {
+		field string
+		stamp hold.Stamp
+	}{{"as_of", in.AsOf}, {"to", in.To}} {
+		if t.stamp.Set {
+			if w.At, err = checkInstant(t.field, t.stamp); err != nil {
+				return w, err
+			}
+			w.field, w.asOf = t.field, true
+		}
+	}
+	if in.From.Set {
+		w.HasFrom, w.asOf = true, true
+		if w.From, err = checkInstant("from", in.From); err != nil {
+			return w, err
+		}
+		if w.From > w.At {
+			return w, &hold.FieldError{Field: "from", Err: ErrFromAfterTo}
+		}
+	}
+	// Early, so that it is also refused where there is no holder. The log may be sealed
+	// before the answer is made, or have been so by another process just now: what
+	// decides is the view that answers.
+	return w, w.checkHorizon(s.horizon())
+}
+
+// horizon is the instant before which, as far as the log knows, nothing can be read
+// any more; 0: there is none.
+func (s *Service) horizon() int64 {
+	if log, seals := s.cfg.Log.(interface{ Horizon() int64 }); seals {
+		return log.Horizon()
+	}
+	return 0
+}
+
+// horizonOf is the same of a view.
+func horizonOf(view projection.PartitionView) int64 {
+	c, _ := view.Checkpoint()
+	return c.Horizon
+}
+
+// checkHorizon refuses instants as of which figures are not kept any more.
+func (w *Window) checkHorizon(horizon int64) error {
+	refuse := func(field string) error {
+		return &hold.FieldError{Field: field, Err: ErrSealed, Detail: "the earliest is " + TimeOf(horizon).Format(time.RFC3339Nano)}
+	}
+	switch {
+	case w.At < horizon:
+		return refuse(w.field)
+	case w.HasFrom && w.From < horizon:
+		return refuse("from")
+	}
+	return nil
+}
+
+// checkInstant is the time in unix nanoseconds. The epoch is one: as of it,
+// every figure is 0.
+func checkInstant(field string, t hold.Stamp) (int64, error) {
+	if t.Nanos < 0 || t.Nanos >= 1e9 || t.Seconds < 0 || t.Seconds > hold.MaxTime/1e9 {
+		return 0, &hold.FieldError{Field: field, Err: hold.ErrTime}
+	}
+	ns := t.Seconds*1e9 + int64(t.Nanos)
+	if ns > hold.MaxTime {
+		return 0, &hold.FieldError{Field: field, Err: hold.ErrTime}
+	}
+	return ns, nil
+}
+
+// of are the figures of a pair in the window, by a rule. The settled score may be
+// negative: where a hold that ended in the window has a run begin earlier, what was
+// settled before may count less by a boost that falls.
+func (w *Window) of(r *hold.Rule, p *hold.Pair) (live, settled hold.Amount) {
+	live, settled = r.LiveAt(p, w.At), r.SettledAt(p, w.At)
+	if w.HasFrom {
+		live, settled = live.Sub(r.LiveAt(p, w.From)), settled.Sub(r.SettledAt(p, w.From))
+	}
+	return live, settled
+}
+
+func RangeDetail(least, most uint64) string { return fmt.Sprintf("it is %d to %d", least, most) }
