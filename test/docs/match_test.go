@@ -25,8 +25,8 @@ var unstable = []struct {
 
 var spaces = regexp.MustCompile(`[ \t]+`)
 
-// progress is how a build goes on, which nobody can foresee.
-var progress = regexp.MustCompile(`(?m)^\d+ %, .*\n`)
+// progress is how a wait goes on, which nobody can foresee.
+var progress = regexp.MustCompile(`(?m)^(\d+ %, |waiting for ).*\n`)
 
 // stable returns the text without what differs from run to run.
 func stable(text string) string {
