@@ -1,7 +1,9 @@
 package docs
 
 import (
+	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -35,6 +37,64 @@ func TestCommands(t *testing.T) {
 	if checked < 20 {
 		t.Errorf("checked %d commands, want more", checked)
 	}
+}
+
+var (
+	target  = regexp.MustCompile(`^make ([a-z]+)`)
+	oneTest = regexp.MustCompile(`^go test (?:-\S+ )*(\./\S+) .*-run '?(\w+)`)
+)
+
+// TestTasks checks the make targets and the single tests that pages name.
+func TestTasks(t *testing.T) {
+	t.Parallel()
+	makefile, err := os.ReadFile(filepath.Join(root, "Makefile"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	checked := 0
+	for _, p := range pages(t) {
+		for line, commands := range p.named() {
+			for _, command := range commands {
+				if m := target.FindStringSubmatch(command); m != nil {
+					checked++
+					if !regexp.MustCompile(`(?m)^` + m[1] + `:`).Match(makefile) {
+						t.Errorf("%s:%d: there is no make target %s", p.name, line+1, m[1])
+					}
+				}
+				if m := oneTest.FindStringSubmatch(command); m != nil {
+					checked++
+					if !hasTest(t, m[1], m[2]) {
+						t.Errorf("%s:%d: %s has no test %s", p.name, line+1, m[1], m[2])
+					}
+				}
+			}
+		}
+	}
+	if checked < 10 {
+		t.Errorf("checked %d tasks, want more", checked)
+	}
+}
+
+// hasTest reports whether a package has a test whose name contains the pattern.
+func hasTest(t *testing.T, pkg, pattern string) bool {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(root, filepath.FromSlash(pkg), "*_test.go"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	wanted := regexp.MustCompile(`(?m)^func Test\w*\(`)
+	for _, name := range files {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, test := range wanted.FindAllString(string(text), -1) {
+			if strings.Contains(test, pattern) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // named returns, by line, the commands that the page shows: those of sh and console
