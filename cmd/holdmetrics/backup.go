@@ -66,7 +66,7 @@ restore' makes a data directory, or the streams of a cluster, of it.`,
 		case c.Flags().Changed(settings.KeyDataDir):
 			write = func(w *backup.Writer) error { return backupStopped(c, *dir, w) }
 		default:
-			servers, err := natsURLOf(*url)
+			servers, err := natsURLOf(c, *url)
 			if err != nil {
 				return err
 			}
@@ -104,9 +104,9 @@ func natsFlag(c *cobra.Command) *string {
 
 const defaultNATSURL = "nats://127.0.0.1:4222"
 
-func natsURLOf(flag string) (string, error) {
+func natsURLOf(c *cobra.Command, flag string) (string, error) {
 	if flag == "" {
-		flag = os.Getenv("NATS_URL")
+		flag = settings.EnvironmentOf(c)("NATS_URL")
 	}
 	if flag == "" {
 		flag = defaultNATSURL

@@ -15,8 +15,8 @@ import (
 // cluster: workers go on there from a database that is older than the backup, and
 // make everything from the log where there is none.
 func TestBackupOfACluster(t *testing.T) {
+	t.Parallel()
 	database := startDatabase(t)
-	clearEnvironment(t)
 	kept := fmt.Sprintf("kept_%d", time.Now().UnixNano())
 	processes := func(nats, name string) (conn *grpc.ClientConn, g, w *command) {
 		where := []string{"--nats-url", nats, "--mongodb-url", database.URL, "--mongodb-db", name, "--partitions", "4"}

@@ -9,8 +9,10 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -20,6 +22,7 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"holdmetrics/internal/testwait"
 	"holdmetrics/projection/mongo/mongotest"
 	holdpb "holdmetrics/proto"
 )
@@ -28,19 +31,43 @@ import (
 // watchdog allows, so that the test names what it waited for.
 const clusterPatience = 50 * time.Second
 
-// startDatabase is a MongoDB server for the test, which is skipped where there is none.
+// database is the MongoDB server that the tests share, each with a database of its
+// own. It is started by the first test that needs it.
+var database = sync.OnceValues(mongotest.New)
+
+// databaseUsed tells TestMain that there is a server to end.
+var databaseUsed atomic.Bool
+
+// startDatabase returns the shared MongoDB server, and skips the test if there is none.
 func startDatabase(t *testing.T) *mongotest.Server {
 	t.Helper()
-	database, err := mongotest.New()
+	databaseUsed.Store(true)
+	s, err := database()
 	if errors.Is(err, mongotest.ErrNone) {
 		t.Skip(err)
 	}
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = database.Close() })
-	t.Log("over", database.Name)
-	return database
+	t.Log("over", s.Name)
+	return s
+}
+
+// withDatabase ends the shared MongoDB server after the tests.
+type withDatabase struct{ tests testwait.Runner }
+
+func (w withDatabase) Run() int {
+	code := w.tests.Run()
+	if !databaseUsed.Load() {
+		return code
+	}
+	if s, err := database(); err == nil {
+		if err := s.Close(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return max(code, 1)
+		}
+	}
+	return code
 }
 
 func startNATS(t *testing.T) string {
@@ -231,7 +258,7 @@ func get(t *testing.T, url string) (int, string) {
 // Two gateways, and workers that come and go, with no database: snapshots are
 // whole, and what only a store can tell is refused with the reason.
 func TestGatewaysAndWorkers(t *testing.T) {
-	clearEnvironment(t)
+	t.Parallel()
 	nats := startNATS(t)
 	gatewayArgs := []string{"gateway", "--nats-url", nats, "--grpc-address", "127.0.0.1:0", "--http-address", "127.0.0.1:0", "--partitions", "4"}
 	first, second := start(t, gatewayArgs...), start(t, gatewayArgs...)
@@ -312,8 +339,8 @@ func TestGatewaysAndWorkers(t *testing.T) {
 
 // With a database, every gateway reads what the workers wrote, as soon as it is applied.
 func TestGatewayReadsTheStore(t *testing.T) {
+	t.Parallel()
 	database := startDatabase(t)
-	clearEnvironment(t)
 	nats := startNATS(t)
 	mongo := []string{"--nats-url", nats, "--mongodb-url", database.URL, "--mongodb-db", fmt.Sprintf("gateway_%d", time.Now().UnixNano()), "--partitions", "4"}
 	g := start(t, append([]string{"gateway", "--grpc-address", "127.0.0.1:0", "--http-address", "127.0.0.1:0"}, mongo...)...)

@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"maps"
-	"os"
 	"slices"
 	"text/tabwriter"
 
@@ -27,7 +26,8 @@ are not shown. Without a name it shows the settings of all three.`,
 	}
 	c.Flags().AddFlagSet(settings.All())
 	c.RunE = func(c *cobra.Command, args []string) error {
-		l, err := settings.Load(c.Flags())
+		getenv := settings.EnvironmentOf(c)
+		l, err := settings.Load(c.Flags(), getenv)
 		if err != nil {
 			return err
 		}
@@ -48,7 +48,7 @@ are not shown. Without a name it shows the settings of all three.`,
 			}
 			value := l.Values.String(key)
 			if key == settings.KeyConfig && value == "" {
-				value = os.Getenv(settings.EnvConfig)
+				value = getenv(settings.EnvConfig)
 			}
 			fmt.Fprintf(out, "%s\t%s\t%s\n", key, settings.Shown(key, value), l.From[key])
 		}

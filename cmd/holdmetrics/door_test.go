@@ -64,14 +64,14 @@ func doorsAre(t *testing.T, r *generation.Registry, what string, n int, wanted f
 // Two gateways beside a worker follow the registry: they load a generation, say so,
 // switch, and say what keeps them from it. One that is stopped takes itself out.
 func TestDoorsFollowTheRegistry(t *testing.T) {
-	clearEnvironment(t)
+	t.Parallel()
 	doorsFollow(t, nil, []string{"--store", "embedded", "--data-dir", t.TempDir()})
 }
 
 // The same where they have a database: scores come from the generation's own collections.
 func TestDoorsFollowTheRegistryWithAStore(t *testing.T) {
+	t.Parallel()
 	database := startDatabase(t)
-	clearEnvironment(t)
 	store := []string{"--mongodb-url", database.URL, "--mongodb-db", fmt.Sprintf("doors_%d", time.Now().UnixNano())}
 	doorsFollow(t, store, store)
 }

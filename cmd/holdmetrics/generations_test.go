@@ -17,8 +17,8 @@ import (
 // Two workers share a rebuild in a database; it is compared, read, and dropped with
 // its collections, while one of them comes and goes.
 func TestWorkersRebuild(t *testing.T) {
+	t.Parallel()
 	database := startDatabase(t)
-	clearEnvironment(t)
 	nats := startNATS(t)
 	name := fmt.Sprintf("rebuild_%d", time.Now().UnixNano())
 	mongo := []string{"--nats-url", nats, "--mongodb-url", database.URL, "--mongodb-db", name, "--partitions", "4"}

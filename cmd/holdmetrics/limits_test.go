@@ -13,7 +13,7 @@ import (
 // The limits of a log stay what a gateway that runs takes events by, also while no
 // worker runs; once it is gone they can be changed.
 func TestLimitsStayWhileAGatewayRuns(t *testing.T) {
-	clearEnvironment(t)
+	t.Parallel()
 	natsURL := startNATS(t)
 	args := func(more ...string) []string {
 		return append([]string{"gateway", "--grpc-address", "127.0.0.1:0", "--http-address", "127.0.0.1:0", "--nats-url", natsURL, "--partitions", "4"}, more...)

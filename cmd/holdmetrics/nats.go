@@ -24,7 +24,7 @@ func withNATS(c *cobra.Command, f func(ctx context.Context, js jetstream.JetStre
 	if err != nil {
 		return err
 	}
-	url, err := natsURLOf(flag)
+	url, err := natsURLOf(c, flag)
 	if err != nil {
 		return err
 	}

@@ -173,7 +173,7 @@ func (t *dataDirTarget) Stream(s backup.Stream, from io.Reader) error {
 
 // restoreCluster makes the streams of a cluster: all of them, or none.
 func restoreCluster(c *cobra.Command, name string, m *backup.Manifest, url string, replicas int) error {
-	url, err := natsURLOf(url)
+	url, err := natsURLOf(c, url)
 	if err != nil {
 		return err
 	}

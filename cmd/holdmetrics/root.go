@@ -26,6 +26,7 @@ const (
 type streams struct {
 	in       io.Reader
 	out, err io.Writer
+	getenv   settings.Getenv // nil: no variable is set
 }
 
 // run runs one command line and gives its exit code.
@@ -35,7 +36,10 @@ func run(ctx context.Context, args []string, io streams) int {
 	root.SetIn(io.in)
 	root.SetOut(io.out)
 	root.SetErr(io.err)
-	cmd, err := root.ExecuteContextC(ctx)
+	if io.getenv == nil {
+		io.getenv = func(string) string { return "" }
+	}
+	cmd, err := root.ExecuteContextC(settings.WithEnvironment(ctx, io.getenv))
 	if err == nil {
 		return exitOK
 	}

@@ -25,7 +25,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	testscript.Main(testwait.Watch(m), map[string]func(){"holdmetrics": main})
+	testscript.Main(testwait.Watch(withDatabase{m}), map[string]func(){"holdmetrics": main})
 }
 
 // TestScripts runs the scripts of testdata/script. Beside the usual commands they have

@@ -25,8 +25,8 @@ import (
 // or becomes a dead letter; and reads before the horizon are refused by a gateway that
 // learns of it from what it reads.
 func TestSealCluster(t *testing.T) {
+	t.Parallel()
 	database := startDatabase(t)
-	clearEnvironment(t)
 	nats := startNATS(t)
 	name := fmt.Sprintf("seal_%d", time.Now().UnixNano())
 	mongo := []string{"--nats-url", nats, "--mongodb-url", database.URL, "--mongodb-db", name, "--partitions", "4"}

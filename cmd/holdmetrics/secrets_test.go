@@ -54,14 +54,20 @@ var secretSpellings = []struct {
 	{"MONGODB_URL", "mongodb://bob:s3cret@127.0.0.1:1/?appName=s3cret", false},
 }
 
+// of returns an environment of these variables alone.
+func of(env map[string]string) settings.Getenv {
+	return func(name string) string { return env[name] }
+}
+
 // No spelling of a password comes out again, of whichever command.
 func TestSecretsStayIn(t *testing.T) {
-	clearEnvironment(t)
+	t.Parallel()
 	dir := t.TempDir()
 	for _, c := range secretSpellings {
 		t.Run(c.name+" "+c.value, func(t *testing.T) {
-			t.Setenv("MONGODB_URL", "mongodb://127.0.0.1:1/")
-			t.Setenv(c.name, c.value)
+			t.Parallel()
+			env := map[string]string{"MONGODB_URL": "mongodb://127.0.0.1:1/"}
+			env[c.name] = c.value
 			commands := [][]string{{"config"}, {"config", "worker"}}
 			if c.name == "NATS_URL" {
 				commands = append(commands, []string{"generations"}, []string{"log", "verify"}, []string{"backup", filepath.Join(dir, "backup")},
@@ -72,7 +78,7 @@ func TestSecretsStayIn(t *testing.T) {
 			}
 			for _, args := range commands {
 				var out bytes.Buffer
-				code := run(t.Context(), args, streams{in: strings.NewReader(""), out: &out, err: &out})
+				code := run(t.Context(), args, streams{in: strings.NewReader(""), out: &out, err: &out, getenv: of(env)})
 				if strings.Contains(out.String(), "s3c") {
 					t.Errorf("%v says %s", args, out.String())
 				}
@@ -90,16 +96,15 @@ func TestSecretsStayIn(t *testing.T) {
 // A worker whose servers are away says so without the password, and so does what
 // looks at the monitoring port.
 func TestSecretsStayOutOfTheLog(t *testing.T) {
-	clearEnvironment(t)
-	t.Setenv("MONGODB_URL", "mongodb://127.0.0.1:1/")
+	t.Parallel()
 	for _, c := range secretSpellings {
 		if c.refused || c.name != "NATS_URL" {
 			continue
 		}
-		t.Setenv("NATS_URL", c.value)
+		env := map[string]string{"MONGODB_URL": "mongodb://127.0.0.1:1/", "NATS_URL": c.value}
 		ctx, cancel := context.WithCancel(t.Context())
 		said := &firstWrite{then: cancel}
-		run(ctx, []string{"worker", "--metrics-address", "127.0.0.1:0"}, streams{in: strings.NewReader(""), out: said, err: said})
+		run(ctx, []string{"worker", "--metrics-address", "127.0.0.1:0"}, streams{in: strings.NewReader(""), out: said, err: said, getenv: of(env)})
 		cancel()
 		if text := said.text.String(); !strings.Contains(text, "waiting") || strings.Contains(text, "s3c") {
 			t.Errorf("%s: %s", c.value, text)
@@ -146,10 +151,11 @@ func TestNATSServers(t *testing.T) {
 
 // The last line of defence: whatever is logged or printed.
 func TestSecretsAreHidden(t *testing.T) {
-	clearEnvironment(t)
-	t.Setenv("NATS_URL", `nats://bob:s3c%22%2Fret@h,s3cret"oken@i`)
-	t.Setenv("MONGODB_URL", "mongodb://ann:s3c,ret-3@h/")
+	t.Parallel()
 	worker := &cobra.Command{}
+	worker.SetContext(settings.WithEnvironment(t.Context(), of(map[string]string{
+		"NATS_URL": `nats://bob:s3c%22%2Fret@h,s3cret"oken@i`, "MONGODB_URL": "mongodb://ann:s3c,ret-3@h/",
+	})))
 	settings.WorkerFlags(worker)
 	s := settings.SecretsOf(worker)
 	var out bytes.Buffer
@@ -168,7 +174,7 @@ func TestSecretsAreHidden(t *testing.T) {
 
 // A file of settings that is no YAML is told of in one clean line.
 func TestSettingsFileError(t *testing.T) {
-	clearEnvironment(t)
+	t.Parallel()
 	path := filepath.Join(t.TempDir(), "settings.yaml")
 	if err := os.WriteFile(path, []byte("just a text\n"), 0o600); err != nil {
 		t.Fatal(err)

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 
 	"github.com/spf13/cobra"
 	"go.uber.org/zap"
@@ -38,7 +37,7 @@ count in this order. 'holdmetrics config serve' shows what is in force.`,
 		if err != nil {
 			return err
 		}
-		settings.WarnUnused(c.ErrOrStderr(), "serve", os.Getenv)
+		settings.WarnUnused(c.ErrOrStderr(), "serve", settings.EnvironmentOf(c))
 		return runUntil(c.Context(), app.NewServer(s, version(), newLogger(c.ErrOrStderr(), s.LogLevel)), c.OutOrStdout())
 	}
 	return c
@@ -101,7 +100,7 @@ only a store can tell (scores as of a time, by token, windows, histories).
 		if err != nil {
 			return err
 		}
-		settings.WarnUnused(c.ErrOrStderr(), "gateway", os.Getenv)
+		settings.WarnUnused(c.ErrOrStderr(), "gateway", settings.EnvironmentOf(c))
 		log := newLogger(settings.SecretsOf(c).Writer(c.ErrOrStderr()), s.LogLevel)
 		return runUntil(c.Context(), app.NewGateway(s, version(), log), c.OutOrStdout())
 	}
@@ -136,7 +135,7 @@ again from the log whenever a partition comes to it; no gateway can read it.
 		if s.Cluster.Store == settings.StoreMongo && s.Cluster.Mongo.URL == "" {
 			return usage.Errorf("a worker needs a database: set MONGODB_URL (or --%s), or ask for a store of this worker alone with --%s %s", settings.KeyMongoURL, settings.KeyStore, settings.StoreEmbedded)
 		}
-		settings.WarnUnused(c.ErrOrStderr(), "worker", os.Getenv)
+		settings.WarnUnused(c.ErrOrStderr(), "worker", settings.EnvironmentOf(c))
 		log := newLogger(settings.SecretsOf(c).Writer(c.ErrOrStderr()), s.LogLevel)
 		return runUntil(c.Context(), app.NewWorker(s, version(), log), c.OutOrStdout())
 	}

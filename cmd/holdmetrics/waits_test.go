@@ -10,8 +10,7 @@ import (
 
 // A worker that waits for its database, or for NATS, answers at its door from the
 // beginning, and says what it waits for.
-func TestWorkerThatWaitsAnswers(t *testing.T) {
-	clearEnvironment(t)
+func TestWorkerThatWaitsAnswers(t *testing.T) { // alone: its port must stay free until the worker takes it
 	free, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -67,8 +66,7 @@ func TestWorkerThatWaitsAnswers(t *testing.T) {
 }
 
 // A start that waits for too long fails with what it waited for.
-func TestStartsAreBounded(t *testing.T) {
-	clearEnvironment(t)
+func TestStartsAreBounded(t *testing.T) { // alone: nobody may take the port that does not answer
 	free, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"maps"
 	"net"
-	"os"
 	"slices"
 	"strings"
 
@@ -33,19 +32,19 @@ type Layers struct {
 
 // Load reads the settings that flags exist for: defaults, then the file, then the
 // environment, then the flags that were given. An empty variable is not set.
-func Load(flags *pflag.FlagSet) (*Layers, error) {
+func Load(flags *pflag.FlagSet, getenv Getenv) (*Layers, error) {
 	l := &Layers{Values: koanf.New(""), From: map[string]string{}}
 	defaults := map[string]any{}
 	flags.VisitAll(func(f *pflag.Flag) { defaults[f.Name] = f.DefValue })
 	if err := l.put(defaults, func(string) string { return FromDefault }); err != nil {
 		return nil, err
 	}
-	if err := l.readFile(flags); err != nil {
+	if err := l.readFile(flags, getenv); err != nil {
 		return nil, err
 	}
 	set, names := map[string]any{}, map[string]string{}
 	for _, name := range slices.Sorted(maps.Keys(Environment)) {
-		key, value := Environment[name], os.Getenv(name)
+		key, value := Environment[name], getenv(name)
 		if value == "" || flags.Lookup(key) == nil {
 			continue
 		}
@@ -54,8 +53,8 @@ func Load(flags *pflag.FlagSet) (*Layers, error) {
 		}
 		set[key], names[key] = value, name
 	}
-	hostAndPort(flags, KeyHTTP, "HTTP_HOST", "HTTP_PORT", set, names)
-	hostAndPort(flags, KeyMetrics, "", "PROMETHEUS_PORT", set, names)
+	hostAndPort(flags, getenv, KeyHTTP, "HTTP_HOST", "HTTP_PORT", set, names)
+	hostAndPort(flags, getenv, KeyMetrics, "", "PROMETHEUS_PORT", set, names)
 	if err := l.put(set, func(key string) string { return names[key] }); err != nil {
 		return nil, err
 	}
@@ -68,15 +67,15 @@ func Load(flags *pflag.FlagSet) (*Layers, error) {
 }
 
 // hostAndPort puts an address together from two variables, either of which may be absent.
-func hostAndPort(flags *pflag.FlagSet, key, hostName, portName string, set map[string]any, names map[string]string) {
+func hostAndPort(flags *pflag.FlagSet, getenv Getenv, key, hostName, portName string, set map[string]any, names map[string]string) {
 	f := flags.Lookup(key)
 	if f == nil {
 		return
 	}
 	defaultHost, defaultPort, _ := net.SplitHostPort(f.DefValue)
-	host, port := "", os.Getenv(portName)
+	host, port := "", getenv(portName)
 	if hostName != "" {
-		host = os.Getenv(hostName)
+		host = getenv(hostName)
 	}
 	var from []string
 	if host == "" {
@@ -96,14 +95,14 @@ func hostAndPort(flags *pflag.FlagSet, key, hostName, portName string, set map[s
 
 // readFile lays the file over the defaults. A key that no command knows is a slip
 // of the pen; one that another command knows may stand in a file for all of them.
-func (l *Layers) readFile(flags *pflag.FlagSet) error {
+func (l *Layers) readFile(flags *pflag.FlagSet, getenv Getenv) error {
 	f := flags.Lookup(KeyConfig)
 	if f == nil {
 		return nil
 	}
 	path := f.Value.String()
 	if path == "" {
-		path = os.Getenv(EnvConfig)
+		path = getenv(EnvConfig)
 	}
 	if path == "" {
 		return nil

@@ -10,20 +10,11 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// unsetEnvironment takes away what the machine sets.
-func unsetEnvironment(t *testing.T) {
-	t.Helper()
-	for name := range Environment {
-		t.Setenv(name, "")
-	}
-	for _, name := range []string{"HTTP_HOST", "HTTP_PORT", "PROMETHEUS_PORT", EnvConfig} {
-		t.Setenv(name, "")
-	}
-}
-
-func CommandOf(t *testing.T, role string, args ...string) *cobra.Command {
+// commandOf returns a command whose flags are parsed, and whose environment is env.
+func commandOf(t *testing.T, env map[string]string, role string, args ...string) *cobra.Command {
 	t.Helper()
 	c := &cobra.Command{}
+	c.SetContext(WithEnvironment(t.Context(), func(name string) string { return env[name] }))
 	Roles[role](c)
 	if err := c.Flags().Parse(args); err != nil {
 		t.Fatal(err)
@@ -42,14 +33,12 @@ func writeFile(t *testing.T, text string) string {
 
 // A flag beats the environment, which beats the file, which beats the default.
 func TestSettingsLayers(t *testing.T) {
-	unsetEnvironment(t)
+	t.Parallel()
 	path := writeFile(t, "replicas: 3\nlease: 7s\nflush-interval: 2\nnats-url: nats://file\ngrpc-address: 127.0.0.1:1\nmongo-pool-max: 7\n")
-	t.Setenv("NATS_URL", "nats://environment")
-	t.Setenv("LEASE", "8s")
-	t.Setenv("MONGODB_URI", "mongodb://db/")
-	t.Setenv("PROMETHEUS_PORT", "9999")
-	flags := CommandOf(t, "worker", "--config", path, "--lease", "9s").Flags()
-	l, err := Load(flags)
+	env := map[string]string{"NATS_URL": "nats://environment", "LEASE": "8s", "MONGODB_URI": "mongodb://db/", "PROMETHEUS_PORT": "9999"}
+	worker := commandOf(t, env, "worker", "--config", path, "--lease", "9s")
+	flags := worker.Flags()
+	l, err := Load(flags, EnvironmentOf(worker))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -74,22 +63,22 @@ func TestSettingsLayers(t *testing.T) {
 		t.Error("a setting of another command")
 	}
 
-	t.Setenv(EnvConfig, path)
-	again, err := Read(CommandOf(t, "worker"))
+	env[EnvConfig] = path
+	again, err := Read(commandOf(t, env, "worker"))
 	if err != nil || again.Cluster.Replicas != 3 || again.Cluster.Lease != 8*time.Second {
 		t.Errorf("%+v, %v", again, err)
 	}
-	if s, err := Read(CommandOf(t, "serve")); err != nil || s.GRPCAddress != "127.0.0.1:1" {
+	if s, err := Read(commandOf(t, env, "serve")); err != nil || s.GRPCAddress != "127.0.0.1:1" {
 		t.Errorf("%+v, %v", s, err)
 	}
-	t.Setenv("MAX_FUTURE_END", "1h")
-	if s, err := Read(CommandOf(t, "gateway")); err != nil || !s.LimitsGiven || s.Limits.MaxFutureEnd != int64(time.Hour) {
+	env["MAX_FUTURE_END"] = "1h"
+	if s, err := Read(commandOf(t, env, "gateway")); err != nil || !s.LimitsGiven || s.Limits.MaxFutureEnd != int64(time.Hour) {
 		t.Errorf("%+v, %v", s, err)
 	}
 }
 
 func TestSettingsThatAreWrong(t *testing.T) {
-	unsetEnvironment(t)
+	t.Parallel()
 	for name, c := range map[string]struct {
 		file string
 		args []string
@@ -109,20 +98,18 @@ func TestSettingsThatAreWrong(t *testing.T) {
 		"no NATS":       {args: []string{"--nats-url", ""}, want: "is empty"},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			args := c.args
 			if c.file != "" {
 				args = append(args, "--config", writeFile(t, c.file))
 			}
-			for name, value := range c.env {
-				t.Setenv(name, value)
-			}
-			_, err := Read(CommandOf(t, "worker", args...))
+			_, err := Read(commandOf(t, c.env, "worker", args...))
 			if err == nil || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "secret") {
 				t.Errorf("%v, want %q", err, c.want)
 			}
 		})
 	}
-	if _, err := Read(CommandOf(t, "worker", "--config", "/no/such/file")); err == nil {
+	if _, err := Read(commandOf(t, nil, "worker", "--config", "/no/such/file")); err == nil {
 		t.Error("a file that is not there")
 	}
 }

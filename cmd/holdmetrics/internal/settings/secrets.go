@@ -162,7 +162,7 @@ func SecretsOf(c *cobra.Command) (s Secrets) {
 	if c == nil {
 		return nil
 	}
-	l, err := Load(c.Flags())
+	l, err := Load(c.Flags(), EnvironmentOf(c))
 	if err != nil {
 		return nil
 	}

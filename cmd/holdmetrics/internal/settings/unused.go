@@ -21,7 +21,7 @@ var Unused = map[string][]string{
 
 // WarnUnused writes one line with the names of the unused variables that are set.
 // It never writes values, which may carry passwords.
-func WarnUnused(out io.Writer, command string, getenv func(string) string) {
+func WarnUnused(out io.Writer, command string, getenv Getenv) {
 	set := slices.DeleteFunc(slices.Clone(Unused[command]), func(name string) bool { return getenv(name) == "" })
 	if len(set) > 0 {
 		fmt.Fprintf(out, "holdmetrics: %s does not use, and ignores: %s\n", command, strings.Join(set, ", "))
