@@ -23,10 +23,6 @@ import (
 // a position which the frozen view lacks go on waiting at the next generation. Watchers
 // learn of the switch by the channel of their lineage, and cross over by themselves.
 //
-// The lines of a generation's snapshots may have ended long ago. Refreshing them takes
-// time, and no reader's first answer is to wait for it. So all of them are refreshed
-// before the switch.
-//
 // The stores are not frozen. What was read from the former store is noted, and nobody
 // reads from the next store before it has that.
 
@@ -46,8 +42,8 @@ func (g *Gateway) Prepared() string {
 }
 
 // Prepare loads a generation beside the one that is served. It returns when the
-// generation's snapshots are complete, its snapshots and store are as far as those of
-// the active one were at the call, and its lines hold.
+// generation's snapshots are complete, and its snapshots and store are as far as those
+// of the active one were at the call.
 //
 // It waits for as long as something moves, and gives up when nothing has for
 // [Config].PrepareStall; the error then names what stands still. After an error the
@@ -85,8 +81,8 @@ func (g *Gateway) release() {
 // once. No reader finds anything missing, or a holder at an earlier position than it was
 // seen at. The former generation is closed when the last answer made of it has gone out.
 //
-// It waits as Prepare does. After an error nothing has changed: [ErrNotPrepared],
-// [ErrBehind], or the store's if lines could not be refreshed.
+// It waits as Prepare does. After an error nothing has changed: [ErrNotPrepared]
+// or [ErrBehind].
 func (g *Gateway) Switch(ctx context.Context, generation string) error {
 	g.changing.Lock()
 	defer g.changing.Unlock()
@@ -102,11 +98,6 @@ func (g *Gateway) Switch(ctx context.Context, generation string) error {
 	if err := next.Reach(ctx, old.SeenPositions(0)); err != nil {
 		return err
 	}
-	if old.Relining.Begun() {
-		if err := next.Reline(ctx); err != nil {
-			return err
-		}
-	}
 	began := time.Now()
 	old.Snapshots.Freeze()
 	frozen, cancel := context.WithTimeout(ctx, freezeMost)
@@ -120,9 +111,6 @@ func (g *Gateway) Switch(ctx context.Context, generation string) error {
 	g.metrics.serves(&next.Backend)
 	if old.Generation != next.Generation { // otherwise only its rules have become known
 		g.metrics.switches.Inc()
-	}
-	if old.Relining.Begun() {
-		next.Relining.Begin() // for watches that have just begun
 	}
 	old.Leave() // reads that wait for what it will never have go on with next
 	g.log.Info("switched generation", zap.String("from", old.Generation), zap.String("to", generation), zap.Duration("frozen", time.Since(began)))

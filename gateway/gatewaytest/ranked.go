@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/protobuf/proto"
+
 	"holdmetrics/gateway/gatewaytest/fakes"
 	"holdmetrics/hold"
 	"holdmetrics/projection"
@@ -69,13 +71,74 @@ func (r *Ranked) Publish(holder string) {
 	f := record.Figures
 	s := &holdpb.HoldStat{
 		HolderId: holder, WeightedScore: f.Settled.Score.Float64(), ScoreExact: f.Settled.Score.String(), HeldExact: f.Settled.Held.String(),
-		LiveBase: f.Line.Base.Score.String(), LiveRate: f.Line.Rate.String(), LiveHeldBase: f.Line.Base.Held.String(), LiveHeldRate: f.Line.HeldRate,
-		Since: fakes.Timestamp(f.Line.Since), Position: r.Position, UpdatedAt: fakes.Timestamp(record.UpdatedAt), Rules: r.Gateway.Reads().Active().RulesVersion,
+		Position: r.Position, UpdatedAt: fakes.Timestamp(record.UpdatedAt), Rules: r.Gateway.Reads().Active().RulesVersion,
 	}
-	if f.Line.Until != 0 {
-		s.Until = fakes.Timestamp(f.Line.Until)
-	}
+	line := r.lineOf(holder)
+	setLine(s, &line)
 	r.Snapshots.Put(s)
+}
+
+// SetClock moves the clock, and has the owners of the partitions publish the next
+// pieces of the lines that have ended by then.
+func (r *Ranked) SetClock(now int64) {
+	r.T.Helper()
+	r.Now.Store(now)
+	r.NextPieces(r.Snapshots)
+}
+
+// NextPieces publishes the next pieces of the lines that have ended, as the owners of
+// the partitions do: the same snapshots, with the lines that hold now.
+func (r *Ranked) NextPieces(snapshots *fakes.Snapshots) {
+	r.T.Helper()
+	snapshots.Each(func(c projection.Change) bool {
+		s := new(holdpb.HoldStat)
+		if err := proto.Unmarshal(c.Value, s); err != nil {
+			r.T.Fatal(err)
+		}
+		if s.Until == nil || s.Until.AsTime().UnixNano() > r.Now.Load() {
+			return true
+		}
+		line := r.lineOf(s.HolderId)
+		setLine(s, &line)
+		snapshots.Put(s)
+		return true
+	})
+}
+
+// lineOf is the line of a holder that holds now.
+func (r *Ranked) lineOf(holder string) (line hold.Line) {
+	r.T.Helper()
+	view, err := r.Store.View(r.T.Context(), r.Partition(holder))
+	if err != nil {
+		r.T.Fatal(err)
+	}
+	defer view.Close()
+	rules := r.Gateway.Reads().Active().Rules
+	found := false
+	err = view.Pairs(r.T.Context(), holder, func(record *projection.PairRecord) error {
+		pair, err := record.Open()
+		if err != nil {
+			return err
+		}
+		f := rules.Of(record.Key.Token).Figures(pair, r.Now.Load())
+		if found {
+			f = (hold.Figures{Line: line}).Plus(f)
+		}
+		line, found = f.Line, true
+		return record.Check(pair)
+	})
+	if err != nil {
+		r.T.Fatal(err)
+	}
+	return line
+}
+
+func setLine(s *holdpb.HoldStat, l *hold.Line) {
+	s.LiveBase, s.LiveRate, s.LiveHeldBase, s.LiveHeldRate = l.Base.Score.String(), l.Rate.String(), l.Base.Held.String(), l.HeldRate
+	s.Since, s.Until = fakes.Timestamp(l.Since), nil
+	if l.Until != 0 {
+		s.Until = fakes.Timestamp(l.Until)
+	}
 }
 
 // Naive is the ranking as the stored facts have it: holder and score, in order.

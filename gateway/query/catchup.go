@@ -46,11 +46,6 @@ func (b *Generation) Prepare(ctx context.Context, active *Generation) error {
 			return b.explained(ctx, fmt.Errorf("%w: generation %s, partition %d: the store has not applied position %d: %w", ErrBehind, b.Generation, p, position, err))
 		}
 	}
-	if active.Relining.Begun() {
-		if err := b.Reline(ctx); err != nil {
-			return err
-		}
-	}
 	// Whoever asks for rankings is not to wait for them to be made.
 	if active.ranks.begun() {
 		return b.ranks.begin(ctx)
@@ -73,16 +68,6 @@ func (b *Generation) explained(ctx context.Context, err error) error {
 		return fmt.Errorf("%w: last heard: %w", err, why)
 	}
 	return err
-}
-
-// Reline has the lines of the snapshots hold now, and go on from now on.
-func (b *Generation) Reline(ctx context.Context) error {
-	b.Relining.Begin()
-	err := stall.Wait(ctx, b.S.cfg.PrepareStall, b.Snapshots.Last, func(ctx context.Context) error { return b.Relining.await(ctx, b.S.Now()) })
-	if err != nil {
-		return fmt.Errorf("lines of snapshots are over, and cannot be drawn anew: %w", err)
-	}
-	return nil
 }
 
 // reachedBy is how far the snapshots of each partition are.

@@ -52,11 +52,3 @@ func Afresh(read func(emit func(int) error) error) error {
 		return read(givenTo(given, func(int) error { return nil }))
 	})
 }
-
-// ClockJumped has the lines of snapshots looked at now.
-func ClockJumped(b *Generation) {
-	select {
-	case b.Relining.poke <- struct{}{}:
-	default:
-	}
-}

@@ -53,8 +53,6 @@ type Generation struct {
 	Lineage *Lineage
 	// later says that another one was active before it.
 	later bool
-	// lines keeps the snapshots' lines going.
-	Relining *relining
 	// ranks has the goroutines of the rankings, which end with it.
 	ranks *ranking
 	// Serial tells it from others of this process. viewID names the view of the
@@ -74,7 +72,7 @@ func NewGeneration(s *Service, from Backend, later bool) *Generation {
 		b.RulesVersion = b.Rules.Version()
 	}
 	b.Users.Store(1)
-	b.Relining, b.ranks = newRelining(b), newRanking(b)
+	b.ranks = newRanking(b)
 	return b
 }
 
@@ -91,7 +89,6 @@ func (b *Generation) Pinned() int64 { return b.Users.Load() }
 // close ends what goes on for a generation, and waits for it.
 func (b *Generation) close() {
 	b.Leave()
-	b.Relining.close()
 	b.ranks.close()
 	err := b.Snapshots.Close()
 	if b.Close != nil {

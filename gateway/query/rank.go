@@ -245,19 +245,10 @@ func (r *ranking) pinWith(ctx context.Context, q *TopQuery, holder string) (*pin
 		}
 	}
 	at := r.b.S.Now()
-	for {
-		if err := r.reline(ctx, b, q.Token, at); err != nil {
-			return nil, nil, err
-		}
-		r.mu.Lock()
-		// No line is read before it begins, also where the log's clock is ahead; nor past
-		// its until, so where one came meanwhile that begins later, all are looked at again.
-		if at >= b.newest {
-			break
-		}
-		at = b.newest
-		r.mu.Unlock()
-	}
+	r.mu.Lock()
+	// No line is read before it begins, also where the log's clock is ahead.
+	at = max(at, b.newest)
+	r.hold(b, at)
 	defer r.mu.Unlock()
 	made := time.Now()
 	return &pin{

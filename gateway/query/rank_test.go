@@ -67,7 +67,7 @@ func TestRankingsAreExact(t *testing.T) {
 				}
 			}
 		}
-		r.Now.Add(7e9)
+		r.SetClock(r.Now.Load() + 7e9)
 	}
 }
 
@@ -134,7 +134,7 @@ func TestCursorsPin(t *testing.T) {
 				}
 				// The order turns round, a holder goes and one comes.
 				r.Take(fakes.Held("z", fmt.Sprint("h", len(got)), now-1000, now-1, 1e9), fakes.Held("z", fmt.Sprint("new", len(got)), now-1000, now-1, 1e9))
-				r.Now.Add(1e9)
+				r.SetClock(r.Now.Load() + 1e9)
 				next, _, _ := strings.Cut(strings.TrimPrefix(link, "<"), ">")
 				if !strings.Contains(next, url.QueryEscape(page.NextCursor)) {
 					t.Fatal(link)

@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"holdmetrics/hold"
 	"holdmetrics/ingest"
 	"holdmetrics/projection"
 )
@@ -144,10 +145,14 @@ func (r *ranking) readToken(ctx context.Context, token string) (rows []*rankRow,
 		group.Go(func() error {
 			var own []*rankRow
 			err := view.AllPairs(ctx, func(record *projection.PairRecord) error {
-				if record.Key.Token == token {
-					own = append(own, pairRow(record))
+				if record.Key.Token != token {
+					return nil
 				}
-				return nil
+				figures, err := r.b.figuresAt(record, r.b.S.Now())
+				if err == nil {
+					own = append(own, figuresRow(keep(record.Key.Holder, ""), rankFigures{figures.Settled, figures.Line}))
+				}
+				return err
 			})
 			mu.Lock()
 			defer mu.Unlock()
@@ -156,10 +161,6 @@ func (r *ranking) readToken(ctx context.Context, token string) (rows []*rankRow,
 		})
 	}
 	return rows, group.Wait()
-}
-
-func pairRow(record *projection.PairRecord) *rankRow {
-	return figuresRow(keep(record.Key.Holder, ""), rankFigures{record.Figures.Settled, record.Figures.Line})
 }
 
 // refresh reads the holders of a board that have changed, as far as the store has
@@ -185,7 +186,7 @@ func (r *ranking) refresh(ctx context.Context, t *tokenBoard) error {
 			return err
 		}
 	}
-	return r.reline(ctx, t.board, t.token, r.b.S.Now())
+	return nil
 }
 
 func (r *ranking) refreshPartition(ctx context.Context, t *tokenBoard, partition int, holders []string, dirty map[string]dirtyHolder) error {
@@ -201,8 +202,9 @@ func (r *ranking) refreshPartition(ctx context.Context, t *tokenBoard, partition
 		}
 		var row *rankRow
 		err := holderPairs(ctx, view, holder, t.token, func(record *projection.PairRecord) error {
-			row = pairRow(record)
-			return nil
+			figures, err := r.b.figuresAt(record, r.b.S.Now())
+			row = figuresRow(keep(record.Key.Holder, ""), rankFigures{figures.Settled, figures.Line})
+			return err
 		})
 		if err != nil {
 			return storeError(ctx, err)
@@ -227,3 +229,17 @@ func (r *ranking) refreshPartition(ctx context.Context, t *tokenBoard, partition
 
 // holderOf is the holder of a change.
 func holderOf(c *projection.Change) (string, error) { return ingest.HolderOf(c.Key) }
+
+// figuresAt are the figures of a pair, with the line that holds at t.
+func (b *Generation) figuresAt(record *projection.PairRecord, t int64) (hold.Figures, error) {
+	f := record.Figures
+	if f.Line.Holds(t) {
+		return f, nil
+	}
+	pair, err := record.Open()
+	if err != nil {
+		return f, err
+	}
+	f.Line = b.Rules.Of(record.Key.Token).Figures(pair, t).Line
+	return f, record.Check(pair)
+}

@@ -5,6 +5,7 @@ import (
 
 	"holdmetrics/gateway/gatewaytest"
 	"holdmetrics/gateway/gatewaytest/fakes"
+	"holdmetrics/gateway/query"
 	holdpb "holdmetrics/proto"
 )
 
@@ -29,23 +30,30 @@ func TestTopWhereTheLogsClockIsAhead(t *testing.T) {
 	}
 }
 
-// The store is ahead of the snapshots when a line is drawn anew: a row is of the one
-// position or of the other, never its live score of one and its settled score of the
-// other.
+// The store is ahead of the snapshots when a line ends: a row is of the one position
+// or of the other, never its live score of one and its settled score of the other.
 func TestTopIsOfOnePosition(t *testing.T) {
 	t.Parallel()
 	const now = fakes.TestNow / 1e9
 	bob := &holdpb.HoldStat{HolderId: "bob", ScoreExact: "0", LiveBase: "10", LiveRate: "1", LiveHeldRate: 1, Since: fakes.Seconds(now - 10), Until: fakes.Seconds(now - 5), Position: 1}
+	snapshots := fakes.ReadySnapshots(bob)
 	w := gatewaytest.NewWorld(t, func(w *gatewaytest.World) {
-		w.Cfg.Snapshots = fakes.ReadySnapshots(bob)
+		w.Cfg.Snapshots = snapshots
 		w.Cfg.Log = &fakes.Log{Size: 4, Ends: map[int]uint64{0: 2, 1: 2, 2: 2, 3: 2}}
 	})
 	w.Apply(t, 2, fakes.TestNow, fakes.Held("t", "bob", now-20, now-5, 1), fakes.Held("t", "bob", now-100, now-20, 1000))
-	a, err := w.Query().Top(t.Context(), &holdpb.TopRequest{By: holdpb.RankBy_LIVE})
-	if err != nil {
-		t.Fatal(err)
+	top := func(live, settled string) {
+		t.Helper()
+		query.ForgetPins(w.Gateway.Reads().Active())
+		a, err := w.Query().Top(t.Context(), &holdpb.TopRequest{By: holdpb.RankBy_LIVE})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(a.Holders) != 1 || a.Holders[0].Score != live || a.Holders[0].SettledScore != settled || a.TotalScore != live || a.TotalSettledScore != settled {
+			t.Errorf("totals %s and %s of %v", a.TotalScore, a.TotalSettledScore, a.Holders)
+		}
 	}
-	if len(a.Holders) != 1 || a.Holders[0].Score != "80015" || a.Holders[0].SettledScore != "80015" || a.TotalSettledScore != "80015" {
-		t.Errorf("total settled %s of %v", a.TotalSettledScore, a.Holders)
-	}
+	top("15", "0")
+	snapshots.Put(&holdpb.HoldStat{HolderId: "bob", ScoreExact: "80015", LiveBase: "80015", LiveRate: "0", Since: fakes.Seconds(now - 5), Position: 2})
+	top("80015", "80015")
 }

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"holdmetrics/hold"
 	"holdmetrics/projection"
 )
 
@@ -15,7 +16,8 @@ import (
 // It begins with the first question, and then follows the snapshots until the
 // gateway closes. It is safe for concurrent use.
 type ranking struct {
-	b *Generation
+	b     *Generation
+	ruled bool // scores may jump where lines end
 
 	mu      sync.Mutex
 	started bool
@@ -37,14 +39,13 @@ const (
 	rankPace = 100 * time.Millisecond
 	// rankChunk is how many changes are taken over under one lock.
 	rankChunk = 128
-	// rankReline is how many lines that have broken are drawn anew at once.
-	rankReline = 1024
 )
 
 func newRanking(b *Generation) *ranking {
 	// Pins are numbered from anywhere, so that a cursor of another gateway, or of
 	// this one before it was started again, names none.
 	r := &ranking{b: b, pins: pins{last: rand.Uint64() >> 1}, built: make(chan struct{}), tokens: map[string]*tokenBoard{}}
+	r.ruled = b.RulesVersion != "" && b.RulesVersion != hold.NoRulesVersion
 	r.life, r.stop = context.WithCancel(context.Background())
 	return r
 }
@@ -97,9 +98,7 @@ func (r *ranking) follow() {
 			return
 		}
 		r.catchUp()
-		now := r.b.S.Now()
-		// What fails is tried again with the next tick, and told to whoever asks.
-		_ = r.reline(r.life, r.overall, "", now)
+		// What fails is tried again with the next tick, and reported to whoever asks.
 		for _, t := range r.inUse() {
 			_ = r.refresh(r.life, t)
 		}
@@ -164,50 +163,18 @@ func (r *ranking) take(c *projection.Change) {
 	}
 }
 
-// reline draws lines anew that have broken at t, from the stored facts. token is
-// the board's; empty: all.
-func (r *ranking) reline(ctx context.Context, b *board, token string, t int64) error {
-	for {
-		r.mu.Lock()
-		rows := b.expired(t)
-		r.mu.Unlock()
-		if len(rows) == 0 {
-			return nil
+// hold has the lines of a board that have ended at t stand still from their end on,
+// until the owner of the partition publishes their next piece. r.mu is held.
+func (r *ranking) hold(b *board, t int64) {
+	for _, row := range b.expired(t) {
+		f := row.read()
+		end := f.line.Until
+		if r.ruled { // by rules a score may jump at the very end
+			end = max(end-1, f.line.Since)
 		}
-		for _, row := range rows[:min(len(rows), rankReline)] {
-			f, err := r.redraw(ctx, row, token, t)
-			if err != nil {
-				return err
-			}
-			r.mu.Lock()
-			if b.rows[row.holder] == row { // else it has changed, and has another line
-				b.set(figuresRow(row.holder, f), &f)
-			}
-			r.mu.Unlock()
-		}
+		f.line = hold.Line{Base: f.line.At(end), Since: end}
+		b.set(figuresRow(row.holder, f), &f)
 	}
-}
-
-// redraw is what a row is to say, with the line that holds at t. The store may be
-// ahead of the snapshot that the row was made of, so all of it is what the store has.
-func (r *ranking) redraw(ctx context.Context, row *rankRow, token string, t int64) (rankFigures, error) {
-	if !row.figures {
-		// The store may be behind the snapshot, but not for long.
-		s, _ := readSnapshot(row.value)
-		if err := r.b.awaitApplied(ctx, r.b.S.partitionsOf(row.holder), s.position); err != nil {
-			return rankFigures{}, err
-		}
-	}
-	view, err := r.b.view(ctx, r.b.S.partitionsOf(row.holder)[0])
-	if err != nil {
-		return rankFigures{}, err
-	}
-	defer view.Close()
-	f, found, err := r.b.drawAt(ctx, view, row.holder, token, t)
-	if err == nil && !found {
-		err = projection.ErrNotFound
-	}
-	return rankFigures{f.Settled, f.Line}, err
 }
 
 // pin is the state that one or more pages are of.

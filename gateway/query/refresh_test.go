@@ -1,9 +1,7 @@
 package query_test
 
 import (
-	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"strings"
@@ -17,7 +15,6 @@ import (
 	"holdmetrics/gateway/query"
 	"holdmetrics/hold"
 	"holdmetrics/projection"
-	"holdmetrics/projection/storetest"
 	holdpb "holdmetrics/proto"
 )
 
@@ -44,7 +41,7 @@ func TestLinesGoOnWhereTheyBreak(t *testing.T) {
 				after      int64
 				alice, bob string
 			}{{7, "271", "32"}, {10, "280", "35"}, {12, "282", "37"}, {100, "370", "40"}} {
-				r.Now.Store(fakes.TestNow + c.after*gatewaytest.Sec)
+				r.SetClock(fakes.TestNow + c.after*gatewaytest.Sec)
 				a, b := read("alice"), read("bob")
 				if a.LiveScore != c.alice || b.LiveScore != c.bob || a.AsOf.AsTime().UnixNano() != r.Now.Load() || b.AsOf.AsTime().UnixNano() != r.Now.Load() {
 					t.Fatalf("after %d s: %v, %v", c.after, a, b)
@@ -90,8 +87,7 @@ func TestWatchersAreToldOfBreaks(t *testing.T) {
 		for !next[name]().Complete {
 		}
 	}
-	r.Now.Store(fakes.TestNow + 12*gatewaytest.Sec)
-	query.ClockJumped(r.Gateway.Reads().Active())
+	r.SetClock(fakes.TestNow + 12*gatewaytest.Sec)
 	for _, name := range []string{"all", "some"} {
 		if s := next[name](); s.HolderId != "alice" || s.LiveScore != "220" || s.LiveRate != "0" || s.Until != nil || s.Position != 1 {
 			t.Fatalf("%s: %v", name, s)
@@ -122,7 +118,7 @@ func TestReadsOfRunsThatBecomeLongEnough(t *testing.T) {
 		{10 * gatewaytest.Sec, "60", "alice 60, bob 5.5"},
 		{11 * gatewaytest.Sec, "61", "alice 61, bob 6"},
 	} {
-		r.Now.Store(fakes.TestNow + c.after)
+		r.SetClock(fakes.TestNow + c.after)
 		if s := r.Live("alice")["alice"]; s.LiveScore != c.alice || s.AsOf.AsTime().UnixNano() != r.Now.Load() {
 			t.Errorf("after %d: %v", c.after, s)
 		}
@@ -155,9 +151,9 @@ func (o oneRule) Of(token string) *hold.Rule {
 	return o.Rules.Of(token)
 }
 
-// Without a store, with one that is away, or with one that knows more than the
-// snapshot, an answer is of the line's end and says so; where scores may jump, of
-// the last instant before.
+// Until the owner has published the next piece of a line, an answer is of the line's
+// end and says so, with any store or none. If scores may jump, it is of the last
+// instant before.
 func TestLinesThatCannotGoOn(t *testing.T) {
 	t.Parallel()
 	const now = fakes.TestNow / 1e9
@@ -197,10 +193,13 @@ func TestLinesThatCannotGoOn(t *testing.T) {
 	}
 }
 
-// After a store was away lines go on again.
-func TestLinesGoOnWhenTheStoreIsBack(t *testing.T) {
+// An owner that was away publishes the next piece late, and lines go on, also at a
+// gateway without a store.
+func TestLinesGoOnWhenTheOwnerIsBack(t *testing.T) {
 	t.Parallel()
-	r := gatewaytest.NewRanked(t)
+	r := gatewaytest.NewRanked(t, func(w *gatewaytest.World) {
+		w.Cfg.Reader = gatewaytest.NoReader{Reader: w.Store, Err: query.ErrNoStore}
+	})
 	const now = fakes.TestNow / 1e9
 	r.Take(fakes.Held("x", "alice", now-100, now+10, 2))
 	stream, err := r.Metrics().Stats(t.Context(), &holdpb.StatsRequest{Watch: true, Live: true})
@@ -216,25 +215,11 @@ func TestLinesGoOnWhenTheStoreIsBack(t *testing.T) {
 			break
 		}
 	}
-	failed := make(chan struct{}, 64)
-	away := errors.New("away")
-	r.Store.SetHook(func(_ context.Context, op storetest.Op, _ int) error {
-		if op != storetest.OpView {
-			return nil
-		}
-		select {
-		case failed <- struct{}{}:
-		default:
-		}
-		return away
-	})
 	r.Now.Store(fakes.TestNow + 20*gatewaytest.Sec)
 	if s := r.Live("alice")["alice"]; s.LiveScore != "220" || s.AsOf.AsTime().UnixNano() != fakes.TestNow+10*gatewaytest.Sec {
 		t.Fatal(s)
 	}
-	<-failed
-	r.Store.SetHook(nil)
-	query.ClockJumped(r.Gateway.Reads().Active())
+	r.NextPieces(r.Snapshots)
 	if s, err := stream.Recv(); err != nil || s.LiveScore != "220" || s.AsOf.AsTime().UnixNano() != r.Now.Load() {
 		t.Fatalf("%v, %v", s, err)
 	}
@@ -279,7 +264,7 @@ func TestLiveReadsAgainstTheFacts(t *testing.T) {
 			}
 			r.Take(drafts...)
 			for range 15 {
-				r.Now.Add(random.Int64N(20*gatewaytest.Sec) + random.Int64N(2))
+				r.SetClock(r.Now.Load() + random.Int64N(20*gatewaytest.Sec) + random.Int64N(2))
 				want := map[string]hold.Amount{}
 				for key, some := range facts {
 					pair := hold.NewPair(rules.Of(key.Token).Policy)

@@ -260,28 +260,3 @@ func (b *Generation) reachedTimes() []int64 {
 func (b *Generation) reached(partition int) projection.Reached {
 	return b.Snapshots.Reached(partition)
 }
-
-// SnapshotUntil is when the line of a snapshot breaks, 0 where it does not say, or
-// does not decode.
-func SnapshotUntil(value []byte) int64 {
-	for b := value; len(b) > 0; {
-		num, kind, n := protowire.ConsumeTag(b)
-		if n < 0 {
-			break
-		}
-		b = b[n:]
-		if num == statUntil && kind == protowire.BytesType {
-			text, n := protowire.ConsumeBytes(b)
-			if n < 0 {
-				break
-			}
-			until, _ := readTimestamp(text)
-			return until
-		}
-		if n = protowire.ConsumeFieldValue(num, kind, b); n < 0 {
-			break
-		}
-		b = b[n:]
-	}
-	return 0
-}

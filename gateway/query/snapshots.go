@@ -65,7 +65,6 @@ func (b *Generation) awaitCurrent(ctx context.Context, q *StatsQuery) error {
 		}
 		return unavailable("the snapshots", err)
 	}
-	b.Relining.Begin()
 	return b.awaitSnapshots(ctx, q.partitions(b.S), q.After)
 }
 
@@ -77,11 +76,6 @@ func (b *Generation) current(ctx context.Context, q *StatsQuery, fn func(*Snapsh
 	var keys []string
 	for _, h := range q.Holders {
 		keys = append(keys, ingest.SubjectToken(h))
-	}
-	if keys != nil {
-		b.Relining.Named(ctx, keys, b.S.Now())
-	} else {
-		b.Relining.All(ctx, b.S.Now())
 	}
 	applied := b.reachedTimes() // before the snapshots: each has at least what was applied then
 	read := func(key string, value []byte) error {

@@ -34,9 +34,6 @@ type Snapshots interface {
 	AppendLatest(dst []projection.Change, after, before uint64, limit int) (changes []projection.Change, next, point uint64, more bool)
 	Changed() <-chan struct{}
 	Last() uint64
-	// Reline puts a snapshot with a line that goes on in place of the one of a change,
-	// as [projection.View] has it.
-	Reline(c projection.Change, value []byte) bool
 	// Freeze keeps the snapshots as they are until Thaw or Close; Close, for good.
 	// Frozen or closed, they can be read.
 	Freeze()

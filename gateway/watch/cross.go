@@ -12,8 +12,7 @@ import (
 // cross takes a watch from the generation that was left to the one that is active.
 // Every snapshot names its generation, so each holder of the new one is sent, once;
 // gone is sent for those that the client may have and the new one has not. It is a
-// round like others, with no mark at its end. Lines that are over by then are drawn anew
-// first: the former generation may have told of a later instant than their end.
+// round like others, with no mark at its end.
 func (s *watchState) cross(ctx context.Context) (sent int, err error) {
 	s.h.busy(1)
 	defer s.h.busy(-1)
@@ -43,7 +42,6 @@ func (s *watchState) cross(ctx context.Context) (sent int, err error) {
 	if err := s.join(); err != nil {
 		return 0, err
 	}
-	s.reline(ctx)
 	point := s.b.Snapshots.Last()
 	if s.keys == nil {
 		sent, err = s.crossAll(ctx, gone, told, point)
@@ -76,7 +74,7 @@ func (s *watchState) crossAll(ctx context.Context, gone map[string]bool, since, 
 		if _, has := s.b.Snapshots.Lookup(key); has {
 			continue
 		}
-		if _, err := s.tell(ctx, &projection.Change{Key: key, Gone: true}); err != nil {
+		if _, err := s.tell(&projection.Change{Key: key, Gone: true}); err != nil {
 			return sent, err
 		}
 		sent++
@@ -97,7 +95,7 @@ func (s *watchState) crossSome(ctx context.Context) (sent int, err error) {
 			continue
 		}
 		if s.sent[key] > 0 {
-			if _, err := s.tell(ctx, &projection.Change{Key: key, Gone: true}); err != nil {
+			if _, err := s.tell(&projection.Change{Key: key, Gone: true}); err != nil {
 				return sent, err
 			}
 			sent++
@@ -109,7 +107,7 @@ func (s *watchState) crossSome(ctx context.Context) (sent int, err error) {
 		if !has {
 			continue
 		}
-		if s.sent[key], err = s.tell(ctx, &c); err != nil {
+		if s.sent[key], err = s.tell(&c); err != nil {
 			return sent, err
 		}
 		sent++

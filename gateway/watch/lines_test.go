@@ -125,7 +125,7 @@ func TestWatchBeginsWithLinesThatHold(t *testing.T) {
 	r := gatewaytest.NewRanked(t)
 	takeBreaking(r)
 	for _, after := range []int64{0, 12, 25} {
-		r.Now.Store(fakes.TestNow + after*gatewaytest.Sec)
+		r.SetClock(fakes.TestNow + after*gatewaytest.Sec)
 		for _, w := range watchersOf(r, "carol", "alice") {
 			for _, s := range w.begins() {
 				if s.AsOf != nil && s.AsOf.AsTime().UnixNano() != r.Now.Load() {
@@ -145,7 +145,7 @@ func TestWatchersAreToldOfLinesThatHold(t *testing.T) {
 	for _, w := range watchers {
 		w.begins()
 	}
-	r.Now.Store(fakes.TestNow + 12*gatewaytest.Sec)
+	r.SetClock(fakes.TestNow + 12*gatewaytest.Sec)
 	// The worker was behind: its line is of testNow.
 	r.Take(fakes.Held("x", "alice", nowSeconds-200, nowSeconds-150, 1))
 	for _, w := range watchers {
@@ -171,15 +171,17 @@ func TestSwitchToLinesThatHold(t *testing.T) {
 		w.begins()
 	}
 	for i, after := range []int64{12, 25, 26} { // there, back, and there again
-		r.Now.Store(fakes.TestNow + after*gatewaytest.Sec)
+		r.SetClock(fakes.TestNow + after*gatewaytest.Sec)
 		name := fmt.Sprint("again", i)
 		b, snapshots := againAs(r, name, old...)
+		r.NextPieces(snapshots)
 		if err := r.Gateway.Prepare(t.Context(), b); err != nil {
 			t.Fatal(err)
 		}
 		snapshots.Each(func(c projection.Change) bool {
-			if until := query.SnapshotUntil(c.Value); until != 0 && until <= r.Now.Load() {
-				t.Errorf("after %d s %s is prepared with a line that is over", after, c.Key)
+			s := new(holdpb.HoldStat)
+			if err := proto.Unmarshal(c.Value, s); err != nil || s.Until != nil && s.Until.AsTime().UnixNano() <= r.Now.Load() {
+				t.Errorf("after %d s %s is prepared with a line that is over: %v", after, c.Key, err)
 			}
 			return true
 		})
@@ -237,16 +239,16 @@ func TestBusyWatcherCrossesToLinesThatHold(t *testing.T) {
 			ctx, cancel := context.WithCancel(t.Context())
 			sink := &pausedSink{live: live, updates: make(chan *holdpb.HoldStat), rounds: make(chan struct{})}
 			ended := make(chan error, 1)
-			r.Gateway.Reads().Active().Relining.Begin()
 			go func() {
 				ended <- r.Gateway.Watches().Watch(ctx, &watch.Query{Live: live}, sink)
 			}()
 			<-sink.updates // and the next one is on its way
-			b, _ := againAs(r, "again", publishedBy(r)...)
+			b, others := againAs(r, "again", publishedBy(r)...)
 			if err := errors.Join(r.Gateway.Prepare(ctx, b), r.Gateway.Switch(ctx, "again")); err != nil {
 				t.Fatal(err)
 			}
 			r.Now.Store(fakes.TestNow + 12*gatewaytest.Sec)
+			r.NextPieces(others)
 			<-sink.updates
 			<-sink.updates
 			<-sink.rounds
@@ -265,25 +267,27 @@ func TestBusyWatcherCrossesToLinesThatHold(t *testing.T) {
 	}
 }
 
-// A generation whose lines are over and cannot be drawn anew is not taken in.
+// A gateway without a store takes in a generation whose lines are over, and tells
+// their next pieces.
 func TestSwitchWithoutAStore(t *testing.T) {
 	t.Parallel()
-	r := gatewaytest.NewRanked(t)
-	takeBreaking(r)
-	r.Live()
-	r.Now.Store(fakes.TestNow + 12*gatewaytest.Sec)
-	b, _ := againAs(r, "again", publishedBy(r)...)
-	b.Reader = gatewaytest.NoReader{Reader: r.Store, Err: projection.ErrUnavailable}
-	if err := r.Gateway.Prepare(t.Context(), b); !errors.Is(err, projection.ErrUnavailable) {
-		t.Fatal(err)
-	}
-	if r.Gateway.Prepared() != "" {
-		t.Fatal("it is prepared")
-	}
-	// Where there is none at all, no line ever goes on.
-	b, _ = againAs(r, "again", publishedBy(r)...)
-	b.Reader = gatewaytest.NoReader{Reader: r.Store, Err: query.ErrNoStore}
-	if err := errors.Join(r.Gateway.Prepare(t.Context(), b), r.Gateway.Switch(t.Context(), "again")); err != nil {
-		t.Fatal(err)
+	for _, why := range []error{query.ErrNoStore, projection.ErrUnavailable} {
+		r := gatewaytest.NewRanked(t)
+		takeBreaking(r)
+		r.Live()
+		old := publishedBy(r)
+		r.SetClock(fakes.TestNow + 12*gatewaytest.Sec)
+		b, others := againAs(r, "again", old...)
+		b.Reader = gatewaytest.NoReader{Reader: r.Store, Err: why}
+		if err := errors.Join(r.Gateway.Prepare(t.Context(), b), r.Gateway.Switch(t.Context(), "again")); err != nil {
+			t.Fatal(err)
+		}
+		if s := r.Live("alice")["alice"]; s.LiveScore != "240" || s.AsOf.AsTime().UnixNano() != fakes.TestNow+10*gatewaytest.Sec {
+			t.Errorf("at the end of the line: %v", s)
+		}
+		r.NextPieces(others)
+		if s := r.Live("alice")["alice"]; s.LiveScore != "242" || s.AsOf.AsTime().UnixNano() != r.Now.Load() {
+			t.Errorf("after its end: %v", s)
+		}
 	}
 }

@@ -91,8 +91,6 @@ type watchState struct {
 	// told is when the last round ended that sent something: no live figure that was
 	// sent is of a later instant, and none that comes is of an earlier one.
 	told int64
-	// patience is when lines that are over are waited for again.
-	patience time.Time
 }
 
 // Watch sends what is current, the mark, and then what changes, until ctx ends or
@@ -212,37 +210,13 @@ func (s *watchState) rest(ctx context.Context, beat *time.Timer) error {
 	}
 }
 
-// reline has the lines of the generation hold, as far as that can be had, before
-// somebody is told of all of them.
-func (s *watchState) reline(ctx context.Context) {
-	s.b.Relining.Begin()
-	if now := s.h.reads.Now(); s.keys == nil {
-		s.b.Relining.All(ctx, now)
-	} else {
-		s.b.Relining.Named(ctx, s.keys, now)
-	}
-}
-
-// tell sends what became of a holder, with a line that holds where that can be had:
-// a snapshot may have been published when its line was over already, or be told so
-// late that it is. It gives the number of the change that it sent.
-func (s *watchState) tell(ctx context.Context, c *projection.Change) (number uint64, err error) {
-	if now := s.h.reads.Now(); !c.Gone && time.Now().After(s.patience) {
-		if until := query.SnapshotUntil(c.Value); until != 0 && until <= now {
-			if !s.b.Relining.All(ctx, now) {
-				s.patience = time.Now().Add(query.RelineAgain)
-			}
-			if current, ok := s.b.Snapshots.Lookup(c.Key); ok && current.Number > c.Number {
-				c = &current
-			}
-		}
-	}
+// tell sends what became of a holder, and gives the number of the change.
+func (s *watchState) tell(c *projection.Change) (number uint64, err error) {
 	return c.Number, s.sink.Update(s.b, c, s.told)
 }
 
 // begin sends what is current and the mark.
 func (s *watchState) begin(ctx context.Context) (sent int, err error) {
-	s.reline(ctx)
 	resumed := s.base > 0 && s.keys == nil
 	if resumed {
 		if sent, err = s.recent(ctx); err != nil {
@@ -308,7 +282,7 @@ func (s *watchState) recent(ctx context.Context) (sent int, err error) {
 			if !s.wants(&changes[i], s.base, s.settled) {
 				continue
 			}
-			if _, err := s.tell(ctx, &changes[i]); err != nil {
+			if _, err := s.tell(&changes[i]); err != nil {
 				return sent, err
 			}
 			sent++
@@ -335,7 +309,7 @@ func (s *watchState) pass(ctx context.Context) (sent int, err error) {
 		s.b.Snapshots.Each(func(c projection.Change) bool {
 			if err = ctx.Err(); err == nil {
 				sent++
-				_, err = s.tell(ctx, &c)
+				_, err = s.tell(&c)
 			}
 			return err == nil
 		})
@@ -351,7 +325,7 @@ func (s *watchState) pass(ctx context.Context) (sent int, err error) {
 		default:
 			continue
 		}
-		number, err := s.tell(ctx, &c)
+		number, err := s.tell(&c)
 		if err != nil {
 			return sent, err
 		}

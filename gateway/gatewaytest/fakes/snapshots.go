@@ -76,19 +76,6 @@ func (s *Snapshots) Remove(holder string) {
 	s.wake()
 }
 
-func (s *Snapshots) Reline(c projection.Change, value []byte) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	it := s.items[c.Key]
-	if it == nil || it.Number != c.Number {
-		return false
-	}
-	s.last++
-	it.Value, it.Number = value, s.last
-	s.wake()
-	return true
-}
-
 func (s *Snapshots) Reach(partition int, to projection.Reached) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
