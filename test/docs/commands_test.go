@@ -97,6 +97,42 @@ func hasTest(t *testing.T, pkg, pattern string) bool {
 	return false
 }
 
+// TestFlags checks the flags that pages name alone, such as `--data-dir`.
+func TestFlags(t *testing.T) {
+	t.Parallel()
+	known := map[string]bool{}
+	var collect func(path []string)
+	collect = func(path []string) {
+		cmd := exec.Command(binary, append(path, "--help")...)
+		cmd.Env = build.Environment()
+		out, err := cmd.Output()
+		if err != nil {
+			t.Fatalf("%v --help: %v", path, err)
+		}
+		for _, m := range flags.FindAllStringSubmatch(string(out), -1) {
+			known[m[1]] = true
+		}
+		_, commands, has := strings.Cut(string(out), "Available Commands:\n")
+		commands, _, _ = strings.Cut(commands, "\n\n")
+		for _, line := range strings.Split(commands, "\n") {
+			if words := strings.Fields(line); has && len(words) > 0 {
+				collect(append(path[:len(path):len(path)], words[0]))
+			}
+		}
+	}
+	collect(nil)
+	for _, p := range pages(t) {
+		for i, line := range p.prose() {
+			for _, quoted := range inline.FindAllString(line, -1) {
+				code := strings.Trim(quoted, "`")
+				if m := flags.FindStringSubmatch(code); m != nil && strings.HasPrefix(code, "--") && !known[m[1]] {
+					t.Errorf("%s:%d: no command has a flag %s", p.name, i+1, m[1])
+				}
+			}
+		}
+	}
+}
+
 // named returns, by line, the commands that the page shows: those of sh and console
 // blocks, and inline code.
 func (p page) named() map[int][]string {

@@ -5,6 +5,7 @@
 //   - TestSessions runs the commands of every console block and compares what
 //     they print with the page.
 //   - TestCommands checks the commands and flags that pages name but do not run.
+//   - TestFlags checks the flags that pages name alone.
 //   - TestTasks checks the make targets and the single tests that pages name.
 //   - TestLinks follows every relative link, to its file and its heading.
 //   - TestPaths checks that every path that a page names exists.
