@@ -129,7 +129,7 @@ func BenchmarkSnapshot(b *testing.B) {
 	r := projection.HolderRecord{Holder: d.Holder, Figures: pair.Figures(logBegin + 2*minute), UpdatedAt: logBegin, Position: 7}
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, err := snapshotOf(&r, "none", "1"); err != nil {
+		if _, err := projection.EncodeSnapshot(&r, "none", "1"); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"holdmetrics/hold"
 	"holdmetrics/ingest"
@@ -253,7 +254,7 @@ func TestLargestGarbageStopsNobody(t *testing.T) {
 }
 
 func ingestMsg(holder, token string, start int64) *holdpb.HoldMsg {
-	return &holdpb.HoldMsg{HolderId: holder, TokenId: token, Start: timestamp(start)}
+	return &holdpb.HoldMsg{HolderId: holder, TokenId: token, Start: timestamppb.New(time.Unix(0, start))}
 }
 
 // On a real log, too, the events of a holder come together whatever case his id was

@@ -5,12 +5,8 @@ import (
 	"fmt"
 	"time"
 
-	"google.golang.org/protobuf/proto"
-	"google.golang.org/protobuf/types/known/timestamppb"
-
 	"holdmetrics/ingest"
 	"holdmetrics/projection"
-	holdpb "holdmetrics/proto"
 )
 
 // snapshots is what the worker needs of the bucket; *projection.Snapshots is the
@@ -161,7 +157,7 @@ func pause(ctx context.Context, d time.Duration) {
 func (p *publisher) publish(ctx context.Context, holders []projection.HolderRecord, to projection.Reached) error {
 	entries := make([]projection.Entry, len(holders))
 	for i := range holders {
-		value, err := snapshotOf(&holders[i], p.cfg.Rules.Version(), p.bucket.Generation())
+		value, err := projection.EncodeSnapshot(&holders[i], p.cfg.Rules.Version(), p.bucket.Generation())
 		if err != nil {
 			return fmt.Errorf("processor: partition %d: snapshot of holder %q: %w", p.id, holders[i].Holder, err)
 		}
@@ -319,34 +315,4 @@ func (p *publisher) rest(ctx context.Context) error {
 		}
 	}
 	return nil
-}
-
-// snapshotOf is the HoldStat of a holder. The same record always gives the same bytes.
-func snapshotOf(r *projection.HolderRecord, rules, generation string) ([]byte, error) {
-	f := &r.Figures
-	s := &holdpb.HoldStat{
-		HolderId:      r.Holder,
-		TotalSeconds:  f.Settled.Held.Seconds(),
-		WeightedScore: f.Settled.Score.Float64(),
-		UpdatedAt:     timestamp(r.UpdatedAt),
-		ScoreExact:    f.Settled.Score.String(),
-		HeldExact:     f.Settled.Held.String(),
-		LiveBase:      f.Line.Base.Score.String(),
-		LiveRate:      f.Line.Rate.String(),
-		LiveHeldBase:  f.Line.Base.Held.String(),
-		LiveHeldRate:  f.Line.HeldRate,
-		Since:         timestamp(f.Line.Since),
-		Position:      r.Position,
-		Waiting:       f.Waiting,
-		Rules:         rules,
-		Generation:    generation,
-	}
-	if f.Line.Until != 0 {
-		s.Until = timestamp(f.Line.Until)
-	}
-	return proto.MarshalOptions{Deterministic: true}.Marshal(s)
-}
-
-func timestamp(ns int64) *timestamppb.Timestamp {
-	return &timestamppb.Timestamp{Seconds: ns / 1e9, Nanos: int32(ns % 1e9)}
 }

@@ -7,12 +7,9 @@ import (
 	"strings"
 	"time"
 
-	"google.golang.org/protobuf/proto"
-
 	"holdmetrics/hold"
 	"holdmetrics/ingest"
 	"holdmetrics/projection"
-	holdpb "holdmetrics/proto"
 )
 
 // A live line breaks where a known end, a season, a boost step or a shortest run
@@ -370,17 +367,12 @@ func (r *refresher) unpublished(ctx context.Context, d *refreshDone) ([]*lineEnd
 		return nil, err
 	}
 	var ends []*lineEnd
-	var stat holdpb.HoldStat
 	for _, e := range d.job.ends {
 		if e.stored {
 			value := values[0]
 			values = values[1:]
-			proto.Reset(&stat)
-			if value != nil && proto.Unmarshal(value, &stat) == nil && stat.Position == e.position {
-				until := int64(0)
-				if stat.Until != nil {
-					until = stat.Until.AsTime().UnixNano()
-				}
+			if s, err := projection.ReadSnapshot(value); value != nil && err == nil && s.Position == e.position {
+				until := s.Line.Until
 				if until == 0 || until > d.job.now {
 					d.known = append(d.known, lineEnd{holder: e.holder, position: e.position, until: until})
 					continue

@@ -95,7 +95,7 @@ func linesAt(bucket *memBucket, facts map[projection.PairKey][]hold.Fact, rules 
 	for name, f := range want {
 		s := bucket.get(name)
 		r := projection.HolderRecord{Holder: name, Figures: f, UpdatedAt: s.UpdatedAt.AsTime().UnixNano(), Position: s.Position}
-		value, err := snapshotOf(&r, rules.Version(), "1")
+		value, err := projection.EncodeSnapshot(&r, rules.Version(), "1")
 		if err != nil {
 			return err
 		}

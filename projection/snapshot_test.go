@@ -1,0 +1,103 @@
+package projection
+
+import (
+	"bytes"
+	"errors"
+	"math/rand/v2"
+	"testing"
+
+	"google.golang.org/protobuf/proto"
+
+	"holdmetrics/hold"
+	holdpb "holdmetrics/proto"
+)
+
+func someRecord(t *testing.T, r *rand.Rand) *HolderRecord {
+	t.Helper()
+	score := func() (s hold.Score) {
+		for i := range s[:3] {
+			s[i] = r.Uint64()
+		}
+		return s
+	}
+	rate, err := hold.ParseRate("12.5")
+	if err != nil {
+		t.Fatal(err)
+	}
+	held, err := hold.ParseHeld("86400.000000001")
+	if err != nil {
+		t.Fatal(err)
+	}
+	record := &HolderRecord{Holder: "alice", UpdatedAt: r.Int64N(7e18), Position: r.Uint64()}
+	record.Figures = hold.Figures{
+		Settled: hold.Amount{Score: score(), Held: held},
+		Line:    hold.Line{Base: hold.Amount{Score: score(), Held: held}, Rate: rate, HeldRate: r.Uint64N(5), Since: r.Int64N(7e18)},
+		Waiting: r.Uint64N(3),
+	}
+	if r.IntN(2) == 0 {
+		record.Figures.Line.Until = record.Figures.Line.Since + 1 + r.Int64N(1e18)
+	}
+	return record
+}
+
+// What is encoded is read back, by the reader of figures and as a HoldStat, and what
+// is appended does not disturb it.
+func TestSnapshotRoundTrip(t *testing.T) {
+	t.Parallel()
+	r := rand.New(rand.NewPCG(1, 2))
+	for i := range 500 {
+		record := someRecord(t, r)
+		rules := []string{hold.NoRulesVersion, "a1b2"}[i%2]
+		value, err := EncodeSnapshot(record, rules, "g2")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if again, err := EncodeSnapshot(record, rules, "g2"); err != nil || !bytes.Equal(value, again) {
+			t.Fatal("the same record has other bytes")
+		}
+		check := func(value []byte) {
+			t.Helper()
+			s, err := ReadSnapshot(value)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if string(s.Holder) != record.Holder || s.Settled != record.Figures.Settled || s.Line != record.Figures.Line ||
+				s.UpdatedAt != record.UpdatedAt || s.Position != record.Position || s.Ruled != (i%2 == 1) {
+				t.Fatalf("read %+v of %+v", s, record)
+			}
+			if p, u := SnapshotPosition(value), SnapshotUntil(value); p != record.Position || u != record.Figures.Line.Until {
+				t.Fatalf("position %d, until %d of %+v", p, u, record)
+			}
+		}
+		check(value)
+		at := record.Figures.Line.Since
+		live, _ := LineAt(&record.Figures.Line, at)
+		answer := AppendLive(bytes.Clone(value), live, at, 5e9)
+		check(answer)
+		if !settledEqual(value, answer) {
+			t.Fatal("live figures change the settled ones")
+		}
+		var stat holdpb.HoldStat
+		if err := proto.Unmarshal(answer, &stat); err != nil {
+			t.Fatal(err)
+		}
+		if stat.HolderId != "alice" || stat.ScoreExact != record.Figures.Settled.Score.String() || stat.Waiting != record.Figures.Waiting ||
+			stat.Generation != "g2" || stat.Rules != rules || stat.LiveScore != live.Score.String() ||
+			stat.AsOf.AsTime().UnixNano() != at || stat.AppliedThrough.AsTime().UnixNano() != 5e9 {
+			t.Fatalf("as a HoldStat: %v", &stat)
+		}
+	}
+}
+
+func TestSnapshotDoesNotDecode(t *testing.T) {
+	t.Parallel()
+	value, err := EncodeSnapshot(someRecord(t, rand.New(rand.NewPCG(3, 4))), "none", "1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, bad := range [][]byte{{0xff}, value[:len(value)-1], append(bytes.Clone(value), 0x42, 1, 'x')} {
+		if _, err := ReadSnapshot(bad); !errors.Is(err, ErrSnapshot) {
+			t.Errorf("%q: %v", bad, err)
+		}
+	}
+}
