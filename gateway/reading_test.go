@@ -328,3 +328,48 @@ func TestStatus(t *testing.T) {
 	}
 	gatewaytest.Get(t, w, "/status", 503)
 }
+
+// A read that gives up names the partition, the position that it wanted, the one that
+// was reached, and what was last heard of the partition.
+func TestReadsNameWhatStandsStill(t *testing.T) {
+	t.Parallel()
+	owners := &gatewaytest.Owners{}
+	w := gatewaytest.NewWorld(t, func(w *gatewaytest.World) {
+		w.Cfg.Freshness, w.Cfg.PrepareStall = 20*time.Millisecond, 20*time.Millisecond
+		w.Cfg.Log = &fakes.Log{Size: 4, Ends: map[int]uint64{0: 9, 1: 9, 2: 9, 3: 9}}
+		w.Cfg.WaitApplied = func(ctx context.Context, _ int, _ uint64) error { <-ctx.Done(); return ctx.Err() }
+		w.Cfg.Owners = owners
+	})
+	w.Apply(t, 5, 5e9, fakes.Held("x", "alice", 1000, 2000, 1))
+	p := w.Partition("alice")
+	owners.Owned = []query.PartitionStatus{{Partition: p, Owner: "w1", State: "running", Position: 6, Trouble: "disk full"}}
+	for path, want := range map[string]string{
+		"/stats/alice?after=7":         fmt.Sprintf("position 7 of partition %d was not applied within 20ms, it is at 5; last heard: worker w1: running, applied 6: disk full (hint", p),
+		"/stats/alice":                 fmt.Sprintf("position 9 of partition %d was not applied within 20ms, it is at 5; last heard: worker w1", p),
+		"/stats?holder=alice&after=7":  fmt.Sprintf("position 7 of partition %d was not applied within 20ms, it is at 0; last heard: worker w1", p),
+		"/stats?holder=alice&after=10": "the log did not get to position 10 within",
+	} {
+		resp, body := gatewaytest.Do(t, http.MethodGet, w.Url+path, "")
+		if problem := gatewaytest.ProblemOf(t, resp, body); resp.StatusCode != 504 || !strings.Contains(problem.Detail, want) {
+			t.Errorf("%s: %d %s", path, resp.StatusCode, body)
+		}
+	}
+}
+
+// A first load that stands still does not hold up a request for ever.
+func TestFirstLoadThatStandsStill(t *testing.T) {
+	t.Parallel()
+	snapshots := fakes.ReadySnapshots(gatewaytest.TestStats()...)
+	snapshots.Ready = make(chan struct{})
+	w := gatewaytest.NewWorld(t, func(w *gatewaytest.World) {
+		w.Cfg.PrepareStall = 20 * time.Millisecond
+		w.Cfg.Snapshots = snapshots
+		w.Cfg.Ready = func(context.Context) error { return errors.New("the broker is away") }
+	})
+	for _, path := range []string{"/stats", "/stats/watch", "/top"} {
+		resp, body := gatewaytest.Do(t, http.MethodGet, w.Url+path, "")
+		if problem := gatewaytest.ProblemOf(t, resp, body); resp.StatusCode != 503 || !strings.Contains(problem.Detail, "2 holders so far: no progress for 20ms: last heard: the broker is away") {
+			t.Errorf("%s: %d %s", path, resp.StatusCode, body)
+		}
+	}
+}

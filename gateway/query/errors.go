@@ -20,27 +20,36 @@ var (
 // NoPartition is the partition of a position that the log does not have.
 const NoPartition = -1
 
-// StaleError says which position did not come. It matches ErrStale.
+// StaleError names a position that was waited for and did not come. It matches ErrStale.
 type StaleError struct {
 	Partition int // or NoPartition
 	Position  uint64
+	Reached   uint64 // how far the log is, or what answers for the partition
 	Waited    time.Duration
+	Heard     string // what was last heard of the partition; may be empty
 }
 
 // Error is one line with a hint.
 func (e *StaleError) Error() string {
 	if e.Partition == NoPartition {
-		return fmt.Sprintf("gateway: the log did not get to position %d within %v (hint: is it a position of this log? ask again, or with a smaller `after`)",
-			e.Position, e.Waited.Round(time.Millisecond))
+		return fmt.Sprintf("gateway: the log did not get to position %d within %v, it is at %d (hint: is it a position of this log? ask again, or with a smaller `after`)",
+			e.Position, e.Waited.Round(time.Millisecond), e.Reached)
 	}
-	return fmt.Sprintf("%v: position %d of partition %d was not applied within %v (hint: is a worker running, and is that position in the log? ask again, or with a smaller `after`)",
-		ErrStale, e.Position, e.Partition, e.Waited)
+	heard := ""
+	if e.Heard != "" {
+		heard = "; last heard: " + e.Heard
+	}
+	return fmt.Sprintf("%v: position %d of partition %d was not applied within %v, it is at %d%s (hint: is a worker running, and is that position in the log? ask again, or with a smaller `after`)",
+		ErrStale, e.Position, e.Partition, e.Waited, e.Reached, heard)
 }
 
 // Unwrap gives the sentinel.
 func (e *StaleError) Unwrap() error { return ErrStale }
 
-// unavailable says what does not answer.
+// ErrCrowded says that too many reads that add up everything wait for their turn.
+var ErrCrowded = errors.New("gateway: too many reads that add up all holders are under way; ask again later")
+
+// unavailable names what does not answer.
 func unavailable(what string, err error) error {
 	return fmt.Errorf("%w: %s: %w", ErrUnavailable, what, err)
 }

@@ -3,6 +3,7 @@ package query
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -18,7 +19,7 @@ import (
 // log has that position. Where the wait is over before, the error is a
 // [*StaleError].
 func (b *Generation) awaitApplied(ctx context.Context, partitions []int, after uint64) error {
-	return b.await(ctx, partitions, after, func(ctx context.Context, partition int, position uint64) error {
+	return b.await(ctx, partitions, after, b.storeAt, func(ctx context.Context, partition int, position uint64) error {
 		if seen := b.S.seen[partition].Load(); b.later && seen > position { // else it is what was read from
 			seen, err := b.within(ctx, partition, seen)
 			if err != nil {
@@ -36,15 +37,31 @@ func (b *Generation) awaitSnapshots(ctx context.Context, partitions []int, after
 	if after == 0 {
 		return nil
 	}
-	return b.await(ctx, partitions, after, b.Snapshots.WaitPosition)
+	return b.await(ctx, partitions, after, b.snapshotsAt, b.Snapshots.WaitPosition)
 }
 
 // applied waits until a position of a partition is applied.
 type applied func(ctx context.Context, partition int, position uint64) error
 
+// reachedBy is the position that a partition has reached.
+type reachedBy func(ctx context.Context, partition int) uint64
+
+func (b *Generation) snapshotsAt(_ context.Context, partition int) uint64 {
+	return b.Snapshots.Reached(partition).Position
+}
+
+// storeAt is the position of a partition in the store; 0 if the store does not say.
+func (b *Generation) storeAt(ctx context.Context, partition int) uint64 {
+	c, _, err := b.Reader.Checkpoint(ctx, partition)
+	if err != nil {
+		return 0
+	}
+	return c.Position
+}
+
 // await is [errLeft] where the generation is left meanwhile: it may never come as
 // far, and need not.
-func (b *Generation) await(ctx context.Context, partitions []int, after uint64, wait applied) (err error) {
+func (b *Generation) await(ctx context.Context, partitions []int, after uint64, at reachedBy, wait applied) (err error) {
 	within, cancel := context.WithTimeout(ctx, b.S.cfg.Freshness)
 	defer cancel()
 	defer context.AfterFunc(b.left, cancel)()
@@ -75,7 +92,7 @@ func (b *Generation) await(ctx context.Context, partitions []int, after uint64, 
 			if position == 0 {
 				return nil
 			}
-			return b.S.awaitPosition(ctx, within, p, position, wait)
+			return b.awaitPosition(ctx, within, p, position, at, wait)
 		})
 	}
 	return group.Wait()
@@ -91,7 +108,7 @@ const (
 // awaitLog returns when the log has a position, within a context that ends no
 // later than ctx, the request's.
 func (s *Service) awaitLog(ctx, within context.Context, position uint64) error {
-	began, answered := time.Now(), false
+	began, answered, reached := time.Now(), false, uint64(0)
 	for pause := logLook; ; pause = min(2*pause, logLookMost) {
 		last, err := s.cfg.Log.LastPosition(within)
 		switch {
@@ -100,7 +117,7 @@ func (s *Service) awaitLog(ctx, within context.Context, position uint64) error {
 		case err != nil && (within.Err() == nil || !answered):
 			return logAway(ctx, err)
 		}
-		answered = true
+		answered, reached = true, max(reached, last)
 		timer := time.NewTimer(pause)
 		select {
 		case <-timer.C:
@@ -111,12 +128,12 @@ func (s *Service) awaitLog(ctx, within context.Context, position uint64) error {
 		if errors.Is(ctx.Err(), context.Canceled) {
 			return context.Canceled
 		}
-		return s.BlockedByImport(ctx, &StaleError{Partition: NoPartition, Position: position, Waited: time.Since(began)})
+		return s.BlockedByImport(ctx, &StaleError{Partition: NoPartition, Position: position, Reached: reached, Waited: time.Since(began)})
 	}
 }
 
 // awaitPosition waits within a context that ends no later than ctx, the request's.
-func (s *Service) awaitPosition(ctx, within context.Context, partition int, position uint64, wait applied) error {
+func (b *Generation) awaitPosition(ctx, within context.Context, partition int, position uint64, at reachedBy, wait applied) error {
 	err := wait(within, partition, position)
 	switch {
 	case err == nil:
@@ -124,11 +141,41 @@ func (s *Service) awaitPosition(ctx, within context.Context, partition int, posi
 	case errors.Is(ctx.Err(), context.Canceled):
 		return context.Canceled
 	case errors.Is(within.Err(), context.DeadlineExceeded) || errors.Is(err, context.DeadlineExceeded):
-		return s.BlockedByImport(ctx, &StaleError{Partition: partition, Position: position, Waited: s.cfg.Freshness})
+		return b.S.BlockedByImport(ctx, b.stale(ctx, partition, position, at))
 	case errors.Is(err, context.Canceled):
 		return err // another partition failed first
 	}
 	return unavailable("the processor", err)
+}
+
+// stale is the error of a wait for a position that took too long, with what is known
+// of the partition.
+func (b *Generation) stale(ctx context.Context, partition int, position uint64, at reachedBy) error {
+	asking, cancel := context.WithTimeout(context.WithoutCancel(ctx), whySlowWithin)
+	defer cancel()
+	e := &StaleError{Partition: partition, Position: position, Waited: b.S.cfg.Freshness, Reached: at(asking, partition)}
+	if b.Owners == nil {
+		return e
+	}
+	owned, err := b.Owners.Partitions(asking)
+	if err != nil {
+		e.Heard = "its owner does not answer: " + err.Error()
+		return e
+	}
+	for i := range owned {
+		p := &owned[i]
+		switch {
+		case p.Partition != partition:
+		case p.Owner == "":
+			e.Heard = "no worker owns it"
+		default:
+			e.Heard = fmt.Sprintf("worker %s: %s, applied %d", p.Owner, p.State, p.Position)
+			if p.Trouble != "" {
+				e.Heard += ": " + p.Trouble
+			}
+		}
+	}
+	return e
 }
 
 // whySlowWithin bounds the look for a reason.

@@ -2,15 +2,18 @@ package query
 
 import (
 	"context"
+	"fmt"
 	"maps"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
 	"holdmetrics/hold"
 	"holdmetrics/ingest"
+	"holdmetrics/internal/stall"
 	"holdmetrics/projection"
 )
 
@@ -30,7 +33,10 @@ type tokenBoard struct {
 	built chan struct{}          // closed when it is made, or could not be
 	err   error                  // why not; valid once built is closed
 
-	refreshing sync.Mutex
+	// read counts the rows that were read to make it. refreshing has an item while
+	// a refresh is under way.
+	read       atomic.Uint64
+	refreshing chan struct{}
 }
 
 // dirtyHolder is a holder whose row is older than its snapshot. It is read again
@@ -84,18 +90,28 @@ func (r *ranking) ofToken(ctx context.Context, token string) (*tokenBoard, error
 			return nil, ErrDraining
 		}
 		r.forget()
-		t = &tokenBoard{token: token, board: newBoard(r.b.S.Now()), dirty: map[string]dirtyHolder{}, built: make(chan struct{})}
+		t = &tokenBoard{token: token, board: newBoard(r.b.S.Now()), dirty: map[string]dirtyHolder{}, built: make(chan struct{}), refreshing: make(chan struct{}, 1)}
 		r.tokens[token] = t
 		r.running.Go(func() { r.buildToken(t) })
 	}
 	t.used = time.Now()
 	r.mu.Unlock()
-	select {
-	case <-t.built:
+	// It takes long in a large store, and may, as long as it moves.
+	err := stall.Wait(ctx, r.b.S.cfg.PrepareStall, t.read.Load, func(ctx context.Context) error {
+		select {
+		case <-t.built:
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	})
+	switch {
+	case err == nil:
 		return t, t.err
-	case <-ctx.Done():
+	case ctx.Err() != nil:
 		return nil, context.Cause(ctx)
 	}
+	return nil, unavailable("the store", fmt.Errorf("ranking of token %q, %d rows read so far: %w", token, t.read.Load(), err))
 }
 
 // forget makes room for one more board.
@@ -115,7 +131,7 @@ func (r *ranking) forget() {
 // buildToken fills a board. From before it reads, changes mark holders as dirty; and
 // it reads what the log had at the beginning, so no change is missed between.
 func (r *ranking) buildToken(t *tokenBoard) {
-	rows, err := r.readToken(r.life, t.token)
+	rows, err := r.readToken(r.life, t)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if err == nil {
@@ -128,7 +144,7 @@ func (r *ranking) buildToken(t *tokenBoard) {
 }
 
 // readToken reads all who hold a token.
-func (r *ranking) readToken(ctx context.Context, token string) (rows []*rankRow, err error) {
+func (r *ranking) readToken(ctx context.Context, t *tokenBoard) (rows []*rankRow, err error) {
 	partitions := r.b.S.partitionsOf("")
 	if err := r.b.awaitApplied(ctx, partitions, 0); err != nil {
 		return nil, err
@@ -145,7 +161,8 @@ func (r *ranking) readToken(ctx context.Context, token string) (rows []*rankRow,
 		group.Go(func() error {
 			var own []*rankRow
 			err := view.AllPairs(ctx, func(record *projection.PairRecord) error {
-				if record.Key.Token != token {
+				t.read.Add(1)
+				if record.Key.Token != t.token {
 					return nil
 				}
 				figures, err := r.b.figuresAt(record, r.b.S.Now())
@@ -166,8 +183,12 @@ func (r *ranking) readToken(ctx context.Context, token string) (rows []*rankRow,
 // refresh reads the holders of a board that have changed, as far as the store has
 // what the snapshots had.
 func (r *ranking) refresh(ctx context.Context, t *tokenBoard) error {
-	t.refreshing.Lock()
-	defer t.refreshing.Unlock()
+	select {
+	case t.refreshing <- struct{}{}:
+		defer func() { <-t.refreshing }()
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
 	select {
 	case <-t.built:
 	default:

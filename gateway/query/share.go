@@ -4,6 +4,7 @@ import (
 	"context"
 	"math/big"
 	"runtime"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -14,6 +15,9 @@ import (
 // maxSums is how many reads may add up everything at the same time. Each goes
 // through every pair of the store, and more of them side by side only take longer.
 const maxSums = 2
+
+// sumPatience is how long such a read waits for its turn.
+const sumPatience = 30 * time.Second
 
 // sums are sums over all holders. A nil *sums has none.
 type sums struct {
@@ -39,9 +43,13 @@ func (s *sums) of(token string) *Totals {
 // sumAll adds up all holders in the window of a query, from the views that the
 // rows are read from, so that shares are of the very sum that they are part of.
 func (b *Generation) sumAll(ctx context.Context, q ScoreQuery, views []projection.PartitionView) (*sums, error) {
+	patience := time.NewTimer(sumPatience)
+	defer patience.Stop()
 	select {
 	case b.S.sums <- struct{}{}:
 		defer func() { <-b.S.sums }()
+	case <-patience.C:
+		return nil, ErrCrowded
 	case <-ctx.Done():
 		return nil, context.Cause(ctx)
 	}

@@ -7,6 +7,7 @@ import (
 
 	"holdmetrics/hold"
 	"holdmetrics/ingest"
+	"holdmetrics/internal/stall"
 	"holdmetrics/projection"
 )
 
@@ -59,11 +60,12 @@ func (q *StatsQuery) partitions(s *Service) []int {
 // awaitCurrent waits for the first load of the snapshots, and for what a query
 // asks for.
 func (b *Generation) awaitCurrent(ctx context.Context, q *StatsQuery) error {
-	if err := b.Snapshots.Wait(ctx); err != nil {
+	// A first load may take long, as long as it moves.
+	if err := stall.Wait(ctx, b.S.cfg.PrepareStall, b.Snapshots.Last, b.Snapshots.Wait); err != nil {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		return unavailable("the snapshots", err)
+		return unavailable("the snapshots", b.explained(ctx, fmt.Errorf("generation %s, %d holders so far: %w", b.Generation, b.Snapshots.Len(), err)))
 	}
 	return b.awaitSnapshots(ctx, q.partitions(b.S), q.After)
 }
