@@ -13,36 +13,39 @@ import (
 	"holdmetrics/ingest"
 )
 
+// sealWithin bounds a seal, beside the time that servers are given to learn of it.
+const sealWithin = time.Minute
+
 func newSeal() *cobra.Command {
 	var before string
 	c := &cobra.Command{
 		Use:   "seal --before TIME",
-		Short: "Make what was held before a time final, so that stores and memory stop growing",
-		Long: `Seal makes what was held before a horizon final. Holds that ended before it become
-an exact total for each token and holder, and their facts leave the stores, the
-memory of 'holdmetrics serve' and of workers. The log is not shortened. All figures as
-of the horizon and later stay what they are.
+		Short: "Make all holds before a time final",
+		Long: `Make everything before a horizon final, so that stores and memory stop growing. Holds
+that ended before it become an exact total for each token and holder, and their facts
+are removed from stores and memory. The log is not shortened. All figures as of the
+horizon and later stay the same. This cannot be undone.
 
-From then on
-  - an event that would change what was held before the horizon is refused, or becomes
-    a dead letter: one with an end at the horizon or before, one that starts before it,
-    a retract. What was open at the horizon can still be ended, and an end that is
-    later than the horizon corrected;
+After that
+  - an event that would change anything before the horizon is refused, or becomes a
+    dead letter: one that starts before it, one with an end at the horizon or before,
+    a retract. A hold that was open at the horizon can still be ended, and an end after
+    the horizon can be corrected;
   - reads as of a time before the horizon are refused.
 
-Where a hold reaches past the horizon, those that began after it stay until it has
-ended and a later horizon is set. Tokens whose rules look at runs or seasons (shortest
-run, boosts, season) are not sealed, though events are refused for them all the same.
-It takes some seconds, so that no door acknowledges an event that is refused
-afterwards. It cannot be undone. An earlier horizon, or the same again, changes nothing.
+If a hold of a token and holder reaches past the horizon, their holds that began after
+it stay until it has ended and a later horizon is set. Tokens whose rules have a
+shortest run, boosts or a season are not sealed, but events are refused for them too.
+An earlier horizon, or the same again, changes nothing. The command takes some seconds,
+so that no server acknowledges an event that is refused afterwards; if it is
+interrupted, run it again.
 
-In MongoDB the facts leave the collection hold_events, so pipelines over it no longer
-add up what was sealed; hold_pairs and hold_stats do. Keep a copy of hold_events before
-(mongodump) if you need it. All gateways and workers must be of a version that knows
-what was sealed before the first horizon is set: older ones are refused by the database
-from then on.
+In MongoDB the facts are removed from the collection hold_events, so pipelines over it
+no longer add up what was sealed; hold_pairs and hold_stats do. If you need the facts,
+copy hold_events first (mongodump). Upgrade all gateways and workers before the first
+seal: the database refuses versions without sealing from then on.
 
-Without --before it shows the horizon.`,
+Without --before the command prints the horizon.`,
 		Example: `  holdmetrics seal
   holdmetrics seal --before 2026-01-01T00:00:00Z`,
 		Args: cobra.NoArgs,
@@ -66,8 +69,10 @@ Without --before it shows the horizon.`,
 				if err := ingest.CheckHorizon(horizon, wallClock()); err != nil {
 					return err
 				}
-				fmt.Fprintf(c.ErrOrStderr(), "all doors learn of the horizon; the log is sealed in %v\n", log.SealsIn())
-				if err := log.Seal(ctx, horizon, wallClock()); err != nil {
+				fmt.Fprintf(c.ErrOrStderr(), "all servers learn of the horizon; the log is sealed in %v\n", log.SealsIn())
+				within, cancel := context.WithTimeout(ctx, log.SealsIn()+sealWithin)
+				defer cancel()
+				if err := log.Seal(within, horizon, wallClock()); err != nil {
 					return err
 				}
 			}

@@ -139,40 +139,59 @@ func (o *Operator) awaitCaughtUp(ctx context.Context, name string, wait time.Dur
 	if err != nil {
 		return err
 	}
-	within, cancel := context.WithTimeout(ctx, wait)
-	defer cancel()
 	notice := o.notice(0)
-	for {
-		at, err := o.published(within, name)
+	stalled := &StalledError{Generation: name, For: wait}
+	over, err := o.awaitLooks(ctx, wait, func(ctx context.Context) (bool, error) {
+		at, err := o.published(ctx, name)
+		if err != nil {
+			return false, err
+		}
 		if at == nil {
 			at = make([]uint64, len(ends))
 		}
-		behind, worst := 0, 0
-		for p := range ends {
-			if at[p] < ends[p] {
-				behind++
-				if at[worst] >= ends[worst] || ends[p]-at[p] > ends[worst]-at[worst] {
-					worst = p
-				}
+		behind, most := false, uint64(0)
+		for p, end := range ends {
+			if at[p] < end && end-at[p] > most {
+				behind, most = true, end-at[p]
+				stalled.Partition, stalled.Wanted, stalled.Reached = p, end, at[p]
 			}
 		}
-		if err == nil {
-			if behind == 0 {
-				return nil
-			}
+		if behind {
 			notice.say(fmt.Sprintf("waiting until generation %s has what the log has", name))
-			err = pause(within, lookAgain)
 		}
+		return !behind, nil
+	})
+	if !over {
+		return err
+	}
+	if err != nil {
+		return fmt.Errorf("after %s it is not known whether generation %s has caught up with the log: %w", wait, name, err)
+	}
+	stalled.Heard = o.heard(ctx, name, stalled.Partition)
+	return fmt.Errorf("generation %s has not caught up with the log: %w", name, stalled)
+}
+
+// awaitLooks calls look until it reports true, and reports whether wait was over before;
+// the error is then that of the last look, nil if it had none. The last look begins
+// before wait is over and ends soon after. Other errors of look end the wait, but for
+// those of a broker that did not answer in time.
+func (o *Operator) awaitLooks(ctx context.Context, wait time.Duration, look func(context.Context) (done bool, err error)) (over bool, err error) {
+	for began := time.Now(); ; {
+		looking, cancel := context.WithTimeout(ctx, requestTimeout)
+		done, err := look(looking)
+		slow := looking.Err() != nil
+		cancel()
 		switch {
-		case err == nil:
-			continue
 		case ctx.Err() != nil:
-			return ctx.Err()
-		case within.Err() == nil:
-			return err
+			return false, ctx.Err()
+		case err != nil && !slow, done && err == nil:
+			return false, err
+		case time.Since(began) >= wait:
+			return true, err
 		}
-		return fmt.Errorf("generation %s has not caught up with the log: %w", name,
-			&StalledError{Generation: name, Partition: worst, Wanted: ends[worst], Reached: at[worst], For: wait, Heard: o.heard(ctx, name, worst)})
+		if err := pause(ctx, min(lookAgain, wait)); err != nil {
+			return false, err
+		}
 	}
 }
 
@@ -236,34 +255,22 @@ type gatewaysWait struct {
 
 // awaitGateways waits until all gateways are where they are to be.
 func (o *Operator) awaitGateways(ctx context.Context, w gatewaysWait) error {
-	within, cancel := context.WithTimeout(ctx, w.wait)
-	defer cancel()
 	notice := o.notice(noticeAfter)
 	missing := ""
-	for {
-		text, err := o.missing(within, &w)
-		if err == nil {
-			if missing = text; missing == "" {
-				return nil
-			}
-			notice.say(fmt.Sprintf("waiting for %s", missing))
-			err = o.stillActive(within, w.active)
+	over, err := o.awaitLooks(ctx, w.wait, func(ctx context.Context) (done bool, err error) {
+		if missing, err = o.missing(ctx, &w); err != nil || missing == "" {
+			return err == nil, err
 		}
-		if err == nil {
-			err = pause(within, lookAgain)
-		}
-		switch {
-		case err == nil:
-		case ctx.Err() != nil:
-			return ctx.Err()
-		case within.Err() == nil:
-			return err
-		case missing == "":
-			return fmt.Errorf("after %s nothing was heard of the gateways: %w", w.wait, err)
-		default:
-			return fmt.Errorf("after %s still waiting for %s", w.wait, missing)
-		}
+		notice.say("waiting for " + missing)
+		return false, o.stillActive(ctx, w.active)
+	})
+	switch {
+	case !over:
+		return err
+	case err != nil:
+		return fmt.Errorf("after %s nothing was heard of the gateways: %w", w.wait, err)
 	}
+	return fmt.Errorf("after %s still waiting for %s", w.wait, missing)
 }
 
 // missing says in words what is still waited for; "" if nothing is.

@@ -88,7 +88,7 @@ func ask(ctx context.Context, conn *nats.Conn, name string, partition int, q *qu
 func (c *Comparison) awaitApplied(ctx context.Context, name string, partition int, position uint64) error {
 	applied := processor.Applied(c.Conn, name)
 	var last Watermark
-	moved := time.Now()
+	moved, heard := time.Now(), ""
 	for {
 		within, cancel := context.WithTimeout(ctx, c.stalledAfter/4)
 		err := applied(within, partition, position)
@@ -102,7 +102,6 @@ func (c *Comparison) awaitApplied(ctx context.Context, name string, partition in
 		within, cancel = context.WithTimeout(ctx, answerSoon)
 		a, err := c.ask(within, name, partition, &question{Ask: askReach})
 		cancel()
-		heard := ""
 		if err == nil && a.Reach != nil {
 			heard = fmt.Sprintf("applied %d, stored %d", a.Reach.Position, a.Reach.Stored)
 			if *a.Reach != last {

@@ -10,6 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"holdmetrics/hold"
+	"holdmetrics/internal/service"
 	"holdmetrics/processor"
 	"holdmetrics/projection"
 )
@@ -23,17 +24,18 @@ type Instance struct {
 	Snapshots *projection.Snapshots
 	Worker    *processor.Worker
 
-	until   uint64
-	replies []func() // stop replying to questions
-	metrics *registrar
+	parts *service.Group
 }
+
+// storeClose is how long a store may take to close: it writes what it has in memory.
+const storeClose = 2 * time.Minute
 
 // open opens all parts of a generation.
 func (s *Supervisor) open(ctx context.Context, r *Record) (g *Instance, err error) {
-	g = &Instance{Name: r.Name, until: r.Until}
+	g = &Instance{Name: r.Name, parts: service.New()}
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, g.close())
+			err = errors.Join(err, g.parts.Stop())
 		}
 	}()
 	if g.Rules, err = r.ParseRules(); err != nil {
@@ -42,6 +44,7 @@ func (s *Supervisor) open(ctx context.Context, r *Record) (g *Instance, err erro
 	if g.Store, err = s.cfg.Stores.Open(ctx, r, g.Rules); err != nil {
 		return g, err
 	}
+	g.parts.AddWithin("the store of generation "+r.Name, storeClose, service.Close(g.Store))
 	snapshots := s.cfg.Snapshots
 	snapshots.Generation = r.Name
 	err = s.cfg.Retry(ctx, "the snapshot bucket cannot be opened", func(ctx context.Context) (err error) {
@@ -51,13 +54,15 @@ func (s *Supervisor) open(ctx context.Context, r *Record) (g *Instance, err erro
 	if err != nil {
 		return g, err
 	}
+	g.parts.Add("the snapshots of generation "+r.Name, service.Do(g.Snapshots.Close))
 	c := s.cfg.Worker
 	c.Store, c.Snapshots, c.Rules = g.Store, g.Snapshots, g.Rules
 	c.Until, c.Goal, c.MaxRate = r.Until, r.Goal, r.MaxRate
 	c.DiscardDeadLetters = true // until the supervisor decides
 	if s.cfg.Registerer != nil {
-		g.metrics = &registrar{to: prometheus.WrapRegistererWith(prometheus.Labels{"generation": r.Name}, s.cfg.Registerer)}
-		c.Registerer = g.metrics
+		metrics := &registrar{to: prometheus.WrapRegistererWith(prometheus.Labels{"generation": r.Name}, s.cfg.Registerer)}
+		g.parts.Add("the metrics of generation "+r.Name, service.Do(metrics.unregister))
+		c.Registerer = metrics
 	}
 	if c.Logger != nil {
 		c.Logger = c.Logger.Named(r.Name)
@@ -74,11 +79,11 @@ func (s *Supervisor) open(ctx context.Context, r *Record) (g *Instance, err erro
 	if err != nil {
 		return g, err
 	}
-	g.replies = append(g.replies, stop)
+	g.parts.Add("replies to gateways", service.Do(stop))
 	if stop, err = answer(s.cfg.Conn, g); err != nil {
 		return g, err
 	}
-	g.replies = append(g.replies, stop)
+	g.parts.Add("replies to comparisons", service.Do(stop))
 	return g, nil
 }
 
@@ -91,22 +96,8 @@ func (g *Instance) Ready(ctx context.Context, within time.Duration) error {
 	return g.Worker.Ready(ctx, within)
 }
 
-// close closes all parts. The worker has ended.
-func (g *Instance) close() error {
-	for _, stop := range g.replies {
-		stop()
-	}
-	if g.metrics != nil {
-		g.metrics.unregister()
-	}
-	if g.Snapshots != nil {
-		g.Snapshots.Close()
-	}
-	if g.Store != nil {
-		return g.Store.Close()
-	}
-	return nil
-}
+// close closes all parts, the last opened first. The worker must have ended.
+func (g *Instance) close() error { return g.parts.Stop() }
 
 // registrar remembers what was registered, to unregister it together.
 type registrar struct {

@@ -201,26 +201,24 @@ func (o *Operator) Drop(ctx context.Context, name string, previous bool) error {
 
 // AwaitDropped waits until nothing of a dropped generation is left, for at most wait.
 func (o *Operator) AwaitDropped(ctx context.Context, name string, wait time.Duration) error {
-	within, cancel := context.WithTimeout(ctx, wait)
-	defer cancel()
 	notice := o.notice(2 * noticeAfter)
-	for {
-		_, err := o.Registry.Get(within, name)
-		if errors.Is(err, ErrUnknown) {
-			return nil
+	over, err := o.awaitLooks(ctx, wait, func(ctx context.Context) (gone bool, err error) {
+		_, err = o.Registry.Get(ctx, name)
+		switch {
+		case errors.Is(err, ErrUnknown):
+			return true, nil
+		case err == nil:
+			notice.say("waiting until generation " + name + " is gone: " + o.holders(ctx, name))
 		}
-		if err == nil {
-			notice.say("waiting until generation " + name + " is gone: " + o.holders(within, name))
-			err = pause(within, lookAgain/2)
-		}
-		if err == nil {
-			continue
-		}
-		if ctx.Err() != nil || within.Err() == nil {
-			return err
-		}
-		return fmt.Errorf("generation %s is not gone after %s: %s", name, wait, o.holders(ctx, name))
+		return false, err
+	})
+	switch {
+	case !over:
+		return err
+	case err != nil:
+		return fmt.Errorf("after %s it is not known whether generation %s is gone: %w", wait, name, err)
 	}
+	return fmt.Errorf("generation %s is not gone after %s: %s", name, wait, o.holders(ctx, name))
 }
 
 // holders says in words which processes still work on a generation.

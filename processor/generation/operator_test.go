@@ -264,7 +264,7 @@ func TestComparisonGivesUp(t *testing.T) {
 	w := newWorld(t)
 	s, _ := w.process("a")
 	w.record(0, 20)
-	c := Comparison{Conn: w.conn, Partitions: 4, End: w.log.End, stalledAfter: 100 * time.Millisecond}
+	c := Comparison{Conn: w.conn, Partitions: 4, End: w.log.End, stalledAfter: patience}
 	ends, err := (&Operator{Log: w.log, Registry: w.registry}).ends(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -282,6 +282,7 @@ func TestComparisonGivesUp(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	c.stalledAfter = 500 * time.Millisecond
 	err = c.awaitApplied(t.Context(), First, busiest, next)
 	stalled := (*StalledError)(nil)
 	if !errors.As(err, &stalled) || stalled.Wanted != next || stalled.Reached != ends[busiest] || stalled.Partition != busiest || !strings.HasPrefix(stalled.Heard, "applied ") {

@@ -27,7 +27,7 @@ func (e *StalledError) Error() string {
 		heard = "nothing: check that serve, or a worker of this version, runs"
 	}
 	return fmt.Sprintf("generation %s, partition %d: no progress for %v at position %d, wanted %d: last heard: %s",
-		e.Generation, e.Partition, e.For.Round(time.Second), e.Reached, e.Wanted, heard)
+		e.Generation, e.Partition, e.For.Round(100*time.Millisecond), e.Reached, e.Wanted, heard)
 }
 
 // Is makes the error match [ErrStalled].
