@@ -92,6 +92,9 @@ func (f *feeder) take() []message {
 	return now
 }
 
+// atEnd reports whether no message is at hand.
+func (f *feeder) atEnd() bool { return len(f.ahead) == 0 && f.in.empty() }
+
 // nextPosition is the position of the next message at hand, or 0 if none is.
 func (f *feeder) nextPosition() uint64 {
 	if len(f.ahead) == 0 {

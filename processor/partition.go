@@ -154,6 +154,10 @@ func (p *partition) loop(ctx context.Context) error {
 			if p.pub.refresh != nil {
 				p.pub.refresh.rouse()
 			}
+		case <-p.feed.in.ended:
+			if p.feed.atEnd() {
+				p.mem.pending = 0
+			}
 		case <-p.feed.restTimer.C:
 			p.feed.resting = false
 		case <-gc.C:

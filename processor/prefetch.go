@@ -37,6 +37,7 @@ const messageBytes = 256
 type inbox struct {
 	limit int
 	ready chan struct{} // has one token while there are messages
+	ended chan struct{} // has one token when atEnd was called
 
 	mu     sync.Mutex
 	room   sync.Cond
@@ -75,7 +76,7 @@ func (h *heard) add(m *message, events int) {
 }
 
 func newInbox(limit int) *inbox {
-	b := &inbox{limit: limit, ready: make(chan struct{}, 1)}
+	b := &inbox{limit: limit, ready: make(chan struct{}, 1), ended: make(chan struct{}, 1)}
 	b.room.L = &b.mu
 	return b
 }
@@ -112,6 +113,21 @@ func (b *inbox) take() []message {
 	b.bytes = 0
 	b.room.Broadcast()
 	return b.spare
+}
+
+// atEnd notes that the log has nothing behind a position, which is that of the last
+// message that was put in. What the message said of it may be wrong.
+func (b *inbox) atEnd(position uint64) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.heard.position > position || b.heard.behind == 0 {
+		return
+	}
+	b.heard.behind = 0
+	select {
+	case b.ended <- struct{}{}:
+	default:
+	}
 }
 
 // all is what was put in since the beginning, whether it was taken or not.

@@ -211,7 +211,9 @@ func (r *reader) follow(ctx context.Context, consumer jetstream.Consumer) error 
 			case end > after:
 				err = fmt.Errorf("%w: it has nothing behind position %d, and the log goes on to %d", errBehind, after, end)
 			default:
-				end = r.end(ctx)
+				if end = r.end(ctx); end != 0 && end <= after {
+					r.in.atEnd(after)
+				}
 			}
 		}
 	}

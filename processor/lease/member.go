@@ -1,6 +1,7 @@
 package lease
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -17,6 +18,9 @@ import (
 const (
 	// requestTimeout bounds one request to the broker where nothing shorter does.
 	requestTimeout = 5 * time.Second
+	// joinWithin bounds how long a worker waits to know the others; who joins tries
+	// again, and says why.
+	joinWithin = 15 * time.Second
 	// reportEvery is how often a worker says how it does, at least.
 	reportEvery = time.Second
 	// renewAtOnce is how many renewals are on their way together.
@@ -105,11 +109,13 @@ func Join(ctx context.Context, js jetstream.JetStream, cfg Config) (*Member, err
 	m.view = newView(js, cfg.Generation, cfg.Logger)
 	m.view.open, m.view.seen = m.reopen, m.saw
 	m.view.start()
+	within, enough := context.WithTimeout(ctx, joinWithin)
+	defer enough()
 	select {
 	case <-m.view.Ready():
-	case <-ctx.Done():
+	case <-within.Done():
 		m.view.Close()
-		return nil, ctx.Err()
+		return nil, fmt.Errorf("lease: worker %s joins: bucket %s was not read (%w); last error: %w", cfg.Worker, Bucket(cfg.Generation), context.Cause(within), cmp.Or(m.view.err(), errSilent))
 	}
 	background, cancel := context.WithCancel(context.Background())
 	m.cancel = cancel

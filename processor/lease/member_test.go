@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"testing"
 	"time"
 
@@ -12,6 +13,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/goleak"
 
+	"holdmetrics/internal/faultynats"
 	"holdmetrics/internal/testwait"
 )
 
@@ -37,7 +39,7 @@ func startServer(t *testing.T) *server.Server {
 	return s
 }
 
-func connect(t *testing.T, s *server.Server) jetstream.JetStream {
+func connect(t *testing.T, s nats.InProcessConnProvider) jetstream.JetStream {
 	t.Helper()
 	closed := make(chan struct{})
 	nc, err := nats.Connect("", nats.InProcessServer(s), nats.ClosedHandler(func(*nats.Conn) { close(closed) }))
@@ -265,5 +267,64 @@ func TestConfig(t *testing.T) {
 		if err := c.setDefaults(); !errors.Is(err, ErrConfig) {
 			t.Errorf("%+v: %v", c, err)
 		}
+	}
+}
+
+// Whatever a broker counts as pending, a view of a quiet bucket is complete, and shows
+// every worker.
+func TestViewOfABrokerThatMiscounts(t *testing.T) {
+	t.Parallel()
+	for name, faults := range map[string]faultynats.Faults{
+		"too many": {Seed: 1, PendingHigh: 1},
+		"none":     {Seed: 1, PendingLow: 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := startServer(t)
+			js := connect(t, s)
+			kv, err := openBucket(t.Context(), js, "1", 1)
+			if err != nil {
+				t.Fatal(err)
+			}
+			const workers = 20 // of which none writes any more
+			for i := range workers {
+				if _, err := kv.PutString(t.Context(), workerKey(fmt.Sprint("w", i)), `{"id":"x"}`); err != nil {
+					t.Fatal(err)
+				}
+			}
+			broker, err := faultynats.Start(s, faults)
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { _ = broker.Close() })
+			ctx, cancel := context.WithTimeout(t.Context(), patience/2)
+			defer cancel()
+			got, err := Workers(ctx, connect(t, broker), "1")
+			if err != nil || len(got) != workers {
+				t.Fatalf("%d workers of %d, %v", len(got), workers, err)
+			}
+		})
+	}
+}
+
+// A view that cannot be read says so within its caller's time, with the reason.
+func TestWorkersOfABrokerThatIsSilent(t *testing.T) {
+	t.Parallel()
+	s := startServer(t)
+	if _, err := openBucket(t.Context(), connect(t, s), "1", 1); err != nil {
+		t.Fatal(err)
+	}
+	broker, err := faultynats.Start(s, faultynats.Faults{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = broker.Close() })
+	js := connect(t, broker)
+	broker.Stall()
+	defer broker.Resume()
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	if _, err := Workers(ctx, js, "1"); !errors.Is(err, context.DeadlineExceeded) {
+		t.Fatal(err)
 	}
 }

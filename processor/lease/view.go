@@ -1,6 +1,7 @@
 package lease
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -37,7 +38,9 @@ type Owner struct {
 const (
 	// watchAnew is after how long a view is read again from the start, in case
 	// something was missed that nothing showed.
-	watchAnew       = time.Minute
+	watchAnew = time.Minute
+	// watchPatience is how long a key may take to come that the bucket has.
+	watchPatience   = 2 * time.Second
 	watchRetryFirst = 50 * time.Millisecond
 	watchRetryMost  = 2 * time.Second
 )
@@ -56,6 +59,7 @@ type View struct {
 	changed chan struct{}
 	ready   chan struct{}
 	first   sync.Once
+	lastErr error // why the bucket was not read at the last try; nil: it was
 
 	again  chan struct{} // the bucket may be another one
 	cancel context.CancelFunc
@@ -94,7 +98,7 @@ func Workers(ctx context.Context, js jetstream.JetStream, generation string) ([]
 	case <-v.Ready():
 		return v.Workers(), nil
 	case <-ctx.Done():
-		return nil, fmt.Errorf("lease: which workers live: %w", ctx.Err())
+		return nil, fmt.Errorf("lease: which workers live: bucket %s was not read (%w); last error: %w", Bucket(generation), context.Cause(ctx), cmp.Or(v.err(), errSilent))
 	}
 }
 
@@ -159,6 +163,11 @@ func (v *View) follow(ctx context.Context) {
 		if complete {
 			retry = watchRetryFirst
 		}
+		v.mu.Lock()
+		if v.lastErr = err; complete {
+			v.lastErr = nil
+		}
+		v.mu.Unlock()
 		if err == nil {
 			continue
 		}
@@ -174,6 +183,9 @@ func (v *View) follow(ctx context.Context) {
 		retry = min(2*retry, watchRetryMost)
 	}
 }
+
+// errSilent is the last error where there is none.
+var errSilent = errors.New("lease: no answer")
 
 var errInterrupted = errors.New("lease: the watch was interrupted")
 
@@ -191,27 +203,44 @@ func (v *View) pass(ctx context.Context) (complete bool, err error) {
 	if err != nil {
 		return false, err
 	}
+	// The keys that there are now make the first picture complete. The watch has a word
+	// of its own for that, which goes by a count that one message says.
+	missing, err := v.keys(ctx)
+	if err != nil {
+		return false, err
+	}
 	watching, cancel := context.WithTimeout(ctx, watchAnew)
 	defer cancel()
+	slow := time.AfterFunc(requestTimeout, cancel) // the making of a watch has no bound of its own
 	w, err := kv.WatchAll(watching)
 	if err != nil {
 		return false, err
 	}
 	defer drop(w)
+	if !slow.Stop() {
+		return false, errInterrupted
+	}
+	patience := time.NewTicker(watchPatience)
+	defer patience.Stop()
 	fresh := newRoll()
+	show := func() {
+		complete = true
+		v.mu.Lock()
+		v.now, v.lastErr = fresh, nil
+		v.raise()
+		v.mu.Unlock()
+		v.first.Do(func() { close(v.ready) })
+	}
+	if len(missing) == 0 {
+		show()
+	}
 	for {
 		select {
 		case e, ok := <-w.Updates():
 			switch {
 			case !ok:
 				return complete, errInterrupted
-			case e == nil:
-				complete = true
-				v.mu.Lock()
-				v.now = fresh
-				v.raise()
-				v.mu.Unlock()
-				v.first.Do(func() { close(v.ready) })
+			case e == nil: // what the client holds for the end of the first picture
 			case complete:
 				v.mu.Lock()
 				v.now.apply(e, v.seen)
@@ -219,7 +248,25 @@ func (v *View) pass(ctx context.Context) (complete bool, err error) {
 				v.mu.Unlock()
 			default:
 				fresh.apply(e, v.seen)
+				if delete(missing, e.Key()); len(missing) == 0 {
+					show()
+				}
 			}
+		case <-patience.C:
+			if complete {
+				continue
+			}
+			// A key whose time was up while it was on its way does not come.
+			there, err := v.keys(ctx)
+			if err != nil {
+				return false, err
+			}
+			for key := range missing {
+				if there[key] {
+					return false, fmt.Errorf("%w: key %s did not come within %s", errInterrupted, key, watchPatience)
+				}
+			}
+			show()
 		case <-lost:
 			return complete, errInterrupted
 		case <-v.again:
@@ -228,6 +275,37 @@ func (v *View) pass(ctx context.Context) (complete bool, err error) {
 			return complete, ctx.Err()
 		}
 	}
+}
+
+// keys are the keys that the bucket has, those of deleted ones among them, by its
+// leader's word.
+func (v *View) keys(ctx context.Context) (map[string]bool, error) {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	prefix := "$KV." + Bucket(v.generation) + "."
+	stream, err := v.js.Stream(ctx, "KV_"+Bucket(v.generation))
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		err = jetstream.ErrBucketNotFound
+	}
+	if err != nil {
+		return nil, err
+	}
+	info, err := stream.Info(ctx, jetstream.WithSubjectFilter(prefix+">"))
+	if err != nil {
+		return nil, err
+	}
+	keys := make(map[string]bool, len(info.State.Subjects))
+	for subject := range info.State.Subjects {
+		keys[subject[len(prefix):]] = true
+	}
+	return keys, nil
+}
+
+// err is why the bucket was not read at the last try, or nil.
+func (v *View) err() error {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.lastErr
 }
 
 // drop ends a watch, and takes what the client still has of it: it waits for
