@@ -12,7 +12,7 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
-// A door in another process asks the owner of a partition to store what is
+// A gateway in another process asks the owner of a partition to store what is
 // applied, and is answered when the store has it:
 //
 //	hold.applied.<generation>.<partition>   request: a position, decimal; answer: empty, or why not
@@ -80,20 +80,24 @@ func (w *Worker) AnswerApplied(conn *nats.Conn, generation string) (stop func(),
 	}, nil
 }
 
-// Runs says whether the worker runs a partition just now.
+// Runs reports whether the worker runs a partition just now.
 func (w *Worker) Runs(partition int) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.byID[partition] != nil
 }
 
-// Applied gives what a door needs of workers in other processes: a function that
-// returns when the store has a position of a partition. It asks for as long as
-// its context lasts, and returns that one's error then.
+// Applied returns a function for gateways in other processes than the worker: it
+// returns when the store has a position of a partition. It asks for as long as its
+// context lasts, and returns a [*WaitError] then.
 func Applied(conn *nats.Conn, generation string) func(ctx context.Context, partition int, position uint64) error {
 	return func(ctx context.Context, partition int, position uint64) error {
 		subject := appliedPrefix + generation + "." + strconv.Itoa(partition)
 		question := strconv.AppendUint(nil, position, 10)
+		last := errors.New("no answer")
+		unreached := func() error {
+			return &WaitError{Partition: partition, Wanted: position, LastHeard: "the owner of the partition", LastError: last, Cause: context.Cause(ctx)}
+		}
 		for {
 			within, cancel := context.WithTimeout(ctx, appliedWithin)
 			answer, err := conn.RequestWithContext(within, subject, question)
@@ -104,16 +108,13 @@ func Applied(conn *nats.Conn, generation string) func(ctx context.Context, parti
 			case err == nil:
 				return fmt.Errorf("processor: the owner of partition %d: %s", partition, answer.Data)
 			case ctx.Err() != nil:
-				return ctx.Err()
+				return unreached()
 			case errors.Is(err, nats.ErrConnectionClosed):
 				return err
 			}
-			timer := time.NewTimer(appliedAgain)
-			select {
-			case <-timer.C:
-			case <-ctx.Done():
-				timer.Stop()
-				return ctx.Err()
+			last = err
+			if pause(ctx, appliedAgain); ctx.Err() != nil {
+				return unreached()
 			}
 		}
 	}

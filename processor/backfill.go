@@ -27,9 +27,9 @@ import (
 //
 // No holder of the bucket can be missing in the new store: an event is decided by
 // the log alone (its position, its time and the limits of that position), so
-// whoever had one accepted has it accepted in every replay. Only a bucket that
+// one that was accepted is accepted in every replay. Only a bucket that
 // belongs to another log may have others; nothing says which are whose, so the
-// operator is told to delete it.
+// operator is asked to delete it.
 func (p *publisher) startBucket(ctx context.Context) error {
 	if p.bucket == nil {
 		return nil
@@ -75,7 +75,7 @@ func (p *publisher) startBucket(ctx context.Context) error {
 		p.backlog.since = 0
 	}
 	if p.mem.position < p.mem.tail {
-		return nil // the loop pays it, at the floor
+		return nil // the loop publishes it, at the floor
 	}
 	if have < p.mem.position || owed {
 		if _, err = p.backfill(ctx, p.backlog, p.mem.reached()); err != nil {
@@ -108,7 +108,7 @@ func (p *publisher) backfill(ctx context.Context, b *backlog, to projection.Reac
 }
 
 func (p *publisher) setBacklog(ctx context.Context, owed bool) error {
-	return p.retry(ctx, "note in the bucket what is owed to it", func(ctx context.Context) error {
+	return p.retry(ctx, "note the backlog in the bucket", func(ctx context.Context) error {
 		return p.bucket.SetOwed(ctx, p.id, owed)
 	})
 }

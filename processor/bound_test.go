@@ -80,7 +80,7 @@ func TestStand(t *testing.T) {
 	if err := r.WaitApplied(t.Context(), 0, 20); err != nil {
 		t.Fatal(err)
 	}
-	at, err := r.Stand(t.Context(), 0, 7) // it is further already
+	at, err := r.Pause(t.Context(), 0, 7) // it is further already
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -98,16 +98,16 @@ func TestStand(t *testing.T) {
 	}
 	// From one place to another, message by message.
 	for next := uint64(21); next < 35; next++ {
-		at, err := r.Stand(t.Context(), 0, next)
+		at, err := r.Pause(t.Context(), 0, next)
 		if c, _, _ := store.Checkpoint(t.Context(), 0); err != nil || at != next || c.Position != next {
 			t.Fatalf("stands at %d, checkpoint %d, want %d, %v", at, c.Position, next, err)
 		}
 	}
-	r.Go(0)
+	r.Resume(0)
 	if err := r.WaitApplied(t.Context(), 0, last); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := r.Stand(t.Context(), 1, 0); !errors.Is(err, ErrStopped) {
+	if _, err := r.Pause(t.Context(), 1, 0); !errors.Is(err, ErrStopped) {
 		t.Errorf("a partition of nobody: %v", err)
 	}
 	r.finish(t, log)

@@ -64,7 +64,7 @@ func (pr *pair) key() projection.PairKey {
 // figures are those of the pair by its token's rule, at an instant.
 func (pr *pair) figures(at int64) hold.Figures { return pr.token.rule.Figures(pr.state, at) }
 
-// isFirst says whether the pair lies in its holder.
+// isFirst reports whether the pair lies in its holder.
 func (pr *pair) isFirst() bool { return pr == &pr.holder.first }
 
 // join adds the pair's figures to its holder's sum. They are those at an instant
@@ -333,7 +333,7 @@ func (c *cache) remove(pr *pair, flushed uint32) {
 	c.removeHolder(h, flushed)
 }
 
-// needed says whether the holder has to stay in memory.
+// needed reports whether the holder has to stay in memory.
 func (h *holder) needed(flushed uint32) bool {
 	return h.pairs > 0 || h.touched || h.dirty || h.queued != 0 || h.flush > flushed
 }

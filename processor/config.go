@@ -56,7 +56,7 @@ type Config struct {
 	Ownership *Ownership
 
 	// Epoch gives the epoch under which a partition is written, from that of its
-	// checkpoint (0 where there is none). nil: one more, which is right where
+	// checkpoint (0 if it has none). nil: one more, which is right if
 	// there is one owner.
 	Epoch func(ctx context.Context, partition int, stored uint64) (uint64, error)
 

@@ -219,7 +219,7 @@ const letterOverhead = 512
 // are its pairs final, and a seal of another one comes before or after. Positions are those
 // of the stream, so a checkpoint, an end and what is pending mean the whole log here.
 
-// readsWhole says whether every partition reads the whole log.
+// readsWhole reports whether every partition reads the whole log.
 func readsWhole(rules hold.Rules, partitions int) bool {
 	return rules.NormalisesHolders() && !ingest.CaseKeepsPartition(partitions)
 }
@@ -236,7 +236,7 @@ func (l wholeLog) End(ctx context.Context, _ int) (uint64, error) {
 	return last, err
 }
 
-func (l wholeLog) read(ctx context.Context, _ int, after uint64, in *inbox, log *zap.Logger) (func(), error) {
+func (l wholeLog) read(ctx context.Context, _ int, after uint64, in *prefetchBuffer, log *zap.Logger) (func(), error) {
 	return l.eventLog.read(ctx, everyPartition, after, in, log)
 }
 
@@ -262,14 +262,14 @@ func (a *applier) acceptWhole(m *message, index int, data []byte, d *hold.Draft)
 	a.enterEvent(m, index, data, h, &event)
 }
 
-// comesHere says whether the holder of an event of another partition's message is
+// comesHere reports whether the holder of an event of another partition's message is
 // at home here, for which it reads no more of the event than it has to.
 func (a *applier) comesHere(event []byte) bool {
 	sent, ok := ingest.HolderOfEvent(event)
 	return ok && a.namedHere(sent)
 }
 
-// namedHere says whether a holder is at home here by another id than was sent.
+// namedHere reports whether a holder is at home here by another id than was sent.
 func (a *applier) namedHere(sent string) bool {
 	named := a.cfg.Rules.Holder(sent)
 	return named != sent && ingest.Partition(named, a.log.Partitions()) == a.id

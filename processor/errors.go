@@ -17,7 +17,7 @@ import (
 var (
 	// ErrForeignLog: the store was made from another log than the one that is read.
 	ErrForeignLog = errors.New("processor: the checkpoint belongs to another log")
-	// ErrLogShorter: the log ends before the checkpoint, so it has lost events or was made anew.
+	// ErrLogShorter: the log ends before the checkpoint, so it has lost events or was created again.
 	ErrLogShorter = errors.New("processor: the log is shorter than the checkpoint")
 	// ErrStopped: the worker, or the partition, has stopped or was never started.
 	ErrStopped = errors.New("processor: stopped")
@@ -31,6 +31,33 @@ var (
 	// ErrConfig: the worker was asked for something that cannot be run.
 	ErrConfig = errors.New("processor: bad configuration")
 )
+
+// WaitError is a wait for a position that ended before the position was reached. It
+// wraps the cause, which is that of the caller's context, and the last error.
+type WaitError struct {
+	Partition       int
+	Wanted, Reached uint64 // positions of the log, as stored
+	LastHeard       string // the state of the partition, or the last answer of its owner
+	LastError       error  // what the partition tries again; nil: nothing, or it is not known
+	Cause           error
+}
+
+// Error names the partition, both positions, and what was last heard.
+func (e *WaitError) Error() string {
+	text := fmt.Sprintf("processor: partition %d: position %d is not stored, it is at %d: %v; last heard: %s", e.Partition, e.Wanted, e.Reached, e.Cause, e.LastHeard)
+	if e.LastError != nil {
+		text += ": " + e.LastError.Error()
+	}
+	return text
+}
+
+// Unwrap returns the cause and the last error.
+func (e *WaitError) Unwrap() []error {
+	if e.LastError == nil {
+		return []error{e.Cause}
+	}
+	return []error{e.Cause, e.LastError}
+}
 
 // AllFailedError is the end of a worker of which no partition is left. It wraps
 // [ErrAllFailed] and the error of each partition.
@@ -80,7 +107,7 @@ const (
 	retryMost  = 5 * time.Second
 )
 
-// lasting says whether trying again cannot help.
+// lasting reports whether trying again cannot help.
 func lasting(err error) bool {
 	for _, target := range []error{
 		projection.ErrFenced, projection.ErrCorrupt, projection.ErrClosed, projection.ErrBatch, projection.ErrForeign,

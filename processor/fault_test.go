@@ -297,7 +297,7 @@ func TestStatusSaysWhatIsWrong(t *testing.T) {
 			over := time.Now().Add(time.Minute)
 			for {
 				s := r.Status()[0]
-				if s.Trouble != nil && strings.Contains(s.Trouble.Error(), c.want) && errors.Is(s.Trouble, errAway) {
+				if s.LastError != nil && strings.Contains(s.LastError.Error(), c.want) && errors.Is(s.LastError, errAway) {
 					break
 				}
 				if time.Now().After(over) {
@@ -308,8 +308,8 @@ func TestStatusSaysWhatIsWrong(t *testing.T) {
 			faulty.setHook(nil)
 			bucket.setHook(nil)
 			awaitReady(t, r, "")
-			if s := r.Status()[0]; s.Trouble != nil {
-				t.Errorf("trouble stays: %v", s.Trouble)
+			if s := r.Status()[0]; s.LastError != nil {
+				t.Errorf("trouble stays: %v", s.LastError)
 			}
 			r.finish(t, log)
 		})

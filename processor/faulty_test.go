@@ -99,16 +99,16 @@ type relay struct {
 	log       *faultyLog
 	ctx       context.Context // of the hook: ends with the reading
 	partition int
-	in        *inbox
+	in        *prefetchBuffer
 	logger    *zap.Logger
 
-	from  *inbox // what the log under it fills
+	from  *prefetchBuffer // what the log under it fills
 	stop  func()
 	after uint64
 	past  []message // the last ones that were handed on
 }
 
-func (l *faultyLog) read(ctx context.Context, partition int, after uint64, in *inbox, logger *zap.Logger) (func(), error) {
+func (l *faultyLog) read(ctx context.Context, partition int, after uint64, in *prefetchBuffer, logger *zap.Logger) (func(), error) {
 	if err := l.ask(ctx, opRead, partition); err != nil {
 		return nil, err
 	}
@@ -132,7 +132,7 @@ func (l *faultyLog) read(ctx context.Context, partition int, after uint64, in *i
 }
 
 func (r *relay) begin() (err error) {
-	r.from = newInbox(inboxBytes)
+	r.from = newPrefetchBuffer(prefetchBytes)
 	r.stop, err = r.log.eventLog.read(r.ctx, r.partition, r.after, r.from, r.logger)
 	return err
 }
@@ -142,7 +142,7 @@ func (r *relay) end() {
 	r.stop()
 }
 
-// some hands on what there is, and says whether to go on.
+// some hands on what there is, and reports whether to go on.
 func (r *relay) some() bool {
 	select {
 	case <-r.ctx.Done():

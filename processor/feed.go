@@ -14,7 +14,7 @@ type feeder struct {
 	*scope
 	mem *memory
 
-	in         *inbox
+	in         *prefetchBuffer
 	ahead      []message // at hand, and not applied yet
 	done       bool      // all up to Config.Until is applied
 	endReading func()    // ends the reading of the log; in the background

@@ -20,7 +20,7 @@ import (
 // so nothing in it is touched any more.
 type flushJob struct {
 	batch   projection.Batch
-	letters *letters // to be durable before the checkpoint passes them
+	letters *deadLetters // to be durable before the checkpoint passes them
 	number  uint32
 	bytes   int // estimate; counted against the bound until it is written
 }
@@ -37,14 +37,14 @@ type changes struct {
 	pairs        []*pair
 	facts        map[*pair][]projection.LoggedFact // of pairs, where the store keeps facts
 	holders      []*holder
-	letters      *letters
+	letters      *deadLetters
 	bytes        int                     // estimate
 	sealed       []projection.PairChange // of pairs that are not in memory
 	sealedCached bool                    // a pair in memory was sealed
 }
 
 func newChanges(s *scope) *changes {
-	return &changes{paged: s.paged, facts: map[*pair][]projection.LoggedFact{}, letters: &letters{}}
+	return &changes{paged: s.paged, facts: map[*pair][]projection.LoggedFact{}, letters: &deadLetters{}}
 }
 
 // addFact keeps a fact that is new to a pair, for stores that keep facts.
@@ -85,7 +85,7 @@ func (c *changes) reset() {
 	clear(c.pairs)
 	clear(c.holders)
 	c.pairs, c.holders = c.pairs[:0], c.holders[:0]
-	c.letters, c.bytes = &letters{}, 0
+	c.letters, c.bytes = &deadLetters{}, 0
 }
 
 // flusher writes what changed to the store, in one flush at a time: start encodes
@@ -128,7 +128,7 @@ func (f *flusher) run(ctx context.Context) {
 				if err := f.owned(); err != nil {
 					return err
 				}
-				// A consumer that was made anew may have read another log.
+				// A consumer that was created again may have read another log.
 				if err := f.sameLog(ctx, job.batch.Checkpoint.Position); err != nil {
 					return err
 				}
@@ -288,11 +288,11 @@ func notFlushed(err error) error {
 // lettersAtOnce is how many dead letters of one batch are on their way together.
 const lettersAtOnce = 32
 
-// letters are the dead letters of the messages between two checkpoints. A flush
+// deadLetters are the dead letters of the messages between two checkpoints. A flush
 // waits for them, so no checkpoint passes an event that is neither in the store
 // nor durable as a dead letter. A letter has a subject of its own, so sending it
 // again after a crash changes nothing.
-type letters struct {
+type deadLetters struct {
 	wg  sync.WaitGroup
 	mu  sync.Mutex
 	err error // the first; only the end of the context makes one
@@ -300,7 +300,7 @@ type letters struct {
 
 // send publishes the letters in the background. Each is tried until it is
 // stored or ctx ends. Their bytes must stay as they are.
-func (l *letters) send(ctx context.Context, batch []ingest.DeadLetter, publish func(context.Context, ingest.DeadLetter) error, retry func(ctx context.Context, what string, f func(context.Context) error) error) {
+func (l *deadLetters) send(ctx context.Context, batch []ingest.DeadLetter, publish func(context.Context, ingest.DeadLetter) error, retry func(ctx context.Context, what string, f func(context.Context) error) error) {
 	l.wg.Add(1)
 	go func() {
 		defer l.wg.Done()
@@ -322,7 +322,7 @@ func (l *letters) send(ctx context.Context, batch []ingest.DeadLetter, publish f
 }
 
 // wait returns when all letters are stored, or why one is not.
-func (l *letters) wait() error {
+func (l *deadLetters) wait() error {
 	l.wg.Wait()
 	l.mu.Lock()
 	defer l.mu.Unlock()

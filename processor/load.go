@@ -100,11 +100,11 @@ func (m *memory) drop() {
 	}
 }
 
-// inTail says whether the store may hold something of messages that are still
+// inTail reports whether the store may hold something of messages that are still
 // to be applied.
 func (m *memory) inTail() bool { return !m.atomic && m.position < m.tail }
 
-// complete says whether the store has nothing that is not in memory: it had
+// complete reports whether the store has nothing that is not in memory: it had
 // nothing of the partition at the start, and nothing has left the cache since.
 func (m *memory) complete() bool { return m.unstored && m.atomic && !m.cache.evicted }
 
@@ -149,7 +149,7 @@ func (m *memory) loadHolders(ctx context.Context, holders []*holder) error {
 	return nil
 }
 
-// sumAnew adds a holder's sum up from its pairs as they are stored: where the
+// sumPairs adds a holder's sum up from its pairs as they are stored: where the
 // stored sum may not be that of its pairs, and where a line may break, since the
 // sum does not say whose. Pairs whose stored line has broken before the instant
 // of the sum are loaded with the batch's own, since only the pair itself knows
@@ -292,7 +292,7 @@ func (l *pairPages) Scan(prefix []byte, yield func(hold.Page) bool) error {
 	return l.m.store.Pages(l.m.background, l.m.id, l.key, prefix, yield)
 }
 
-// Lost is told that the pair cannot go on. Then the partition cannot either: what
+// Lost notes that the pair cannot go on. Then the partition cannot either: what
 // the pair had not flushed is gone, and comes back only by way of the log.
 func (l *pairPages) Lost(err error) {
 	if l.m.lost == nil {

@@ -123,7 +123,7 @@ func (l *memLog) add(at int64, drafts ...hold.Draft) uint64 {
 	return l.append(ingest.Partition(drafts[0].Holder, l.partitions), at, false, w.Bytes())
 }
 
-func (l *memLog) read(_ context.Context, partition int, after uint64, in *inbox, _ *zap.Logger) (func(), error) {
+func (l *memLog) read(_ context.Context, partition int, after uint64, in *prefetchBuffer, _ *zap.Logger) (func(), error) {
 	var reading sync.WaitGroup
 	stopped, at := false, 0
 	reading.Go(func() {
@@ -161,7 +161,7 @@ func (l *memLog) read(_ context.Context, partition int, after uint64, in *inbox,
 	}, nil
 }
 
-func closed(b *inbox) bool {
+func closed(b *prefetchBuffer) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.closed

@@ -35,12 +35,12 @@ const (
 	againAfter = 500 * time.Millisecond
 )
 
-// tenancy is one partition's time with this worker, from its claim to its release.
+// leaseTerm is one partition's time with this worker, from its claim to its release.
 //
 //	claiming ──▶ running ──▶ giving ──▶ ended
 //	    │           │  lost, fenced        ▲
 //	    └───────────┴──────────────────────┘
-type tenancy struct {
+type leaseTerm struct {
 	partition int
 	stop      context.CancelFunc // flush, publish and release
 	giving    bool
@@ -52,12 +52,12 @@ type tenancy struct {
 type owner struct {
 	w       *Worker
 	member  *lease.Member
-	holding map[int]*tenancy
+	holding map[int]*leaseTerm
 	over    map[int]uint64 // revision of the last lease of a partition that was given up
 	ended   chan ending
 }
 
-// ending is how a tenancy ended.
+// ending is how a leaseTerm ended.
 type ending struct {
 	partition int
 	revision  uint64 // of the lease, as last renewed; 0: there was none
@@ -77,7 +77,7 @@ func (w *Worker) runOwned(ctx context.Context) error {
 	w.mu.Lock()
 	w.member = member
 	w.mu.Unlock()
-	o := &owner{w: w, member: member, holding: map[int]*tenancy{}, over: map[int]uint64{}, ended: make(chan ending)}
+	o := &owner{w: w, member: member, holding: map[int]*leaseTerm{}, over: map[int]uint64{}, ended: make(chan ending)}
 	err = o.run(ctx)
 	leaving, cancel := context.WithTimeout(context.WithoutCancel(ctx), leaveWithin)
 	defer cancel()
@@ -167,7 +167,7 @@ func (o *owner) look(background context.Context) {
 		if owner, taken := owners[id]; taken && owner.Worker != o.member.ID() {
 			continue // who has it gives it away, or dies
 		}
-		t := &tenancy{partition: id}
+		t := &leaseTerm{partition: id}
 		var ctx context.Context
 		ctx, t.stop = context.WithCancel(background)
 		o.holding[id] = t
@@ -177,15 +177,15 @@ func (o *owner) look(background context.Context) {
 	}
 }
 
-// give has the tenancy end soon.
-func (t *tenancy) give() {
+// give has the leaseTerm end soon.
+func (t *leaseTerm) give() {
 	if !t.giving && t.until.IsZero() {
 		t.giving = true
 		t.stop()
 	}
 }
 
-// end notes that a tenancy is over.
+// end notes that a leaseTerm is over.
 func (o *owner) end(e ending) {
 	t := o.holding[e.partition]
 	t.stop()
@@ -327,7 +327,7 @@ type PartitionReport struct {
 	Events     uint64 `json:"events"`
 	Rejected   uint64 `json:"rejected"`
 	Excluded   uint64 `json:"excluded,omitempty"` // events of holders whom the rules exclude, since the worker took the partition
-	Trouble    string `json:"trouble,omitempty"`  // why it does not move, or what is tried again
+	LastError  string `json:"trouble,omitempty"`  // why it does not move, or what is tried again
 	Stuck      bool   `json:"stuck,omitempty"`    // failed, or at one thing for longer than it should
 }
 
@@ -341,11 +341,11 @@ func ReportOf(s *PartitionStatus, now time.Time) PartitionReport {
 	stuck := s.Stuck(now, stuckAfter)
 	switch {
 	case s.Err != nil:
-		r.Trouble = s.Err.Error()
+		r.LastError = s.Err.Error()
 	case stuck != nil:
-		r.Trouble = stuck.Error()
-	case s.Trouble != nil:
-		r.Trouble = s.Trouble.Error()
+		r.LastError = stuck.Error()
+	case s.LastError != nil:
+		r.LastError = s.LastError.Error()
 	}
 	r.Stuck = s.State == Failed || stuck != nil
 	return r

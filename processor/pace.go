@@ -71,10 +71,10 @@ func (p *pace) after(events int, now time.Time) (wait time.Duration) {
 	return wait
 }
 
-// take takes so many events, where nothing is owed for those before; ok says so. It
-// does however many they are, since a message is applied whole, and then the pace is in
-// debt. wait is how long to apply nothing: after these, or else before they are asked
-// for again. So the worker never goes on in one partition while it owes for another.
+// take takes so many events from the bucket, unless it is overdrawn; ok reports that. It
+// takes them however many they are, since a message is applied whole, and may overdraw
+// it. wait is how long to apply nothing: after these, or else before they are asked
+// for again. So no partition goes on while another has overdrawn.
 func (p *pace) take(events int, now time.Time) (wait time.Duration, ok bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

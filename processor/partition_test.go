@@ -191,7 +191,7 @@ func TestStalledStorePausesTheReader(t *testing.T) {
 			}
 		}
 	}()
-	// One batch may go beyond the bound: what the inbox has at once.
+	// One batch may go beyond the bound: what the prefetch buffer has at once.
 	if most := bound + 20_000*dirtyEventBytes; full.DirtyBytes > most {
 		t.Fatalf("%d dirty bytes, at most %d", full.DirtyBytes, most)
 	}

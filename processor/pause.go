@@ -6,27 +6,27 @@ import (
 	"time"
 )
 
-// standFor is how long a partition stands still unless it is asked again.
-const standFor = 20 * time.Second
+// pauseFor is how long a partition pauses unless it is asked again.
+const pauseFor = 20 * time.Second
 
-// Stand has a partition apply messages up to a position, or up to where it is
-// already where that is further, and none beyond, until [Worker.Go] is called or 20
-// seconds have passed since the last call. It returns where the partition stands
-// once the store has everything up to there. The errors are those of
-// [Worker.WaitApplied].
-func (w *Worker) Stand(ctx context.Context, partition int, position uint64) (uint64, error) {
+// Pause has a partition apply messages up to a position, or up to where it is
+// already if that is further, and none beyond, until [Worker.Resume] is called or 20
+// seconds have passed since the last call. It returns the position at which the
+// partition is paused, once the store has everything up to there. The errors are those
+// of [Worker.WaitApplied].
+func (w *Worker) Pause(ctx context.Context, partition int, position uint64) (uint64, error) {
 	p, err := w.at(partition)
 	if err != nil {
 		return 0, err
 	}
 	end, err := w.log.End(ctx, partition)
 	if err != nil {
-		return 0, fmt.Errorf("processor: stand at position %d of partition %d: %w", position, partition, err)
+		return 0, fmt.Errorf("processor: pause at position %d of partition %d: %w", position, partition, err)
 	}
 	p.board.mu.Lock()
-	p.board.pauseAt, p.board.pausedUntil, p.board.status.Standing = min(position, end), time.Now().Add(standFor), false
+	p.board.pauseAt, p.board.pausedUntil, p.board.status.Paused = min(position, end), time.Now().Add(pauseFor), false
 	p.board.mu.Unlock()
-	time.AfterFunc(standFor+time.Millisecond, p.board.rouse) // it goes on by itself
+	time.AfterFunc(pauseFor+time.Millisecond, p.board.rouse) // it goes on by itself
 	p.board.rouse()
 	for {
 		s, moved := p.board.snapshot()
@@ -35,9 +35,9 @@ func (w *Worker) Stand(ctx context.Context, partition int, position uint64) (uin
 			return 0, s.Err
 		case s.State == Stopped:
 			return 0, fmt.Errorf("%w: partition %d", ErrStopped, partition)
-		case (s.Standing || s.Done) && s.Checkpoint >= s.Position:
+		case (s.Paused || s.Done) && s.Checkpoint >= s.Position:
 			return s.Position, nil
-		case s.Standing || s.Done:
+		case s.Paused || s.Done:
 			if err := p.board.waitStored(ctx, s.Position); err != nil {
 				return 0, err
 			}
@@ -46,7 +46,7 @@ func (w *Worker) Stand(ctx context.Context, partition int, position uint64) (uin
 		select {
 		case <-moved:
 		case <-ctx.Done():
-			return 0, ctx.Err()
+			return 0, p.board.waitError(ctx, position)
 		}
 	}
 }
@@ -65,8 +65,8 @@ func (b *board) isPaused(position, next uint64) bool {
 	return time.Now().Before(b.pausedUntil) && (position >= b.pauseAt || next > b.pauseAt)
 }
 
-// Go has a partition that stands go on.
-func (w *Worker) Go(partition int) {
+// Resume has a partition that is paused go on.
+func (w *Worker) Resume(partition int) {
 	if p, err := w.at(partition); err == nil {
 		p.board.mu.Lock()
 		p.board.pausedUntil = time.Time{}

@@ -10,9 +10,9 @@ import (
 	"holdmetrics/ingest"
 )
 
-// inboxBytes is how much of a partition is read ahead, and so about how large a
+// prefetchBytes is how much of a partition is read ahead, and so about how large a
 // batch can be.
-const inboxBytes = 512 << 10
+const prefetchBytes = 512 << 10
 
 // message is one message of the log.
 type message struct {
@@ -28,13 +28,13 @@ type message struct {
 
 // messageBytes is what a message takes beside its data: itself, at its place in
 // a queue that may have grown to twice its length, and the piece of memory that
-// its data lies in. Without it an inbox of empty messages would have no bound.
+// its data lies in. Without it a buffer of empty messages would have no bound.
 const messageBytes = 256
 
-// inbox hands messages from the log's client to the partition, all that is at
+// prefetchBuffer hands messages from the log's client to the partition, all that is at
 // hand at once, so that the busier the partition, the larger its batches. It is
 // bounded in bytes, of data and of what each message takes beside: put waits while it is full.
-type inbox struct {
+type prefetchBuffer struct {
 	limit int
 	ready chan struct{} // has one token while there are messages
 	ended chan struct{} // has one token when atEnd was called
@@ -75,14 +75,14 @@ func (h *heard) add(m *message, events int) {
 	h.perMessage += (float64(events) - h.perMessage) * perMessageWeight
 }
 
-func newInbox(limit int) *inbox {
-	b := &inbox{limit: limit, ready: make(chan struct{}, 1), ended: make(chan struct{}, 1)}
+func newPrefetchBuffer(limit int) *prefetchBuffer {
+	b := &prefetchBuffer{limit: limit, ready: make(chan struct{}, 1), ended: make(chan struct{}, 1)}
 	b.room.L = &b.mu
 	return b
 }
 
-// put adds a message, waiting for room. It says false where the inbox was closed.
-func (b *inbox) put(m message) bool {
+// put adds a message, waiting for room. It returns false if the buffer was closed.
+func (b *prefetchBuffer) put(m message) bool {
 	events := ingest.EventsIn(m.data)
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -105,7 +105,7 @@ func (b *inbox) put(m message) bool {
 }
 
 // take gives all messages at hand, in order. They are valid until the next take.
-func (b *inbox) take() []message {
+func (b *prefetchBuffer) take() []message {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	clear(b.spare)
@@ -117,7 +117,7 @@ func (b *inbox) take() []message {
 
 // atEnd notes that the log has nothing behind a position, which is that of the last
 // message that was put in. What the message said of it may be wrong.
-func (b *inbox) atEnd(position uint64) {
+func (b *prefetchBuffer) atEnd(position uint64) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.heard.position > position || b.heard.behind == 0 {
@@ -131,21 +131,21 @@ func (b *inbox) atEnd(position uint64) {
 }
 
 // all is what was put in since the beginning, whether it was taken or not.
-func (b *inbox) all() heard {
+func (b *prefetchBuffer) all() heard {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.heard
 }
 
-// empty says whether nothing is at hand.
-func (b *inbox) empty() bool {
+// empty reports whether nothing is at hand.
+func (b *prefetchBuffer) empty() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return len(b.queue) == 0
 }
 
 // close ends every put, now and later.
-func (b *inbox) close() {
+func (b *prefetchBuffer) close() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.closed = true
@@ -159,13 +159,13 @@ type eventLog interface {
 	Partitions() int
 	End(ctx context.Context, partition int) (uint64, error)
 	LimitsAt(position uint64) hold.Limits
-	// KnowsHorizon says whether the log's settings have a horizon.
+	// KnowsHorizon reports whether the log's settings have a horizon.
 	KnowsHorizon(ctx context.Context, horizon int64) (bool, error)
 	// Look says which log there is now, and its last position.
 	Look(ctx context.Context) (id string, last uint64, err error)
 	PublishDeadLetter(ctx context.Context, d ingest.DeadLetter) error
 	// read puts the messages of a partition, or of everyPartition, behind position
-	// into the inbox, in order, until stop is called, which waits for the reader's
-	// end. The inbox must be closed first.
-	read(ctx context.Context, partition int, after uint64, in *inbox, log *zap.Logger) (stop func(), err error)
+	// into the prefetch buffer, in order, until stop is called, which waits for the reader's
+	// end. The buffer must be closed first.
+	read(ctx context.Context, partition int, after uint64, in *prefetchBuffer, log *zap.Logger) (stop func(), err error)
 }

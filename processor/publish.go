@@ -208,7 +208,7 @@ func (p *publisher) wantsTurn() bool {
 func (p *publisher) start(ctx context.Context, turn bool) error {
 	p.board.applying()
 	if p.backlog != nil {
-		p.published, p.publishedTime, p.busy = p.flush.stored, p.flush.storedTime, true // its length is the store's, so publishBegan says nothing
+		p.published, p.publishedTime, p.busy = p.flush.stored, p.flush.storedTime, true // its length is the store's, so began says nothing
 		p.jobs <- &publishJob{to: projection.Reached{Position: p.flush.stored, LogTime: p.flush.storedTime}, backlog: p.backlog, turn: turn}
 		return nil
 	}

@@ -39,7 +39,7 @@ type waitingHolder struct {
 	before projection.Reached
 }
 
-// waits says whether the entry is not stale.
+// waits reports whether the entry is not stale.
 func (w *waitingHolder) waits() bool { return w.holder != nil && w.holder.queued == w.number }
 
 func (q *publishQueue) len() int { return q.waiting }

@@ -48,7 +48,7 @@ type jetStreamLog struct {
 	behind time.Duration // readBehind
 }
 
-// reader reads a partition of the log, or all of it, into an inbox.
+// reader reads a partition of the log, or all of it, into a prefetch buffer.
 //
 // It has one consumer at a time, which acknowledges nothing and lives in the memory
 // of one server, and of a log with replicas reads the one of that server. At the first
@@ -56,13 +56,13 @@ type jetStreamLog struct {
 // stands still while the log goes on) it is left alone, and when its last message was handed over
 // another one begins behind that. The client's own ordered consumer does about the
 // same, but begins the next one while the handler may still wait with a message of
-// the one before, since the inbox is full; then a later message could come first,
-// and whoever goes by positions would pass over the earlier one for good.
+// the one before, since the prefetch buffer is full; then a later message could come first,
+// and a reader that goes by positions would skip the earlier one for good.
 type reader struct {
 	log       jetStreamLog
 	partition int
 	what      string // for errors
-	in        *inbox
+	in        *prefetchBuffer
 	logger    *zap.Logger
 	origins   []string // of the partitions, for dead letters
 	pull      int      // bytes
@@ -70,7 +70,7 @@ type reader struct {
 	after uint64 // position of the last message that was handed over
 }
 
-func (l jetStreamLog) read(ctx context.Context, partition int, after uint64, in *inbox, log *zap.Logger) (func(), error) {
+func (l jetStreamLog) read(ctx context.Context, partition int, after uint64, in *prefetchBuffer, log *zap.Logger) (func(), error) {
 	r := &reader{
 		log: l, partition: partition, what: "the log", in: in, logger: log, after: after,
 		origins: make([]string, l.Partitions()),
@@ -169,7 +169,7 @@ func (r *reader) follow(ctx context.Context, consumer jetstream.Consumer) error 
 		over     bool       // what comes is of the next consumer
 		received uint64
 	)
-	// The handler waits while the inbox is full. The client counts its heartbeats
+	// The handler waits while the prefetch buffer is full. The client counts its heartbeats
 	// only between handlers and asks for no more meanwhile, so a wait is harmless.
 	reading, err := consumer.Consume(func(msg jetstream.Msg) {
 		handling.Lock()
@@ -278,7 +278,7 @@ func (r *reader) handle(ctx context.Context, msg jetstream.Msg, n uint64) error 
 	}
 	if len(headers) > 0 {
 		// The client has headers and data in one piece of memory, of which the
-		// inbox counts the data. Headers may be large, and end here.
+		// prefetch buffer counts the data. Headers may be large, and end here.
 		data = bytes.Clone(data)
 	}
 	if r.in.put(message{

@@ -35,7 +35,7 @@ func TestReaderKeepsTheOrder(t *testing.T) {
 		after               uint64
 	}{{0, events / 2, 0}, {1, events/2 - 500, 1000}, {everyPartition, events - 7, 7}} {
 		// Room for a few, so that the reader nearly always waits.
-		in := newInbox(3 * messageBytes)
+		in := newPrefetchBuffer(3 * messageBytes)
 		stop, err := jetStreamLog{log, readBehind}.read(t.Context(), c.partition, c.after, in, zap.NewNop())
 		if err != nil {
 			t.Fatal(err)
@@ -101,7 +101,7 @@ func TestReaderLeavesReplicaThatIsBehind(t *testing.T) {
 	}
 	for _, partition := range []int{1, everyPartition} {
 		js.at.Store(&late)
-		in := newInbox(inboxBytes)
+		in := newPrefetchBuffer(prefetchBytes)
 		stop, err := jetStreamLog{log, 50 * time.Millisecond}.read(t.Context(), partition, 0, in, zap.NewNop())
 		if err != nil {
 			t.Fatal(err)
@@ -142,7 +142,7 @@ func TestReaderLeavesNothing(t *testing.T) {
 		}
 		return stream.CachedInfo().State.Consumers
 	}
-	in := newInbox(inboxBytes)
+	in := newPrefetchBuffer(prefetchBytes)
 	stop, err := jetStreamLog{log, readBehind}.read(t.Context(), 0, 0, in, zap.NewNop())
 	if err != nil {
 		t.Fatal(err)

@@ -315,7 +315,7 @@ func TestLinesWaitForTheStore(t *testing.T) {
 			clock.advance(time.Duration(end - logBegin))
 			w := run(t, Config{Store: store, Rules: rules, FlushInterval: time.Millisecond, Now: clock.now}, log, bucket)
 			eventually(t, "the error is in the status", func() error {
-				if err := w.Status()[0].Trouble; err == nil || !strings.Contains(err.Error(), "refresh the lines of snapshots: it is away") {
+				if err := w.Status()[0].LastError; err == nil || !strings.Contains(err.Error(), "refresh the lines of snapshots: it is away") {
 					return fmt.Errorf("%v", err)
 				}
 				return nil
@@ -330,7 +330,7 @@ func TestLinesWaitForTheStore(t *testing.T) {
 			store.SetHook(nil)
 			facts := factsOf(t, log, rules)
 			bucket.await(t, "the store is back", func() error { return linesAt(bucket, facts, rules, end) })
-			eventually(t, "the error is gone", func() error { return w.Status()[0].Trouble })
+			eventually(t, "the error is gone", func() error { return w.Status()[0].LastError })
 			w.finish(t, log)
 		})
 	}

@@ -48,13 +48,13 @@ func (d *doubt) weigh(wrong error, sure time.Duration) (err error, believed bool
 	}
 }
 
-// noLog stands for the id of a log where there is none.
+// noLog is the id of a log that does not exist.
 const noLog = "none"
 
 // sameLog says what is wrong with the log, as a [*ForeignLogError] or a
 // [*LogShorterError], where it is not the one that a partition has been reading up
 // to a position. What was read before the look is of the right log then: a log that
-// was made anew has another id for good. Where nobody answers nothing is said. A
+// was created again has another id for good. It returns nil if nobody answers. A
 // log that was doubted is looked at until it is clear.
 func (s *scope) sameLog(ctx context.Context, position uint64) error {
 	var d doubt

@@ -156,7 +156,7 @@ func (s *sealer) turn(full bool) <-chan struct{} {
 	return always
 }
 
-// removesNow says whether it is time to have the store remove facts that were sealed:
+// removesNow reports whether it is time to have the store remove facts that were sealed:
 // not during a flush, which the store would have the partition wait for.
 func (s *sealer) removesNow() bool { return s.removes && !s.flush.busy }
 
@@ -223,7 +223,7 @@ func (s *sealer) sealSwept(pr *pair) {
 }
 
 // sealStored seals pairs that are not in memory. A small one does not come there:
-// what the store has of it is read and written whole, so whoever loads it before
+// what the store has of it is read and written whole, so an owner that loads it before
 // the flush or after has one that is good. The pages of a large one are read one by
 // one as they are wanted, so it has to be the one that everybody works with.
 func (s *sealer) sealStored(ctx context.Context, keys []projection.PairKey) error {

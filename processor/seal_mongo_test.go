@@ -52,7 +52,7 @@ func documentsLeft(t *testing.T, server *mongotest.Server, database string) (fac
 	return count("hold_events"), count("hold_sealed")
 }
 
-// removed says whether facts were removed often enough, or all is over.
+// removed reports whether facts were removed often enough, or all is over.
 func (d *dyingOverMongo) removed() bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()

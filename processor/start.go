@@ -118,9 +118,9 @@ func (b fencedBucket) fence(ctx context.Context, partition int, epoch func(conte
 // The epoch is greater than that of the lease, of the checkpoint and of the fence
 // before. Two owners cannot come by the same one: the fence is put up only over
 // the one that was looked at, and the lease is confirmed between the two. So
-// whoever slept anywhere in here finds out at the next step.
+// an owner that slept anywhere in here finds out at the next step.
 //
-// Then the store is told, before anything is read from it. From there on it
+// Then the store learns the epoch, before anything is read from it. From there on it
 // refuses the former owner's checkpoints and figures, so what is loaded stays as
 // it was loaded. A store whose flushes are not atomic may still take some figures
 // of a flush that was under way; those are of messages up to the end of the log,
@@ -173,7 +173,7 @@ func (s *scope) owned() error {
 	return nil
 }
 
-// knowsFormer says whether the store is the one to which the former owner of the
+// knowsFormer reports whether the store is the one to which the former owner of the
 // bucket wrote. It is where it has the epoch of the former fence, or a later one: an
 // owner publishes nothing before the store has his epoch. Then what the bucket has
 // beyond the checkpoint follows from the log and this very store, and need not be

@@ -59,7 +59,7 @@ type PartitionStatus struct {
 	DirtyBytes int    // estimate of what is applied and not durable
 	End        uint64 // of the log, as it was at the start
 	Done       bool   // everything up to Config.Until is applied, and nothing follows
-	Standing   bool   // it is held where it is; see Worker.Stand
+	Paused     bool   // it applies nothing for now; see Worker.Pause
 	Resting    bool   // it waits because of Config.MaxRate
 
 	// Since when the partition has been at one piece of work, by Config.Now; zero
@@ -68,12 +68,12 @@ type PartitionStatus struct {
 	Flushing   time.Time // a flush, with the dead letters that it waits for
 	Publishing time.Time // a publish to the snapshot bucket
 
-	// Trouble is why what is being tried again failed last, nil where nothing is.
-	Trouble error
+	// LastError is why what is being tried again failed last, nil where nothing is.
+	LastError error
 
-	taken   uint64 // events of what was handed over by the log's client and is applied or refused
-	settled uint64 // messages of the same
-	first   int64  // the log's time of the first message handed over
+	received uint64 // events of what was handed over by the log's client and is applied or refused
+	settled  uint64 // messages of the same
+	first    int64  // the log's time of the first message handed over
 
 	refreshed bool // no line of a snapshot is known to be over that was not drawn
 }
@@ -108,7 +108,7 @@ func (a *Ahead) Lag(position, end uint64) (events, estimated uint64) {
 // change. It is safe for concurrent use.
 type board struct {
 	*scope
-	in     *inbox
+	in     *prefetchBuffer
 	wake   chan struct{} // somebody waits for wanted
 	wanted atomic.Uint64 // position that somebody waits for
 
@@ -126,7 +126,7 @@ type board struct {
 
 func newBoard(s *scope) *board {
 	return &board{
-		scope: s, in: newInbox(inboxBytes), wake: make(chan struct{}, 1),
+		scope: s, in: newPrefetchBuffer(prefetchBytes), wake: make(chan struct{}, 1),
 		status: PartitionStatus{Partition: s.id, State: Loading}, moved: make(chan struct{}),
 	}
 }
@@ -137,7 +137,7 @@ func (p *partition) note() {
 	defer p.board.mu.Unlock()
 	s := &p.board.status
 	s.Position, s.LogTime, s.Epoch = p.mem.position, p.mem.clock, p.epoch
-	s.Events, s.Rejected, s.Excluded, s.taken, s.settled = p.mem.events, p.mem.rejected, p.mem.excluded, p.mem.received, p.mem.settled
+	s.Events, s.Rejected, s.Excluded, s.received, s.settled = p.mem.events, p.mem.rejected, p.mem.excluded, p.mem.received, p.mem.settled
 	s.look(p.feed.in)
 	s.Pairs, s.CacheBytes, s.DirtyBytes = len(p.mem.cache.ring), p.mem.cache.bytes, p.changes.bytes+p.flush.inFlight
 	s.End, s.Resting = p.mem.tail, p.feed.resting
@@ -146,21 +146,21 @@ func (p *partition) note() {
 		s.State = Running
 		p.board.tell()
 	}
-	if standing := p.board.isPaused(p.mem.position, p.feed.nextPosition()); standing != s.Standing {
-		s.Standing = standing
+	if standing := p.board.isPaused(p.mem.position, p.feed.nextPosition()); standing != s.Paused {
+		s.Paused = standing
 		p.board.tell()
 	}
 	p.metrics.note(s)
 }
 
 // look notes what is read ahead of what is applied.
-func (s *PartitionStatus) look(in *inbox) {
+func (s *PartitionStatus) look(in *prefetchBuffer) {
 	if s.Done { // what is read beyond the end is never applied
 		s.Ahead, s.Pending = Ahead{Position: s.Position}, 0
 		return
 	}
 	all := in.all()
-	s.Ahead = Ahead{Messages: all.messages - s.settled, Events: all.events - s.taken, Position: all.position, Behind: all.behind, PerMessage: all.perMessage}
+	s.Ahead = Ahead{Messages: all.messages - s.settled, Events: all.events - s.received, Position: all.position, Behind: all.behind, PerMessage: all.perMessage}
 	s.Pending, s.first = s.Ahead.Messages+s.Ahead.Behind, all.first
 }
 
@@ -214,15 +214,24 @@ func (b *board) waitStored(ctx context.Context, position uint64) error {
 			return fmt.Errorf("%w: partition %d is applied up to position %d of the log, and stays there", ErrUntil, b.id, s.Position)
 		}
 		// Raised after the look and before the wait, and cleared by no one: a flush
-		// that covers it ends the wait, whoever asked for it.
+		// that covers it ends the wait, no matter who asked for it.
 		for old := b.wanted.Load(); old < position && !b.wanted.CompareAndSwap(old, position); old = b.wanted.Load() {
 		}
 		b.rouse()
 		select {
 		case <-moved:
 		case <-ctx.Done():
-			return ctx.Err()
+			return b.waitError(ctx, position)
 		}
+	}
+}
+
+// waitError is the error of a wait for a position that ended with its context.
+func (b *board) waitError(ctx context.Context, position uint64) error {
+	s, _ := b.snapshot()
+	return &WaitError{
+		Partition: b.id, Wanted: position, Reached: s.Checkpoint, LastError: s.LastError, Cause: context.Cause(ctx),
+		LastHeard: fmt.Sprintf("it is %s, applied up to position %d, with %d messages to come", s.State, s.Position, s.Pending),
 	}
 }
 
@@ -258,7 +267,7 @@ func (e *StuckError) Unwrap() []error {
 	return []error{ErrStuck, e.Cause}
 }
 
-// Stuck says whether the partition has been at one piece of work for longer than
+// Stuck reports whether the partition has been at one piece of work for longer than
 // within, and which, as a [*StuckError]; nil: it moves, or has nothing to do. A
 // partition that is not fed messages is not seen here, but by [Worker.Ready].
 func (s *PartitionStatus) Stuck(now time.Time, within time.Duration) error {
@@ -271,7 +280,7 @@ func (s *PartitionStatus) Stuck(now time.Time, within time.Duration) error {
 		{s.Publishing, "has been publishing snapshots"},
 	} {
 		if took := now.Sub(w.since); !w.since.IsZero() && took > within {
-			return &StuckError{Partition: s.Partition, At: w.at, For: took, Cause: s.Trouble}
+			return &StuckError{Partition: s.Partition, At: w.at, For: took, Cause: s.LastError}
 		}
 	}
 	return nil
@@ -308,8 +317,8 @@ func (w *Worker) Ready(ctx context.Context, within time.Duration) error {
 			return err
 		}
 		switch {
-		case s.State != Running && s.Trouble != nil:
-			return fmt.Errorf("partition %d is %s: %w", s.Partition, s.State, s.Trouble)
+		case s.State != Running && s.LastError != nil:
+			return fmt.Errorf("partition %d is %s: %w", s.Partition, s.State, s.LastError)
 		case s.State != Running:
 			return fmt.Errorf("partition %d is %s, at position %d", s.Partition, s.State, s.Position)
 		}
@@ -329,12 +338,12 @@ func (b *board) fed(ctx context.Context, now time.Time, within time.Duration) er
 	defer b.mu.Unlock()
 	s := &b.status
 	switch {
-	case s.Position >= end || !s.Applying.IsZero() || s.Done || s.Standing || s.Resting:
+	case s.Position >= end || !s.Applying.IsZero() || s.Done || s.Paused || s.Resting:
 		b.starvedSince = time.Time{}
 	case b.starvedSince.IsZero() || b.starvedAt != s.Position:
 		b.starvedSince, b.starvedAt = now, s.Position
 	case now.Sub(b.starvedSince) > within:
-		return &StuckError{Partition: b.id, At: fmt.Sprintf("has had no messages behind position %d, though the log goes on to %d,", s.Position, end), For: now.Sub(b.starvedSince), Cause: s.Trouble}
+		return &StuckError{Partition: b.id, At: fmt.Sprintf("has had no messages behind position %d, though the log goes on to %d,", s.Position, end), For: now.Sub(b.starvedSince), Cause: s.LastError}
 	}
 	return nil
 }
@@ -361,8 +370,8 @@ func (b *board) lastError(what string, err error) {
 	defer b.mu.Unlock()
 	switch {
 	case err != nil:
-		b.failing, b.status.Trouble = what, fmt.Errorf("%s: %w", what, err)
+		b.failing, b.status.LastError = what, fmt.Errorf("%s: %w", what, err)
 	case b.failing == what:
-		b.status.Trouble = nil
+		b.status.LastError = nil
 	}
 }

@@ -164,7 +164,7 @@ func (h *breakHeap) Pop() any {
 	return last
 }
 
-// next is the first break, 0 where there is none.
+// next is the first break, or 0 if there is none.
 func (b *breaks) next() int64 {
 	if b == nil {
 		return 0

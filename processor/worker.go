@@ -242,8 +242,8 @@ func (w *Worker) Status() []PartitionStatus {
 // WaitApplied returns when the store has everything of a partition up to a
 // position of the log, which it asks to be flushed at once. A position behind
 // the partition's last message is reached with that message, so any position of
-// the log will do. It returns ctx's error where ctx ends first, the partition's
-// own where it has failed, and one that wraps [ErrStopped] where it has stopped
+// the log will do. It returns a [*WaitError] if ctx ends first, the partition's
+// own error if it has failed, and one that wraps [ErrStopped] where it has stopped
 // or is not this worker's.
 func (w *Worker) WaitApplied(ctx context.Context, partition int, position uint64) error {
 	p, err := w.at(partition)

@@ -32,7 +32,7 @@ const (
 	askPairs     = "pairs"   // of Holder, after After
 	askLookahead = "beyond"  // how the pairs of Holder go on from At, after After; or that of Token alone
 	askReach     = "reach"   // how far the partition is
-	askPause     = "stand"   // apply up to Position, and no further; see processor.Worker.Stand
+	askPause     = "stand"   // apply up to Position, and no further; see processor.Worker.Pause
 	askResume    = "go"      // go on
 )
 
@@ -161,10 +161,10 @@ func (g *Instance) answer(ctx context.Context, partition int, q *question) (a *a
 	case askLookahead:
 		return a, g.readLookahead(ctx, partition, q, a)
 	case askPause:
-		a.Position, err = g.Worker.Stand(ctx, partition, q.Position)
+		a.Position, err = g.Worker.Pause(ctx, partition, q.Position)
 		return a, err
 	case askResume:
-		g.Worker.Go(partition)
+		g.Worker.Resume(partition)
 		return a, nil
 	}
 	return nil, fmt.Errorf("question %q is not known to this version", q.Ask)

@@ -81,8 +81,8 @@ func progressOf(s *processor.PartitionStatus, r *Record) PartitionProgress {
 	switch {
 	case s.Err != nil:
 		p.LastError = s.Err.Error()
-	case s.Trouble != nil:
-		p.LastError = s.Trouble.Error()
+	case s.LastError != nil:
+		p.LastError = s.LastError.Error()
 	}
 	if s.State == processor.Failed {
 		p.Goal = max(p.Goal, p.Position+1) // it is not built and will not be

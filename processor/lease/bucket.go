@@ -83,7 +83,7 @@ func openBucket(ctx context.Context, js jetstream.JetStream, generation string, 
 		return nil, fmt.Errorf("lease: open bucket %s: %w", name, err)
 	}
 	if status.LimitMarkerTTL() == 0 {
-		return nil, fmt.Errorf("%w: bucket %s exists and its keys have no time to live (hint: delete it while no worker runs; it is made anew, by a broker of version 2.11 or later)", ErrConfig, name)
+		return nil, fmt.Errorf("%w: bucket %s exists and its keys have no time to live (hint: delete it while no worker runs; it is created again, by a broker of version 2.11 or later)", ErrConfig, name)
 	}
 	return kv, nil
 }
@@ -106,7 +106,7 @@ func partitionOf(key string) (int, bool) {
 // expected; nil: whatever it is. It is jetstream.KeyValue.Update with a time to
 // live, which that one does not offer.
 func put(ctx context.Context, js jetstream.JetStream, bucket, key string, value []byte, expected *uint64, ttl time.Duration) (uint64, error) {
-	// That nobody listens is told soon; who renews tries again anyway.
+	// That nobody listens shows soon; who renews tries again anyway.
 	opts := []jetstream.PublishOpt{jetstream.WithMsgTTL(ttl), jetstream.WithRetryAttempts(1), jetstream.WithRetryWait(20 * time.Millisecond)}
 	if expected != nil {
 		opts = append(opts, jetstream.WithExpectLastSequencePerSubject(*expected))
@@ -118,7 +118,7 @@ func put(ctx context.Context, js jetstream.JetStream, bucket, key string, value 
 	return ack.Sequence, nil
 }
 
-// refused says whether a write found another revision than it expected.
+// refused reports whether a write found another revision than it expected.
 func refused(err error) bool {
 	var api *jetstream.APIError
 	return errors.As(err, &api) &&

@@ -218,7 +218,7 @@ func (l *Lease) saw(mine bool, revision uint64) {
 	}
 }
 
-// holds says whether the bucket has the partition as this member's.
+// holds reports whether the bucket has the partition as this member's.
 func (m *Member) holds(ctx context.Context, partition int) (mine bool, revision uint64, err error) {
 	kv, err := m.bucket(ctx)
 	if err != nil {

@@ -132,7 +132,7 @@ func (m *Member) View() *View { return m.view }
 // ID is the worker's.
 func (m *Member) ID() string { return m.cfg.Worker }
 
-// Mine says whether an owner is this member.
+// Mine reports whether an owner is this member.
 func (m *Member) Mine(o Owner) bool { return o.Session == m.session }
 
 // Target says which partitions of so many this worker should own, as things stand.

@@ -184,7 +184,7 @@ func (v *View) follow(ctx context.Context) {
 	}
 }
 
-// errSilent is the last error where there is none.
+// errSilent stands for the last error if there is none.
 var errSilent = errors.New("lease: no answer")
 
 var errInterrupted = errors.New("lease: the watch was interrupted")

@@ -3,10 +3,10 @@ package processor
 import "testing"
 
 // Messages without a byte take memory too.
-func TestInboxOfEmptyMessagesIsBounded(t *testing.T) {
+func TestPrefetchBufferOfEmptyMessagesIsBounded(t *testing.T) {
 	t.Parallel()
 	const most = 1000
-	b := newInbox(most * messageBytes)
+	b := newPrefetchBuffer(most * messageBytes)
 	for i := range most {
 		if !b.put(message{position: uint64(i)}) {
 			t.Fatal("closed")
@@ -20,7 +20,7 @@ func TestInboxOfEmptyMessagesIsBounded(t *testing.T) {
 	// The put that waits shows itself only when there is room: all that was put
 	// before is taken at once, and it not among them.
 	if n := len(b.take()); n != most {
-		t.Errorf("%d messages in an inbox for %d", n, most)
+		t.Errorf("%d messages in an prefetchBuffer for %d", n, most)
 	}
 	if !<-done || len(b.take()) != 1 {
 		t.Error("the message that waited is lost")
