@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"maps"
+	"os"
 	"runtime"
 	"sync"
 	"testing"
@@ -21,6 +22,19 @@ import (
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(testwait.Watch(m)) }
+
+// allSeeds has property tests try all their seeds, as a hunt for faults should.
+var allSeeds = os.Getenv("HOLDMETRICS_SEEDS") == "all"
+
+// seeds is how many seeds a property test tries of those that it has: a third, so that
+// the tests of the package end within half a minute, or all of them with
+// HOLDMETRICS_SEEDS=all.
+func seeds(most uint64) uint64 {
+	if allSeeds {
+		return most
+	}
+	return (most + 2) / 3
+}
 
 // memLog is a log in memory.
 type memLog struct {

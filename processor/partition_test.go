@@ -174,7 +174,7 @@ func TestStalledStorePausesTheReader(t *testing.T) {
 	const bound = 64 << 10
 	r := run(t, Config{Store: store, FlushBytes: bound, FlushInterval: time.Nanosecond}, log, nil)
 	at := logBegin
-	for i := range 20_000 {
+	for i := range 4_000 {
 		at += minute
 		log.add(at, held(fmt.Sprintf("h%d", i%50), fmt.Sprintf("t%d", i%7), at-2*minute, at-minute))
 	}
@@ -192,7 +192,7 @@ func TestStalledStorePausesTheReader(t *testing.T) {
 		}
 	}()
 	// One batch may go beyond the bound: what the prefetch buffer has at once.
-	if most := bound + 20_000*dirtyEventBytes; full.DirtyBytes > most {
+	if most := bound + 4_000*dirtyEventBytes; full.DirtyBytes > most {
 		t.Fatalf("%d dirty bytes, at most %d", full.DirtyBytes, most)
 	}
 	release()
