@@ -22,6 +22,7 @@ import (
 	"holdmetrics/gateway/query"
 	"holdmetrics/hold"
 	"holdmetrics/ingest"
+	"holdmetrics/internal/faultynats"
 	"holdmetrics/projection/storetest"
 	holdpb "holdmetrics/proto"
 )
@@ -132,7 +133,9 @@ func (w *World) Apply(t *testing.T, position uint64, logTime int64, drafts ...ho
 	fakes.ApplyTo(t, w.Store, w.Cfg.Log.Partitions(), w.Cfg.Rules, position, logTime, drafts...)
 }
 
-// OpenLog runs an embedded server with a log in a directory of the test.
+// OpenLog runs an embedded server with a log in a directory of the test. The test
+// meets it behind a broker that lies about what is pending and delivers late, seeded
+// by the name of the test.
 func OpenLog(t *testing.T) (*ingest.Log, jetstream.JetStream) {
 	t.Helper()
 	s, err := server.NewServer(&server.Options{JetStream: true, StoreDir: t.TempDir(), DontListen: true, NoSigs: true, NoLog: true})
@@ -140,14 +143,21 @@ func OpenLog(t *testing.T) (*ingest.Log, jetstream.JetStream) {
 		t.Fatal(err)
 	}
 	s.Start()
+	liar, err := faultynats.Start(s, faultynats.Mild(faultynats.SeedOf(t.Name())))
+	if err != nil {
+		t.Fatal(err)
+	}
 	closed := make(chan struct{})
-	nc, err := nats.Connect("", nats.InProcessServer(s), nats.ClosedHandler(func(*nats.Conn) { close(closed) }))
+	nc, err := nats.Connect("", nats.InProcessServer(liar), nats.ClosedHandler(func(*nats.Conn) { close(closed) }))
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
 		nc.Close()
 		<-closed
+		if err := liar.Close(); err != nil {
+			t.Errorf("close the broker that lies: %v", err)
+		}
 		s.Shutdown()
 		s.WaitForShutdown()
 	})
