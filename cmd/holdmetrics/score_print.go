@@ -50,13 +50,30 @@ func difference(a, b hold.Score) string {
 
 // add adds the figures of a pair.
 func (f *figures) add(r *hold.Rule, p *hold.Pair, q *scoreQuery, from, at, settledAt int64) {
-	f.live, f.settled = f.live.Add(r.LiveAt(p, at)), f.settled.Add(r.SettledAt(p, settledAt))
 	if q.window {
+		f.live, f.settled = f.live.Add(r.LiveAt(p, at)), f.settled.Add(r.SettledAt(p, settledAt))
 		f.liveFrom, f.before = f.liveFrom.Add(r.LiveAt(p, from)), f.before.Add(r.SettledAt(p, from))
-	} else {
-		plain, ruled := hold.PlainRule(p.Policy()).Figures(p, at), r.Figures(p, at)
-		f.weight, f.rate = f.weight.Add(plain.Line.Rate), f.rate.Add(ruled.Line.Rate)
+		return
 	}
+	all := r.Figures(p, at)
+	f.live, f.rate = f.live.Add(all.Line.Base), f.rate.Add(all.Line.Rate)
+	if settledAt == hold.MaxTime {
+		f.settled = f.settled.Add(all.Settled)
+	} else {
+		f.settled = f.settled.Add(r.SettledAt(p, settledAt))
+	}
+	if isPlain(r) {
+		f.weight = f.weight.Add(all.Line.Rate)
+		return
+	}
+	plain := hold.Rule{Policy: p.Policy(), Multiplier: hold.MultiplierOne}
+	unruled := plain.Figures(p, at)
+	f.weight = f.weight.Add(unruled.Line.Rate)
+}
+
+// isPlain reports whether a rule counts weights as they are.
+func isPlain(r *hold.Rule) bool {
+	return r.Multiplier == hold.MultiplierOne && r.SeasonFrom == 0 && r.SeasonTo == 0 && r.Shortest == 0 && len(r.Boosts) == 0
 }
 
 // print writes the scores by holder, then token, as the server does.
