@@ -58,6 +58,7 @@ type fileFlags struct {
 	round            string
 	by               string
 	opening, closing string
+	append           bool
 	c                *cobra.Command
 }
 
@@ -72,7 +73,7 @@ var otherNames = map[string]string{
 }
 
 // transferFlags are the flags of 'transfers'.
-func transferFlags(c *cobra.Command) openSource {
+func transferFlags(c *cobra.Command) *fileFlags {
 	o := &fileFlags{c: c}
 	f := c.Flags()
 	columns := &o.opt.Columns
@@ -88,11 +89,11 @@ func transferFlags(c *cobra.Command) openSource {
 	f.BoolVar(&o.opt.NFT, "nft", false, "the value is a token id: each id is a token \"<token>/<id>\" of weight 1")
 	f.StringArrayVar(&o.opt.Checkpoints, "checkpoint", nil, "`file` of balances that correct those of the transfers; may be repeated")
 	o.common()
-	return o.open
+	return o
 }
 
 // balanceFlags are the flags of 'balances'.
-func balanceFlags(c *cobra.Command) openSource {
+func balanceFlags(c *cobra.Command) *fileFlags {
 	o := &fileFlags{c: c}
 	o.opt.Statements = true
 	f := c.Flags()
@@ -103,7 +104,7 @@ func balanceFlags(c *cobra.Command) openSource {
 	f.StringVar(&columns.ValidTo, "valid-to-column", "", "`column` of the time to which it stands; empty or 9999-12-31: still")
 	f.BoolVar(&o.opt.Snapshots, "snapshots", false, "each time has everybody's balance: who is missing has none")
 	o.common()
-	return o.open
+	return o
 }
 
 func (o *fileFlags) common() {
@@ -167,6 +168,11 @@ func (o *fileFlags) fromAndTo(opt *transfers.Options, score bool) error {
 		*old.column = text
 	}
 	return nil
+}
+
+// appendFlag lets an import go on from the balances that the server has.
+func (o *fileFlags) appendFlag() {
+	o.c.Flags().BoolVar(&o.append, "append", false, "start from the open balances of the server, of the pairs in the files")
 }
 
 // complete makes the options of the flags.
@@ -234,6 +240,9 @@ func (o *fileFlags) complete(use sourceUse) (opt transfers.Options, err error) {
 			return opt, usage.Errorf("--%s is empty; name a file", flag)
 		}
 	}
+	if o.append && (o.opening != "" || o.c.Flags().Lookup(replacesFlag) != nil && o.c.Flags().Changed(replacesFlag)) {
+		return opt, usage.Errorf("--append takes the balances of the server; leave out --opening and --%s", replacesFlag)
+	}
 	opt.Unchecked = use.score
 	opt.Read = use.read
 	return opt, nil
@@ -285,6 +294,13 @@ func (o *fileFlags) open(files []string, use sourceUse) (*source, error) {
 		summary: func() *summaries { return summarize(ledger.Summary(), opt.Preset != "", opt.ByBlock) },
 		byBlock: opt.ByBlock,
 		ledger:  ledger,
+		load:    func(ctx context.Context) error { return ledger.Load(ctx, files...) },
+	}
+	if o.opening != "" {
+		s.opening = fromFile
+	}
+	if o.append {
+		s.opening = fromServer
 	}
 	if o.c.Flags().Lookup(replacesFlag) != nil && o.c.Flags().Changed(replacesFlag) {
 		if err := o.replace(s, ledger, opt, files); err != nil {
@@ -316,6 +332,7 @@ func (o *fileFlags) replace(s *source, ledger *transfers.Ledger, opt transfers.O
 	if err != nil {
 		return err
 	}
+	s.opening = fromFile
 	s.events = func(ctx context.Context) iter.Seq2[rows.Event, error] {
 		return ledger.Replace(ctx, old, abandoned, files)
 	}

@@ -49,6 +49,10 @@ and nft are how values were read. Rows that are not later than as_of, and other
 units, are refused. --closing may name the file of --opening: it is replaced whole,
 after everything was acknowledged. A bad row ends the import.
 
+Without --opening, files of a token of which the server has open balances are refused,
+unless they come to those balances themselves. --append takes the balances from the
+server, so that tomorrow's file just goes on.
+
 When a chain reorganises, --replaces names the files of the abandoned blocks as they
 were imported, FILE has the blocks that took their place, and --opening the balances
 before the first of them, for both. What only the abandoned blocks say is retracted,
@@ -68,12 +72,13 @@ events with hold_id and revision, or import blocks when they are final.`,
 		Args: oneOrMoreFiles,
 	}
 	ofTransfers.Flags().StringArray(replacesFlag, nil, "`file` of abandoned blocks that were imported, in whose place the FILEs come; may be repeated")
-	open := transferFlags(ofTransfers)
+	files := transferFlags(ofTransfers)
+	files.appendFlag()
 	for _, name := range []string{"from", "to"} {
 		ofTransfers.Flags().String(name, "", "column, as in earlier versions: write --"+name+"-column")
 		_ = ofTransfers.Flags().MarkHidden(name) // it is there
 	}
-	importCommand(ofTransfers, open)
+	importCommand(ofTransfers, files.open)
 	ofBalances := &cobra.Command{
 		Use:   "balances FILE...",
 		Short: "Import statements of balance",
@@ -88,7 +93,9 @@ balance and time; docs/import.md lists their other names.`,
   holdmetrics import balances daily.parquet --snapshots --decimals-column decimals`,
 		Args: oneOrMoreFiles,
 	}
-	importCommand(ofBalances, balanceFlags(ofBalances))
+	statements := balanceFlags(ofBalances)
+	statements.appendFlag()
+	importCommand(ofBalances, statements.open)
 	ofEvents := &cobra.Command{
 		Use:   "events FILE...",
 		Short: "Import hold events",
@@ -161,6 +168,9 @@ func sendAll(ctx context.Context, server string, s *source, t *tally) error {
 	stream, err := holdpb.NewHoldMetricsClient(conn).BroadcastBatch(ctx)
 	if err != nil {
 		return callError(server, err)
+	}
+	if err := s.begin(ctx, holdpb.NewHoldMetricsQueryClient(conn), server); err != nil {
+		return err
 	}
 	err = callError(server, pump(stream, s.events(ctx), s.bad, t))
 	if ctx.Err() != nil {

@@ -43,7 +43,7 @@ the options.`,
   holdmetrics score transfers transfers.csv --decimals 18 --as-of 2021-07-13T23:30:32Z`,
 		Args: oneOrMoreFiles,
 	}
-	scoreCommand(ofTransfers, transferFlags(ofTransfers), true)
+	scoreCommand(ofTransfers, transferFlags(ofTransfers).open, true)
 	ofBalances := &cobra.Command{
 		Use:   "balances FILE...",
 		Short: "Score statements of balance",
@@ -53,7 +53,7 @@ the options.`,
   holdmetrics score balances daily.parquet --snapshots --from 2026-01-01 --to 2026-02-01`,
 		Args: oneOrMoreFiles,
 	}
-	scoreCommand(ofBalances, balanceFlags(ofBalances), false)
+	scoreCommand(ofBalances, balanceFlags(ofBalances).open, false)
 	ofEvents := &cobra.Command{
 		Use:   "events FILE...",
 		Short: "Score hold events",

@@ -10,10 +10,13 @@ import (
 	"github.com/schollz/progressbar/v3"
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	"holdmetrics/ingest/events"
 	"holdmetrics/ingest/rows"
 	"holdmetrics/ingest/transfers"
+	holdpb "holdmetrics/proto"
 )
 
 // source is files of rows and the events that they come to.
@@ -25,6 +28,36 @@ type source struct {
 	done    func() error      // after success; may be nil
 	byBlock bool              // a second is a block
 	ledger  *transfers.Ledger // nil: the rows are events
+	load    func(ctx context.Context) error
+	opening openingFrom
+}
+
+// openingFrom is where a ledger that is imported begins.
+type openingFrom int
+
+const (
+	fromNothing openingFrom = iota // the server must have no other open balances
+	fromFile                       // or what is imported takes the place of other files
+	fromServer
+)
+
+// begin finds out where an import begins, before anything is sent.
+func (s *source) begin(ctx context.Context, query holdpb.HoldMetricsQueryClient, server string) error {
+	if s.ledger == nil || s.opening == fromFile {
+		return nil
+	}
+	if err := s.load(ctx); err != nil {
+		return err
+	}
+	begin := checkContinues
+	if s.opening == fromServer {
+		begin = appendTo
+	}
+	err := begin(ctx, query, s.ledger)
+	if status.Code(err) != codes.Unknown {
+		err = callError(server, err)
+	}
+	return err
 }
 
 // sourceUse is what a command does with a source.

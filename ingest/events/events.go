@@ -30,6 +30,7 @@ type Reader struct {
 	Times   times.Reader
 	Numbers numbers.Format
 
+	stops        stops
 	rows         int64
 	inexact      int64
 	firstInexact rows.Place
@@ -159,15 +160,14 @@ func (r *Reader) finish(d *hold.Draft) error {
 	if d.End.Set && d.End.Seconds >= forever {
 		d.End = hold.Stamp{}
 	}
-	if d.WeightExact == "" {
-		return nil
+	if d.WeightExact != "" {
+		exact, err := r.Numbers.Exact(rows.Trim(d.WeightExact))
+		if err != nil {
+			return &hold.FieldError{Field: "weight_exact", Err: hold.ErrWeight, Detail: rows.Quote(d.WeightExact) + " " + err.Error()}
+		}
+		d.WeightExact = exact
 	}
-	exact, err := r.Numbers.Exact(rows.Trim(d.WeightExact))
-	if err != nil {
-		return &hold.FieldError{Field: "weight_exact", Err: hold.ErrWeight, Detail: rows.Quote(d.WeightExact) + " " + err.Error()}
-	}
-	d.WeightExact = exact
-	return nil
+	return r.stops.check(d)
 }
 
 // weight reads a weight, which is a double.
