@@ -12,14 +12,36 @@ import (
 
 var long = flag.Bool("long", false, "long histories of full length, for minutes")
 
+// size is how long a history is in every run.
+type size uint8
+
+const (
+	usual   size = iota
+	deep         // several levels of the tree, since the model is quick at it
+	chained      // shorter: an event moves the ends of many holds, so the cost is the square
+)
+
+// most returns the length of histories of a size.
+func (s size) most(usually, deeply, least int) int {
+	switch {
+	case *long:
+		return max(usually, deeply, 4000)
+	case s == deep:
+		return deeply
+	case s == chained:
+		return least
+	}
+	return usually
+}
+
 // largeScenarios are histories of thousands of events, long enough that the
 // package's tree grows, splits and shrinks.
 var largeScenarios = []struct {
 	name   string
-	deep   bool // cheap enough for the model to be long in every run
+	size   size
 	events func(n int, random func(int64) int64) []hold.Event
 }{
-	{"ended holds appended", false, func(n int, random func(int64) int64) []hold.Event {
+	{"ended holds appended", usual, func(n int, random func(int64) int64) []hold.Event {
 		var out []hold.Event
 		now := int64(1)
 		for range n {
@@ -29,14 +51,14 @@ var largeScenarios = []struct {
 		}
 		return out
 	}},
-	{"ended holds in random order", false, func(n int, random func(int64) int64) []hold.Event {
+	{"ended holds in random order", usual, func(n int, random func(int64) int64) []hold.Event {
 		var out []hold.Event
 		for i := range n {
 			out = append(out, event(int64(i)*10+1, int64(i)*10+1+random(10), random))
 		}
 		return mixed(out, random)
 	}},
-	{"balances, open and ended facts in random order", true, func(n int, random func(int64) int64) []hold.Event {
+	{"balances, open and ended facts in random order", deep, func(n int, random func(int64) int64) []hold.Event {
 		var out []hold.Event
 		for i := range n / 2 {
 			e := event(int64(i)*10+1, int64(i)*10+11, random)
@@ -46,15 +68,15 @@ var largeScenarios = []struct {
 		}
 		return mixed(out, random)
 	}},
-	{"deep brackets, opens first", false, func(n int, random func(int64) int64) []hold.Event {
+	{"deep brackets, opens first", usual, func(n int, random func(int64) int64) []hold.Event {
 		return deepBrackets(n, random)
 	}},
-	{"deep brackets, stops first", false, func(n int, random func(int64) int64) []hold.Event {
+	{"deep brackets, stops first", usual, func(n int, random func(int64) int64) []hold.Event {
 		out := deepBrackets(n, random)
 		slices.Reverse(out)
 		return out
 	}},
-	{"deep brackets, mixed, some retracted", false, func(n int, random func(int64) int64) []hold.Event {
+	{"deep brackets, mixed, some retracted", chained, func(n int, random func(int64) int64) []hold.Event {
 		out := deepBrackets(n, random)
 		for range n / 10 {
 			e := out[random(int64(len(out)))]
@@ -63,7 +85,7 @@ var largeScenarios = []struct {
 		}
 		return mixed(out, random)
 	}},
-	{"a random walk of opens and stops, shuffled", false, func(n int, random func(int64) int64) []hold.Event {
+	{"a random walk of opens and stops, shuffled", usual, func(n int, random func(int64) int64) []hold.Event {
 		var out []hold.Event
 		for i := range n {
 			if random(2) == 0 {
@@ -74,7 +96,7 @@ var largeScenarios = []struct {
 		}
 		return mixed(out, random)
 	}},
-	{"long overlapping lots with ids", false, func(n int, random func(int64) int64) []hold.Event {
+	{"long overlapping lots with ids", usual, func(n int, random func(int64) int64) []hold.Event {
 		var out []hold.Event
 		for i := range n {
 			start := 1 + random(int64(n))
@@ -87,7 +109,7 @@ var largeScenarios = []struct {
 		}
 		return out
 	}},
-	{"many of one start", false, func(n int, random func(int64) int64) []hold.Event {
+	{"many of one start", chained, func(n int, random func(int64) int64) []hold.Event {
 		var out []hold.Event
 		for range n {
 			start := 5 + random(3)
@@ -105,10 +127,10 @@ var largeScenarios = []struct {
 		}
 		return out
 	}},
-	{"everything, crowded", true, func(n int, random func(int64) int64) []hold.Event {
+	{"everything, crowded", deep, func(n int, random func(int64) int64) []hold.Event {
 		return everything(n, int64(n/8), n/20, random)
 	}},
-	{"everything, wide", false, func(n int, random func(int64) int64) []hold.Event {
+	{"everything, wide", usual, func(n int, random func(int64) int64) []hold.Event {
 		return everything(n, hold.MaxTime/2, n, random)
 	}},
 }
@@ -177,13 +199,7 @@ func TestLarge(t *testing.T) {
 		for _, policy := range []hold.Policy{hold.Merge, hold.Sum} {
 			t.Run(fmt.Sprintf("%s/%v", scenario.name, policy), func(t *testing.T) {
 				t.Parallel()
-				n := 500
-				if scenario.deep {
-					n = 3000 // several levels of the tree
-				}
-				if *long {
-					n = 4000
-				}
+				n := scenario.size.most(500, 2500, 300)
 				random := seeded(uint64(i))
 				events := scenario.events(n, random)
 				p, m := hold.NewPair(policy), newModel(policy)
@@ -198,8 +214,7 @@ func TestLarge(t *testing.T) {
 						requireFacts(t, p, m)
 					}
 				}
-				s := m.state()
-				times := sampleTimes(s, 200, random)
+				times := sampleTimes(m.state(), 200, random)
 				opened, _ := runStored(t, policy, events,
 					func(int) bool { return random(50) == 0 },
 					func(int) bool { return random(200) == 0 },

@@ -1,6 +1,7 @@
 package hold_test
 
 import (
+	"cmp"
 	"math/big"
 	"slices"
 	"strings"
@@ -65,8 +66,14 @@ func integrate(policy hold.Policy, spans []span) modelAmount {
 	}
 	slices.Sort(cuts)
 	cuts = slices.Compact(cuts)
+	rest := slices.SortedFunc(slices.Values(spans), func(a, b span) int { return cmp.Compare(a.from, b.from) })
+	var begun []span // and not ended
 	for i := 1; i < len(cuts); i++ {
-		weight, covered := weightIn(policy, spans, cuts[i-1], cuts[i])
+		for len(rest) > 0 && rest[0].from <= cuts[i-1] {
+			begun, rest = append(begun, rest[0]), rest[1:]
+		}
+		begun = slices.DeleteFunc(begun, func(s span) bool { return s.to <= cuts[i-1] })
+		weight, covered := weightIn(policy, begun, cuts[i-1], cuts[i])
 		if !covered {
 			continue
 		}
@@ -160,11 +167,9 @@ func (s *modelState) window(from, to int64) modelAmount {
 func (s *modelState) slope(t int64) (weight *big.Int, held bool) {
 	var spans []span
 	for i, h := range s.holds {
-		to := t + 1
-		if h.end != 0 {
-			to = min(h.end, t+1)
+		if h.start <= t && (h.end == 0 || h.end > t) {
+			spans = append(spans, span{h.start, t + 1, s.weights[i]})
 		}
-		spans = append(spans, span{h.start, to, s.weights[i]})
 	}
 	return weightIn(s.policy, spans, t, t+1)
 }

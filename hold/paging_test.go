@@ -22,11 +22,11 @@ func TestLargePages(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		policy := genPolicy(t)
 		random := drawn(t)
-		n := int(100 + random(400))
-		if random(50) == 0 {
-			n += 2500
-		}
 		scenario := largeScenarios[random(int64(len(largeScenarios)))]
+		n := int(100 + random(int64(scenario.size.most(400, 400, 150))))
+		if random(50) == 0 {
+			n += scenario.size.most(2000, 2000, 300)
+		}
 		seed := uint64(random(1 << 30))
 		events := scenario.events(n, seeded(seed))
 		random = seeded(seed + 1)

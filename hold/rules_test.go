@@ -195,7 +195,7 @@ func TestRulesLarge(t *testing.T) {
 				}
 				t.Run(scenario.name+"/"+string(rune('0'+j))+"/"+policy.String(), func(t *testing.T) {
 					t.Parallel()
-					n := 200 // several leaves
+					n := 150 // several leaves
 					if *long {
 						n = 3000
 					}
