@@ -7,6 +7,7 @@ import (
 	"holdmetrics/gateway/query"
 	"holdmetrics/gateway/watch"
 	"holdmetrics/hold"
+	"holdmetrics/projection"
 	holdpb "holdmetrics/proto"
 )
 
@@ -58,7 +59,7 @@ func (s *Server) sendStats(req *holdpb.StatsRequest, stream grpc.ServerStreaming
 	none := true
 	err = s.cfg.Reads.EachSnapshot(ctx, &q.StatsQuery, func(s *query.Snapshot) error {
 		none = false
-		return stream.SendMsg(&rawMessage{bytes: s.Value, more: query.AppendLive(nil, s.Live, s.At, s.Applied)})
+		return stream.SendMsg(&rawMessage{bytes: s.Value, more: projection.AppendLive(nil, s.Live, s.At, s.Applied)})
 	})
 	if err == nil && none {
 		err = stream.Send(&holdpb.HoldStat{})

@@ -97,7 +97,7 @@ func (b *Generation) SeenPositions(after uint64) []uint64 {
 				continue
 			}
 			p := ingest.Partition(holder, len(positions))
-			positions[p] = max(positions[p], snapshotPosition(changes[i].Value))
+			positions[p] = max(positions[p], projection.SnapshotPosition(changes[i].Value))
 		}
 		after = next
 	}

@@ -153,7 +153,7 @@ func (p *pin) page(b *Generation) *Page {
 // add appends a row at an offset.
 func (page *Page) add(p *pin, offset uint64, row *rankRow) {
 	f := row.read()
-	live, _ := figuresAt(&f.line, p.at)
+	live, _ := projection.LineAt(&f.line, p.at)
 	page.Holders = append(page.Holders, Ranked{
 		Rank: offset + 1, Holder: row.holder, Live: live, Settled: f.settled, Rate: f.line.Rate, Until: f.line.Until,
 	})

@@ -7,6 +7,7 @@ import (
 	"github.com/tidwall/btree"
 
 	"holdmetrics/hold"
+	"holdmetrics/projection"
 )
 
 // board is the holders of one ranking, over all tokens or of one.
@@ -85,8 +86,8 @@ func (r *rankRow) read() rankFigures {
 		f, _, _ := hold.ParseFigures(r.value)
 		return rankFigures{f.Settled, f.Line}
 	}
-	s, _ := readSnapshot(r.value)
-	return rankFigures{s.settled, s.line}
+	s, _ := projection.ReadSnapshot(r.value)
+	return rankFigures{s.Settled, s.Line}
 }
 
 func newBoard(epoch int64) *board {
@@ -123,16 +124,16 @@ func roughly(limbs [6]uint64, scale float64) float64 {
 
 // snapshotRow is the row of a snapshot. key is the holder's.
 func snapshotRow(key string, value []byte) (*rankRow, rankFigures, error) {
-	s, err := readSnapshot(value)
+	s, err := projection.ReadSnapshot(value)
 	if err != nil {
 		return nil, rankFigures{}, err
 	}
 	row := &rankRow{holder: key, value: value}
-	if string(s.holder) != key {
-		row.holder = string(s.holder)
+	if string(s.Holder) != key {
+		row.holder = string(s.Holder)
 	}
-	row.settled, row.whole = settledDouble(s.settled.Score)
-	return row, rankFigures{s.settled, s.line}, nil
+	row.settled, row.whole = settledDouble(s.Settled.Score)
+	return row, rankFigures{s.Settled, s.Line}, nil
 }
 
 // figuresRow is the row of figures.

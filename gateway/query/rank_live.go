@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"holdmetrics/hold"
+	"holdmetrics/projection"
 )
 
 // A ranking by live score is made anew for each instant. One pass looks at every
@@ -124,7 +125,7 @@ func (p livePlace) compare(o livePlace) int {
 
 func (r *rankRow) placeAt(t int64) livePlace {
 	f := r.read()
-	live, _ := figuresAt(&f.line, t)
+	live, _ := projection.LineAt(&f.line, t)
 	return livePlace{live.Score, r}
 }
 

@@ -156,9 +156,9 @@ func (r *ranking) take(c *projection.Change) {
 	}
 	r.overall.set(row, &f)
 	if len(r.tokens) > 0 {
-		s, _ := readSnapshot(c.Value)
+		s, _ := projection.ReadSnapshot(c.Value)
 		for _, t := range r.tokens {
-			t.changed(row.holder, s.position)
+			t.changed(row.holder, s.Position)
 		}
 	}
 }

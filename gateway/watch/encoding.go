@@ -54,12 +54,12 @@ func (m *Messages) Of(b *query.Generation, c *projection.Change, live bool, told
 	if !live {
 		return m.settled.Of(b.Serial, c.Number, now, 0, func() ([]byte, error) {
 			s, err := b.ReadChange(c, now)
-			return query.AppendApplied(nil, s.Applied), err
+			return projection.AppendApplied(nil, s.Applied), err
 		})
 	}
 	return m.live.Of(b.Serial, c.Number, now, told, func() ([]byte, error) {
 		s, err := b.ReadChange(c, now)
-		return query.AppendLive(nil, s.Live, s.At, s.Applied), err
+		return projection.AppendLive(nil, s.Live, s.At, s.Applied), err
 	})
 }
 
