@@ -39,15 +39,3 @@ func (v *View) Freeze() { v.gate.set(func() { v.gate.shut = true }) }
 
 // Thaw ends Freeze.
 func (v *View) Thaw() { v.gate.set(func() { v.gate.shut = false }) }
-
-// Reline puts a snapshot in place of the one of a change, as long as that is its
-// holder's last one: it says the same of the same position, with a line that goes on
-// where the published one ends. That is a change like those of the bucket, and not
-// of the settled figures. When the bucket's own snapshot comes again, as it does when
-// the watch is made anew, this one stays; the next one replaces it. It says whether
-// the snapshot was replaced; in a view that is frozen or closed it is not.
-func (v *View) Reline(c Change, value []byte) bool {
-	v.gate.mu.Lock()
-	defer v.gate.mu.Unlock()
-	return !v.gate.shut && !v.gate.closed && v.table.reline(c.Key, c.Number, value)
-}

@@ -2,7 +2,6 @@ package projection
 
 import (
 	"bytes"
-	"crypto/sha256"
 	"slices"
 	"sort"
 	"strings"
@@ -45,8 +44,6 @@ type item struct {
 	settled uint64
 	pass    uint32 // of the watch that saw it last
 	gone    bool
-	// published is the hash of what the bucket has, where value is not that; see reline.
-	published *[sha256.Size]byte
 }
 
 type historyEntry struct {
@@ -102,11 +99,7 @@ func (t *table) put(key string, value []byte, pass uint32) {
 		t.current++
 	}
 	it.pass = pass
-	if it.published != nil && *it.published == sha256.Sum256(value) {
-		t.mu.Unlock() // what the bucket has is what the line was drawn anew of
-		return
-	}
-	it.value, it.published = value, nil
+	it.value = value
 	t.note(it)
 	if !same {
 		it.settled = it.last
@@ -124,36 +117,11 @@ func (t *table) same(key string, value []byte, pass uint32) bool {
 	if it == nil {
 		return false
 	}
-	if it.published != nil {
-		if *it.published != sha256.Sum256(value) {
-			return false
-		}
-	} else if !bytes.Equal(it.value, value) {
+	if !bytes.Equal(it.value, value) {
 		return false
 	}
 	it.pass = pass
 	return true
-}
-
-// reline puts a value in place of the one that came with a change, where that is
-// its holder's last one still.
-func (t *table) reline(key string, number uint64, value []byte) bool {
-	t.mu.Lock()
-	it := t.items[key]
-	same := it != nil && it.last == number
-	if same {
-		if it.published == nil {
-			sum := sha256.Sum256(it.value)
-			it.published = &sum
-		}
-		it.value = value
-		t.note(it)
-	}
-	t.mu.Unlock()
-	if same {
-		t.changed.raise()
-	}
-	return same
 }
 
 // remove drops a holder, if it is there.
@@ -198,7 +166,7 @@ func (t *table) removeUnseen(key string, pass uint32) {
 
 func (t *table) drop(it *item) {
 	delete(t.items, it.key)
-	it.gone, it.value, it.published = true, nil, nil
+	it.gone, it.value = true, nil
 	t.gone++
 	t.note(it)
 	it.settled = it.last
