@@ -70,9 +70,8 @@ func (b *broker) connect() jetstream.JetStream {
 // behind starts a broker that lies before this one, and connects to it.
 func (b *broker) behind(f faultynats.Faults) (*faultynats.Broker, jetstream.JetStream) {
 	b.tb.Helper()
-	liar, err := faultynats.StartDialing(func() (net.Conn, error) {
-		return net.Dial("tcp", fmt.Sprint("127.0.0.1:", b.port))
-	}, f)
+	address := fmt.Sprint("127.0.0.1:", b.port) // stays when the broker starts again
+	liar, err := faultynats.StartDialing(func() (net.Conn, error) { return net.Dial("tcp", address) }, f)
 	if err != nil {
 		b.tb.Fatal(err)
 	}
