@@ -182,7 +182,7 @@ func (c *seen) watch(ctx context.Context, request *holdpb.StatsRequest, mu *sync
 	}
 }
 
-// is says whether the client has what the generation has, of some holders or of all.
+// is reports whether the client has what the generation has, of some holders or of all.
 func (c *seen) is(t *testing.T, name string, holders []string) bool {
 	want := map[string]string{}
 	view := c.s.Gateway.Reads().Active()
@@ -454,7 +454,7 @@ func (s *testSink) EndRound(*query.Generation, watch.Point) error { s.lines <- "
 func (s *testSink) Heartbeat() error                              { return nil }
 
 // A read that waits for a position goes on waiting at the next generation; a cursor
-// of the former one is refused; an id of it begins anew.
+// of the former one is refused; a watch with an id of it starts over.
 func TestReadsAcrossASwitch(t *testing.T) {
 	t.Parallel()
 	s := newSwitchWorld(t)

@@ -220,7 +220,7 @@ func (g *testGeneration) open(t *testing.T) query.Backend {
 	}
 }
 
-// check says whether a snapshot is what this generation says at its position.
+// check returns an error unless a snapshot is what this generation says at its position.
 func (g *testGeneration) check(s *holdpb.HoldStat) error {
 	want := fmt.Sprint(g.log.count(s.HolderId, s.Position) * uint64(g.multiplier))
 	switch {

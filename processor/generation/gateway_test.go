@@ -14,7 +14,7 @@ import (
 	"holdmetrics/hold"
 )
 
-// fakeGateway serves what it is told to, and refuses generations by name.
+// fakeGateway is a Gateway that refuses or blocks generations by name.
 type fakeGateway struct {
 	mu       sync.Mutex
 	serving  Serving

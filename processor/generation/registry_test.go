@@ -275,8 +275,8 @@ func TestBuilt(t *testing.T) {
 	}
 }
 
-// What is asked for runs out where nobody says it again, and who watches is told; said
-// again it stands; and nobody takes back another's word.
+// A preparation expires unless it is renewed, and watches see that. A renewed one lasts,
+// and nobody ends the preparation of somebody else.
 func TestPrepareFor(t *testing.T) {
 	t.Parallel()
 	r := opened(t)

@@ -309,13 +309,13 @@ func TestGenerations(t *testing.T) {
 	}
 }
 
-// What cannot be opened is told, and the active one is not disturbed.
+// The reason why a generation cannot be opened is reported; the active one goes on.
 func TestLastErrorIsReported(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	s, _ := w.process("a")
 	w.create(Record{Name: "broken", Rules: "policy: nonsense\n"})
-	w.until("the trouble is told", func() bool {
+	w.until("the error is reported", func() bool {
 		all, err := w.registry.Progress(t.Context(), "broken")
 		return err == nil && len(all) == 1 && all[0].LastError != ""
 	})
