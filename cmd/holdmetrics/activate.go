@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"holdmetrics/cmd/holdmetrics/internal/connect"
 	"holdmetrics/processor/generation"
 )
 
@@ -59,7 +60,7 @@ func newRollback() *cobra.Command {
 }
 
 func switchFlags(c *cobra.Command) *generation.SwitchOptions {
-	natsFlags(c)
+	connect.NATSFlags(c)
 	opts := &generation.SwitchOptions{}
 	c.Flags().DurationVar(&opts.Wait, "wait", defaultSwitchWait, "how long each step may take")
 	c.Flags().BoolVar(&opts.WithoutGateways, "without-gateways", false, "go on if no gateway answers")

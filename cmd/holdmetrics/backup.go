@@ -19,6 +19,8 @@ import (
 	"go.uber.org/zap"
 
 	"holdmetrics/cmd/holdmetrics/internal/app"
+	"holdmetrics/cmd/holdmetrics/internal/connect"
+	"holdmetrics/cmd/holdmetrics/internal/printing"
 	"holdmetrics/cmd/holdmetrics/internal/settings"
 	"holdmetrics/cmd/holdmetrics/internal/usage"
 	"holdmetrics/ingest"
@@ -33,7 +35,7 @@ var backupStreams = []string{"KV_" + generation.Bucket, ingest.DeadLetterStream,
 func newBackup() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "backup FILE",
-		Short: "Copy the log, and what serve keeps, into one file, while they run",
+		Short: "Copy the log and the store into one file",
 		Long: `Backup copies the event log, the dead letters and the record of generations into
 a file, and of 'holdmetrics serve' the settings that are fixed with the data
 directory, and the store. Everything goes on meanwhile. What was acknowledged
@@ -56,7 +58,7 @@ restore' makes a data directory, or the streams of a cluster, of it.`,
   holdmetrics backup verify holds.backup`,
 		Args: oneBackup,
 	}
-	url := natsFlag(c)
+	url := connect.NATSFlag(c)
 	dir := c.Flags().String(settings.KeyDataDir, "", "data `directory` of a server that does not run")
 	c.RunE = func(c *cobra.Command, args []string) error {
 		var write func(*backup.Writer) error
@@ -66,7 +68,7 @@ restore' makes a data directory, or the streams of a cluster, of it.`,
 		case c.Flags().Changed(settings.KeyDataDir):
 			write = func(w *backup.Writer) error { return backupStopped(c, *dir, w) }
 		default:
-			servers, err := natsURLOf(c, *url)
+			servers, err := connect.NATSURL(c, *url)
 			if err != nil {
 				return err
 			}
@@ -76,7 +78,7 @@ restore' makes a data directory, or the streams of a cluster, of it.`,
 	}
 	verify := &cobra.Command{
 		Use:   "verify FILE",
-		Short: "Read a backup to its end and compare it with its checksums",
+		Short: "Check a backup against its checksums",
 		Args:  oneBackup,
 		RunE: func(c *cobra.Command, args []string) error {
 			m, err := verifyBackup(c, args[0])
@@ -97,27 +99,6 @@ func oneBackup(_ *cobra.Command, args []string) error {
 	return nil
 }
 
-// natsFlag is the flag that says where NATS is; natsURLOf is what it comes to.
-func natsFlag(c *cobra.Command) *string {
-	return c.Flags().String(settings.KeyNATSURL, "", "`URL` of the NATS servers, or of serve; several with commas (NATS_URL; default "+defaultNATSURL+")")
-}
-
-const defaultNATSURL = "nats://127.0.0.1:4222"
-
-func natsURLOf(c *cobra.Command, flag string) (string, error) {
-	if flag == "" {
-		flag = settings.EnvironmentOf(c)("NATS_URL")
-	}
-	if flag == "" {
-		flag = defaultNATSURL
-	}
-	servers, err := settings.NATSServers(flag)
-	if err != nil {
-		return "", usage.Errorf("%s: %w", settings.Describe(settings.KeyNATSURL), err)
-	}
-	return servers, nil
-}
-
 // makeBackup writes a backup to a file, which appears when it is whole.
 func makeBackup(c *cobra.Command, name string, write func(*backup.Writer) error) (err error) {
 	began := time.Now()
@@ -133,12 +114,12 @@ func makeBackup(c *cobra.Command, name string, write func(*backup.Writer) error)
 	}
 	defer func() {
 		if err != nil {
-			err = interrupted(errors.Join(err, os.Remove(f.Name())))
+			err = printing.Interrupted(errors.Join(err, os.Remove(f.Name())))
 		}
 	}()
-	bar := newBar(c, "copying", -1)
-	m, err := writeBackup(f, bar.add, write)
-	bar.clear()
+	bar := printing.NewBar(c, "copying", -1)
+	m, err := writeBackup(f, bar.Add, write)
+	bar.Clear()
 	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
 		return err
 	}
@@ -266,11 +247,11 @@ func verifyBackup(c *cobra.Command, name string) (*backup.Manifest, error) {
 		return nil, err
 	}
 	defer f.Close()
-	bar := newBar(c, "verifying", size)
-	defer bar.clear()
-	m, err := backup.Verify(c.Context(), bufio.NewReaderSize(f, 1<<20), bar.add)
+	bar := printing.NewBar(c, "verifying", size)
+	defer bar.Clear()
+	m, err := backup.Verify(c.Context(), bufio.NewReaderSize(f, 1<<20), bar.Add)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", name, interrupted(err))
+		return nil, fmt.Errorf("%s: %w", name, printing.Interrupted(err))
 	}
 	return m, nil
 }
@@ -299,7 +280,7 @@ func tellBackup(to io.Writer, m *backup.Manifest, more string) error {
 	}
 	fmt.Fprintf(out, "log\t%s\n", m.LogID)
 	for _, s := range m.Streams {
-		fmt.Fprintf(out, "%s\t%s, the last is %d\n", s.Name, counted(int64(s.Messages), "message", "messages"), s.Last)
+		fmt.Fprintf(out, "%s\t%s, the last is %d\n", s.Name, printing.Counted(int64(s.Messages), "message", "messages"), s.Last)
 	}
 	type part struct {
 		files int64
@@ -316,7 +297,7 @@ func tellBackup(to io.Writer, m *backup.Manifest, more string) error {
 		parts[name].bytes += f.Size
 	}
 	for _, name := range names {
-		fmt.Fprintf(out, "%s\t%s, %d bytes\n", name, counted(parts[name].files, "file", "files"), parts[name].bytes)
+		fmt.Fprintf(out, "%s\t%s, %d bytes\n", name, printing.Counted(parts[name].files, "file", "files"), parts[name].bytes)
 	}
 	if len(names) == 0 {
 		fmt.Fprintln(out, "store\tnone: it is made again from the log")

@@ -22,6 +22,7 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"holdmetrics/cmd/holdmetrics/internal/connect"
 	"holdmetrics/internal/testwait"
 	"holdmetrics/projection/mongo/mongotest"
 	holdpb "holdmetrics/proto"
@@ -174,7 +175,7 @@ func eventually(t *testing.T, what string, try func() error) {
 
 func dialGateway(t *testing.T, address string) *grpc.ClientConn {
 	t.Helper()
-	conn, err := dial(address)
+	conn, err := connect.Dial(address)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -14,7 +14,7 @@ import (
 func newConfig() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "config [serve|gateway|worker]",
-		Short: "Show the settings in force, and where each came from",
+		Short: "Show the settings in force and their sources",
 		Long: `Config shows what serve, gateway or worker would run with, and whether a value is
 the default, or of the file, the environment or a flag: flags beat the
 environment, which beats the file (--config), which beats the default. Passwords

@@ -9,6 +9,7 @@ import (
 
 	"google.golang.org/grpc"
 
+	"holdmetrics/cmd/holdmetrics/internal/connect"
 	holdpb "holdmetrics/proto"
 )
 
@@ -18,7 +19,7 @@ func TestCorrectionsReachAWatcher(t *testing.T) {
 	t.Parallel()
 	p, _ := started(t, t.TempDir())
 	server := p.GRPCAddr.String()
-	conn, err := dial(server)
+	conn, err := connect.Dial(server)
 	if err != nil {
 		t.Fatal(err)
 	}

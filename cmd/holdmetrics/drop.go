@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"holdmetrics/cmd/holdmetrics/internal/connect"
 	"holdmetrics/processor/generation"
 )
 
@@ -25,7 +26,7 @@ process that does not run now removes its part when it starts.`,
 		Example: `  holdmetrics drop 2`,
 		Args:    oneGeneration,
 	}
-	natsFlags(c)
+	connect.NATSFlags(c)
 	c.Flags().BoolVar(&yes, "yes", false, "drop it even if a rollback would go to it")
 	c.Flags().BoolVar(&noWait, "no-wait", false, "return at once")
 	c.Flags().DurationVar(&wait, "wait", defaultSwitchWait, "how long it may take")

@@ -12,6 +12,8 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"holdmetrics/cmd/holdmetrics/internal/connect"
+	"holdmetrics/cmd/holdmetrics/internal/printing"
 	"holdmetrics/cmd/holdmetrics/internal/usage"
 	"holdmetrics/hold"
 	holdpb "holdmetrics/proto"
@@ -38,7 +40,7 @@ what it counts, in weight-seconds:
   = counted        what it counts
 
 What the holds count adds up to the holder's score, exactly; what is settled of it to
-the settled score, which is told as of an instant, not of a window. Without rules the
+the settled score, which is as of an instant, not of a window. Without rules the
 table leaves out what is 0 then; csv and json have every column.
 
 A cut is negative where a run became long enough in the window, so that what it had
@@ -54,7 +56,7 @@ is of all holds that were sealed (see 'holdmetrics seal').`,
 			return nil
 		},
 	}
-	server := serverFlag(c)
+	server := connect.ServerFlag(c)
 	f := c.Flags()
 	f.StringVar(&req.TokenId, "token", "", "of this token alone (default: all)")
 	w.flags(f)
@@ -66,14 +68,14 @@ is of all holds that were sealed (see 'holdmetrics seal').`,
 		if f.Changed("token") && req.TokenId == "" {
 			return usage.Errorf("--token is empty; leave it out for all tokens")
 		}
-		if err := checkFormat(format); err != nil {
+		if err := printing.CheckFormat(format); err != nil {
 			return err
 		}
-		stamps, err := w.stamps(f, wallClock())
+		stamps, err := w.stamps(f, usage.WallClock())
 		if err != nil {
 			return err
 		}
-		req.AsOf, req.From, req.To = timestampOf(stamps[0]), timestampOf(stamps[1]), timestampOf(stamps[2])
+		req.AsOf, req.From, req.To = connect.TimestampOf(stamps[0]), connect.TimestampOf(stamps[1]), connect.TimestampOf(stamps[2])
 		return readExplain(c.Context(), c.OutOrStdout(), *server, req, format)
 	}
 	return c
@@ -85,13 +87,13 @@ func readExplain(ctx context.Context, w io.Writer, server string, req *holdpb.Ex
 			return c.Explain(ctx, req)
 		},
 		func() (func(*holdpb.Contribution) error, func() error, error) {
-			var out *rowWriter
+			var out *printing.RowWriter
 			columns := explainColumns
 			begin := func(rules string) (err error) {
 				if format == "table" {
 					columns = explainTable(rules)
 				}
-				out, err = newRowWriter(w, format, namesOf(columns))
+				out, err = printing.NewRowWriter(w, format, namesOf(columns))
 				return err
 			}
 			write := func(h *holdpb.Contribution) error {
@@ -166,7 +168,7 @@ func namesOf(columns []explainColumn) []string {
 	return names
 }
 
-// timeText is a time in RFC 3339; empty where there is none.
+// timeText returns a time in RFC 3339, or "" if there is none.
 func timeText(t *timestamppb.Timestamp) string {
 	if t == nil {
 		return ""

@@ -9,6 +9,9 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"holdmetrics/cmd/holdmetrics/internal/connect"
+	"holdmetrics/cmd/holdmetrics/internal/printing"
+	"holdmetrics/cmd/holdmetrics/internal/usage"
 	"holdmetrics/ingest"
 	"holdmetrics/processor/generation"
 )
@@ -35,10 +38,10 @@ goes back, and 'drop' removes one.`,
   holdmetrics generations show 2`,
 		Args: cobra.NoArgs,
 	}
-	natsFlags(c)
+	connect.NATSFlags(c)
 	c.Flags().StringVar(&format, "format", "table", "table, csv or json")
 	c.RunE = func(c *cobra.Command, _ []string) error {
-		if err := checkFormat(format); err != nil {
+		if err := printing.CheckFormat(format); err != nil {
 			return err
 		}
 		return withGenerations(c, func(ctx context.Context, o *generation.Operator) error {
@@ -46,7 +49,7 @@ goes back, and 'drop' removes one.`,
 			if err != nil {
 				return err
 			}
-			out, err := newRowWriter(c.OutOrStdout(), format, []string{
+			out, err := printing.NewRowWriter(c.OutOrStdout(), format, []string{
 				"generation", "state", "rules", "policy", "until",
 				"position", "lag", "stored", "stored_lag", "published", "published_lag", "rejected", "created",
 			})
@@ -56,14 +59,14 @@ goes back, and 'drop' removes one.`,
 			for _, g := range all {
 				until, far := "", make([]string, 7)
 				if g.Record.Until != 0 {
-					until = positionText(g.Record.Until)
+					until = usage.PositionText(g.Record.Until)
 				}
 				if g.Known {
 					far = far[:0]
 					for _, at := range []uint64{g.Position, g.Stored, g.Published} {
-						far = append(far, positionText(at), positionText(g.End-at))
+						far = append(far, usage.PositionText(at), usage.PositionText(g.End-at))
 					}
-					far = append(far, positionText(g.Rejected))
+					far = append(far, usage.PositionText(g.Rejected))
 				}
 				row := append([]string{g.Record.Name, g.State, g.Record.Version, g.Record.Policy, until}, far...)
 				if err := out.Write(append(row, g.Record.Created.Format(time.RFC3339))...); err != nil {
@@ -114,7 +117,7 @@ func oneGeneration(_ *cobra.Command, args []string) error {
 
 // withGenerations connects for as long as f takes.
 func withGenerations(c *cobra.Command, f func(ctx context.Context, o *generation.Operator) error) error {
-	return withLog(c, func(ctx context.Context, log *ingest.Log) error {
+	return connect.WithLog(c, func(ctx context.Context, log *ingest.Log) error {
 		records, err := generation.Find(ctx, log.JetStream())
 		if errors.Is(err, generation.ErrUnknown) {
 			return errors.New("there are no generations yet: neither serve nor a worker has run over this log")
@@ -125,6 +128,6 @@ func withGenerations(c *cobra.Command, f func(ctx context.Context, o *generation
 		o := &generation.Operator{Log: log, Registry: records, Notify: func(text string) {
 			fmt.Fprintln(c.ErrOrStderr(), strings.ReplaceAll(text, "\n", "; "))
 		}}
-		return interrupted(f(ctx, o))
+		return printing.Interrupted(f(ctx, o))
 	})
 }

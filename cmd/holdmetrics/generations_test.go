@@ -8,9 +8,8 @@ import (
 	"testing"
 	"time"
 
-	driver "go.mongodb.org/mongo-driver/v2/mongo"
-
 	"go.mongodb.org/mongo-driver/v2/bson"
+	driver "go.mongodb.org/mongo-driver/v2/mongo"
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
 )
 

@@ -10,6 +10,10 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"holdmetrics/cmd/holdmetrics/internal/connect"
+	"holdmetrics/cmd/holdmetrics/internal/printing"
+	"holdmetrics/cmd/holdmetrics/internal/upload"
+	"holdmetrics/cmd/holdmetrics/internal/usage"
 	"holdmetrics/ingest/transfers"
 	holdpb "holdmetrics/proto"
 )
@@ -69,7 +73,7 @@ events with hold_id and revision, or import blocks when they are final.`,
   holdmetrics import transfers day1.csv --closing day1.balances.csv
   holdmetrics import transfers day2.csv --opening day1.balances.csv --closing day2.balances.csv
   holdmetrics import transfers new-blocks.csv --replaces old-blocks.csv --opening before.balances.csv`,
-		Args: oneOrMoreFiles,
+		Args: usage.OneOrMoreFiles,
 	}
 	ofTransfers.Flags().StringArray(replacesFlag, nil, "`file` of abandoned blocks that were imported, in whose place the FILEs come; may be repeated")
 	files := transferFlags(ofTransfers)
@@ -91,7 +95,7 @@ Files and options are those of 'import transfers'. The columns are token_id, hol
 balance and time; docs/import.md lists their other names.`,
 		Example: `  holdmetrics import balances balances.csv
   holdmetrics import balances daily.parquet --snapshots --decimals-column decimals`,
-		Args: oneOrMoreFiles,
+		Args: usage.OneOrMoreFiles,
 	}
 	statements := balanceFlags(ofBalances)
 	statements.appendFlag()
@@ -114,7 +118,7 @@ FILE:LINE and passed over; the others are imported, and the command ends with 1.
 A row that cannot be split (an open quote, damaged gzip) ends the import.`,
 		Example: `  holdmetrics import events events.csv
   holdmetrics import events events.ndjson.gz --server 10.0.0.7:60051`,
-		Args: oneOrMoreFiles,
+		Args: usage.OneOrMoreFiles,
 	}
 	importCommand(ofEvents, eventFlags(ofEvents))
 	c.AddCommand(ofTransfers, ofBalances, ofEvents)
@@ -126,39 +130,39 @@ const againHint = "running this again changes nothing that is already there"
 
 // importCommand gives a command its flags and what it does.
 func importCommand(c *cobra.Command, open openSource) {
-	server := serverFlag(c)
+	server := connect.ServerFlag(c)
 	c.RunE = func(c *cobra.Command, files []string) error {
-		bar := newProgress(c, files)
-		s, err := open(files, sourceUse{read: bar.add, holders: transfers.IDsAuto, tokens: transfers.IDsAuto})
+		bar := printing.NewProgress(c, files)
+		s, err := open(files, sourceUse{read: bar.Add, holders: transfers.IDsAuto, tokens: transfers.IDsAuto})
 		if err != nil {
 			return err
 		}
 		start := time.Now()
-		t := &tally{holders: make(map[string]struct{})}
+		t := &upload.Tally{Holders: make(map[string]struct{})}
 		err = sendAll(c.Context(), *server, s, t)
-		bar.clear()
+		bar.Clear()
 		told := s.tell(c.ErrOrStderr())
 		if err == nil && s.done != nil {
 			err = s.done()
 		}
 		if err != nil {
-			return fmt.Errorf("%w; %s acknowledged; %s", err, counted(t.acknowledged, "event was", "events were"), againHint)
+			return fmt.Errorf("%w; %s acknowledged; %s", err, printing.Counted(t.Acknowledged, "event was", "events were"), againHint)
 		}
 		if err := summary(c.OutOrStdout(), s, t, told, time.Since(start)); err != nil {
 			return err
 		}
-		if n := s.bad.rows(); n > 0 {
-			return fmt.Errorf("%s refused; %s acknowledged and kept; %s", counted(n, "row was", "rows were"), counted(t.acknowledged, "event was", "events were"), againHint)
+		if n := s.bad.Rows(); n > 0 {
+			return fmt.Errorf("%s refused; %s acknowledged and kept; %s", printing.Counted(n, "row was", "rows were"), printing.Counted(t.Acknowledged, "event was", "events were"), againHint)
 		}
 		if told.badTokens > 0 {
-			return fmt.Errorf("%s %w", counted(int64(told.badTokens), "token was", "tokens were"), errBadTokens)
+			return fmt.Errorf("%s %w", printing.Counted(int64(told.badTokens), "token was", "tokens were"), errBadTokens)
 		}
 		return nil
 	}
 }
 
-func sendAll(ctx context.Context, server string, s *source, t *tally) error {
-	conn, err := dial(server)
+func sendAll(ctx context.Context, server string, s *source, t *upload.Tally) error {
+	conn, err := connect.Dial(server)
 	if err != nil {
 		return err
 	}
@@ -167,29 +171,29 @@ func sendAll(ctx context.Context, server string, s *source, t *tally) error {
 	defer cancel()
 	stream, err := holdpb.NewHoldMetricsClient(conn).BroadcastBatch(ctx)
 	if err != nil {
-		return callError(server, err)
+		return connect.CallError(server, err)
 	}
 	if err := s.begin(ctx, holdpb.NewHoldMetricsQueryClient(conn), server); err != nil {
 		return err
 	}
-	err = callError(server, pump(stream, s.events(ctx), s.bad, t))
+	err = connect.CallError(server, upload.Send(stream, s.events(ctx), s.bad, t))
 	if ctx.Err() != nil {
 		return errors.New("interrupted")
 	}
 	return err
 }
 
-func summary(out io.Writer, s *source, t *tally, told *summaries, took time.Duration) error {
+func summary(out io.Writer, s *source, t *upload.Tally, told *summaries, took time.Duration) error {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	fmt.Fprintf(w, "rows\t%d\n", s.rows())
 	for _, line := range told.lines {
 		fmt.Fprintf(w, "%s\t%s\n", line[0], line[1])
 	}
-	fmt.Fprintf(w, "events\t%d\n", t.events)
-	fmt.Fprintf(w, "holders\t%d\n", len(t.holders))
-	fmt.Fprintf(w, "acknowledged\t%d\n", t.acknowledged)
-	fmt.Fprintf(w, "refused\t%d\n", max(t.refused, s.bad.rows()))
+	fmt.Fprintf(w, "events\t%d\n", t.Events)
+	fmt.Fprintf(w, "holders\t%d\n", len(t.Holders))
+	fmt.Fprintf(w, "acknowledged\t%d\n", t.Acknowledged)
+	fmt.Fprintf(w, "refused\t%d\n", max(t.Refused, s.bad.Rows()))
 	fmt.Fprintf(w, "seconds\t%.2f\n", took.Seconds())
-	fmt.Fprintf(w, "events/s\t%.0f\n", float64(t.acknowledged)/max(took.Seconds(), 1e-9))
+	fmt.Fprintf(w, "events/s\t%.0f\n", float64(t.Acknowledged)/max(took.Seconds(), 1e-9))
 	return w.Flush()
 }

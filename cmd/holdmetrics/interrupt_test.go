@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"holdmetrics/cmd/holdmetrics/internal/settings"
+	"holdmetrics/cmd/holdmetrics/internal/upload"
 	"holdmetrics/hold"
 	"holdmetrics/ingest/rows"
 )
@@ -79,11 +80,11 @@ func TestWhatCannotBeSentIsRefusedHere(t *testing.T) {
 	} {
 		d := good
 		change(&d)
-		if err := unsendable(&d); err == nil || !strings.HasPrefix(err.Error(), want) || len(err.Error()) > 200 {
+		if err := upload.Unsendable(&d); err == nil || !strings.HasPrefix(err.Error(), want) || len(err.Error()) > 200 {
 			t.Errorf("got %v, want %s", err, want)
 		}
 	}
-	if err := unsendable(&good); err != nil {
+	if err := upload.Unsendable(&good); err != nil {
 		t.Error(err)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"holdmetrics/cmd/holdmetrics/internal/printing"
 	"holdmetrics/cmd/holdmetrics/internal/usage"
 	"holdmetrics/hold"
 )
@@ -21,19 +22,19 @@ type query struct {
 func (q *query) flags(c *cobra.Command) {
 	f := c.Flags()
 	q.set = f
-	f.StringVar(&q.asOfText, "as-of", "", "score as of this `time`: "+timeHelp+" (default: now)")
+	f.StringVar(&q.asOfText, "as-of", "", "score as of this `time`: "+usage.TimeHelp+" (default: now)")
 	f.BoolVar(&q.byToken, "by-token", false, "a row for each token of a holder")
 	f.StringVar(&q.format, "format", "table", "table, csv or json")
 }
 
 func (q *query) check(now int64) (err error) {
-	if err := checkFormat(q.format); err != nil {
+	if err := printing.CheckFormat(q.format); err != nil {
 		return err
 	}
 	if q.asOfText == "" && q.set.Changed("as-of") {
-		return usage.Errorf("--as-of is empty; give %s", timeHelp)
+		return usage.Errorf("--as-of is empty; give %s", usage.TimeHelp)
 	}
-	q.asOf, q.hasAsOf, err = parseAsOf(q.asOfText, now)
+	q.asOf, q.hasAsOf, err = usage.ParseAsOf(q.asOfText, now)
 	return err
 }
 
@@ -42,7 +43,7 @@ func (q *query) check(now int64) (err error) {
 type window struct{ asOf, from, to string }
 
 func (w *window) flags(f *pflag.FlagSet) {
-	f.StringVar(&w.asOf, "as-of", "", "as of this `time`: "+timeHelp+" (default: now)")
+	f.StringVar(&w.asOf, "as-of", "", "as of this `time`: "+usage.TimeHelp+" (default: now)")
 	f.StringVar(&w.from, "from", "", "only what counts from this `time` on")
 	f.StringVar(&w.to, "to", "", "and before this `time`; another name for --as-of")
 }
@@ -51,9 +52,9 @@ func (w *window) flags(f *pflag.FlagSet) {
 func (w *window) stamps(f *pflag.FlagSet, now int64) (stamps [3]hold.Stamp, err error) {
 	for i, t := range []struct{ name, text string }{{"as-of", w.asOf}, {"from", w.from}, {"to", w.to}} {
 		if t.text == "" && f.Changed(t.name) {
-			return stamps, usage.Errorf("--%s is empty; give %s", t.name, timeHelp)
+			return stamps, usage.Errorf("--%s is empty; give %s", t.name, usage.TimeHelp)
 		}
-		if stamps[i], err = parseStamp(t.name, t.text, now); err != nil {
+		if stamps[i], err = usage.ParseStamp(t.name, t.text, now); err != nil {
 			return stamps, err
 		}
 	}

@@ -12,6 +12,8 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
+	"holdmetrics/cmd/holdmetrics/internal/connect"
+	"holdmetrics/cmd/holdmetrics/internal/printing"
 	"holdmetrics/cmd/holdmetrics/internal/usage"
 	"holdmetrics/hold/rules"
 	"holdmetrics/ingest"
@@ -56,11 +58,11 @@ differences are expected: they are printed, and --activate goes on.`,
   holdmetrics rebuild --resume 2 --activate`,
 		Args: cobra.NoArgs,
 	}
-	natsFlags(c)
+	connect.NATSFlags(c)
 	f := c.Flags()
 	f.StringVar(&q.rules, "rules", "", "rules `file` (default: the rules of the active generation)")
 	f.StringVar(&q.name, "name", "", "`name` of the generation (default: the next number)")
-	f.StringVar(&q.until, "until", "", "end here, this included: "+spanHelp)
+	f.StringVar(&q.until, "until", "", "end here, this included: "+usage.SpanHelp)
 	f.Uint64Var(&q.maxRate, "max-rate", 0, "`events` a second, over all workers, while it is built (default: no limit)")
 	f.BoolVar(&q.verify, "verify", false, "compare it with the active generation")
 	f.BoolVar(&q.activate, "activate", false, "activate it when it is built, and verified if --verify is given")
@@ -100,8 +102,8 @@ func (q *rebuildAsk) check() error {
 			return usage.Errorf("--name: %w", err)
 		}
 	}
-	if _, ok := positionOf(q.until); q.until != "" && !ok {
-		if _, err := parseStamp("until", q.until, 0); err != nil {
+	if _, ok := usage.PositionOf(q.until); q.until != "" && !ok {
+		if _, err := usage.ParseStamp("until", q.until, 0); err != nil {
 			return err
 		}
 	}
@@ -146,7 +148,7 @@ func rebuild(ctx context.Context, c *cobra.Command, o *generation.Operator, q *r
 		}
 		switch same := active.Version == g.Version && active.Policy == g.Policy; {
 		case different > 0 && same:
-			return fmt.Errorf("%s by the same rules; nothing was activated", counted(int64(different), "holder differs", "holders differ"))
+			return fmt.Errorf("%s by the same rules; nothing was activated", printing.Counted(int64(different), "holder differs", "holders differ"))
 		case different > 0:
 			fmt.Fprintln(c.ErrOrStderr(), "the rules are others, so differences are expected")
 		}
@@ -195,13 +197,13 @@ func untilOf(ctx context.Context, log *ingest.Log, text string) (uint64, error) 
 	if err != nil {
 		return 0, err
 	}
-	until, ok := positionOf(text)
+	until, ok := usage.PositionOf(text)
 	if !ok {
-		at, err := parseStamp("until", text, wallClock())
+		at, err := usage.ParseStamp("until", text, usage.WallClock())
 		if err != nil {
 			return 0, err
 		}
-		if now := wallClock(); at.Seconds*1e9+int64(at.Nanos) > now {
+		if now := usage.WallClock(); at.Seconds*1e9+int64(at.Nanos) > now {
 			return 0, fmt.Errorf("--until %s: that time has not come; the log ends at position %d", text, last)
 		}
 		first, err := log.PositionAt(ctx, at.Seconds*1e9+int64(at.Nanos)+1)

@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"holdmetrics/cmd/holdmetrics/internal/connect"
 	"holdmetrics/cmd/holdmetrics/internal/usage"
 	"holdmetrics/hold"
 	"holdmetrics/ingest/rows"
@@ -27,19 +28,19 @@ end alone), or with --retract the withdrawal of either.`,
   holdmetrics record --token GOLD --holder alice --start 2026-01-01T00:00:00Z --weight 12.5 --retract`,
 		Args: cobra.NoArgs,
 	}
-	server := serverFlag(c)
+	server := connect.ServerFlag(c)
 	f := c.Flags()
 	f.StringVar(&d.Token, "token", "", "token id")
 	f.StringVar(&d.Holder, "holder", "", "holder id")
-	f.StringVar(&start, "start", "", "start of the hold: "+timeHelp)
-	f.StringVar(&end, "end", "", "end of the hold, or of a stop: "+timeHelp+"; none: still open")
+	f.StringVar(&start, "start", "", "start of the hold: "+usage.TimeHelp)
+	f.StringVar(&end, "end", "", "end of the hold, or of a stop: "+usage.TimeHelp+"; none: still open")
 	f.StringVar(&d.WeightExact, "weight", "", "weight, a `decimal` of up to 37 digits and 18 after the point, without exponent; exact, as weight_exact is (default 1)")
 	f.StringVar(&d.HoldID, "hold-id", "", "`id` of this hold within its token and holder")
 	f.Uint64Var(&d.Revision, "revision", 0, "revision of what carries a hold id; the greatest counts")
 	f.BoolVar(&stop, "stop", false, "a stop: ends the open hold that started last before --end")
 	f.BoolVar(&d.Retract, "retract", false, "take away what the other flags name")
 	c.RunE = func(c *cobra.Command, _ []string) (err error) {
-		now := wallClock()
+		now := usage.WallClock()
 		// An empty flag is most often a variable that is not set, and not "not given".
 		for _, name := range []string{"start", "end", "weight", "hold-id"} {
 			if flag := f.Lookup(name); flag.Changed && flag.Value.String() == "" {
@@ -52,10 +53,10 @@ end alone), or with --retract the withdrawal of either.`,
 		if err := checkWeight(d.WeightExact); err != nil {
 			return err
 		}
-		if d.Start, err = parseStamp("start", start, now); err != nil {
+		if d.Start, err = usage.ParseStamp("start", start, now); err != nil {
 			return err
 		}
-		if d.End, err = parseStamp("end", end, now); err != nil {
+		if d.End, err = usage.ParseStamp("end", end, now); err != nil {
 			return err
 		}
 		if stop && (d.Start.Set || !d.End.Set) {
@@ -88,14 +89,14 @@ func checkWeight(text string) error {
 }
 
 func sendOne(c *cobra.Command, server string, d *hold.Draft) error {
-	conn, err := dial(server)
+	conn, err := connect.Dial(server)
 	if err != nil {
 		return err
 	}
 	defer conn.Close()
-	ack, err := holdpb.NewHoldMetricsClient(conn).Record(c.Context(), messageOf(d))
+	ack, err := holdpb.NewHoldMetricsClient(conn).Record(c.Context(), connect.MessageOf(d))
 	if err != nil {
-		return callError(server, err)
+		return connect.CallError(server, err)
 	}
 	if !ack.GetOk() {
 		return errors.New(ack.GetError())

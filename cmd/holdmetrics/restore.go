@@ -18,6 +18,8 @@ import (
 	"go.uber.org/zap"
 
 	"holdmetrics/cmd/holdmetrics/internal/app"
+	"holdmetrics/cmd/holdmetrics/internal/connect"
+	"holdmetrics/cmd/holdmetrics/internal/printing"
 	"holdmetrics/cmd/holdmetrics/internal/settings"
 	"holdmetrics/cmd/holdmetrics/internal/usage"
 	"holdmetrics/ingest/backup"
@@ -26,7 +28,7 @@ import (
 func newRestore() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "restore BACKUP",
-		Short: "Make a data directory, or the streams of a cluster, of a backup",
+		Short: "Restore a backup into a directory or a cluster",
 		Long: `Restore verifies a backup, and then makes of it the data directory of a server,
 which must be empty or not exist, or, with --nats-url, the streams of a NATS
 cluster that has none of them. A cluster's gateways and workers must not run
@@ -57,7 +59,7 @@ each stream the cluster keeps; else it is as many as there were.`,
 			err = restoreCluster(c, args[0], m, *url, *replicas)
 		}
 		if err != nil {
-			return interrupted(err)
+			return printing.Interrupted(err)
 		}
 		return tellBackup(c.OutOrStdout(), m, fmt.Sprintf("seconds\t%.2f\n", time.Since(began).Seconds()))
 	}
@@ -71,9 +73,9 @@ func unpack(c *cobra.Command, name string, m *backup.Manifest, to backup.Target)
 		return err
 	}
 	defer f.Close()
-	bar := newBar(c, "restoring", size)
-	defer bar.clear()
-	return backup.Restore(c.Context(), bufio.NewReaderSize(f, 1<<20), m, to, bar.add)
+	bar := printing.NewBar(c, "restoring", size)
+	defer bar.Clear()
+	return backup.Restore(c.Context(), bufio.NewReaderSize(f, 1<<20), m, to, bar.Add)
 }
 
 // restoreDataDir makes a data directory. Everything is made in a directory within
@@ -173,7 +175,7 @@ func (t *dataDirTarget) Stream(s backup.Stream, from io.Reader) error {
 
 // restoreCluster makes the streams of a cluster: all of them, or none.
 func restoreCluster(c *cobra.Command, name string, m *backup.Manifest, url string, replicas int) error {
-	url, err := natsURLOf(c, url)
+	url, err := connect.NATSURL(c, url)
 	if err != nil {
 		return err
 	}

@@ -5,12 +5,15 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"runtime"
+	"runtime/debug"
 	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"holdmetrics/cmd/holdmetrics/internal/logcmd"
 	"holdmetrics/cmd/holdmetrics/internal/settings"
 	"holdmetrics/cmd/holdmetrics/internal/usage"
 )
@@ -72,7 +75,7 @@ func oneLine(text string) string {
 func newRoot() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "holdmetrics",
-		Short: "Exact scores of who held which token, for how long, with what weight",
+		Short: "Exact scores of who held which token for how long",
 		Long: `holdmetrics keeps an exact, replayable score for every holder of a token.
 
 Start the server with 'holdmetrics serve', feed it with 'holdmetrics import' or
@@ -84,7 +87,7 @@ files with no server at all.`,
 	root.CompletionOptions.DisableDefaultCmd = true
 	root.AddCommand(
 		newServe(), newGateway(), newWorker(), newConfig(), newStatus(),
-		newImport(), newRecord(), newLog(), newDLQ(),
+		newImport(), newRecord(), logcmd.New(), logcmd.NewDLQ(),
 		newStats(), newTop(), newExplain(), newScore(),
 		newRules(), newGenerations(), newRebuild(), newVerify(), newActivate(), newRollback(), newDrop(),
 		newBackup(), newRestore(), newSeal(),
@@ -143,10 +146,31 @@ func eachCommand(c *cobra.Command, fn func(*cobra.Command)) {
 	}
 }
 
-// oneOrMoreFiles asks for files.
-func oneOrMoreFiles(_ *cobra.Command, args []string) error {
-	if len(args) == 0 {
-		return errors.New("name the file to read ('-' is the standard input)")
+func newVersion() *cobra.Command {
+	return &cobra.Command{
+		Use:   "version",
+		Short: "Print the version",
+		Args:  cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			_, err := fmt.Fprintf(c.OutOrStdout(), "holdmetrics %s %s %s/%s\n", version(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
+			return err
+		},
 	}
-	return nil
+}
+
+// version is that of the module, or the commit that it was built from.
+func version() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "unknown"
+	}
+	if v := info.Main.Version; v != "" && v != "(devel)" {
+		return v
+	}
+	for _, s := range info.Settings {
+		if s.Key == "vcs.revision" {
+			return s.Value
+		}
+	}
+	return "devel"
 }

@@ -9,6 +9,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"holdmetrics/cmd/holdmetrics/internal/connect"
 	holdpb "holdmetrics/proto"
 )
 
@@ -21,7 +22,7 @@ func printRows[R any](
 	call func(context.Context, holdpb.HoldMetricsQueryClient) (grpc.ServerStreamingClient[R], error),
 	open func() (write func(*R) error, done func() error, err error),
 ) error {
-	conn, err := dial(server)
+	conn, err := connect.Dial(server)
 	if err != nil {
 		return err
 	}
@@ -30,14 +31,14 @@ func printRows[R any](
 	defer cancel()
 	stream, err := call(ctx, holdpb.NewHoldMetricsQueryClient(conn))
 	if err != nil {
-		return callError(server, err)
+		return connect.CallError(server, err)
 	}
 	row, err := stream.Recv()
 	if err != nil && err != io.EOF {
 		if status.Code(err) == codes.NotFound {
 			return fmt.Errorf("%s; ids are compared letter by letter", unknown)
 		}
-		return callError(server, err)
+		return connect.CallError(server, err)
 	}
 	write, done, openErr := open()
 	if openErr != nil {
@@ -49,7 +50,7 @@ func printRows[R any](
 		}
 	}
 	if err != io.EOF {
-		return callError(server, err)
+		return connect.CallError(server, err)
 	}
 	return done()
 }

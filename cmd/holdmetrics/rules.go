@@ -12,7 +12,7 @@ import (
 func newRules() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "rules",
-		Short: "Check and compare rules files, which say how holds count",
+		Short: "Check and compare rules files",
 		Long: `A rules file is YAML, and all of it is optional:
 
   policy: merge                  # of overlapping holds: merge (the default) or sum
@@ -46,7 +46,7 @@ do not change it.`,
 }
 
 // openRules reads a rules file, '-' from the standard input. Problems and warnings are
-// told on the error output, one a line; then the error only counts them.
+// reported on the error output, one a line; then the error only counts them.
 func openRules(c *cobra.Command, path string) (*rules.Rules, error) {
 	return app.ReadRules(path, c.InOrStdin(), func(p rules.Problem, warning bool) {
 		if warning {

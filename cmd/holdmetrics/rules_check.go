@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"holdmetrics/cmd/holdmetrics/internal/printing"
 	"holdmetrics/cmd/holdmetrics/internal/usage"
 	"holdmetrics/hold"
 	"holdmetrics/hold/rules"
@@ -26,12 +28,12 @@ func newRulesCheck() *cobra.Command {
 		Use:   "check FILE",
 		Short: "Check a rules file and explain what it does",
 		Long: `Check reads a rules file ('-' is the standard input), names every error as
-FILE:LINE, and where there is none explains what each token gets. It ends with 1
+FILE:LINE, and if there is none explains what each token gets. It ends with 1
 where there is an error; a warning changes nothing.`,
 		Example: `  holdmetrics rules check rules.yaml
   holdmetrics rules check rules.yaml --token LP-7 --holder pool-3
   holdmetrics rules check rules.yaml --canonical`,
-		Args: oneFile,
+		Args: usage.OneFile,
 	}
 	f := c.Flags()
 	f.StringArrayVar(&tokens, "token", nil, "say which rule counts for this `token` (may be repeated)")
@@ -118,7 +120,7 @@ func checkAll(out io.Writer, r *rules.Rules) error {
 	}
 	for i := range entries {
 		if i == explainMost {
-			fmt.Fprintf(out, "\nand %s more, as the table says; --token ID explains one\n", counted(int64(len(entries)-i), "rule", "rules"))
+			fmt.Fprintf(out, "\nand %s more, as the table says; --token ID explains one\n", printing.Counted(int64(len(entries)-i), "rule", "rules"))
 			break
 		}
 		e := &entries[i]
@@ -135,7 +137,7 @@ func checkAll(out io.Writer, r *rules.Rules) error {
 func exclusions(ids, patterns []string) string {
 	var parts []string
 	if len(ids) > 0 {
-		parts = append(parts, counted(int64(len(ids)), "holder", "holders"))
+		parts = append(parts, printing.Counted(int64(len(ids)), "holder", "holders"))
 	}
 	for _, p := range patterns {
 		parts = append(parts, "match "+p)
@@ -176,4 +178,67 @@ func ruleTable(out io.Writer, entries []rules.Entry) error {
 		fmt.Fprintln(t, strings.Join(row, "\t"))
 	}
 	return t.Flush()
+}
+
+func newRulesDiff() *cobra.Command {
+	var exitCode bool
+	var tokens []string
+	c := &cobra.Command{
+		Use:   "diff OLD NEW",
+		Short: "Compare what two rules files mean",
+		Long: `Diff compares what two rules files mean, not their words, and prints what counts
+in another way: tokens, holders and ids. /dev/null stands for having no rules but
+policy merge.`,
+		Example: `  holdmetrics rules diff rules.yaml next.yaml
+  holdmetrics rules diff rules.yaml next.yaml --token GOLD --token LP-7
+  holdmetrics rules diff rules.yaml next.yaml --exit-code || echo "they differ"`,
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) != 2 {
+				return errors.New("name two rules files, the old one and the new one")
+			}
+			return nil
+		},
+	}
+	f := c.Flags()
+	f.BoolVar(&exitCode, "exit-code", false, "end with 1 where they differ")
+	f.StringArrayVar(&tokens, "token", nil, "compare what counts for this `token` (may be repeated), and nothing else")
+	c.RunE = func(c *cobra.Command, args []string) error {
+		if args[0] == "-" && args[1] == "-" {
+			return usage.Errorf("only one of the two can be the standard input")
+		}
+		old, err := openRules(c, args[0])
+		if err != nil {
+			return err
+		}
+		next, err := openRules(c, args[1])
+		if err != nil {
+			return err
+		}
+		changes := rules.Diff(old, next)
+		if len(tokens) > 0 {
+			changes = rules.DiffTokens(old, next, tokens)
+		}
+		out := bufio.NewWriter(c.OutOrStdout())
+		fmt.Fprintf(out, "%s %s -> %s %s\n", args[0], old.Version(), args[1], next.Version())
+		switch {
+		case old.Version() == next.Version():
+			fmt.Fprintln(out, "both mean the same")
+		case len(changes) == 0:
+			fmt.Fprintln(out, "nothing counts in another way")
+		}
+		for _, change := range changes {
+			fmt.Fprintf(out, "\n%s\n", change.What)
+			for _, how := range change.How {
+				fmt.Fprintf(out, "  %s\n", how)
+			}
+		}
+		if err := out.Flush(); err != nil {
+			return err
+		}
+		if exitCode && len(changes) > 0 {
+			return errors.New("the rules differ")
+		}
+		return nil
+	}
+	return c
 }

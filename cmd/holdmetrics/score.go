@@ -11,7 +11,9 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"holdmetrics/cmd/holdmetrics/internal/printing"
 	"holdmetrics/cmd/holdmetrics/internal/settings"
+	"holdmetrics/cmd/holdmetrics/internal/upload"
 	"holdmetrics/cmd/holdmetrics/internal/usage"
 	"holdmetrics/hold"
 	"holdmetrics/hold/rules"
@@ -41,7 +43,7 @@ the options.`,
 		Example: `  holdmetrics score transfers transfers.csv.gz --by-token --format csv
   holdmetrics score transfers token_transfers.csv --blocks blocks.csv
   holdmetrics score transfers transfers.csv --decimals 18 --as-of 2021-07-13T23:30:32Z`,
-		Args: oneOrMoreFiles,
+		Args: usage.OneOrMoreFiles,
 	}
 	scoreCommand(ofTransfers, transferFlags(ofTransfers).open, true)
 	ofBalances := &cobra.Command{
@@ -51,7 +53,7 @@ the options.`,
 the options.`,
 		Example: `  holdmetrics score balances balances.csv --by-token
   holdmetrics score balances daily.parquet --snapshots --from 2026-01-01 --to 2026-02-01`,
-		Args: oneOrMoreFiles,
+		Args: usage.OneOrMoreFiles,
 	}
 	scoreCommand(ofBalances, balanceFlags(ofBalances).open, false)
 	ofEvents := &cobra.Command{
@@ -62,7 +64,7 @@ fields. Bad rows are named as FILE:LINE, all of them up to twenty. If there is o
 scores are printed and the command ends with 1.`,
 		Example: `  holdmetrics score events events.ndjson --policy sum
   holdmetrics score events events.ndjson --rules rules.yaml`,
-		Args: oneOrMoreFiles,
+		Args: usage.OneOrMoreFiles,
 	}
 	scoreCommand(ofEvents, eventFlags(ofEvents), false)
 	c.AddCommand(ofTransfers, ofBalances, ofEvents)
@@ -80,7 +82,7 @@ func scoreCommand(c *cobra.Command, open openSource, columns bool) {
 	c.Flags().StringVar(&rulesFile, "rules", "", "count by this rules `file`; see 'holdmetrics rules --help'")
 	settings.LimitFlags(c.Flags(), &limits)
 	c.RunE = func(c *cobra.Command, files []string) error {
-		now := wallClock()
+		now := usage.WallClock()
 		if err := q.check(c, now); err != nil {
 			return err
 		}
@@ -99,8 +101,8 @@ func scoreCommand(c *cobra.Command, open openSource, columns bool) {
 				return err
 			}
 		}
-		bar := newProgress(c, files)
-		use := sourceUse{read: bar.add, score: true}
+		bar := printing.NewProgress(c, files)
+		use := sourceUse{read: bar.Add, score: true}
 		use.holders, use.tokens = idsOf(by)
 		s, err := open(files, use)
 		if err != nil {
@@ -111,17 +113,17 @@ func scoreCommand(c *cobra.Command, open openSource, columns bool) {
 		}
 		b := book{rules: by, now: now, limits: limits, pairs: make(map[pairKey]*hold.Pair), names: make(map[string]string)}
 		err = b.read(c.Context(), s)
-		bar.clear()
+		bar.Clear()
 		summary := s.tell(c.ErrOrStderr())
 		if err != nil {
-			return interrupted(err)
+			return printing.Interrupted(err)
 		}
 		b.lookalikes(c.ErrOrStderr(), s)
-		if n := s.bad.rows(); n > 0 {
-			return fmt.Errorf("%s refused, so no scores are printed", counted(n, "row was", "rows were"))
+		if n := s.bad.Rows(); n > 0 {
+			return fmt.Errorf("%s refused, so no scores are printed", printing.Counted(n, "row was", "rows were"))
 		}
 		if err := b.print(c, &q, s); err != nil {
-			return interrupted(err)
+			return printing.Interrupted(err)
 		}
 		if s.done != nil {
 			if err := s.done(); err != nil {
@@ -129,7 +131,7 @@ func scoreCommand(c *cobra.Command, open openSource, columns bool) {
 			}
 		}
 		if summary.badTokens > 0 {
-			return fmt.Errorf("%s %w", counted(int64(summary.badTokens), "token was", "tokens were"), errBadTokens)
+			return fmt.Errorf("%s %w", printing.Counted(int64(summary.badTokens), "token was", "tokens were"), errBadTokens)
 		}
 		return nil
 	}
@@ -187,11 +189,11 @@ func (b *book) read(ctx context.Context, s *source) error {
 			err = b.accept(&checked)
 		}
 		if err != nil {
-			row := &rows.Error{Place: e.Place, Err: &refusedError{err.Error()}}
+			row := &rows.Error{Place: e.Place, Err: &upload.RefusedError{Message: err.Error()}}
 			if s.bad == nil {
 				return row
 			}
-			s.bad.addUnsent(row)
+			s.bad.AddUnsent(row)
 			continue
 		}
 		if b.rules.Excluded(checked.Holder) {

@@ -7,6 +7,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"holdmetrics/cmd/holdmetrics/internal/connect"
+	"holdmetrics/cmd/holdmetrics/internal/printing"
 	"holdmetrics/hold"
 	"holdmetrics/ingest/rows"
 	holdpb "holdmetrics/proto"
@@ -81,7 +83,7 @@ func (b *book) print(c *cobra.Command, q *scoreQuery, s *source) error {
 	if q.explain != "" {
 		return b.printHolds(c, q, s)
 	}
-	columns := scoreColumns
+	columns := printing.ScoreColumns
 	if !q.byToken {
 		columns = columns[1:]
 	}
@@ -97,7 +99,7 @@ func (b *book) print(c *cobra.Command, q *scoreQuery, s *source) error {
 			columns[i] = blockColumn(columns[i])
 		}
 	}
-	out, err := newRowWriter(c.OutOrStdout(), q.format, columns)
+	out, err := printing.NewRowWriter(c.OutOrStdout(), q.format, columns)
 	if err != nil {
 		return err
 	}
@@ -198,7 +200,7 @@ func (b *book) printHolds(c *cobra.Command, q *scoreQuery, s *source) error {
 	if q.format == "table" {
 		columns = explainTable(b.rules.Version())
 	}
-	out, err := newRowWriter(c.OutOrStdout(), q.format, namesOf(columns))
+	out, err := printing.NewRowWriter(c.OutOrStdout(), q.format, namesOf(columns))
 	if err != nil {
 		return err
 	}
@@ -235,13 +237,13 @@ func (b *book) printHolds(c *cobra.Command, q *scoreQuery, s *source) error {
 func contributionOf(h *hold.Contribution, token string, policy hold.Policy, window bool) *holdpb.Contribution {
 	row := &holdpb.Contribution{
 		TokenId: token, Policy: policy.String(), Weight: h.Weight.String(), HoldId: h.HoldID,
-		Start: timestampOf(hold.StampOf(h.Start)),
+		Start: connect.TimestampOf(hold.StampOf(h.Start)),
 		Alone: h.Alone.Score.String(), Counted: h.Counted.Score.String(), Removed: h.Removed().String(),
 		HeldSeconds: h.Plain.Held.String(), CountedSeconds: h.Counted.Held.String(),
 		Plain: h.Plain.Score.String(), Cut: h.Cut().String(), Multiplied: h.Multiplied().String(), Boosted: h.Boosted().String(), Added: h.Added().String(),
 	}
 	if h.End != 0 {
-		row.End = timestampOf(hold.StampOf(h.End))
+		row.End = connect.TimestampOf(hold.StampOf(h.End))
 	}
 	if !window {
 		row.Settled = h.Settled.Score.String()

@@ -55,12 +55,12 @@ func (q *scoreQuery) check(c *cobra.Command, now int64) error {
 		has        *bool
 	}{{"from", q.fromText, &q.from, &q.window}, {"to", q.toText, &q.to, &hasTo}} {
 		if t.text == "" && c.Flags().Changed(t.name) {
-			return usage.Errorf("--%s is empty; give %s", t.name, timeHelp)
+			return usage.Errorf("--%s is empty; give %s", t.name, usage.TimeHelp)
 		}
 		if q.columns && isColumn(t.text) {
 			continue
 		}
-		ns, has, err := parseInstant(t.name, t.text, now)
+		ns, has, err := usage.ParseInstant(t.name, t.text, now)
 		if err != nil {
 			return err
 		}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"holdmetrics/cmd/holdmetrics/internal/connect"
 	"holdmetrics/cmd/holdmetrics/internal/usage"
 	"holdmetrics/hold"
 	"holdmetrics/ingest"
@@ -50,12 +51,12 @@ Without --before the command prints the horizon.`,
   holdmetrics seal --before 2026-01-01T00:00:00Z`,
 		Args: cobra.NoArgs,
 	}
-	natsFlags(c)
-	c.Flags().StringVar(&before, "before", "", "the horizon: `time` in "+timeHelp)
+	connect.NATSFlags(c)
+	c.Flags().StringVar(&before, "before", "", "the horizon: `time` in "+usage.TimeHelp)
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		var horizon int64
 		if c.Flags().Changed("before") {
-			stamp, err := parseStamp("before", before, wallClock())
+			stamp, err := usage.ParseStamp("before", before, usage.WallClock())
 			if err != nil {
 				return err
 			}
@@ -64,15 +65,15 @@ Without --before the command prints the horizon.`,
 			}
 			horizon = stamp.Seconds*1e9 + int64(stamp.Nanos)
 		}
-		return withLog(c, func(ctx context.Context, log *ingest.Log) error {
+		return connect.WithLog(c, func(ctx context.Context, log *ingest.Log) error {
 			if horizon != 0 {
-				if err := ingest.CheckHorizon(horizon, wallClock()); err != nil {
+				if err := ingest.CheckHorizon(horizon, usage.WallClock()); err != nil {
 					return err
 				}
 				fmt.Fprintf(c.ErrOrStderr(), "all servers learn of the horizon; the log is sealed in %v\n", log.SealsIn())
 				within, cancel := context.WithTimeout(ctx, log.SealsIn()+sealWithin)
 				defer cancel()
-				if err := log.Seal(within, horizon, wallClock()); err != nil {
+				if err := log.Seal(within, horizon, usage.WallClock()); err != nil {
 					return err
 				}
 			}

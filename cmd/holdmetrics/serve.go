@@ -19,13 +19,13 @@ func newServe() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "serve",
 		Short: "Run everything in one process",
-		Long: `Serve runs the gRPC and HTTP doors, the event log (an embedded NATS server), the
-processor and the store in one process, and keeps all of it in one directory.
-What it acknowledged is on disk. Ctrl-C stops it; started again, it carries on
-where it was.
+		Long: `Serve runs the gRPC and HTTP servers, the event log (an embedded NATS server), the
+processor and the store in one process, and keeps all data in one directory.
+Acknowledged events are on disk. Ctrl-C stops it; the next start continues from
+there.
 
-Every setting is a flag, an environment variable and a line of a YAML file; they
-count in this order. 'holdmetrics config serve' shows what is in force.`,
+Every setting is a flag, an environment variable and a line of a YAML file, in
+this order of precedence. 'holdmetrics config serve' shows what is in force.`,
 		Example: `  holdmetrics serve
   holdmetrics serve --data-dir /var/lib/holdmetrics --policy sum
   GRPC_ADDRESS=127.0.0.1:0 HTTP_PORT=0 holdmetrics serve --nats-address 127.0.0.1:0`,
@@ -82,13 +82,13 @@ func runUntil(ctx context.Context, p program, out io.Writer) error {
 func newGateway() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "gateway",
-		Short: "Run the gRPC and HTTP doors, beside workers in other processes",
+		Short: "Run a gateway: the gRPC and HTTP servers",
 		Long: `Gateway takes events into the log of a NATS cluster and answers from the
-snapshots that the workers keep, and from their store. Any number of them may
-run; none has anything that another one lacks.
+snapshots that the workers keep, and from their store. Any number of
+gateways may run; all are equal.
 
-Without MONGODB_URL it takes events and answers from snapshots, and refuses what
-only a store can tell (scores as of a time, by token, windows, histories).
+Without MONGODB_URL it takes events and answers from snapshots. It refuses reads
+that need a store (scores as of a time, by token, windows, histories).
 
 'holdmetrics config gateway' shows the settings in force.`,
 		Example: `  NATS_URL=nats://n1,nats://n2,nats://n3 MONGODB_URL=mongodb://db/ holdmetrics gateway --replicas 3`,
@@ -110,16 +110,15 @@ only a store can tell (scores as of a time, by token, windows, histories).
 func newWorker() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "worker",
-		Short: "Apply the log, beside gateways and other workers in other processes",
-		Long: `Worker reads the partitions of the log that fall to it and keeps their figures in
-the store and their snapshots in NATS. All workers of a log share its partitions
-evenly, by leases: one that joins takes its share over from the others, one that
-is stopped hands over at once, one that dies is followed when its lease has run
-out (--lease).
+		Short: "Run a worker, which applies the log",
+		Long: `Worker reads its partitions of the log. It keeps their figures in the store and
+their snapshots in NATS. The workers of a log share its partitions evenly by
+leases. A new worker takes over its share from the others. A stopped worker hands
+over at once. A dead worker is replaced when its lease expires (--lease).
 
 It needs a database, MONGODB_URL, which all workers and gateways share. With
---store embedded it keeps a store of its own in --data-dir instead, and makes it
-again from the log whenever a partition comes to it; no gateway can read it.
+--store embedded it keeps a private store in --data-dir instead, and rebuilds it
+from the log whenever it acquires a partition; no gateway can read that store.
 
 'holdmetrics config worker' shows the settings in force.`,
 		Example: `  NATS_URL=nats://n1,nats://n2,nats://n3 MONGODB_URL=mongodb://db/ holdmetrics worker --replicas 3

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 
+	"holdmetrics/cmd/holdmetrics/internal/printing"
 	"holdmetrics/ingest/rows"
 	"holdmetrics/ingest/transfers"
 )
@@ -32,7 +33,7 @@ func (s *summaries) count(name string, n int64, meaning string) {
 
 // tell prints the bad rows, and what is to be said about the others.
 func (s *source) tell(out io.Writer) *summaries {
-	s.bad.tell(out)
+	s.bad.Tell(out)
 	if s.summary == nil {
 		return new(summaries)
 	}
@@ -43,8 +44,8 @@ func (s *source) tell(out io.Writer) *summaries {
 	return summary
 }
 
-// summarize says in words what a ledger found out. told is whether the columns were
-// asked for, so that they are told in any case.
+// summarize returns in words what a ledger found out. told reports whether the columns
+// were asked for, so that they are named in any case.
 func summarize(l *transfers.Summary, told, byBlock bool) *summaries {
 	s := new(summaries)
 	for _, from := range l.Sources {
@@ -85,7 +86,7 @@ func summarize(l *transfers.Summary, told, byBlock bool) *summaries {
 	for i, c := range l.Corrections {
 		s.lines = append(s.lines, [2]string{"corrected " + rows.Clip(c.Token), c.Amount})
 		if i < shownNotes {
-			s.note("checkpoints corrected %s by %s, in %s", rows.Clip(c.Token), c.Amount, counted(c.Count, "balance", "balances"))
+			s.note("checkpoints corrected %s by %s, in %s", rows.Clip(c.Token), c.Amount, printing.Counted(c.Count, "balance", "balances"))
 		}
 	}
 	s.lookalikes("holders", l.Holders)

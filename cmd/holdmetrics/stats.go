@@ -8,6 +8,8 @@ import (
 	"github.com/spf13/cobra"
 	"google.golang.org/grpc"
 
+	"holdmetrics/cmd/holdmetrics/internal/connect"
+	"holdmetrics/cmd/holdmetrics/internal/printing"
 	"holdmetrics/cmd/holdmetrics/internal/usage"
 	"holdmetrics/hold"
 	holdpb "holdmetrics/proto"
@@ -33,12 +35,12 @@ every change. Ctrl-C ends it.`,
   holdmetrics stats --by-token --as-of 2021-07-13T23:30:32Z --format csv`,
 		Args: cobra.MaximumNArgs(1),
 	}
-	server := serverFlag(c)
+	server := connect.ServerFlag(c)
 	q.flags(c)
 	var w watch
 	w.flags(c)
 	c.RunE = func(c *cobra.Command, args []string) error {
-		if err := q.check(wallClock()); err != nil {
+		if err := q.check(usage.WallClock()); err != nil {
 			return err
 		}
 		req := &holdpb.ScoresRequest{ByToken: q.byToken}
@@ -54,7 +56,7 @@ every change. Ctrl-C ends it.`,
 			return w.run(c.Context(), c.OutOrStdout(), *server, req.GetHolderId(), &q)
 		}
 		if q.hasAsOf {
-			req.AsOf = timestampOf(hold.StampOf(q.asOf))
+			req.AsOf = connect.TimestampOf(hold.StampOf(q.asOf))
 		}
 		return readScores(c.Context(), c.OutOrStdout(), *server, req, &q)
 	}
@@ -67,12 +69,12 @@ func readScores(ctx context.Context, w io.Writer, server string, req *holdpb.Sco
 			return c.Scores(ctx, req)
 		},
 		func() (func(*holdpb.Score) error, func() error, error) {
-			out, err := newScoreWriter(w, q.format, q.byToken)
+			out, err := printing.NewScoreWriter(w, q.format, q.byToken)
 			if err != nil {
 				return nil, nil, err
 			}
 			return func(row *holdpb.Score) error {
-				return out.Write(&scoreRow{
+				return out.Write(&printing.ScoreRow{
 					Token: row.GetTokenId(), Holder: row.GetHolderId(),
 					Score: row.GetScore(), Held: row.GetHeldSeconds(),
 					Settled: row.GetSettledScore(), SettledHeld: row.GetSettledHeldSeconds(),

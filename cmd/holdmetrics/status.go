@@ -9,13 +9,14 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"holdmetrics/cmd/holdmetrics/internal/connect"
 	holdpb "holdmetrics/proto"
 )
 
 func newStatus() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "status",
-		Short: "Show the workers, who owns which partition, and how far each is",
+		Short: "Show workers, partition owners and lag",
 		Long: `Status asks a gateway, or serve, for the workers and the partitions: who owns
 each, under which epoch, up to which position of the log it is applied, stored
 and published, and how far that is behind the end of the log: in messages, in
@@ -27,16 +28,16 @@ the log how much is behind that. ? is what nobody knows. A partition
 moves unless it failed, has no owner, or has been at one thing for too long.`,
 		Args: cobra.NoArgs,
 	}
-	server := serverFlag(c)
+	server := connect.ServerFlag(c)
 	c.RunE = func(c *cobra.Command, _ []string) (err error) {
-		conn, err := dial(*server)
+		conn, err := connect.Dial(*server)
 		if err != nil {
 			return err
 		}
 		defer conn.Close()
 		answer, err := holdpb.NewHoldMetricsQueryClient(conn).Status(c.Context(), &holdpb.Empty{})
 		if err != nil {
-			return callError(*server, err)
+			return connect.CallError(*server, err)
 		}
 		return writeStatus(c.OutOrStdout(), answer)
 	}

@@ -9,6 +9,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"holdmetrics/cmd/holdmetrics/internal/connect"
+	"holdmetrics/cmd/holdmetrics/internal/printing"
 	"holdmetrics/cmd/holdmetrics/internal/usage"
 	holdpb "holdmetrics/proto"
 )
@@ -31,7 +33,7 @@ rows are of one state, which the last line of the table states.`,
   holdmetrics top --token GOLD --limit 100000 --format csv`,
 		Args: cobra.NoArgs,
 	}
-	server := serverFlag(c)
+	server := connect.ServerFlag(c)
 	f := c.Flags()
 	f.StringVar(&req.TokenId, "token", "", "of this token alone (default: over all)")
 	f.StringVar(&by, "by", "settled", "settled or live")
@@ -53,7 +55,7 @@ rows are of one state, which the last line of the table states.`,
 		if f.Changed("token") && req.TokenId == "" {
 			return usage.Errorf("--token is empty; leave it out for all tokens")
 		}
-		if err := checkFormat(format); err != nil {
+		if err := printing.CheckFormat(format); err != nil {
 			return err
 		}
 		return readTop(c.Context(), c.OutOrStdout(), *server, req, limit, format)
@@ -62,21 +64,21 @@ rows are of one state, which the last line of the table states.`,
 }
 
 func readTop(ctx context.Context, w io.Writer, server string, req *holdpb.TopRequest, limit uint64, format string) error {
-	conn, err := dial(server)
+	conn, err := connect.Dial(server)
 	if err != nil {
 		return err
 	}
 	defer conn.Close()
 	client := holdpb.NewHoldMetricsQueryClient(conn)
-	var out *rowWriter
+	var out *printing.RowWriter
 	var page *holdpb.TopAnswer
 	for out == nil || limit > 0 && page.GetNextCursor() != "" {
 		req.Limit, req.Cursor = uint32(min(limit, topPage)), page.GetNextCursor()
 		if page, err = client.Top(ctx, req); err != nil {
-			return callError(server, err)
+			return connect.CallError(server, err)
 		}
 		if out == nil {
-			if out, err = newRowWriter(w, format, []string{"rank", "holder_id", "score", "settled_score", "held_seconds", "settled_held_seconds", "rate"}); err != nil {
+			if out, err = printing.NewRowWriter(w, format, []string{"rank", "holder_id", "score", "settled_score", "held_seconds", "settled_held_seconds", "rate"}); err != nil {
 				return err
 			}
 		}
@@ -91,6 +93,6 @@ func readTop(ctx context.Context, w io.Writer, server string, req *holdpb.TopReq
 	if err := out.Close(); err != nil || format != "table" {
 		return err
 	}
-	_, err = fmt.Fprintf(w, "%d of %d holders, as of %s\n", out.rows, page.GetCount(), page.GetAsOf().AsTime().Format(time.RFC3339Nano))
+	_, err = fmt.Fprintf(w, "%d of %d holders, as of %s\n", out.Rows, page.GetCount(), page.GetAsOf().AsTime().Format(time.RFC3339Nano))
 	return err
 }

@@ -8,6 +8,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"holdmetrics/cmd/holdmetrics/internal/connect"
+	"holdmetrics/cmd/holdmetrics/internal/printing"
 	"holdmetrics/cmd/holdmetrics/internal/usage"
 	"holdmetrics/processor/generation"
 )
@@ -32,10 +34,10 @@ are compared; the others are counted.`,
   holdmetrics verify 1 2 --format csv`,
 		Args: cobra.ExactArgs(2),
 	}
-	natsFlags(c)
+	connect.NATSFlags(c)
 	c.Flags().StringVar(&format, "format", "table", "table, csv or json")
 	c.RunE = func(c *cobra.Command, args []string) error {
-		if err := checkFormat(format); err != nil {
+		if err := printing.CheckFormat(format); err != nil {
 			return err
 		}
 		if args[0] == args[1] {
@@ -44,7 +46,7 @@ are compared; the others are counted.`,
 		return withGenerations(c, func(ctx context.Context, o *generation.Operator) error {
 			different, err := verify(ctx, c, o, args[0], args[1], format)
 			if err == nil && different > 0 {
-				err = fmt.Errorf("%s", counted(int64(different), "holder differs", "holders differ"))
+				err = fmt.Errorf("%s", printing.Counted(int64(different), "holder differs", "holders differ"))
 			}
 			return err
 		})
@@ -54,7 +56,7 @@ are compared; the others are counted.`,
 
 // verify compares two generations, prints what differs, and returns how many holders do.
 func verify(ctx context.Context, c *cobra.Command, o *generation.Operator, a, b, format string) (uint64, error) {
-	rows, err := newRowWriter(c.OutOrStdout(), format, []string{"partition", "holder_id", "position", "figure", "in_" + a, "in_" + b, "tokens"})
+	rows, err := printing.NewRowWriter(c.OutOrStdout(), format, []string{"partition", "holder_id", "position", "figure", "in_" + a, "in_" + b, "tokens"})
 	if err != nil {
 		return 0, err
 	}
@@ -67,7 +69,7 @@ func verify(ctx context.Context, c *cobra.Command, o *generation.Operator, a, b,
 			figures = []generation.Figure{{Name: "holder", A: "not there", B: "there"}}
 		}
 		for _, f := range figures {
-			if err := rows.Write(strconv.Itoa(d.Partition), d.Holder, positionText(d.Position), f.Name, f.A, f.B, strings.Join(d.Tokens, " ")); err != nil {
+			if err := rows.Write(strconv.Itoa(d.Partition), d.Holder, usage.PositionText(d.Position), f.Name, f.A, f.B, strings.Join(d.Tokens, " ")); err != nil {
 				return err
 			}
 		}
@@ -79,7 +81,7 @@ func verify(ctx context.Context, c *cobra.Command, o *generation.Operator, a, b,
 			fmt.Fprintf(c.ErrOrStderr(), "compared %d holders, %d of %d partitions done, %d differ\n", t.Holders, t.Partitions, o.Log.Partitions(), t.Different)
 		}
 	})
-	if rows.rows > 0 || format != "table" {
+	if rows.Rows > 0 || format != "table" {
 		if closed := rows.Close(); err == nil {
 			err = closed
 		}
@@ -87,9 +89,9 @@ func verify(ctx context.Context, c *cobra.Command, o *generation.Operator, a, b,
 	if err != nil {
 		return tally.Different, err
 	}
-	text := fmt.Sprintf("%s compared, %s", counted(int64(tally.Holders), "holder", "holders"), counted(int64(tally.Different), "differs", "differ"))
+	text := fmt.Sprintf("%s compared, %s", printing.Counted(int64(tally.Holders), "holder", "holders"), printing.Counted(int64(tally.Different), "differs", "differ"))
 	if tally.Later > 0 {
-		text += fmt.Sprintf("; %s not compared: their last event comes after the end of one generation", counted(int64(tally.Later), "holder was", "holders were"))
+		text += fmt.Sprintf("; %s not compared: their last event comes after the end of one generation", printing.Counted(int64(tally.Later), "holder was", "holders were"))
 	}
 	out := c.OutOrStdout()
 	if format != "table" {

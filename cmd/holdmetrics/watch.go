@@ -17,12 +17,14 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/types/known/durationpb"
 
+	"holdmetrics/cmd/holdmetrics/internal/connect"
+	"holdmetrics/cmd/holdmetrics/internal/printing"
 	"holdmetrics/cmd/holdmetrics/internal/usage"
 	"holdmetrics/hold"
 	holdpb "holdmetrics/proto"
 )
 
-// redrawEvery is how often a table on a terminal is drawn anew, at most.
+// redrawEvery is how often a table on a terminal is redrawn, at most.
 const redrawEvery = 500 * time.Millisecond
 
 // watch is stats that goes on.
@@ -58,7 +60,7 @@ func (w *watch) check(q *query) error {
 
 // run watches until ctx ends, which is no error, or the server is gone.
 func (w *watch) run(ctx context.Context, out io.Writer, server, holder string, q *query) error {
-	conn, err := dial(server)
+	conn, err := connect.Dial(server)
 	if err != nil {
 		return err
 	}
@@ -71,7 +73,7 @@ func (w *watch) run(ctx context.Context, out io.Writer, server, holder string, q
 	}
 	stream, err := holdpb.NewHoldMetricsClient(conn).Stats(watching, req)
 	if err != nil {
-		return callError(server, err)
+		return connect.CallError(server, err)
 	}
 	if file, ok := out.(*os.File); ok && q.format == "table" && term.IsTerminal(int(file.Fd())) {
 		err = w.table(watching, cancel, file, stream)
@@ -82,9 +84,9 @@ func (w *watch) run(ctx context.Context, out io.Writer, server, holder string, q
 		return nil // Ctrl-C is how a watch ends
 	}
 	if errors.Is(err, io.EOF) {
-		return fmt.Errorf("%w: the server at %s ended the watch", errDisconnected, server)
+		return fmt.Errorf("%w: the server at %s ended the watch", connect.ErrDisconnected, server)
 	}
-	return callError(server, err)
+	return connect.CallError(server, err)
 }
 
 var watchColumns = []string{"holder_id", "score", "held_seconds", "settled_score", "settled_held_seconds", "as_of", "position"}
@@ -96,7 +98,7 @@ func (w *watch) lines(out io.Writer, stream grpc.ServerStreamingClient[holdpb.Ho
 	write := func(fields []string) error {
 		line.Reset()
 		if format == "json" {
-			text, err := jsonRow(watchColumns, fields)
+			text, err := printing.JSONRow(watchColumns, fields)
 			if err != nil {
 				return err
 			}
@@ -181,7 +183,7 @@ func (w *watch) table(ctx context.Context, cancel func(), out *os.File, stream g
 			if sizeErr != nil {
 				width, height = 80, 24
 			}
-			_, err = io.WriteString(out, fromTheTop+strings.ReplaceAll(t.draw(wallClock(), width, height-1), "\n", restOfLine+"\n")+restOfPage)
+			_, err = io.WriteString(out, fromTheTop+strings.ReplaceAll(t.draw(usage.WallClock(), width, height-1), "\n", restOfLine+"\n")+restOfPage)
 		case err = <-ended:
 			ended <- err
 			running = false
@@ -190,7 +192,7 @@ func (w *watch) table(ctx context.Context, cancel func(), out *os.File, stream g
 	}
 	cancel()
 	<-ended
-	_, writeErr := io.WriteString(out, firstScreen+t.draw(wallClock(), 1<<16, 24))
+	_, writeErr := io.WriteString(out, firstScreen+t.draw(usage.WallClock(), 1<<16, 24))
 	return errors.Join(err, writeErr)
 }
 
@@ -266,7 +268,7 @@ func (t *liveTable) draw(now int64, width, height int) string {
 		state = ", reading"
 	}
 	fmt.Fprintf(&b, "%d of %d holders%s, as of %s; Ctrl-C ends\n", len(shown), len(places), state, time.Unix(0, now).UTC().Format("15:04:05Z"))
-	rows, err := newRowWriter(&b, "table", []string{"rank", "holder_id", "score", "held_seconds", "settled_score"})
+	rows, err := printing.NewRowWriter(&b, "table", []string{"rank", "holder_id", "score", "held_seconds", "settled_score"})
 	for i := 0; err == nil && i < len(shown); i++ {
 		p := &shown[i]
 		err = rows.Write(fmt.Sprint(i+1), p.holder, p.live.Score.String(), p.live.Held.String(), t.lines[p.holder].settled)

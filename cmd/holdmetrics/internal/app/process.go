@@ -188,7 +188,7 @@ func (n *process) connect(ctx context.Context, name string) error {
 	return err
 }
 
-// openLog opens the event log, and makes it where there is none.
+// openLog opens the event log, and makes it if it is absent.
 func (n *process) openLog(ctx context.Context) error {
 	return n.patiently(ctx, "the event log cannot be opened", func(ctx context.Context) (err error) {
 		n.Events, err = ingest.OpenLog(ctx, n.js, ingest.LogConfig{

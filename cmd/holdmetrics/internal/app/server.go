@@ -214,7 +214,7 @@ func (p *Server) open(ctx context.Context, r *generation.Record) (gateway.Backen
 	}, nil
 }
 
-// begin makes the first generation where there is none, and reads which is active.
+// begin makes the first generation if there is none, and reads which is active.
 // The rules that the settings name are those of the first one while there is nothing
 // that was counted by others.
 func (p *Server) begin(ctx context.Context, policy hold.Policy, fresh bool) error {

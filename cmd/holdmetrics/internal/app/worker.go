@@ -117,7 +117,7 @@ func (w *Worker) chooseStores() error {
 	return nil
 }
 
-// begin makes the first generation where there is none, and reads which is active.
+// begin makes the first generation if there is none, and reads which is active.
 func (w *Worker) begin(ctx context.Context) error {
 	named, err := serverRules(w.settings.RulesFile, w.log)
 	if err != nil {

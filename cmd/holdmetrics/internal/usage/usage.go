@@ -1,5 +1,4 @@
-// Package usage tells command lines that say nothing that can be done from commands
-// that failed.
+// Package usage marks the errors of a wrong command line, and reads the times of flags.
 package usage
 
 import "fmt"

@@ -1,4 +1,4 @@
-package main
+package logcmd
 
 import (
 	"context"
@@ -8,6 +8,9 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
 
+	"holdmetrics/cmd/holdmetrics/internal/connect"
+	"holdmetrics/cmd/holdmetrics/internal/printing"
+	"holdmetrics/cmd/holdmetrics/internal/upload"
 	"holdmetrics/cmd/holdmetrics/internal/usage"
 	"holdmetrics/hold"
 	"holdmetrics/ingest"
@@ -18,7 +21,7 @@ import (
 const settleAtOnce = 32
 
 // kindSealed is the kind of letters of events that came too late for a pair that is
-// sealed. A door does not know that, and a horizon never goes down.
+// sealed. A server does not know that, and a horizon never goes down.
 const kindSealed = "sealed"
 
 // eventIn reads the event that a letter has in it, in words.
@@ -36,7 +39,7 @@ func newDLQRetry() *cobra.Command {
 		Use:   "retry [ID...]",
 		Short: "Send the events of dead letters again",
 		Long: `Retry sends the events of the letters that are named, or that fit all the filters,
-through the server's door, as any producer sends them. What is accepted now is
+through the server, as any producer sends them. What is accepted now is
 settled as retried, so that a second retry does not send it; what is refused again
 stays, and is printed with the new reason. Where a retry is cut short, the next one
 sends at most what an equal event does already: nothing changes twice.
@@ -48,7 +51,7 @@ than its holder's is accepted at once. What could not be read never is.`,
   holdmetrics dlq retry --reason future
   holdmetrics dlq retry --all --server 10.0.0.7:60051`,
 	}
-	server := serverFlag(c)
+	server := connect.ServerFlag(c)
 	q.flags(c)
 	c.Flags().BoolVar(&q.all, "all", false, "all that are open")
 	c.RunE = func(c *cobra.Command, ids []string) error {
@@ -59,14 +62,14 @@ than its holder's is accepted at once. What could not be read never is.`,
 		if !q.given(c) {
 			return usage.Errorf("name the letters, or describe them with filters, or say --all")
 		}
-		return withLog(c, func(ctx context.Context, log *ingest.Log) error {
+		return connect.WithLog(c, func(ctx context.Context, log *ingest.Log) error {
 			r := &retry{log: log, out: c.ErrOrStderr()}
 			err := r.run(ctx, *server, &q)
 			if _, printErr := fmt.Fprintf(c.OutOrStdout(), "retried  %d\nrefused  %d\n", r.retried, r.refused); err == nil {
 				err = printErr
 			}
 			if err == nil && r.refused > 0 {
-				err = fmt.Errorf("%s as it is until it is retried with success, or dropped", counted(int64(r.refused), "letter was refused again; it stays", "letters were refused again; each stays"))
+				err = fmt.Errorf("%s as it is until it is retried with success, or dropped", printing.Counted(int64(r.refused), "letter was refused again; it stays", "letters were refused again; each stays"))
 			}
 			return err
 		})
@@ -85,7 +88,7 @@ type retry struct {
 }
 
 func (r *retry) run(ctx context.Context, server string, q *letterQuery) error {
-	conn, err := dial(server)
+	conn, err := connect.Dial(server)
 	if err != nil {
 		return err
 	}
@@ -94,7 +97,7 @@ func (r *retry) run(ctx context.Context, server string, q *letterQuery) error {
 	defer cancel()
 	stream, err := holdpb.NewHoldMetricsClient(conn).BroadcastBatch(ctx)
 	if err != nil {
-		return callError(server, err)
+		return connect.CallError(server, err)
 	}
 	for d, err := range q.letters(ctx, r.log) {
 		if err != nil {
@@ -106,15 +109,15 @@ func (r *retry) run(ctx context.Context, server string, q *letterQuery) error {
 		}
 		draft, err := eventOf(ctx, r.log, &d)
 		if err == nil {
-			err = unsendable(&draft)
+			err = upload.Unsendable(&draft)
 		}
 		if err != nil {
 			r.refuse(&d, err.Error())
 			continue
 		}
 		d.Data = nil
-		r.letters, r.events = append(r.letters, d), append(r.events, messageOf(&draft))
-		if len(r.events) == batchEvents {
+		r.letters, r.events = append(r.letters, d), append(r.events, connect.MessageOf(&draft))
+		if len(r.events) == upload.BatchEvents {
 			if err := r.send(ctx, server, stream); err != nil {
 				return err
 			}
@@ -124,17 +127,17 @@ func (r *retry) run(ctx context.Context, server string, q *letterQuery) error {
 }
 
 // send sends one batch and settles what was accepted.
-func (r *retry) send(ctx context.Context, server string, stream batchStream) error {
+func (r *retry) send(ctx context.Context, server string, stream upload.BatchStream) error {
 	if len(r.events) == 0 {
 		return nil
 	}
 	err := stream.Send(&holdpb.HoldBatch{Events: r.events})
 	ack, recvErr := stream.Recv() // says more than the Send that failed of it
 	if recvErr != nil {
-		return callError(server, recvErr)
+		return connect.CallError(server, recvErr)
 	}
 	if err != nil {
-		return callError(server, err)
+		return connect.CallError(server, err)
 	}
 	refused := map[int]string{}
 	for _, refusal := range ack.GetRefused() {
@@ -152,12 +155,12 @@ func (r *retry) send(ctx context.Context, server string, stream batchStream) err
 	}
 	err = group.Wait()
 	r.letters, r.events = r.letters[:0], r.events[:0]
-	return interrupted(err)
+	return printing.Interrupted(err)
 }
 
 func (r *retry) refuse(d *ingest.DeadLetter, reason string) {
 	r.refused++
-	if r.refused <= shownBadRows {
+	if r.refused <= upload.ShownBadRows {
 		fmt.Fprintf(r.out, "%s: %s\n", d.ID(), printable(reason))
 	}
 }

@@ -1,4 +1,4 @@
-package main
+package logcmd
 
 import (
 	"cmp"
@@ -11,15 +11,17 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"holdmetrics/cmd/holdmetrics/internal/connect"
+	"holdmetrics/cmd/holdmetrics/internal/printing"
 	"holdmetrics/cmd/holdmetrics/internal/usage"
 	"holdmetrics/hold"
 	"holdmetrics/ingest"
 )
 
-func newDLQ() *cobra.Command {
+func NewDLQ() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "dlq",
-		Short: "Deal with the dead letters: events of the log that could not be applied",
+		Short: "List, resend and drop dead letters",
 		Long: `A dead letter is an event that is in the log and was refused, with its reason. Its
 name is PARTITION.SEQUENCE.INDEX: the message of the log, and the place of the event
 in it. Letters are kept in NATS, where serve listens as well.
@@ -28,14 +30,14 @@ A letter is open until it is retried with success, or dropped. Then only a note 
 that stays, without the event's bytes, which the log keeps for ever: it keeps what is
 read from the log once more, as after a crash, from bringing the letter back.`,
 	}
-	natsFlags(c)
+	connect.NATSFlags(c)
 	c.AddCommand(newDLQList(), newDLQShow(), newDLQRetry(), newDLQDrop())
 	return c
 }
 
 // letterQuery says which letters are meant.
 type letterQuery struct {
-	span                  span
+	span                  usage.Span
 	ids                   []string
 	reason, field, holder string
 	all                   bool
@@ -44,13 +46,13 @@ type letterQuery struct {
 
 func (q *letterQuery) flags(c *cobra.Command) {
 	f := c.Flags()
-	q.span.flags(f)
+	q.span.Flags(f)
 	f.StringVar(&q.reason, "reason", "", "of this kind (such as future; 'dlq list --count' names them), or with this `text` in the reason")
 	f.StringVar(&q.field, "field", "", "that were refused for this `field`, such as start")
-	f.StringVar(&q.holder, "holder", "", "of this holder, as far as they can be read")
+	f.StringVar(&q.holder, "holder", "", "of this holder, if the event can be read")
 }
 
-// given says whether any letter was named or described.
+// given reports whether any dead letter was named or described.
 func (q *letterQuery) given(c *cobra.Command) bool {
 	for _, name := range []string{"from", "to", "partition", "reason", "field", "holder", "all"} {
 		if c.Flags().Changed(name) {
@@ -71,13 +73,13 @@ func (q *letterQuery) check(c *cobra.Command) error {
 			return usage.Wrap(err)
 		}
 	}
-	return q.span.check(c)
+	return q.span.Check(c)
 }
 
 // letters gives the letters that are meant.
 func (q *letterQuery) letters(ctx context.Context, log *ingest.Log) iter.Seq2[ingest.DeadLetter, error] {
 	return func(yield func(ingest.DeadLetter, error) bool) {
-		within, err := q.span.resolve(ctx, log)
+		within, err := q.span.Resolve(ctx, log)
 		if err != nil {
 			yield(ingest.DeadLetter{}, err)
 			return
@@ -88,7 +90,7 @@ func (q *letterQuery) letters(ctx context.Context, log *ingest.Log) iter.Seq2[in
 		}
 		for d, err := range source {
 			if err != nil {
-				yield(d, interrupted(err))
+				yield(d, printing.Interrupted(err))
 				return
 			}
 			if q.wants(ctx, log, &d, within) && !yield(d, nil) {
@@ -158,9 +160,9 @@ func (q *letterQuery) named(ctx context.Context, log *ingest.Log) iter.Seq2[inge
 func (q *letterQuery) wants(ctx context.Context, log *ingest.Log, d *ingest.DeadLetter, within ingest.Range) bool {
 	switch {
 	case d.Settled != "" && !q.settled,
-		q.span.partition >= 0 && d.Partition != q.span.partition,
-		q.span.from != "" && d.Sequence < within.From,
-		q.span.to != "" && d.Sequence > within.To,
+		q.span.Partition >= 0 && d.Partition != q.span.Partition,
+		q.span.From != "" && d.Sequence < within.From,
+		q.span.To != "" && d.Sequence > within.To,
 		q.field != "" && d.Field != q.field,
 		q.reason != "" && d.Kind != q.reason && !strings.Contains(d.Reason, q.reason):
 		return false
@@ -204,7 +206,7 @@ stay in the log, where 'holdmetrics log' shows them with the reason.`,
 		if !q.given(c) {
 			return usage.Errorf("name the letters, or describe them with filters, or say --all")
 		}
-		return withLog(c, func(ctx context.Context, log *ingest.Log) error {
+		return connect.WithLog(c, func(ctx context.Context, log *ingest.Log) error {
 			return drop(ctx, c, log, &q, yes)
 		})
 	}
@@ -220,7 +222,7 @@ func drop(ctx context.Context, c *cobra.Command, log *ingest.Log, q *letterQuery
 		d.Data = nil // only its name is needed
 		found = append(found, d)
 	}
-	count := counted(int64(len(found)), "letter", "letters")
+	count := printing.Counted(int64(len(found)), "letter", "letters")
 	if len(found) > 0 && !yes {
 		if err := confirm(c, "drop "+count+"?"); err != nil {
 			return err
@@ -228,7 +230,7 @@ func drop(ctx context.Context, c *cobra.Command, log *ingest.Log, q *letterQuery
 	}
 	for i := range found {
 		if err := log.SettleLetter(ctx, found[i], ingest.LetterDropped); err != nil {
-			return fmt.Errorf("%w; %d of %s dropped, and running this again drops the rest", interrupted(err), i, count)
+			return fmt.Errorf("%w; %d of %s dropped, and running this again drops the rest", printing.Interrupted(err), i, count)
 		}
 	}
 	_, err := fmt.Fprintf(c.OutOrStdout(), "dropped %s\n", count)
@@ -238,9 +240,9 @@ func drop(ctx context.Context, c *cobra.Command, log *ingest.Log, q *letterQuery
 // errNotConfirmed: nobody said yes.
 var errNotConfirmed = errors.New("nothing was done")
 
-// confirm asks on the terminal; where there is none, --yes is needed.
+// confirm asks on the terminal; without a terminal, --yes is needed.
 func confirm(c *cobra.Command, question string) error {
-	if !isTerminal(c.InOrStdin()) {
+	if !printing.IsTerminal(c.InOrStdin()) {
 		return usage.Errorf("%s There is no terminal to ask on; say --yes", question)
 	}
 	fmt.Fprintf(c.ErrOrStderr(), "%s [y/N] ", question)

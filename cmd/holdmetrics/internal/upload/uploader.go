@@ -1,4 +1,5 @@
-package main
+// Package upload sends events to a server in batches, and reports what was refused.
+package upload
 
 import (
 	"errors"
@@ -11,38 +12,39 @@ import (
 
 	"google.golang.org/grpc"
 
+	"holdmetrics/cmd/holdmetrics/internal/connect"
 	"holdmetrics/hold"
 	"holdmetrics/ingest/rows"
 	holdpb "holdmetrics/proto"
 )
 
 const (
-	batchEvents     = 512
+	// BatchEvents is how many events a batch carries at most.
+	BatchEvents     = 512
 	batchesInFlight = 16
 )
 
-// batchStream is the client's end of BroadcastBatch.
-type batchStream = grpc.BidiStreamingClient[holdpb.HoldBatch, holdpb.HoldBatchAck]
+// BatchStream is the client's end of BroadcastBatch.
+type BatchStream = grpc.BidiStreamingClient[holdpb.HoldBatch, holdpb.HoldBatchAck]
 
-// tally is what became of the events of an import.
-type tally struct {
-	events       int64 // that the rows came to
-	acknowledged int64
-	refused      int64
-	holders      map[string]struct{}
+// Tally counts the events of an import. Holders must be a map.
+type Tally struct {
+	Events       int64 // that the rows came to
+	Acknowledged int64
+	Refused      int64
+	Holders      map[string]struct{}
 }
 
-// refusedError is an event that the server did not take.
-type refusedError struct{ message string }
+// RefusedError is an event that the server did not accept.
+type RefusedError struct{ Message string }
 
-func (e *refusedError) Error() string { return "refused: " + e.message }
+func (e *RefusedError) Error() string { return "refused: " + e.Message }
 
-// pump sends events in batches, several of them in flight, and takes their
-// acknowledgements in order. Events that are refused go to bad, and the others
-// go on; where bad is nil, the first of them ends it. However it ends, it waits
-// for what it has sent, so that the tally is right. The stream must be of a
-// context that ends with pump's caller.
-func pump(stream batchStream, events iter.Seq2[rows.Event, error], bad *badRows, t *tally) error {
+// Send sends events in batches, several of them in flight, and takes their
+// acknowledgements in order. Refused events go to bad; if bad is nil, the first refusal
+// ends it. However it ends, it waits for the answers to what it has sent, so that the
+// tally is right. The context of the stream must end with the caller of Send.
+func Send(stream BatchStream, events iter.Seq2[rows.Event, error], bad *BadRows, t *Tally) error {
 	sent := make(chan []rows.Place, batchesInFlight)
 	refused := make(chan struct{})
 	received := make(chan error, 1)
@@ -60,9 +62,9 @@ func pump(stream batchStream, events iter.Seq2[rows.Event, error], bad *badRows,
 	return sendErr
 }
 
-func send(stream batchStream, events iter.Seq2[rows.Event, error], sent chan<- []rows.Place, refused <-chan struct{}, bad *badRows, t *tally) error {
-	batch := make([]*holdpb.HoldMsg, 0, batchEvents)
-	places := make([]rows.Place, 0, batchEvents)
+func send(stream BatchStream, events iter.Seq2[rows.Event, error], sent chan<- []rows.Place, refused <-chan struct{}, bad *BadRows, t *Tally) error {
+	batch := make([]*holdpb.HoldMsg, 0, BatchEvents)
+	places := make([]rows.Place, 0, BatchEvents)
 	flush := func() error {
 		if len(batch) == 0 {
 			return nil
@@ -73,7 +75,7 @@ func send(stream batchStream, events iter.Seq2[rows.Event, error], sent chan<- [
 			return io.EOF
 		}
 		err := stream.Send(&holdpb.HoldBatch{Events: batch})
-		batch, places = batch[:0], make([]rows.Place, 0, batchEvents)
+		batch, places = batch[:0], make([]rows.Place, 0, BatchEvents)
 		return err
 	}
 	for e, err := range events {
@@ -81,20 +83,20 @@ func send(stream batchStream, events iter.Seq2[rows.Event, error], sent chan<- [
 			// What came before the bad row is good; how far it got is what is reported.
 			return errors.Join(err, ignoreEOF(flush()))
 		}
-		t.events++
-		if err := unsendable(&e.Draft); err != nil {
-			row := &rows.Error{Place: e.Place, Err: &refusedError{err.Error()}}
+		t.Events++
+		if err := Unsendable(&e.Draft); err != nil {
+			row := &rows.Error{Place: e.Place, Err: &RefusedError{err.Error()}}
 			if bad == nil {
 				return errors.Join(row, ignoreEOF(flush()))
 			}
-			bad.addUnsent(row)
+			bad.AddUnsent(row)
 			continue
 		}
-		if _, known := t.holders[e.Draft.Holder]; !known {
-			t.holders[strings.Clone(e.Draft.Holder)] = struct{}{} // it may hold on to its whole row
+		if _, known := t.Holders[e.Draft.Holder]; !known {
+			t.Holders[strings.Clone(e.Draft.Holder)] = struct{}{} // it may hold on to its whole row
 		}
-		batch, places = append(batch, messageOf(&e.Draft)), append(places, e.Place)
-		if len(batch) == batchEvents {
+		batch, places = append(batch, connect.MessageOf(&e.Draft)), append(places, e.Place)
+		if len(batch) == BatchEvents {
 			if err := flush(); err != nil {
 				return err
 			}
@@ -110,10 +112,10 @@ func ignoreEOF(err error) error {
 	return err
 }
 
-// unsendable says what is wrong with an event that cannot travel: text that is
+// Unsendable says what is wrong with an event that cannot travel: text that is
 // not UTF-8, which a message cannot carry, or ids so long that a batch of them is
 // larger than a message may be. The rule that it breaks is the server's.
-func unsendable(d *hold.Draft) error {
+func Unsendable(d *hold.Draft) error {
 	const long = 512
 	for _, s := range []string{d.Token, d.Holder, d.HoldID, d.WeightExact} {
 		if len(s) > long || !utf8.ValidString(s) {
@@ -126,7 +128,7 @@ func unsendable(d *hold.Draft) error {
 
 // receive takes the acknowledgements until the stream ends. It closes refused
 // with the first error, or refusal where bad is nil, and goes on, so that the tally is right.
-func receive(stream batchStream, sent <-chan []rows.Place, refused chan<- struct{}, bad *badRows, t *tally) error {
+func receive(stream BatchStream, sent <-chan []rows.Place, refused chan<- struct{}, bad *BadRows, t *Tally) error {
 	var first error
 	stop := func(err error) {
 		if first == nil {
@@ -138,7 +140,7 @@ func receive(stream batchStream, sent <-chan []rows.Place, refused chan<- struct
 		ack, err := stream.Recv()
 		if err == io.EOF {
 			if _, waiting := <-sent; waiting {
-				stop(fmt.Errorf("%w: the server ended the stream before its time", errDisconnected))
+				stop(fmt.Errorf("%w: the server ended the stream before its time", connect.ErrDisconnected))
 			}
 			return first
 		}
@@ -151,14 +153,14 @@ func receive(stream batchStream, sent <-chan []rows.Place, refused chan<- struct
 			stop(errors.New("the server acknowledged more than it was sent"))
 			return first
 		}
-		t.acknowledged += int64(ack.GetAccepted())
-		t.refused += int64(len(ack.GetRefused()))
+		t.Acknowledged += int64(ack.GetAccepted())
+		t.Refused += int64(len(ack.GetRefused()))
 		for _, r := range ack.GetRefused() {
 			i := int(r.GetIndex())
 			if i >= len(places) {
 				continue
 			}
-			row := &rows.Error{Place: places[i], Err: &refusedError{r.GetError()}}
+			row := &rows.Error{Place: places[i], Err: &RefusedError{r.GetError()}}
 			if bad == nil {
 				stop(row)
 			} else {

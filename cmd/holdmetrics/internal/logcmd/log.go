@@ -1,21 +1,23 @@
-package main
+// Package logcmd holds the commands about the event log and its dead letters.
+package logcmd
 
 import (
 	"context"
 	"errors"
-	"strconv"
 
 	"github.com/spf13/cobra"
 
+	"holdmetrics/cmd/holdmetrics/internal/connect"
+	"holdmetrics/cmd/holdmetrics/internal/printing"
 	"holdmetrics/cmd/holdmetrics/internal/usage"
 	"holdmetrics/ingest"
 )
 
-func newLog() *cobra.Command {
+func New() *cobra.Command {
 	var q logQuery
 	c := &cobra.Command{
 		Use:   "log",
-		Short: "Look at the event log, export, import and verify it",
+		Short: "Show, export, import and verify the event log",
 		Long: `Log prints the events of the log as they stand there, one a line, in the order of
 their positions: those that were refused and what could not be read too, with the
 reason. The log's own time decides by which clock an event was judged.
@@ -38,10 +40,10 @@ holder to another one, it was refused: 'holdmetrics dlq list' shows it.
   holdmetrics log --from 812 --to 812 --format json`,
 		Args: cobra.NoArgs,
 	}
-	natsFlags(c)
+	connect.NATSFlags(c)
 	c.AddCommand(newLogExport(), newLogImport(), newLogVerify())
 	f := c.Flags()
-	q.span.flags(f)
+	q.span.Flags(f)
 	f.BoolVar(&q.follow, "follow", false, "go on with what comes, until Ctrl-C")
 	f.StringVar(&q.holder, "holder", "", "of this holder alone")
 	f.StringVar(&q.token, "token", "", "of this token alone")
@@ -51,14 +53,14 @@ holder to another one, it was refused: 'holdmetrics dlq list' shows it.
 		if err := q.check(c); err != nil {
 			return err
 		}
-		return withLog(c, func(ctx context.Context, log *ingest.Log) error { return q.run(ctx, c, log) })
+		return connect.WithLog(c, func(ctx context.Context, log *ingest.Log) error { return q.run(ctx, c, log) })
 	}
 	return c
 }
 
 // logQuery is what log was asked for.
 type logQuery struct {
-	span          span
+	span          usage.Span
 	follow        bool
 	holder, token string
 	limit         int
@@ -74,30 +76,30 @@ func (q *logQuery) check(c *cobra.Command) error {
 	if q.limit < 0 || q.limit == 0 && c.Flags().Changed("limit") {
 		return usage.Errorf("--limit %d: print one event at least", q.limit)
 	}
-	if q.holder != "" && q.span.partition >= 0 {
+	if q.holder != "" && q.span.Partition >= 0 {
 		return usage.Errorf("--partition does not go with --holder, which reads the holder's own")
 	}
-	if q.follow && q.span.to != "" {
+	if q.follow && q.span.To != "" {
 		return usage.Errorf("--to does not go with --follow")
 	}
-	if err := q.span.check(c); err != nil {
+	if err := q.span.Check(c); err != nil {
 		return err
 	}
-	return checkFormat(q.format)
+	return printing.CheckFormat(q.format)
 }
 
 func (q *logQuery) run(ctx context.Context, c *cobra.Command, log *ingest.Log) error {
 	if q.holder != "" {
-		q.span.partition = ingest.Partition(q.holder, log.Partitions())
+		q.span.Partition = ingest.Partition(q.holder, log.Partitions())
 	}
-	within, err := q.span.resolve(ctx, log)
+	within, err := q.span.Resolve(ctx, log)
 	if err != nil {
-		return interrupted(err)
+		return printing.Interrupted(err)
 	}
-	if within.Follow = q.follow; q.follow && q.span.from == "" {
+	if within.Follow = q.follow; q.follow && q.span.From == "" {
 		last, err := log.LastPosition(ctx)
 		if err != nil {
-			return interrupted(err)
+			return printing.Interrupted(err)
 		}
 		within.From = last + 1
 	}
@@ -105,7 +107,7 @@ func (q *logQuery) run(ctx context.Context, c *cobra.Command, log *ingest.Log) e
 	if err != nil {
 		return err
 	}
-	if q.span.empty(within) {
+	if q.span.Empty(within) {
 		return out.flush()
 	}
 	for m, err := range log.Read(ctx, within) {
@@ -113,11 +115,11 @@ func (q *logQuery) run(ctx context.Context, c *cobra.Command, log *ingest.Log) e
 			if q.follow && errors.Is(err, context.Canceled) {
 				return out.flush()
 			}
-			return errors.Join(interrupted(err), out.flush())
+			return errors.Join(printing.Interrupted(err), out.flush())
 		}
 		if ingest.IsSeal(m.Data) && q.holder == "" && q.token == "" {
 			if err := out.writeSeal(ctx, log, m); err != nil {
-				return interrupted(err)
+				return printing.Interrupted(err)
 			}
 			if q.limit > 0 && out.rows == q.limit {
 				return out.flush()
@@ -148,12 +150,4 @@ func (q *logQuery) wants(e *ingest.Entry) bool {
 		return true
 	}
 	return e.Err == nil && (q.holder == "" || e.Draft.Holder == q.holder) && (q.token == "" || e.Draft.Token == q.token)
-}
-
-// positionText is a position as a column shows it.
-func positionText(n uint64) string { return strconv.FormatUint(n, 10) }
-
-// noSuchPartition says which partitions there are.
-func noSuchPartition(partition int, log *ingest.Log) error {
-	return usage.Errorf("--partition %d: the log has 0 to %d", partition, log.Partitions()-1)
 }

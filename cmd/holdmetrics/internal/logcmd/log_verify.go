@@ -1,4 +1,4 @@
-package main
+package logcmd
 
 import (
 	"context"
@@ -9,6 +9,8 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/spf13/cobra"
 
+	"holdmetrics/cmd/holdmetrics/internal/connect"
+	"holdmetrics/cmd/holdmetrics/internal/printing"
 	"holdmetrics/cmd/holdmetrics/internal/usage"
 	"holdmetrics/ingest"
 )
@@ -18,9 +20,9 @@ func newLogVerify() *cobra.Command {
 	var format string
 	c := &cobra.Command{
 		Use:   "verify",
-		Short: "Read the whole log and say what is not as it should be",
+		Short: "Check the whole log for faults",
 		Long: `Verify reads the log and counts what each partition has. It ends with 1, and names
-each trouble with its position, where
+each fault with its position, where
 
   - the stream does not begin with position 1, or lacks a message;
   - its settings could lose messages, or put them into the wrong partition;
@@ -31,7 +33,7 @@ each trouble with its position, where
   - an imported message does not say what time it had.
 
 What is refused and has its dead letter, open or settled, was refused properly: it is
-counted, and no trouble. What rules refuse beyond that is not looked at.`,
+counted, and no fault. What rules refuse beyond that is not looked at.`,
 		Example: `  holdmetrics log verify
   holdmetrics log verify --partition 3`,
 		Args: cobra.NoArgs,
@@ -43,10 +45,10 @@ counted, and no trouble. What rules refuse beyond that is not looked at.`,
 		if f.Changed("partition") && partition < 0 {
 			return usage.Errorf("--partition %d is negative", partition)
 		}
-		if err := checkFormat(format); err != nil {
+		if err := printing.CheckFormat(format); err != nil {
 			return err
 		}
-		return withNATS(c, func(ctx context.Context, js jetstream.JetStream) error {
+		return connect.WithNATS(c, func(ctx context.Context, js jetstream.JetStream) error {
 			return verifyLog(ctx, c, js, partition, format)
 		})
 	}
@@ -69,46 +71,46 @@ func verifyLog(ctx context.Context, c *cobra.Command, js jetstream.JetStream, pa
 		return err
 	}
 	if partition >= log.Partitions() {
-		return noSuchPartition(partition, log)
+		return usage.NoSuchPartition(partition, log)
 	}
 	if err := log.LettersKept(ctx); errors.Is(err, ingest.ErrLogSettings) {
 		tell("settings", err.Error())
 	} else if err != nil {
-		return interrupted(err)
+		return printing.Interrupted(err)
 	}
 	last, err := log.LastPosition(ctx)
 	if err != nil {
-		return interrupted(err)
+		return printing.Interrupted(err)
 	}
-	bar := newCountBar(c, "verifying", int64(last))
+	bar := printing.NewCountBar(c, "verifying", int64(last))
 	before := uint64(0)
 	counts, err := log.Verify(ctx, partition, func(t ingest.Trouble) {
-		bar.clear()
+		bar.Clear()
 		switch {
 		case t.Position == 0:
 			tell("log", t.Reason)
 		case t.Partition < 0:
-			tell("position "+positionText(t.Position), t.Reason)
+			tell("position "+usage.PositionText(t.Position), t.Reason)
 		default:
 			tell(fmt.Sprintf("position %d, partition %d, index %d", t.Position, t.Partition, t.Index), t.Reason)
 		}
 	}, func(position uint64) {
-		bar.add(int(position - before))
+		bar.Add(int(position - before))
 		before = position
 	})
-	bar.clear()
+	bar.Clear()
 	if err != nil {
-		return interrupted(err)
+		return printing.Interrupted(err)
 	}
-	out, err := newRowWriter(c.OutOrStdout(), format, []string{"partition", "messages", "events", "refused", "bytes", "first", "last"})
+	out, err := printing.NewRowWriter(c.OutOrStdout(), format, []string{"partition", "messages", "events", "refused", "bytes", "first", "last"})
 	if err != nil {
 		return err
 	}
 	var sum ingest.PartitionCount
 	for _, p := range counts {
 		sum.Messages, sum.Events, sum.Refused = sum.Messages+p.Messages, sum.Events+p.Events, sum.Refused+p.Refused
-		if err := out.Write(strconv.Itoa(p.Partition), positionText(p.Messages), positionText(p.Events), positionText(p.Refused),
-			positionText(p.Bytes), positionText(p.First), positionText(p.Last)); err != nil {
+		if err := out.Write(strconv.Itoa(p.Partition), usage.PositionText(p.Messages), usage.PositionText(p.Events), usage.PositionText(p.Refused),
+			usage.PositionText(p.Bytes), usage.PositionText(p.First), usage.PositionText(p.Last)); err != nil {
 			return err
 		}
 	}
@@ -132,5 +134,5 @@ func errTroubles(n int) error {
 	if n == 0 {
 		return nil
 	}
-	return fmt.Errorf("%s found", counted(int64(n), "trouble was", "troubles were"))
+	return fmt.Errorf("%s found", printing.Counted(int64(n), "fault was", "faults were"))
 }

@@ -1,4 +1,4 @@
-package main
+package logcmd
 
 import (
 	"cmp"
@@ -14,6 +14,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"holdmetrics/cmd/holdmetrics/internal/connect"
+	"holdmetrics/cmd/holdmetrics/internal/printing"
 	"holdmetrics/cmd/holdmetrics/internal/usage"
 	"holdmetrics/ingest"
 )
@@ -48,10 +50,10 @@ cuts long ids; CSV and JSON have them whole.`,
 		if limit < 0 || limit == 0 && f.Changed("limit") {
 			return usage.Errorf("--limit %d: print one letter at least", limit)
 		}
-		if err := checkFormat(format); err != nil {
+		if err := printing.CheckFormat(format); err != nil {
 			return err
 		}
-		return withLog(c, func(ctx context.Context, log *ingest.Log) error {
+		return connect.WithLog(c, func(ctx context.Context, log *ingest.Log) error {
 			if count {
 				return countLetters(ctx, c.OutOrStdout(), log, &q, format)
 			}
@@ -62,13 +64,13 @@ cuts long ids; CSV and JSON have them whole.`,
 }
 
 func listLetters(ctx context.Context, w io.Writer, log *ingest.Log, q *letterQuery, format string, limit int) error {
-	out, err := newRowWriter(w, format, []string{"id", "kind", "field", "token_id", "holder_id", "reason", "settled"})
+	out, err := printing.NewRowWriter(w, format, []string{"id", "kind", "field", "token_id", "holder_id", "reason", "settled"})
 	if err != nil {
 		return err
 	}
 	shown := func(text string, _ int) string { return text }
 	if format == "table" {
-		shown = cut
+		shown = printing.Cut
 	}
 	for d, err := range q.sorted(ctx, log) {
 		if err != nil {
@@ -79,10 +81,10 @@ func listLetters(ctx context.Context, w io.Writer, log *ingest.Log, q *letterQue
 		if e, err := eventIn(&d); err == nil {
 			draft = e
 		}
-		if err := out.Write(d.ID(), kindOrOther(&d), printable(d.Field), shown(draft.token, shownID), shown(draft.holder, shownID), shown(printable(d.Reason), shownReason), d.Settled); err != nil {
+		if err := out.Write(d.ID(), kindOrOther(&d), printable(d.Field), shown(draft.token, printing.ShownID), shown(draft.holder, printing.ShownID), shown(printable(d.Reason), printing.ShownReason), d.Settled); err != nil {
 			return err
 		}
-		if limit > 0 && out.rows == limit {
+		if limit > 0 && out.Rows == limit {
 			break
 		}
 	}
@@ -98,7 +100,7 @@ func countLetters(ctx context.Context, w io.Writer, log *ingest.Log, q *letterQu
 		}
 		counts[group{kindOrOther(&d), printable(d.Field), d.Settled}]++
 	}
-	out, err := newRowWriter(w, format, []string{"kind", "field", "settled", "letters"})
+	out, err := printing.NewRowWriter(w, format, []string{"kind", "field", "settled", "letters"})
 	if err != nil {
 		return err
 	}
@@ -119,8 +121,8 @@ func kindOrOther(d *ingest.DeadLetter) string { return cmp.Or(printable(d.Kind),
 func newDLQShow() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "show ID...",
-		Short: "Show all there is about dead letters",
-		Long: `Show prints what a letter says, the event as far as it can be read, and its bytes.
+		Short: "Show dead letters in full",
+		Long: `Show prints the header of a dead letter, its event if that can be read, and its bytes.
 Bytes that the letter does not have itself are fetched from the log.`,
 		Example: `  holdmetrics dlq show 3.1207.0`,
 		Args: func(_ *cobra.Command, ids []string) error {
@@ -131,13 +133,13 @@ Bytes that the letter does not have itself are fetched from the log.`,
 		},
 	}
 	c.RunE = func(c *cobra.Command, ids []string) error {
-		q := letterQuery{ids: ids, settled: true, span: span{partition: -1}}
+		q := letterQuery{ids: ids, settled: true, span: usage.Span{Partition: -1}}
 		for _, id := range ids {
 			if _, err := ingest.ParseLetterID(id); err != nil {
 				return usage.Wrap(err)
 			}
 		}
-		return withLog(c, func(ctx context.Context, log *ingest.Log) error {
+		return connect.WithLog(c, func(ctx context.Context, log *ingest.Log) error {
 			for d, err := range q.letters(ctx, log) {
 				if err != nil {
 					return err

@@ -1,4 +1,4 @@
-package main
+package logcmd
 
 import (
 	"bufio"
@@ -14,6 +14,8 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"holdmetrics/cmd/holdmetrics/internal/printing"
+	"holdmetrics/cmd/holdmetrics/internal/usage"
 	"holdmetrics/hold"
 	"holdmetrics/ingest"
 )
@@ -46,7 +48,7 @@ func newLogWriter(out io.Writer, format string, follow bool) (*logWriter, error)
 		}
 	case "json":
 		w.row = func(fields []string) error {
-			text, err := jsonRow(logColumns, fields)
+			text, err := printing.JSONRow(logColumns, fields)
 			if err != nil {
 				return err
 			}
@@ -74,7 +76,7 @@ func newLogWriter(out io.Writer, format string, follow bool) (*logWriter, error)
 			return nil, err
 		}
 	}
-	if follow { // whoever waits sees that it has begun
+	if follow { // the header shows at once that it has begun
 		return w, w.flush()
 	}
 	return w, nil
@@ -106,7 +108,7 @@ func (w *logWriter) followRow(fields []string) error {
 func cutIDs(fields []string) {
 	for i, column := range logColumns {
 		if column == "token_id" || column == "holder_id" || column == "hold_id" {
-			fields[i] = cut(fields[i], shownID)
+			fields[i] = printing.Cut(fields[i], printing.ShownID)
 		}
 	}
 }
@@ -139,7 +141,7 @@ func (w *logWriter) writeRow(m *ingest.Message, index int, d draftText, refusal 
 	if refusal != nil {
 		reason = printable(refusal.Error())
 	}
-	err := w.row([]string{positionText(m.Position), strconv.Itoa(index), timeOfNs(m.Time), strconv.Itoa(m.Partition),
+	err := w.row([]string{usage.PositionText(m.Position), strconv.Itoa(index), timeOfNs(m.Time), strconv.Itoa(m.Partition),
 		d.token, d.holder, d.kind, d.start, d.end, d.weight, d.holdID, d.revision, reason})
 	w.rows++
 	return err

@@ -1,4 +1,6 @@
-package main
+// Package printing writes what commands say: rows as a table, CSV or JSON, bars of
+// progress, and counted nouns.
+package printing
 
 import (
 	"bufio"
@@ -15,59 +17,63 @@ import (
 	"holdmetrics/cmd/holdmetrics/internal/usage"
 )
 
-// scoreRow is one line of stats and score: exact decimals in weight-seconds and seconds.
-type scoreRow struct {
+// ScoreRow is one line of stats and score: exact decimals in weight-seconds and seconds.
+type ScoreRow struct {
 	Token, Holder, Score, Held, Settled, SettledHeld string
 }
 
-var scoreColumns = []string{"token_id", "holder_id", "score", "held_seconds", "settled_score", "settled_held_seconds"}
+// ScoreColumns are the columns of a ScoreRow.
+var ScoreColumns = []string{"token_id", "holder_id", "score", "held_seconds", "settled_score", "settled_held_seconds"}
 
 // formats are the names that --format takes.
 var formats = []string{"table", "csv", "json"}
 
-func checkFormat(format string) error {
+// CheckFormat returns a usage error unless format is a value of --format.
+func CheckFormat(format string) error {
 	if !slices.Contains(formats, format) {
 		return usage.Errorf("--format %q is not one of %s", format, strings.Join(formats, ", "))
 	}
 	return nil
 }
 
-// scoreWriter writes scoreRows in a format. Close it, also when there was no row.
-type scoreWriter struct {
-	*rowWriter
+// ScoreWriter writes scoreRows in a format. Close it, also when there was no row.
+type ScoreWriter struct {
+	*RowWriter
 	byToken bool
 }
 
-func newScoreWriter(out io.Writer, format string, byToken bool) (*scoreWriter, error) {
-	columns := scoreColumns
+// NewScoreWriter returns a writer of rows in a format, with a column of tokens or without.
+func NewScoreWriter(out io.Writer, format string, byToken bool) (*ScoreWriter, error) {
+	columns := ScoreColumns
 	if !byToken {
 		columns = columns[1:]
 	}
-	rows, err := newRowWriter(out, format, columns)
-	return &scoreWriter{rows, byToken}, err
+	rows, err := NewRowWriter(out, format, columns)
+	return &ScoreWriter{rows, byToken}, err
 }
 
 // Write writes a row.
-func (w *scoreWriter) Write(r *scoreRow) error {
+func (w *ScoreWriter) Write(r *ScoreRow) error {
 	if w.byToken {
-		return w.rowWriter.Write(r.Token, r.Holder, r.Score, r.Held, r.Settled, r.SettledHeld)
+		return w.RowWriter.Write(r.Token, r.Holder, r.Score, r.Held, r.Settled, r.SettledHeld)
 	}
-	return w.rowWriter.Write(r.Holder, r.Score, r.Held, r.Settled, r.SettledHeld)
+	return w.RowWriter.Write(r.Holder, r.Score, r.Held, r.Settled, r.SettledHeld)
 }
 
-// rowWriter writes rows of texts in a format: a table, CSV, or a JSON array of
+// RowWriter writes rows of texts in a format: a table, CSV, or a JSON array of
 // objects named by the columns, in which what is empty is left out. Close it, also
 // when there was no row.
-type rowWriter struct {
+type RowWriter struct {
 	buf     *bufio.Writer
 	columns []string
 	row     func(fields []string) error
 	end     func() error
-	rows    int
+	Rows    int
 }
 
-func newRowWriter(out io.Writer, format string, columns []string) (*rowWriter, error) {
-	w := &rowWriter{buf: bufio.NewWriter(out), columns: columns}
+// NewRowWriter returns a writer of rows in a format, after the names of the columns.
+func NewRowWriter(out io.Writer, format string, columns []string) (*RowWriter, error) {
+	w := &RowWriter{buf: bufio.NewWriter(out), columns: columns}
 	switch format {
 	case "csv":
 		c := csv.NewWriter(w.buf)
@@ -76,15 +82,15 @@ func newRowWriter(out io.Writer, format string, columns []string) (*rowWriter, e
 		return w, c.Write(columns)
 	case "json":
 		w.row = func(fields []string) error {
-			text, err := jsonRow(columns, fields)
+			text, err := JSONRow(columns, fields)
 			if err != nil {
 				return err
 			}
-			_, err = fmt.Fprintf(w.buf, "%s%s", map[bool]string{true: "[\n  ", false: ",\n  "}[w.rows == 0], text)
+			_, err = fmt.Fprintf(w.buf, "%s%s", map[bool]string{true: "[\n  ", false: ",\n  "}[w.Rows == 0], text)
 			return err
 		}
 		w.end = func() error {
-			_, err := w.buf.WriteString(map[bool]string{true: "[]\n", false: "\n]\n"}[w.rows == 0])
+			_, err := w.buf.WriteString(map[bool]string{true: "[]\n", false: "\n]\n"}[w.Rows == 0])
 			return err
 		}
 		return w, nil
@@ -97,18 +103,18 @@ func newRowWriter(out io.Writer, format string, columns []string) (*rowWriter, e
 		w.end = t.Flush
 		return w, w.row(columns)
 	}
-	return nil, checkFormat(format)
+	return nil, CheckFormat(format)
 }
 
 // Write writes a row, a field a column.
-func (w *rowWriter) Write(fields ...string) error {
+func (w *RowWriter) Write(fields ...string) error {
 	err := w.row(fields)
-	w.rows++
+	w.Rows++
 	return err
 }
 
 // Close writes what is left.
-func (w *rowWriter) Close() error {
+func (w *RowWriter) Close() error {
 	if err := w.end(); err != nil {
 		return err
 	}
@@ -123,15 +129,15 @@ var countColumns = map[string]bool{
 	"letters": true, "messages": true, "events": true, "bytes": true, "first": true, "last": true,
 }
 
-// shownID is how many letters of an id a table shows, and shownReason of a reason. CSV
+// ShownID is how many letters of an id a table shows, and ShownReason of a reason. CSV
 // and JSON have them whole.
 const (
-	shownID     = 40
-	shownReason = 120
+	ShownID     = 40
+	ShownReason = 120
 )
 
-// cut is the beginning of a text that is longer than a table shows.
-func cut(text string, most int) string {
+// Cut is the beginning of a text that is longer than a table shows.
+func Cut(text string, most int) string {
 	letters := 0
 	for i := range text {
 		if letters == most-1 && utf8.RuneCountInString(text[i:]) > 1 {
@@ -142,8 +148,8 @@ func cut(text string, most int) string {
 	return text
 }
 
-// jsonRow is a row as a JSON object, in the order of the columns.
-func jsonRow(columns, fields []string) ([]byte, error) {
+// JSONRow is a row as a JSON object, in the order of the columns.
+func JSONRow(columns, fields []string) ([]byte, error) {
 	counts := func(column string) bool {
 		// Of an event it is the reason, and beside a number of events their number.
 		return countColumns[column] || column == "refused" && slices.Contains(columns, "events")

@@ -1,4 +1,4 @@
-package main
+package logcmd
 
 import (
 	"bytes"
@@ -6,13 +6,14 @@ import (
 	"strings"
 	"testing"
 
+	"holdmetrics/cmd/holdmetrics/internal/printing"
 	"holdmetrics/ingest"
 )
 
 func TestCut(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]string{"": "", "abcde": "abcde", "abcdef": "abcd…", "äöüßé": "äöüßé", "äöüßéx": "äöüß…"} {
-		if got := cut(text, 5); got != want {
+		if got := printing.Cut(text, 5); got != want {
 			t.Errorf("%q is cut to %q, want %q", text, got, want)
 		}
 	}
@@ -75,7 +76,7 @@ func TestFollowedRowsStandUnderTheHeader(t *testing.T) {
 	}
 	lines := strings.Split(out.String(), "\n")
 	at := strings.Index(lines[0], "holder_id")
-	if len(lines) != 5 || at < 0 || !strings.HasPrefix(lines[1][at:], "a ") || !strings.HasPrefix(lines[2][at:], strings.Repeat("h", shownID-1)+"…  hold") || !strings.HasPrefix(lines[3][at:], "b ") {
+	if len(lines) != 5 || at < 0 || !strings.HasPrefix(lines[1][at:], "a ") || !strings.HasPrefix(lines[2][at:], strings.Repeat("h", printing.ShownID-1)+"…  hold") || !strings.HasPrefix(lines[3][at:], "b ") {
 		t.Errorf("\n%s", &out)
 	}
 	// What was wider than its column is the measure from then on.
@@ -94,7 +95,7 @@ func TestJSONNumbers(t *testing.T) {
 		{[]string{"partition", "messages", "events", "refused", "bytes", "first", "last"}, []string{"0", "1", "2", "3", "4", "5", "6"}, `{"partition":0,"messages":1,"events":2,"refused":3,"bytes":4,"first":5,"last":6}`},
 		{[]string{"position", "holder_id", "refused"}, []string{"1", "2", "3"}, `{"position":1,"holder_id":"2","refused":"3"}`},
 	} {
-		if got, err := jsonRow(c.columns, c.fields); err != nil || string(got) != c.want {
+		if got, err := printing.JSONRow(c.columns, c.fields); err != nil || string(got) != c.want {
 			t.Errorf("%s, %v, want %s", got, err, c.want)
 		}
 	}

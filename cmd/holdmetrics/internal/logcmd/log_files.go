@@ -1,4 +1,4 @@
-package main
+package logcmd
 
 import (
 	"cmp"
@@ -12,6 +12,8 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/spf13/cobra"
 
+	"holdmetrics/cmd/holdmetrics/internal/connect"
+	"holdmetrics/cmd/holdmetrics/internal/printing"
 	"holdmetrics/cmd/holdmetrics/internal/settings"
 	"holdmetrics/cmd/holdmetrics/internal/usage"
 	"holdmetrics/ingest"
@@ -19,7 +21,7 @@ import (
 )
 
 func newLogExport() *cobra.Command {
-	var s span
+	var s usage.Span
 	var format string
 	c := &cobra.Command{
 		Use:   "export FILE",
@@ -39,44 +41,37 @@ checksums of their own. Dead letters are not in it: they are made again.`,
 		Example: `  holdmetrics log export log.ndjson.zst
   holdmetrics log export 2026.parquet --from 2026-01-01T00:00:00Z --to 2026-12-31T23:59:59Z
   holdmetrics log export - | jq -c 'select(.partition == 3)'`,
-		Args: oneFile,
+		Args: usage.OneFile,
 	}
 	f := c.Flags()
-	f.StringVar(&s.from, "from", "", "begin here: "+spanHelp)
-	f.StringVar(&s.to, "to", "", "end here, this included: "+spanHelp)
+	f.StringVar(&s.From, "from", "", "begin here: "+usage.SpanHelp)
+	f.StringVar(&s.To, "to", "", "end here, this included: "+usage.SpanHelp)
 	f.StringVar(&format, "format", "", "ndjson or parquet (default: by the name)")
 	c.RunE = func(c *cobra.Command, args []string) error {
-		s.partition = -1
-		if err := s.check(c); err != nil {
+		s.Partition = -1
+		if err := s.Check(c); err != nil {
 			return err
 		}
 		form, err := archive.FormatOf(args[0], archive.Format(format))
 		if err != nil {
 			return usage.Wrap(err)
 		}
-		return withLog(c, func(ctx context.Context, log *ingest.Log) error { return export(ctx, c, log, &s, args[0], form) })
+		return connect.WithLog(c, func(ctx context.Context, log *ingest.Log) error { return export(ctx, c, log, &s, args[0], form) })
 	}
 	return c
 }
 
-func oneFile(_ *cobra.Command, args []string) error {
-	if len(args) != 1 || args[0] == "" {
-		return errors.New("name one file")
-	}
-	return nil
-}
-
-func export(ctx context.Context, c *cobra.Command, log *ingest.Log, s *span, name string, format archive.Format) error {
+func export(ctx context.Context, c *cobra.Command, log *ingest.Log, s *usage.Span, name string, format archive.Format) error {
 	began := time.Now()
-	within, err := s.resolve(ctx, log)
+	within, err := s.Resolve(ctx, log)
 	if err != nil {
-		return interrupted(err)
+		return printing.Interrupted(err)
 	}
 	last, err := log.LastPosition(ctx)
 	if err != nil {
-		return interrupted(err)
+		return printing.Interrupted(err)
 	}
-	if within.From = max(within.From, 1); s.to == "" || within.To > last {
+	if within.From = max(within.From, 1); s.To == "" || within.To > last {
 		within.To = last
 	}
 	if within.From > within.To {
@@ -84,13 +79,13 @@ func export(ctx context.Context, c *cobra.Command, log *ingest.Log, s *span, nam
 	}
 	origin, err := log.Origin(ctx, within.To)
 	if err != nil {
-		return interrupted(err)
+		return printing.Interrupted(err)
 	}
 	w, err := archive.Create(name, format, archive.Header{Origin: origin, From: within.From})
 	if err != nil {
 		return err
 	}
-	bar := newCountBar(c, "exporting", int64(within.To-within.From+1))
+	bar := printing.NewCountBar(c, "exporting", int64(within.To-within.From+1))
 	var messages int64
 	for m, err := range log.Read(ctx, within) {
 		if err == nil && m.Position != within.From+uint64(messages) {
@@ -100,14 +95,14 @@ func export(ctx context.Context, c *cobra.Command, log *ingest.Log, s *span, nam
 			err = w.Write(m)
 		}
 		if err != nil {
-			bar.clear()
+			bar.Clear()
 			w.Abort()
-			return interrupted(err)
+			return printing.Interrupted(err)
 		}
 		messages++
-		bar.add(1)
+		bar.Add(1)
 	}
-	bar.clear()
+	bar.Clear()
 	if err := w.Close(); err != nil {
 		return err
 	}
@@ -130,19 +125,19 @@ the same limits and horizons, so that whatever was accepted or refused is so aga
 that follows is the same. The log keeps an id of its own.
 
 The log may be that of a serve, or of gateways and workers, that nobody has sent
-anything to; where there is none it is made, with --replicas. While the import fills it
+anything to; a missing stream is made, with --replicas. While the import fills it
 nobody else can publish to it, and nothing of it is applied; what starts meanwhile
 waits. An import that was interrupted is run again with the same file, and carries on.
 
 The file is read to its end first, and refused where it was cut off, damaged or edited,
-before anything is written; so it must be a file, and not a pipe. Whoever has edited
+before anything is written; so it must be a file, and not a pipe. If you have edited
 NDJSON on purpose says --edited: then its lines need not have the SHA-256 that it ends
 with (nor its last line have one), while everything else is checked.
 
 What comes after the import is judged by the limits that the log had before.`,
 		Example: `  holdmetrics log import log.ndjson.zst
   holdmetrics log import log.parquet --nats-url nats://n1,nats://n2,nats://n3 --replicas 3`,
-		Args: oneFile,
+		Args: usage.OneFile,
 	}
 	c.Flags().IntVar(&replicas, settings.KeyReplicas, 1, "replicas of the log where it is made: 3 on a cluster")
 	c.Flags().BoolVar(&edited, "edited", false, "the file, NDJSON, was edited on purpose")
@@ -160,7 +155,7 @@ What comes after the import is judged by the limits that the log had before.`,
 		if edited {
 			r.TakeEdited()
 		}
-		err = withNATS(c, func(ctx context.Context, js jetstream.JetStream) error { return importLog(ctx, c, js, r, replicas) })
+		err = connect.WithNATS(c, func(ctx context.Context, js jetstream.JetStream) error { return importLog(ctx, c, js, r, replicas) })
 		return errors.Join(err, r.Close())
 	}
 	return c
@@ -186,14 +181,14 @@ func checkExport(c *cobra.Command, name string, edited bool) error {
 	if !h.Whole() {
 		return fmt.Errorf("the file has positions %d to %d: a part of a log, which cannot become a log, since what came before decides too; export it without --from", h.From, h.Origin.Through)
 	}
-	bar := newCountBar(c, "checking", int64(h.Origin.Through))
-	defer bar.clear()
-	err = archive.Verify(name, edited, func() error { bar.add(1); return c.Context().Err() })
+	bar := printing.NewCountBar(c, "checking", int64(h.Origin.Through))
+	defer bar.Clear()
+	err = archive.Verify(name, edited, func() error { bar.Add(1); return c.Context().Err() })
 	switch {
 	case errors.Is(err, archive.ErrEdited):
 		return fmt.Errorf("%s: %w; take another copy, or say --edited where it was on purpose", name, err)
 	case err != nil:
-		return fmt.Errorf("%s: %w; nothing was imported", name, interrupted(err))
+		return fmt.Errorf("%s: %w; nothing was imported", name, printing.Interrupted(err))
 	}
 	return nil
 }
@@ -203,14 +198,14 @@ func importLog(ctx context.Context, c *cobra.Command, js jetstream.JetStream, r 
 	h := r.Header()
 	i, err := ingest.BeginImport(ctx, js, h.Origin, replicas)
 	if err != nil {
-		return interrupted(err)
+		return printing.Interrupted(err)
 	}
 	defer i.Close()
-	bar := newCountBar(c, "importing", int64(h.Origin.Through))
+	bar := printing.NewCountBar(c, "importing", int64(h.Origin.Through))
 	log, err := addAll(ctx, i, r, bar)
-	bar.clear()
+	bar.Clear()
 	if err != nil {
-		return fmt.Errorf("%w; the log stays shut until the import is finished: run it again with a whole file, and it carries on", interrupted(err))
+		return fmt.Errorf("%w; the log stays shut until the import is finished: run it again with a whole file, and it carries on", printing.Interrupted(err))
 	}
 	out := tabwriter.NewWriter(c.OutOrStdout(), 0, 0, 2, ' ', 0)
 	fmt.Fprintf(out, "log\t%s\nof log\t%s\nmessages\t%d\nthere before\t%d\nseconds\t%.2f\n",
@@ -218,7 +213,7 @@ func importLog(ctx context.Context, c *cobra.Command, js jetstream.JetStream, r 
 	return out.Flush()
 }
 
-func addAll(ctx context.Context, i *ingest.Import, r *archive.Reader, bar *progress) (*ingest.Log, error) {
+func addAll(ctx context.Context, i *ingest.Import, r *archive.Reader, bar *printing.Progress) (*ingest.Log, error) {
 	for m, err := range r.Messages() {
 		if err := cmp.Or(err, ctx.Err()); err != nil {
 			return nil, errors.Join(err, i.Wait(ctx)) // so that what it says is there is there
@@ -226,7 +221,7 @@ func addAll(ctx context.Context, i *ingest.Import, r *archive.Reader, bar *progr
 		if err := i.Add(ctx, m); err != nil {
 			return nil, err
 		}
-		bar.add(1)
+		bar.Add(1)
 	}
 	return i.Finish(ctx)
 }

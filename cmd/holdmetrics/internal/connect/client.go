@@ -1,4 +1,5 @@
-package main
+// Package connect connects commands to a server by gRPC, and to NATS.
+package connect
 
 import (
 	"errors"
@@ -16,16 +17,16 @@ import (
 	holdpb "holdmetrics/proto"
 )
 
-// defaultServer is where serve listens unless told otherwise.
+// defaultServer is where serve listens by default.
 const defaultServer = "127.0.0.1:60051"
 
-// serverFlag is the flag that says where the server is.
-func serverFlag(c *cobra.Command) *string {
+// ServerFlag is the flag that says where the server is.
+func ServerFlag(c *cobra.Command) *string {
 	return c.Flags().String("server", defaultServer, "the server's gRPC `address`")
 }
 
-// dial opens a connection; that nobody answers shows with the first call.
-func dial(server string) (*grpc.ClientConn, error) {
+// Dial opens a connection; that nobody answers shows with the first call.
+func Dial(server string) (*grpc.ClientConn, error) {
 	conn, err := grpc.NewClient(server, grpc.WithTransportCredentials(insecure.NewCredentials()))
 	if err != nil {
 		return nil, usage.Errorf("--server %q: %w", server, err)
@@ -33,11 +34,11 @@ func dial(server string) (*grpc.ClientConn, error) {
 	return conn, nil
 }
 
-// errDisconnected says that the server is not there, or no more.
-var errDisconnected = errors.New("no connection to the server")
+// ErrDisconnected says that the server is not there, or no more.
+var ErrDisconnected = errors.New("no connection to the server")
 
-// callError says in words what a call came to.
-func callError(server string, err error) error {
+// CallError says in words what a call came to.
+func CallError(server string, err error) error {
 	s, ok := status.FromError(err)
 	if !ok {
 		return err
@@ -46,7 +47,7 @@ func callError(server string, err error) error {
 	case codes.OK:
 		return nil
 	case codes.Unavailable:
-		return fmt.Errorf("%w at %s; start one with 'holdmetrics serve', or name it with --server (%s)", errDisconnected, server, s.Message())
+		return fmt.Errorf("%w at %s; start one with 'holdmetrics serve', or name it with --server (%s)", ErrDisconnected, server, s.Message())
 	case codes.Canceled:
 		return errors.New("interrupted")
 	case codes.Unimplemented:
@@ -55,13 +56,13 @@ func callError(server string, err error) error {
 	return errors.New(s.Message())
 }
 
-// messageOf is a draft as it goes over the wire.
-func messageOf(d *hold.Draft) *holdpb.HoldMsg {
+// MessageOf is a draft as it goes over the wire.
+func MessageOf(d *hold.Draft) *holdpb.HoldMsg {
 	m := &holdpb.HoldMsg{
 		TokenId:     d.Token,
 		HolderId:    d.Holder,
-		Start:       timestampOf(d.Start),
-		End:         timestampOf(d.End),
+		Start:       TimestampOf(d.Start),
+		End:         TimestampOf(d.End),
 		Weight:      d.Weight,
 		HoldId:      d.HoldID,
 		Revision:    d.Revision,
@@ -75,7 +76,8 @@ func messageOf(d *hold.Draft) *holdpb.HoldMsg {
 	return m
 }
 
-func timestampOf(t hold.Stamp) *timestamppb.Timestamp {
+// TimestampOf returns a time as it is sent, or nil if it is not set.
+func TimestampOf(t hold.Stamp) *timestamppb.Timestamp {
 	if !t.Set {
 		return nil
 	}
