@@ -26,7 +26,7 @@ func ahead(d time.Duration) hold.Stamp { return hold.StampOf(checkNow + int64(d)
 
 var never hold.Stamp
 
-// TestCheck walks section 2 of the design, each rule on both sides of its edge.
+// TestCheck walks section 6 of docs/semantics.md, each rule on both sides of its edge.
 func TestCheck(t *testing.T) {
 	t.Parallel()
 	last := hold.MaxTime / 1e9

@@ -18,17 +18,20 @@ var (
 	ErrOrder    = errors.New("is before start")
 	ErrFuture   = errors.New("is too far in the future")
 	ErrWeight   = errors.New("is not a weight")
-	// ErrSealed: the event says something of before the horizon, where what was held is final.
+	ErrSpace    = errors.New("begins or ends with white space")
+	// ErrStopWeight: a stop ends the whole hold, whatever its weight.
+	ErrStopWeight = errors.New("is not possible on a stop, which ends the whole hold")
+	// ErrSealed: the event would change what was held before the horizon, which is final.
 	ErrSealed = errors.New("is of a time that is sealed")
 	// ErrHoldIDNeeded: the rules ask for hold_ids in every event of this token.
 	ErrHoldIDNeeded = errors.New("is required by the rules of this token")
 )
 
-// ErrCorrupt says that stored bytes do not decode. They were damaged, or
-// written by something else.
+// ErrCorrupt means that stored bytes do not decode. They were damaged, or written by
+// something else.
 var ErrCorrupt = coding.ErrCorrupt
 
-// FieldError says which field of an event was refused, and why.
+// FieldError is why a field of an event was refused.
 type FieldError struct {
 	Field  string // as named in hold.proto
 	Err    error  // one of the sentinels above

@@ -112,7 +112,7 @@ func (r *Rule) explain(holds iter.Seq[Hold], from, to int64) []Contribution {
 	return live.told
 }
 
-// settledBy says whether a hold is one that the settled score as of an instant has.
+// settledBy reports whether a hold is one that the settled score as of an instant has.
 func (h *Hold) settledBy(at int64) bool { return h.End != 0 && h.End <= at }
 
 // explained tells holds that are looked at as of to, run by run. Holds of no length

@@ -115,7 +115,7 @@ func ParseFact(b []byte) (Fact, []byte, error) {
 	return f, r.Rest, nil
 }
 
-// valid says whether the fact is one that an accepted event can say.
+// valid reports whether the fact is one that an accepted event can say.
 func (f *Fact) valid(hasID bool) bool {
 	if hasID && (f.HoldID == "" || len(f.HoldID) > maxID) || !f.HasWeight && f.Weight != (Weight{}) || f.Weight.Cmp(maxWeight) >= 0 {
 		return false

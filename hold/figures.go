@@ -56,7 +56,7 @@ func (l *Line) At(t int64) Amount {
 	return a
 }
 
-// Holds says whether the line may be read at t.
+// Holds reports whether the line may be read at t.
 func (l *Line) Holds(t int64) bool { return t >= l.Since && (l.Until == 0 || t < l.Until) }
 
 // Plus is the sum of two lines: it begins where the later one does and ends

@@ -192,7 +192,7 @@ func FuzzLargePages(f *testing.F) {
 	})
 }
 
-// FuzzCheck: what is accepted keeps the rules of section 2, told here once more.
+// FuzzCheck: what is accepted keeps the rules of section 6 of docs/semantics.md, stated here once more.
 func FuzzCheck(f *testing.F) {
 	f.Add("t", "h", "", int64(100), int32(0), true, int64(200), int32(5), true, 1.5, false, "", uint64(0), false)
 	f.Add("t", "h", "a", int64(0), int32(0), false, int64(200), int32(0), true, 0.0, true, "12.50", uint64(3), true)
@@ -233,7 +233,7 @@ func FuzzCheck(f *testing.F) {
 
 var exactWeight = regexp.MustCompile(`^[0-9]{1,37}(\.[0-9]{1,18})?\z`)
 
-// acceptable is section 2 of the design as one condition a sentence.
+// acceptable is section 6 of docs/semantics.md as one condition a sentence.
 func acceptable(d *hold.Draft) bool {
 	id := func(s string, required bool) bool {
 		control := strings.ContainsFunc(s, func(r rune) bool { return unicode.Is(unicode.Cc, r) })

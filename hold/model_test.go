@@ -1,6 +1,6 @@
 package hold_test
 
-// The model: section 1 of the design, sentence by sentence, as slowly as it
+// The model: sections 1 to 5 of docs/semantics.md, sentence by sentence, as slowly as it
 // reads. It shares no code with the package it judges (only the types of an
 // event, a fact and a weight), keeps nothing but the set of facts, and works
 // every answer out anew from them. The sentence that a step follows stands
@@ -71,7 +71,7 @@ func modelFact(e hold.Event) hold.Fact {
 	return f
 }
 
-// add puts a fact into the set and says whether it is new.
+// add puts a fact into the set and reports whether it is new.
 //
 // "An equal fact is the same fact. Facts are only ever added."
 func (m *model) add(f hold.Fact) bool {

@@ -2,7 +2,7 @@ package hold
 
 import "math"
 
-// byRuns says whether it matters how long something lasts. Else a rule is the
+// byRuns reports whether it matters how long something lasts. Else a rule is the
 // curve of the policy, cut by the season, and costs no more than a plain one.
 func (r *Rule) byRuns() bool { return r.Shortest > 0 || len(r.Boosts) > 0 }
 

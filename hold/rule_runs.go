@@ -135,7 +135,7 @@ func (r *Rule) stepAt(age int64) (step int, next int64) {
 	return step, forever
 }
 
-// boostsHolds says whether each hold's weight has a factor of its own.
+// boostsHolds reports whether each hold's weight has a factor of its own.
 func (r *Rule) boostsHolds() bool { return r.BoostBy == ByHold && len(r.Boosts) > 0 }
 
 // levelScore is what a level of pieces comes to over [a, b) in a run that began at

@@ -27,7 +27,7 @@ type Boost struct {
 	Factor uint64 // in 1e-6 units
 }
 
-// Exact says whether the factor times a multiplier is a number of 1e-6 units, so
+// Exact reports whether the factor times a multiplier is a number of 1e-6 units, so
 // that no score loses a digit.
 func (b Boost) Exact(multiplier uint64) bool {
 	_, rest := timesMillionths(multiplier, b.Factor)
@@ -135,7 +135,7 @@ type Rules interface {
 	Version() string
 	// Of is the rule of a token, as Token gives it; never nil. Calls with the same token give the same pointer.
 	Of(token string) *Rule
-	// Excluded says whether a holder, as Holder gives it, is not counted at all.
+	// Excluded reports whether a holder, as Holder gives it, is not counted at all.
 	Excluded(holder string) bool
 	// Holder and Token are ids as the rules normalise them; id itself where they do
 	// not. A holder's differs from id in the case of letters alone, and only where id
@@ -143,7 +143,7 @@ type Rules interface {
 	// ingest.CaseKeepsPartition.
 	Holder(id string) string
 	Token(id string) string
-	// NormalisesHolders says whether Holder may give anything but id.
+	// NormalisesHolders reports whether Holder may give anything but id.
 	NormalisesHolders() bool
 	// DefaultPolicy is that of tokens without a rule of their own.
 	DefaultPolicy() Policy

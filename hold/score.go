@@ -39,7 +39,7 @@ func (s Score) Sub(t Score) Score {
 // Cmp is -1, 0 or 1 where s is less than, equal to or greater than t.
 func (s Score) Cmp(t Score) int { return limbs.Cmp(s[:], t[:]) }
 
-// IsZero says whether the score is 0.
+// IsZero reports whether the score is 0.
 func (s Score) IsZero() bool { return s == Score{} }
 
 // String is the exact decimal in weight-seconds, without exponent or trailing zeros.
@@ -63,7 +63,7 @@ func (r Rate) Sub(q Rate) Rate {
 	return r
 }
 
-// IsZero says whether the rate is 0.
+// IsZero reports whether the rate is 0.
 func (r Rate) IsZero() bool { return r == Rate{} }
 
 // Times is the score that the rate gathers in ns nanoseconds.

@@ -33,7 +33,7 @@ func (d *documents) best(t fataler) (best hold.SealedFacts) {
 	return best
 }
 
-// flush stores what was sealed of a pair, and says whether it had to.
+// flush stores what was sealed of a pair, and reports whether it had to.
 func (d *documents) flush(p *hold.Pair) {
 	if data := p.DirtySealed(); data != nil {
 		d.sealed = append(d.sealed, data)
@@ -66,7 +66,7 @@ func (d *documents) remove(t fataler, random func(int64) int64) {
 func TestSealedFactsAgreeWithTheModel(t *testing.T) {
 	t.Parallel()
 	removed, reopened := 0, 0
-	rapid.Check(t, func(t *rapid.T) {
+	check := func(t *rapid.T) {
 		policy, events, random := genPolicy(t), genEvents(t), drawn(t)
 		m, never, store := newModel(policy), hold.NewPair(policy), &documents{}
 		// The second is an owner who is lost: it goes on beside the first one, as long
@@ -151,7 +151,13 @@ func TestSealedFactsAgreeWithTheModel(t *testing.T) {
 				}
 			}
 		}
-	})
+	}
+	// Few histories have facts to remove, so there may be none among those of one round.
+	for range 20 {
+		if rapid.Check(t, check); t.Failed() || removed > 0 && reopened > 0 {
+			break
+		}
+	}
 	if removed == 0 || reopened == 0 {
 		t.Errorf("%d facts were removed, %d pairs opened", removed, reopened)
 	}

@@ -14,7 +14,7 @@ import (
 	"holdmetrics/hold"
 )
 
-var update = flag.Bool("update", false, "rewrite the expected output in testdata (for its form; its truth comes from the design)")
+var update = flag.Bool("update", false, "rewrite the expected output in testdata (for its form; its truth comes from docs/semantics.md)")
 
 // TestTranscripts runs testdata/*.txt. The first of them
 // says how to read them. Every paragraph is answered by the model and by the package, several ways: the pair

@@ -138,7 +138,7 @@ func WeightFromFloat(f float64) (Weight, error) {
 	return Weight(w), nil
 }
 
-// roundsUp says whether the digits after the rounding place round up, half to even.
+// roundsUp reports whether the digits after the rounding place round up, half to even.
 func roundsUp(rest []byte, odd bool) bool {
 	if len(rest) == 0 || rest[0] < '5' {
 		return false
@@ -167,7 +167,7 @@ func WeightFromUnits(units *uint256.Int) (Weight, error) {
 // Units is the weight as a number of 1e-18 units.
 func (w Weight) Units() *uint256.Int { return (*uint256.Int)(&w) }
 
-// IsZero says whether the weight is 0.
+// IsZero reports whether the weight is 0.
 func (w Weight) IsZero() bool { return w == Weight{} }
 
 // Cmp is -1, 0 or 1 where w is less than, equal to or greater than v.

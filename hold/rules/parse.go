@@ -135,7 +135,7 @@ func kindOf(n *yaml.Node) string {
 
 func isNull(n *yaml.Node) bool { return n.Kind == yaml.ScalarNode && n.ShortTag() == "!!null" }
 
-// plain says whether a node is no alias, and nothing that one could refer to.
+// plain reports whether a node is no alias, and nothing that one could refer to.
 func (p *parser) plain(n *yaml.Node) bool {
 	if n.Kind == yaml.AliasNode || n.Anchor != "" {
 		p.wrong(n, "anchors and aliases are not read here; write it out")

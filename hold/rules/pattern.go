@@ -51,12 +51,12 @@ func compilePattern(text string) (pattern, bool) {
 	return p, true
 }
 
-// wild says whether the pattern matches more than one id.
+// wild reports whether the pattern matches more than one id.
 func (p *pattern) wild() bool {
 	return len(p.steps) != 1 || p.steps[0].literal == ""
 }
 
-// match says whether the pattern covers all of id. It only ever goes back to the
+// match reports whether the pattern covers all of id. It only ever goes back to the
 // latest star, so it takes no more steps than id is long times those of the pattern.
 func (p *pattern) match(id string) bool {
 	steps := p.steps
@@ -105,7 +105,7 @@ func (s *patternStep) eat(id string) int {
 // anyText stands for a star in the text of a pattern; no id has it.
 const anyText = "\x00"
 
-// covers says whether p surely matches whatever q does: it matches q's own text
+// covers reports whether p surely matches whatever q does: it matches q's own text
 // where only a star stands for a star. It may miss some, like ?* over *?.
 func (p *pattern) covers(q *pattern) bool {
 	var text strings.Builder

@@ -73,7 +73,7 @@ func (r *Rules) patternOf(token string) *tokenRule {
 	return nil
 }
 
-// Excluded says whether a holder, as Holder gives it, is not counted at all.
+// Excluded reports whether a holder, as Holder gives it, is not counted at all.
 func (r *Rules) Excluded(holder string) bool {
 	if r.excluded[holder] {
 		return true
@@ -102,7 +102,7 @@ func (r *Rules) Token(id string) string {
 	return id
 }
 
-// NormalisesHolders says whether Holder may give anything but id.
+// NormalisesHolders reports whether Holder may give anything but id.
 func (r *Rules) NormalisesHolders() bool { return r.evmHolders }
 
 // DefaultPolicy is that of tokens without a rule of their own.
