@@ -27,3 +27,15 @@ func TestPageLeavesOtherPathsAlone(t *testing.T) {
 		t.Error("/docs is not the documentation")
 	}
 }
+
+// Paths of the original service go on working.
+func TestPathsOfTheOriginalService(t *testing.T) {
+	t.Parallel()
+	w := gatewaytest.NewWorld(t)
+	if resp, body := gatewaytest.Do(t, http.MethodPost, w.Url+"/hold/", `{"token_id":"t","holder_id":"h","start":5}`); resp.StatusCode != 202 {
+		t.Errorf("POST /hold/: %d %s", resp.StatusCode, body)
+	}
+	if page := gatewaytest.Get(t, w, "/redoc", 200); !bytes.Contains(page, []byte("POST /hold")) {
+		t.Error("/redoc is not the documentation")
+	}
+}

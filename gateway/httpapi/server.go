@@ -107,6 +107,7 @@ func (s *Server) routes() (http.Handler, error) {
 	}
 	mux.Handle("GET /openapi.json", fixed("application/openapi+json", document))
 	mux.Handle("GET /docs", fixed("text/html; charset=utf-8", page))
+	mux.Handle("GET /redoc", fixed("text/html; charset=utf-8", page)) // another name that clients of the original service have
 	mux.Handle("GET /metrics", promhttp.HandlerFor(s.cfg.Gatherer, promhttp.HandlerOpts{ErrorLog: zap.NewStdLog(s.cfg.Logger)}))
 	return s.observeHTTP(mux), nil
 }
@@ -141,10 +142,13 @@ func fixed(contentType string, body []byte) http.Handler {
 }
 
 // observeHTTP answers what no path takes with a problem document, counts requests
-// by their pattern, and logs them for whoever debugs.
+// by their pattern, and logs them for debugging.
 func (s *Server) observeHTTP(mux *http.ServeMux) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		seen := &statusWriter{ResponseWriter: w}
+		if r.URL.Path == "/hold/" { // the original service took it too
+			r.URL.Path, r.URL.RawPath = "/hold", ""
+		}
 		handler, pattern := mux.Handler(r)
 		defer func() { s.observedHTTP(r, pattern, seen.code()) }() // also where an answer is cut off
 		if pattern == "" {
