@@ -182,8 +182,8 @@ func (g *Gateway) status(ctx context.Context) (*query.Status, error) {
 	return s, err
 }
 
-// Drain ends the watches, which would go on for ever; their clients are told to
-// come again. Call it before the servers are stopped.
+// Drain ends the watches, which would go on for ever; their clients learn that they
+// may come again. Call it before the servers are stopped.
 func (g *Gateway) Drain() { g.hub.Drain() }
 
 // Close waits for the last goroutines of streams that have ended. Call it when

@@ -14,15 +14,15 @@ import (
 // metrics are the gateway's own. Labels have few values, none of them the
 // client's choice.
 type metrics struct {
-	requests *prometheus.CounterVec // by door, method, code
+	requests *prometheus.CounterVec // by API, method, code
 	open     *prometheus.GaugeVec   // streams, by method
-	refusals *prometheus.CounterVec // events, by door, field
-	failures *prometheus.CounterVec // events, by door
+	refusals *prometheus.CounterVec // events, by endpoint, field
+	failures *prometheus.CounterVec // events, by endpoint
 	taken    map[intake.Endpoint]prometheus.Counter
 
-	watchers *prometheus.GaugeVec   // by door
-	updates  *prometheus.CounterVec // that watchers were sent, by door
-	stalled  *prometheus.CounterVec // watchers, by door
+	watchers *prometheus.GaugeVec   // by API
+	updates  *prometheus.CounterVec // that watchers were sent, by API
+	stalled  *prometheus.CounterVec // watchers, by API
 
 	generation *prometheus.GaugeVec // 1, of the generation that is served
 	switches   prometheus.Counter   // of generations
@@ -35,14 +35,14 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 		}, labels)
 	}
 	m := &metrics{
-		requests: counter("requests_total", "Requests answered, by door (grpc or http), method and code.", "door", "method", "code"),
-		refusals: counter("events_refused_total", "Events refused for what they say, by door and field (none: no single field).", "door", "field"),
-		failures: counter("events_failed_total", "Events that the log did not take or acknowledge, by door.", "door"),
+		requests: counter("requests_total", "Requests answered, by API (door: grpc or http), method and code.", "door", "method", "code"),
+		refusals: counter("events_refused_total", "Events refused for their content, by endpoint (door) and field (none: no single field).", "door", "field"),
+		failures: counter("events_failed_total", "Events that the log did not accept or acknowledge, by endpoint (door).", "door"),
 		taken:    map[intake.Endpoint]prometheus.Counter{},
-		updates:  counter("watch_updates_total", "Snapshots and changes sent to watchers, by door.", "door"),
-		stalled:  counter("watchers_stalled_total", "Watchers that were closed because they did not take what they were sent, by door.", "door"),
+		updates:  counter("watch_updates_total", "Snapshots and changes sent to watchers, by API (door).", "door"),
+		stalled:  counter("watchers_stalled_total", "Watchers that were closed because they did not read, by API (door).", "door"),
 		watchers: prometheus.NewGaugeVec(prometheus.GaugeOpts{
-			Namespace: "holdmetrics", Subsystem: "gateway", Name: "watchers", Help: "Clients that watch, by door.",
+			Namespace: "holdmetrics", Subsystem: "gateway", Name: "watchers", Help: "Clients that watch, by API (door).",
 		}, []string{"door"}),
 		open: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Namespace: "holdmetrics", Subsystem: "gateway", Name: "streams_open", Help: "gRPC streams that are open, by method.",
@@ -54,7 +54,7 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 	m.switches = prometheus.NewCounter(prometheus.CounterOpts{
 		Namespace: "holdmetrics", Subsystem: "gateway", Name: "generation_switches_total", Help: "Switches from one generation to another since the start.",
 	})
-	accepted := counter("events_accepted_total", "Events that the log has acknowledged, by door.", "door")
+	accepted := counter("events_accepted_total", "Events that the log has acknowledged, by endpoint (door).", "door")
 	for _, d := range intake.Endpoints {
 		m.taken[d] = accepted.WithLabelValues(string(d))
 	}
@@ -69,7 +69,7 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 	return m, nil
 }
 
-// serves says which generation is served. One call at a time.
+// serves records the generation that is served. One call at a time.
 func (m *metrics) serves(b *query.Backend) {
 	m.generation.Reset()
 	m.generation.WithLabelValues(b.Generation, b.RulesVersion).Set(1)

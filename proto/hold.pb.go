@@ -485,7 +485,7 @@ type HoldStat struct {
 	LiveScore       string                 `protobuf:"bytes,20,opt,name=live_score,json=liveScore,proto3" json:"live_score,omitempty"` // live at as_of, weight-seconds
 	LiveScoreDouble float64                `protobuf:"fixed64,21,opt,name=live_score_double,json=liveScoreDouble,proto3" json:"live_score_double,omitempty"`
 	LiveHeld        string                 `protobuf:"bytes,22,opt,name=live_held,json=liveHeld,proto3" json:"live_held,omitempty"`                   // live at as_of, seconds
-	AsOf            *timestamppb.Timestamp `protobuf:"bytes,23,opt,name=as_of,json=asOf,proto3" json:"as_of,omitempty"`                               // never past until: where the line is over and no store says how it goes on, until itself, or by rules the instant before
+	AsOf            *timestamppb.Timestamp `protobuf:"bytes,23,opt,name=as_of,json=asOf,proto3" json:"as_of,omitempty"`                               // never past until; until the next piece of an ended line is published: until itself, or by rules the instant before
 	AppliedThrough  *timestamppb.Timestamp `protobuf:"bytes,24,opt,name=applied_through,json=appliedThrough,proto3" json:"applied_through,omitempty"` // log time up to which the holder's partition is applied
 	Complete        bool                   `protobuf:"varint,25,opt,name=complete,proto3" json:"complete,omitempty"`                                  // of a watch: no holder, but the mark that every current snapshot was sent
 	Gone            bool                   `protobuf:"varint,26,opt,name=gone,proto3" json:"gone,omitempty"`                                          // of a watch: the holder's snapshot was removed

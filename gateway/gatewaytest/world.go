@@ -27,7 +27,7 @@ import (
 	holdpb "holdmetrics/proto"
 )
 
-// World is a gateway with what it stands on, each part to be exchanged.
+// World is a gateway with what it stands on; a test may exchange each part.
 type World struct {
 	Cfg      gateway.Config
 	Store    *storetest.Faulty

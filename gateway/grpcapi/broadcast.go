@@ -19,7 +19,7 @@ const (
 	// their acks: two full frames of each of the usual sixteen partitions.
 	broadcastInFlight = 16 << 10
 	// batchesInFlight is the same in batches, and batchedInFlight in the events of
-	// those. Accepted events wait in the producer's room, which has its own bound;
+	// those. Accepted events wait in the producer, which bounds them;
 	// each that was refused waits here with its reason, some hundred bytes.
 	batchesInFlight = 64
 	batchedInFlight = 1 << 18

@@ -39,7 +39,7 @@ func (c codec) Marshal(v any) (mem.BufferSlice, error) {
 	return c.CodecV2.Marshal(v)
 }
 
-// Unmarshal copies the bytes into a rawMessage, whose room it uses again.
+// Unmarshal copies the bytes into a rawMessage, whose memory it reuses.
 func (c codec) Unmarshal(data mem.BufferSlice, v any) error {
 	raw, ok := v.(*rawMessage)
 	if !ok {

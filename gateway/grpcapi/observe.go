@@ -24,7 +24,7 @@ func (s *Server) observeStream(srv any, stream grpc.ServerStream, info *grpc.Str
 }
 
 // observed counts a gRPC request and logs it: what only a programmer can mend as
-// an error, the rest for whoever debugs.
+// an error, the rest for debugging.
 func (s *Server) observed(method string, err error) {
 	code := status.Code(err)
 	s.cfg.Observer.Request("grpc", method, code.String())

@@ -8,7 +8,7 @@ import (
 	"holdmetrics/gateway/intake"
 )
 
-// replies keeps answers in the order of their questions. A stream has many
+// replies is a reply queue: it keeps answers in the order of their questions. A stream has many
 // questions in flight, which are answered in any order from any goroutine; its
 // client gets the answers in the order in which it asked.
 //
@@ -30,8 +30,8 @@ type replies[T any] struct {
 	closed bool
 	err    error // why the receiver closed it
 
-	ready chan struct{} // the head may have been answered, or the lane closed
-	room  chan struct{} // the ring may have room
+	ready chan struct{} // the head may have been answered, or the queue was closed
+	space chan struct{} // the ring may have space
 }
 
 type answered[T any] struct {
@@ -48,12 +48,12 @@ func newReplies[T any](inFlight, weight int) *replies[T] {
 		most: uint64(inFlight), mostWeight: weight,
 		ring:  make([]answered[T], repliesBegin),
 		ready: make(chan struct{}, 1),
-		room:  make(chan struct{}, 1),
+		space: make(chan struct{}, 1),
 	}
 }
 
 // take gives the next question its place. A question that weighs more than the
-// lane bears goes alone. One goroutine takes.
+// queue bears goes alone. One goroutine takes.
 func (l *replies[T]) take(ctx context.Context, weight int) (uint64, error) {
 	for {
 		l.mu.Lock()
@@ -71,7 +71,7 @@ func (l *replies[T]) take(ctx context.Context, weight int) (uint64, error) {
 		}
 		l.mu.Unlock()
 		select {
-		case <-l.room:
+		case <-l.space:
 		case <-ctx.Done():
 			return 0, context.Cause(ctx)
 		}
@@ -101,7 +101,7 @@ func (l *replies[T]) answer(seq uint64, value T) {
 	}
 }
 
-// close says that nothing more is taken. What was taken is still sent; then send
+// close ends the queue: nothing more is taken. What was taken is still sent; then send
 // returns err.
 func (l *replies[T]) close(err error) {
 	l.mu.Lock()
@@ -110,7 +110,7 @@ func (l *replies[T]) close(err error) {
 	signal(l.ready)
 }
 
-// send gives every answer to fn, in order, until the lane is closed and empty,
+// send gives every answer to fn, in order, until the queue is closed and empty,
 // ctx ends or fn fails. Where the first open question has no answer for as long
 // as patience it returns ErrSlow. One goroutine sends.
 func (l *replies[T]) send(ctx context.Context, patience time.Duration, fn func(T) error) error {
@@ -180,7 +180,7 @@ func (l *replies[T]) drain(dst []T) (batch []T, ended bool, err error) {
 	err = l.err
 	l.mu.Unlock()
 	if len(dst) > 0 {
-		signal(l.room)
+		signal(l.space)
 	}
 	return dst, ended, err
 }

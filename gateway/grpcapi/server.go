@@ -21,7 +21,7 @@ import (
 )
 
 const (
-	// MaxMessageBytes is the largest message that the gRPC door takes: a HoldBatch
+	// MaxMessageBytes is the largest message that the gRPC API accepts: a HoldBatch
 	// of some forty thousand events of the usual size.
 	MaxMessageBytes = 4 << 20
 
@@ -30,7 +30,7 @@ const (
 	// without waiting for answers slows down while the log does.
 	maxStreams = 16 << 10
 
-	// A client that is gone without a word is noticed after idlePing + pingTimeout,
+	// A client that vanished is noticed after idlePing + pingTimeout,
 	// so that nothing is held for it for ever.
 	idlePing    = time.Minute
 	pingTimeout = 20 * time.Second
@@ -132,8 +132,8 @@ func (s *queryServer) GetSnapshot(req *holdpb.StatsRequest, stream grpc.ServerSt
 	return statusError(s.s.sendStats(req, stream))
 }
 
-// HealthCheck says that the process answers. Whether it is ready is told by the
-// health service and GET /readyz.
+// HealthCheck reports that the process answers. The health service and GET /readyz
+// report whether it is ready.
 func (s *queryServer) HealthCheck(context.Context, *holdpb.Empty) (*holdpb.HoldAck, error) {
 	return &holdpb.HoldAck{Ok: true}, nil
 }

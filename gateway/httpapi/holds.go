@@ -35,7 +35,7 @@ type HoldsLine struct {
 type HoldsSummary struct {
 	Accepted uint64 `json:"accepted" doc:"Events that the log has" example:"99999"`
 	Refused  uint64 `json:"refused" doc:"Lines that were refused; each has a line of its own above" example:"1"`
-	Position uint64 `json:"position" doc:"The greatest position of the log that holds one of the events; 0 where there is none. Reads take it as after" example:"42"`
+	Position uint64 `json:"position" doc:"The greatest position of the log that holds one of the events; 0: none. Reads take it as after" example:"42"`
 	Error    string `json:"error,omitempty" doc:"Why the body was not taken to its end. Absent: it was"`
 	ResumeAt uint64 `json:"resume_at,omitempty" doc:"With error: the first line to send again. Later ones may be accepted too; sending them twice is harmless"`
 }

@@ -24,7 +24,7 @@ const (
 	holdsPieceLines = 1024
 	// holdsInFlight is how many pieces of one body may wait for the log. With what
 	// their refusals take it bounds the memory of a request; the events
-	// themselves are in the producer's room, which has its own bound.
+	// themselves are in the producer, which bounds them.
 	holdsInFlight = 16
 )
 

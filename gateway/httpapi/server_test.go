@@ -196,7 +196,7 @@ func TestMetrics(t *testing.T) {
 	w.Metrics().Record(t.Context(), gatewaytest.GoodEvent(1))
 	w.Metrics().Record(t.Context(), &holdpb.HoldMsg{TokenId: "t"})
 	if err := testutil.GatherAndCompare(w.Registry, strings.NewReader(`
-# HELP holdmetrics_gateway_requests_total Requests answered, by door (grpc or http), method and code.
+# HELP holdmetrics_gateway_requests_total Requests answered, by API (door: grpc or http), method and code.
 # TYPE holdmetrics_gateway_requests_total counter
 holdmetrics_gateway_requests_total{code="202",door="http",method="POST /hold"} 1
 holdmetrics_gateway_requests_total{code="404",door="http",method="none"} 1

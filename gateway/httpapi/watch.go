@@ -37,7 +37,7 @@ func (s *Server) addWatch(api huma.API) {
 		Summary:     "Watch snapshots as Server-Sent Events",
 		Description: "An event stat for each current snapshot, whose data is a row of GET /stats; then an event complete, which says how many there were; then an event stat for each change, and gone where a holder's snapshot was removed. " +
 			"A slow client gets the latest value of each holder, once, however often it changed. An id says what a client has all of: " +
-			"who comes again with it (Last-Event-ID) gets what changed since, as long as the server runs and answers from the same generation; else everything anew. " +
+			"a client that comes again with it (Last-Event-ID) gets what changed since, as long as the server runs and answers from the same generation; else everything again. " +
 			"When another generation becomes the active one, each of its holders is sent, once, and gone for those that it lacks. Lines that begin with a colon say that the connection lives. " +
 			"A client that does not read is closed. The holder named watch is read at /scores?holder=watch.",
 		Responses: map[string]*huma.Response{"200": {

@@ -8,10 +8,10 @@ import (
 )
 
 // ruledProducer lets into the log what the rules of the active generation let in. All
-// doors send through it. The processor decides the same again, since not everybody
-// comes by a door, and rules may change on the way.
+// endpoints send through it. The processor decides the same again, since not all
+// events come through an endpoint, and rules may change on the way.
 //
-// An event goes into the log as it was sent. Ids are normalised by whoever reads it,
+// An event goes into the log as it was sent. Ids are normalised by its readers,
 // each generation by its own rules: what one made of an id, no other could undo, and
 // what the log says would depend on which was active.
 type ruledProducer struct {

@@ -46,7 +46,7 @@ func (b *Generation) Prepare(ctx context.Context, active *Generation) error {
 			return b.explained(ctx, fmt.Errorf("%w: generation %s, partition %d: the store has not applied position %d: %w", ErrBehind, b.Generation, p, position, err))
 		}
 	}
-	// Whoever asks for rankings is not to wait for them to be made.
+	// No request for a ranking is to wait for it to be built.
 	if active.ranks.begun() {
 		return b.ranks.begin(ctx)
 	}

@@ -23,7 +23,7 @@ type Contribution struct {
 	Applied int64
 	From    *Backend
 	Sealed  bool // it is all holds that were sealed, which have no start and no weight
-	settles bool // Settled is told
+	settles bool // Settled is reported
 }
 
 // WeightText is the weight of a hold as a text.

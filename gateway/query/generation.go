@@ -29,7 +29,7 @@ type Backend struct {
 	Ready func(ctx context.Context) error
 	// Owners tells how the partitions do; nil: nobody knows.
 	Owners Owners
-	// Rules are those by which what Reader has counts, and by which the doors accept
+	// Rules are those by which what Reader has counts, and by which events are accepted
 	// events while it is active; nil: none but the policies of its pairs.
 	Rules hold.Rules
 	// Close is called once the gateway needs nothing of the generation any more, after
@@ -47,7 +47,7 @@ type Generation struct {
 	// Users counts the requests that have it pinned, and the gateway while it serves
 	// or keeps it. At 0 it is over, and stays so.
 	Users atomic.Int64
-	// left ends when it is no longer the active one, and lineage says what came then.
+	// left ends when it is no longer the active one, and lineage links what came after it.
 	left    context.Context
 	Leave   context.CancelFunc
 	Lineage *Lineage

@@ -17,7 +17,7 @@ func (b *Generation) end(ctx context.Context, partition int) (uint64, error) {
 	return b.S.cfg.Log.End(ctx, partition)
 }
 
-// wholeLog says whether every partition is to apply the whole log.
+// wholeLog reports whether every partition is to apply the whole log.
 func (b *Generation) wholeLog() bool {
 	return b.Rules.NormalisesHolders() && !ingest.CaseKeepsPartition(b.S.cfg.Log.Partitions())
 }

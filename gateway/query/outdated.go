@@ -6,7 +6,7 @@ import (
 	"holdmetrics/projection"
 )
 
-// outdatedTries is how often a read begins anew whose view is outdated. That a store
+// outdatedTries is how often a read whose view is outdated is tried. That a store
 // removes what a view needs happens once for a pair and horizon, in the moment in
 // which the pair is sealed.
 const outdatedTries = 8

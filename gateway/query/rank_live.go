@@ -9,7 +9,7 @@ import (
 	"holdmetrics/projection"
 )
 
-// A ranking by live score is made anew for each instant. One pass looks at every
+// A ranking by live score is computed for each instant. One pass looks at every
 // line as two floats of 32 bits, eight bytes a holder one behind the other, so that
 // a million take a few milliseconds. Their error is bounded, so a line has a least
 // and a greatest score; who is certainly not among the first is left out, and the

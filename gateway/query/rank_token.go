@@ -80,7 +80,7 @@ func (r *ranking) inUse() (boards []*tokenBoard) {
 	return boards
 }
 
-// ofToken gives the board of a token, and makes it where there is none.
+// ofToken returns the board of a token, and makes it if necessary.
 func (r *ranking) ofToken(ctx context.Context, token string) (*tokenBoard, error) {
 	r.mu.Lock()
 	t := r.tokens[token]
@@ -114,7 +114,7 @@ func (r *ranking) ofToken(ctx context.Context, token string) (*tokenBoard, error
 	return nil, unavailable("the store", fmt.Errorf("ranking of token %q, %d rows read so far: %w", token, t.read.Load(), err))
 }
 
-// forget makes room for one more board.
+// forget drops the board that was not used for longest if there are too many.
 func (r *ranking) forget() {
 	if len(r.tokens) < maxTokenBoards {
 		return
@@ -165,7 +165,7 @@ func (r *ranking) readToken(ctx context.Context, t *tokenBoard) (rows []*rankRow
 				if record.Key.Token != t.token {
 					return nil
 				}
-				figures, err := r.b.figuresAt(record, r.b.S.Now())
+				figures, err := r.b.figuresOf(record, r.b.S.Now())
 				if err == nil {
 					own = append(own, figuresRow(keep(record.Key.Holder, ""), rankFigures{figures.Settled, figures.Line}))
 				}
@@ -223,7 +223,7 @@ func (r *ranking) refreshPartition(ctx context.Context, t *tokenBoard, partition
 		}
 		var row *rankRow
 		err := holderPairs(ctx, view, holder, t.token, func(record *projection.PairRecord) error {
-			figures, err := r.b.figuresAt(record, r.b.S.Now())
+			figures, err := r.b.figuresOf(record, r.b.S.Now())
 			row = figuresRow(keep(record.Key.Holder, ""), rankFigures{figures.Settled, figures.Line})
 			return err
 		})
@@ -251,8 +251,8 @@ func (r *ranking) refreshPartition(ctx context.Context, t *tokenBoard, partition
 // holderOf is the holder of a change.
 func holderOf(c *projection.Change) (string, error) { return ingest.HolderOf(c.Key) }
 
-// figuresAt are the figures of a pair, with the line that holds at t.
-func (b *Generation) figuresAt(record *projection.PairRecord, t int64) (hold.Figures, error) {
+// figuresOf are the figures of a pair, with the line that holds at t.
+func (b *Generation) figuresOf(record *projection.PairRecord, t int64) (hold.Figures, error) {
 	f := record.Figures
 	if f.Line.Holds(t) {
 		return f, nil

@@ -59,7 +59,7 @@ func (r *ranking) close() {
 	r.running.Wait()
 }
 
-// begun says whether anybody has asked yet.
+// begun reports whether a ranking was asked for.
 func (r *ranking) begun() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -98,7 +98,7 @@ func (r *ranking) follow() {
 			return
 		}
 		r.catchUp()
-		// What fails is tried again with the next tick, and reported to whoever asks.
+		// What fails is tried again with the next tick, and reported to the next request.
 		for _, t := range r.inUse() {
 			_ = r.refresh(r.life, t)
 		}
@@ -200,7 +200,7 @@ const (
 	// maxPins bounds what cursors hold on to. A pin costs what has changed since it
 	// was made.
 	maxPins = 32
-	// pinAge is how long pages that begin anew share one pin, so that many who look
+	// pinAge is how long first pages share one pin, so that many who look
 	// at the same ranking take one of the places.
 	pinAge = 200 * time.Millisecond
 )

@@ -23,7 +23,7 @@ type ScoreQuery struct {
 	rules hold.Rules // of the generation that answers; see named
 }
 
-// Check says what is wrong with a query, beside its times.
+// Check returns an error if the query cannot be answered, times aside.
 func (q *ScoreQuery) Check() error {
 	if q.Share && q.ByToken && q.Holder == "" && q.Token == "" {
 		return &hold.FieldError{Field: "share", Err: ErrTogether,
@@ -32,7 +32,7 @@ func (q *ScoreQuery) Check() error {
 	return nil
 }
 
-// now says whether the query is about the present, which the stored figures
+// now reports whether the query is about the present, which the stored figures
 // answer as long as their line holds.
 func (q *ScoreQuery) now(f *hold.Figures) bool { return !q.asOf && f.Line.Holds(q.At) }
 

@@ -14,8 +14,8 @@ type Snapshot struct {
 	Applied int64 // 0: not known
 }
 
-// readAt reads a snapshot at an instant. Of what is applied it says what the
-// snapshot itself does: its partition was applied up to its last event.
+// readAt reads a snapshot at an instant. Its applied time is that of the
+// snapshot itself: its partition was applied up to its last event.
 func readAt(value []byte, now int64) (Snapshot, error) {
 	s, err := projection.ReadSnapshot(value)
 	if err != nil {

@@ -6,9 +6,9 @@ import (
 	"holdmetrics/projection"
 )
 
-// Log says how far the log goes. *ingest.Log is one. Where it has a method
+// Log is the end of the log. *ingest.Log is one. Where it has a method
 // Horizon() int64 that gives anything but 0, reads as of times before are refused; where
-// it has Importing(context.Context) error, what is slow is told to be so for that reason;
+// it has Importing(context.Context) error, errors of slow requests name the import;
 // and where it has Behind as [ingest.Log] does, status counts what no owner counts.
 type Log interface {
 	Partitions() int

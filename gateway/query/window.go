@@ -34,7 +34,7 @@ type Window struct {
 // Times are the times of a request as they came.
 type Times struct{ AsOf, From, To hold.Stamp }
 
-// Window checks the times of a request. It is the rule of both doors.
+// Window checks the times of a request. It is the rule of both APIs.
 func (s *Service) Window(in Times) (w Window, err error) {
 	w.At, w.field = s.Now(), "as_of"
 	if in.AsOf.Set && in.To.Set {

@@ -29,8 +29,8 @@ type encodedChange struct {
 // encodingAge is how old the live figures in a shared encoding may be.
 const encodingAge = int64(time.Second)
 
-// Of is the encoding of a change, made by encode where there is none, or none that
-// was made at told or later.
+// Of is the encoding of a change, made by encode unless there is one that was
+// made at told or later.
 func (e *Encodings) Of(serial, number uint64, now, told int64, encode func() ([]byte, error)) ([]byte, error) {
 	place := &e.places[number%uint64(len(e.places))]
 	if known := place.Load(); known != nil && known.serial == serial && known.number == number && now-known.at < encodingAge && known.at >= told {
@@ -74,7 +74,7 @@ func PointID(b *query.Generation, point Point) string {
 }
 
 // pointOf is the point that an id of pointID names; 0 where it is not one of this
-// gateway's, so that the watch begins anew.
+// gateway's, so that the watch starts over.
 func pointOf(b *query.Generation, id string) Point {
 	numbers, ok := strings.CutPrefix(id, b.ViewID+"-")
 	if !ok {

@@ -179,7 +179,7 @@ func (h *Hub) follow(snapshots query.Snapshots, after uint64, empty <-chan struc
 			}
 			clear(changes[:cap(changes)]) // what they refer to may be gone by the next round
 		} else {
-			// Not what is the last by now: whoever has just joined may wait for that.
+			// Not what is the last by now: a watcher that has just joined may wait for that.
 			after = last
 		}
 		h.wakeAll()

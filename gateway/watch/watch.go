@@ -337,8 +337,8 @@ func (s *watchState) pass(ctx context.Context) (sent int, err error) {
 	return sent, nil
 }
 
-// wants says whether a change is to be sent to whom all up to a point was sent,
-// and of what is settled all up to another one.
+// wants reports whether a change is to be sent to a client that has everything up
+// to one point, and everything settled up to another one.
 func (s *watchState) wants(c *projection.Change, point, settled uint64) bool {
 	return c.Number > point && (s.q.Live || c.Settled > settled)
 }
