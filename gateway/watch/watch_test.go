@@ -166,7 +166,10 @@ func TestWatchInterval(t *testing.T) {
 func TestSlowWatcherGetsTheLatest(t *testing.T) {
 	t.Parallel()
 	snapshots := fakes.ReadySnapshots()
-	w := gatewaytest.NewWorld(t, func(w *gatewaytest.World) { w.Cfg.Snapshots = snapshots })
+	w := gatewaytest.NewWorld(t, func(w *gatewaytest.World) {
+		// On a slow machine the changes below may take longer than a watcher may rest.
+		w.Cfg.Snapshots, w.Cfg.WatchStall = snapshots, time.Hour
+	})
 	next, stream := gatewaytest.WatchOf(t, w, &holdpb.StatsRequest{})
 	gatewaytest.Expect(t, next, "complete")
 	other, _ := gatewaytest.WatchOf(t, w, &holdpb.StatsRequest{})
