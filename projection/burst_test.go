@@ -3,6 +3,7 @@ package projection_test
 import (
 	"testing"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"holdmetrics/projection"
@@ -42,8 +43,14 @@ func TestBursts(t *testing.T) {
 	check("after another writer", 3000)
 	check("again", 0)
 	check("one", 1)
+	connected := js.Conn().StatusChanged(nats.CONNECTED)
 	b.stop()
 	b.start()
+	select { // what is sent before the loss is noticed goes with the connection
+	case <-connected:
+	case <-within(t).Done():
+		t.Fatal("the client does not connect again")
+	}
 	check("after a restart", 100)
 }
 
