@@ -67,9 +67,9 @@ type refresher struct {
 	from     uint64     // the walk waits until the store has this position
 	look     bool       // something may be due
 	again    time.Time
-	busy     bool            // a job is under way
-	drawing  map[string]bool // holders of the job, and of drawn; without those that events overtook
-	drawn    []refreshedLine // to be published
+	busy     bool                      // a job is under way
+	drawing  map[string]bool           // holders of the job, and of drawn; without those that events overtook
+	drawn    []projection.HolderRecord // snapshots with the pieces that hold now, to be published
 	timer    *time.Timer
 	armedFor int64 // what next was when timer was set; 0: it is not
 
@@ -89,16 +89,13 @@ type refreshJob struct {
 // refreshDone is what became of a job.
 type refreshDone struct {
 	job    *refreshJob
-	lines  []refreshedLine
-	known  []lineEnd  // ends of later pieces that the bucket has already
-	behind []*lineEnd // the store's view did not have these yet
-	found  []lineEnd  // walk
-	last   string     // walk: the last holder; "": the walk is over
+	lines  []projection.HolderRecord // snapshots with the pieces that hold now
+	known  []lineEnd                 // ends of later pieces that the bucket has already
+	behind []*lineEnd                // the store's view did not have these yet
+	found  []lineEnd                 // walk
+	last   string                    // walk: the last holder; "": the walk is over
 	err    error
 }
-
-// refreshedLine is a snapshot with the piece of its line that holds now.
-type refreshedLine struct{ projection.HolderRecord }
 
 func newRefresher(partition int, cfg *Config) *refresher {
 	return &refresher{
@@ -273,8 +270,8 @@ func (r *refresher) take() []projection.HolderRecord {
 	for i := range r.drawn {
 		line := &r.drawn[i]
 		if r.drawing[line.Holder] {
-			out = append(out, line.HolderRecord)
-			r.published(&line.HolderRecord)
+			out = append(out, *line)
+			r.published(line)
 		}
 	}
 	r.drawn = nil
@@ -343,7 +340,7 @@ func (r *refresher) draw(ctx context.Context, d *refreshDone) error {
 		if err != nil {
 			return err
 		}
-		next := refreshedLine{*record}
+		next := *record
 		next.Holder, next.Figures.Line = e.holder, line
 		d.lines = append(d.lines, next)
 	}
