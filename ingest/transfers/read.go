@@ -202,7 +202,7 @@ func (l *Ledger) readTransfer(row []string, m *mapping, place rows.Place) error 
 		return l.blame(info.index, place, fmt.Errorf("%w: %s is none of 20, 721, 1155", ErrType, rows.Quote(cell(row, m.kind))))
 	}
 	r := record{at: at, file: uint16(len(l.files)), line: int32(place.Line)}
-	if r.flags, err = l.removed(row, m); err != nil {
+	if r.flags, err = removed(row, m); err != nil {
 		return &rows.Error{Place: place, Err: err}
 	}
 	r.from, r.to = l.holders.add(row[m.from]), l.holders.add(row[m.to])
@@ -212,7 +212,7 @@ func (l *Ledger) readTransfer(row []string, m *mapping, place rows.Place) error 
 	}
 	hash := uint64(0)
 	if !has {
-		hash = l.hashRow(row)
+		hash = hashRow(l.identifier.a, row)
 	}
 	return l.eachItem(row, m, info, k, place, func(token, id string, value uint256.Int, more flags, n int) {
 		r := r
@@ -375,7 +375,7 @@ func (l *Ledger) readStatement(row []string, m *mapping, place rows.Place, more 
 		return &rows.Error{Place: place, Err: err}
 	}
 	r.to = l.holders.add(row[m.to])
-	r.row = l.hashRow(row)
+	r.row = hashRow(l.identifier.a, row)
 	return l.eachItem(row, m, info, kindUnknown, place, func(token, _ string, value uint256.Int, more flags, _ int) {
 		r := r
 		r.token = info.index
@@ -415,7 +415,7 @@ func (l *Ledger) blame(token uint32, place rows.Place, err error) error {
 }
 
 // removed reports as a flag whether a row takes its log back.
-func (l *Ledger) removed(row []string, m *mapping) (flags, error) {
+func removed(row []string, m *mapping) (flags, error) {
 	switch s := cell(row, m.removed); strings.ToLower(s) {
 	case "", "false", "0", "f", "no":
 		return 0, nil
@@ -426,10 +426,10 @@ func (l *Ledger) removed(row []string, m *mapping) (flags, error) {
 	}
 }
 
-// hashRow is a hash of all cells.
-func (l *Ledger) hashRow(row []string) uint64 {
+// hashRow returns a hash of all cells.
+func hashRow(seed maphash.Seed, row []string) uint64 {
 	var h maphash.Hash
-	h.SetSeed(l.identifier.a)
+	h.SetSeed(seed)
 	for _, c := range row {
 		_, _ = h.WriteString(c)
 		_ = h.WriteByte(0)

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"holdmetrics/test/build"
@@ -199,21 +200,16 @@ func prepare(ctx context.Context, p *plan, dir string, progress io.Writer) (all 
 
 // busyLoops starts loops that keep a processor busy each, until stop is called.
 func busyLoops(n int) (stop func()) {
-	done := make(chan struct{})
+	var done atomic.Bool
 	var all sync.WaitGroup
 	for range n {
 		all.Go(func() {
-			for {
-				select {
-				case <-done:
-					return
-				default:
-				}
+			for !done.Load() {
 			}
 		})
 	}
 	return func() {
-		close(done)
+		done.Store(true)
 		all.Wait()
 	}
 }
