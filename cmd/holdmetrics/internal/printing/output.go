@@ -36,7 +36,7 @@ func CheckFormat(format string) error {
 	return nil
 }
 
-// ScoreWriter writes scoreRows in a format. Close it, also when there was no row.
+// ScoreWriter writes ScoreRows in a format. Close it, also if no row was written.
 type ScoreWriter struct {
 	*RowWriter
 	byToken bool
@@ -61,8 +61,7 @@ func (w *ScoreWriter) Write(r *ScoreRow) error {
 }
 
 // RowWriter writes rows of texts in a format: a table, CSV, or a JSON array of
-// objects named by the columns, in which what is empty is left out. Close it, also
-// when there was no row.
+// objects keyed by column, without empty values. Close it, also if no row was written.
 type RowWriter struct {
 	buf     *bufio.Writer
 	columns []string
