@@ -39,11 +39,11 @@ func (p *Producer) RecordBatch(ctx context.Context, drafts []hold.Draft) (BatchR
 	}
 }
 
-// SendBatch sends a batch of events, and waits for room only, piece by piece, so
-// a batch may be larger than the producer's room.
+// SendBatch sends a batch of events, and waits for quota only, piece by piece, so
+// a batch may be larger than the producer's quota.
 //
 // done is called exactly once, when the fate of every event is known: each was
-// acknowledged, or was refused by itself (a *hold.FieldError), found no room
+// acknowledged, or was refused by itself (a *hold.FieldError), found no quota
 // before ctx ended or MaxWait passed (ErrBusy), came after Close (ErrClosed), or
 // was not acknowledged (ErrNotAcknowledged). It runs on a partition's goroutine
 // or, where nothing was sent, before SendBatch returns; as with Send it must not
@@ -54,8 +54,8 @@ func (p *Producer) SendBatch(ctx context.Context, drafts []hold.Draft, done func
 	b.settle(1, nil) // the feeder itself
 }
 
-// piece is how many events of a batch take room at once. It spares the lock of
-// the room for each event, and is small enough not to keep others waiting.
+// piece is how many events of a batch take quota at once. It spares the lock of
+// the quota for each event, and is small enough not to keep others waiting.
 const piece = 256
 
 // feed sends drafts piece by piece.
@@ -85,14 +85,14 @@ func (p *Producer) feed(ctx context.Context, drafts []hold.Draft, b *batch) {
 	}
 }
 
-// feedPiece takes room for a piece and puts its events in line.
+// feedPiece takes quota for a piece and puts its events in line.
 func (p *Producer) feedPiece(ctx context.Context, drafts []hold.Draft, sizes []int, by *horizons, from, events, bytes int, b *batch) error {
 	if events == 0 {
 		return nil
 	}
 	err := p.admit(ctx, events, bytes)
 	taken := err == nil
-	var touched touchedLanes
+	var touched touchedBatchers
 	for i := range drafts {
 		if sizes[i] == 0 {
 			continue
@@ -106,7 +106,7 @@ func (p *Producer) feedPiece(ctx context.Context, drafts []hold.Draft, sizes []i
 			err = ErrClosed
 		}
 		if taken {
-			p.room.give(1, framed(sizes[i]))
+			p.quota.give(1, framed(sizes[i]))
 		}
 		b.refuse(from+i, err)
 	}
@@ -114,22 +114,22 @@ func (p *Producer) feedPiece(ctx context.Context, drafts []hold.Draft, sizes []i
 	return err
 }
 
-// touchedLanes remembers the lanes that a piece put events in, so that each is
+// touchedBatchers remembers the batchers that a piece put events in, so that each is
 // roused once, after all of them are in line and make one frame.
-type touchedLanes struct {
-	lanes [piece]*lane
-	n     int
+type touchedBatchers struct {
+	batchers [piece]*batcher
+	n        int
 }
 
-func (t *touchedLanes) add(l *lane) {
-	if !slices.Contains(t.lanes[:t.n], l) {
-		t.lanes[t.n] = l
+func (t *touchedBatchers) add(l *batcher) {
+	if !slices.Contains(t.batchers[:t.n], l) {
+		t.batchers[t.n] = l
 		t.n++
 	}
 }
 
-func (t *touchedLanes) rouse() {
-	for _, l := range t.lanes[:t.n] {
+func (t *touchedBatchers) rouse() {
+	for _, l := range t.batchers[:t.n] {
 		l.rouse()
 	}
 }
@@ -143,7 +143,7 @@ type batch struct {
 	result  BatchResult
 }
 
-// complete is told by the lanes.
+// complete is told by the batchers.
 func (b *batch) complete(index int, position uint64, err error) {
 	b.settle(1, func(r *BatchResult) {
 		if err != nil {

@@ -47,13 +47,13 @@
 //
 // A Producer takes events from many goroutines, and publishes them in frames:
 //
-//	Record, Send ──check──▶ room ──▶ lane of the partition ──frame──▶ log
+//	Record, Send ──check──▶ quota ──▶ partition batcher ──frame──▶ log
 //	                         ▲                                         │
 //	                         └──────── done(position, err) ◀── PubAck ─┘
 //
 // Room is what bounds it: so many events and bytes may wait for the log, and no
-// more (MaxPending, MaxPendingBytes). A caller without room waits, and after
-// MaxWait it gets ErrBusy. Each lane has one frame in flight. A lone event does
+// more (MaxPending, MaxPendingBytes). A caller without quota waits, and after
+// MaxWait it gets ErrBusy. Each batcher has one frame in flight. A lone event does
 // not wait for company; under load, frames fill by themselves.
 //
 // There are four ways in, and a program needs one Producer, whichever it takes:

@@ -28,7 +28,7 @@ var (
 	// ErrBool: a yes or no is neither true nor false.
 	ErrBool = errors.New("is neither true nor false")
 
-	// ErrBusy: there was no room for another event before the caller's time was up.
+	// ErrBusy: there was no quota for another event before the caller's time was up.
 	// The event was not taken. (Hint: the log is slower than the producers. Send
 	// less at once, look at the disk of the NATS server, or raise MaxPending.)
 	ErrBusy = errors.New("ingest: too many events wait for the log; retry later, or look at the disk of the NATS server")

@@ -146,13 +146,13 @@ func TestBackpressure(t *testing.T) {
 			full := errors.New("full")
 			d := open("gold", "alice", 1)
 			taken := 0
-			room := p.room
-			for room.tryTakeProbe(framed(sizeEvent(&d))) {
+			quota := p.quota
+			for quota.tryTakeProbe(framed(sizeEvent(&d))) {
 				f.send(t, p, taken)
 				taken++
 			}
 			if name == "events" && taken != 10 {
-				t.Errorf("%d events found room", taken)
+				t.Errorf("%d events found quota", taken)
 			}
 			blocked := make(chan error)
 			ctx2, cancel2 := context.WithCancelCause(ctx)
@@ -165,7 +165,7 @@ func TestBackpressure(t *testing.T) {
 			}
 			go func() { blocked <- p.Send(ctx, &d, func(_ uint64, err error) { f <- err }) }()
 			<-s.arrived
-			s.answer <- nil // makes room for the blocked one
+			s.answer <- nil // frees quota for the blocked one
 			if err := <-blocked; err != nil {
 				t.Error(err)
 			}
@@ -185,8 +185,8 @@ func TestBackpressure(t *testing.T) {
 	}
 }
 
-// tryTakeProbe reports whether there is room for one more event, and takes none.
-func (r *room) tryTakeProbe(bytes int) bool {
+// tryTakeProbe reports whether there is quota for one more event, and takes none.
+func (r *quota) tryTakeProbe(bytes int) bool {
 	if !r.tryTake(1, bytes) {
 		return false
 	}
@@ -297,13 +297,13 @@ func TestCloseLetsTheRestThrough(t *testing.T) {
 	blocked, closed := make(chan error), make(chan error)
 	d := open("gold", "alice", 1)
 	go func() { blocked <- p.Send(t.Context(), &d, nil) }()
-	p.lanes[0].close() // as Close begins
+	p.batchers[0].close() // as Close begins
 	go func() { closed <- p.Close(t.Context()) }()
 	s.answer <- nil
 	<-s.arrived
 	s.answer <- nil
 	if err := <-blocked; !errors.Is(err, ErrClosed) {
-		t.Errorf("who waited for room got %v", err)
+		t.Errorf("a caller that waited for quota got %v", err)
 	}
 	if err := errors.Join(<-f, <-f, <-closed); err != nil {
 		t.Error(err)

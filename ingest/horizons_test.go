@@ -135,11 +135,11 @@ func TestHorizonsOnlyGrow(t *testing.T) {
 		}
 	}
 	d := open("t", "h", 1)
-	lane := &lane{most: MaxFrameBytes, wake: make(chan struct{}, 1)}
+	batcher := &batcher{most: MaxFrameBytes, wake: make(chan struct{}, 1)}
 	for _, by := range []*horizons{one, none, one} {
-		lane.put(&d, sizeEvent(&d), by, entry{}, func() *openFrame { return new(openFrame) })
+		batcher.put(&d, sizeEvent(&d), by, entry{}, func() *openFrame { return new(openFrame) })
 	}
-	if f := lane.next(); f.by != none {
+	if f := batcher.next(); f.by != none {
 		t.Errorf("a frame goes by %v", f.by.all)
 	}
 }

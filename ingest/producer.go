@@ -36,7 +36,7 @@ type ProducerOptions struct {
 	MaxPending int
 	// MaxPendingBytes is the same in bytes of encoded events; at least 4 KiB.
 	MaxPendingBytes int
-	// MaxWait is how long a caller waits for room before ErrBusy; negative: until
+	// MaxWait is how long a caller waits for quota before ErrBusy; negative: until
 	// its context ends. A batch waits so long for each piece of it.
 	MaxWait time.Duration
 	// AttemptTimeout is how long one publish waits for its acknowledgement.
@@ -102,11 +102,11 @@ type publisher interface {
 //
 // Safe for concurrent use. Close it: it owns a goroutine for each partition, and one more.
 type Producer struct {
-	pub   publisher
-	o     ProducerOptions
-	lanes []*lane
-	room  *room
-	slots *slots
+	pub      publisher
+	o        ProducerOptions
+	batchers []*batcher
+	quota    *quota
+	slots    *slots
 
 	log    sealable       // nil: it is never sealed
 	asking sync.WaitGroup // goroutine that keeps log's horizons fresh
@@ -114,9 +114,9 @@ type Producer struct {
 	frames sync.Pool // *openFrame
 	calls  sync.Pool // *call
 
-	ctx    context.Context // of the lanes; ends when Close gives up waiting
+	ctx    context.Context // of the batchers; ends when Close gives up waiting
 	cancel context.CancelCauseFunc
-	done   chan struct{} // all lanes have ended
+	done   chan struct{} // all batchers have ended
 }
 
 // NewProducer starts a producer on a log.
@@ -133,20 +133,20 @@ func NewProducer(l *Log, o ProducerOptions) *Producer {
 func startProducer(pub publisher, partitions, frameBytes int, o ProducerOptions) *Producer {
 	o = o.withDefaults()
 	p := &Producer{
-		pub:   pub,
-		o:     o,
-		lanes: make([]*lane, partitions),
-		room:  newRoom(o.MaxPending, o.MaxPendingBytes),
-		slots: newSlots(partitions),
-		done:  make(chan struct{}),
+		pub:      pub,
+		o:        o,
+		batchers: make([]*batcher, partitions),
+		quota:    newQuota(o.MaxPending, o.MaxPendingBytes),
+		slots:    newSlots(partitions),
+		done:     make(chan struct{}),
 	}
 	p.frames.New = func() any { return new(openFrame) }
 	p.calls.New = func() any { return &call{result: make(chan outcome, 1)} }
 	p.ctx, p.cancel = context.WithCancelCause(context.Background())
 	var running sync.WaitGroup
-	for i := range p.lanes {
-		l := &lane{partition: i, subject: LogSubject(i), most: frameBytes, wake: make(chan struct{}, 1)}
-		p.lanes[i] = l
+	for i := range p.batchers {
+		l := &batcher{partition: i, subject: LogSubject(i), most: frameBytes, wake: make(chan struct{}, 1)}
+		p.batchers[i] = l
 		running.Go(func() { p.run(l) })
 	}
 	go func() {
@@ -177,7 +177,7 @@ func (p *Producer) Record(ctx context.Context, d *hold.Draft) (uint64, error) {
 	}
 }
 
-// Send checks an event and sends it. It waits for room only, which is the
+// Send checks an event and sends it. It waits for quota only, which is the
 // producer's backpressure, not for the log.
 //
 // When it returns nil, done is called exactly once, with the position of the
@@ -211,7 +211,7 @@ func (p *Producer) send(ctx context.Context, d *hold.Draft, to completion) error
 	}
 	l := p.laneOf(d)
 	if !l.put(d, size, by, entry{to: to}, p.freshFrame) {
-		p.room.give(1, framed(size))
+		p.quota.give(1, framed(size))
 		return ErrClosed
 	}
 	l.rouse()
@@ -219,14 +219,14 @@ func (p *Producer) send(ctx context.Context, d *hold.Draft, to completion) error
 }
 
 // Pending is what waits for the log at the moment, in events and bytes.
-func (p *Producer) Pending() (events, bytes int) { return p.room.taken() }
+func (p *Producer) Pending() (events, bytes int) { return p.quota.taken() }
 
 // Close lets no more events in, publishes what waits and returns when all of it
 // is acknowledged or has failed, every caller told. When ctx ends first, the rest
 // fails with ErrNotAcknowledged, and Close returns the cause of ctx. A second
 // Close does the same as the first.
 func (p *Producer) Close(ctx context.Context) error {
-	for _, l := range p.lanes {
+	for _, l := range p.batchers {
 		l.close()
 	}
 	select {
@@ -242,16 +242,18 @@ func (p *Producer) Close(ctx context.Context) error {
 	return fmt.Errorf("ingest: close producer: %w", context.Cause(ctx))
 }
 
-func (p *Producer) laneOf(d *hold.Draft) *lane { return p.lanes[Partition(d.Holder, len(p.lanes))] }
+func (p *Producer) laneOf(d *hold.Draft) *batcher {
+	return p.batchers[Partition(d.Holder, len(p.batchers))]
+}
 
 func (p *Producer) freshFrame() *openFrame { return p.frames.Get().(*openFrame) }
 
-// admit waits for room.
+// admit waits for quota.
 func (p *Producer) admit(ctx context.Context, events, bytes int) error {
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("%w: %w", ErrBusy, context.Cause(ctx))
 	}
-	if p.room.tryTake(events, bytes) {
+	if p.quota.tryTake(events, bytes) {
 		return nil
 	}
 	if p.o.MaxWait > 0 {
@@ -259,7 +261,7 @@ func (p *Producer) admit(ctx context.Context, events, bytes int) error {
 		ctx, cancel = context.WithTimeoutCause(ctx, p.o.MaxWait, errWaited)
 		defer cancel()
 	}
-	err := p.room.take(ctx, events, bytes)
+	err := p.quota.take(ctx, events, bytes)
 	if err == nil || errors.Is(err, ErrBusy) {
 		return err
 	}

@@ -27,8 +27,8 @@ func (l logPublisher) publish(ctx context.Context, subject string, data []byte) 
 	return ack.Sequence, nil
 }
 
-// run is the goroutine of a lane. It ends when the lane is closed and empty.
-func (p *Producer) run(l *lane) {
+// run is the goroutine of a batcher. It ends when the batcher is closed and empty.
+func (p *Producer) run(l *batcher) {
 	for l.await() {
 		slot := p.slots.take(p.ctx, l)
 		f := l.next()
@@ -39,14 +39,14 @@ func (p *Producer) run(l *lane) {
 		if err != nil {
 			position = 0
 		}
-		count, bytes := f.w.Count(), f.room()
+		count, bytes := f.w.Count(), f.taken()
 		for _, e := range f.entries {
 			e.to.complete(e.index, position, err)
 		}
 		f.reset()
 		p.frames.Put(f)
 		// Last, so that an event counts as pending until its caller knows.
-		p.room.give(count, bytes)
+		p.quota.give(count, bytes)
 	}
 }
 
@@ -91,7 +91,7 @@ var errSealedMeanwhile = errors.New("the log was sealed meanwhile; sent again, t
 
 // confirm says whether a frame that the log has acknowledged is before any seal that
 // its events were not checked by: nearly always what is known says so; see knownFor.
-func (p *Producer) confirm(l *lane, f *openFrame) error {
+func (p *Producer) confirm(l *batcher, f *openFrame) error {
 	if f.by == nil || f.by.fresh(time.Now()) {
 		return nil
 	}
@@ -116,7 +116,7 @@ func (p *Producer) confirm(l *lane, f *openFrame) error {
 // publish tries until the log has the frame, or it is known or likely that it
 // never will. A slot is given back after the first attempt: a log that is away is
 // not kept busy.
-func (p *Producer) publish(l *lane, f *openFrame, slot bool) (uint64, error) {
+func (p *Producer) publish(l *batcher, f *openFrame, slot bool) (uint64, error) {
 	ctx, cancel := context.WithTimeout(p.ctx, p.o.RetryFor)
 	defer cancel()
 	wait := p.o.RetryWait

@@ -10,7 +10,7 @@ import (
 // slots bounds how many frames that are not full are on their way to the log at
 // once, over all partitions. The log stores one message after the other: a frame
 // sent while others are queued there only closes sooner, with fewer events, and
-// is stored no sooner. So a lane whose frame has room waits here, in line, and
+// is stored no sooner. So a batcher whose frame is not full waits here, in line, and
 // its frame fills meanwhile. With an fsync for each message this is a group
 // commit: 64 callers over sixteen partitions had 3 events in a frame, and have 6.
 //
@@ -46,13 +46,13 @@ const (
 	queueLow, queueHigh = 1, 2
 )
 
-func newSlots(lanes int) *slots {
-	return &slots{most: max(lanes, leastSlots), wait: slotWait, limit: leastSlots}
+func newSlots(batchers int) *slots {
+	return &slots{most: max(batchers, leastSlots), wait: slotWait, limit: leastSlots}
 }
 
 // take waits for a slot. It goes without one, and says false, when the frame of
-// the lane is full, slotWait has passed or ctx has ended.
-func (s *slots) take(ctx context.Context, l *lane) bool {
+// the batcher is full, slotWait has passed or ctx has ended.
+func (s *slots) take(ctx context.Context, l *batcher) bool {
 	if l.full() {
 		return false
 	}

@@ -49,7 +49,7 @@ func TestFramesFillWhileTheLogIsBusy(t *testing.T) {
 		}
 	}
 	send(leastSlots, 0)
-	for p.slots.waiting() != 1 { // its lane is in line, its frame still open
+	for p.slots.waiting() != 1 { // its batcher is in line, its frame still open
 		time.Sleep(time.Millisecond)
 	}
 	for i := range 4 {
@@ -82,12 +82,12 @@ func (s *slots) waiting() int {
 	return s.line.Len()
 }
 
-// TestSlotIsNotWaitedForForEver: a log that does not answer keeps no lane from trying.
+// TestSlotIsNotWaitedForForEver: a log that does not answer keeps no batcher from trying.
 func TestSlotIsNotWaitedForForEver(t *testing.T) {
 	t.Parallel()
 	s := newSlots(4)
 	s.wait = time.Millisecond
-	l := &lane{most: MaxFrameBytes, wake: make(chan struct{}, 1)}
+	l := &batcher{most: MaxFrameBytes, wake: make(chan struct{}, 1)}
 	d := hold.Draft{Token: "gold", Holder: "alice"}
 	l.put(&d, sizeEvent(&d), nil, entry{}, func() *openFrame { return new(openFrame) })
 	for range leastSlots {
@@ -115,7 +115,7 @@ func TestFullFrameNeedsNoSlot(t *testing.T) {
 	t.Parallel()
 	s := newSlots(4)
 	s.wait = time.Hour
-	l := &lane{most: MaxFrameBytes, wake: make(chan struct{}, 1)}
+	l := &batcher{most: MaxFrameBytes, wake: make(chan struct{}, 1)}
 	d := hold.Draft{Token: "gold", Holder: "alice"}
 	put := func() {
 		l.put(&d, sizeEvent(&d), nil, entry{}, func() *openFrame { return new(openFrame) })

@@ -28,9 +28,9 @@ type openFrame struct {
 	by *horizons
 }
 
-// room is what the frame's events took of the producer's room, in bytes. The
+// taken is what the frame's events took of the producer's quota, in bytes. The
 // frame's own header was never asked for.
-func (f *openFrame) room() int { return f.w.Len() - frameHeader }
+func (f *openFrame) taken() int { return f.w.Len() - frameHeader }
 
 func (f *openFrame) reset() {
 	f.w.Reset()
@@ -39,11 +39,11 @@ func (f *openFrame) reset() {
 	f.by = nil
 }
 
-// lane is one partition's way to the log: frames in line, of which the last may
-// still be filled. One goroutine takes them from the front, one at a time. While
-// it waits for an acknowledgement, or for its turn (see slots), the events that
-// come gather behind it, so the slower the log, the fuller the frames.
-type lane struct {
+// batcher collects the events of one partition into frames, of which the last may
+// still be filled. One goroutine publishes the frames, one at a time. While it waits
+// for an acknowledgement, or for its turn (see slots), new events collect in the next
+// frame, so the slower the log, the fuller the frames.
+type batcher struct {
 	partition int
 	subject   string
 	most      int // bytes of a frame
@@ -55,9 +55,9 @@ type lane struct {
 	wake chan struct{} // capacity 1: there may be something to do
 }
 
-// put adds an event of size bytes that was checked by some horizons; false means that the lane is closed. The
-// caller calls rouse after it, or after a run of puts.
-func (l *lane) put(d *hold.Draft, size int, by *horizons, e entry, fresh func() *openFrame) bool {
+// put adds an event of size bytes that was checked by some horizons. It returns false
+// if the batcher is closed. The caller calls rouse after one or several puts.
+func (l *batcher) put(d *hold.Draft, size int, by *horizons, e entry, fresh func() *openFrame) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.closed {
@@ -77,8 +77,8 @@ func (l *lane) put(d *hold.Draft, size int, by *horizons, e entry, fresh func() 
 	return true
 }
 
-// rouse tells the lane's goroutine that there may be something to do.
-func (l *lane) rouse() {
+// rouse tells the batcher's goroutine that there may be something to do.
+func (l *batcher) rouse() {
 	select {
 	case l.wake <- struct{}{}:
 	default:
@@ -87,7 +87,7 @@ func (l *lane) rouse() {
 
 // await returns when there is a frame at the front; false when there is none and
 // there will never be one.
-func (l *lane) await() bool {
+func (l *batcher) await() bool {
 	for {
 		l.mu.Lock()
 		waiting, closed := len(l.line) > 0, l.closed
@@ -99,15 +99,15 @@ func (l *lane) await() bool {
 	}
 }
 
-// full says whether the frame at the front takes no more events. The lane is not empty.
-func (l *lane) full() bool {
+// full says whether the frame at the front takes no more events. The batcher is not empty.
+func (l *batcher) full() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return len(l.line) > 1 || l.line[0].w.Count() >= MaxFrameEvents
 }
 
-// next takes the frame at the front, full or not. The lane is not empty.
-func (l *lane) next() *openFrame {
+// next takes the frame at the front, full or not. The batcher is not empty.
+func (l *batcher) next() *openFrame {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	f := l.line[0]
@@ -118,7 +118,7 @@ func (l *lane) next() *openFrame {
 }
 
 // close lets no more events in; what is in line is still published.
-func (l *lane) close() {
+func (l *batcher) close() {
 	l.mu.Lock()
 	l.closed = true
 	l.mu.Unlock()

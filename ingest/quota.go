@@ -7,12 +7,12 @@ import (
 	"sync"
 )
 
-// room bounds what a producer has taken and the log has not acknowledged yet, in
-// events and in bytes. Who finds no room waits in line, first come first served,
-// so that a large batch is not starved by small ones. The line is bounded too,
-// since who waits in it costs memory elsewhere: who finds it full is told so at
-// once. Nobody may ask for more than the whole room.
-type room struct {
+// quota bounds the events that a producer has accepted and the log has not
+// acknowledged yet, by number and by bytes. Callers without quota wait in line, first
+// come first served, so that small batches do not starve a large one. The line is
+// bounded too, because each waiting caller costs memory elsewhere: a full line is an
+// error at once. No caller may ask for more than the whole quota.
+type quota struct {
 	maxEvents, maxBytes int
 
 	mu            sync.Mutex
@@ -25,17 +25,17 @@ type waiter struct {
 	ready         chan struct{}
 }
 
-// longestLine is how many callers may wait for room. Of unary calls, at some 12 KB
+// longestLine is how many callers may wait for quota. Of unary calls, at some 12 KB
 // each in a gRPC server, these are 200 MB.
 const longestLine = 16 << 10
 
 // errLine: so many wait already that one more would not be served soon.
 var errLine = fmt.Errorf("%w (%d callers wait in line)", ErrBusy, longestLine)
 
-func newRoom(events, bytes int) *room { return &room{maxEvents: events, maxBytes: bytes} }
+func newQuota(events, bytes int) *quota { return &quota{maxEvents: events, maxBytes: bytes} }
 
-// tryTake takes room if there is some and nobody is waiting for it.
-func (r *room) tryTake(events, bytes int) bool {
+// tryTake takes quota if there is some and no caller waits for it.
+func (r *quota) tryTake(events, bytes int) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.line.Len() > 0 || !r.fits(events, bytes) {
@@ -45,9 +45,9 @@ func (r *room) tryTake(events, bytes int) bool {
 	return true
 }
 
-// take waits for room until ctx ends, and returns the context's cause then. Where
+// take waits for quota until ctx ends, and returns the context's cause then. Where
 // the line is full it returns errLine.
-func (r *room) take(ctx context.Context, events, bytes int) error {
+func (r *quota) take(ctx context.Context, events, bytes int) error {
 	if r.tryTake(events, bytes) {
 		return nil
 	}
@@ -58,7 +58,7 @@ func (r *room) take(ctx context.Context, events, bytes int) error {
 	}
 	w := &waiter{events: events, bytes: bytes, ready: make(chan struct{})}
 	place := r.line.PushBack(w)
-	r.serve() // room may have come back since
+	r.serve() // quota may have come back since
 	r.mu.Unlock()
 	select {
 	case <-w.ready:
@@ -77,15 +77,15 @@ func (r *room) take(ctx context.Context, events, bytes int) error {
 	return context.Cause(ctx)
 }
 
-// give returns room that was taken, all at once or in parts.
-func (r *room) give(events, bytes int) {
+// give returns quota that was taken, all at once or in parts.
+func (r *quota) give(events, bytes int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.events, r.bytes = r.events-events, r.bytes-bytes
 	r.serve()
 }
 
-func (r *room) serve() {
+func (r *quota) serve() {
 	for e := r.line.Front(); e != nil; e = r.line.Front() {
 		w := e.Value.(*waiter)
 		if !r.fits(w.events, w.bytes) {
@@ -97,11 +97,11 @@ func (r *room) serve() {
 	}
 }
 
-func (r *room) fits(events, bytes int) bool {
+func (r *quota) fits(events, bytes int) bool {
 	return r.events+events <= r.maxEvents && r.bytes+bytes <= r.maxBytes
 }
 
-func (r *room) taken() (events, bytes int) {
+func (r *quota) taken() (events, bytes int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.events, r.bytes

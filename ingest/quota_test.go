@@ -9,12 +9,12 @@ import (
 )
 
 // However many callers come while the log stands still, only so many wait; the
-// others are told at once. When there is room again all who waited are served.
+// others are told at once. When there is quota again all who waited are served.
 func TestTheLineForRoomIsBounded(t *testing.T) {
 	t.Parallel()
-	r := newRoom(1, 100)
+	r := newQuota(1, 100)
 	if !r.tryTake(1, 1) {
-		t.Fatal("no room at the beginning")
+		t.Fatal("no quota at the beginning")
 	}
 	var waiting sync.WaitGroup
 	served := make(chan error, longestLine)
