@@ -294,7 +294,8 @@ func (x *HoldAck) GetField() string {
 }
 
 // HoldBatch is many events at once. An event that is refused never touches its neighbours.
-// It has 65,536 events at most.
+// It has 65,536 events at most, and 64 MiB, which is more than so many events take
+// whose fields are within their limits.
 type HoldBatch struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Events        []*HoldMsg             `protobuf:"bytes,1,rep,name=events,proto3" json:"events,omitempty"`
@@ -489,8 +490,13 @@ type HoldStat struct {
 	AppliedThrough  *timestamppb.Timestamp `protobuf:"bytes,24,opt,name=applied_through,json=appliedThrough,proto3" json:"applied_through,omitempty"` // log time up to which the holder's partition is applied
 	Complete        bool                   `protobuf:"varint,25,opt,name=complete,proto3" json:"complete,omitempty"`                                  // of a watch: no holder, but the mark that every current snapshot was sent
 	Gone            bool                   `protobuf:"varint,26,opt,name=gone,proto3" json:"gone,omitempty"`                                          // of a watch: the holder's snapshot was removed
-	unknownFields   protoimpl.UnknownFields
-	sizeCache       protoimpl.SizeCache
+	// Of a watch with heartbeat or resume_from: no holder, but the mark that everything
+	// up to resume_from was sent. It follows each round of changes, and each silence.
+	Mark          bool   `protobuf:"varint,27,opt,name=mark,proto3" json:"mark,omitempty"`
+	ResumeFrom    string `protobuf:"bytes,28,opt,name=resume_from,json=resumeFrom,proto3" json:"resume_from,omitempty"` // of a mark: the point, for the resume_from of the next request
+	Resumed       bool   `protobuf:"varint,29,opt,name=resumed,proto3" json:"resumed,omitempty"`                        // with complete: the watch went on from the resume_from of the request
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *HoldStat) Reset() {
@@ -684,6 +690,27 @@ func (x *HoldStat) GetGone() bool {
 	return false
 }
 
+func (x *HoldStat) GetMark() bool {
+	if x != nil {
+		return x.Mark
+	}
+	return false
+}
+
+func (x *HoldStat) GetResumeFrom() string {
+	if x != nil {
+		return x.ResumeFrom
+	}
+	return ""
+}
+
+func (x *HoldStat) GetResumed() bool {
+	if x != nil {
+		return x.Resumed
+	}
+	return false
+}
+
 // StatsRequest asks for snapshots. Zero bytes, an Empty, ask for all, once.
 type StatsRequest struct {
 	state     protoimpl.MessageState `protogen:"open.v1"`
@@ -696,9 +723,15 @@ type StatsRequest struct {
 	After       uint64               `protobuf:"varint,5,opt,name=after,proto3" json:"after,omitempty"`                               // wait until the snapshots have this position of the log
 	// With one of these the answer comes from the stored facts, as of that time or
 	// of the window [from, to); not with watch.
-	AsOf          *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=as_of,json=asOf,proto3" json:"as_of,omitempty"`
-	From          *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=from,proto3" json:"from,omitempty"`
-	To            *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=to,proto3" json:"to,omitempty"`
+	AsOf *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=as_of,json=asOf,proto3" json:"as_of,omitempty"`
+	From *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=from,proto3" json:"from,omitempty"`
+	To   *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=to,proto3" json:"to,omitempty"`
+	// Of a watch: send a mark after each round of changes, and after a silence of this
+	// length, 100ms to 1h. Absent or 0: no marks.
+	Heartbeat *durationpb.Duration `protobuf:"bytes,9,opt,name=heartbeat,proto3" json:"heartbeat,omitempty"`
+	// Of a watch of all holders: go on from this point of an earlier mark. Where the server
+	// does not know the point any more, the watch sends everything again.
+	ResumeFrom    string `protobuf:"bytes,10,opt,name=resume_from,json=resumeFrom,proto3" json:"resume_from,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -787,6 +820,20 @@ func (x *StatsRequest) GetTo() *timestamppb.Timestamp {
 		return x.To
 	}
 	return nil
+}
+
+func (x *StatsRequest) GetHeartbeat() *durationpb.Duration {
+	if x != nil {
+		return x.Heartbeat
+	}
+	return nil
+}
+
+func (x *StatsRequest) GetResumeFrom() string {
+	if x != nil {
+		return x.ResumeFrom
+	}
+	return ""
 }
 
 // ScoresRequest asks for exact figures from the store. Defaults: all holders, summed over tokens, now.
@@ -2546,7 +2593,7 @@ const file_hold_proto_rawDesc = "" +
 	"\vHoldRefusal\x12\x14\n" +
 	"\x05index\x18\x01 \x01(\rR\x05index\x12\x14\n" +
 	"\x05error\x18\x02 \x01(\tR\x05error\x12\x14\n" +
-	"\x05field\x18\x03 \x01(\tR\x05field\"\xe4\x06\n" +
+	"\x05field\x18\x03 \x01(\tR\x05field\"\xb3\a\n" +
 	"\bHoldStat\x12\x1b\n" +
 	"\tholder_id\x18\x01 \x01(\tR\bholderId\x12#\n" +
 	"\rtotal_seconds\x18\x02 \x01(\x03R\ftotalSeconds\x12%\n" +
@@ -2577,7 +2624,11 @@ const file_hold_proto_rawDesc = "" +
 	"\x05as_of\x18\x17 \x01(\v2\x1a.google.protobuf.TimestampR\x04asOf\x12C\n" +
 	"\x0fapplied_through\x18\x18 \x01(\v2\x1a.google.protobuf.TimestampR\x0eappliedThrough\x12\x1a\n" +
 	"\bcomplete\x18\x19 \x01(\bR\bcomplete\x12\x12\n" +
-	"\x04gone\x18\x1a \x01(\bR\x04goneJ\x04\b\x05\x10\x06J\x04\b\x06\x10\aJ\x04\b\a\x10\b\"\xb8\x02\n" +
+	"\x04gone\x18\x1a \x01(\bR\x04gone\x12\x12\n" +
+	"\x04mark\x18\x1b \x01(\bR\x04mark\x12\x1f\n" +
+	"\vresume_from\x18\x1c \x01(\tR\n" +
+	"resumeFrom\x12\x18\n" +
+	"\aresumed\x18\x1d \x01(\bR\aresumedJ\x04\b\x05\x10\x06J\x04\b\x06\x10\aJ\x04\b\a\x10\b\"\x92\x03\n" +
 	"\fStatsRequest\x12\x14\n" +
 	"\x05watch\x18\x01 \x01(\bR\x05watch\x12\x1d\n" +
 	"\n" +
@@ -2587,7 +2638,11 @@ const file_hold_proto_rawDesc = "" +
 	"\x05after\x18\x05 \x01(\x04R\x05after\x12/\n" +
 	"\x05as_of\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\x04asOf\x12.\n" +
 	"\x04from\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\x04from\x12*\n" +
-	"\x02to\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\x02to\"\x9b\x02\n" +
+	"\x02to\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\x02to\x127\n" +
+	"\theartbeat\x18\t \x01(\v2\x19.google.protobuf.DurationR\theartbeat\x12\x1f\n" +
+	"\vresume_from\x18\n" +
+	" \x01(\tR\n" +
+	"resumeFrom\"\x9b\x02\n" +
 	"\rScoresRequest\x12\x1b\n" +
 	"\tholder_id\x18\x01 \x01(\tR\bholderId\x12/\n" +
 	"\x05as_of\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x04asOf\x12\x19\n" +
@@ -2864,68 +2919,69 @@ var file_hold_proto_depIdxs = []int32{
 	23, // 10: poh.StatsRequest.as_of:type_name -> google.protobuf.Timestamp
 	23, // 11: poh.StatsRequest.from:type_name -> google.protobuf.Timestamp
 	23, // 12: poh.StatsRequest.to:type_name -> google.protobuf.Timestamp
-	23, // 13: poh.ScoresRequest.as_of:type_name -> google.protobuf.Timestamp
-	23, // 14: poh.ScoresRequest.from:type_name -> google.protobuf.Timestamp
-	23, // 15: poh.ScoresRequest.to:type_name -> google.protobuf.Timestamp
-	23, // 16: poh.Score.as_of:type_name -> google.protobuf.Timestamp
-	23, // 17: poh.Score.applied_through:type_name -> google.protobuf.Timestamp
-	23, // 18: poh.Score.from:type_name -> google.protobuf.Timestamp
-	23, // 19: poh.ExplainRequest.as_of:type_name -> google.protobuf.Timestamp
-	23, // 20: poh.ExplainRequest.from:type_name -> google.protobuf.Timestamp
-	23, // 21: poh.ExplainRequest.to:type_name -> google.protobuf.Timestamp
-	23, // 22: poh.Contribution.start:type_name -> google.protobuf.Timestamp
-	23, // 23: poh.Contribution.end:type_name -> google.protobuf.Timestamp
-	23, // 24: poh.Contribution.as_of:type_name -> google.protobuf.Timestamp
-	23, // 25: poh.Contribution.from:type_name -> google.protobuf.Timestamp
-	23, // 26: poh.Contribution.applied_through:type_name -> google.protobuf.Timestamp
-	23, // 27: poh.HistoryRequest.from:type_name -> google.protobuf.Timestamp
-	23, // 28: poh.HistoryRequest.to:type_name -> google.protobuf.Timestamp
-	23, // 29: poh.ScorePoint.as_of:type_name -> google.protobuf.Timestamp
-	23, // 30: poh.ScorePoint.applied_through:type_name -> google.protobuf.Timestamp
-	0,  // 31: poh.TopRequest.by:type_name -> poh.RankBy
-	23, // 32: poh.RankedHolder.until:type_name -> google.protobuf.Timestamp
-	16, // 33: poh.TopAnswer.holders:type_name -> poh.RankedHolder
-	23, // 34: poh.TopAnswer.as_of:type_name -> google.protobuf.Timestamp
-	23, // 35: poh.TopAnswer.applied_through:type_name -> google.protobuf.Timestamp
-	0,  // 36: poh.RankRequest.by:type_name -> poh.RankBy
-	16, // 37: poh.RankAnswer.holder:type_name -> poh.RankedHolder
-	23, // 38: poh.RankAnswer.as_of:type_name -> google.protobuf.Timestamp
-	23, // 39: poh.RankAnswer.applied_through:type_name -> google.protobuf.Timestamp
-	23, // 40: poh.PartitionState.applied_through:type_name -> google.protobuf.Timestamp
-	23, // 41: poh.WorkerState.started:type_name -> google.protobuf.Timestamp
-	23, // 42: poh.WorkerState.heard:type_name -> google.protobuf.Timestamp
-	20, // 43: poh.StatusAnswer.partitions:type_name -> poh.PartitionState
-	21, // 44: poh.StatusAnswer.workers:type_name -> poh.WorkerState
-	23, // 45: poh.StatusAnswer.at:type_name -> google.protobuf.Timestamp
-	2,  // 46: poh.HoldMetrics.Broadcast:input_type -> poh.HoldMsg
-	2,  // 47: poh.HoldMetrics.Record:input_type -> poh.HoldMsg
-	8,  // 48: poh.HoldMetrics.Stats:input_type -> poh.StatsRequest
-	4,  // 49: poh.HoldMetrics.BroadcastBatch:input_type -> poh.HoldBatch
-	8,  // 50: poh.HoldMetricsQuery.GetSnapshot:input_type -> poh.StatsRequest
-	1,  // 51: poh.HoldMetricsQuery.HealthCheck:input_type -> poh.Empty
-	9,  // 52: poh.HoldMetricsQuery.Scores:input_type -> poh.ScoresRequest
-	11, // 53: poh.HoldMetricsQuery.Explain:input_type -> poh.ExplainRequest
-	13, // 54: poh.HoldMetricsQuery.History:input_type -> poh.HistoryRequest
-	15, // 55: poh.HoldMetricsQuery.Top:input_type -> poh.TopRequest
-	18, // 56: poh.HoldMetricsQuery.Rank:input_type -> poh.RankRequest
-	1,  // 57: poh.HoldMetricsQuery.Status:input_type -> poh.Empty
-	3,  // 58: poh.HoldMetrics.Broadcast:output_type -> poh.HoldAck
-	3,  // 59: poh.HoldMetrics.Record:output_type -> poh.HoldAck
-	7,  // 60: poh.HoldMetrics.Stats:output_type -> poh.HoldStat
-	5,  // 61: poh.HoldMetrics.BroadcastBatch:output_type -> poh.HoldBatchAck
-	7,  // 62: poh.HoldMetricsQuery.GetSnapshot:output_type -> poh.HoldStat
-	3,  // 63: poh.HoldMetricsQuery.HealthCheck:output_type -> poh.HoldAck
-	10, // 64: poh.HoldMetricsQuery.Scores:output_type -> poh.Score
-	12, // 65: poh.HoldMetricsQuery.Explain:output_type -> poh.Contribution
-	14, // 66: poh.HoldMetricsQuery.History:output_type -> poh.ScorePoint
-	17, // 67: poh.HoldMetricsQuery.Top:output_type -> poh.TopAnswer
-	19, // 68: poh.HoldMetricsQuery.Rank:output_type -> poh.RankAnswer
-	22, // 69: poh.HoldMetricsQuery.Status:output_type -> poh.StatusAnswer
-	58, // [58:70] is the sub-list for method output_type
-	46, // [46:58] is the sub-list for method input_type
-	46, // [46:46] is the sub-list for extension type_name
-	46, // [46:46] is the sub-list for extension extendee
-	0,  // [0:46] is the sub-list for field type_name
+	24, // 13: poh.StatsRequest.heartbeat:type_name -> google.protobuf.Duration
+	23, // 14: poh.ScoresRequest.as_of:type_name -> google.protobuf.Timestamp
+	23, // 15: poh.ScoresRequest.from:type_name -> google.protobuf.Timestamp
+	23, // 16: poh.ScoresRequest.to:type_name -> google.protobuf.Timestamp
+	23, // 17: poh.Score.as_of:type_name -> google.protobuf.Timestamp
+	23, // 18: poh.Score.applied_through:type_name -> google.protobuf.Timestamp
+	23, // 19: poh.Score.from:type_name -> google.protobuf.Timestamp
+	23, // 20: poh.ExplainRequest.as_of:type_name -> google.protobuf.Timestamp
+	23, // 21: poh.ExplainRequest.from:type_name -> google.protobuf.Timestamp
+	23, // 22: poh.ExplainRequest.to:type_name -> google.protobuf.Timestamp
+	23, // 23: poh.Contribution.start:type_name -> google.protobuf.Timestamp
+	23, // 24: poh.Contribution.end:type_name -> google.protobuf.Timestamp
+	23, // 25: poh.Contribution.as_of:type_name -> google.protobuf.Timestamp
+	23, // 26: poh.Contribution.from:type_name -> google.protobuf.Timestamp
+	23, // 27: poh.Contribution.applied_through:type_name -> google.protobuf.Timestamp
+	23, // 28: poh.HistoryRequest.from:type_name -> google.protobuf.Timestamp
+	23, // 29: poh.HistoryRequest.to:type_name -> google.protobuf.Timestamp
+	23, // 30: poh.ScorePoint.as_of:type_name -> google.protobuf.Timestamp
+	23, // 31: poh.ScorePoint.applied_through:type_name -> google.protobuf.Timestamp
+	0,  // 32: poh.TopRequest.by:type_name -> poh.RankBy
+	23, // 33: poh.RankedHolder.until:type_name -> google.protobuf.Timestamp
+	16, // 34: poh.TopAnswer.holders:type_name -> poh.RankedHolder
+	23, // 35: poh.TopAnswer.as_of:type_name -> google.protobuf.Timestamp
+	23, // 36: poh.TopAnswer.applied_through:type_name -> google.protobuf.Timestamp
+	0,  // 37: poh.RankRequest.by:type_name -> poh.RankBy
+	16, // 38: poh.RankAnswer.holder:type_name -> poh.RankedHolder
+	23, // 39: poh.RankAnswer.as_of:type_name -> google.protobuf.Timestamp
+	23, // 40: poh.RankAnswer.applied_through:type_name -> google.protobuf.Timestamp
+	23, // 41: poh.PartitionState.applied_through:type_name -> google.protobuf.Timestamp
+	23, // 42: poh.WorkerState.started:type_name -> google.protobuf.Timestamp
+	23, // 43: poh.WorkerState.heard:type_name -> google.protobuf.Timestamp
+	20, // 44: poh.StatusAnswer.partitions:type_name -> poh.PartitionState
+	21, // 45: poh.StatusAnswer.workers:type_name -> poh.WorkerState
+	23, // 46: poh.StatusAnswer.at:type_name -> google.protobuf.Timestamp
+	2,  // 47: poh.HoldMetrics.Broadcast:input_type -> poh.HoldMsg
+	2,  // 48: poh.HoldMetrics.Record:input_type -> poh.HoldMsg
+	8,  // 49: poh.HoldMetrics.Stats:input_type -> poh.StatsRequest
+	4,  // 50: poh.HoldMetrics.BroadcastBatch:input_type -> poh.HoldBatch
+	8,  // 51: poh.HoldMetricsQuery.GetSnapshot:input_type -> poh.StatsRequest
+	1,  // 52: poh.HoldMetricsQuery.HealthCheck:input_type -> poh.Empty
+	9,  // 53: poh.HoldMetricsQuery.Scores:input_type -> poh.ScoresRequest
+	11, // 54: poh.HoldMetricsQuery.Explain:input_type -> poh.ExplainRequest
+	13, // 55: poh.HoldMetricsQuery.History:input_type -> poh.HistoryRequest
+	15, // 56: poh.HoldMetricsQuery.Top:input_type -> poh.TopRequest
+	18, // 57: poh.HoldMetricsQuery.Rank:input_type -> poh.RankRequest
+	1,  // 58: poh.HoldMetricsQuery.Status:input_type -> poh.Empty
+	3,  // 59: poh.HoldMetrics.Broadcast:output_type -> poh.HoldAck
+	3,  // 60: poh.HoldMetrics.Record:output_type -> poh.HoldAck
+	7,  // 61: poh.HoldMetrics.Stats:output_type -> poh.HoldStat
+	5,  // 62: poh.HoldMetrics.BroadcastBatch:output_type -> poh.HoldBatchAck
+	7,  // 63: poh.HoldMetricsQuery.GetSnapshot:output_type -> poh.HoldStat
+	3,  // 64: poh.HoldMetricsQuery.HealthCheck:output_type -> poh.HoldAck
+	10, // 65: poh.HoldMetricsQuery.Scores:output_type -> poh.Score
+	12, // 66: poh.HoldMetricsQuery.Explain:output_type -> poh.Contribution
+	14, // 67: poh.HoldMetricsQuery.History:output_type -> poh.ScorePoint
+	17, // 68: poh.HoldMetricsQuery.Top:output_type -> poh.TopAnswer
+	19, // 69: poh.HoldMetricsQuery.Rank:output_type -> poh.RankAnswer
+	22, // 70: poh.HoldMetricsQuery.Status:output_type -> poh.StatusAnswer
+	59, // [59:71] is the sub-list for method output_type
+	47, // [47:59] is the sub-list for method input_type
+	47, // [47:47] is the sub-list for extension type_name
+	47, // [47:47] is the sub-list for extension extendee
+	0,  // [0:47] is the sub-list for field type_name
 }
 
 func init() { file_hold_proto_init() }

@@ -4,11 +4,14 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"slices"
+	"strings"
 	"testing"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/encoding/protowire"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"holdmetrics/gateway/gatewaytest"
 	"holdmetrics/gateway/gatewaytest/fakes"
@@ -119,5 +122,40 @@ func TestLongBatch(t *testing.T) {
 	}
 	if p.Took != 0 {
 		t.Fatalf("%d events were taken", p.Took)
+	}
+}
+
+// A batch of as many events as it may have, all fields of which are as long as they
+// may be, is taken. One event more is refused for its number.
+func TestBroadcastBatchTakesTheLargestBatch(t *testing.T) {
+	t.Parallel()
+	w := gatewaytest.NewWorld(t)
+	id := func(c string) string { return strings.Repeat(c, 256) }
+	longest := fakes.Marshal(&holdpb.HoldMsg{
+		TokenId: id("t"), HolderId: id("h"), HoldId: id("i"), Revision: 1<<64 - 1, Weight: 1.5,
+		WeightExact: strings.Repeat("9", 37) + "." + strings.Repeat("9", 18),
+		Start:       &timestamppb.Timestamp{Seconds: 1600000000, Nanos: 999999999},
+		End:         &timestamppb.Timestamp{Seconds: 1600000001, Nanos: 999999999},
+	})
+	var batch []byte
+	for range grpcapi.MaxBatchEvents {
+		batch = protowire.AppendBytes(protowire.AppendTag(batch, 1, protowire.BytesType), longest)
+	}
+	for _, c := range []struct {
+		batch []byte
+		code  codes.Code
+	}{
+		{batch, codes.OK},
+		{protowire.AppendBytes(protowire.AppendTag(slices.Clone(batch), 1, protowire.BytesType), longest), codes.InvalidArgument},
+	} {
+		stream := gatewaytest.RawStream(t, w, holdpb.HoldMetrics_BroadcastBatch_FullMethodName)
+		if err := stream.SendMsg(&gatewaytest.RawBytes{Bytes: c.batch}); err != nil {
+			t.Fatal(err)
+		}
+		ack := new(holdpb.HoldBatchAck)
+		err := stream.RecvMsg(ack)
+		if status.Code(err) != c.code || err == nil && ack.GetAccepted() != grpcapi.MaxBatchEvents {
+			t.Errorf("%d bytes: %v, %d accepted", len(c.batch), err, ack.GetAccepted())
+		}
 	}
 }

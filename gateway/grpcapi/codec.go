@@ -39,6 +39,10 @@ func (c codec) Marshal(v any) (mem.BufferSlice, error) {
 	return c.CodecV2.Marshal(v)
 }
 
+// keptBytes is how much memory a rawMessage keeps for the next message: a stream
+// that once sent a message of the largest size does not hold that much ever after.
+const keptBytes = 4 << 20
+
 // Unmarshal copies the bytes into a rawMessage, whose memory it reuses.
 func (c codec) Unmarshal(data mem.BufferSlice, v any) error {
 	raw, ok := v.(*rawMessage)
@@ -46,7 +50,7 @@ func (c codec) Unmarshal(data mem.BufferSlice, v any) error {
 		return c.CodecV2.Unmarshal(data, v)
 	}
 	n := data.Len()
-	if cap(raw.bytes) < n {
+	if cap(raw.bytes) < n || cap(raw.bytes) > keptBytes && n <= keptBytes {
 		raw.bytes = make([]byte, n)
 	}
 	raw.bytes = raw.bytes[:n]

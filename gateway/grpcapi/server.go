@@ -21,9 +21,10 @@ import (
 )
 
 const (
-	// MaxMessageBytes is the largest message that the gRPC API accepts: a HoldBatch
-	// of some forty thousand events of the usual size.
-	MaxMessageBytes = 4 << 20
+	// MaxMessageBytes is the largest message that the gRPC API accepts. An event
+	// whose fields are all as long as they may be takes 900 bytes, so a HoldBatch of
+	// MaxBatchEvents of them fits.
+	MaxMessageBytes = 64 << 20
 
 	// maxStreams is how many calls of one connection may be open at once. A client
 	// of HTTP/2 keeps more to itself until some have ended, so one that calls

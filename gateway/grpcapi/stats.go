@@ -1,6 +1,8 @@
 package grpcapi
 
 import (
+	"time"
+
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
@@ -11,6 +13,9 @@ import (
 	holdpb "holdmetrics/proto"
 )
 
+// minHeartbeat is the shortest silence that a client may ask a heartbeat for.
+const minHeartbeat = 100 * time.Millisecond
+
 // statsQueryOf reads a request of gRPC.
 func (s *Server) statsQueryOf(req *holdpb.StatsRequest) (q watch.Query, err error) {
 	q = watch.Query{StatsQuery: query.StatsQuery{Holders: req.GetHolderIds(), After: req.GetAfter()}, Live: req.GetLive()}
@@ -20,6 +25,13 @@ func (s *Server) statsQueryOf(req *holdpb.StatsRequest) (q watch.Query, err erro
 		}
 		q.Every = d.AsDuration()
 	}
+	if d := req.GetHeartbeat(); d != nil {
+		q.Heartbeat = d.AsDuration()
+		if d.CheckValid() != nil || q.Heartbeat != 0 && (q.Heartbeat < minHeartbeat || q.Heartbeat > watch.MaxInterval) {
+			return q, &hold.FieldError{Field: "heartbeat", Err: query.ErrRange, Detail: "it is from " + minHeartbeat.String() + " to " + watch.MaxInterval.String()}
+		}
+	}
+	q.From = req.GetResumeFrom()
 	times := query.Times{AsOf: stampOf(req.GetAsOf()), From: stampOf(req.GetFrom()), To: stampOf(req.GetTo())}
 	if times != (query.Times{}) {
 		w, err := s.cfg.Reads.Window(times)
@@ -33,6 +45,11 @@ func (s *Server) statsQueryOf(req *holdpb.StatsRequest) (q watch.Query, err erro
 	}
 	if err := q.CheckInterval(); err != nil {
 		return q, err
+	}
+	for field, given := range map[string]bool{"heartbeat": q.Heartbeat != 0, "resume_from": q.From != ""} {
+		if given {
+			return q, &hold.FieldError{Field: field, Err: query.ErrTogether, Detail: "it goes with watch"}
+		}
 	}
 	return q, q.StatsQuery.Check()
 }

@@ -39,7 +39,7 @@ func (s *Server) watchStream(q *watch.Query, stream grpc.ServerStreamingServer[h
 	}
 	ended := s.cfg.Observer.WatchOpened("grpc")
 	defer ended()
-	sink := &grpcWatch{s: s, stream: stream, live: q.Live, cancel: cancel}
+	sink := &grpcWatch{s: s, stream: stream, live: q.Live, marks: q.Heartbeat > 0 || q.From != "", cancel: cancel}
 	s.stalls.look(sink)
 	defer s.stalls.lookAway(sink)
 	err := s.cfg.Watches.Watch(ctx, q, sink)
@@ -55,7 +55,9 @@ type grpcWatch struct {
 	s       *Server
 	stream  grpc.ServerStreamingServer[holdpb.HoldStat]
 	live    bool
-	sent    int // since the last round ended
+	marks   bool   // the client takes marks
+	point   string // that the last mark carried
+	sent    int    // since the last round ended
 	cancel  context.CancelFunc
 	stalled atomic.Bool  // it was closed for that
 	sending atomic.Int64 // when the send began that is under way, unix nanoseconds; 0: none is
@@ -91,14 +93,23 @@ func (w *grpcWatch) Update(b *query.Generation, c *projection.Change, told int64
 	return w.send(&rawMessage{bytes: c.Value, more: more})
 }
 
-func (w *grpcWatch) Complete(bool) error {
-	return w.send(&holdpb.HoldStat{Complete: true, AsOf: timestampOf(w.s.cfg.Reads.Now())})
+func (w *grpcWatch) Complete(resumed bool) error {
+	return w.send(&holdpb.HoldStat{Complete: true, Resumed: resumed && w.marks, AsOf: timestampOf(w.s.cfg.Reads.Now())})
 }
 
-func (w *grpcWatch) EndRound(*query.Generation, watch.Point) error {
+func (w *grpcWatch) EndRound(b *query.Generation, point watch.Point) error {
 	w.s.cfg.Observer.WatchSent("grpc", w.sent)
 	w.sent = 0
-	return nil
+	if !w.marks {
+		return nil
+	}
+	w.point = watch.PointID(b, point)
+	return w.mark()
 }
 
-func (w *grpcWatch) Heartbeat() error { return nil }
+// Heartbeat repeats the last mark. Proxies look at messages only, not at pings.
+func (w *grpcWatch) Heartbeat() error { return w.mark() }
+
+func (w *grpcWatch) mark() error {
+	return w.send(&holdpb.HoldStat{Mark: true, ResumeFrom: w.point})
+}
