@@ -123,7 +123,7 @@ func (r *Rule) factor(i int) uint64 {
 }
 
 // stepAt is the step of a boost that counts at an age, -1 before the first, and
-// the age at which the next one does, forever where there is none.
+// the age at which the next one does, or forever if there is none.
 func (r *Rule) stepAt(age int64) (step int, next int64) {
 	step = -1
 	for step+1 < len(r.Boosts) && r.Boosts[step+1].After <= age {

@@ -99,7 +99,7 @@ func (l *batcher) await() bool {
 	}
 }
 
-// full says whether the frame at the front takes no more events. The batcher is not empty.
+// full reports whether the frame at the front takes no more events. The batcher is not empty.
 func (l *batcher) full() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -149,14 +149,14 @@ func (d *DeadLetter) message(most int) *nats.Msg {
 // payload is what counts against the server's limit: headers and data.
 func payload(m *nats.Msg) int { return m.Size() - len(m.Subject) - len(m.Reply) }
 
-// wrongLast says whether a letter was refused since its subject has another one.
+// wrongLast reports whether a letter was refused since its subject has another one.
 func wrongLast(err error) bool {
 	refused := (*jetstream.APIError)(nil)
 	return errors.As(err, &refused) &&
 		(refused.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence || refused.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequenceConstant)
 }
 
-// tooLarge says whether a message was refused for its size.
+// tooLarge reports whether a message was refused for its size.
 func tooLarge(err error) bool {
 	if errors.Is(err, nats.ErrMaxPayload) {
 		return true

@@ -48,7 +48,7 @@ func latest(all []int64) int64 {
 	return all[len(all)-1]
 }
 
-// fresh says whether the log had no seal yet, at a time, that h does not have. The
+// fresh reports whether the log had no seal yet, at a time, that h does not have. The
 // clock of the process stands still while the machine sleeps, and the machine's may
 // be set back, so both count.
 func (h *horizons) fresh(now time.Time) bool {
@@ -63,7 +63,7 @@ func (l *Log) Horizon() int64 { return latest(l.known().all) }
 // SealsIn is how long [Log.Seal] waits between naming a horizon and sealing by it.
 func (l *Log) SealsIn() time.Duration { return l.sealAfter }
 
-// KnowsHorizon says whether the settings of the log name a horizon. It asks the
+// KnowsHorizon reports whether the settings of the log name a horizon. It asks the
 // server where this Log does not know of it yet.
 func (l *Log) KnowsHorizon(ctx context.Context, horizon int64) (bool, error) {
 	if _, found := slices.BinarySearch(l.known().all, horizon); found {

@@ -59,7 +59,7 @@ func logOf(origin string) string {
 	return id
 }
 
-// otherLog says whether the letter is of another log than the one of that id. One
+// otherLog reports whether the letter is of another log than the one of that id. One
 // that names no log is of any.
 func (d *DeadLetter) otherLog(id string) bool {
 	named := logOf(d.Origin)
@@ -67,7 +67,7 @@ func (d *DeadLetter) otherLog(id string) bool {
 }
 
 // Letter gets a letter by the three numbers of its id, settled or not. The error
-// matches ErrNoLetter where there is none.
+// matches ErrNoLetter if there is none.
 func (l *Log) Letter(ctx context.Context, id DeadLetter) (DeadLetter, error) {
 	d, _, err := l.letterAt(ctx, &id)
 	return d, err

@@ -274,7 +274,7 @@ func transform(partitions int) *jetstream.SubjectTransformConfig {
 	}
 }
 
-// checkEvents says whether a stream is fit to be the event log, and how many
+// checkEvents reports whether a stream is fit to be the event log, and how many
 // partitions it has. Compression, replicas and placement are the operator's.
 func checkEvents(c *jetstream.StreamConfig) (int, error) {
 	const other = "this stream was not made by holdmetrics; use another account or JetStream domain, or move the stream away"

@@ -75,7 +75,7 @@ func (m *Message) Entries() iter.Seq[Entry] {
 	}
 }
 
-// Judge says whether an event of a message counts: by the message's time, by the
+// Judge reports whether an event of a message counts: by the message's time, by the
 // limits that the log had at its position, and by its partition. It decides as the
 // processor does, whenever it is asked; what rules say beyond that it does not
 // know, nor what a pair refuses since the log was sealed. The error is the reason of the event's dead letter.

@@ -89,7 +89,7 @@ func (p *Producer) ask() error {
 // horizon that the event was not checked by.
 var errSealedMeanwhile = errors.New("the log was sealed meanwhile; sent again, the event is taken or refused for good")
 
-// confirm says whether a frame that the log has acknowledged is before any seal that
+// confirm reports whether a frame that the log has acknowledged is before any seal that
 // its events were not checked by: nearly always what is known says so; see knownFor.
 func (p *Producer) confirm(l *batcher, f *openFrame) error {
 	if f.by == nil || f.by.fresh(time.Now()) {

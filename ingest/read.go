@@ -102,7 +102,7 @@ func (l *Log) read(ctx context.Context, r Range, give func(*Message) bool) error
 	}
 }
 
-// hasSome says whether there is a message in a range.
+// hasSome reports whether there is a message in a range.
 func (l *Log) hasSome(ctx context.Context, r Range) (bool, error) {
 	subjects := []string{logSubjectPrefix + "*"}
 	if r.Partitions != nil {
@@ -149,7 +149,7 @@ func (l *Log) messageOf(ctx context.Context, msg jetstream.Msg) (*Message, uint6
 }
 
 // Message gets the message at a position; the error matches
-// jetstream.ErrMsgNotFound where there is none.
+// jetstream.ErrMsgNotFound if there is none.
 func (l *Log) Message(ctx context.Context, position uint64) (*Message, error) {
 	raw, err := l.events.GetMsg(ctx, position)
 	if err != nil {
@@ -178,7 +178,7 @@ func (l *Log) messageOfRaw(ctx context.Context, raw *jetstream.RawStreamMsg) (*M
 }
 
 // PositionAt gives the first position whose message is not earlier than a time of
-// the log, in nanoseconds, and one behind the end where there is none. It looks at
+// the log, in nanoseconds, and one behind the end if there is none. It looks at
 // some twenty messages, not at all. Where the broker's clock stepped back there may
 // be several such places; it finds one of them.
 func (l *Log) PositionAt(ctx context.Context, at int64) (uint64, error) {

@@ -60,7 +60,7 @@ func SealRefused(horizon, at int64, known bool) error {
 	return nil
 }
 
-// JudgeSeal reads a message that is meant to be a seal, and says whether it counts:
+// JudgeSeal reads a message that is meant to be a seal, and reports whether it counts:
 // whether it decodes, the settings name its horizon, and that was not ahead of the
 // message. It decides as the processor does; the error is the reason of the dead
 // letter, and the horizon is given where the seal decodes. asked is the error of a
@@ -126,7 +126,7 @@ func (l *Log) nameHorizon(ctx context.Context, horizon int64) error {
 	return errLimitsLost
 }
 
-// CheckHorizon says whether a log can be sealed up to a horizon; see [Log.Seal].
+// CheckHorizon reports whether a log can be sealed up to a horizon; see [Log.Seal].
 func CheckHorizon(horizon, now int64) error {
 	if horizon <= 0 || horizon > now-int64(time.Minute) {
 		return fmt.Errorf("%w: %s is not at least a minute ago", ErrHorizon, time.Unix(0, horizon).UTC().Format(time.RFC3339Nano))

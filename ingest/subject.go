@@ -78,7 +78,7 @@ func Partition(holder string, partitions int) int {
 	return int(h % uint32(partitions))
 }
 
-// CaseKeepsPartition says whether holders that are their own subject token, and
+// CaseKeepsPartition reports whether holders that are their own subject token, and
 // differ in the case of letters alone, are of one partition: it is so where the
 // number of partitions divides 32.
 //

@@ -163,7 +163,7 @@ func (l *Log) unlettered(ctx context.Context, refused map[letterKey]string, trou
 	return nil
 }
 
-// LettersKept says whether the stream of dead letters is as it should be; the error
+// LettersKept reports whether the stream of dead letters is as it should be; the error
 // matches ErrLogSettings where it is not. That there is none yet is no error.
 func (l *Log) LettersKept(ctx context.Context) error {
 	s, err := l.js.Stream(ctx, DeadLetterStream)

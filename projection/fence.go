@@ -50,7 +50,7 @@ type Fence struct {
 	atSeq uint64 // of the position's message
 }
 
-// Fences says whether the bucket has fences: one that is kept for a single owner
+// Fences reports whether the bucket has fences: one that is kept for a single owner
 // has none.
 func (s *Snapshots) Fences() bool { return !s.config.Async }
 
@@ -241,7 +241,7 @@ func (f *Fence) mine(partition int) error {
 	return nil
 }
 
-// number reads a key whose value is a number; 0 where there is none.
+// number reads a key whose value is a number; 0 if there is none.
 func (s *Snapshots) number(ctx context.Context, key string) (value, seq uint64, err error) {
 	msg, err := s.stream.GetLastMsgForSubject(ctx, s.prefix+key)
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
@@ -260,7 +260,7 @@ func (s *Snapshots) number(ctx context.Context, key string) (value, seq uint64, 
 	return value, msg.Sequence, nil
 }
 
-// wrongSequence says whether the broker refused a write for its condition.
+// wrongSequence reports whether the broker refused a write for its condition.
 func wrongSequence(err error) bool {
 	var api *jetstream.APIError
 	return errors.As(err, &api) &&

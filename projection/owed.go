@@ -17,7 +17,7 @@ const owedKeyPrefix = "_owed."
 
 func owedKey(partition int) string { return owedKeyPrefix + strconv.Itoa(partition) }
 
-// Owed says whether all holders of a partition are still to be published anew.
+// Owed reports whether all holders of a partition are still to be published anew.
 func (s *Snapshots) Owed(ctx context.Context, partition int) (bool, error) {
 	msg, err := s.stream.GetLastMsgForSubject(ctx, s.prefix+owedKey(partition))
 	if errors.Is(err, jetstream.ErrMsgNotFound) {

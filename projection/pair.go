@@ -30,12 +30,12 @@ func (r *PairRecord) Open() (*hold.Pair, error) {
 	return p, nil
 }
 
-// IsLarge says whether the record has no page but the root of a large pair.
+// IsLarge reports whether the record has no page but the root of a large pair.
 func (r *PairRecord) IsLarge() bool {
 	return len(r.Pages) == 1 && len(r.Pages[0].Key) == 0 && hold.IsRoot(r.Pages[0].Data)
 }
 
-// Check says whether what the opened pair told since can be believed: all that it
+// Check reports whether what the opened pair told since can be believed: all that it
 // needed was read, and was whole.
 func (r *PairRecord) Check(p *hold.Pair) error { return PairError(r.Key, p.Err()) }
 

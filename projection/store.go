@@ -193,12 +193,12 @@ type Store interface {
 	// it does not have return [ErrUnsupported].
 	Capabilities() Capabilities
 
-	// Load reads pairs, in the order of keys, nil where there is none. One call
+	// Load reads pairs, in the order of keys, nil if there is none. One call
 	// serves a whole batch. The records are the caller's to keep; the ends of ctx
 	// and of the further pages of large pairs have nothing to do with each other.
 	Load(ctx context.Context, partition int, keys []PairKey) ([]*PairRecord, error)
 
-	// LoadHolders reads holders, in the order given, nil where there is none.
+	// LoadHolders reads holders, in the order given, nil if there is none.
 	LoadHolders(ctx context.Context, partition int, holders []string) ([]*HolderRecord, error)
 
 	// HolderPairs walks the figures of one holder's pairs by token, without

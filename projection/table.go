@@ -108,7 +108,7 @@ func (t *table) put(key string, value []byte, pass uint32) {
 	t.changed.raise()
 }
 
-// same says whether a snapshot is the one that the table has from the bucket, and if
+// same reports whether a snapshot is the one that the table has from the bucket, and if
 // so that this pass of the watch has seen it.
 func (t *table) same(key string, value []byte, pass uint32) bool {
 	t.mu.Lock()
@@ -212,7 +212,7 @@ func (t *table) changes(changes []Change, after uint64, limit int) ([]Change, ui
 }
 
 // latest is changes from the newest one back. point is the number of the newest
-// one when it began, more says whether some are left before next.
+// one when it began, more reports whether some are left before next.
 func (t *table) latest(changes []Change, after, before uint64, limit int) (_ []Change, next, point uint64, more bool) {
 	t.mu.RLock()
 	defer t.mu.RUnlock()

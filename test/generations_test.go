@@ -115,7 +115,7 @@ func (s *switched) record(ctx context.Context, metrics holdpb.HoldMetricsClient,
 	return stat, s.check(stat, n)
 }
 
-// check says whether a snapshot is what its generation says of so many events.
+// check reports whether a snapshot is what its generation says of so many events.
 func (s *switched) check(stat *holdpb.HoldStat, events uint64) error {
 	score := 20 * events
 	if stat.Generation == "2" {

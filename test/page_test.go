@@ -92,7 +92,7 @@ func (p *tab) heard(event any) {
 	}
 }
 
-// expectAbsence says whether answers may be missing from here on.
+// expectAbsence reports whether answers may be missing from here on.
 func (p *tab) expectAbsence(on bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -38,7 +38,7 @@ type Header struct {
 	From   uint64 // first position; the last one is Origin.Through
 }
 
-// Whole says whether the file has the log from its beginning, so that it can be
+// Whole reports whether the file has the log from its beginning, so that it can be
 // imported as a log.
 func (h *Header) Whole() bool { return h.From == 1 }
 

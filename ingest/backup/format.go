@@ -87,7 +87,7 @@ func (m *Manifest) Bytes() (n int64) {
 	return n
 }
 
-// checkName says whether a name stays within the directory that it is put into.
+// checkName reports whether a name stays within the directory that it is put into.
 func checkName(name string) error {
 	if name == "" || name != path.Clean(name) || path.IsAbs(name) || name == ".." || strings.HasPrefix(name, "../") || strings.ContainsAny(name, "\\\x00") {
 		return fmt.Errorf("%w: it has an entry named %q", ErrDamaged, name)

@@ -61,7 +61,7 @@ func (s *sealed) take() {
 	}
 }
 
-// check reads to the end, and says whether the file is as it was written at a time.
+// check reads to the end, and reports whether the file is as it was written at a time.
 func (s *sealed) check(made time.Time) error {
 	if _, err := io.Copy(io.Discard, s); err != nil {
 		return damaged(err)

@@ -51,7 +51,7 @@ func (w *Writer) AddFile(name string, size int64, from io.Reader) error {
 }
 
 // AddStream copies a stream as it is now. The error wraps
-// jetstream.ErrStreamNotFound where there is none of that name.
+// jetstream.ErrStreamNotFound if there is none of that name.
 func (w *Writer) AddStream(ctx context.Context, conn *nats.Conn, name string) error {
 	part, buf := 0, make([]byte, 0, partBytes)
 	flush := func() error {

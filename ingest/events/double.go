@@ -9,7 +9,7 @@ import (
 // sureDigits is how many significant digits every double keeps.
 const sureDigits = 15
 
-// isDouble says whether a number says no more than the double nearest to it,
+// isDouble reports whether a number says no more than the double nearest to it,
 // whose shortest decimal form is what a weight means. Text that is no number is
 // somebody else's to refuse.
 func isDouble(text string) bool {

@@ -23,7 +23,7 @@ func NewLines(f *File) *Lines {
 	return l
 }
 
-// Next says whether there is a further line and gives it; the bytes are valid
+// Next reports whether there is a further line and gives it; the bytes are valid
 // until the next call.
 func (l *Lines) Next() ([]byte, Place, bool) {
 	for l.scan.Scan() {

@@ -19,7 +19,7 @@ import (
 	"holdmetrics/ingest/numbers"
 )
 
-// CheckClosing says whether [Ledger.SaveClosing] can write that file, before
+// CheckClosing reports whether [Ledger.SaveClosing] can write that file, before
 // hours are spent on what would then be lost: its directory takes new files, and
 // it is none of the inputs ("-" is the standard input). It may be the file of
 // opening balances, which is read before and replaced whole. The error matches

@@ -227,7 +227,7 @@ func (o *Operator) awaitSomeGateway(ctx context.Context) error {
 			return err
 		}
 		if time.Since(began) > gatewaysWithin {
-			return errors.New("no gateway answers, neither serve's nor another one's, so nobody would notice; start one of this version, or say --without-gateways where there is none")
+			return errors.New("no gateway answers, neither serve's nor another one's, so nobody would notice; start one of this version, or pass --without-gateways if there is none")
 		}
 		if err := pause(ctx, lookAgain); err != nil {
 			return err

@@ -16,7 +16,7 @@ import (
 
 type filesystem = vfs.FS
 
-// checkDirectory says whether the directory is empty, and refuses one that holds
+// checkDirectory reports whether the directory is empty, and refuses one that holds
 // something that is no database: a database made among somebody's files would be
 // hard to take out again.
 func checkDirectory(dir string, files filesystem) (fresh bool, err error) {

@@ -11,7 +11,7 @@ import (
 	"holdmetrics/projection"
 )
 
-// Page reads one page of a pair as last flushed; nil where there is none.
+// Page reads one page of a pair as last flushed; nil if there is none.
 func (s *Store) Page(ctx context.Context, partition int, pair projection.PairKey, page []byte) ([]byte, error) {
 	leave, err := s.enterPartition(ctx, partition)
 	if err != nil {

@@ -48,7 +48,7 @@ type partition struct {
 	checkpoint projection.Checkpoint
 }
 
-// Open opens the store in a directory, which is made where there is none.
+// Open opens the store in a directory, and creates it if it does not exist.
 //
 // Errors wrap [projection.ErrLocked] where a process has the directory open,
 // [projection.ErrForeign] where something else lives in it, and

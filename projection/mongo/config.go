@@ -99,7 +99,7 @@ func setFrom[T comparable](value, url *T, otherwise T) {
 	setDefault(value, otherwise)
 }
 
-// CheckURL says whether a URL can be one of a database, and asks no server: of a
+// CheckURL reports whether a URL can be one of a database, and asks no server: of a
 // mongodb+srv:// one, whose rest is in the DNS, it looks at the shape alone. Its
 // errors have nothing of the URL.
 func CheckURL(url string) error {
@@ -122,7 +122,7 @@ func CheckURL(url string) error {
 	return errors.New("is not mongodb://USER:PASSWORD@HOST:PORT/ with options that the driver knows")
 }
 
-// CheckDatabase says whether a name can be one of a database; "" is that of
+// CheckDatabase reports whether a name can be one of a database; "" is that of
 // [DefaultDatabase].
 func CheckDatabase(name string) error {
 	switch {

@@ -38,7 +38,7 @@ func (d *fields) int64(name string) int64 {
 	return v
 }
 
-// optionalInt64 is 0 where there is none.
+// optionalInt64 is 0 if there is none.
 func (d *fields) optionalInt64(name string) int64 {
 	v := d.raw.Lookup(name)
 	if v.IsZero() {
@@ -59,7 +59,7 @@ func (d *fields) string(name string) string {
 	return v
 }
 
-// optionalString is empty where there is none.
+// optionalString is empty if there is none.
 func (d *fields) optionalString(name string) string {
 	v := d.raw.Lookup(name)
 	if v.IsZero() {
@@ -72,7 +72,7 @@ func (d *fields) optionalString(name string) string {
 	return s
 }
 
-// optionalArray is nil where there is none.
+// optionalArray is nil if there is none.
 func (d *fields) optionalArray(name string) []bson.RawValue {
 	v := d.raw.Lookup(name)
 	if v.IsZero() {
@@ -154,7 +154,7 @@ func (d *fields) resolve(checkpoint at, holder bool) resolved {
 }
 
 // carriedFacts appends the facts that a pair's document carries, of those that
-// are there at a position; all says whether no others are.
+// are there at a position; all reports whether no others are.
 func (d *fields) carriedFacts(dst []projection.LoggedFact, position int64) (facts []projection.LoggedFact, all bool) {
 	values := d.optionalArray("facts")
 	if len(values) >= factsKept {

@@ -47,7 +47,7 @@ var hints = map[int]string{
 	263:   "the collections of this program cannot be time series or capped",
 }
 
-// temporary says whether trying again may help. Whatever does not come from a
+// temporary reports whether trying again may help. Whatever does not come from a
 // server's answer is trouble on the way to it: no server found, a connection
 // that broke, an answer that did not come in time.
 func temporary(err error) bool {
@@ -89,7 +89,7 @@ func explain(what string, err error) error {
 	return fmt.Errorf("%w: %s: %w%s", projection.ErrRefused, what, err, hintOf(err, ""))
 }
 
-// isOwn says whether the error is one that was made here, or a context's.
+// isOwn reports whether the error is one that was made here, or a context's.
 func isOwn(err error) bool {
 	for _, own := range []error{
 		projection.ErrFenced, projection.ErrCorrupt, projection.ErrClosed, projection.ErrBatch, projection.ErrForeign,

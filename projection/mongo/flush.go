@@ -304,7 +304,7 @@ func (g *guarded) settle(ctx context.Context, met []record) ([]record, error) {
 	return nil, nil
 }
 
-// has says whether a flush has written its version.
+// has reports whether a flush has written its version.
 func (d *fields) has(where at) bool {
 	for _, value := range d.optionalArray("versions") {
 		raw, ok := value.DocumentOK()

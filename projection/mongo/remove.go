@@ -166,7 +166,7 @@ func (n *snapshot) removals(ctx context.Context, keys []projection.PairKey) (rem
 
 var errEnough = errors.New("as many as one call removes")
 
-// removeFacts removes from hold_events what the removals stand for, and says whether
+// removeFacts removes from hold_events what the removals stand for, and reports whether
 // all of it; the others among the facts of pairs that are too large for their
 // documents are noted, as far as a document has room.
 func (n *snapshot) removeFacts(ctx context.Context, removals []*removal) (done bool, err error) {
@@ -241,7 +241,7 @@ func (n *snapshot) delete(ctx context.Context, c *driver.Collection, ids bson.A)
 	return nil
 }
 
-// trimPairs takes out of the documents what is of no use any more, and says whether
+// trimPairs takes out of the documents what is of no use any more, and reports whether
 // all were as they had been read.
 func (n *snapshot) trimPairs(ctx context.Context, removals []*removal) (done bool, err error) {
 	if len(removals) == 0 {

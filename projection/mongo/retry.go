@@ -10,7 +10,7 @@ const (
 	retryMost  = 2 * time.Second
 )
 
-// patience is one call's: it says whether and when to try again.
+// patience is one call's: it reports whether and when to try again.
 type patience struct {
 	store *Store
 	what  string

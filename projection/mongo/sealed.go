@@ -64,7 +64,7 @@ func (d *fields) sealedEntries() (entries []sealedEntry) {
 	return entries
 }
 
-// hasSealed says whether what a flush of a position has sealed stands there, or more.
+// hasSealed reports whether what a flush of a position has sealed stands there, or more.
 func (d *fields) hasSealed(c *projection.PairChange, position int64) bool {
 	s, _ := hold.ReadSealedFacts(c.Sealed)
 	best := bestAt(d.sealedEntries(), position)
@@ -105,7 +105,7 @@ func (d *fields) sealedOf(l *loading, position int64) {
 	}
 }
 
-// standing says whether the facts of pairs that were just read are all that they
+// standing reports whether the facts of pairs that were just read are all that they
 // have at the snapshot's checkpoint.
 //
 // Facts that were sealed at a position Q are removed only when a checkpoint of Q or

@@ -104,7 +104,7 @@ func (s *Store) checkFormat(ctx context.Context) error {
 	return err
 }
 
-// readFormat says whether the database is a store of ours.
+// readFormat reports whether the database is a store of ours.
 func (s *Store) readFormat(ctx context.Context) (bool, error) {
 	var stored struct {
 		Format int64 `bson:"format"`

@@ -116,7 +116,7 @@ func (n *snapshot) holder(ctx context.Context, holder string) (*projection.Holde
 	return records[0], nil
 }
 
-// holders reads holders in the order given, nil where there is none.
+// holders reads holders in the order given, nil if there is none.
 func (n *snapshot) holders(ctx context.Context, holders []string) ([]*projection.HolderRecord, error) {
 	ids := make([]string, len(holders))
 	for i, h := range holders {

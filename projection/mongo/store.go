@@ -140,7 +140,7 @@ func (s *Store) partition(p int) *partition {
 	return part
 }
 
-// Ping writes to the database and waits for a majority, so it says whether
+// Ping writes to the database and waits for a majority, so it reports whether
 // flushes can succeed; it does not try again.
 func (s *Store) Ping(ctx context.Context) error {
 	leave, err := s.enter(ctx)

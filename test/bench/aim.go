@@ -20,7 +20,7 @@ func ratioAtMost(x float64) bound  { return bound{ofRatio: true, most: true, num
 func atLeast(x float64) bound      { return bound{number: x} }
 func atMost(x float64) bound       { return bound{most: true, number: x} }
 
-// met says whether every bound holds. A figure that is no number meets nothing.
+// met reports whether every bound holds. A figure that is no number meets nothing.
 func (a aim) met(value, ratio float64) bool {
 	for _, b := range a {
 		x := value

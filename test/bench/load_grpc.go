@@ -85,7 +85,7 @@ func recordRole(ctx context.Context, raw json.RawMessage, answer func(any) error
 	})
 }
 
-// acknowledged says whether a message is a HoldAck that begins with ok = true.
+// acknowledged reports whether a message is a HoldAck that begins with ok = true.
 func acknowledged(message []byte) bool {
 	return len(message) >= 2 && message[0] == 1<<3 && message[1] == 1
 }

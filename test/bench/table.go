@@ -71,7 +71,7 @@ func orDash(s string) string {
 	return s
 }
 
-// verdict says whether the aim is met, where there is one.
+// verdict reports whether the aim is met, if there is one.
 func (l *line) verdict() string {
 	switch {
 	case len(l.aim) == 0 || l.skipped != "":

@@ -22,7 +22,7 @@ const patience = 3 * time.Minute
 // banner is what a server of ours prints when it is up, and listens to signals.
 const banner = "Ctrl-C stops it."
 
-// ready says whether this life's output says that the process is up.
+// ready reports whether this life's output says that the process is up.
 func ready(text []byte) bool {
 	return bytes.Contains(text, []byte(banner)) || bytes.Contains(text, []byte("Waiting for connections"))
 }

@@ -128,7 +128,7 @@ func (p *producer) run(ctx context.Context, l *load) {
 	}
 }
 
-// send sends a batch to one of the doors and says whether all of it was acknowledged.
+// send sends a batch to one of the doors and reports whether all of it was acknowledged.
 func (p *producer) send(ctx context.Context, batch []*holdpb.HoldMsg) bool {
 	// A door whose process is held says nothing at all.
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)

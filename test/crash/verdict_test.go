@@ -88,7 +88,7 @@ func settle(t *testing.T, conn *grpc.ClientConn) {
 	}
 }
 
-// passing says whether a read may go well the next time: what was disturbed last
+// passing reports whether a read may go well the next time: what was disturbed last
 // is on its way back.
 func passing(err error) bool {
 	code := status.Code(err)

@@ -22,7 +22,7 @@ import (
 var ErrNone = errors.New("mongotest: no MongoDB server to test with")
 
 // Program gives the server to start, for tests that do so themselves; it takes
-// --port and --dbpath, as mongod does. The error wraps [ErrNone] where there is none.
+// --port and --dbpath, as mongod does. The error wraps [ErrNone] if there is none.
 func Program() (program string, err error) {
 	switch program = os.Getenv("MONGOD"); program {
 	case "":
@@ -56,7 +56,7 @@ func Name(program string) string {
 	return program
 }
 
-// standIn says whether a program is mongo-java-server.
+// standIn reports whether a program is mongo-java-server.
 func standIn(program string) bool {
 	if resolved, err := filepath.EvalSymlinks(program); err == nil {
 		program = resolved

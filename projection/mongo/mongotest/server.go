@@ -36,7 +36,7 @@ type Server struct {
 }
 
 // New finds a server and starts it where it is not running yet. Its error wraps
-// [ErrNone] where there is none. Whoever gets a server must Close it.
+// [ErrNone] if there is none. Whoever gets a server must Close it.
 func New() (*Server, error) {
 	if url := os.Getenv("MONGODB_URL"); url != "" {
 		return &Server{URL: url, Name: "the server of MONGODB_URL"}, nil
@@ -74,7 +74,7 @@ func freePort() (int, error) {
 	return l.Addr().(*net.TCPAddr).Port, l.Close()
 }
 
-// Ours says whether the server may be killed and started.
+// Ours reports whether the server may be killed and started.
 func (s *Server) Ours() bool { return s.program != "" }
 
 // Start starts a server that was killed or stopped, with the data that it had, and
