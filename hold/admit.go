@@ -7,11 +7,12 @@ import (
 	"holdmetrics/hold/internal/interval"
 )
 
-// SealedError says why a fact is refused where what was held before a horizon is
-// final; nil where that is no matter of the fact alone, see [Pair.Admits].
+// SealedError returns a [*FieldError] that wraps [ErrSealed] if the fact alone decides
+// that it is refused under a horizon (S9.2), or nil. A nil result is not final: see
+// [Pair.Admits].
 //
-// Refused is what has an end at the horizon or before, and without hold_id an open
-// hold, or the retract of one, that starts before it.
+// A fact is refused if its end is at the horizon or before. Without a hold_id, an open
+// hold that starts before the horizon, or its retract, is refused too.
 func (f *Fact) SealedError(horizon int64) error {
 	switch {
 	case f.End != 0 && f.End <= horizon:
@@ -22,8 +23,8 @@ func (f *Fact) SealedError(horizon int64) error {
 	return nil
 }
 
-// CheckSealed is [Fact.SealedError] of what the event says: a door refuses by it
-// what no pair admits.
+// CheckSealed returns [Fact.SealedError] of the event's fact, or nil if the horizon is 0.
+// Servers call it to refuse events that no pair admits.
 func (e *Event) CheckSealed(horizon int64) error {
 	if horizon == 0 {
 		return nil
@@ -40,15 +41,15 @@ func sealedError(field string, horizon int64, why string) error {
 	return &FieldError{Field: field, Err: ErrSealed, Detail: detail}
 }
 
-// Admits says why the pair refuses a fact where what was held before a horizon is
-// final: a [*FieldError] that wraps [ErrSealed], or nil. It is asked before a fact is
-// added, of every fact from the moment on at which the horizon holds.
+// Admits returns a [*FieldError] that wraps [ErrSealed] if the pair refuses a fact under
+// a horizon (S9.2, S9.3), or nil. Once the horizon holds, call it for every fact before
+// the fact is added.
 //
-// A fact is refused if it would change what was held before the horizon: which
-// holds began there, of which weight, and which of them ended by it. One without
-// hold_id that starts before the horizon is also refused where no hold of that start
-// reaches past it, and one of a hold_id where its hold has ended by it. So an open
-// hold can still be ended, and an end that is later than the horizon corrected.
+// A fact is refused if it would change the holds before the horizon: their starts,
+// their weights, or which of them ended by the horizon. A fact without a hold_id that
+// starts before the horizon is also refused if no hold of that start reaches past the
+// horizon. A fact with a hold_id is refused if its hold ended by the horizon. So an
+// open hold can still be ended, and an end after the horizon can still be corrected.
 func (p *Pair) Admits(f *Fact, horizon int64) error {
 	if err := f.SealedError(horizon); err != nil {
 		return err
@@ -83,8 +84,8 @@ func (p *Pair) admitsIdentified(f *Fact, horizon int64) error {
 	return nil
 }
 
-// clipHold returns the part of a hold that lies before the horizon, as far as it is
-// final: whether and when it ends later does not matter.
+// clipHold returns the final part of a hold: the part before the horizon. A later end
+// does not matter.
 func clipHold(h Hold, held bool, horizon int64) Hold {
 	if !held || h.Start >= horizon {
 		return Hold{}
@@ -95,8 +96,8 @@ func clipHold(h Hold, held bool, horizon int64) Hold {
 	return h
 }
 
-// admitsContent reports whether a fact without hold_id, of a start before the horizon
-// and an end after it, leaves what was held before the horizon as it is.
+// admitsContent reports whether a fact without a hold_id leaves the holds before the
+// horizon unchanged. The fact starts before the horizon and ends after it.
 func (p *Pair) admitsContent(f *Fact, horizon int64) bool {
 	t := p.grown
 	if t == nil {

@@ -1,21 +1,20 @@
-// Package hold is the domain of holdmetrics: what a hold event is, when it is
-// accepted, what a pair of a token and a holder keeps of it, and which exact
-// figures follow.
+// Package hold is the domain of holdmetrics: events and their validation, facts, the
+// pairs that keep them, and the exact figures of pairs.
 //
 // The package is pure: no I/O, no clock, no float arithmetic, and no goroutines
 // but those of [Settled], which waits for them. Nothing in it is safe for
 // concurrent use unless it says so; values are.
 //
-// An event comes in as a [Draft], is checked by [Draft.Check] into an [Event],
-// and says one [Fact]. A [Pair] is a set of facts and what folds from it:
+// An event arrives as a [Draft]. [Draft.Check] validates it and returns an [Event].
+// Every event states one [Fact]. A [Pair] is a set of facts and the holds that follow:
 //
 //	Draft ─Check─▶ Event ─Fact─▶ Fact ─Add─▶ Pair ─▶ Holds, Figures
 //
-// Who has many facts of many pairs at hand adds them with [AddAll]; who only wants
-// the score of a slice of events, and keeps nothing, asks [Settled].
+// [AddAll] adds many facts of many pairs at once. [Settled] returns the scores of a
+// slice of events and keeps nothing.
 //
-// Facts are only ever added and their order does not matter: any permutation
-// and any duplication of the same facts gives the same holds and figures.
+// Facts are only added, and their order does not matter: any permutation and any
+// duplication of the same facts gives the same holds and figures (S2.5).
 //
 // Units: times are nanoseconds since the Unix epoch, weights are units of
 // 1e-18, scores are units of 1e-33 weight-seconds (1e-18 of weight, 1e-9 of a

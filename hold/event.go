@@ -17,14 +17,14 @@ const maxID = 256
 // MaxTime is the latest instant that an event may name: 2200-01-01T00:00:00Z (S6.6).
 const MaxTime = coding.MaxTime
 
-// Stamp is a time as it came, unchecked.
+// Stamp is a time as it was received. It is not validated.
 type Stamp struct {
 	Seconds int64
 	Nanos   int32
-	Set     bool // false: the field was not there
+	Set     bool // false: the field is absent
 }
 
-// StampOf is the stamp of ns nanoseconds since the epoch.
+// StampOf returns the stamp of ns nanoseconds since the epoch.
 func StampOf(ns int64) Stamp {
 	seconds, nanos := ns/1e9, ns%1e9
 	if nanos < 0 {
@@ -33,34 +33,34 @@ func StampOf(ns int64) Stamp {
 	return Stamp{Seconds: seconds, Nanos: int32(nanos), Set: true}
 }
 
-// Draft is an event as it came, unchecked.
+// Draft is an event as it was received. It is not validated; see [Draft.Check].
 type Draft struct {
 	Token, Holder, HoldID string
 	Start, End            Stamp
 	Weight                float64
-	WeightGiven           bool   // a Weight of 0 was said, not left out; any other Weight always was
-	WeightExact           string // beats Weight
+	WeightGiven           bool   // a Weight of 0 was stated, not left out; any other Weight counts as stated
+	WeightExact           string // takes precedence over Weight
 	Revision              uint64
 	Retract               bool
 }
 
-// Limits says how far ahead of the clock an event may reach, in nanoseconds.
+// Limits bounds how far ahead of the clock an event may reach, in nanoseconds (S6.7).
 type Limits struct {
 	MaxClockSkew int64 // of a start
 	MaxFutureEnd int64 // of an end
 }
 
-// DefaultLimits are five minutes each.
+// DefaultLimits returns limits of five minutes each.
 func DefaultLimits() Limits {
 	return Limits{MaxClockSkew: int64(5 * time.Minute), MaxFutureEnd: int64(5 * time.Minute)}
 }
 
-// Plus is the limits, each wider by ns nanoseconds.
+// Plus returns the limits, each raised by ns nanoseconds.
 func (l Limits) Plus(ns int64) Limits {
 	return Limits{MaxClockSkew: l.MaxClockSkew + ns, MaxFutureEnd: l.MaxFutureEnd + ns}
 }
 
-// Event is an accepted event. Its strings are those of its draft.
+// Event is an accepted event. It shares the strings of its draft.
 type Event struct {
 	Token, Holder, HoldID string
 	Start, End            int64 // ns; 0: absent
@@ -70,9 +70,10 @@ type Event struct {
 	Retract               bool
 }
 
-// Check accepts a draft or says which field was refused and why, as a
-// [*FieldError]. now is the checker's clock in nanoseconds. It is the one place
-// where the rules of acceptance stand; every door calls it.
+// Check validates the draft and returns it as an event (docs/semantics.md, section 6).
+// The error is a [*FieldError] with the field and the reason. now is the caller's
+// clock in nanoseconds since the epoch. Check is the only implementation of these
+// rules. Every server calls it, and the processor calls it again.
 func (d *Draft) Check(now int64, lim Limits) (Event, error) {
 	e := Event{Token: d.Token, Holder: d.Holder, HoldID: d.HoldID, Revision: d.Revision, Retract: d.Retract}
 	if err := checkID("token_id", d.Token, true); err != nil {
@@ -107,8 +108,8 @@ func (d *Draft) Check(now int64, lim Limits) (Event, error) {
 	return e, nil
 }
 
-// AcceptedBy says what rules refuse of the draft, as a [*FieldError], and leaves it as
-// it is. Check is still to come.
+// AcceptedBy returns a [*FieldError] if the rules refuse the draft (S6.11), or nil.
+// It does not replace Check.
 func (d *Draft) AcceptedBy(rules Rules) error {
 	if d.HoldID != "" {
 		return nil // no rule asks for more
@@ -116,8 +117,8 @@ func (d *Draft) AcceptedBy(rules Rules) error {
 	return rules.Of(rules.Token(d.Token)).Accepts(d.HoldID)
 }
 
-// CheckBy is Check of whoever knows the rules by which the event will count: it
-// refuses what they do, and gives the event with its ids as the rules have them.
+// CheckBy is like Check, and also applies the rules by which the event counts. It
+// refuses what the rules refuse, and returns the event with normalized ids (S8.3).
 func (d *Draft) CheckBy(rules Rules, now int64, lim Limits) (Event, error) {
 	e, err := d.Check(now, lim)
 	if err != nil {
@@ -130,7 +131,7 @@ func (d *Draft) CheckBy(rules Rules, now int64, lim Limits) (Event, error) {
 	return e, nil
 }
 
-// weight reads both forms; each is checked, also where the other one counts.
+// weight reads both forms of the weight. Both are checked, even if only one counts.
 func (d *Draft) weight() (Weight, bool, error) {
 	w, err := WeightFromFloat(d.Weight)
 	if err != nil {
@@ -146,7 +147,7 @@ func (d *Draft) weight() (Weight, bool, error) {
 	return w, given, nil
 }
 
-// fieldError names the field of a weight's error.
+// fieldError turns an error of a weight into a [*FieldError] of the field.
 func fieldError(field string, err error) error {
 	_, detail, _ := strings.Cut(err.Error(), ": ")
 	if !errors.Is(err, ErrWeight) {
@@ -155,7 +156,7 @@ func fieldError(field string, err error) error {
 	return &FieldError{Field: field, Err: ErrWeight, Detail: detail}
 }
 
-// CheckID says with a [*FieldError] of that field why no event may have such an id.
+// CheckID returns a [*FieldError] of the field if no event may have the id, or nil.
 func CheckID(field, id string) error { return checkID(field, id, true) }
 
 func checkID(field, id string, required bool) error {
@@ -168,7 +169,7 @@ func checkID(field, id string, required bool) error {
 	if len(id) > maxID {
 		return &FieldError{Field: field, Err: ErrTooLong, Detail: strconv.Itoa(len(id)) + " bytes"}
 	}
-	// Ids are ASCII nearly always, which one comparison a byte settles.
+	// Almost all ids are ASCII. For them one comparison a byte is enough.
 	for i := 0; i < len(id); i++ {
 		if c := id[i]; c < 0x20 || c >= 0x7f {
 			return checkRunes(field, id)

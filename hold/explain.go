@@ -9,50 +9,50 @@ import (
 	"holdmetrics/hold/internal/limbs"
 )
 
-// Contribution is what one hold of a pair adds to the pair's live score in a
-// window. Under merge an instant counts for the hold whose weight counts, boosted
-// where holds are boosted alone; of equal ones, for the one that comes first in the
-// order of [Pair.Holds]. So what the holds of a pair count adds up to the pair's
-// score in the window, exactly.
+// Contribution is the part of one hold in the live score of its pair in a window.
+// Under merge, each instant counts for the hold with the largest weight, after boosts
+// by hold. Among equal weights it counts for the first hold in the order of
+// [Pair.Holds]. So the contributions of a pair add up to its score in the window
+// exactly.
 //
-// From what the hold weighs to what it counts it is, exactly,
+// These equations hold exactly:
 //
 //	Plain - Cut() + Multiplied() + Boosted() = Alone
 //	Alone - Removed() + Added() = Counted
 type Contribution struct {
 	Hold
-	Plain   Amount // its weight times how long it covers the window, whatever the rule
-	Alone   Amount // what the hold would count, by the rule, if there were no other
-	Counted Amount // what it counts; its Held is how long it is the one that counts
-	// Settled is what it counts in the pair's settled score as of the end of a window
-	// that begins with the epoch; in others it is not told.
+	Plain   Amount // weight times time covered in the window, without any rule
+	Alone   Amount // what the hold would count by the rule if it were the only hold
+	Counted Amount // what the hold counts; Held is the time during which it is the hold that counts
+	// Settled is its part in the pair's settled score as of the end of the window. It
+	// is set only if the window begins at the epoch.
 	Settled Amount
 
 	weighed, scaled Score // weight x Alone.Held, and that times the multiplier
 }
 
-// Cut is the score that a season, or a shortest run, takes away from what the hold
-// weighs. It is negative where a run became long enough in the window, so that what
-// lies before the window counts in it.
+// Cut returns the score that a season or a shortest run removes. It is negative if a
+// run became long enough within the window, because the part of the run before the
+// window then counts in the window (S8.9).
 func (c *Contribution) Cut() Change { return changeOf(c.weighed, c.Plain.Score) }
 
-// Multiplied is what the multiplier adds; below 1 it is negative.
+// Multiplied returns what the multiplier adds. A multiplier below 1 makes it negative.
 func (c *Contribution) Multiplied() Change { return changeOf(c.weighed, c.scaled) }
 
-// Boosted is what boosts add to the hold alone; a factor below 1 makes it negative.
+// Boosted returns what boosts add to the hold alone. A factor below 1 makes it negative.
 func (c *Contribution) Boosted() Change { return changeOf(c.scaled, c.Alone.Score) }
 
-// Removed is the score that other holds took away: 0 where they added some.
+// Removed returns the score that other holds removed, or 0 if they added to it.
 func (c *Contribution) Removed() Score { return c.Alone.Score.less(c.Counted.Score) }
 
-// Added is the score that other holds added: 0 where they took some away. A hold
-// counts for more than it would alone where others began its run earlier, so that
-// it is boosted more, or made it long enough to count.
+// Added returns the score that other holds added, or 0 if they removed some. A hold
+// counts more than it would alone if other holds started its run earlier. The run
+// then has a greater boost, or becomes long enough to count.
 func (c *Contribution) Added() Score { return c.Counted.Score.less(c.Alone.Score) }
 
-// ExplainSealed says what the holds of a pair that were sealed contribute, as one hold
-// that has no start and no weight, and whose end is the last of theirs; false where
-// nothing was sealed. What overlap removed among them is not known any more.
+// ExplainSealed returns the contribution of the pair's sealed holds, as one hold without
+// a start and a weight. Its end is the latest end of a sealed hold. It returns false if
+// nothing was sealed. Overlap among sealed holds is no longer known.
 func (r *Rule) ExplainSealed(p *Pair) (Contribution, bool) {
 	plain, counted := p.Sealed(), r.Sealed(p)
 	return Contribution{
@@ -61,20 +61,20 @@ func (r *Rule) ExplainSealed(p *Pair) (Contribution, bool) {
 	}, counted.Facts > 0
 }
 
-// Explain says what each of the holds of a pair contributes to the window
-// [from, to), in their order, which must be that of [Pair.Holds]. Holds that do
-// not reach into the window are left out. It takes O(n log n) for n holds.
+// Explain returns the contribution of each hold of a pair to the window [from, to).
+// The holds must be in the order of [Pair.Holds]. Holds outside the window are left
+// out. It takes O(n log n) for n holds.
 //
-// Under sum every hold counts whole, so the counted held times of overlapping
-// holds add up to more than the pair's.
+// Under sum, every hold counts fully. So the counted held times of overlapping holds
+// add up to more than the held time of the pair.
 func Explain(policy Policy, holds iter.Seq[Hold], from, to int64) []Contribution {
 	return PlainRule(policy).explain(holds, from, to)
 }
 
-// Explain says what each hold of a pair contributes to the window [from, to) by
-// the rule, as the function [Explain] does. Where a run became long enough in the
-// window, all of it counts there, and its holds are told though they may have
-// ended before the window. As in every figure, the policy is the pair's.
+// Explain returns the contribution of each hold of a pair to the window [from, to) by
+// the rule, like the function [Explain]. If a run became long enough within the window,
+// the whole run counts there. Its holds are then included even if they ended before
+// the window. The policy is that of the pair.
 func (r *Rule) Explain(p *Pair, from, to int64) []Contribution {
 	if policy := p.Policy(); policy != r.Policy {
 		own := *r
@@ -87,8 +87,8 @@ func (r *Rule) Explain(p *Pair, from, to int64) []Contribution {
 	return r.explain(p.HoldsIn(from, to), from, to)
 }
 
-// explain takes the holds in the order of [Pair.Holds]: where it matters how long
-// something lasts all of them, else those that reach into the window.
+// explain takes the holds in the order of [Pair.Holds]. A rule that measures runs or
+// ages needs all holds; other rules need only those that reach into the window.
 func (r *Rule) explain(holds iter.Seq[Hold], from, to int64) []Contribution {
 	live, settled := explained{r: r, from: from, to: to}, explained{r: r, from: from, to: to}
 	for h := range holds {
@@ -102,7 +102,7 @@ func (r *Rule) explain(holds iter.Seq[Hold], from, to int64) []Contribution {
 	}
 	live.close()
 	settled.close()
-	// From the epoch on every hold is told, so these are some of those, in their order.
+	// If the window begins at the epoch, live has every hold, so settled is a subsequence.
 	rest := settled.told
 	for i := range live.told {
 		if c := &live.told[i]; len(rest) > 0 && c.settledBy(to) {
@@ -112,20 +112,20 @@ func (r *Rule) explain(holds iter.Seq[Hold], from, to int64) []Contribution {
 	return live.told
 }
 
-// settledBy reports whether a hold is one that the settled score as of an instant has.
+// settledBy reports whether the settled score as of an instant includes the hold.
 func (h *Hold) settledBy(at int64) bool { return h.End != 0 && h.End <= at }
 
-// explained tells holds that are looked at as of to, run by run. Holds of no length
-// may stand in the list of a run that are not in it.
+// explained collects the contributions of holds as of to, run by run. The list of a run
+// may include holds of length zero that are not part of the run.
 type explained struct {
 	r          *Rule
 	from, to   int64
 	start, end int64
-	parts      []Contribution // of the run
-	told       []Contribution // of those before it
+	parts      []Contribution // of the current run
+	told       []Contribution // of the earlier runs
 }
 
-// add takes the next hold, which starts before to.
+// add adds the next hold, which must start before to.
 func (e *explained) add(h Hold) {
 	end := h.End
 	if end == 0 || end > e.to {
@@ -141,7 +141,8 @@ func (e *explained) add(h Hold) {
 	e.parts = append(e.parts, Contribution{Hold: h})
 }
 
-// close counts the run's holds, tells those that are to be told, and begins anew.
+// close counts the holds of the run, keeps those that belong in the answer, and resets
+// the run.
 func (e *explained) close() {
 	a, b := e.counts(e.start, e.end)
 	jumped := a < b && a < e.from
@@ -175,7 +176,7 @@ func (e *explained) close() {
 	e.parts = e.parts[:0]
 }
 
-// over is what a weight comes to over [a, b), times a multiplier.
+// over returns the amount of a weight over [a, b), times a multiplier.
 func (w *Weight) over(multiplier uint64, a, b int64) Amount {
 	if a >= b {
 		return Amount{}
@@ -192,8 +193,9 @@ func (e *explained) endOf(c *Contribution) int64 {
 	return c.End
 }
 
-// counts is the part of a run over [start, end), cut at the window's end, that the
-// window has: what counts as of its end and did not as of its beginning.
+// counts returns the part of a run over [start, end) that counts in the window: what
+// counts as of the window's end and did not count as of its beginning. The run is cut
+// at the window's end.
 func (e *explained) counts(start, end int64) (from, to int64) {
 	from, to = start, end
 	switch {
@@ -207,8 +209,8 @@ func (e *explained) counts(start, end int64) (from, to int64) {
 	return max(from, e.r.SeasonFrom), min(to, e.r.seasonTo())
 }
 
-// over is what a weight comes to over [a, b), boosted by the age since origin, or
-// where holds are boosted alone since hold.
+// over returns the amount of a weight over [a, b). It is boosted by the age since
+// origin, or since hold if boosts are by hold.
 func (e *explained) over(w *Weight, origin, hold, a, b int64) Amount {
 	if a >= b {
 		return Amount{}
@@ -227,9 +229,9 @@ func (e *explained) over(w *Weight, origin, hold, a, b int64) Amount {
 	return Amount{total, HeldOf(uint64(b - a))}
 }
 
-// countHeaviest goes over [a, b) from one start or end of a piece to the next, with
-// the pieces that cover the stretch in a heap, the one that counts on top. A piece
-// that has ended is only taken out when it comes to the top.
+// countHeaviest sweeps [a, b) from one boundary of a piece to the next. A heap has the
+// pieces that cover the current interval, with the one that counts on top. A piece
+// that has ended is removed only when it comes to the top.
 func (e *explained) countHeaviest(a, b int64) {
 	if a >= b {
 		return

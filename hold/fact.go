@@ -7,19 +7,19 @@ import (
 	"holdmetrics/hold/internal/coding"
 )
 
-// Kind is what a fact is about.
+// Kind is the kind of a fact (S2.1).
 type Kind uint8
 
 // The kinds of facts.
 const (
 	KindHold        Kind = 1 + iota // a hold, open or ended
 	KindStop                        // an end without a start
-	KindRetractHold                 // takes away a hold: by content, or by hold_id
-	KindRetractStop                 // takes away a stop
+	KindRetractHold                 // retracts a hold: by content, or by hold_id
+	KindRetractStop                 // retracts a stop
 )
 
-// Fact is what an event says, in canonical form: what says nothing is zero. Two
-// facts that are == are the same fact.
+// Fact is the statement of one event in canonical form (S2.2): fields without a
+// meaning for its kind are zero. Two facts are equal if and only if they are ==.
 //
 //	kind         without HoldID             with HoldID
 //	hold         Start, End, Weight         and Revision
@@ -35,7 +35,7 @@ type Fact struct {
 	Weight     Weight
 }
 
-// Fact is what the event says of its pair. It shares the event's HoldID string.
+// Fact returns the fact that the event states. It shares the event's HoldID string.
 func (e *Event) Fact() Fact {
 	f := Fact{HoldID: e.HoldID, End: e.End}
 	if e.HoldID != "" {
@@ -64,15 +64,15 @@ func (e *Event) Fact() Fact {
 	return f
 }
 
-// The first byte of the binary form: the kind, and what follows.
+// The first byte of the binary form: the kind, and flags for optional fields.
 const (
 	factKindMask  = 0x07
 	factHasWeight = 0x08
 	factHasID     = 0x10
 )
 
-// Append appends the fact's binary form: the same fact always gives the same
-// bytes, and different facts different ones. The bytes delimit themselves.
+// Append appends the fact's binary form. Equal facts have equal bytes, and different
+// facts have different bytes. The form is self-delimiting.
 func (f *Fact) Append(dst []byte) []byte {
 	head := byte(f.Kind)
 	if f.HasWeight {
@@ -95,8 +95,8 @@ func (f *Fact) Append(dst []byte) []byte {
 	return dst
 }
 
-// ParseFact reads what Append wrote and gives the bytes behind it. Its errors
-// wrap [ErrCorrupt]. The HoldID is copied.
+// ParseFact reads a fact that Append wrote, and returns it with the remaining bytes.
+// Its errors wrap [ErrCorrupt]. The HoldID is copied.
 func ParseFact(b []byte) (Fact, []byte, error) {
 	r := coding.Reader{Rest: b}
 	head := r.Byte()
@@ -115,7 +115,7 @@ func ParseFact(b []byte) (Fact, []byte, error) {
 	return f, r.Rest, nil
 }
 
-// valid reports whether the fact is one that an accepted event can say.
+// valid reports whether an accepted event can state the fact.
 func (f *Fact) valid(hasID bool) bool {
 	if hasID && (f.HoldID == "" || len(f.HoldID) > maxID) || !f.HasWeight && f.Weight != (Weight{}) || f.Weight.Cmp(maxWeight) >= 0 {
 		return false

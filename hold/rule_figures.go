@@ -2,11 +2,11 @@ package hold
 
 import "math"
 
-// byRuns reports whether it matters how long something lasts. Else a rule is the
-// curve of the policy, cut by the season, and costs no more than a plain one.
+// byRuns reports whether the rule measures runs or ages. Otherwise its figures are the
+// curve of the policy, cut by the season, and cost no more than those of a plain rule.
 func (r *Rule) byRuns() bool { return r.Shortest > 0 || len(r.Boosts) > 0 }
 
-// seasonTo is the end of the season as it compares.
+// seasonTo returns the end of the season, or forever if it has none.
 func (r *Rule) seasonTo() int64 {
 	if r.SeasonTo == 0 {
 		return forever
@@ -16,11 +16,11 @@ func (r *Rule) seasonTo() int64 {
 
 func (r *Rule) hasSeason() bool { return r.SeasonFrom != 0 || r.SeasonTo != 0 }
 
-// Figures are those of a pair by the rule: settled, of all ended holds, and the
-// live line that holds at the instant at, with Since = at. It is true up to Until,
-// that included, and Until is always later than at: where the score jumps, as a
-// run becomes long enough, the line ends a nanosecond before, and that nanosecond
-// is a steep line of its own.
+// Figures returns the figures of a pair by the rule: the settled amount of all ended
+// holds, and the live line at the instant at, with Since = at. The line holds up to and
+// including Until, which is later than at. If a run becomes long enough, the score
+// jumps: the line ends one nanosecond before, and that nanosecond is a steep line of
+// its own.
 func (r *Rule) Figures(p *Pair, at int64) Figures {
 	if r.byRuns() {
 		return r.runFigures(p, at)
@@ -54,9 +54,10 @@ func (r *Rule) cutLine(p *Pair, l *Line) {
 	l.Until = r.until(at, next, p.facts().reach(), forever)
 }
 
-// until is where a line that holds at the instant at may break: at its next break
-// without a season, which ends or begins only where holds reach that far, or in
-// any case at a jump. forever stands for never, but 0 is given.
+// until returns the first instant at which a line that holds at the instant at may
+// bend, or 0 if there is none. next is that instant without a season. The limits of
+// the season matter only if holds reach that far; a jump always does. In the arguments,
+// forever stands for never.
 func (r *Rule) until(at, next, reach, jump int64) int64 {
 	from, to := r.SeasonFrom, r.seasonTo()
 	switch {
@@ -73,7 +74,7 @@ func (r *Rule) until(at, next, reach, jump int64) int64 {
 	return next
 }
 
-// SettledAt is the settled amount of a pair as of t by the rule.
+// SettledAt returns the settled amount of a pair as of t by the rule.
 func (r *Rule) SettledAt(p *Pair, t int64) Amount {
 	switch {
 	case r.byRuns():
@@ -84,10 +85,10 @@ func (r *Rule) SettledAt(p *Pair, t int64) Amount {
 	return r.scale(p.SettledAt(t))
 }
 
-// Settled is SettledAt of the end of time: every ended hold.
+// Settled returns the settled amount of every ended hold of a pair by the rule.
 func (r *Rule) Settled(p *Pair) Amount { return r.SettledAt(p, math.MaxInt64) }
 
-// LiveAt is the live amount of a pair as of t by the rule.
+// LiveAt returns the live amount of a pair as of t by the rule.
 func (r *Rule) LiveAt(p *Pair, t int64) Amount {
 	switch {
 	case r.byRuns():
@@ -103,7 +104,7 @@ func (r *Rule) scale(a Amount) Amount {
 	return a
 }
 
-// liveIn is the live amount as of t of what lies in [from, to).
+// liveIn returns the live amount as of t of the time in [from, to).
 func (p *Pair) liveIn(t, from, to int64) Amount {
 	if t <= from {
 		return Amount{}

@@ -5,7 +5,7 @@ import (
 	"holdmetrics/hold/internal/limbs"
 )
 
-// runLive is LiveAt where it matters how long something lasts.
+// runLive is LiveAt for a rule that measures runs or ages.
 func (r *Rule) runLive(p *Pair, t int64) Amount {
 	live := newTally(r)
 	p.eachSpan(func(s *interval.Span) bool {
@@ -18,7 +18,7 @@ func (r *Rule) runLive(p *Pair, t int64) Amount {
 	return live.amount()
 }
 
-// runSettled is SettledAt where it matters how long something lasts.
+// runSettled is SettledAt for a rule that measures runs or ages.
 func (r *Rule) runSettled(p *Pair, t int64) Amount {
 	settled := newTally(r)
 	p.eachSpan(func(s *interval.Span) bool {
@@ -33,7 +33,7 @@ func (r *Rule) runSettled(p *Pair, t int64) Amount {
 	return settled.amount()
 }
 
-// runFigures is Figures where it matters how long something lasts.
+// runFigures is Figures for a rule that measures runs or ages.
 func (r *Rule) runFigures(p *Pair, at int64) Figures {
 	settled, live, now := newTally(r), newTally(r), moment{r: r, at: at, next: forever, jump: forever}
 	p.eachSpan(func(s *interval.Span) bool {
@@ -54,10 +54,9 @@ func (r *Rule) runFigures(p *Pair, at int64) Figures {
 	now.endRun()
 	switch {
 	case now.jump == later(at, 1):
-		// The line between two instants that follow one another is what lies
-		// between their figures. (A holder's held rate is the sum of those of its
-		// pairs; it would take 2^64 ns of runs that become long enough in one and the
-		// same nanosecond for it to wrap.)
+		// Between two consecutive instants, the rate is the difference of their
+		// figures. A holder's held rate is the sum over its pairs. It would wrap only
+		// if runs of 2^64 ns together became long enough in the same nanosecond.
 		over := r.runLive(p, now.jump).Sub(f.Line.Base)
 		f.Line.Rate, f.Line.HeldRate, f.Line.Until = Rate(over.Score), over.Held[0], now.jump
 		return f
@@ -69,19 +68,19 @@ func (r *Rule) runFigures(p *Pair, at int64) Figures {
 	return f
 }
 
-// moment is what stands at the instant at, and what comes next. Runs are looked at
-// one after the other, up to the first that is still to become long enough.
+// moment is the state at the instant at, and the next instant that changes it. It
+// visits runs in order, up to the first run that has yet to become long enough.
 type moment struct {
 	r  *Rule
 	at int64
 
-	start, end int64 // of the run that is looked at
-	held       int64 // start of the run that covers the instant; 0: none does
+	start, end int64 // of the current run
+	held       int64 // start of the run that covers the instant; 0: none
 
 	level Rate  // of pieces
-	reach int64 // the latest that a hold reaches
-	next  int64 // start, end or step of a boost after at
-	jump  int64 // when the next run becomes long enough, as far as is known; forever: none
+	reach int64 // the latest end of a hold
+	next  int64 // the first start, end or boost step after at
+	jump  int64 // when the next known run becomes long enough; forever: none
 }
 
 func (m *moment) note(s *interval.Span) {
@@ -100,7 +99,7 @@ func (m *moment) note(s *interval.Span) {
 	}
 }
 
-// endRun takes in a run that is whole now.
+// endRun takes in the current run, which is complete.
 func (m *moment) endRun() {
 	if m.start <= m.at && m.at < m.end {
 		m.held = m.start
@@ -128,8 +127,8 @@ func (m *moment) cover(s *interval.Span) {
 	}
 }
 
-// rate is how the live figures grow at the instant. It sets next to where that
-// may break, a jump aside.
+// rate returns the rates of the live figures at the instant. It sets next to the first
+// instant at which they may change, apart from a jump.
 func (m *moment) rate() (Rate, uint64) {
 	if m.r.Shortest > 0 && (m.held == 0 || m.at-m.held < m.r.Shortest) {
 		// Only a jump changes what does not count, not the end of a season.
@@ -149,7 +148,7 @@ func (m *moment) rate() (Rate, uint64) {
 	return Rate(m.r.levelScore(&m.level, m.held, m.at, later(m.at, 1))), 1
 }
 
-// later is t + ns, forever where that is beyond any time.
+// later returns t + ns, or forever if that overflows.
 func later(t, ns int64) int64 {
 	if ns > forever-t {
 		return forever

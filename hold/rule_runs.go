@@ -6,23 +6,23 @@ import (
 	"holdmetrics/hold/internal/limbs"
 )
 
-// What counts by how long something lasts is found in one walk over the holds, by
-// start: tally goes along the policy's curve, keeps what the run it is in has come
-// to, and counts that when the run has ended.
+// Rules that measure runs or ages need one walk over the holds in order of start.
+// tally follows the curve of the policy (S1.3) and accumulates the current run. When
+// the run ends, it adds the run's amount if the run is long enough.
 
-// tally adds up holds that it is given by start.
+// tally adds up holds, which it receives in order of start.
 type tally struct {
 	r     *Rule
 	total tallied
 
-	open       bool // a run is
+	open       bool // within a run
 	start, end int64
 	run        tallied
-	at         int64 // up to where the run is in it
+	at         int64 // the run is accumulated up to here
 
-	running heap.Heap[piece] // cover the instant at
-	waiting heap.Heap[piece] // begin later; of each hold at most one
-	level   Rate             // under sum: of what is running
+	running heap.Heap[piece] // pieces that cover the instant at
+	waiting heap.Heap[piece] // pieces that begin later; at most one of each hold
+	level   Rate             // the sum of the running pieces' rates, for sum
 }
 
 // tallied is an amount of one pair.
@@ -43,7 +43,7 @@ func newTally(r *Rule) *tally {
 	return t
 }
 
-// add takes a hold over [start, end), which must not be empty.
+// add adds a hold over [start, end), which must not be empty.
 func (t *tally) add(start, end int64, w *interval.Weight) {
 	if t.open && start > t.end {
 		t.close()
@@ -72,13 +72,13 @@ func (t *tally) close() {
 	}
 }
 
-// amount is what all of it comes to.
+// amount returns the total.
 func (t *tally) amount() Amount {
 	t.close()
 	return t.total.amount()
 }
 
-// advance takes the run up to the instant to.
+// advance accumulates the run up to the instant to.
 func (t *tally) advance(to int64) {
 	for t.at < to {
 		for t.waiting.Len() > 0 && t.waiting.Top().start <= t.at {
@@ -97,7 +97,7 @@ func (t *tally) advance(to int64) {
 		if t.waiting.Len() > 0 {
 			end = min(end, t.waiting.Top().start)
 		}
-		// A run has no gap, so something runs.
+		// A run has no gap, so at least one piece is running.
 		top := t.running.Top()
 		end = min(end, top.end)
 		level := &t.level
@@ -113,7 +113,7 @@ func (t *tally) advance(to int64) {
 	}
 }
 
-// factor is the Multiplier times the boost of step i; -1: before the first.
+// factor returns the Multiplier times the boost of step i; -1: before the first.
 func (r *Rule) factor(i int) uint64 {
 	if i < 0 {
 		return r.Multiplier
@@ -122,8 +122,8 @@ func (r *Rule) factor(i int) uint64 {
 	return m
 }
 
-// stepAt is the step of a boost that counts at an age, -1 before the first, and
-// the age at which the next one does, or forever if there is none.
+// stepAt returns the boost step that counts at an age, or -1 before the first. It also
+// returns the age at which the next step begins, or forever if there is none.
 func (r *Rule) stepAt(age int64) (step int, next int64) {
 	step = -1
 	for step+1 < len(r.Boosts) && r.Boosts[step+1].After <= age {
@@ -135,11 +135,11 @@ func (r *Rule) stepAt(age int64) (step int, next int64) {
 	return step, forever
 }
 
-// boostsHolds reports whether each hold's weight has a factor of its own.
+// boostsHolds reports whether boosts are by hold (S8.8).
 func (r *Rule) boostsHolds() bool { return r.BoostBy == ByHold && len(r.Boosts) > 0 }
 
-// levelScore is what a level of pieces comes to over [a, b) in a run that began at
-// start: pieces of holds that are boosted alone have their factors already.
+// levelScore returns the score of a level over [a, b) in a run that began at start. If
+// boosts are by hold, the level already includes the factors.
 func (r *Rule) levelScore(level *Rate, start, a, b int64) Score {
 	if r.boostsHolds() {
 		return level.Times(uint64(b - a))
@@ -154,17 +154,17 @@ func (r *Rule) levelScore(level *Rate, start, a, b int64) Score {
 	return total
 }
 
-// piece is a stretch of a hold with one rate: the weight, and where holds are
-// boosted alone that times the factor.
+// piece is a part of a hold with one rate. The rate is the weight, times the factor if
+// boosts are by hold.
 type piece struct {
-	hold       interval.Span // as it was given
+	hold       interval.Span // the whole hold
 	step       int           // of the boost; -1: before the first
 	start, end int64
 	rate       Rate
-	index      int // where pieces of one rate have an order: of the hold
+	index      int // of the hold; orders pieces of equal rate
 }
 
-// firstPiece is that of a hold over [start, end).
+// firstPiece returns the first piece of a hold over [start, end).
 func (r *Rule) firstPiece(start, end int64, w *interval.Weight) piece {
 	c := piece{hold: interval.Span{Start: start, End: end, Weight: *w}, step: -1, start: start}
 	if !r.boostsHolds() {
@@ -179,7 +179,7 @@ func (r *Rule) firstPiece(start, end int64, w *interval.Weight) piece {
 	return c
 }
 
-// nextPiece is the one that follows, if there is one.
+// nextPiece returns the piece after c, or false if c is the last.
 func (r *Rule) nextPiece(c *piece) (piece, bool) {
 	if c.end == c.hold.End {
 		return piece{}, false
@@ -190,7 +190,7 @@ func (r *Rule) nextPiece(c *piece) (piece, bool) {
 	return next, true
 }
 
-// cutPiece sets what follows from a piece's step and start.
+// cutPiece sets the end and the rate of a piece from its step and start.
 func (r *Rule) cutPiece(c *piece) {
 	c.end = c.hold.End
 	if c.step+1 < len(r.Boosts) {

@@ -12,13 +12,13 @@ const MultiplierOne = 1_000_000
 // MaxMultiplier bounds multipliers and boost factors: each is below 10^6.
 const MaxMultiplier = 1_000_000*MultiplierOne - 1
 
-// BoostBy says whose length a boost looks at.
+// BoostBy is whose age a boost measures.
 type BoostBy uint8
 
-// What a boost is by.
+// The ages that a boost can measure (S8.8).
 const (
-	ByRun  BoostBy = iota // how long the pair has been held without a gap
-	ByHold                // how long the hold alone has lasted
+	ByRun  BoostBy = iota // the age of the run: how long the pair has been held without a gap
+	ByHold                // the age of the hold alone
 )
 
 // Boost is a step: from After on, an instant counts Factor times.
@@ -27,25 +27,25 @@ type Boost struct {
 	Factor uint64 // in 1e-6 units
 }
 
-// Exact reports whether the factor times a multiplier is a number of 1e-6 units, so
-// that no score loses a digit.
+// Exact reports whether the factor times a multiplier is a whole number of 1e-6 units.
+// Only then are scores exact.
 func (b Boost) Exact(multiplier uint64) bool {
 	_, rest := timesMillionths(multiplier, b.Factor)
 	return rest == 0
 }
 
-// timesMillionths is m x f in 1e-6 units, and what is left below them. Both are at
-// most MaxMultiplier, so it is below 10^18.
+// timesMillionths returns m x f in 1e-6 units, and the remainder below them. Both are
+// at most MaxMultiplier, so the product is below 10^18.
 func timesMillionths(m, f uint64) (product, rest uint64) {
 	hi, lo := bits.Mul64(m, f)
 	return bits.Div64(hi, lo, MultiplierOne)
 }
 
-// ErrRule says that a [Rule] cannot be counted by.
+// ErrRule means that a [Rule] is not valid. [Rule.Check] wraps it.
 var ErrRule = errors.New("hold: not a rule")
 
-// Check says why nothing can be counted by a rule, wrapping [ErrRule]: its figures
-// would mean nothing, or not be exact.
+// Check returns an error that wraps [ErrRule] if figures by the rule would have no
+// meaning or would not be exact, or nil.
 func (r *Rule) Check() error {
 	switch {
 	case r.Policy != Merge && r.Policy != Sum:
@@ -74,48 +74,48 @@ func (r *Rule) Check() error {
 	return nil
 }
 
-// Rule says how one token counts. It is immutable, and safe for concurrent use.
+// Rule is how one token counts (docs/semantics.md, section 8). It is immutable and safe
+// for concurrent use.
 //
-// A run is a maximal time without a gap in which the pair is held. A hold of no
-// length covers nothing; where one ends as the next begins there is no gap. Live
-// as of T, the runs are those of all holds, cut at T; settled as of T, those of the
-// holds that ended by T, as if there were no others.
+// A run is a maximal interval in which the pair is held without a gap (S8.6). A hold
+// of length zero covers nothing. If one hold ends at the instant at which the next
+// starts, there is no gap. Live as of T, runs consist of all holds, cut at T. Settled
+// as of T, runs consist of the holds that ended by T, as if there were no others.
 //
-// An instant x counts where
+// An instant x counts if both hold (S8.7):
 //
-//   - it lies in the season, [SeasonFrom, SeasonTo), and
-//   - its run is no shorter than Shortest. That is its whole length among the holds
-//     that are looked at, also what lies outside the season. So a live score jumps
-//     when a run gets there, and in that very instant it counts.
+//   - It lies in the season, [SeasonFrom, SeasonTo).
+//   - Its run is at least as long as Shortest. The whole run is measured, including
+//     the part outside the season. So a live score jumps at the instant at which its
+//     run becomes long enough, and that instant already counts.
 //
-// What it counts, for the score, is the policy's weight times the Multiplier times a
-// boost: the Factor of the last step with After <= age, 1 before the first. By run
-// the age is x less the start of its run. By hold each hold's weight is boosted by
-// its own age, x less its start, and the policy then takes the largest of these,
-// or their sum. Runs and holds start when they do, whatever the season. Time held
+// For the score, an instant counts the policy's weight times the Multiplier times the
+// boost (S8.8). The boost is the Factor of the last step with After <= age, or 1 before
+// the first step. By run, the age is x minus the start of the run. By hold, each hold's
+// weight is boosted by its own age, x minus its start. The policy then takes the
+// largest or the sum. The season does not move the start of a run or a hold. Held time
 // is neither multiplied nor boosted.
 //
-// A window is the score of its end less that of its beginning, so it has all of a
-// run that became long enough in it.
+// The score of a window is the score as of its end minus the score as of its beginning.
+// So a run that becomes long enough within the window counts whole in it (S8.9).
 //
-// Nothing is rounded: a score has units of 1e-33, which is 1e-18 of a weight x 1e-9
-// of a second x 1e-6 of Multiplier x Factor, and [Rule.Check] refuses factors that
-// would need more. Nothing wraps: a hold's weight x time takes 245.4 bits, a
-// Multiplier and a Factor, below 10^6 each, 59.8 together, which leaves 384 bits
-// room for the sum of 2^78 holds.
+// Nothing is rounded (S7.3). The unit of a score is 1e-33: 1e-18 of a weight, 1e-9 of a
+// second, 1e-6 of Multiplier x Factor. [Rule.Check] refuses factors that need more
+// digits. Nothing overflows: weight x time of a hold takes at most 245.4 bits, and a
+// Multiplier and a Factor add at most 59.8 bits. So 384 bits hold the sum of 2^78 holds.
 type Rule struct {
 	Policy     Policy
 	Multiplier uint64 // in 1e-6 units; 0 counts nothing
 	SeasonFrom int64  // ns; 0: from the beginning
-	SeasonTo   int64  // ns; 0: for ever
-	Shortest   int64  // ns; runs that are shorter do not count
+	SeasonTo   int64  // ns; 0: without end
+	Shortest   int64  // ns; shorter runs do not count
 	BoostBy    BoostBy
 	Boosts     []Boost // by ascending After
 	NeedsID    bool    // events of this token must carry a hold_id
 }
 
-// Accepts says why an event of the token is refused, as a [*FieldError]; nil: it
-// is not. holdID is the event's, empty where it has none.
+// Accepts returns a [*FieldError] if the rule refuses an event of the token with this
+// hold_id, or nil. An empty holdID means that the event has none.
 func (r *Rule) Accepts(holdID string) error {
 	if r.NeedsID && holdID == "" {
 		return &FieldError{Field: "hold_id", Err: ErrHoldIDNeeded}
@@ -123,7 +123,7 @@ func (r *Rule) Accepts(holdID string) error {
 	return nil
 }
 
-// PlainRule counts by a policy and nothing else.
+// PlainRule returns the rule that has a policy and nothing else.
 func PlainRule(policy Policy) *Rule {
 	return &Rule{Policy: policy, Multiplier: MultiplierOne}
 }
@@ -131,28 +131,29 @@ func PlainRule(policy Policy) *Rule {
 // Rules are the rules of one generation. They are immutable, and safe for
 // concurrent use.
 type Rules interface {
-	// Version names the rules; equal rules have equal versions.
+	// Version returns the version of the rules. Equal rules have equal versions (S8.1).
 	Version() string
-	// Of is the rule of a token, as Token gives it; never nil. Calls with the same token give the same pointer.
+	// Of returns the rule of a normalized token. It is never nil. Calls with the same
+	// token return the same pointer.
 	Of(token string) *Rule
-	// Excluded reports whether a holder, as Holder gives it, is not counted at all.
+	// Excluded reports whether a normalized holder is excluded (S8.4).
 	Excluded(holder string) bool
-	// Holder and Token are ids as the rules normalise them; id itself where they do
-	// not. A holder's differs from id in the case of letters alone, and only where id
-	// is made of [A-Za-z0-9_-], since the log is partitioned by what was sent; see
+	// Holder and Token return an id as the rules normalize it (S8.3). The result of
+	// Holder differs from id only in the case of letters, and only if id consists of
+	// [A-Za-z0-9_-]: the log is partitioned by the id that was sent. See
 	// ingest.CaseKeepsPartition.
 	Holder(id string) string
 	Token(id string) string
-	// NormalisesHolders reports whether Holder may give anything but id.
+	// NormalisesHolders reports whether Holder may return another id than its argument.
 	NormalisesHolders() bool
-	// DefaultPolicy is that of tokens without a rule of their own.
+	// DefaultPolicy returns the policy of tokens without a rule of their own.
 	DefaultPolicy() Policy
 }
 
 // NoRulesVersion is the version of [PlainRules].
 const NoRulesVersion = "none"
 
-// PlainRules count every token by one policy, and nothing else.
+// PlainRules returns rules that have one policy for every token, and nothing else.
 func PlainRules(policy Policy) Rules { return &plainRules{*PlainRule(policy)} }
 
 type plainRules struct{ rule Rule }
