@@ -302,7 +302,12 @@ var situations = []situation{
 
 func TestSituations(t *testing.T) {
 	t.Parallel()
-	for _, s := range situations {
+	trySituations(t, situations)
+}
+
+func trySituations(t *testing.T, all []situation) {
+	t.Helper()
+	for _, s := range all {
 		t.Run(s.name, func(t *testing.T) {
 			t.Parallel()
 			dir := t.TempDir()

@@ -89,6 +89,12 @@ func summarize(l *transfers.Summary, told, byBlock bool) *summaries {
 			s.note("checkpoints corrected %s by %s, in %s", rows.Clip(c.Token), c.Amount, printing.Counted(c.Count, "balance", "balances"))
 		}
 	}
+	if l.DividedIDs > 0 {
+		s.note("warning: --decimals divides the amounts of ids of type 1155 too, %d of them; --decimals TOKEN=0 leaves those of a token as they are", l.DividedIDs)
+	}
+	for _, token := range l.Absent {
+		s.note("warning: no row is of token %s, which the options name", quoteID(token))
+	}
 	s.lookalikes("holders", l.Holders)
 	s.lookalikes("tokens", l.Tokens)
 	s.badTokens = len(l.Bad)

@@ -151,6 +151,10 @@ func parseHex(negative bool, digits string) (Decimal, error) {
 	return normal(negative, n.Dec(), 0), nil
 }
 
+// spaces makes a plain space of those that exports put between groups: no-break,
+// narrow no-break, thin and figure spaces.
+var spaces = strings.NewReplacer("\u00a0", " ", "\u202f", " ", "\u2009", " ", "\u2007", " ")
+
 // ungroup takes the separators out of a number and reports whether they stood
 // where they may.
 func (f Format) ungroup(s string) (string, bool) {
@@ -163,6 +167,9 @@ func (f Format) ungroup(s string) (string, bool) {
 		mantissa, exponent = s[:i], s[i:]
 	}
 	whole, fraction, hasPoint := strings.Cut(mantissa, point)
+	if f.Thousands == " " {
+		whole = spaces.Replace(whole)
+	}
 	groups := strings.Split(whole, f.Thousands)
 	for i, group := range groups {
 		if len(groups) > 1 && (len(group) > 3 || i > 0 && len(group) != 3 || group == "") {

@@ -93,12 +93,24 @@ func (s *csvSource) next() ([]string, Place, error) {
 		if err != nil {
 			return nil, place, err
 		}
+		if row[0] == "" && len(row) > 1 && blank(row) {
+			continue // as spreadsheets put them behind the last row
+		}
 		if row[0] == s.table.header[0] && slices.Equal(row, s.table.header) {
 			s.headers++ // of a shard that was put behind another one
 			continue
 		}
 		return row, place, nil
 	}
+}
+
+func blank(row []string) bool {
+	for _, c := range row {
+		if c != "" {
+			return false
+		}
+	}
+	return true
 }
 
 // read reads a record.
@@ -111,7 +123,7 @@ func (s *csvSource) read() ([]string, Place, error) {
 		if err != nil {
 			return nil, Place{}, err
 		}
-		if len(line) == 0 {
+		if len(line) == 0 || line[0] <= ' ' && len(bytes.TrimSpace(line)) == 0 {
 			continue
 		}
 		if bytes.IndexByte(line, '"') >= 0 {

@@ -226,6 +226,12 @@ func (s *scan) zone() (offset int, given bool, wrong string) {
 		return 0, false, unknown
 	}
 	s.rest = s.rest[1:]
+	if text, ok := strings.CutSuffix(s.rest, " UTC"); ok {
+		if strings.Trim(text, "0:") != "" {
+			return 0, false, "has two zones"
+		}
+		s.rest = text // as Go writes it: +0000 UTC
+	}
 	hours, ok := s.digits(2)
 	if !ok {
 		return 0, false, unknown

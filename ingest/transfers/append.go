@@ -21,7 +21,7 @@ type Balance struct {
 func (l *Ledger) TokenNames() (all []string) {
 	seen := make([]bool, len(l.tokens.texts))
 	for i := range l.records {
-		if t := l.records[i].token; !seen[t] && l.bad[t] == nil {
+		if t := l.records[i].token; l.records[i].flags&flagMark == 0 && !seen[t] && l.bad[t] == nil {
 			seen[t] = true
 			all = append(all, l.tokens.texts[t])
 		}
@@ -35,7 +35,7 @@ func (l *Ledger) Pairs() iter.Seq2[string, []string] {
 	holders := map[uint32]map[uint32]bool{}
 	for i := range l.records {
 		r := &l.records[i]
-		if l.bad[r.token] != nil {
+		if r.flags&flagMark != 0 || l.bad[r.token] != nil {
 			continue
 		}
 		of := holders[r.token]

@@ -117,7 +117,7 @@ func (b *book) run(ctx context.Context, emit func(rows.Event) bool) (bool, error
 			}
 			r := &l.records[i]
 			snapshot = snapshot || r.flags&flagSnapshot != 0
-			if l.bad[r.token] != nil {
+			if r.flags&flagMark != 0 || l.bad[r.token] != nil {
 				continue
 			}
 			if err := b.apply(r, int32(i)); err != nil {

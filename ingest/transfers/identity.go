@@ -14,17 +14,7 @@ func (l *Ledger) identify(row []string, m *mapping) ([]byte, bool) {
 		return nil, false
 	}
 	b := l.scratch[:0]
-	if strings.HasPrefix(tx, "0x") || strings.HasPrefix(tx, "0X") {
-		for i := range len(tx) {
-			c := tx[i]
-			if c >= 'A' && c <= 'Z' {
-				c += 'a' - 'A'
-			}
-			b = append(b, c)
-		}
-	} else {
-		b = append(b, tx...)
-	}
+	b = appendHash(b, tx)
 	b = append(b, 0)
 	if m.logIndex >= 0 {
 		index := row[m.logIndex]
@@ -37,6 +27,28 @@ func (l *Ledger) identify(row []string, m *mapping) ([]byte, bool) {
 	b = appendIndex(b, cell(row, m.batch))
 	l.scratch = b
 	return b, true
+}
+
+// appendHash appends the hash of a transaction in one spelling: hex digits in lower
+// case, with 0x, \x or, if they are the 64 of a hash, nothing before them. Hashes of
+// other chains stay as they are.
+func appendHash(b []byte, s string) []byte {
+	prefixed := len(s) > 2 && (s[0] == '0' || s[0] == '\\') && (s[1] == 'x' || s[1] == 'X')
+	if prefixed {
+		s = s[2:]
+	}
+	if !prefixed && (len(s) != 64 || !isHex(s)) {
+		return append(b, s...)
+	}
+	b = append(b, "0x"...)
+	for i := range len(s) {
+		c := s[i]
+		if c >= 'A' && c <= 'Z' {
+			c += 'a' - 'A'
+		}
+		b = append(b, c)
+	}
+	return b
 }
 
 // appendIndex appends an index in one spelling: 0x7, 7.0 and 7 are one.
@@ -63,8 +75,12 @@ func (l *Ledger) addIdentified(r *record, key []byte, id string, n int) {
 	l.keys = append(l.keys, l.identifier.of(k))
 }
 
-// absent marks a log that was taken back, in the map of dedupe.
-const absent = -1
+// What the map of dedupe has for a log that is not there. Any number below is early
+// minus the index of a row that removed the log before the log itself was read.
+const (
+	absent = -1 // it was taken back
+	early  = -2
+)
 
 // dedupe leaves one record of each log, and none of those that were taken back. Ids
 // are normalised before. Records follow each other as they were read.
@@ -74,15 +90,34 @@ func (l *Ledger) dedupe() error {
 	}
 	last := make(map[identity]int32, len(l.records))
 	drop := make([]bool, len(l.records))
+	var taken map[identity]bool // of early rows: their log was read
 	for i := range l.records {
 		r, key := &l.records[i], l.keys[i]
 		if key == (identity{}) {
 			continue
 		}
 		j, seen := last[key]
-		present := seen && j != absent
+		present := seen && j >= 0
 		removed := r.flags&flagRemoved != 0
 		switch {
+		case seen && j <= early && sameContent(r, &l.records[early-j]):
+			// Files may run backwards, so this is the log that was removed.
+			drop[i] = true
+			switch {
+			case removed || taken[key]:
+				l.summary.Duplicates++
+			default:
+				if taken == nil {
+					taken = map[identity]bool{}
+				}
+				taken[key] = true
+				l.summary.RemovedUnseen--
+				l.summary.TakenBack++
+			}
+		case !seen && removed:
+			last[key] = int32(early - i)
+			l.summary.RemovedUnseen++
+			drop[i] = true
 		case !present && removed:
 			l.summary.RemovedUnseen++
 			drop[i] = true

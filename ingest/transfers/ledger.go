@@ -21,10 +21,12 @@ type Ledger struct {
 	// Reading.
 	tokens, holders *names
 	infos           map[string]*tokenInfo
+	seen            map[string]*decimalsSeen
 	lastBase        string
 	lastInfo        *tokenInfo
 	lastTimeText    string
 	lastTime        int64
+	marked          int64 // ns, of the last mark
 	blocks          map[uint64]int64
 	files           []string
 	records         []record
@@ -57,6 +59,7 @@ func New(opt Options) (*Ledger, error) {
 		tokens:     newNames(),
 		holders:    newNames(),
 		infos:      make(map[string]*tokenInfo),
+		seen:       make(map[string]*decimalsSeen),
 		identifier: newIdentifier(),
 		bad:        make(map[uint32]*rows.Error),
 	}, nil
@@ -102,6 +105,9 @@ func (l *Ledger) prepare() error {
 	badTokens, badHolders := l.tokens.check(), l.holders.check()
 	for i := range l.records {
 		r := &l.records[i]
+		if r.flags&flagMark != 0 {
+			continue
+		}
 		r.token = l.tokens.means[r.token]
 		r.from, r.to = l.holders.means[r.from], l.holders.means[r.to]
 		if badTokens == nil && badHolders == nil {
@@ -153,9 +159,21 @@ func (l *Ledger) leaveOut() {
 		}
 		selected[i] = (len(l.opt.TokenIs) == 0 || slices.ContainsFunc(l.opt.TokenIs, is)) && !slices.ContainsFunc(l.opt.TokenIsNot, is)
 	}
-	before := len(l.records)
-	l.records = slices.DeleteFunc(l.records, func(r record) bool { return !selected[r.token] })
-	l.summary.Unselected += int64(before - len(l.records))
+	kept := l.records[:0]
+	for _, r := range l.records {
+		switch {
+		case r.flags&flagMark != 0:
+		case selected[r.token]:
+		case r.flags&flagSnapshot != 0:
+			l.summary.Unselected++
+			r.flags |= flagMark
+		default:
+			l.summary.Unselected++
+			continue
+		}
+		kept = append(kept, r)
+	}
+	l.records = kept
 }
 
 // setBad leaves a token out, by the first reason of its rows.

@@ -102,12 +102,20 @@ func address(s string) (string, bool) {
 	if len(s) != 42 || (s[0] != '0' && s[0] != '\\') || (s[1] != 'x' && s[1] != 'X') {
 		return s, false
 	}
-	for i := 2; i < len(s); i++ {
-		if c := s[i]; (c < '0' || c > '9') && (c < 'a' || c > 'f') && (c < 'A' || c > 'F') {
-			return s, false
-		}
+	if !isHex(s[2:]) {
+		return s, false
 	}
 	return "0x" + strings.ToLower(s[2:]), true
+}
+
+// isHex reports whether a text has hex digits alone.
+func isHex(s string) bool {
+	for i := range len(s) {
+		if c := s[i]; (c < '0' || c > '9') && (c < 'a' || c > 'f') && (c < 'A' || c > 'F') {
+			return false
+		}
+	}
+	return true
 }
 
 // isNull reports whether a text names nobody: empty, null, none, or an address of

@@ -41,7 +41,14 @@ type tokenInfo struct {
 	index    uint32 // of the token without an id
 	selected bool
 	override int // decimals of the options, or -1
-	seen     int // decimals of the rows, or -1
+	decimals *decimalsSeen
+}
+
+// decimalsSeen is what the rows of a token said of its decimals, in all spellings of
+// the token's address.
+type decimalsSeen struct {
+	stated int  // of a column, or -1
+	silent bool // rows without the column were read by Options.Decimals
 }
 
 // infoOf returns what is known of a token without an id.
@@ -52,7 +59,7 @@ func (l *Ledger) infoOf(base string) *tokenInfo {
 	info := l.infos[base]
 	if info == nil {
 		base = strings.Clone(base)
-		info = &tokenInfo{index: l.tokens.add(base), selected: l.opt.selects(base), override: -1, seen: -1}
+		info = &tokenInfo{index: l.tokens.add(base), selected: l.opt.selects(base), override: -1, decimals: decimalsOf(l.seen, base, l.opt.Tokens)}
 		for token, n := range l.opt.DecimalsOfToken {
 			if l.opt.sameToken(token, base) {
 				info.override = n
@@ -62,6 +69,19 @@ func (l *Ledger) infoOf(base string) *tokenInfo {
 	}
 	l.lastBase, l.lastInfo = base, info
 	return info
+}
+
+// decimalsOf returns what the rows of a token say of its decimals, of those of all.
+func decimalsOf(all map[string]*decimalsSeen, base string, way IDs) *decimalsSeen {
+	if way != IDsNone {
+		base, _ = address(base)
+	}
+	seen := all[base]
+	if seen == nil {
+		seen = &decimalsSeen{stated: -1}
+		all[base] = seen
+	}
+	return seen
 }
 
 // sameToken reports whether an option names a token.
@@ -196,7 +216,7 @@ func (l *Ledger) readTransfer(row []string, m *mapping, place rows.Place) error 
 	}
 	at, err := l.rowTime(row, m)
 	if err != nil {
-		return &rows.Error{Place: place, Err: err}
+		return l.blame(info.index, place, err)
 	}
 	if !known && !m.kindByPreset {
 		return l.blame(info.index, place, fmt.Errorf("%w: %s is none of 20, 721, 1155", ErrType, rows.Quote(cell(row, m.kind))))
@@ -291,6 +311,9 @@ func (l *Ledger) eachItem(row []string, m *mapping, info *tokenInfo, k kind, pla
 			return l.blame(info.index, place, err)
 		}
 		it := item{token: base + "/" + id, id: id, units: *oneUnit}
+		if k == kindMany && l.opt.Decimals > 0 && info.override < 0 && m.decimals < 0 {
+			l.summary.DividedIDs++
+		}
 		if k == kindOne || len(m.values) == 0 && k != kindMany {
 			it.more = flagNFT
 		} else if it.units, it.more, err = l.amount(values[i], row, m, info, true); err != nil {
@@ -323,7 +346,15 @@ func (l *Ledger) decimals(row []string, m *mapping, info *tokenInfo, ofID bool) 
 	if info.override >= 0 {
 		return info.override, nil
 	}
-	if m.decimals < 0 {
+	seen := info.decimals
+	switch {
+	case m.decimals >= 0:
+	case ofID || l.opt.DecimalsGiven:
+		return l.opt.Decimals, nil
+	case seen.stated >= 0:
+		return seen.stated, nil // as another file said, such as that of a checkpoint's transfers
+	default:
+		seen.silent = true
 		return l.opt.Decimals, nil
 	}
 	text := row[m.decimals]
@@ -339,10 +370,13 @@ func (l *Ledger) decimals(row []string, m *mapping, info *tokenInfo, ofID bool) 
 	if err != nil || n > MaxDecimals {
 		return 0, fmt.Errorf("%w: %s is not a number from 0 to %d", ErrDecimals, rows.Quote(text), MaxDecimals)
 	}
-	if info.seen >= 0 && info.seen != int(n) {
-		return 0, fmt.Errorf("%w: %d here, and %d in an earlier row of the token", ErrDecimals, n, info.seen)
+	switch {
+	case seen.stated >= 0 && seen.stated != int(n):
+		return 0, fmt.Errorf("%w: %d here, and %d in an earlier row of the token", ErrDecimals, n, seen.stated)
+	case seen.silent && l.opt.Decimals != int(n):
+		return 0, fmt.Errorf("%w: %d here, and an earlier file has no column of them: give those of the token (--decimals TOKEN=%d)", ErrDecimals, n, n)
 	}
-	info.seen = int(n)
+	seen.stated = int(n)
 	return int(n), nil
 }
 
@@ -351,13 +385,19 @@ func (l *Ledger) readStatement(row []string, m *mapping, place rows.Place, more 
 	if err != nil {
 		return &rows.Error{Place: place, Err: err}
 	}
-	if !info.selected {
-		l.summary.Unselected++
-		return nil
-	}
 	r := record{file: uint16(len(l.files)), line: int32(place.Line), flags: flagStatement | more}
 	if l.opt.Snapshots && more&flagCheck == 0 {
 		r.flags |= flagSnapshot
+	}
+	if !info.selected {
+		l.summary.Unselected++
+		if r.flags&flagSnapshot != 0 && m.validFrom < 0 {
+			if r.at, err = l.rowTime(row, m); err == nil && r.at != l.marked {
+				l.marked = r.at
+				l.append(mark(r, info.index))
+			}
+		}
+		return nil
 	}
 	until := int64(0)
 	if m.validFrom >= 0 {
@@ -372,10 +412,14 @@ func (l *Ledger) readStatement(row []string, m *mapping, place rows.Place, more 
 		r.at, err = l.rowTime(row, m)
 	}
 	if err != nil {
-		return &rows.Error{Place: place, Err: err}
+		return l.blame(info.index, place, err)
 	}
 	r.to = l.holders.add(row[m.to])
 	r.row = hashRow(l.identifier.a, row)
+	if r.flags&flagSnapshot != 0 && m.validFrom < 0 && l.opt.SkipBadTokens && r.at != l.marked {
+		l.marked = r.at
+		l.append(mark(r, info.index)) // the snapshot is one, also if this row is bad
+	}
 	return l.eachItem(row, m, info, kindUnknown, place, func(token, _ string, value uint256.Int, more flags, _ int) {
 		r := r
 		r.token = info.index
@@ -394,6 +438,13 @@ func (l *Ledger) readStatement(row []string, m *mapping, place rows.Place, more 
 			l.append(r)
 		}
 	})
+}
+
+// mark is a record of the time of a snapshot, without a balance.
+func mark(r record, token uint32) record {
+	r.token, r.from, r.to, r.row = token, nobody, nobody, 0
+	r.flags |= flagMark
+	return r
 }
 
 func (l *Ledger) append(r record) {

@@ -31,6 +31,7 @@ const (
 	flagSnapshot                    // of a statement: it is one of all holders
 	flagCheck                       // of a statement: it corrects transfers
 	flagRemoved                     // the log was taken back
+	flagMark                        // of a snapshot: its time alone counts, as the row is of a token that was not asked for
 )
 
 // identity is the hash of what names a log. Two different logs do not come to the

@@ -1,7 +1,9 @@
 package transfers
 
 import (
+	"maps"
 	"slices"
+	"strings"
 
 	"github.com/holiman/uint256"
 
@@ -26,6 +28,8 @@ type Summary struct {
 	Sorted          bool          // the rows did not stand in the order of their times
 	Corrections     []*Correction // by checkpoints, by token
 	Bad             []BadToken    // tokens that were left out, by token
+	DividedIDs      int64         // amounts of ids of type 1155 that Options.Decimals divided, as it did all
+	Absent          []string      // tokens that options name and no row has
 	Holders, Tokens []Lookalike   // ids that differ in case or invisible characters alone
 	Last            int64         // ns, of the last row; 0: there was none
 }
@@ -134,8 +138,32 @@ func (l *Ledger) Summary() *Summary {
 		}
 		return 0
 	})
+	s.Absent = l.opt.absentTokens(l.infos)
 	s.Holders, s.Tokens = Lookalikes(l.holders.meant()), Lookalikes(l.tokens.meant())
 	return &s
+}
+
+// absentTokens are the tokens that options name and no row has, which may be typing
+// errors.
+func (o *Options) absentTokens(infos map[string]*tokenInfo) (absent []string) {
+	look := func(name, contract string) {
+		for base := range infos {
+			if o.sameToken(name, base) || o.sameToken(contract, base) {
+				return
+			}
+		}
+		if !slices.Contains(absent, name) {
+			absent = append(absent, name)
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(o.DecimalsOfToken)) {
+		look(name, name)
+	}
+	for _, name := range slices.Concat(o.TokenIs, o.TokenIsNot) {
+		contract, _, _ := strings.Cut(name, "/") // an id of it
+		look(name, contract)
+	}
+	return absent
 }
 
 // meant are the ids that texts mean, each once.
