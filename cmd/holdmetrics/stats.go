@@ -27,7 +27,8 @@ settled score ended holds only.
 
 With --watch it goes on: on a terminal with a table that stays in its place, the
 greatest live scores first; else, and with --format csv or json, with a line for
-every change. Ctrl-C ends it.`,
+every change. After an interruption it connects again, goes on where it was if the
+server still knows that point, and says so. Ctrl-C ends it.`,
 		Example: `  holdmetrics stats
   holdmetrics stats --watch
   holdmetrics stats alice --watch --format json
@@ -53,7 +54,7 @@ every change. Ctrl-C ends it.`,
 			return err
 		}
 		if w.on {
-			return w.run(c.Context(), c.OutOrStdout(), *server, req.GetHolderId(), &q)
+			return w.run(c.Context(), c.OutOrStdout(), c.ErrOrStderr(), *server, req.GetHolderId(), &q)
 		}
 		if q.hasAsOf {
 			req.AsOf = connect.TimestampOf(hold.StampOf(q.asOf))

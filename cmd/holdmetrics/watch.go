@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -14,7 +15,6 @@ import (
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
-	"google.golang.org/grpc"
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	"holdmetrics/cmd/holdmetrics/internal/connect"
@@ -31,8 +31,9 @@ const redrawEvery = 500 * time.Millisecond
 type watch struct {
 	on       bool
 	interval time.Duration
-	count    uint64 // ends after so many lines; 0: never
-	after    uint64 // position of the log to wait for
+	count    uint64        // ends after so many lines; 0: never
+	after    uint64        // position of the log to wait for
+	again    time.Duration // how long to connect again after an interruption
 }
 
 func (w *watch) flags(c *cobra.Command) {
@@ -40,11 +41,12 @@ func (w *watch) flags(c *cobra.Command) {
 	f.BoolVar(&w.on, "watch", false, "go on with what changes, until Ctrl-C")
 	f.DurationVar(&w.interval, "interval", time.Second, "with --watch: least time between two updates of one holder")
 	f.Uint64Var(&w.count, "count", 0, "with --watch and lines: end after so many `lines` (default: never)")
+	f.DurationVar(&w.again, "reconnect", 5*time.Minute, "with --watch: how long to reconnect after an interruption; 0: end at once")
 	f.Uint64Var(&w.after, "after", 0, "with --watch: begin when this `position` of the log counts")
 }
 
 func (w *watch) check(q *query) error {
-	for _, name := range []string{"interval", "count", "after"} {
+	for _, name := range []string{"interval", "count", "after", "reconnect"} {
 		if !w.on && q.set.Changed(name) {
 			return usage.Errorf("--%s goes with --watch", name)
 		}
@@ -54,12 +56,15 @@ func (w *watch) check(q *query) error {
 		return usage.Errorf("--watch goes on with what is current; it does not take --as-of or --by-token")
 	case w.interval < 0 || w.interval > time.Hour:
 		return usage.Errorf("--interval %s is not between 0 and 1h", w.interval)
+	case w.again < 0:
+		return usage.Errorf("--reconnect %s is negative", w.again)
 	}
 	return nil
 }
 
-// run watches until ctx ends, which is no error, or the server is gone.
-func (w *watch) run(ctx context.Context, out io.Writer, server, holder string, q *query) error {
+// run watches until ctx ends, which is no error, or the server is gone for too long.
+// It writes to errOut what became of the connection, unless a table shows it.
+func (w *watch) run(ctx context.Context, out, errOut io.Writer, server, holder string, q *query) error {
 	conn, err := connect.Dial(server)
 	if err != nil {
 		return err
@@ -71,20 +76,17 @@ func (w *watch) run(ctx context.Context, out io.Writer, server, holder string, q
 	if holder != "" {
 		req.HolderIds = []string{holder}
 	}
-	stream, err := holdpb.NewHoldMetricsClient(conn).Stats(watching, req)
-	if err != nil {
-		return connect.CallError(server, err)
-	}
+	follow := newFollower(holdpb.NewHoldMetricsClient(conn), server, req, w.again, func(text string) {
+		fmt.Fprintln(errOut, "holdmetrics: "+text)
+	})
+	defer follow.close()
 	if file, ok := out.(*os.File); ok && q.format == "table" && term.IsTerminal(int(file.Fd())) {
-		err = w.table(watching, cancel, file, stream)
+		err = w.table(watching, cancel, file, follow)
 	} else {
-		err = w.lines(out, stream, q.format)
+		err = w.lines(watching, out, follow, q.format)
 	}
 	if ctx.Err() != nil {
 		return nil // Ctrl-C is how a watch ends
-	}
-	if errors.Is(err, io.EOF) {
-		return fmt.Errorf("%w: the server at %s ended the watch", connect.ErrDisconnected, server)
 	}
 	return connect.CallError(server, err)
 }
@@ -92,7 +94,7 @@ func (w *watch) run(ctx context.Context, out io.Writer, server, holder string, q
 var watchColumns = []string{"holder_id", "score", "held_seconds", "settled_score", "settled_held_seconds", "as_of", "position"}
 
 // lines writes each change as a line, at once.
-func (w *watch) lines(out io.Writer, stream grpc.ServerStreamingClient[holdpb.HoldStat], format string) error {
+func (w *watch) lines(ctx context.Context, out io.Writer, follow *follower, format string) error {
 	var line bytes.Buffer
 	writeCSV := csv.NewWriter(&line)
 	write := func(fields []string) error {
@@ -116,7 +118,7 @@ func (w *watch) lines(out io.Writer, stream grpc.ServerStreamingClient[holdpb.Ho
 		}
 	}
 	for n := uint64(0); w.count == 0 || n < w.count; {
-		s, err := stream.Recv()
+		s, err := follow.next(ctx)
 		if err != nil {
 			return err
 		}
@@ -147,12 +149,18 @@ const (
 
 // table draws a table on a screen of its own, and leaves its last state on the
 // first one.
-func (w *watch) table(ctx context.Context, cancel func(), out *os.File, stream grpc.ServerStreamingClient[holdpb.HoldStat]) error {
-	changes := make(chan *holdpb.HoldStat)
+func (w *watch) table(ctx context.Context, cancel func(), out *os.File, follow *follower) error {
+	changes, notes := make(chan *holdpb.HoldStat), make(chan string)
+	follow.note = func(text string) {
+		select {
+		case notes <- text:
+		case <-ctx.Done():
+		}
+	}
 	ended := make(chan error, 1)
 	go func() {
 		for {
-			s, err := stream.Recv()
+			s, err := follow.next(ctx)
 			if err != nil {
 				ended <- err
 				return
@@ -178,6 +186,8 @@ func (w *watch) table(ctx context.Context, cancel func(), out *os.File, stream g
 		select {
 		case s := <-changes:
 			err = t.take(s)
+		case note := <-notes:
+			t.interrupt(note)
 		case <-tick.C:
 			width, height, sizeErr := term.GetSize(int(out.Fd()))
 			if sizeErr != nil {
@@ -200,6 +210,18 @@ func (w *watch) table(ctx context.Context, cancel func(), out *os.File, stream g
 type liveTable struct {
 	lines    map[string]liveLine
 	complete bool
+	// After an interruption: what became of the connection, and who was sent since.
+	note  string
+	since map[string]bool
+}
+
+// interrupt notes what became of the connection. A watch that begins again sends
+// nothing of holders who left in between, so those whom it sends are kept in mind.
+func (t *liveTable) interrupt(note string) {
+	t.note = note
+	if t.since == nil {
+		t.since = map[string]bool{}
+	}
 }
 
 type liveLine struct {
@@ -211,6 +233,10 @@ func (t *liveTable) take(s *holdpb.HoldStat) (err error) {
 	switch {
 	case s.GetComplete():
 		t.complete = true
+		if t.since != nil && !s.GetResumed() {
+			maps.DeleteFunc(t.lines, func(holder string, _ liveLine) bool { return !t.since[holder] })
+		}
+		t.since = nil
 		return nil
 	case s.GetGone():
 		delete(t.lines, s.GetHolderId())
@@ -234,6 +260,9 @@ func (t *liveTable) take(s *holdpb.HoldStat) (err error) {
 		l.line.Until = s.GetUntil().AsTime().UnixNano()
 	}
 	t.lines[s.GetHolderId()] = l
+	if t.since != nil {
+		t.since[s.GetHolderId()] = true
+	}
 	return nil
 }
 
@@ -266,6 +295,9 @@ func (t *liveTable) draw(now int64, width, height int) string {
 	state := ""
 	if !t.complete {
 		state = ", reading"
+	}
+	if t.note != "" {
+		state += ", " + t.note
 	}
 	fmt.Fprintf(&b, "%d of %d holders%s, as of %s; Ctrl-C ends\n", len(shown), len(places), state, time.Unix(0, now).UTC().Format("15:04:05Z"))
 	rows, err := printing.NewRowWriter(&b, "table", []string{"rank", "holder_id", "score", "held_seconds", "settled_score"})
