@@ -3,19 +3,17 @@ package hold
 import (
 	"math/bits"
 	"slices"
-	"sync"
 
 	"holdmetrics/hold/internal/interval"
 )
 
-// Chain is the sum of ended holds without hold_id that follow one another: each
-// starts after the one before has started, and not before it has ended. It is
-// what most histories are, and then a score is a plain sum, under either policy:
-// nothing overlaps, so facts need not be kept to know what they come to.
+// Chain is the sum of consecutive ended holds without a hold_id: each starts after the
+// start of the one before, and not before its end. Most histories are chains. Their
+// holds do not overlap, so the score is a plain sum under either policy, and no facts
+// need to be kept.
 //
-// The zero Chain is empty. Chains of neighbouring parts of a history join into
-// the chain of the whole, exactly, so parts may be summed anywhere. A Chain is not
-// safe for concurrent use.
+// The zero Chain is empty. The chains of consecutive parts of a history join exactly to
+// the chain of the whole. A Chain is not safe for concurrent use.
 type Chain struct {
 	first int64 // start of the first hold
 	last  int64 // start of the last one
@@ -24,9 +22,9 @@ type Chain struct {
 	total interval.Area
 }
 
-// Extend appends as many of the events, which are all of the chain's pair, as
-// continue it, and says how many: all of them, or those before the first that is
-// no ended hold without hold_id, or that does not follow.
+// Extend appends events of the chain's pair up to the first one that does not continue
+// the chain, and returns how many it appended. An event continues the chain if it is an
+// ended hold without a hold_id that follows the last hold.
 func (c *Chain) Extend(events []Event) int {
 	var sum [4]uint64 // of weights that fit two limbs; each product takes three
 	var held uint64
@@ -72,8 +70,8 @@ func (c *Chain) Extend(events []Event) int {
 	return n
 }
 
-// Join appends the chain of the part that follows, or says false and changes
-// nothing where that part does not follow. An empty chain always does.
+// Join appends the chain of the next part. It returns false, and changes nothing, if
+// that part does not follow this one. An empty chain always follows.
 func (c *Chain) Join(next *Chain) bool {
 	switch {
 	case next.len == 0:
@@ -89,22 +87,32 @@ func (c *Chain) Join(next *Chain) bool {
 	return true
 }
 
-// Len is how many holds the chain has.
+// Len returns the number of holds in the chain.
 func (c *Chain) Len() int { return c.len }
 
-// Settled is the settled amount of the chain's holds, all of them.
+// Settled returns the settled amount of all holds of the chain.
 func (c *Chain) Settled() Amount { return amountOf(&c.total) }
 
-// Settled is the settled amount of a pair of which these events are all that is
-// known, in any order: what [Pair.SettledAt] of [MaxTime] gives of their facts.
-// Nothing of the pair is kept.
+// Each runs f(0) to f(n-1), in any order or at once, and returns when all have
+// returned.
+type Each func(n int, f func(i int))
+
+// InOrder is the [Each] that runs one call after the other.
+func InOrder(n int, f func(i int)) {
+	for i := range n {
+		f(i)
+	}
+}
+
+// Settled returns the settled amount of the pair whose events these are, in any order.
+// It equals [Pair.SettledAt] of [MaxTime] of their facts. Nothing of the pair is kept.
 //
-// The events are summed on so many cores, by goroutines that have ended when it
-// returns. Where they are no chain but ended holds without hold_id all the same,
-// it sorts them and sweeps over them once, on one core; any others are added to a
-// pair one by one. The events must not change meanwhile.
-func Settled(policy Policy, events []Event, cores int) Amount {
-	if c, ok := chainOf(events, cores); ok {
+// A chain of events is summed in up to that many parts. each runs the parts, so the
+// caller decides whether they run concurrently. Other ended holds without a hold_id are
+// sorted and swept once. All other events are added to a pair one by one. The events
+// must not change until Settled returns.
+func Settled(policy Policy, events []Event, parts int, each Each) Amount {
+	if c, ok := chainOf(events, parts, each); ok {
 		return c.Settled()
 	}
 	if spans, ok := spansOf(events); ok {
@@ -118,36 +126,30 @@ func Settled(policy Policy, events []Event, cores int) Amount {
 	return p.SettledAt(MaxTime)
 }
 
-// minPart is how many events are worth a goroutine.
+// minPart is the least number of events in a part: fewer are not worth a goroutine.
 const minPart = 1024
 
-// chainOf is the chain of the events, if they are one.
-func chainOf(events []Event, cores int) (Chain, bool) {
-	n := max(1, min(cores, len(events)/minPart))
-	var own Chain
-	chains := make([]Chain, n-1)
-	var working sync.WaitGroup
-	for i := range chains {
-		part := events[len(events)*(i+1)/n : len(events)*(i+2)/n]
-		working.Go(func() {
-			var c Chain
-			c.Extend(part)
-			chains[i] = c
-		})
-	}
-	own.Extend(events[:len(events)/n])
-	working.Wait()
-	for i := range chains {
-		if !own.Join(&chains[i]) {
+// chainOf returns the chain of the events, or false if they are not a chain.
+func chainOf(events []Event, parts int, each Each) (Chain, bool) {
+	n := max(1, min(parts, len(events)/minPart))
+	chains := make([]Chain, n)
+	each(n, func(i int) {
+		var c Chain // of its own, so that parts do not write to one cache line
+		c.Extend(events[len(events)*i/n : len(events)*(i+1)/n])
+		chains[i] = c
+	})
+	whole := chains[0]
+	for i := range chains[1:] {
+		if !whole.Join(&chains[i+1]) {
 			return Chain{}, false
 		}
 	}
-	return own, own.len == len(events)
+	return whole, whole.len == len(events)
 }
 
-// spansOf are the holds that the events come to, by start, where all of them are
-// ended ones without hold_id and of no start some give a weight and some none. A
-// hold of no length counts for nothing and is left out.
+// spansOf returns the holds of the events by start, or false if the events need more
+// than that. All of them must be ended holds without a hold_id, and events of equal
+// start must agree on whether they have a weight. Holds of length zero are left out.
 func spansOf(events []Event) ([]interval.Span, bool) {
 	type weighed struct {
 		interval.Span

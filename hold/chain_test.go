@@ -3,6 +3,7 @@ package hold_test
 import (
 	"fmt"
 	"slices"
+	"sync"
 	"testing"
 
 	"go.uber.org/goleak"
@@ -60,7 +61,7 @@ func TestSettled(t *testing.T) {
 			}
 		}
 		want := pairOf(policy, events).SettledAt(hold.MaxTime)
-		if got := hold.Settled(policy, events, rapid.IntRange(-1, 3).Draw(t, "cores")); got != want {
+		if got := hold.Settled(policy, events, rapid.IntRange(-1, 3).Draw(t, "parts"), hold.InOrder); got != want {
 			t.Fatalf("settled %v, want %v", got, want)
 		}
 	})
@@ -110,7 +111,16 @@ func TestChain(t *testing.T) {
 	})
 }
 
-// TestSettledParts: slices that are long enough for several goroutines, whole and
+// atOnce is a hold.Each with a goroutine for each part.
+func atOnce(n int, f func(i int)) {
+	var working sync.WaitGroup
+	for i := range n {
+		working.Go(func() { f(i) })
+	}
+	working.Wait()
+}
+
+// TestSettledParts: slices that are long enough for several parts, whole and
 // broken within a part and where parts meet.
 func TestSettledParts(t *testing.T) {
 	t.Parallel()
@@ -137,9 +147,11 @@ func TestSettledParts(t *testing.T) {
 		f(events)
 		for _, policy := range []hold.Policy{hold.Merge, hold.Sum} {
 			want := pairOf(policy, events).SettledAt(hold.MaxTime)
-			for cores := 1; cores <= 4; cores++ {
-				if got := hold.Settled(policy, events, cores); got != want {
-					t.Errorf("%s, %v, %d cores: %v, want %v", name, policy, cores, got, want)
+			for parts := 1; parts <= 4; parts++ {
+				for way, each := range map[string]hold.Each{"at once": atOnce, "in order": hold.InOrder} {
+					if got := hold.Settled(policy, events, parts, each); got != want {
+						t.Errorf("%s, %v, %d parts %s: %v, want %v", name, policy, parts, way, got, want)
+					}
 				}
 			}
 		}
@@ -162,7 +174,7 @@ func BenchmarkSettled(b *testing.B) {
 	} {
 		b.Run(bench.name, func(b *testing.B) {
 			for b.Loop() {
-				hold.Settled(hold.Merge, bench.order, bench.cores)
+				hold.Settled(hold.Merge, bench.order, bench.cores, atOnce)
 			}
 			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*len(events)), "ns/event")
 		})
@@ -181,7 +193,7 @@ func ExampleSettled() {
 		{Token: "GOLD", Holder: "alice", Start: day, End: 2 * day, Weight: hold.One, HasWeight: true},
 		{Token: "GOLD", Holder: "alice", Start: 2 * day, End: 4 * day},
 	}
-	amount := hold.Settled(hold.Merge, events, 2)
+	amount := hold.Settled(hold.Merge, events, 1, hold.InOrder)
 	fmt.Println(amount.Score, amount.Held)
 	// Output: 259200 259200
 }

@@ -1,9 +1,9 @@
 // Package hold is the domain of holdmetrics: events and their validation, facts, the
 // pairs that keep them, and the exact figures of pairs.
 //
-// The package is pure: no I/O, no clock, no float arithmetic, and no goroutines
-// but those of [Settled], which waits for them. Nothing in it is safe for
-// concurrent use unless it says so; values are.
+// The package is pure: no I/O, no clock, no float arithmetic and no goroutines. Values
+// are safe for concurrent use. Types with pointer methods are not, unless their comment
+// states otherwise.
 //
 // An event arrives as a [Draft]. [Draft.Check] validates it and returns an [Event].
 // Every event states one [Fact]. A [Pair] is a set of facts and the holds that follow:

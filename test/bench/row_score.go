@@ -91,7 +91,17 @@ func perSecond(in workInput, f func()) float64 {
 }
 
 func scoreSlice(events []hold.Event) hold.Amount {
-	return hold.Settled(hold.Merge, events, scoreCores)
+	return hold.Settled(hold.Merge, events, scoreCores, atOnce)
+}
+
+// atOnce runs f(0) on this goroutine and the other parts on goroutines of their own.
+func atOnce(n int, f func(i int)) {
+	var working sync.WaitGroup
+	for i := 1; i < n; i++ {
+		working.Go(func() { f(i) })
+	}
+	f(0)
+	working.Wait()
 }
 
 // sumSlice is in weight-seconds. The weights fit the lowest limb.

@@ -49,8 +49,8 @@ var rooms = []struct {
 }
 
 // impure are the standard packages that hold must not import: it has no network, no
-// files, no processes, no log and no randomness.
-var impure = []string{"context", "crypto/rand", "io/fs", "log", "log/slog", "math/rand", "math/rand/v2", "net", "net/http", "os", "os/exec", "os/signal", "syscall"}
+// files, no processes, no log, no randomness and no goroutines.
+var impure = []string{"context", "crypto/rand", "io/fs", "log", "log/slog", "math/rand", "math/rand/v2", "net", "net/http", "os", "os/exec", "os/signal", "sync", "syscall"}
 
 // clock are the functions of package time that hold must not call.
 var clock = []string{"After", "AfterFunc", "NewTicker", "NewTimer", "Now", "Since", "Sleep", "Tick", "Until"}
@@ -154,12 +154,12 @@ func TestTheDomainIsPure(t *testing.T) {
 			}
 		}
 		for _, name := range p.GoFiles {
-			calls, err := clockCalls(filepath.Join(p.Dir, name))
+			calls, err := impureCalls(filepath.Join(p.Dir, name))
 			if err != nil {
 				t.Fatal(err)
 			}
 			for _, call := range calls {
-				t.Errorf("%s/%s calls time.%s: take the time as an argument", p.path(), name, call)
+				t.Errorf("%s/%s has %s: take the clock, or what runs concurrently, as an argument", p.path(), name, call)
 			}
 		}
 	}
@@ -168,16 +168,19 @@ func TestTheDomainIsPure(t *testing.T) {
 	}
 }
 
-// clockCalls returns the functions of a file that look at the clock or wait for it.
-func clockCalls(path string) (calls []string, err error) {
+// impureCalls returns the clock functions that a file calls, and its go statements.
+func impureCalls(path string) (calls []string, err error) {
 	file, err := parser.ParseFile(token.NewFileSet(), path, nil, 0)
 	if err != nil {
 		return nil, err
 	}
 	ast.Inspect(file, func(n ast.Node) bool {
-		if s, ok := n.(*ast.SelectorExpr); ok {
+		switch s := n.(type) {
+		case *ast.GoStmt:
+			calls = append(calls, "a go statement")
+		case *ast.SelectorExpr:
 			if x, ok := s.X.(*ast.Ident); ok && x.Name == "time" && slices.Contains(clock, s.Sel.Name) {
-				calls = append(calls, s.Sel.Name)
+				calls = append(calls, "time."+s.Sel.Name)
 			}
 		}
 		return true
@@ -342,10 +345,10 @@ func TestMeasure(t *testing.T) {
 		}
 	}
 	s, err := measure(&listed{ImportPath: module + "/x/a", Dir: dir, GoFiles: []string{"a.go", "b.go", "c.go"}})
-	if err := os.WriteFile(filepath.Join(dir, "d.go"), []byte("package a\n\nimport \"time\"\n\nvar now = time.Now().Add(time.Since(time.Unix(1, 0)))\n"), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, "d.go"), []byte("package a\n\nimport \"time\"\n\nvar now = time.Now().Add(time.Since(time.Unix(1, 0)))\n\nfunc f() { go f() }\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if calls, err := clockCalls(filepath.Join(dir, "d.go")); err != nil || len(calls) != 2 {
+	if calls, err := impureCalls(filepath.Join(dir, "d.go")); err != nil || len(calls) != 3 {
 		t.Errorf("%v, %v", calls, err)
 	}
 	if err != nil || s.path != "x/a" || s.files != 2 || s.lines != 11 || s.largest != "T" || s.methods != 2 {
