@@ -58,6 +58,9 @@ func (l *Log) Origin(ctx context.Context, through uint64) (Origin, error) {
 const (
 	importFlight      = 512
 	importFlightBytes = 8 << 20
+
+	// importPatience is how long an import waits for an acknowledgement.
+	importPatience = 30 * time.Second
 )
 
 // Import fills an empty log with the messages of another one, which keep their
@@ -75,12 +78,13 @@ type Import struct {
 	stored     func() (*Message, error, bool) // those messages, by and by
 	stopStored func()
 
-	flight      []flying
-	flightBytes int
+	inFlight      []unacknowledged
+	inFlightBytes int
+	patience      time.Duration // 0: importPatience
 }
 
-// flying is a message that is not acknowledged yet.
-type flying struct {
+// unacknowledged is a message that was sent, and that the log has not acknowledged yet.
+type unacknowledged struct {
 	position uint64
 	bytes    int
 	ack      jetstream.PubAckFuture
@@ -207,8 +211,8 @@ func (i *Import) Add(ctx context.Context, m *Message) error {
 	if m.Position <= i.there {
 		return i.compare(ctx, m)
 	}
-	for len(i.flight) >= importFlight || len(i.flight) > 0 && i.flightBytes+len(m.Data) > importFlightBytes {
-		if err := i.land(ctx); err != nil {
+	for len(i.inFlight) >= importFlight || len(i.inFlight) > 0 && i.inFlightBytes+len(m.Data) > importFlightBytes {
+		if err := i.awaitOldest(ctx); err != nil {
 			return err
 		}
 	}
@@ -216,29 +220,37 @@ func (i *Import) Add(ctx context.Context, m *Message) error {
 	if err != nil {
 		return fmt.Errorf("ingest: import position %d: %w", m.Position, err)
 	}
-	i.flight = append(i.flight, flying{m.Position, len(m.Data), ack})
-	i.flightBytes += len(m.Data)
+	i.inFlight = append(i.inFlight, unacknowledged{m.Position, len(m.Data), ack})
+	i.inFlightBytes += len(m.Data)
 	return nil
 }
 
 // Wait returns when the log has all that was added.
 func (i *Import) Wait(ctx context.Context) error {
-	for len(i.flight) > 0 {
-		if err := i.land(ctx); err != nil {
+	for len(i.inFlight) > 0 {
+		if err := i.awaitOldest(ctx); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// land waits for the oldest message that is on its way.
-func (i *Import) land(ctx context.Context) error {
-	f := i.flight[0]
-	i.flight = i.flight[1:]
-	i.flightBytes -= f.bytes
+// awaitOldest waits for the acknowledgement of the oldest message in flight.
+func (i *Import) awaitOldest(ctx context.Context) error {
+	f := i.inFlight[0]
+	i.inFlight = i.inFlight[1:]
+	i.inFlightBytes -= f.bytes
+	patience := i.patience
+	if patience == 0 {
+		patience = importPatience
+	}
+	timer := time.NewTimer(patience)
+	defer timer.Stop()
 	select {
 	case <-ctx.Done():
 		return ctx.Err()
+	case <-timer.C:
+		return fmt.Errorf("ingest: import position %d: %w for %s, and whether the log has it is open: import the same file again; it carries on", f.position, ErrNotAcknowledged, patience)
 	case err := <-f.ack.Err():
 		if errors.Is(err, nats.ErrNoResponders) || errors.Is(err, jetstream.ErrNoStreamResponse) {
 			err = fmt.Errorf("%w, or the server is away", ErrImportOvertaken)

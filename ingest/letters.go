@@ -112,38 +112,26 @@ func (l *Log) eachLetter(ctx context.Context, give func(DeadLetter) bool) error 
 	if state.Msgs == 0 {
 		return nil
 	}
-	consumer, err := l.js.OrderedConsumer(ctx, DeadLetterStream, jetstream.OrderedConsumerConfig{})
+	reader := delivery{js: l.js, stream: s, name: DeadLetterStream, subjects: []string{">"}, patience: l.patience}
+	end, err := reader.end(ctx)
 	if err != nil {
 		return fmt.Errorf(what, err)
 	}
-	messages, err := consumer.Messages()
-	if err != nil {
-		return fmt.Errorf(what, err)
+	if end == 0 {
+		return nil
 	}
-	defer messages.Stop()
-	for {
-		msg, err := messages.Next(jetstream.NextContext(ctx))
-		if err != nil {
-			if ctx.Err() != nil {
-				return ctx.Err()
-			}
-			return fmt.Errorf(what, err)
-		}
-		meta, err := msg.Metadata()
-		if err != nil {
-			return fmt.Errorf(what, err)
-		}
-		if meta.Sequence.Stream > state.LastSeq {
-			return nil
-		}
+	err = reader.run(ctx, 1, min(end, state.LastSeq), func(msg jetstream.Msg, _ *jetstream.MsgMetadata) (bool, error) {
 		// Anybody may publish there; what is no letter is nobody's.
-		if d, err := ReadDeadLetter(msg.Subject(), msg.Headers(), msg.Data()); err == nil && !give(d) {
-			return nil
-		}
-		if meta.Sequence.Stream == state.LastSeq || meta.NumPending == 0 {
-			return nil
-		}
+		d, err := ReadDeadLetter(msg.Subject(), msg.Headers(), msg.Data())
+		return err != nil || give(d), nil
+	})
+	switch {
+	case ctx.Err() != nil && err != nil:
+		return ctx.Err()
+	case err != nil:
+		return fmt.Errorf(what, err)
 	}
+	return nil
 }
 
 // SettleLetter notes what became of a letter. What stands in the letter's place

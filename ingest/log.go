@@ -54,6 +54,7 @@ type Log struct {
 	horizons   atomic.Pointer[horizons]
 	learning   sync.Mutex    // of who stores horizons
 	sealAfter  time.Duration // see Seal
+	patience   time.Duration // see delivery; 0: readPatience
 
 	imported atomic.Pointer[importNote] // nil: nothing was
 	settled  atomic.Bool                // imported is known for good

@@ -11,6 +11,7 @@ import (
 	"go.uber.org/goleak"
 
 	"holdmetrics/hold"
+	"holdmetrics/internal/faultynats"
 	"holdmetrics/internal/testwait"
 )
 
@@ -43,8 +44,27 @@ func startServer(tb testing.TB, change ...func(*server.Options)) *server.Server 
 	return s
 }
 
-// connect opens a connection to an embedded server.
+// connect opens a connection to an embedded server. In tests a broker that lies,
+// seeded by the test's name, stands between them; benchmarks measure the server.
 func connect(tb testing.TB, s *server.Server, options ...nats.Option) jetstream.JetStream {
+	tb.Helper()
+	if _, ok := tb.(*testing.T); !ok {
+		return connectTo(tb, s, options...)
+	}
+	liar, err := faultynats.Start(s, faultynats.Mild(faultynats.SeedOf(tb.Name())))
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() {
+		if err := liar.Close(); err != nil {
+			tb.Errorf("close the broker that lies: %v", err)
+		}
+	})
+	return connectTo(tb, liar, options...)
+}
+
+// connectTo opens a connection to a server, or to a broker before one.
+func connectTo(tb testing.TB, s nats.InProcessConnProvider, options ...nats.Option) jetstream.JetStream {
 	tb.Helper()
 	closed := make(chan struct{})
 	options = append(options, nats.InProcessServer(s), nats.ClosedHandler(func(*nats.Conn) { close(closed) }))

@@ -39,7 +39,8 @@ func FindLog(ctx context.Context, js jetstream.JetStream) (*Log, error) {
 // message stays valid.
 //
 // The connection may be lost and found meanwhile: the reading goes on behind the
-// last message.
+// last message. A stream that does not deliver what it has, or while a range is read
+// does not answer for a minute, is an error that matches ErrSilent.
 func (l *Log) Read(ctx context.Context, r Range) iter.Seq2[*Message, error] {
 	return func(yield func(*Message, error) bool) {
 		if err := l.read(ctx, r, func(m *Message) bool { return yield(m, nil) }); err != nil {
@@ -49,94 +50,59 @@ func (l *Log) Read(ctx context.Context, r Range) iter.Seq2[*Message, error] {
 }
 
 func (l *Log) read(ctx context.Context, r Range, give func(*Message) bool) error {
-	r.From = max(r.From, 1)
-	if r.To == 0 && !r.Follow {
-		var err error
-		if r.To, err = l.LastPosition(ctx); err != nil || r.To == 0 {
-			return err
-		}
-	}
-	bounded := r.To != 0
-	if bounded {
-		// A consumer would wait for messages that may never come.
-		some, err := l.hasSome(ctx, r)
-		if err != nil || !some {
-			return err
-		}
-	}
-	var filter []string
-	for _, p := range r.Partitions {
-		filter = append(filter, LogSubject(p))
-	}
-	consumer, err := l.js.OrderedConsumer(ctx, StreamName, jetstream.OrderedConsumerConfig{
-		FilterSubjects: filter,
-		DeliverPolicy:  jetstream.DeliverByStartSequencePolicy,
-		OptStartSeq:    r.From,
-	})
-	if err != nil {
-		return fmt.Errorf("ingest: read the log: %w", err)
-	}
-	messages, err := consumer.Messages()
-	if err != nil {
-		return fmt.Errorf("ingest: read the log: %w", err)
-	}
-	defer messages.Stop()
-	for {
-		msg, err := messages.Next(jetstream.NextContext(ctx))
-		if err != nil {
-			if ctx.Err() != nil {
-				return ctx.Err()
-			}
-			return fmt.Errorf("ingest: read the log: %w", err)
-		}
-		m, pending, err := l.messageOf(ctx, msg)
-		if err != nil {
-			return err
-		}
-		if bounded && m.Position > r.To {
-			return nil
-		}
-		if !give(m) || bounded && (m.Position == r.To || pending == 0 && !r.Follow) {
-			return nil
-		}
-	}
-}
-
-// hasSome reports whether there is a message in a range.
-func (l *Log) hasSome(ctx context.Context, r Range) (bool, error) {
-	subjects := []string{logSubjectPrefix + "*"}
+	d := delivery{js: l.js, stream: l.events, name: StreamName, subjects: []string{logSubjectPrefix + "*"}, patience: l.patience}
 	if r.Partitions != nil {
-		subjects = nil
+		d.subjects = nil
 		for _, p := range r.Partitions {
-			subjects = append(subjects, LogSubject(p))
+			d.subjects = append(d.subjects, LogSubject(p))
 		}
 	}
-	for _, subject := range subjects {
-		first, err := l.events.GetMsg(ctx, r.From, jetstream.WithGetMsgSubject(subject))
-		switch {
-		case errors.Is(err, jetstream.ErrMsgNotFound):
-		case err != nil:
-			return false, fmt.Errorf("ingest: read the log: %w", err)
-		case first.Sequence <= r.To:
-			return true, nil
+	fail := func(err error) error {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		return fmt.Errorf("ingest: read the log: %w", err)
+	}
+	through := r.To
+	if r.To != 0 || !r.Follow {
+		end, err := d.end(ctx)
+		if err != nil {
+			return fail(err)
+		}
+		if end < max(r.From, 1) {
+			return nil
+		}
+		if through == 0 || end < through && !r.Follow {
+			through = end
 		}
 	}
-	return false, nil
+	var failed error // of a message; it says itself where
+	err := d.run(ctx, r.From, through, func(msg jetstream.Msg, meta *jetstream.MsgMetadata) (bool, error) {
+		m, err := l.messageOf(ctx, msg, meta)
+		if err != nil {
+			failed = err
+			return false, err
+		}
+		return give(m), nil
+	})
+	switch {
+	case failed != nil:
+		return failed
+	case err != nil:
+		return fail(err)
+	}
+	return nil
 }
 
-func (l *Log) messageOf(ctx context.Context, msg jetstream.Msg) (*Message, uint64, error) {
-	meta, err := msg.Metadata()
-	if err != nil {
-		return nil, 0, fmt.Errorf("ingest: message of the log without metadata: %w", err)
-	}
+func (l *Log) messageOf(ctx context.Context, msg jetstream.Msg, meta *jetstream.MsgMetadata) (*Message, error) {
 	partition, err := PartitionOf(msg.Subject())
 	if err != nil {
-		return nil, 0, fmt.Errorf("ingest: position %d: %w", meta.Sequence.Stream, err)
+		return nil, fmt.Errorf("ingest: position %d: %w", meta.Sequence.Stream, err)
 	}
 	header := msg.Headers()
 	at, err := l.TimeOf(ctx, meta.Sequence.Stream, header, meta.Timestamp)
 	if err != nil {
-		return nil, 0, err
+		return nil, err
 	}
 	return &Message{
 		Position:  meta.Sequence.Stream,
@@ -145,7 +111,7 @@ func (l *Log) messageOf(ctx context.Context, msg jetstream.Msg) (*Message, uint6
 		JSON:      IsJSON(header),
 		Header:    header,
 		Data:      msg.Data(),
-	}, meta.NumPending, nil
+	}, nil
 }
 
 // Message gets the message at a position; the error matches
