@@ -9,17 +9,20 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/mem"
+
+	"holdmetrics/test/bench/internal/child"
+	"holdmetrics/test/bench/internal/load"
 )
 
 // echoRole is a gRPC server that sends each message back as it came: the ceiling
-// of any door that answers each message with one. It decodes, checks, copies and
+// of any endpoint that answers each message with one. It decodes, checks, copies and
 // keeps nothing.
 func echoRole(ctx context.Context, _ json.RawMessage, answer func(any) error) error {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return err
 	}
-	s := grpc.NewServer(grpc.ForceServerCodecV2(rawCodec{}))
+	s := grpc.NewServer(grpc.ForceServerCodecV2(load.RawCodec{}))
 	s.RegisterService(&grpc.ServiceDesc{
 		ServiceName: "poh.HoldMetrics",
 		Methods:     []grpc.MethodDesc{{MethodName: "Record", Handler: echoUnary}},
@@ -27,7 +30,7 @@ func echoRole(ctx context.Context, _ json.RawMessage, answer func(any) error) er
 	}, nil)
 	ended := make(chan error, 1)
 	go func() { ended <- s.Serve(listener) }()
-	if err := answer(addresses{GRPC: listener.Addr().String()}); err != nil {
+	if err := answer(load.Addresses{GRPC: listener.Addr().String()}); err != nil {
 		return err
 	}
 	<-ctx.Done()
@@ -58,8 +61,8 @@ func echoStream(_ any, stream grpc.ServerStream) error {
 	}
 }
 
-func (b *bench) startEcho(ctx context.Context) (*process, addresses, error) {
-	var at addresses
+func (b *bench) startEcho(ctx context.Context) (*child.Process, load.Addresses, error) {
+	var at load.Addresses
 	p, err := b.startChild(ctx, "echo", 0, struct{}{}, &at)
 	return p, at, err
 }

@@ -10,10 +10,11 @@ import (
 	"google.golang.org/grpc/mem"
 
 	"holdmetrics/projection"
+	"holdmetrics/test/bench/internal/load"
 )
 
-// fanoutRole is a gRPC server that sends what it is told to make to every stream:
-// the ceiling of any door that sends one change to many. A stream that is late
+// fanoutRole is a gRPC server that sends the messages it is asked for to every stream:
+// the ceiling of any endpoint that sends one change to many. A stream that is late
 // leaves out what came meanwhile.
 func fanoutRole(ctx context.Context, _ json.RawMessage, answer func(any) error) error {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -21,7 +22,7 @@ func fanoutRole(ctx context.Context, _ json.RawMessage, answer func(any) error) 
 		return err
 	}
 	f := &fanout{next: make(chan struct{})}
-	s := grpc.NewServer(grpc.ForceServerCodecV2(rawCodec{}))
+	s := grpc.NewServer(grpc.ForceServerCodecV2(load.RawCodec{}))
 	s.RegisterService(&grpc.ServiceDesc{
 		ServiceName: "poh.HoldMetrics",
 		Methods: []grpc.MethodDesc{{MethodName: "Record", Handler: func(_ any, _ context.Context, decode func(any) error, _ grpc.UnaryServerInterceptor) (any, error) {
@@ -31,7 +32,7 @@ func fanoutRole(ctx context.Context, _ json.RawMessage, answer func(any) error) 
 	}, nil)
 	ended := make(chan error, 1)
 	go func() { ended <- s.Serve(listener) }()
-	if err := answer(addresses{GRPC: listener.Addr().String()}); err != nil {
+	if err := answer(load.Addresses{GRPC: listener.Addr().String()}); err != nil {
 		return err
 	}
 	<-ctx.Done()

@@ -19,6 +19,7 @@ import (
 	"holdmetrics/hold"
 	"holdmetrics/ingest"
 	holdpb "holdmetrics/proto"
+	"holdmetrics/test/bench/internal/load"
 )
 
 const (
@@ -31,24 +32,24 @@ const (
 
 // measureFreshness runs load, probes and peer together.
 func measureFreshness(ctx context.Context, in *freshnessInput) (out freshnessOutput, err error) {
-	conn, js, err := dialNATS(in.At.NATS)
+	conn, js, err := load.DialNATS(in.At.NATS)
 	if err != nil {
 		return out, err
 	}
 	defer conn.Close()
-	door, err := dialRaw(in.At.GRPC)
+	server, err := load.DialRaw(in.At.GRPC)
 	if err != nil {
 		return out, err
 	}
-	defer door.Close()
-	watched, err := dialRaw(in.At.GRPC) // who watches is not who sends
+	defer server.Close()
+	watched, err := load.DialRaw(in.At.GRPC) // who watches is not who sends
 	if err != nil {
 		return out, err
 	}
 	defer watched.Close()
 	running, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	probes, err := newProbes(running, door, watched)
+	probes, err := newProbes(running, server, watched)
 	if err != nil {
 		return out, err
 	}
@@ -69,8 +70,8 @@ func measureFreshness(ctx context.Context, in *freshnessInput) (out freshnessOut
 	loading, stopLoad := context.WithCancel(running)
 	defer stopLoad()
 	var acked atomic.Int64
-	start(func(context.Context) error { return paced(loading, door, in, &acked) })
-	if pause(running, in.Window.Warm) {
+	start(func(context.Context) error { return paced(loading, server, in, &acked) })
+	if load.Pause(running, in.Window.Warm) {
 		before, began := acked.Load(), time.Now()
 		ticks := time.NewTicker(probeEvery)
 		defer ticks.Stop()
@@ -82,12 +83,12 @@ func measureFreshness(ctx context.Context, in *freshnessInput) (out freshnessOut
 		out.Rate = float64(acked.Load()-before) / time.Since(began).Seconds()
 	}
 	// The load goes on until the probes are seen, or are given up.
-	for until := time.Now().Add(unseenAfter); time.Now().Before(until) && !(probes.seen() && peer.seen()) && pause(running, probeEvery); {
+	for until := time.Now().Add(unseenAfter); time.Now().Before(until) && !(probes.seen() && peer.seen()) && load.Pause(running, probeEvery); {
 	}
 	stopLoad()
-	cancel(errMeasured)
+	cancel(load.ErrMeasured)
 	work.Wait()
-	if err := context.Cause(running); !errors.Is(err, errMeasured) {
+	if err := context.Cause(running); !errors.Is(err, load.ErrMeasured) {
 		return out, err
 	}
 	return results(out, probes, peer), nil
@@ -117,12 +118,12 @@ func percentile(took []time.Duration, q float64) float64 {
 }
 
 // paced sends events at the given rate, a hundred batches a second.
-func paced(ctx context.Context, door *grpc.ClientConn, in *freshnessInput, acked *atomic.Int64) error {
-	batches := newBatches(newSource(0, 1, in.Holders))
+func paced(ctx context.Context, conn *grpc.ClientConn, in *freshnessInput, acked *atomic.Int64) error {
+	batches := load.NewBatches(load.NewSource(0, 1, in.Holders))
 	ticks := time.NewTicker(probeEvery)
 	defer ticks.Stop()
 	began, sent := time.Now(), 0
-	return stream(ctx, door, batchMethod, func(buf []byte) []byte {
+	return load.Stream(ctx, conn, load.BatchMethod, func(buf []byte) []byte {
 		for {
 			select {
 			case <-ticks.C:
@@ -133,15 +134,15 @@ func paced(ctx context.Context, door *grpc.ClientConn, in *freshnessInput, acked
 			n := int(time.Since(began).Seconds()*float64(in.Rate)) - sent
 			if n = min(n, 16<<10); n > 0 {
 				sent += n
-				return batches.append(buf, n)
+				return batches.Append(buf, n)
 			}
 		}
-	}, func(message []byte) error { return countBatch(message, acked) })
+	}, func(message []byte) error { return load.CountBatch(message, acked) })
 }
 
 // probes are events whose way into a snapshot is timed.
 type probes struct {
-	door  *grpc.ClientConn
+	conn  *grpc.ClientConn
 	stats grpc.ClientStream // a watch of their holders
 	next  atomic.Int64
 
@@ -162,9 +163,9 @@ type probe struct {
 type sighting struct{ position uint64 }
 
 // newProbes begins the watch, and returns when that has its mark: from here on
-// it is told of every change.
-func newProbes(ctx context.Context, door, watched *grpc.ClientConn) (*probes, error) {
-	p := &probes{door: door, waiting: map[*probe]struct{}{}}
+// it is notified of every change.
+func newProbes(ctx context.Context, conn, watched *grpc.ClientConn) (*probes, error) {
+	p := &probes{conn: conn, waiting: map[*probe]struct{}{}}
 	request := &holdpb.StatsRequest{Watch: true}
 	for k := range probeHolders {
 		request.HolderIds = append(request.HolderIds, probeHolder(k))
@@ -179,14 +180,14 @@ func probeHolder(k int) string { return "probe-" + strconv.Itoa(k) }
 func (p *probes) send(ctx context.Context) error {
 	n := p.next.Add(1)
 	k := int(n % probeHolders)
-	start := eventBase + n*eventStep
+	start := load.EventBase + n*load.EventStep
 	request := ingest.AppendEvent(nil, &hold.Draft{Token: "probe", Holder: probeHolder(k), Weight: 1,
 		Start: hold.Stamp{Seconds: start, Set: true}, End: hold.Stamp{Seconds: start + 1, Set: true}})
 	p.mu.Lock()
 	p.inFlight++
 	p.mu.Unlock()
 	var response []byte
-	err := p.door.Invoke(ctx, recordMethod, &request, &response)
+	err := p.conn.Invoke(ctx, load.RecordMethod, &request, &response)
 	now := time.Now()
 	var ack holdpb.HoldAck
 	if err == nil {

@@ -11,11 +11,15 @@ import (
 	"path/filepath"
 	"syscall"
 	"time"
+
+	"holdmetrics/test/bench/internal/child"
+	"holdmetrics/test/bench/internal/load"
+	"holdmetrics/test/bench/internal/report"
 )
 
 func main() {
-	if len(os.Args) == 3 && os.Args[1] == childCommand {
-		os.Exit(childMain(os.Args[2]))
+	if len(os.Args) == 3 && os.Args[1] == child.Command {
+		os.Exit(child.Main(os.Args[2], roles()))
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -90,11 +94,11 @@ func run(ctx context.Context, args []string, out, progress io.Writer) error {
 	b := &bench{quick: o.quick, profile: o.profile, dir: dir,
 		log: func(format string, args ...any) { fmt.Fprintf(progress, format+"\n", args...) }}
 	lines, failed := b.runRows(ctx, rows, o.repeat)
-	if err := printTable(out, lines); err != nil {
+	if err := report.Print(out, lines); err != nil {
 		return err
 	}
 	if o.json != "" {
-		text, err := encodeJSON(lines)
+		text, err := report.JSON(lines)
 		if err != nil {
 			return err
 		}
@@ -107,10 +111,10 @@ func run(ctx context.Context, args []string, out, progress io.Writer) error {
 
 // runRows runs rows one after the other. A row that fails does not keep the
 // others from running; the error names the first.
-func (b *bench) runRows(ctx context.Context, rows []row, repeat int) (lines []line, failed error) {
+func (b *bench) runRows(ctx context.Context, rows []row, repeat int) (lines []report.Line, failed error) {
 	for _, r := range rows {
 		began := time.Now()
-		var repetitions [][]line
+		var repetitions [][]report.Line
 		for i := range r.repeats(repeat) {
 			got, err := r.run(ctx, b)
 			b.clean()
@@ -126,12 +130,38 @@ func (b *bench) runRows(ctx context.Context, rows []row, repeat int) (lines []li
 			}
 			for j := range got {
 				l := &got[j]
-				b.log("%s %d/%d: %s: %s %s, against %s, %s", r.name(), i+1, r.repeats(repeat), l.name, number(l.value), l.unit, number(l.againstValue), l.note)
+				b.log("%s %d/%d: %s: %s %s, against %s, %s", r.name(), i+1, r.repeats(repeat), l.Name, report.Number(l.Value), l.Unit, report.Number(l.AgainstValue), l.Note)
 			}
 			repetitions = append(repetitions, got)
 		}
 		b.log("%s: %.0f s", r.name(), time.Since(began).Seconds())
-		lines = append(lines, medians(repetitions)...)
+		lines = append(lines, report.Medians(repetitions)...)
 	}
 	return lines, failed
+}
+
+// roles are what this program can be as a child.
+func roles() map[string]child.Role {
+	return map[string]child.Role{
+		"server":    serverRole,
+		"echo":      echoRole,
+		"produce":   load.ProduceRole,
+		"publish":   load.PublishRole,
+		"fill":      load.FillRole,
+		"batch":     load.BatchRole,
+		"broadcast": load.BroadcastRole,
+		"record":    load.RecordRole,
+		"holds":     load.HoldsRole,
+		"score":     scoreRole,
+		"apply":     applyRole,
+		"replay":    replayRole,
+		"read":      readRole,
+		"sustained": sustainedRole,
+		"freshness": freshnessRole,
+		"watch":     watchRole,
+		"fanout":    fanoutRole,
+		"rank":      rankRole,
+		"memory":    memoryRole,
+		"pair":      pairRole,
+	}
 }

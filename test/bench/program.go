@@ -11,6 +11,7 @@ import (
 	"syscall"
 	"time"
 
+	"holdmetrics/test/bench/internal/child"
 	"holdmetrics/test/build"
 )
 
@@ -24,8 +25,8 @@ type program struct {
 }
 
 // startProgram starts the real program with these arguments, and with more in its
-// environment, and returns when it is up. Until then said is told each line of
-// two words or more in which it says where something is.
+// environment, and returns when it is up. Until then it calls said for each
+// line of two words or more, which names an endpoint and its address.
 func (b *bench) startProgram(ctx context.Context, args, env []string, said func(p *program, what, where string)) (*program, error) {
 	binary, err := b.build(ctx)
 	if err != nil {
@@ -36,7 +37,7 @@ func (b *bench) startProgram(ctx context.Context, args, env []string, said func(
 	// What the machine sets is kept away from it.
 	p.cmd.Env = append(append(build.Environment(), "PPROF_ADDRESS=", "HOLDMETRICS_CONFIG="), env...)
 	p.cmd.Stderr = p.stderr
-	p.cmd.SysProcAttr = ownGroup()
+	p.cmd.SysProcAttr = child.OwnGroup()
 	out, err := p.cmd.StdoutPipe()
 	if err != nil {
 		return nil, err
@@ -71,7 +72,7 @@ func (p *program) stop() error {
 	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		return err
 	}
-	late := time.AfterFunc(stopGrace, func() { _ = p.cmd.Process.Kill() })
+	late := time.AfterFunc(child.StopGrace, func() { _ = p.cmd.Process.Kill() })
 	defer late.Stop()
 	if err := <-p.done; err != nil {
 		return fmt.Errorf("%s: %w: %s", p.name, err, p.stderr)

@@ -19,14 +19,15 @@ import (
 	"holdmetrics/ingest"
 	"holdmetrics/projection"
 	holdpb "holdmetrics/proto"
+	"holdmetrics/test/bench/internal/load"
 )
 
 // projected returns when the snapshots and the store of a running server have
 // all that its log holds now, as clients see it: the bucket's positions, and a
 // read of each partition that asks for that position (which has the worker flush
 // at once). It gives the time when that was so.
-func projected(ctx context.Context, at addresses) (time.Time, error) {
-	conn, js, err := dialNATS(at.NATS)
+func projected(ctx context.Context, at load.Addresses) (time.Time, error) {
+	conn, js, err := load.DialNATS(at.NATS)
 	if err != nil {
 		return time.Time{}, err
 	}
@@ -35,11 +36,11 @@ func projected(ctx context.Context, at addresses) (time.Time, error) {
 	if err != nil {
 		return time.Time{}, err
 	}
-	door, err := grpc.NewClient(at.GRPC, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	server, err := grpc.NewClient(at.GRPC, grpc.WithTransportCredentials(insecure.NewCredentials()))
 	if err != nil {
 		return time.Time{}, err
 	}
-	defer door.Close()
+	defer server.Close()
 	bucket, err := js.Stream(ctx, "KV_"+projection.BucketName("1"))
 	if err != nil {
 		return time.Time{}, err
@@ -56,7 +57,7 @@ func projected(ctx context.Context, at addresses) (time.Time, error) {
 		}
 		// Side by side: the read is what asks for the flush.
 		waiting.Go(func() { errs[2*p] = awaitSnapshots(ctx, bucket, p, end) })
-		waiting.Go(func() { errs[2*p+1] = awaitStore(ctx, door, p, len(ends), end) })
+		waiting.Go(func() { errs[2*p+1] = awaitStore(ctx, server, p, len(ends), end) })
 	}
 	waiting.Wait()
 	return time.Now(), errors.Join(errs...)
@@ -73,8 +74,8 @@ func endsOf(ctx context.Context, log *ingest.Log) (ends []uint64, err error) {
 }
 
 // logEnds are the last positions of the partitions.
-func logEnds(ctx context.Context, at addresses) ([]uint64, error) {
-	conn, js, err := dialNATS(at.NATS)
+func logEnds(ctx context.Context, at load.Addresses) ([]uint64, error) {
+	conn, js, err := load.DialNATS(at.NATS)
 	if err != nil {
 		return nil, err
 	}
@@ -98,22 +99,22 @@ func awaitSnapshots(ctx context.Context, bucket jetstream.Stream, partition int,
 		} else if !errors.Is(err, jetstream.ErrMsgNotFound) {
 			return err
 		}
-		if !pause(ctx, 5*time.Millisecond) {
+		if !load.Pause(ctx, 5*time.Millisecond) {
 			return context.Cause(ctx)
 		}
 	}
 }
 
 // awaitStore reads some holder of the partition, until the read is not stale.
-func awaitStore(ctx context.Context, door *grpc.ClientConn, partition, partitions int, end uint64) error {
+func awaitStore(ctx context.Context, conn *grpc.ClientConn, partition, partitions int, end uint64) error {
 	holder := ""
 	for i := 0; holder == ""; i++ {
-		if h := holderName(i); ingest.Partition(h, partitions) == partition {
+		if h := load.HolderName(i); ingest.Partition(h, partitions) == partition {
 			holder = h
 		}
 	}
 	for {
-		rows, err := holdpb.NewHoldMetricsQueryClient(door).Scores(ctx, &holdpb.ScoresRequest{HolderId: holder, After: end})
+		rows, err := holdpb.NewHoldMetricsQueryClient(conn).Scores(ctx, &holdpb.ScoresRequest{HolderId: holder, After: end})
 		if err == nil {
 			if _, err = rows.Recv(); errors.Is(err, io.EOF) {
 				return nil // the partition has other holders
@@ -123,7 +124,7 @@ func awaitStore(ctx context.Context, door *grpc.ClientConn, partition, partition
 		case codes.OK:
 			return nil
 		case codes.Unavailable, codes.DeadlineExceeded, codes.FailedPrecondition, codes.Aborted: // stale: ask again
-			if !pause(ctx, 5*time.Millisecond) {
+			if !load.Pause(ctx, 5*time.Millisecond) {
 				return context.Cause(ctx)
 			}
 		default:

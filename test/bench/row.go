@@ -8,6 +8,9 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"holdmetrics/test/bench/internal/child"
+	"holdmetrics/test/bench/internal/report"
 )
 
 // row measures one thing. Its documentation says what it does and does not measure.
@@ -20,7 +23,7 @@ type row interface {
 	// run once.
 	repeats(n int) int
 	// run is one repetition. Everything it started has ended when it returns.
-	run(ctx context.Context, b *bench) ([]line, error)
+	run(ctx context.Context, b *bench) ([]report.Line, error)
 }
 
 // allRows are the rows of the table, in its order.
@@ -110,3 +113,18 @@ func (once) repeats(int) int { return 1 }
 type often struct{}
 
 func (often) repeats(n int) int { return n }
+
+// startChild starts a child in a role and returns when it has answered; see
+// [child.Start].
+func (b *bench) startChild(ctx context.Context, role string, cores int, input, ready any) (*child.Process, error) {
+	return child.Start(ctx, b.profile, role, cores, input, ready)
+}
+
+// call runs a child that answers once, with its result, and then ends.
+func (b *bench) call(ctx context.Context, role string, cores int, input, result any) error {
+	p, err := b.startChild(ctx, role, cores, input, result)
+	if err != nil {
+		return err
+	}
+	return p.Stop()
+}

@@ -10,6 +10,9 @@ import (
 	"time"
 
 	"holdmetrics/hold"
+	"holdmetrics/test/bench/internal/child"
+	"holdmetrics/test/bench/internal/load"
+	"holdmetrics/test/bench/internal/report"
 )
 
 // applyRow is hold alone on one core (GOMAXPROCS=1, so the collector
@@ -28,30 +31,30 @@ func (applyRow) about() string {
 	return "apply: hold alone, one core, in order and mixed, 20,000 and 200,000 holders"
 }
 
-func (applyRow) run(ctx context.Context, b *bench) ([]line, error) {
-	var lines []line
+func (applyRow) run(ctx context.Context, b *bench) ([]report.Line, error) {
+	var lines []report.Line
 	for _, c := range []struct {
 		name  string
 		mixed bool
-		aim   aim
+		aim   report.Aim
 	}{
-		{"apply ended, in order", false, aim{ratioAtLeast(0.5), atLeast(5e6)}},
-		{"apply mixed, out of order", true, aim{ratioAtLeast(0.2), atLeast(2e6)}},
+		{"apply ended, in order", false, report.Aim{report.RatioAtLeast(0.5), report.AtLeast(5e6)}},
+		{"apply mixed, out of order", true, report.Aim{report.RatioAtLeast(0.2), report.AtLeast(2e6)}},
 	} {
 		for _, holders := range []int{20_000, 200_000} {
 			var out workOutput
 			if err := b.call(ctx, "apply", 1, workInput{Events: b.size(1_000_000), Holders: holders, Mixed: c.mixed}, &out); err != nil {
 				return nil, err
 			}
-			lines = append(lines, line{name: fmt.Sprintf("%s, %d,000 holders", c.name, holders/1000), value: out.Value, unit: "events/s",
-				against: "map of float totals", againstValue: out.Peer, aim: c.aim})
+			lines = append(lines, report.Line{Name: fmt.Sprintf("%s, %d,000 holders", c.name, holders/1000), Value: out.Value, Unit: "events/s",
+				Against: "map of float totals", AgainstValue: out.Peer, Aim: c.aim})
 		}
 	}
 	return lines, nil
 }
 
 func applyRole(_ context.Context, raw json.RawMessage, answer func(any) error) error {
-	in, err := input[workInput](raw)
+	in, err := child.Input[workInput](raw)
 	if err != nil {
 		return err
 	}
@@ -109,10 +112,10 @@ func applyFloats(events []hold.Event) {
 // an open and a stop; then all events are shuffled.
 func applyEvents(in workInput) ([]hold.Event, error) {
 	events := make([]hold.Event, 0, in.Events+1)
-	from := newSource(0, 1, in.Holders)
+	from := load.NewSource(0, 1, in.Holders)
 	var d hold.Draft
 	for i := 0; len(events) < in.Events; i++ {
-		from.next(&d)
+		from.Next(&d)
 		e, err := d.Check(hold.MaxTime, hold.DefaultLimits())
 		if err != nil {
 			return nil, err

@@ -6,6 +6,9 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"holdmetrics/test/bench/internal/load"
+	"holdmetrics/test/bench/internal/report"
 )
 
 // coldStartRow is how long `holdmetrics serve` takes from exec to ready (the
@@ -17,7 +20,7 @@ type coldStartRow struct{ once }
 func (coldStartRow) name() string  { return "coldstart" }
 func (coldStartRow) about() string { return "cold start: serve on 1,000,000 holders, to ready" }
 
-func (coldStartRow) run(ctx context.Context, b *bench) (_ []line, err error) {
+func (coldStartRow) run(ctx context.Context, b *bench) (_ []report.Line, err error) {
 	dir, err := b.tempDir("coldstart")
 	if err != nil {
 		return nil, err
@@ -39,8 +42,8 @@ func (coldStartRow) run(ctx context.Context, b *bench) (_ []line, err error) {
 		}
 	}
 	slices.Sort(took)
-	return []line{{name: "cold start", value: took[1], unit: "ms", fsync: true, aim: aim{atMost(3000)},
-		note: fmt.Sprintf("%d holders; the starts took %.0f to %.0f ms", holders, took[0], took[2])}}, nil
+	return []report.Line{{Name: "cold start", Value: took[1], Unit: "ms", Fsync: true, Aim: report.Aim{report.AtMost(3000)},
+		Note: fmt.Sprintf("%d holders; the starts took %.0f to %.0f ms", holders, took[0], took[2])}}, nil
 }
 
 // prepareServe makes a data directory whose projections have every holder.
@@ -50,7 +53,7 @@ func (b *bench) prepareServe(ctx context.Context, dir string, holders int) (err 
 		return err
 	}
 	defer func() { err = errors.Join(err, s.stop()) }()
-	if err := b.call(ctx, "fill", 0, fillInput{NATS: s.at.NATS, Holders: holders, Events: holders}, &struct{}{}); err != nil {
+	if err := b.call(ctx, "fill", 0, load.FillInput{NATS: s.at.NATS, Holders: holders, Events: holders}, &struct{}{}); err != nil {
 		return err
 	}
 	_, err = projected(ctx, s.at)

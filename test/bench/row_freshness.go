@@ -6,6 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"holdmetrics/test/bench/internal/child"
+	"holdmetrics/test/bench/internal/load"
+	"holdmetrics/test/bench/internal/report"
 )
 
 // freshnessRow is how long after its acknowledgement an event is seen by who
@@ -27,9 +31,9 @@ func (freshnessRow) about() string {
 
 // freshnessInput says at what rate other events come, and for how long.
 type freshnessInput struct {
-	At      addresses
+	At      load.Addresses
 	Rate    int
-	Window  window
+	Window  load.Window
 	Holders int
 }
 
@@ -40,21 +44,21 @@ type freshnessOutput struct {
 	Probes, PeerProbes, Unseen int
 }
 
-func (freshnessRow) run(ctx context.Context, b *bench) (lines []line, err error) {
+func (freshnessRow) run(ctx context.Context, b *bench) (lines []report.Line, err error) {
 	for _, rate := range []int{1000, 50_000, 200_000} {
 		out, err := b.freshness(ctx, rate)
 		if err != nil {
 			return lines, err
 		}
-		name := fmt.Sprintf("freshness p%%d at %s/s", number(float64(rate)))
-		note := fmt.Sprintf("load reached %s/s; %d probes, %d unseen at the end; peer %d", number(out.Rate), out.Probes, out.Unseen, out.PeerProbes)
-		tail := aim{ratioAtMost(3)}
+		name := fmt.Sprintf("freshness p%%d at %s/s", report.Number(float64(rate)))
+		note := fmt.Sprintf("load reached %s/s; %d probes, %d unseen at the end; peer %d", report.Number(out.Rate), out.Probes, out.Unseen, out.PeerProbes)
+		tail := report.Aim{report.RatioAtMost(3)}
 		if rate == 1000 {
-			tail = append(tail, atMost(10))
+			tail = append(tail, report.AtMost(10))
 		}
 		lines = append(lines,
-			line{name: fmt.Sprintf(name, 50), value: out.P50, unit: "ms", fsync: true, against: "KV put to KV watcher", againstValue: out.PeerP50},
-			line{name: fmt.Sprintf(name, 99), value: out.P99, unit: "ms", fsync: true, against: "KV put to KV watcher", againstValue: out.PeerP99, aim: tail, note: note, void: out.Unseen > 0 || out.Rate < 0.9*float64(rate)})
+			report.Line{Name: fmt.Sprintf(name, 50), Value: out.P50, Unit: "ms", Fsync: true, Against: "KV put to KV watcher", AgainstValue: out.PeerP50},
+			report.Line{Name: fmt.Sprintf(name, 99), Value: out.P99, Unit: "ms", Fsync: true, Against: "KV put to KV watcher", AgainstValue: out.PeerP99, Aim: tail, Note: note, Void: out.Unseen > 0 || out.Rate < 0.9*float64(rate)})
 	}
 	return lines, nil
 }
@@ -73,7 +77,7 @@ func (b *bench) freshness(ctx context.Context, rate int) (out freshnessOutput, e
 	if err := s.ready(ctx); err != nil {
 		return out, err
 	}
-	in := freshnessInput{At: s.at, Rate: rate, Window: window{2 * time.Second, 6 * time.Second}, Holders: benchHolders}
+	in := freshnessInput{At: s.at, Rate: rate, Window: load.Window{Warm: 2 * time.Second, Count: 6 * time.Second}, Holders: load.Holders}
 	if b.quick {
 		in.Window.Count = 2 * time.Second
 	}
@@ -81,7 +85,7 @@ func (b *bench) freshness(ctx context.Context, rate int) (out freshnessOutput, e
 }
 
 func freshnessRole(ctx context.Context, raw json.RawMessage, answer func(any) error) error {
-	in, err := input[freshnessInput](raw)
+	in, err := child.Input[freshnessInput](raw)
 	if err != nil {
 		return err
 	}

@@ -11,6 +11,10 @@ import (
 	"strconv"
 
 	"holdmetrics/projection/embedded"
+	"holdmetrics/test/bench/internal/child"
+	"holdmetrics/test/bench/internal/cluster"
+	"holdmetrics/test/bench/internal/load"
+	"holdmetrics/test/bench/internal/report"
 )
 
 // memoryRow is what a hold takes in memory: by how much the resident set of a
@@ -42,7 +46,7 @@ type memoryInput struct {
 // memoryOutput is in bytes.
 type memoryOutput struct{ Before, After, Peak, Estimate int }
 
-func (memoryRow) run(ctx context.Context, b *bench) (_ []line, err error) {
+func (memoryRow) run(ctx context.Context, b *bench) (_ []report.Line, err error) {
 	holders := b.size(1_000_000)
 	in := memoryInput{Events: holdsPerHolder * holders}
 	if in.Dir, err = b.tempDir("memory"); err != nil {
@@ -52,44 +56,44 @@ func (memoryRow) run(ctx context.Context, b *bench) (_ []line, err error) {
 	if err != nil {
 		return nil, err
 	}
-	defer stopAll(&err, server)
+	defer child.StopAll(&err, server)
 	in.NATS = at.NATS
-	if err := b.call(ctx, "fill", 0, fillInput{NATS: at.NATS, Holders: holders, Events: in.Events}, &struct{}{}); err != nil {
+	if err := b.call(ctx, "fill", 0, load.FillInput{NATS: at.NATS, Holders: holders, Events: in.Events}, &struct{}{}); err != nil {
 		return nil, err
 	}
 	var out memoryOutput
 	if err := b.call(ctx, "memory", 0, in, &out); err != nil {
 		return nil, err
 	}
-	return []line{{name: "memory", value: float64(out.After-out.Before) / float64(in.Events), unit: "bytes/hold",
-		against: "start, end, weight", againstValue: plainHoldBytes, aim: aim{ratioAtMost(4)},
-		note: fmt.Sprintf("resident %d MB, before %d MB, peak %d MB; the cache's own estimate %d MB",
+	return []report.Line{{Name: "memory", Value: float64(out.After-out.Before) / float64(in.Events), Unit: "bytes/hold",
+		Against: "start, end, weight", AgainstValue: plainHoldBytes, Aim: report.Aim{report.RatioAtMost(4)},
+		Note: fmt.Sprintf("resident %d MB, before %d MB, peak %d MB; the cache's own estimate %d MB",
 			out.After>>20, out.Before>>20, out.Peak>>20, out.Estimate>>20)}}, nil
 }
 
 func memoryRole(ctx context.Context, raw json.RawMessage, answer func(any) error) (err error) {
-	in, err := input[memoryInput](raw)
+	in, err := child.Input[memoryInput](raw)
 	if err != nil {
 		return err
 	}
-	conn, js, err := dialNATS(in.NATS)
+	conn, js, err := load.DialNATS(in.NATS)
 	if err != nil {
 		return err
 	}
 	defer conn.Close()
-	p, err := startPlant(ctx, plantConfig{dir: in.Dir, broker: &broker{conn: conn, js: js}, worker: true, noBucket: true,
-		cacheBytes: 1 << 40, store: embedded.Options{CacheBytes: 8 << 20, MemTableBytes: 8 << 20}})
+	p, err := cluster.Start(ctx, cluster.Config{Dir: in.Dir, Broker: &cluster.Broker{Conn: conn, JetStream: js}, Worker: true, NoBucket: true,
+		CacheBytes: 1 << 40, Store: embedded.Options{CacheBytes: 8 << 20, MemTableBytes: 8 << 20}})
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, p.stop()) }()
+	defer func() { err = errors.Join(err, p.Stop()) }()
 	var out memoryOutput
 	debug.FreeOSMemory() // runs the collector first
 	if out.Before, err = processMemory("VmRSS:"); err != nil {
 		return err
 	}
-	p.run(ctx)
-	if err := p.caughtUp(ctx); err != nil {
+	p.Run()
+	if err := p.CaughtUp(ctx); err != nil {
 		return err
 	}
 	debug.FreeOSMemory()
@@ -99,10 +103,10 @@ func memoryRole(ctx context.Context, raw json.RawMessage, answer func(any) error
 	if out.Peak, err = processMemory("VmHWM:"); err != nil {
 		return err
 	}
-	for _, s := range p.worker.Status() {
+	for _, s := range p.Worker.Status() {
 		out.Estimate += s.CacheBytes
 	}
-	if got := p.events(); got != uint64(in.Events) {
+	if got := p.Events(); got != uint64(in.Events) {
 		return fmt.Errorf("%d events were applied, %d are in the log", got, in.Events)
 	}
 	return answer(out)

@@ -7,6 +7,8 @@ import (
 	"os/exec"
 	"strconv"
 	"strings"
+
+	"holdmetrics/test/bench/internal/report"
 )
 
 // mongoRow is what the Mongo store takes from the database: flushes of 2,000 new
@@ -24,33 +26,33 @@ func (mongoRow) about() string {
 	return "mongo: the MongoDB store's flush against the driver's bulk writes of the same documents"
 }
 
-func (mongoRow) run(ctx context.Context, b *bench) ([]line, error) {
-	l := line{name: "MongoDB store, flush", unit: "documents/s", against: "driver's bulk writes", aim: aim{ratioAtLeast(0.9)}}
+func (mongoRow) run(ctx context.Context, b *bench) ([]report.Line, error) {
+	l := report.Line{Name: "MongoDB store, flush", Unit: "documents/s", Against: "driver's bulk writes", Aim: report.Aim{report.RatioAtLeast(0.9)}}
 	times := fmt.Sprintf("-benchtime=%dx", b.size(40))
 	out, err := exec.CommandContext(ctx, "go", "test", "-run", "^$", "-bench", "^BenchmarkFlush$", times, "holdmetrics/projection/mongo").CombinedOutput()
 	if err != nil {
 		return nil, fmt.Errorf("%w\n%s", err, out)
 	}
-	share, err := l.readBenchmark(string(out))
+	share, err := readBenchmark(&l, string(out))
 	if err != nil {
 		return nil, err
 	}
-	if l.skipped == "" {
-		l.againstValue = l.value / share
+	if l.Skipped == "" {
+		l.AgainstValue = l.Value / share
 	}
-	return []line{l}, nil
+	return []report.Line{l}, nil
 }
 
 // readBenchmark reads what the benchmark of the store printed, and gives its share
 // of the driver's throughput.
-func (l *line) readBenchmark(out string) (share float64, err error) {
+func readBenchmark(l *report.Line, out string) (share float64, err error) {
 	for text := range strings.Lines(out) {
 		text = strings.TrimSpace(text)
 		if server, ok := strings.CutPrefix(text, "tested with "); ok {
-			l.note = "tested with " + server
+			l.Note = "tested with " + server
 		}
 		if why, ok := strings.CutPrefix(text, "the tests of this package are skipped: "); ok {
-			l.skipped = why
+			l.Skipped = why
 			return 0, nil
 		}
 		if !strings.HasPrefix(text, "BenchmarkFlush") {
@@ -58,7 +60,7 @@ func (l *line) readBenchmark(out string) (share float64, err error) {
 		}
 		f := strings.Fields(text)
 		for i := 2; i+1 < len(f); i += 2 {
-			to := map[string]*float64{"documents/s": &l.value, "share": &share}[f[i+1]]
+			to := map[string]*float64{"documents/s": &l.Value, "share": &share}[f[i+1]]
 			if to == nil {
 				continue
 			}
@@ -67,7 +69,7 @@ func (l *line) readBenchmark(out string) (share float64, err error) {
 			}
 		}
 	}
-	if l.value <= 0 || share <= 0 || l.note == "" {
+	if l.Value <= 0 || share <= 0 || l.Note == "" {
 		return 0, errors.New("the store's benchmark did not say how fast it was:\n" + out)
 	}
 	return share, nil

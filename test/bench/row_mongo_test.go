@@ -1,21 +1,25 @@
 package main
 
-import "testing"
+import (
+	"testing"
+
+	"holdmetrics/test/bench/internal/report"
+)
 
 func TestReadBenchmark(t *testing.T) {
 	t.Parallel()
 	const told = "tested with some server, a stand-in\ngoos: linux\nBenchmarkFlush-2 \t 40\t 180 ns/op\t 29000 documents/s\t 0.975 share\nPASS\n"
-	var l line
-	share, err := l.readBenchmark(told)
-	if err != nil || share != 0.975 || l.value != 29000 || l.note != "tested with some server, a stand-in" || l.skipped != "" {
+	var l report.Line
+	share, err := readBenchmark(&l, told)
+	if err != nil || share != 0.975 || l.Value != 29000 || l.Note != "tested with some server, a stand-in" || l.Skipped != "" {
 		t.Errorf("%+v, share %v, %v", l, share, err)
 	}
-	l = line{}
-	if _, err := l.readBenchmark("the tests of this package are skipped: there is no Java\nPASS\n"); err != nil || l.skipped != "there is no Java" {
+	l = report.Line{}
+	if _, err := readBenchmark(&l, "the tests of this package are skipped: there is no Java\nPASS\n"); err != nil || l.Skipped != "there is no Java" {
 		t.Errorf("%+v, %v", l, err)
 	}
 	for _, out := range []string{"", "PASS\n", "BenchmarkFlush-2 40 180 ns/op\n", "BenchmarkFlush-2 40 180 ns/op x documents/s\n"} {
-		if _, err := new(line).readBenchmark(out); err == nil {
+		if _, err := readBenchmark(new(report.Line), out); err == nil {
 			t.Errorf("%q passes", out)
 		}
 	}

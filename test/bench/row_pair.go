@@ -16,6 +16,10 @@ import (
 
 	"holdmetrics/hold"
 	holdpb "holdmetrics/proto"
+	"holdmetrics/test/bench/internal/child"
+	"holdmetrics/test/bench/internal/cluster"
+	"holdmetrics/test/bench/internal/load"
+	"holdmetrics/test/bench/internal/report"
 )
 
 // pairRow is one pair of 1,000,000 ended holds in the embedded store, with a
@@ -23,7 +27,7 @@ import (
 // holds behind the last one, random inserts are short holds in gaps between
 // others; both are counted from the first one sent until the store has the last,
 // which is asked for at once, after a few that warm up. An as-of read
-// is Scores of that holder at a random instant, through the gRPC door. Against
+// is Scores of that holder at a random instant, over gRPC. Against
 // the same on small pairs of 100 holds: as many events spread over 2,500 of them
 // (one holder, so one partition as well), and a read of one. Where the worker
 // does not get through in pairPatience, what it got through counts.
@@ -57,7 +61,7 @@ type pairFigures struct{ Appends, Inserts, AsOf float64 }
 
 type pairOutput struct{ Big, Small pairFigures }
 
-func (pairRow) run(ctx context.Context, b *bench) (_ []line, err error) {
+func (pairRow) run(ctx context.Context, b *bench) (_ []report.Line, err error) {
 	in := pairInput{Holds: b.size(pairHolds), Events: b.size(pairEvents)}
 	if in.Dir, err = b.tempDir("pair"); err != nil {
 		return nil, err
@@ -67,23 +71,23 @@ func (pairRow) run(ctx context.Context, b *bench) (_ []line, err error) {
 		return nil, err
 	}
 	const small = "the same on small pairs"
-	return []line{
-		{name: "large pair, appends", value: out.Big.Appends, unit: "events/s", fsync: true, against: small, againstValue: out.Small.Appends, aim: aim{ratioAtLeast(0.3)}},
-		{name: "large pair, random inserts", value: out.Big.Inserts, unit: "events/s", fsync: true, against: small, againstValue: out.Small.Inserts, aim: aim{ratioAtLeast(0.3)}},
-		{name: "large pair, as-of read", value: out.Big.AsOf, unit: "ms", fsync: true, against: small, againstValue: out.Small.AsOf, aim: aim{atMost(10)}},
+	return []report.Line{
+		{Name: "large pair, appends", Value: out.Big.Appends, Unit: "events/s", Fsync: true, Against: small, AgainstValue: out.Small.Appends, Aim: report.Aim{report.RatioAtLeast(0.3)}},
+		{Name: "large pair, random inserts", Value: out.Big.Inserts, Unit: "events/s", Fsync: true, Against: small, AgainstValue: out.Small.Inserts, Aim: report.Aim{report.RatioAtLeast(0.3)}},
+		{Name: "large pair, as-of read", Value: out.Big.AsOf, Unit: "ms", Fsync: true, Against: small, AgainstValue: out.Small.AsOf, Aim: report.Aim{report.AtMost(10)}},
 	}, nil
 }
 
 func pairRole(ctx context.Context, raw json.RawMessage, answer func(any) error) error {
-	in, err := input[pairInput](raw)
+	in, err := child.Input[pairInput](raw)
 	if err != nil {
 		return err
 	}
-	b, err := startBroker(filepath.Join(in.Dir, "nats"), true)
+	b, err := cluster.StartBroker(filepath.Join(in.Dir, "nats"), true)
 	if err != nil {
 		return err
 	}
-	defer b.close()
+	defer b.Close()
 	if err := fillPairs(ctx, b, &in); err != nil {
 		return err
 	}
@@ -117,27 +121,27 @@ func (k *pairKind) draft(pair int, start, end int64) hold.Draft {
 
 // hold is the i-th hold of a pair: five seconds, then a gap of five.
 func (k *pairKind) hold(pair, i int) hold.Draft {
-	start := int64(eventBase + i*eventStep)
+	start := int64(load.EventBase + i*load.EventStep)
 	return k.draft(pair, start, start+5)
 }
 
 // inGap is a hold of a second in the gap behind the i-th hold.
 func (k *pairKind) inGap(pair, i int) hold.Draft {
-	start := int64(eventBase + i*eventStep)
+	start := int64(load.EventBase + i*load.EventStep)
 	return k.draft(pair, start+6, start+7)
 }
 
 // fillPairs makes log and store of all pairs, with a cache that has room for them.
-func fillPairs(ctx context.Context, b *broker, in *pairInput) (err error) {
-	p, err := startPlant(ctx, plantConfig{dir: in.Dir, broker: b, worker: true, cacheBytes: 64 << 30})
+func fillPairs(ctx context.Context, b *cluster.Broker, in *pairInput) (err error) {
+	p, err := cluster.Start(ctx, cluster.Config{Dir: in.Dir, Broker: b, Worker: true, CacheBytes: 64 << 30})
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, p.stop()) }()
-	p.run(ctx)
+	defer func() { err = errors.Join(err, p.Stop()) }()
+	p.Run()
 	for _, k := range []pairKind{{holder: "large", pairs: 1, holds: in.Holds}, {holder: "small", pairs: smallPairs, holds: smallHolds}, {holder: "one", pairs: 1, holds: smallHolds}} {
 		at := 0
-		if err := fill(ctx, p.log, k.pairs*k.holds, logBatch, func(drafts []hold.Draft) {
+		if err := load.Fill(ctx, p.Log, k.pairs*k.holds, load.LogBatch, func(drafts []hold.Draft) {
 			for i := range drafts {
 				drafts[i] = k.hold(at%k.pairs, at/k.pairs)
 				at++
@@ -146,17 +150,17 @@ func fillPairs(ctx context.Context, b *broker, in *pairInput) (err error) {
 			return err
 		}
 	}
-	return p.caughtUp(ctx)
+	return p.CaughtUp(ctx)
 }
 
 // measurePairs measures on a worker that was just started with a small cache.
-func measurePairs(ctx context.Context, b *broker, in *pairInput, k pairKind) (out pairFigures, err error) {
-	p, err := startPlant(ctx, plantConfig{dir: in.Dir, broker: b, worker: true, cacheBytes: pairCache, doors: true})
+func measurePairs(ctx context.Context, b *cluster.Broker, in *pairInput, k pairKind) (out pairFigures, err error) {
+	p, err := cluster.Start(ctx, cluster.Config{Dir: in.Dir, Broker: b, Worker: true, CacheBytes: pairCache, Gateway: true})
 	if err != nil {
 		return out, err
 	}
-	defer func() { err = errors.Join(err, p.stop()) }()
-	p.run(ctx)
+	defer func() { err = errors.Join(err, p.Stop()) }()
+	p.Run()
 	if out.AsOf, err = asOf(ctx, p, k); err != nil {
 		return out, err
 	}
@@ -182,45 +186,45 @@ func measurePairs(ctx context.Context, b *broker, in *pairInput, k pairKind) (ou
 }
 
 // pairRate is how many events a second get into the store.
-func pairRate(ctx context.Context, p *plant, events int, next func() hold.Draft) (float64, error) {
+func pairRate(ctx context.Context, p *cluster.Cluster, events int, next func() hold.Draft) (float64, error) {
 	send := func(n int) error {
-		return fill(ctx, p.log, n, logBatch, func(drafts []hold.Draft) {
+		return load.Fill(ctx, p.Log, n, load.LogBatch, func(drafts []hold.Draft) {
 			for i := range drafts {
 				drafts[i] = next()
 			}
 		})
 	}
-	if err := errors.Join(send(pairWarm), p.stored(ctx)); err != nil {
+	if err := errors.Join(send(pairWarm), p.Stored(ctx)); err != nil {
 		return 0, err
 	}
-	before, began := p.events(), time.Now()
+	before, began := p.Events(), time.Now()
 	if err := send(events); err != nil {
 		return 0, err
 	}
 	within, cancel := context.WithTimeout(ctx, pairPatience)
 	defer cancel()
-	err := p.stored(within)
-	value := float64(p.events()-before) / time.Since(began).Seconds()
+	err := p.Stored(within)
+	value := float64(p.Events()-before) / time.Since(began).Seconds()
 	if err != nil && within.Err() != nil && ctx.Err() == nil {
 		// The rest goes through now, so that what is measured next has the worker to itself.
-		err = p.stored(ctx)
+		err = p.Stored(ctx)
 	}
 	return value, err
 }
 
 // asOf is the median of reads, in ms.
-func asOf(ctx context.Context, p *plant, k pairKind) (float64, error) {
-	conn, err := grpc.NewClient(p.addresses.GRPC, grpc.WithTransportCredentials(insecure.NewCredentials()))
+func asOf(ctx context.Context, p *cluster.Cluster, k pairKind) (float64, error) {
+	conn, err := grpc.NewClient(p.Addresses.GRPC, grpc.WithTransportCredentials(insecure.NewCredentials()))
 	if err != nil {
 		return 0, err
 	}
 	defer conn.Close()
 	client := holdpb.NewHoldMetricsQueryClient(conn)
 	instants := rand.New(rand.NewPCG(3, 4))
-	span := k.holds * eventStep
+	span := k.holds * load.EventStep
 	var took []time.Duration
 	for range pairReads {
-		at := time.Unix(eventBase+instants.Int64N(int64(span)), 0)
+		at := time.Unix(load.EventBase+instants.Int64N(int64(span)), 0)
 		began := time.Now()
 		rows, err := client.Scores(ctx, &holdpb.ScoresRequest{HolderId: k.reader, AsOf: timestamppb.New(at)})
 		if err == nil {

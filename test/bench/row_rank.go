@@ -16,6 +16,10 @@ import (
 	"holdmetrics/ingest"
 	"holdmetrics/projection"
 	holdpb "holdmetrics/proto"
+	"holdmetrics/test/bench/internal/child"
+	"holdmetrics/test/bench/internal/cluster"
+	"holdmetrics/test/bench/internal/load"
+	"holdmetrics/test/bench/internal/report"
 )
 
 // rankRow is GET /top?limit=100 of 1,000,000 holders at a gateway of its own
@@ -46,10 +50,10 @@ type rankOutput struct {
 type askedOften struct{ P50, P99 float64 }
 
 func (a askedOften) against(peer askedOften) string {
-	return fmt.Sprintf("p99 %s ms, peer %s ms", number(a.P99), number(peer.P99))
+	return fmt.Sprintf("p99 %s ms, peer %s ms", report.Number(a.P99), report.Number(peer.P99))
 }
 
-func (rankRow) run(ctx context.Context, b *bench) ([]line, error) {
+func (rankRow) run(ctx context.Context, b *bench) ([]report.Line, error) {
 	in := rankInput{Holders: b.size(1_000_000), Requests: b.size(100)}
 	var err error
 	if in.Dir, err = b.tempDir("rank"); err != nil {
@@ -60,37 +64,37 @@ func (rankRow) run(ctx context.Context, b *bench) ([]line, error) {
 		return nil, err
 	}
 	const against = "one snapshot by HTTP"
-	top := func(name string, a askedOften) line {
-		return line{name: name, value: a.P50, unit: "ms", against: against, againstValue: out.One.P50, aim: aim{atMost(10)}, note: a.against(out.One)}
+	top := func(name string, a askedOften) report.Line {
+		return report.Line{Name: name, Value: a.P50, Unit: "ms", Against: against, AgainstValue: out.One.P50, Aim: report.Aim{report.AtMost(10)}, Note: a.against(out.One)}
 	}
-	lines := []line{top("top 100, settled", out.Settled), top("top 100, live", out.Live), top("rank of one, live", out.Rank)}
-	lines[0].note += fmt.Sprintf("; the board was made in %s s and takes %s bytes a holder beside the snapshots", number(out.Build/1000), number(out.BytesEach))
+	lines := []report.Line{top("top 100, settled", out.Settled), top("top 100, live", out.Live), top("rank of one, live", out.Rank)}
+	lines[0].Note += fmt.Sprintf("; the board was made in %s s and takes %s bytes a holder beside the snapshots", report.Number(out.Build/1000), report.Number(out.BytesEach))
 	return lines, nil
 }
 
 func rankRole(ctx context.Context, raw json.RawMessage, answer func(any) error) (err error) {
-	in, err := input[rankInput](raw)
+	in, err := child.Input[rankInput](raw)
 	if err != nil {
 		return err
 	}
-	b, err := startBroker(filepath.Join(in.Dir, "nats"), false)
+	b, err := cluster.StartBroker(filepath.Join(in.Dir, "nats"), false)
 	if err != nil {
 		return err
 	}
-	defer b.close()
-	p, err := startPlant(ctx, plantConfig{dir: in.Dir, broker: b, doors: true})
+	defer b.Close()
+	p, err := cluster.Start(ctx, cluster.Config{Dir: in.Dir, Broker: b, Gateway: true})
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, p.stop()) }()
+	defer func() { err = errors.Join(err, p.Stop()) }()
 	var out rankOutput
-	if err := p.measureRank(ctx, &in, &out); err != nil {
+	if err := measureRank(ctx, p, &in, &out); err != nil {
 		return err
 	}
 	return answer(out)
 }
 
-func (p *plant) measureRank(ctx context.Context, in *rankInput, out *rankOutput) error {
+func measureRank(ctx context.Context, p *cluster.Cluster, in *rankInput, out *rankOutput) error {
 	n := 0
 	for n < in.Holders {
 		entries := make([]projection.Entry, 0, 10_000)
@@ -102,16 +106,16 @@ func (p *plant) measureRank(ctx context.Context, in *rankInput, out *rankOutput)
 			entries = append(entries, e)
 			n++
 		}
-		if err := p.snapshots.Publish(ctx, 0, entries, projection.Reached{Position: uint64(n), LogTime: time.Now().UnixNano()}); err != nil {
+		if err := p.Snapshots.Publish(ctx, 0, entries, projection.Reached{Position: uint64(n), LogTime: time.Now().UnixNano()}); err != nil {
 			return err
 		}
 	}
-	url := "http://" + p.addresses.HTTP
+	url := "http://" + p.Addresses.HTTP
 	for { // until the view has all
-		if _, err := ask(ctx, url+"/stats?holder="+holderName(n-1)); err == nil {
+		if _, err := ask(ctx, url+"/stats?holder="+load.HolderName(n-1)); err == nil {
 			break
 		}
-		if !pause(ctx, 50*time.Millisecond) {
+		if !load.Pause(ctx, 50*time.Millisecond) {
 			return context.Cause(ctx)
 		}
 	}
@@ -142,11 +146,11 @@ func (p *plant) measureRank(ctx context.Context, in *rankInput, out *rankOutput)
 					return err
 				}
 			}
-			return p.snapshots.Publish(changing, 0, entries, projection.Reached{Position: uint64(n)})
+			return p.Snapshots.Publish(changing, 0, entries, projection.Reached{Position: uint64(n)})
 		})
 	}()
 	defer func() {
-		cancel(errMeasured)
+		cancel(load.ErrMeasured)
 		<-changed
 	}()
 	for _, c := range []struct {
@@ -155,12 +159,12 @@ func (p *plant) measureRank(ctx context.Context, in *rankInput, out *rankOutput)
 	}{
 		{"/top?limit=100", &out.Settled},
 		{"/top?limit=100&by=live", &out.Live},
-		{"/stats/" + holderName(in.Holders/2) + "/rank?by=live", &out.Rank},
-		{"/stats?holder=" + holderName(in.Holders/2), &out.One},
+		{"/stats/" + load.HolderName(in.Holders/2) + "/rank?by=live", &out.Rank},
+		{"/stats?holder=" + load.HolderName(in.Holders/2), &out.One},
 	} {
 		var all []time.Duration
 		for range in.Requests {
-			if !pause(ctx, 210*time.Millisecond) {
+			if !load.Pause(ctx, 210*time.Millisecond) {
 				return context.Cause(ctx)
 			}
 			took, err := ask(ctx, url+c.path)
@@ -205,7 +209,7 @@ func rankedStat(holder, seed int) (projection.Entry, error) {
 		rate = fmt.Sprint(1 + seed%97)
 	}
 	now := timestamppb.Now()
-	name := holderName(holder)
+	name := load.HolderName(holder)
 	value, err := proto.Marshal(&holdpb.HoldStat{
 		HolderId: name, TotalSeconds: 5, ScoreExact: score, HeldExact: "5", LiveBase: score, LiveRate: rate,
 		LiveHeldBase: "5", UpdatedAt: now, Since: now, Position: uint64(seed), Rules: "none", Generation: "1",

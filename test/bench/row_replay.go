@@ -12,6 +12,10 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"holdmetrics/ingest"
+	"holdmetrics/test/bench/internal/child"
+	"holdmetrics/test/bench/internal/cluster"
+	"holdmetrics/test/bench/internal/load"
+	"holdmetrics/test/bench/internal/report"
 )
 
 // replayRow is a rebuild from nothing: a log of 10,000,000 events of 200,000
@@ -45,7 +49,7 @@ type replayOutput struct {
 	Note      string
 }
 
-func (replayRow) run(ctx context.Context, b *bench) ([]line, error) {
+func (replayRow) run(ctx context.Context, b *bench) ([]report.Line, error) {
 	in := replayInput{Events: b.size(10_000_000)}
 	var err error
 	if in.Dir, err = b.tempDir("replay"); err != nil {
@@ -59,12 +63,12 @@ func (replayRow) run(ctx context.Context, b *bench) ([]line, error) {
 	if err := b.call(ctx, "read", 0, in, &peer); err != nil {
 		return nil, err
 	}
-	b.log("replay: the reader alone: %s events/s", number(peer))
+	b.log("replay: the reader alone: %s events/s", report.Number(peer))
 	if err := b.call(ctx, "replay", 0, in, &out); err != nil {
 		return nil, err
 	}
-	return []line{{name: "replay", value: out.PerSecond, unit: "events/s", fsync: true,
-		against: "bare ordered consumer", againstValue: peer, aim: aim{ratioAtLeast(0.3), atLeast(1e6)}, note: out.Note, void: out.Note != ""}}, nil
+	return []report.Line{{Name: "replay", Value: out.PerSecond, Unit: "events/s", Fsync: true,
+		Against: "bare ordered consumer", AgainstValue: peer, Aim: report.Aim{report.RatioAtLeast(0.3), report.AtLeast(1e6)}, Note: out.Note, Void: out.Note != ""}}, nil
 }
 
 // fillLog makes a log in a directory.
@@ -73,53 +77,53 @@ func (b *bench) fillLog(ctx context.Context, dir string, holders, events int) (e
 	if err != nil {
 		return err
 	}
-	defer stopAll(&err, server)
-	return b.call(ctx, "fill", 0, fillInput{NATS: at.NATS, Holders: holders, Events: events}, &struct{}{})
+	defer child.StopAll(&err, server)
+	return b.call(ctx, "fill", 0, load.FillInput{NATS: at.NATS, Holders: holders, Events: events}, &struct{}{})
 }
 
 func replayRole(ctx context.Context, raw json.RawMessage, answer func(any) error) (err error) {
-	in, err := input[replayInput](raw)
+	in, err := child.Input[replayInput](raw)
 	if err != nil {
 		return err
 	}
-	b, err := startBroker(filepath.Join(in.Dir, "nats"), true)
+	b, err := cluster.StartBroker(filepath.Join(in.Dir, "nats"), true)
 	if err != nil {
 		return err
 	}
-	defer b.close()
-	p, err := startPlant(ctx, plantConfig{dir: in.Dir, broker: b, worker: true})
+	defer b.Close()
+	p, err := cluster.Start(ctx, cluster.Config{Dir: in.Dir, Broker: b, Worker: true})
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, p.stop()) }()
+	defer func() { err = errors.Join(err, p.Stop()) }()
 	within, cancel := context.WithTimeout(ctx, replayPatience)
 	defer cancel()
 	began := time.Now()
-	p.run(ctx)
-	err = p.caughtUp(within)
-	out := replayOutput{PerSecond: float64(p.events()) / time.Since(began).Seconds()}
+	p.Run()
+	err = p.CaughtUp(within)
+	out := replayOutput{PerSecond: float64(p.Events()) / time.Since(began).Seconds()}
 	switch {
 	case within.Err() != nil && ctx.Err() == nil:
-		out.Note = fmt.Sprintf("not done after %v, of %d events %d were applied", replayPatience, in.Events, p.events())
+		out.Note = fmt.Sprintf("not done after %v, of %d events %d were applied", replayPatience, in.Events, p.Events())
 	case err != nil:
 		return err
-	case p.events() != uint64(in.Events):
-		return fmt.Errorf("%d events were applied, %d are in the log", p.events(), in.Events)
+	case p.Events() != uint64(in.Events):
+		return fmt.Errorf("%d events were applied, %d are in the log", p.Events(), in.Events)
 	}
 	return answer(out)
 }
 
 func readRole(ctx context.Context, raw json.RawMessage, answer func(any) error) error {
-	in, err := input[replayInput](raw)
+	in, err := child.Input[replayInput](raw)
 	if err != nil {
 		return err
 	}
-	b, err := startBroker(filepath.Join(in.Dir, "nats"), true)
+	b, err := cluster.StartBroker(filepath.Join(in.Dir, "nats"), true)
 	if err != nil {
 		return err
 	}
-	defer b.close()
-	log, err := ingest.OpenLog(ctx, b.js, ingest.LogConfig{})
+	defer b.Close()
+	log, err := ingest.OpenLog(ctx, b.JetStream, ingest.LogConfig{})
 	if err != nil {
 		return err
 	}
@@ -138,8 +142,8 @@ func readRole(ctx context.Context, raw json.RawMessage, answer func(any) error) 
 		subjects, ends = append(subjects, ingest.LogSubject(p)), append(ends, end)
 	}
 	for _, way := range []func() error{
-		func() error { return readTo(ctx, b.js, "", last) },
-		func() error { return readEach(ctx, b.js, subjects, ends) },
+		func() error { return readTo(ctx, b.JetStream, "", last) },
+		func() error { return readEach(ctx, b.JetStream, subjects, ends) },
 	} {
 		began := time.Now()
 		if err := way(); err != nil {

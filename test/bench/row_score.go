@@ -8,6 +8,9 @@ import (
 	"time"
 
 	"holdmetrics/hold"
+	"holdmetrics/test/bench/internal/child"
+	"holdmetrics/test/bench/internal/load"
+	"holdmetrics/test/bench/internal/report"
 )
 
 // scoreRow is the exact score of a slice of 20,000 ended events of one pair:
@@ -21,14 +24,14 @@ type scoreRow struct{ often }
 func (scoreRow) name() string  { return "score" }
 func (scoreRow) about() string { return "score: a slice of 20,000 ended events of one pair, two cores" }
 
-func (scoreRow) run(ctx context.Context, b *bench) ([]line, error) {
+func (scoreRow) run(ctx context.Context, b *bench) ([]report.Line, error) {
 	_, window := b.window()
 	var out workOutput
 	if err := b.call(ctx, "score", 2, workInput{Events: 20_000, Window: window / 2}, &out); err != nil {
 		return nil, err
 	}
-	return []line{{name: "score", value: out.Value, unit: "events/s",
-		against: "bare parallel sum", againstValue: out.Peer, aim: aim{ratioAtLeast(0.3)}}}, nil
+	return []report.Line{{Name: "score", Value: out.Value, Unit: "events/s",
+		Against: "bare parallel sum", AgainstValue: out.Peer, Aim: report.Aim{report.RatioAtLeast(0.3)}}}, nil
 }
 
 // workInput is what a row about a package by itself works on.
@@ -44,7 +47,7 @@ type workOutput struct{ Value, Peer float64 }
 const scoreCores = 2
 
 func scoreRole(_ context.Context, raw json.RawMessage, answer func(any) error) error {
-	in, err := input[workInput](raw)
+	in, err := child.Input[workInput](raw)
 	if err != nil {
 		return err
 	}
@@ -71,7 +74,7 @@ func endedEvents(n int) ([]hold.Event, error) {
 		if err != nil {
 			return nil, err
 		}
-		start := int64(eventBase+eventStep*i) * 1e9
+		start := int64(load.EventBase+load.EventStep*i) * 1e9
 		events[i] = hold.Event{Token: "token", Holder: "holder", Start: start, End: start + 5e9, Weight: weight, HasWeight: true}
 	}
 	return events, nil

@@ -12,6 +12,10 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"holdmetrics/test/bench/internal/child"
+	"holdmetrics/test/bench/internal/load"
+	"holdmetrics/test/bench/internal/report"
 )
 
 // sustainedRow is what the real `holdmetrics serve` takes for a minute: events of
@@ -44,7 +48,7 @@ type sustainedOutput struct {
 	Lag       time.Duration
 }
 
-func (sustainedRow) run(ctx context.Context, b *bench) (_ []line, err error) {
+func (sustainedRow) run(ctx context.Context, b *bench) (_ []report.Line, err error) {
 	peer, err := b.logIngest(ctx)
 	if err != nil {
 		return nil, err
@@ -61,24 +65,24 @@ func (sustainedRow) run(ctx context.Context, b *bench) (_ []line, err error) {
 	if err := s.ready(ctx); err != nil {
 		return nil, err
 	}
-	in := loadInput{At: s.at, Window: window{Count: time.Duration(b.size(60)) * time.Second}, Holders: sustainedHolders, Workers: bulkStreams, Batch: 1024}
+	in := load.Input{At: s.at, Window: load.Window{Count: time.Duration(b.size(60)) * time.Second}, Holders: sustainedHolders, Workers: bulkStreams, Batch: 1024}
 	var out sustainedOutput
 	if err := b.call(ctx, "sustained", 0, in, &out); err != nil {
 		return nil, err
 	}
-	return []line{
-		{name: "sustained", value: out.PerSecond, unit: "events/s", fsync: true,
-			against: "log ingest", againstValue: peer, aim: aim{ratioAtLeast(0.3)}, note: fmt.Sprintf("for %v", in.Window.Count)},
-		{name: "sustained, lag at the end", value: float64(out.Lag) / float64(time.Millisecond), unit: "ms", fsync: true, aim: aim{atMost(1000)}},
+	return []report.Line{
+		{Name: "sustained", Value: out.PerSecond, Unit: "events/s", Fsync: true,
+			Against: "log ingest", AgainstValue: peer, Aim: report.Aim{report.RatioAtLeast(0.3)}, Note: fmt.Sprintf("for %v", in.Window.Count)},
+		{Name: "sustained, lag at the end", Value: float64(out.Lag) / float64(time.Millisecond), Unit: "ms", Fsync: true, Aim: report.Aim{report.AtMost(1000)}},
 	}, nil
 }
 
 func sustainedRole(ctx context.Context, raw json.RawMessage, answer func(any) error) error {
-	in, err := input[loadInput](raw)
+	in, err := child.Input[load.Input](raw)
 	if err != nil {
 		return err
 	}
-	conn, err := dialRaw(in.At.GRPC)
+	conn, err := load.DialRaw(in.At.GRPC)
 	if err != nil {
 		return err
 	}
@@ -93,14 +97,14 @@ func sustainedRole(ctx context.Context, raw json.RawMessage, answer func(any) er
 	began := time.Now()
 	for w := range in.Workers {
 		running.Go(func() {
-			batches := newBatches(newSource(w, in.Workers, in.Holders))
+			batches := load.NewBatches(load.NewSource(w, in.Workers, in.Holders))
 			until := began.Add(in.Window.Count)
-			errs <- finite(ctx, conn, batchMethod, func(buf []byte) []byte {
+			errs <- load.Finite(ctx, conn, load.BatchMethod, func(buf []byte) []byte {
 				if time.Now().After(until) || !pace.wait(ctx, int64(in.Batch)) {
 					return nil
 				}
-				return batches.append(buf, in.Batch)
-			}, func(message []byte) error { return countBatch(message, &acked) })
+				return batches.Append(buf, in.Batch)
+			}, func(message []byte) error { return load.CountBatch(message, &acked) })
 		})
 	}
 	for range in.Workers {
@@ -156,10 +160,10 @@ func (p *pace) wait(ctx context.Context, n int64) bool {
 func (p *pace) run(ctx context.Context) error {
 	const every = 100 * time.Millisecond
 	rate, last := 0.0, time.Now()
-	for pause(ctx, every) {
+	for load.Pause(ctx, every) {
 		applied, err := appliedEvents(ctx, p.url)
 		if err != nil {
-			return unlessDone(ctx, err)
+			return load.UnlessDone(ctx, err)
 		}
 		now := time.Now()
 		p.mu.Lock()

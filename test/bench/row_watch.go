@@ -6,6 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"holdmetrics/test/bench/internal/child"
+	"holdmetrics/test/bench/internal/load"
+	"holdmetrics/test/bench/internal/report"
 )
 
 // watchRow is 10,000 clients that watch all holders at one gateway, by gRPC, 200
@@ -32,7 +36,7 @@ func (watchRow) about() string {
 
 // watchInput says whom to watch, and how long.
 type watchInput struct {
-	At          addresses
+	At          load.Addresses
 	PID         int  // of the server
 	Bare        bool // the server makes the changes itself
 	Watchers    int
@@ -53,7 +57,7 @@ const (
 	floodEvery   = 10 * time.Millisecond  // ten of them
 )
 
-func (watchRow) run(ctx context.Context, b *bench) ([]line, error) {
+func (watchRow) run(ctx context.Context, b *bench) ([]report.Line, error) {
 	in := watchInput{Watchers: b.size(10_000), Calm: 6 * time.Second, Flood: 6 * time.Second}
 	if b.quick {
 		in.Calm, in.Flood = 2*time.Second, 2*time.Second
@@ -68,13 +72,13 @@ func (watchRow) run(ctx context.Context, b *bench) ([]line, error) {
 	}
 	const against = "bare gRPC fan-out"
 	name := func(what string) string {
-		return fmt.Sprintf("watch, %s watchers, %s", number(float64(in.Watchers)), what)
+		return fmt.Sprintf("watch, %s watchers, %s", report.Number(float64(in.Watchers)), what)
 	}
-	return []line{
-		{name: name("delivered"), value: out.PerSecond, unit: "updates/s", against: against, againstValue: bare.PerSecond, aim: aim{ratioAtLeast(0.5)}},
-		{name: name("p99"), value: out.P99, unit: "ms", against: against, againstValue: bare.P99, aim: aim{ratioAtMost(3)},
-			note: fmt.Sprintf("p50 %s ms, peer %s ms; %d samples", number(out.P50), number(bare.P50), out.Samples)},
-		{name: name("memory"), value: out.BytesEach, unit: "bytes", against: against, againstValue: bare.BytesEach, aim: aim{ratioAtMost(2)}},
+	return []report.Line{
+		{Name: name("delivered"), Value: out.PerSecond, Unit: "updates/s", Against: against, AgainstValue: bare.PerSecond, Aim: report.Aim{report.RatioAtLeast(0.5)}},
+		{Name: name("p99"), Value: out.P99, Unit: "ms", Against: against, AgainstValue: bare.P99, Aim: report.Aim{report.RatioAtMost(3)},
+			Note: fmt.Sprintf("p50 %s ms, peer %s ms; %d samples", report.Number(out.P50), report.Number(bare.P50), out.Samples)},
+		{Name: name("memory"), Value: out.BytesEach, Unit: "bytes", Against: against, AgainstValue: bare.BytesEach, Aim: report.Aim{report.RatioAtMost(2)}},
 	}, nil
 }
 
@@ -83,29 +87,29 @@ func (b *bench) watchGateway(ctx context.Context, in watchInput) (out watchOutpu
 	if err != nil {
 		return out, err
 	}
-	defer stopAll(&err, server)
-	in.At, in.PID = at, server.cmd.Process.Pid
+	defer child.StopAll(&err, server)
+	in.At, in.PID = at, server.Cmd.Process.Pid
 	return out, b.call(ctx, "watch", 0, in, &out)
 }
 
 func (b *bench) watchBare(ctx context.Context, in watchInput) (out watchOutput, err error) {
-	var at addresses
+	var at load.Addresses
 	server, err := b.startChild(ctx, "fanout", 0, struct{}{}, &at)
 	if err != nil {
 		return out, err
 	}
-	defer stopAll(&err, server)
-	in.At, in.PID, in.Bare = at, server.cmd.Process.Pid, true
+	defer child.StopAll(&err, server)
+	in.At, in.PID, in.Bare = at, server.Cmd.Process.Pid, true
 	return out, b.call(ctx, "watch", 0, in, &out)
 }
 
 func watchRole(ctx context.Context, raw json.RawMessage, answer func(any) error) error {
-	in, err := input[watchInput](raw)
+	in, err := child.Input[watchInput](raw)
 	if err != nil {
 		return err
 	}
 	out, err := measureWatch(ctx, &in)
-	if err != nil && !errors.Is(err, errMeasured) {
+	if err != nil && !errors.Is(err, load.ErrMeasured) {
 		return err
 	}
 	return answer(out)

@@ -11,6 +11,9 @@ import (
 
 	"holdmetrics/processor"
 	"holdmetrics/projection/mongo/mongotest"
+	"holdmetrics/test/bench/internal/child"
+	"holdmetrics/test/bench/internal/load"
+	"holdmetrics/test/bench/internal/report"
 )
 
 // workersRow is what another `holdmetrics worker` adds: one, two and four of them,
@@ -18,7 +21,7 @@ import (
 // has), on one broker in a process of its own, with stores of their own, then on
 // one database. First the log is filled; then the workers start. What counts is how
 // long it takes from there until store and bucket have everything, with starting and
-// with sharing out: whoever adds a worker has to wait for that too. Against one worker.
+// with sharing out: an operator who adds a worker waits for that too. Against one worker.
 //
 // Broker and database run on the machine's cores too. So with two cores two
 // workers cannot be twice as fast as one, and four no faster than two: at most
@@ -46,7 +49,7 @@ type workersStore struct {
 	note            string
 }
 
-func (workersRow) run(ctx context.Context, b *bench) ([]line, error) {
+func (workersRow) run(ctx context.Context, b *bench) ([]report.Line, error) {
 	lines, err := b.workers(ctx, workersStore{name: "own stores", events: b.size(workersEvents), holders: b.size(workersHolders)})
 	if err != nil {
 		return nil, err
@@ -55,7 +58,7 @@ func (workersRow) run(ctx context.Context, b *bench) ([]line, error) {
 	database.server, err = mongotest.New()
 	if errors.Is(err, mongotest.ErrNone) {
 		for _, n := range workerCounts {
-			lines = append(lines, line{name: workersName(n, &database), unit: "events/s", skipped: err.Error()})
+			lines = append(lines, report.Line{Name: workersName(n, &database), Unit: "events/s", Skipped: err.Error()})
 		}
 		return lines, nil
 	}
@@ -77,20 +80,20 @@ func workersName(n int, s *workersStore) string {
 }
 
 // workers are the lines of one kind of store.
-func (b *bench) workers(ctx context.Context, s workersStore) (lines []line, err error) {
+func (b *bench) workers(ctx context.Context, s workersStore) (lines []report.Line, err error) {
 	for _, n := range workerCounts {
 		rate, note, err := b.replayBy(ctx, n, &s)
 		if err != nil {
 			return nil, err
 		}
-		l := line{name: workersName(n, &s), value: rate, unit: "events/s", fsync: s.server == nil, note: s.note, void: note != ""}
+		l := report.Line{Name: workersName(n, &s), Value: rate, Unit: "events/s", Fsync: s.server == nil, Note: s.note, Void: note != ""}
 		if note != "" {
-			l.note = strings.TrimPrefix(l.note+"; "+note, "; ")
+			l.Note = strings.TrimPrefix(l.Note+"; "+note, "; ")
 		}
 		if n > 1 {
-			l.against, l.againstValue = "1 worker", lines[0].value
+			l.Against, l.AgainstValue = "1 worker", lines[0].Value
 		}
-		b.log("%s: %s events/s", l.name, number(rate))
+		b.log("%s: %s events/s", l.Name, report.Number(rate))
 		lines = append(lines, l)
 	}
 	return lines, nil
@@ -107,7 +110,7 @@ func (b *bench) replayBy(ctx context.Context, n int, s *workersStore) (rate floa
 	if err != nil {
 		return 0, "", err
 	}
-	defer stopAll(&err, broker)
+	defer child.StopAll(&err, broker)
 	args := []string{"--store", "embedded"}
 	if s.server != nil {
 		database := fmt.Sprintf("holdmetrics_bench_%d_%d", time.Now().UnixNano(), n)
@@ -116,7 +119,7 @@ func (b *bench) replayBy(ctx context.Context, n int, s *workersStore) (rate floa
 			defer func() { err = errors.Join(err, s.server.Drop(database)) }()
 		}
 	}
-	if err := b.call(ctx, "fill", 0, fillInput{NATS: at.NATS, Holders: s.holders, Events: s.events}, &struct{}{}); err != nil {
+	if err := b.call(ctx, "fill", 0, load.FillInput{NATS: at.NATS, Holders: s.holders, Events: s.events}, &struct{}{}); err != nil {
 		return 0, "", err
 	}
 	began := time.Now()
@@ -139,7 +142,7 @@ type crew struct {
 	urls    []string // of their GET /status
 }
 
-func (b *bench) startCrew(ctx context.Context, n int, at addresses, args []string) (*crew, error) {
+func (b *bench) startCrew(ctx context.Context, n int, at load.Addresses, args []string) (*crew, error) {
 	c := &crew{}
 	for i := range n {
 		dir, err := b.tempDir("worker")
@@ -170,7 +173,7 @@ func (c *crew) stop() (err error) {
 
 // work waits until the workers have all of the log, and says how much they applied
 // a second since they began. The note says what was not as it should have been.
-func (c *crew) work(ctx context.Context, at addresses, events uint64, began time.Time) (rate float64, note string, err error) {
+func (c *crew) work(ctx context.Context, at load.Addresses, events uint64, began time.Time) (rate float64, note string, err error) {
 	within, cancel := context.WithTimeout(ctx, replayPatience)
 	defer cancel()
 	ends, err := logEnds(within, at)
@@ -179,7 +182,7 @@ func (c *crew) work(ctx context.Context, at addresses, events uint64, began time
 	}
 	s, err := c.look(within, ends)
 	for err == nil && !s.done {
-		if !pause(within, 10*time.Millisecond) {
+		if !load.Pause(within, 10*time.Millisecond) {
 			note = fmt.Sprintf("not done after %v, of %d events %d were applied", replayPatience, events, s.applied)
 			break
 		}

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"holdmetrics/test/bench/internal/load"
 )
 
 // build builds the real program, once.
@@ -28,7 +30,7 @@ func (b *bench) build(ctx context.Context) (string, error) {
 // served is a running `holdmetrics serve`.
 type served struct {
 	*program
-	at       addresses
+	at       load.Addresses
 	profiled sync.WaitGroup
 }
 
@@ -102,7 +104,7 @@ func (s *served) ready(ctx context.Context) error {
 				return nil
 			}
 		}
-		if !pause(ctx, 2*time.Millisecond) {
+		if !load.Pause(ctx, 2*time.Millisecond) {
 			return context.Cause(ctx)
 		}
 	}

@@ -5,37 +5,37 @@ import (
 	"encoding/json"
 	"errors"
 	"path/filepath"
+
+	"holdmetrics/test/bench/internal/child"
+	"holdmetrics/test/bench/internal/cluster"
+	"holdmetrics/test/bench/internal/load"
 )
 
-// serverInput says what a server child runs: a broker with the log, and with
-// Doors the gateway before it, without a worker behind the log. So rows about
-// doors measure doors; what the worker takes away on the same cores is the matter
-// of the sustained row.
+// serverInput selects what a server child runs: a broker with the log, and the gateway
+// if Gateway is set. There is no worker, so the rows about endpoints measure those
+// alone. The sustained row measures them with a worker on the same cores.
 type serverInput struct {
-	Dir   string
-	Sync  bool
-	Doors bool
+	Dir     string
+	Sync    bool
+	Gateway bool
 }
 
-// addresses are where a server listens.
-type addresses struct{ NATS, GRPC, HTTP string }
-
 func serverRole(ctx context.Context, raw json.RawMessage, answer func(any) error) (err error) {
-	in, err := input[serverInput](raw)
+	in, err := child.Input[serverInput](raw)
 	if err != nil {
 		return err
 	}
-	b, err := startBroker(filepath.Join(in.Dir, "nats"), in.Sync)
+	b, err := cluster.StartBroker(filepath.Join(in.Dir, "nats"), in.Sync)
 	if err != nil {
 		return err
 	}
-	defer b.close()
-	p, err := startPlant(ctx, plantConfig{dir: in.Dir, broker: b, doors: in.Doors})
+	defer b.Close()
+	p, err := cluster.Start(ctx, cluster.Config{Dir: in.Dir, Broker: b, Gateway: in.Gateway})
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, p.stop()) }()
-	if err := answer(p.addresses); err != nil {
+	defer func() { err = errors.Join(err, p.Stop()) }()
+	if err := answer(p.Addresses); err != nil {
 		return err
 	}
 	<-ctx.Done()
@@ -43,16 +43,16 @@ func serverRole(ctx context.Context, raw json.RawMessage, answer func(any) error
 }
 
 // startServer starts a server child on a new directory.
-func (b *bench) startServer(ctx context.Context, sync, withDoors bool) (*process, addresses, error) {
+func (b *bench) startServer(ctx context.Context, sync, withGateway bool) (*child.Process, load.Addresses, error) {
 	dir, err := b.tempDir("server")
 	if err != nil {
-		return nil, addresses{}, err
+		return nil, load.Addresses{}, err
 	}
-	return b.startServerOn(ctx, dir, sync, withDoors)
+	return b.startServerOn(ctx, dir, sync, withGateway)
 }
 
-func (b *bench) startServerOn(ctx context.Context, dir string, sync, withDoors bool) (*process, addresses, error) {
-	var at addresses
-	p, err := b.startChild(ctx, "server", 0, serverInput{Dir: dir, Sync: sync, Doors: withDoors}, &at)
+func (b *bench) startServerOn(ctx context.Context, dir string, sync, withGateway bool) (*child.Process, load.Addresses, error) {
+	var at load.Addresses
+	p, err := b.startChild(ctx, "server", 0, serverInput{Dir: dir, Sync: sync, Gateway: withGateway}, &at)
 	return p, at, err
 }

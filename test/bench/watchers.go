@@ -15,6 +15,7 @@ import (
 	"holdmetrics/ingest"
 	"holdmetrics/projection"
 	holdpb "holdmetrics/proto"
+	"holdmetrics/test/bench/internal/load"
 )
 
 const statsMethod = "/poh.HoldMetrics/Stats"
@@ -51,14 +52,14 @@ func measureWatch(ctx context.Context, in *watchInput) (out watchOutput, err err
 	w := &watchers{}
 	w.begun.Add(in.Watchers)
 	for first := 0; first < in.Watchers; first += watchStreams {
-		door, err := dialRaw(in.At.GRPC)
+		conn, err := load.DialRaw(in.At.GRPC)
 		if err != nil {
 			return out, err
 		}
-		defer door.Close()
+		defer conn.Close()
 		for range min(watchStreams, in.Watchers-first) {
 			all.Go(func() {
-				if err := w.watch(running, door); running.Err() == nil {
+				if err := w.watch(running, conn); running.Err() == nil {
 					cancel(err) // a watch has no end of its own
 				}
 			})
@@ -87,9 +88,9 @@ func measureWatch(ctx context.Context, in *watchInput) (out watchOutput, err err
 		return out, err
 	}
 	out.PerSecond = float64(w.delivered.Load()-counted) / time.Since(began).Seconds()
-	cancel(errMeasured)
+	cancel(load.ErrMeasured)
 	all.Wait()
-	if err := context.Cause(running); !errors.Is(err, errMeasured) {
+	if err := context.Cause(running); !errors.Is(err, load.ErrMeasured) {
 		return out, err
 	}
 	out.Samples = len(w.took)
@@ -99,8 +100,8 @@ func measureWatch(ctx context.Context, in *watchInput) (out watchOutput, err err
 
 // beginWatch watches holders of which there is none yet, and returns when the
 // watch has its mark.
-func beginWatch(ctx context.Context, door *grpc.ClientConn, query *holdpb.StatsRequest) (grpc.ClientStream, error) {
-	stream, err := door.NewStream(ctx, fromServer, statsMethod)
+func beginWatch(ctx context.Context, conn *grpc.ClientConn, query *holdpb.StatsRequest) (grpc.ClientStream, error) {
+	stream, err := conn.NewStream(ctx, fromServer, statsMethod)
 	if err != nil {
 		return nil, err
 	}
@@ -119,8 +120,8 @@ func beginWatch(ctx context.Context, door *grpc.ClientConn, query *holdpb.StatsR
 }
 
 // watch counts updates until ctx ends.
-func (w *watchers) watch(ctx context.Context, door *grpc.ClientConn) error {
-	stream, err := beginWatch(ctx, door, &holdpb.StatsRequest{Watch: true, Live: true})
+func (w *watchers) watch(ctx context.Context, conn *grpc.ClientConn) error {
+	stream, err := beginWatch(ctx, conn, &holdpb.StatsRequest{Watch: true, Live: true})
 	if err != nil {
 		return err
 	}
@@ -151,18 +152,18 @@ type changer func(ctx context.Context, long, every time.Duration, n int) error
 // changes puts snapshots into the bucket, or has the bare server do what is like it.
 func (in *watchInput) changes(ctx context.Context) (changer, func(), error) {
 	if in.Bare {
-		door, err := dialRaw(in.At.GRPC)
+		conn, err := load.DialRaw(in.At.GRPC)
 		if err != nil {
 			return nil, nil, err
 		}
 		return func(ctx context.Context, long, every time.Duration, n int) error {
 			return ticking(ctx, long, every, func() error {
 				request, response := []byte{byte(n)}, []byte(nil)
-				return door.Invoke(ctx, recordMethod, &request, &response)
+				return conn.Invoke(ctx, load.RecordMethod, &request, &response)
 			})
-		}, func() { door.Close() }, nil
+		}, func() { conn.Close() }, nil
 	}
-	conn, js, err := dialNATS(in.At.NATS)
+	conn, js, err := load.DialNATS(in.At.NATS)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -210,7 +211,7 @@ func ticking(ctx context.Context, long, every time.Duration, do func() error) er
 // changedStat is the snapshot of a holder who changes now, of the usual size.
 func changedStat(n int) (projection.Entry, error) {
 	now := timestamppb.Now()
-	holder := holderName(n % watchHolders)
+	holder := load.HolderName(n % watchHolders)
 	score := fmt.Sprintf("%d.000000001", 1_000_000+n)
 	value, err := proto.Marshal(&holdpb.HoldStat{
 		HolderId: holder, TotalSeconds: int64(n), WeightedScore: float64(1_000_000 + n), UpdatedAt: now,

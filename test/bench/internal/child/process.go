@@ -1,4 +1,4 @@
-package main
+package child
 
 import (
 	"bufio"
@@ -13,45 +13,47 @@ import (
 	"time"
 )
 
-// childCommand is the hidden subcommand that makes this program a child.
-const childCommand = "child"
+// Command is the hidden subcommand that makes this program a child.
+const Command = "child"
 
 // profileVariable tells a child where its CPU profile goes.
 const profileVariable = "HOLDMETRICS_BENCH_PROFILE"
 
-// stopGrace is how long a child may take to end after it was asked to.
-const stopGrace = 20 * time.Second
+// StopGrace is how long a child may take to end after it was asked to.
+const StopGrace = 20 * time.Second
 
-// process is a child that runs until it is stopped.
-type process struct {
-	cmd    *exec.Cmd
+// Process is a child that runs until it is stopped.
+type Process struct {
+	Cmd    *exec.Cmd
 	stdin  io.WriteCloser
 	stderr *bytes.Buffer
 	out    *json.Decoder
 	done   chan error // gets the end of the process
 }
 
-// startChild starts this program in a role, gives it its input as JSON, and
-// returns when it has answered with its first value, which goes to ready.
+// Start starts this program in a role, gives it its input as JSON, and
+// returns when it has answered with its first value, which goes to ready. The child
+// writes a CPU profile to the directory profile unless that is empty, and has as many
+// cores as the machine if cores is 0.
 //
 //	parent                         child
 //	  input (one JSON value) ──▶
 //	                         ◀──   ready or result (one JSON value)
 //	  end of input           ──▶   stops, and exits
-func (b *bench) startChild(ctx context.Context, role string, cores int, input, ready any) (*process, error) {
+func Start(ctx context.Context, profile, role string, cores int, input, ready any) (*Process, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
 	}
-	cmd := exec.Command(self, childCommand, role)
+	cmd := exec.Command(self, Command, role)
 	cmd.Env = os.Environ()
-	if b.profile != "" {
-		cmd.Env = append(cmd.Env, profileVariable+"="+b.profile)
+	if profile != "" {
+		cmd.Env = append(cmd.Env, profileVariable+"="+profile)
 	}
 	if cores > 0 {
 		cmd.Env = append(cmd.Env, fmt.Sprintf("GOMAXPROCS=%d", cores))
 	}
-	p := &process{cmd: cmd, stderr: new(bytes.Buffer), done: make(chan error, 1)}
+	p := &Process{Cmd: cmd, stderr: new(bytes.Buffer), done: make(chan error, 1)}
 	cmd.Stderr = p.stderr
 	if p.stdin, err = cmd.StdinPipe(); err != nil {
 		return nil, err
@@ -81,24 +83,15 @@ func (b *bench) startChild(ctx context.Context, role string, cores int, input, r
 		err = context.Cause(ctx)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("child %s: %w", role, errors.Join(err, p.stop()))
+		return nil, fmt.Errorf("child %s: %w", role, errors.Join(err, p.Stop()))
 	}
 	return p, nil
 }
 
-// call runs a child that does one thing and answers with what came of it.
-func (b *bench) call(ctx context.Context, role string, cores int, input, result any) error {
-	p, err := b.startChild(ctx, role, cores, input, result)
-	if err != nil {
-		return err
-	}
-	return p.stop()
-}
-
-// stop asks the child to end and waits for it. After stopGrace it is killed.
-func (p *process) stop() error {
+// Stop asks the child to end and waits for it. After stopGrace it is killed.
+func (p *Process) Stop() error {
 	_ = p.stdin.Close()
-	late := time.AfterFunc(stopGrace, func() { _ = p.cmd.Process.Kill() })
+	late := time.AfterFunc(StopGrace, func() { _ = p.Cmd.Process.Kill() })
 	defer late.Stop()
 	if err := <-p.done; err != nil {
 		return fmt.Errorf("%w: %s", err, bytes.TrimSpace(p.stderr.Bytes()))
@@ -106,11 +99,11 @@ func (p *process) stop() error {
 	return nil
 }
 
-// stopAll stops processes, the last first, and joins their errors with err.
-func stopAll(err *error, processes ...*process) {
+// StopAll stops processes, the last first, and joins their errors with err.
+func StopAll(err *error, processes ...*Process) {
 	for i := len(processes) - 1; i >= 0; i-- {
 		if p := processes[i]; p != nil {
-			*err = errors.Join(*err, p.stop())
+			*err = errors.Join(*err, p.Stop())
 		}
 	}
 }

@@ -1,4 +1,4 @@
-package main
+package report
 
 import (
 	"bytes"
@@ -9,18 +9,18 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-func tableLines() []line {
-	return []line{
-		{name: "log ingest", value: 1_700_000, unit: "events/s", against: "one by one", againstValue: 6000, aim: aim{ratioAtLeast(100)}, fsync: true},
-		{name: "lag", value: 1500, unit: "ms", aim: aim{atMost(1000)}, note: "for 60s"},
-		{name: "p50", value: 0.25, unit: "ms", against: "put", againstValue: 0.5},
+func tableLines() []Line {
+	return []Line{
+		{Name: "log ingest", Value: 1_700_000, Unit: "events/s", Against: "one by one", AgainstValue: 6000, Aim: Aim{RatioAtLeast(100)}, Fsync: true},
+		{Name: "lag", Value: 1500, Unit: "ms", Aim: Aim{AtMost(1000)}, Note: "for 60s"},
+		{Name: "p50", Value: 0.25, Unit: "ms", Against: "put", AgainstValue: 0.5},
 	}
 }
 
 func TestPrintTable(t *testing.T) {
 	t.Parallel()
 	var out bytes.Buffer
-	if err := printTable(&out, tableLines()); err != nil {
+	if err := Print(&out, tableLines()); err != nil {
 		t.Fatal(err)
 	}
 	want := `row         value               against, same run  value           ratio  aim          met  fsync
@@ -36,7 +36,7 @@ lag: for 60s
 
 func TestEncodeJSON(t *testing.T) {
 	t.Parallel()
-	text, err := encodeJSON(tableLines())
+	text, err := JSON(tableLines())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -52,7 +52,7 @@ func TestEncodeJSON(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
-	if empty, err := encodeJSON(nil); err != nil || strings.TrimSpace(string(empty)) != "[]" {
+	if empty, err := JSON(nil); err != nil || strings.TrimSpace(string(empty)) != "[]" {
 		t.Errorf("no lines are %q, %v", empty, err)
 	}
 }
@@ -62,7 +62,7 @@ func TestNumber(t *testing.T) {
 	for x, want := range map[float64]string{
 		0: "0", 0.12345: "0.123", 9.876: "9.88", 99.99: "100", 100: "100", 999.6: "1,000", 1234567.8: "1,234,568", -1234: "-1,234", 123456: "123,456",
 	} {
-		if got := number(x); got != want {
+		if got := Number(x); got != want {
 			t.Errorf("number(%v) is %q, want %q", x, got, want)
 		}
 	}
@@ -71,9 +71,9 @@ func TestNumber(t *testing.T) {
 // A line that was skipped says why, has no values, and meets nothing.
 func TestSkippedLine(t *testing.T) {
 	t.Parallel()
-	lines := []line{{name: "flush", unit: "documents/s", against: "bulk", aim: aim{ratioAtLeast(0.9)}, skipped: "there is no Java"}}
+	lines := []Line{{Name: "flush", Unit: "documents/s", Against: "bulk", Aim: Aim{RatioAtLeast(0.9)}, Skipped: "there is no Java"}}
 	var out bytes.Buffer
-	if err := printTable(&out, lines); err != nil {
+	if err := Print(&out, lines); err != nil {
 		t.Fatal(err)
 	}
 	want := `row    value    against, same run  value  ratio  aim      met  fsync
@@ -83,7 +83,7 @@ flush: there is no Java
 	if diff := cmp.Diff(want, out.String()); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
-	text, err := encodeJSON(lines)
+	text, err := JSON(lines)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,4 +1,4 @@
-package main
+package report
 
 import (
 	"bytes"
@@ -22,17 +22,17 @@ type jsonLine struct {
 	Skipped      string   `json:"skipped,omitempty"` // why; then the values mean nothing
 }
 
-// encodeJSON is the lines as an array.
-func encodeJSON(lines []line) ([]byte, error) {
+// JSON is the lines as an array.
+func JSON(lines []Line) ([]byte, error) {
 	out := make([]jsonLine, len(lines))
 	for i := range lines {
 		l := &lines[i]
-		out[i] = jsonLine{Row: l.name, Value: l.value, Unit: l.unit, Against: l.against,
-			Aim: l.aim.describe(l.unit), Met: l.met(), Fsync: l.fsync, Note: l.note, Skipped: l.skipped}
-		if l.against != "" && l.skipped == "" {
-			out[i].AgainstValue = &l.againstValue
+		out[i] = jsonLine{Row: l.Name, Value: l.Value, Unit: l.Unit, Against: l.Against,
+			Aim: l.Aim.describe(l.Unit), Met: l.met(), Fsync: l.Fsync, Note: l.Note, Skipped: l.Skipped}
+		if l.Against != "" && l.Skipped == "" {
+			out[i].AgainstValue = &l.AgainstValue
 		}
-		if r := l.ratio(); !math.IsNaN(r) && l.skipped == "" {
+		if r := l.ratio(); !math.IsNaN(r) && l.Skipped == "" {
 			out[i].Ratio = &r
 		}
 	}

@@ -1,4 +1,6 @@
-package main
+// Package load makes the events of the bench and sends them: through the Go producer,
+// one message an event, over gRPC and over HTTP. It counts acknowledgements in a window.
+package load
 
 import (
 	"context"
@@ -9,14 +11,14 @@ import (
 	"time"
 )
 
-// rate is what a load measured.
-type rate struct {
+// Rate is what a load measured.
+type Rate struct {
 	PerSecond float64
 	Events    int64 // acknowledged in all, warm-up included
 }
 
-// window says how long a load runs: a warm-up, and then what is counted.
-type window struct{ Warm, Count time.Duration }
+// Window says how long a load runs: a warm-up, and then what is counted.
+type Window struct{ Warm, Count time.Duration }
 
 // maxWindows is how many windows a first acknowledgement may take.
 const maxWindows = 5
@@ -25,7 +27,7 @@ const maxWindows = 5
 // while they go on. A worker adds to count what was acknowledged, and runs until
 // its context ends; what it returns then is ignored. An error before that ends
 // the measurement.
-func drive(ctx context.Context, w window, n int, worker func(ctx context.Context, i int, count *atomic.Int64) error) (rate, error) {
+func drive(ctx context.Context, w Window, n int, worker func(ctx context.Context, i int, count *atomic.Int64) error) (Rate, error) {
 	working, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	var count atomic.Int64
@@ -39,13 +41,13 @@ func drive(ctx context.Context, w window, n int, worker func(ctx context.Context
 	}
 	var before, after int64
 	var took time.Duration
-	if pause(working, w.Warm) {
+	if Pause(working, w.Warm) {
 		before = count.Load()
 		began := time.Now()
 		// Where an fsync takes its time nothing may come in one window; a rate of
 		// zero would be wrong, and a ratio to it none.
 		for range maxWindows {
-			if !pause(working, w.Count) {
+			if !Pause(working, w.Count) {
 				break
 			}
 			if after, took = count.Load(), time.Since(began); after > before {
@@ -53,22 +55,22 @@ func drive(ctx context.Context, w window, n int, worker func(ctx context.Context
 			}
 		}
 	}
-	cancel(errMeasured)
+	cancel(ErrMeasured)
 	running.Wait()
-	if err := context.Cause(working); !errors.Is(err, errMeasured) {
-		return rate{}, err
+	if err := context.Cause(working); !errors.Is(err, ErrMeasured) {
+		return Rate{}, err
 	}
 	if after == before {
-		return rate{}, fmt.Errorf("nothing was acknowledged in %v", took)
+		return Rate{}, fmt.Errorf("nothing was acknowledged in %v", took)
 	}
-	return rate{PerSecond: float64(after-before) / took.Seconds(), Events: count.Load()}, nil
+	return Rate{PerSecond: float64(after-before) / took.Seconds(), Events: count.Load()}, nil
 }
 
-// errMeasured ends workers that are no longer needed.
-var errMeasured = errors.New("measured")
+// ErrMeasured ends workers that are no longer needed.
+var ErrMeasured = errors.New("measured")
 
-// pause waits, and says false where ctx ended before.
-func pause(ctx context.Context, d time.Duration) bool {
+// Pause waits for d. It reports whether d passed before ctx ended.
+func Pause(ctx context.Context, d time.Duration) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {

@@ -1,4 +1,4 @@
-package main
+package report
 
 import (
 	"fmt"
@@ -9,35 +9,35 @@ import (
 	"text/tabwriter"
 )
 
-// printTable writes the lines for people.
-func printTable(w io.Writer, lines []line) error {
+// Print writes the lines as a table with notes.
+func Print(w io.Writer, lines []Line) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, "row\tvalue\tagainst, same run\tvalue\tratio\taim\tmet\tfsync")
 	for i := range lines {
 		l := &lines[i]
 		against, againstValue, ratio := "-", "-", "-"
-		if l.against != "" {
-			against, againstValue = l.against, number(l.againstValue)+" "+l.unit
+		if l.Against != "" {
+			against, againstValue = l.Against, Number(l.AgainstValue)+" "+l.Unit
 		}
 		if r := l.ratio(); !math.IsNaN(r) {
-			ratio = number(r)
+			ratio = Number(r)
 		}
-		value := number(l.value) + " " + l.unit
-		if l.skipped != "" {
-			value, against, againstValue, ratio = "skipped", orDash(l.against), "-", "-"
+		value := Number(l.Value) + " " + l.Unit
+		if l.Skipped != "" {
+			value, against, againstValue, ratio = "skipped", orDash(l.Against), "-", "-"
 		}
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", l.name, value,
-			against, againstValue, ratio, orDash(l.aim.describe(l.unit)), l.verdict(), onOff(l.fsync))
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", l.Name, value,
+			against, againstValue, ratio, orDash(l.Aim.describe(l.Unit)), l.verdict(), onOff(l.Fsync))
 	}
 	if err := t.Flush(); err != nil {
 		return err
 	}
 	for i := range lines {
-		for _, said := range []string{lines[i].skipped, lines[i].note} {
+		for _, said := range []string{lines[i].Skipped, lines[i].Note} {
 			if said == "" {
 				continue
 			}
-			if _, err := fmt.Fprintf(w, "%s: %s\n", lines[i].name, said); err != nil {
+			if _, err := fmt.Fprintf(w, "%s: %s\n", lines[i].Name, said); err != nil {
 				return err
 			}
 		}
@@ -45,8 +45,8 @@ func printTable(w io.Writer, lines []line) error {
 	return nil
 }
 
-// number is three significant digits, or a whole number with its thousands apart.
-func number(x float64) string {
+// Number is three significant digits, or a whole number with its thousands apart.
+func Number(x float64) string {
 	if math.Abs(x) < 100 {
 		return strconv.FormatFloat(x, 'g', 3, 64)
 	}
@@ -71,10 +71,10 @@ func orDash(s string) string {
 	return s
 }
 
-// verdict reports whether the aim is met, if there is one.
-func (l *line) verdict() string {
+// verdict returns whether the aim is met, or a dash if there is no aim.
+func (l *Line) verdict() string {
 	switch {
-	case len(l.aim) == 0 || l.skipped != "":
+	case len(l.Aim) == 0 || l.Skipped != "":
 		return "-"
 	case l.met():
 		return "yes"

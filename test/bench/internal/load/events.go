@@ -1,4 +1,4 @@
-package main
+package load
 
 import (
 	"fmt"
@@ -7,11 +7,11 @@ import (
 )
 
 const (
-	// eventBase is when the first holds start, in seconds: 2010-01-01. Rounds of
+	// EventBase is when the first holds start, in seconds: 2010-01-01. Rounds of
 	// holders follow each other by eventStep seconds, so millions of rounds fit
 	// before the present.
-	eventBase = 1_262_304_000
-	eventStep = 10
+	EventBase = 1_262_304_000
+	EventStep = 10
 
 	eventTokens = 16
 )
@@ -20,22 +20,22 @@ const (
 // any number of holders that has only 2 and 5 as factors.
 var strides = [...]int{7919, 104_729, 15_485_863}
 
-// source makes ended holds, all different, without end. Each round has one event
+// Source makes ended holds, all different, without end. Each round has one event
 // of each holder; a holder has one token, and its holds follow one another. It is
 // not safe for concurrent use: several sources share the holders (newSource).
-type source struct {
+type Source struct {
 	holders []string
 	tokens  []string
 	at      int // within the round
 	round   int
 }
 
-// newSource is the share of worker w of n of so many holders. The number of
+// NewSource is the share of worker w of n of so many holders. The number of
 // holders has only 2 and 5 as factors and is a multiple of n.
-func newSource(w, n, holders int) *source {
-	s := &source{holders: make([]string, 0, holders/n), tokens: make([]string, eventTokens)}
+func NewSource(w, n, holders int) *Source {
+	s := &Source{holders: make([]string, 0, holders/n), tokens: make([]string, eventTokens)}
 	for i := w; i < holders; i += n {
-		s.holders = append(s.holders, holderName(i))
+		s.holders = append(s.holders, HolderName(i))
 	}
 	for i := range s.tokens {
 		s.tokens[i] = fmt.Sprintf("token-%02d", i)
@@ -43,13 +43,14 @@ func newSource(w, n, holders int) *source {
 	return s
 }
 
-func holderName(i int) string { return fmt.Sprintf("0x%08x%032x", uint32(i)*2_654_435_761, i) }
+// HolderName returns the name of holder number i. Names sort in a scattered order.
+func HolderName(i int) string { return fmt.Sprintf("0x%08x%032x", uint32(i)*2_654_435_761, i) }
 
-// next fills d with the next event: a hold of five seconds.
-func (s *source) next(d *hold.Draft) {
+// Next fills d with the next event: a hold of five seconds.
+func (s *Source) Next(d *hold.Draft) {
 	n := len(s.holders)
 	k := s.at * strides[s.round%len(strides)] % n
-	start := int64(eventBase) + int64(s.round)*eventStep
+	start := int64(EventBase) + int64(s.round)*EventStep
 	*d = hold.Draft{
 		Token:  s.tokens[k%eventTokens],
 		Holder: s.holders[k],
@@ -63,8 +64,8 @@ func (s *source) next(d *hold.Draft) {
 }
 
 // fill fills all drafts.
-func (s *source) fill(drafts []hold.Draft) {
+func (s *Source) fill(drafts []hold.Draft) {
 	for i := range drafts {
-		s.next(&drafts[i])
+		s.Next(&drafts[i])
 	}
 }

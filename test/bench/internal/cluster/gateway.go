@@ -1,4 +1,4 @@
-package main
+package cluster
 
 import (
 	"context"
@@ -10,26 +10,27 @@ import (
 
 	"holdmetrics/gateway"
 	"holdmetrics/ingest"
+	"holdmetrics/internal/service"
 )
 
-// openDoors puts the gateway before the log. Without a worker nothing is ever
-// applied, and no read waits for it.
-func (p *plant) openDoors(ctx context.Context) error {
-	view, err := p.snapshots.Watch(ctx)
+// openGateway starts the gateway. Without a worker nothing is ever applied, and no
+// read waits for it.
+func (c *Cluster) openGateway(ctx context.Context) error {
+	view, err := c.Snapshots.Watch(ctx)
 	if err != nil {
 		return err
 	}
-	p.onStop(view.Close)
-	producer := ingest.NewProducer(p.log, ingest.ProducerOptions{})
-	p.onStop(func() error { return producer.Close(context.Background()) })
+	c.parts.Add("the snapshot view", service.Func(view.Close))
+	producer := ingest.NewProducer(c.Log, ingest.ProducerOptions{})
+	c.parts.Add("the producer", producer.Close)
 	applied := func(context.Context, int, uint64) error { return nil }
-	if p.worker != nil {
-		applied = p.worker.WaitApplied
+	if c.Worker != nil {
+		applied = c.Worker.WaitApplied
 	}
 	gate, err := gateway.New(gateway.Config{
-		Producer: producer, Log: p.log,
+		Producer: producer, Log: c.Log,
 		Backend: gateway.Backend{
-			Reader: p.store, Snapshots: view,
+			Reader: c.store, Snapshots: view,
 			WaitApplied: applied,
 			Ready:       func(context.Context) error { return nil },
 		},
@@ -37,10 +38,10 @@ func (p *plant) openDoors(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return p.listen(gate)
+	return c.listen(gate)
 }
 
-func (p *plant) listen(gate *gateway.Gateway) error {
+func (c *Cluster) listen(gate *gateway.Gateway) error {
 	grpcListener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return err
@@ -49,14 +50,14 @@ func (p *plant) listen(gate *gateway.Gateway) error {
 	if err != nil {
 		return errors.Join(err, grpcListener.Close())
 	}
-	p.addresses.GRPC, p.addresses.HTTP = grpcListener.Addr().String(), httpListener.Addr().String()
+	c.Addresses.GRPC, c.Addresses.HTTP = grpcListener.Addr().String(), httpListener.Addr().String()
 	grpcServer := grpc.NewServer(gate.ServerOptions()...)
 	gate.RegisterGRPC(grpcServer)
 	httpServer := gate.HTTPServer()
 	ended := make(chan error, 2)
 	go func() { ended <- grpcServer.Serve(grpcListener) }()
 	go func() { ended <- httpServer.Serve(httpListener) }()
-	p.onStop(func() error {
+	c.parts.Add("the gateway", service.Func(func() error {
 		grpcServer.Stop()
 		err := httpServer.Close()
 		for range cap(ended) {
@@ -66,6 +67,6 @@ func (p *plant) listen(gate *gateway.Gateway) error {
 		}
 		gate.Close()
 		return err
-	})
+	}))
 	return nil
 }

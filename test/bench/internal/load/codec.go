@@ -1,4 +1,4 @@
-package main
+package load
 
 import (
 	"fmt"
@@ -8,14 +8,16 @@ import (
 	"google.golang.org/grpc/mem"
 )
 
-// rawCodec moves bytes: the load has its messages encoded already, and the echo
+// RawCodec moves bytes: the load has its messages encoded already, and the echo
 // need not know what is in them. A *[]byte is copied; a *mem.BufferSlice is
 // passed through without a copy, which is as little as an echo can do.
-type rawCodec struct{}
+type RawCodec struct{}
 
-func (rawCodec) Name() string { return "proto" }
+// Name implements encoding.CodecV2 of gRPC.
+func (RawCodec) Name() string { return "proto" }
 
-func (rawCodec) Marshal(v any) (mem.BufferSlice, error) {
+// Marshal implements encoding.CodecV2 of gRPC.
+func (RawCodec) Marshal(v any) (mem.BufferSlice, error) {
 	switch v := v.(type) {
 	case *[]byte:
 		return mem.BufferSlice{mem.Copy(*v, mem.DefaultBufferPool())}, nil
@@ -25,7 +27,8 @@ func (rawCodec) Marshal(v any) (mem.BufferSlice, error) {
 	return nil, fmt.Errorf("bench: cannot encode %T", v)
 }
 
-func (rawCodec) Unmarshal(data mem.BufferSlice, v any) error {
+// Unmarshal implements encoding.CodecV2 of gRPC.
+func (RawCodec) Unmarshal(data mem.BufferSlice, v any) error {
 	switch v := v.(type) {
 	case *[]byte:
 		*v = append((*v)[:0], make([]byte, data.Len())...)
@@ -39,17 +42,17 @@ func (rawCodec) Unmarshal(data mem.BufferSlice, v any) error {
 	return fmt.Errorf("bench: cannot decode into %T", v)
 }
 
-// dialRaw connects to a gRPC server of this machine.
-func dialRaw(address string) (*grpc.ClientConn, error) {
+// DialRaw connects to a gRPC server of this machine.
+func DialRaw(address string) (*grpc.ClientConn, error) {
 	return grpc.NewClient(address, grpc.WithTransportCredentials(insecure.NewCredentials()),
-		grpc.WithDefaultCallOptions(grpc.ForceCodecV2(rawCodec{}), grpc.MaxCallRecvMsgSize(64<<20)))
+		grpc.WithDefaultCallOptions(grpc.ForceCodecV2(RawCodec{}), grpc.MaxCallRecvMsgSize(64<<20)))
 }
 
 // Methods and streams under test; the echo answers to the same names.
 const (
-	recordMethod    = "/poh.HoldMetrics/Record"
+	RecordMethod    = "/poh.HoldMetrics/Record"
 	broadcastMethod = "/poh.HoldMetrics/Broadcast"
-	batchMethod     = "/poh.HoldMetrics/BroadcastBatch"
+	BatchMethod     = "/poh.HoldMetrics/BroadcastBatch"
 )
 
 var bothWays = &grpc.StreamDesc{ClientStreams: true, ServerStreams: true}

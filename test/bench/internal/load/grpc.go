@@ -1,4 +1,4 @@
-package main
+package load
 
 import (
 	"context"
@@ -16,24 +16,25 @@ import (
 	"holdmetrics/hold"
 	"holdmetrics/ingest"
 	holdpb "holdmetrics/proto"
+	"holdmetrics/test/bench/internal/child"
 )
 
 // errRefused: the server did not take what it should have taken.
 var errRefused = errors.New("an event was refused")
 
-// batchRole sends batches on BroadcastBatch streams. It encodes them as it goes,
+// BatchRole sends batches on BroadcastBatch streams. It encodes them as it goes,
 // each event once, without a Go message for each.
-func batchRole(ctx context.Context, raw json.RawMessage, answer func(any) error) error {
-	return driveGRPC(ctx, raw, answer, func(ctx context.Context, in *loadInput, conn *grpc.ClientConn, w int, count *atomic.Int64) error {
-		batches := newBatches(newSource(w, in.Workers, in.Holders))
-		return stream(ctx, conn, batchMethod,
-			func(buf []byte) []byte { return batches.append(buf, in.Batch) },
-			func(message []byte) error { return countBatch(message, count) })
+func BatchRole(ctx context.Context, raw json.RawMessage, answer func(any) error) error {
+	return driveGRPC(ctx, raw, answer, func(ctx context.Context, in *Input, conn *grpc.ClientConn, w int, count *atomic.Int64) error {
+		batches := NewBatches(NewSource(w, in.Workers, in.Holders))
+		return Stream(ctx, conn, BatchMethod,
+			func(buf []byte) []byte { return batches.Append(buf, in.Batch) },
+			func(message []byte) error { return CountBatch(message, count) })
 	})
 }
 
-// countBatch counts what a HoldBatchAck acknowledges.
-func countBatch(message []byte, count *atomic.Int64) error {
+// CountBatch counts what a HoldBatchAck acknowledges.
+func CountBatch(message []byte, count *atomic.Int64) error {
 	var ack holdpb.HoldBatchAck
 	if err := proto.Unmarshal(message, &ack); err != nil {
 		return err
@@ -45,14 +46,14 @@ func countBatch(message []byte, count *atomic.Int64) error {
 	return nil
 }
 
-// broadcastRole sends one event a message on Broadcast streams, to the gateway
+// BroadcastRole sends one event a message on Broadcast streams, to the gateway
 // or to the echo, and counts the answers.
-func broadcastRole(ctx context.Context, raw json.RawMessage, answer func(any) error) error {
-	return driveGRPC(ctx, raw, answer, func(ctx context.Context, in *loadInput, conn *grpc.ClientConn, w int, count *atomic.Int64) error {
-		events := newSource(w, in.Workers, in.Holders)
+func BroadcastRole(ctx context.Context, raw json.RawMessage, answer func(any) error) error {
+	return driveGRPC(ctx, raw, answer, func(ctx context.Context, in *Input, conn *grpc.ClientConn, w int, count *atomic.Int64) error {
+		events := NewSource(w, in.Workers, in.Holders)
 		var d hold.Draft
-		return stream(ctx, conn, broadcastMethod,
-			func(buf []byte) []byte { events.next(&d); return ingest.AppendEvent(buf, &d) },
+		return Stream(ctx, conn, broadcastMethod,
+			func(buf []byte) []byte { events.Next(&d); return ingest.AppendEvent(buf, &d) },
 			func(message []byte) error {
 				if !in.Echo && !acknowledged(message) {
 					return errRefused
@@ -63,18 +64,18 @@ func broadcastRole(ctx context.Context, raw json.RawMessage, answer func(any) er
 	})
 }
 
-// recordRole has callers that record one event after the other, each waiting for
+// RecordRole has callers that record one event after the other, each waiting for
 // its answer, all on one connection.
-func recordRole(ctx context.Context, raw json.RawMessage, answer func(any) error) error {
-	return driveGRPC(ctx, raw, answer, func(ctx context.Context, in *loadInput, conn *grpc.ClientConn, w int, count *atomic.Int64) error {
-		events := newSource(w, in.Workers, in.Holders)
+func RecordRole(ctx context.Context, raw json.RawMessage, answer func(any) error) error {
+	return driveGRPC(ctx, raw, answer, func(ctx context.Context, in *Input, conn *grpc.ClientConn, w int, count *atomic.Int64) error {
+		events := NewSource(w, in.Workers, in.Holders)
 		var d hold.Draft
 		var request, response []byte
 		for ctx.Err() == nil {
-			events.next(&d)
+			events.Next(&d)
 			request = ingest.AppendEvent(request[:0], &d)
-			if err := conn.Invoke(ctx, recordMethod, &request, &response); err != nil {
-				return unlessDone(ctx, err)
+			if err := conn.Invoke(ctx, RecordMethod, &request, &response); err != nil {
+				return UnlessDone(ctx, err)
 			}
 			if !in.Echo && !acknowledged(response) {
 				return errRefused
@@ -92,12 +93,12 @@ func acknowledged(message []byte) bool {
 
 // driveGRPC drives workers that share one connection.
 func driveGRPC(ctx context.Context, raw json.RawMessage, answer func(any) error,
-	worker func(ctx context.Context, in *loadInput, conn *grpc.ClientConn, w int, count *atomic.Int64) error) error {
-	in, err := input[loadInput](raw)
+	worker func(ctx context.Context, in *Input, conn *grpc.ClientConn, w int, count *atomic.Int64) error) error {
+	in, err := child.Input[Input](raw)
 	if err != nil {
 		return err
 	}
-	conn, err := dialRaw(in.At.GRPC)
+	conn, err := DialRaw(in.At.GRPC)
 	if err != nil {
 		return err
 	}
@@ -111,10 +112,10 @@ func driveGRPC(ctx context.Context, raw json.RawMessage, answer func(any) error,
 	return answer(r)
 }
 
-// stream sends messages as fast as the server takes them, and gives its answers
+// Stream sends messages as fast as the server takes them, and gives its answers
 // to received, until ctx ends (nil) or something fails.
-func stream(ctx context.Context, conn *grpc.ClientConn, method string, next func([]byte) []byte, received func([]byte) error) error {
-	return unlessDone(ctx, finite(ctx, conn, method, func(buf []byte) []byte {
+func Stream(ctx context.Context, conn *grpc.ClientConn, method string, next func([]byte) []byte, received func([]byte) error) error {
+	return UnlessDone(ctx, Finite(ctx, conn, method, func(buf []byte) []byte {
 		if ctx.Err() != nil {
 			return nil
 		}
@@ -122,9 +123,9 @@ func stream(ctx context.Context, conn *grpc.ClientConn, method string, next func
 	}, received))
 }
 
-// finite sends messages until next gives an empty one, and returns when the
+// Finite sends messages until next gives an empty one, and returns when the
 // server has answered them and ended the stream.
-func finite(ctx context.Context, conn *grpc.ClientConn, method string, next func([]byte) []byte, received func([]byte) error) error {
+func Finite(ctx context.Context, conn *grpc.ClientConn, method string, next func([]byte) []byte, received func([]byte) error) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	s, err := conn.NewStream(ctx, bothWays, method)
@@ -160,26 +161,28 @@ func finite(ctx context.Context, conn *grpc.ClientConn, method string, next func
 	}
 }
 
-// unlessDone is err, or nil where ctx has ended.
-func unlessDone(ctx context.Context, err error) error {
+// UnlessDone is err, or nil where ctx has ended.
+func UnlessDone(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return nil
 	}
 	return err
 }
 
-// batches encodes HoldBatch messages.
-type batches struct {
-	events *source
+// Batches encodes HoldBatch messages.
+type Batches struct {
+	events *Source
 	draft  hold.Draft
 	event  []byte
 }
 
-func newBatches(events *source) *batches { return &batches{events: events} }
+// NewBatches returns batches of the events of a source.
+func NewBatches(events *Source) *Batches { return &Batches{events: events} }
 
-func (b *batches) append(dst []byte, n int) []byte {
+// Append appends a HoldBatch of the next n events to dst.
+func (b *Batches) Append(dst []byte, n int) []byte {
 	for range n {
-		b.events.next(&b.draft)
+		b.events.Next(&b.draft)
 		b.event = ingest.AppendEvent(b.event[:0], &b.draft)
 		dst = protowire.AppendTag(dst, 1, protowire.BytesType)
 		dst = protowire.AppendBytes(dst, b.event)

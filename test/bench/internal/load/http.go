@@ -1,4 +1,4 @@
-package main
+package load
 
 import (
 	"bufio"
@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"holdmetrics/hold"
+	"holdmetrics/test/bench/internal/child"
 )
 
 // holdsAnswer is a line of the answer of POST /holds: a refused event, or the
@@ -21,9 +22,9 @@ type holdsAnswer struct {
 	Accepted *int64 `json:"accepted"`
 }
 
-// holdsRole posts bodies of NDJSON, one after the other on each connection.
-func holdsRole(ctx context.Context, raw json.RawMessage, answer func(any) error) error {
-	in, err := input[loadInput](raw)
+// HoldsRole posts bodies of NDJSON, one after the other on each connection.
+func HoldsRole(ctx context.Context, raw json.RawMessage, answer func(any) error) error {
+	in, err := child.Input[Input](raw)
 	if err != nil {
 		return err
 	}
@@ -31,18 +32,18 @@ func holdsRole(ctx context.Context, raw json.RawMessage, answer func(any) error)
 	defer transport.CloseIdleConnections()
 	client := &http.Client{Transport: transport}
 	r, err := drive(ctx, in.Window, in.Workers, func(ctx context.Context, w int, count *atomic.Int64) error {
-		events := newSource(w, in.Workers, in.Holders)
+		events := NewSource(w, in.Workers, in.Holders)
 		var body []byte
 		var d hold.Draft
 		for ctx.Err() == nil {
 			body = body[:0]
 			for range in.Batch {
-				events.next(&d)
+				events.Next(&d)
 				body = appendJSON(body, &d)
 			}
 			accepted, err := postHolds(ctx, client, "http://"+in.At.HTTP+"/holds", body)
 			if err != nil {
-				return unlessDone(ctx, err)
+				return UnlessDone(ctx, err)
 			}
 			if accepted != int64(in.Batch) {
 				return fmt.Errorf("%w: %d of %d were accepted", errRefused, accepted, in.Batch)

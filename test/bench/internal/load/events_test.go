@@ -1,4 +1,4 @@
-package main
+package load
 
 import (
 	"testing"
@@ -21,10 +21,10 @@ func TestSourceEventsAreDistinct(t *testing.T) {
 	last := map[string]int64{}
 	owner := map[string]int{}
 	for w := range sources {
-		s := newSource(w, sources, holders)
+		s := NewSource(w, sources, holders)
 		var d hold.Draft
 		for range rounds * holders / sources {
-			s.next(&d)
+			s.Next(&d)
 			e, err := d.Check(time.Now().UnixNano(), hold.DefaultLimits())
 			if err != nil {
 				t.Fatal(err)
@@ -49,13 +49,13 @@ func TestSourceEventsAreDistinct(t *testing.T) {
 	}
 }
 
-// What POST /holds gets says the same as what the other doors get.
+// What POST /holds gets says the same as what the other endpoints get.
 func TestAppendJSON(t *testing.T) {
 	t.Parallel()
-	s := newSource(0, 1, 10)
+	s := NewSource(0, 1, 10)
 	var want, got hold.Draft
 	for range 30 {
-		s.next(&want)
+		s.Next(&want)
 		line := appendJSON(nil, &want)
 		if err := ingest.DecodeJSON(line, &got); err != nil {
 			t.Fatalf("%s: %v", line, err)
@@ -65,44 +65,5 @@ func TestAppendJSON(t *testing.T) {
 		if errA != nil || errB != nil || a != b {
 			t.Errorf("%s is %+v (%v), want %+v (%v)", line, b, errB, a, errA)
 		}
-	}
-}
-
-// In order or mixed, every event of the apply row is a new fact of its pair.
-func TestApplyEventsAreDistinct(t *testing.T) {
-	t.Parallel()
-	for _, mixed := range []bool{false, true} {
-		events, err := applyEvents(workInput{Events: 5000, Holders: 100, Mixed: mixed})
-		if err != nil {
-			t.Fatal(err)
-		}
-		pairs := map[string]*hold.Pair{}
-		for i := range events {
-			p := pairs[events[i].Holder]
-			if p == nil {
-				p = hold.NewPair(hold.Merge)
-				pairs[events[i].Holder] = p
-			}
-			if !p.Add(events[i].Fact()) {
-				t.Fatalf("mixed %v: %+v is a duplicate", mixed, events[i])
-			}
-		}
-		for holder, p := range pairs {
-			if p.Waiting() > 0 {
-				t.Errorf("mixed %v: %d facts of %s wait", mixed, p.Waiting(), holder)
-			}
-		}
-	}
-}
-
-// The exact score of the score row's slice is what the bare sum comes to.
-func TestScoreSlice(t *testing.T) {
-	t.Parallel()
-	events, err := endedEvents(1000)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if exact, bare := scoreSlice(events).Score.Float64(), sumSlice(events); exact < bare*0.999999 || exact > bare*1.000001 {
-		t.Errorf("the score is %g, the sum %g", exact, bare)
 	}
 }

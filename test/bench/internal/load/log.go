@@ -1,4 +1,4 @@
-package main
+package load
 
 import (
 	"context"
@@ -11,12 +11,13 @@ import (
 
 	"holdmetrics/hold"
 	"holdmetrics/ingest"
+	"holdmetrics/test/bench/internal/child"
 )
 
-// loadInput is what a load sends, and where to.
-type loadInput struct {
-	At      addresses
-	Window  window
+// Input is what a load sends, and where to.
+type Input struct {
+	At      Addresses
+	Window  Window
 	Holders int
 	Workers int // streams, connections or callers
 	Batch   int // events a batch or a request
@@ -24,19 +25,20 @@ type loadInput struct {
 }
 
 const (
-	// benchHolders is how many holders the rows about doors and the log have.
-	benchHolders = 100_000
-	logBatch     = 4096
+	// Holders is the number of holders in the rows about endpoints and the log.
+	Holders = 100_000
+	// LogBatch is the number of events in a batch of the Go producer.
+	LogBatch = 4096
 )
 
-// produceRole sends events with the Go producer: it checks, encodes and frames
+// ProduceRole sends events with the Go producer: it checks, encodes and frames
 // them, and the broker acknowledges each frame. All of that is measured.
-func produceRole(ctx context.Context, raw json.RawMessage, answer func(any) error) error {
-	in, err := input[loadInput](raw)
+func ProduceRole(ctx context.Context, raw json.RawMessage, answer func(any) error) error {
+	in, err := child.Input[Input](raw)
 	if err != nil {
 		return err
 	}
-	conn, js, err := dialNATS(in.At.NATS)
+	conn, js, err := DialNATS(in.At.NATS)
 	if err != nil {
 		return err
 	}
@@ -48,7 +50,7 @@ func produceRole(ctx context.Context, raw json.RawMessage, answer func(any) erro
 	producer := ingest.NewProducer(log, ingest.ProducerOptions{})
 	defer producer.Close(ctx) //nolint:errcheck // what is in flight does not count any more
 	r, err := drive(ctx, in.Window, in.Workers, func(ctx context.Context, w int, count *atomic.Int64) error {
-		events := newSource(w, in.Workers, in.Holders)
+		events := NewSource(w, in.Workers, in.Holders)
 		drafts := make([]hold.Draft, in.Batch)
 		failed := make(chan error, 1)
 		for ctx.Err() == nil {
@@ -76,24 +78,24 @@ func produceRole(ctx context.Context, raw json.RawMessage, answer func(any) erro
 	return answer(r)
 }
 
-// publishRole publishes one event a message, asynchronously: what a user of
+// PublishRole publishes one event a message, asynchronously: what a user of
 // JetStream would do without frames. It goes to the same stream, past the subject
 // transform. The server acknowledges what it found in its queue at once only when
 // all of it is stored, so more in flight would be no faster with an fsync each,
 // and for seconds nothing would be acknowledged.
-func publishRole(ctx context.Context, raw json.RawMessage, answer func(any) error) error {
-	in, err := input[loadInput](raw)
+func PublishRole(ctx context.Context, raw json.RawMessage, answer func(any) error) error {
+	in, err := child.Input[Input](raw)
 	if err != nil {
 		return err
 	}
 	const inFlight = 1024
 	r, err := drive(ctx, in.Window, in.Workers, func(ctx context.Context, w int, count *atomic.Int64) error {
-		conn, js, err := dialNATS(in.At.NATS, jetstream.WithPublishAsyncMaxPending(2*inFlight))
+		conn, js, err := DialNATS(in.At.NATS, jetstream.WithPublishAsyncMaxPending(2*inFlight))
 		if err != nil {
 			return err
 		}
 		defer conn.Close()
-		events := newSource(w, in.Workers, in.Holders)
+		events := NewSource(w, in.Workers, in.Holders)
 		var d hold.Draft
 		ring := make([]jetstream.PubAckFuture, inFlight/in.Workers)
 		for i := 0; ctx.Err() == nil; i++ {
@@ -108,7 +110,7 @@ func publishRole(ctx context.Context, raw json.RawMessage, answer func(any) erro
 					return nil
 				}
 			}
-			events.next(&d)
+			events.Next(&d)
 			subject := ingest.LogSubject(ingest.Partition(d.Holder, ingest.DefaultPartitions))
 			if *slot, err = js.PublishAsync(subject, ingest.AppendEvent(nil, &d)); err != nil {
 				return err
@@ -122,20 +124,20 @@ func publishRole(ctx context.Context, raw json.RawMessage, answer func(any) erro
 	return answer(r)
 }
 
-// fillInput is a log to be filled with so many events.
-type fillInput struct {
+// FillInput is a log to be filled with so many events.
+type FillInput struct {
 	NATS    string
 	Holders int
 	Events  int
 }
 
-// fillRole fills a log through the Go producer, and answers when the log has all of it.
-func fillRole(ctx context.Context, raw json.RawMessage, answer func(any) error) error {
-	in, err := input[fillInput](raw)
+// FillRole fills a log through the Go producer, and answers when the log has all of it.
+func FillRole(ctx context.Context, raw json.RawMessage, answer func(any) error) error {
+	in, err := child.Input[FillInput](raw)
 	if err != nil {
 		return err
 	}
-	conn, js, err := dialNATS(in.NATS)
+	conn, js, err := DialNATS(in.NATS)
 	if err != nil {
 		return err
 	}
@@ -144,15 +146,15 @@ func fillRole(ctx context.Context, raw json.RawMessage, answer func(any) error) 
 	if err != nil {
 		return err
 	}
-	events := newSource(0, 1, in.Holders)
-	if err := fill(ctx, log, in.Events, logBatch, events.fill); err != nil {
+	events := NewSource(0, 1, in.Holders)
+	if err := Fill(ctx, log, in.Events, LogBatch, events.fill); err != nil {
 		return err
 	}
 	return answer(struct{}{})
 }
 
-// fill sends n events and waits until the log has them.
-func fill(ctx context.Context, log *ingest.Log, n, batch int, next func([]hold.Draft)) (err error) {
+// Fill sends n events and waits until the log has them.
+func Fill(ctx context.Context, log *ingest.Log, n, batch int, next func([]hold.Draft)) (err error) {
 	producer := ingest.NewProducer(log, ingest.ProducerOptions{})
 	defer func() { err = errors.Join(err, producer.Close(ctx)) }()
 	drafts := make([]hold.Draft, batch)

@@ -1,8 +1,13 @@
 package main
 
-import "context"
+import (
+	"context"
 
-// The doors run in one process with the broker, without a worker behind the log.
+	"holdmetrics/test/bench/internal/load"
+	"holdmetrics/test/bench/internal/report"
+)
+
+// The endpoints run in one process with the broker, without a worker behind the log.
 // Their peers run alone in their place.
 const (
 	bulkStreams      = 2
@@ -21,7 +26,7 @@ type bulkRow struct{ often }
 func (bulkRow) name() string  { return "bulk" }
 func (bulkRow) about() string { return "bulk RPC: gateway to durable ack" }
 
-func (bulkRow) run(ctx context.Context, b *bench) ([]line, error) {
+func (bulkRow) run(ctx context.Context, b *bench) ([]report.Line, error) {
 	peer, err := b.logIngest(ctx)
 	if err != nil {
 		return nil, err
@@ -30,12 +35,12 @@ func (bulkRow) run(ctx context.Context, b *bench) ([]line, error) {
 	if err != nil {
 		return nil, err
 	}
-	return []line{{name: "bulk RPC", value: r.PerSecond, unit: "events/s", fsync: true,
-		against: "log ingest", againstValue: peer, aim: aim{ratioAtLeast(0.6)}}}, nil
+	return []report.Line{{Name: "bulk RPC", Value: r.PerSecond, Unit: "events/s", Fsync: true,
+		Against: "log ingest", AgainstValue: peer, Aim: report.Aim{report.RatioAtLeast(0.6)}}}, nil
 }
 
-func (b *bench) bulk(ctx context.Context) (rate, error) {
-	return b.load(ctx, loading{role: "batch", sync: true, doors: true, workers: bulkStreams, batch: bulkBatch})
+func (b *bench) bulk(ctx context.Context) (load.Rate, error) {
+	return b.load(ctx, loading{role: "batch", sync: true, gateway: true, workers: bulkStreams, batch: bulkBatch})
 }
 
 // broadcastRow is Broadcast: one message an event, one ack each, durable. The
@@ -45,7 +50,7 @@ type broadcastRow struct{ often }
 func (broadcastRow) name() string  { return "broadcast" }
 func (broadcastRow) about() string { return "Broadcast: one message an event, one ack each, durable" }
 
-func (broadcastRow) run(ctx context.Context, b *bench) ([]line, error) {
+func (broadcastRow) run(ctx context.Context, b *bench) ([]report.Line, error) {
 	return b.againstEcho(ctx, "Broadcast", "bare gRPC echo stream", "broadcast", broadcastStreams, 0.6)
 }
 
@@ -55,21 +60,21 @@ type recordRow struct{ often }
 func (recordRow) name() string  { return "record" }
 func (recordRow) about() string { return "Record: unary, 64 callers, durable" }
 
-func (recordRow) run(ctx context.Context, b *bench) ([]line, error) {
+func (recordRow) run(ctx context.Context, b *bench) ([]report.Line, error) {
 	return b.againstEcho(ctx, "Record, 64 callers", "bare unary echo", "record", recordCallers, 0.5)
 }
 
-func (b *bench) againstEcho(ctx context.Context, name, against, role string, workers int, times float64) ([]line, error) {
+func (b *bench) againstEcho(ctx context.Context, name, against, role string, workers int, times float64) ([]report.Line, error) {
 	echo, err := b.load(ctx, loading{role: role, echo: true, workers: workers})
 	if err != nil {
 		return nil, err
 	}
-	r, err := b.load(ctx, loading{role: role, sync: true, doors: true, workers: workers})
+	r, err := b.load(ctx, loading{role: role, sync: true, gateway: true, workers: workers})
 	if err != nil {
 		return nil, err
 	}
-	return []line{{name: name, value: r.PerSecond, unit: "events/s", fsync: true,
-		against: against, againstValue: echo.PerSecond, aim: aim{ratioAtLeast(times)}}}, nil
+	return []report.Line{{Name: name, Value: r.PerSecond, Unit: "events/s", Fsync: true,
+		Against: against, AgainstValue: echo.PerSecond, Aim: report.Aim{report.RatioAtLeast(times)}}}, nil
 }
 
 // holdsRow is POST /holds: bodies of NDJSON, the answer when the log has all of
@@ -79,15 +84,15 @@ type holdsRow struct{ often }
 func (holdsRow) name() string  { return "http" }
 func (holdsRow) about() string { return "HTTP bulk: NDJSON to POST /holds, to durable ack" }
 
-func (holdsRow) run(ctx context.Context, b *bench) ([]line, error) {
+func (holdsRow) run(ctx context.Context, b *bench) ([]report.Line, error) {
 	peer, err := b.bulk(ctx)
 	if err != nil {
 		return nil, err
 	}
-	r, err := b.load(ctx, loading{role: "holds", sync: true, doors: true, workers: holdsConnections, batch: holdsBatch})
+	r, err := b.load(ctx, loading{role: "holds", sync: true, gateway: true, workers: holdsConnections, batch: holdsBatch})
 	if err != nil {
 		return nil, err
 	}
-	return []line{{name: "HTTP bulk NDJSON", value: r.PerSecond, unit: "events/s", fsync: true,
-		against: "bulk RPC", againstValue: peer.PerSecond, aim: aim{ratioAtLeast(0.3)}}}, nil
+	return []report.Line{{Name: "HTTP bulk NDJSON", Value: r.PerSecond, Unit: "events/s", Fsync: true,
+		Against: "bulk RPC", AgainstValue: peer.PerSecond, Aim: report.Aim{report.RatioAtLeast(0.3)}}}, nil
 }
