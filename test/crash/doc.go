@@ -9,14 +9,14 @@
 // have seen a holder's position step back, and no partition may have been given up.
 //
 //   - TestServe does so to the one process of serve.
-//   - TestProduction does it to a plant: two workers, two gateways, three brokers
+//   - TestProduction does it to a cluster: two workers, two gateways, three brokers
 //     and a database.
-//   - TestSleeper has a worker of a plant sleep through its leases, and compares
+//   - TestSleeper has a worker of a cluster sleep through its leases, and compares
 //     every byte of database and bucket before and after it wakes.
 //   - TestHandover tells how long it takes until others own what a worker had that
 //     was stopped or killed, and how long an event waits meanwhile.
 //
-// Short runs are part of the tests; those with a plant are skipped where there is no
+// Short runs are part of the tests; those with a cluster are skipped where there is no
 // database to start (see package mongotest). The long ones are
 //
 //	make crash

@@ -139,13 +139,13 @@ func (p *probe) fresh(events int) time.Duration {
 // was acknowledged meanwhile is lost. The figures are told.
 func TestHandover(t *testing.T) {
 	if testing.Short() {
-		t.Skip("a plant and its elections take their time")
+		t.Skip("a cluster and its elections take their time")
 	}
 	rounds := 1
 	if *production {
 		rounds = 5
 	}
-	p := startPlant(t, hold.Merge, "--lease", leaseTime.String())
+	p := startCluster(t, hold.Merge, "--lease", leaseTime.String())
 	js := p.connect(t)
 	o := p.owners(t, js)
 	even := map[string]int{"w1": partitions / 2, "w2": partitions / 2}

@@ -12,11 +12,11 @@ import (
 	"holdmetrics/processor/lease"
 )
 
-// partitions is how many a plant's log has.
+// partitions is how many a cluster's log has.
 const partitions = 16
 
-// connect gives the JetStream of a plant.
-func (p *plant) connect(t *testing.T) jetstream.JetStream {
+// connect gives the JetStream of a cluster.
+func (p *cluster) connect(t *testing.T) jetstream.JetStream {
 	t.Helper()
 	conn, err := nats.Connect(p.natsURL, nats.MaxReconnects(-1), nats.ReconnectWait(50*time.Millisecond), nats.RetryOnFailedConnect(true))
 	if err != nil {
@@ -36,13 +36,13 @@ type change struct {
 	given bool // up by its owner; else taken, renewed, or run out
 }
 
-// owners follows the leases of a plant.
+// owners follows the leases of a cluster.
 type owners struct {
 	t    *testing.T
 	view *lease.View
 }
 
-func (p *plant) owners(t *testing.T, js jetstream.JetStream) *owners {
+func (p *cluster) owners(t *testing.T, js jetstream.JetStream) *owners {
 	t.Helper()
 	o := &owners{t: t, view: lease.Watch(js, "1", nil)}
 	t.Cleanup(o.view.Close)

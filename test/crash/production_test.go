@@ -42,7 +42,7 @@ func database(t *testing.T) (p *process, url string) {
 	return run(t, "database", program, "--port", port, "--dbpath", t.TempDir()), "mongodb://" + address + "/"
 }
 
-// documents is the plant's database, which goes with the test.
+// documents is the cluster's database, which goes with the test.
 func documents(t *testing.T, url, name string) *mongo.Database {
 	t.Helper()
 	client, err := mongo.Connect(options.Client().ApplyURI(url))
@@ -63,10 +63,10 @@ func documents(t *testing.T, url, name string) *mongo.Database {
 	return d
 }
 
-// plant is holdmetrics as in production: two workers and two gateways, a cluster of
+// cluster is holdmetrics as in production: two workers and two gateways, a group of
 // three brokers and a database, each a process of its own. One is enough for a small
 // machine, so the tests that have one do not run beside each other.
-type plant struct {
+type cluster struct {
 	workers, gateways, brokers []*process
 	database                   *process // nil: it is not ours
 	documents                  *mongo.Database
@@ -74,9 +74,9 @@ type plant struct {
 	natsURL                    string
 }
 
-func startPlant(t *testing.T, policy hold.Policy, worker ...string) *plant {
+func startCluster(t *testing.T, policy hold.Policy, worker ...string) *cluster {
 	t.Helper()
-	p := &plant{}
+	p := &cluster{}
 	var url string
 	p.database, url = database(t)
 	p.documents = documents(t, url, fmt.Sprintf("holdmetrics_crash_%d", time.Now().UnixNano()))
@@ -95,7 +95,7 @@ func startPlant(t *testing.T, policy hold.Policy, worker ...string) *plant {
 	return p
 }
 
-func (p *plant) all() []*process {
+func (p *cluster) all() []*process {
 	all := slices.Concat(p.workers, p.gateways, p.brokers)
 	if p.database != nil {
 		all = append(all, p.database)
@@ -103,16 +103,16 @@ func (p *plant) all() []*process {
 	return all
 }
 
-// TestProduction disturbs the processes of a plant, one at a time.
+// TestProduction disturbs the processes of a cluster, one at a time.
 func TestProduction(t *testing.T) {
 	most := *kills
 	if !*production {
 		if testing.Short() {
-			t.Skip("a plant and its elections take their time")
+			t.Skip("a cluster and its elections take their time")
 		}
 		most = 0
 	}
-	p := startPlant(t, hold.Merge, "--lease", leaseTime.String())
+	p := startCluster(t, hold.Merge, "--lease", leaseTime.String())
 	t.Logf("seed %d", *seed)
 	l := startLoad(t, 2, *seed, p.doors...)
 	watchers := []*watcher{startWatcher(t, p.doors[0], true), startWatcher(t, p.doors[1], true)}

@@ -19,7 +19,7 @@ import (
 	holdpb "holdmetrics/proto"
 )
 
-// kept is all that a plant keeps beside its log.
+// kept is all that a cluster keeps beside its log.
 type kept struct {
 	documents map[string]map[string]bson.Raw // by collection and _id
 	snapshots map[string]*jetstream.RawStreamMsg
@@ -31,14 +31,14 @@ type kept struct {
 // but for the fences and epochs of whoever owns the partitions next.
 func TestSleeper(t *testing.T) {
 	if testing.Short() {
-		t.Skip("a plant and its elections take their time")
+		t.Skip("a cluster and its elections take their time")
 	}
 	rounds := 1
 	if *production {
 		rounds = 6
 	}
 	// What it applies is stored when somebody asks for it, or never.
-	p := startPlant(t, hold.Merge, "--lease", leaseTime.String(), "--flush-interval", "10m")
+	p := startCluster(t, hold.Merge, "--lease", leaseTime.String(), "--flush-interval", "10m")
 	js := p.connect(t)
 	o := p.owners(t, js)
 	t.Logf("seed %d", *seed)
