@@ -24,7 +24,7 @@ type Pages = interval.Pages
 
 // A pair is stored in pages. A small pair has one, with an empty key, that has
 // the facts without hold_id and nothing else, and one for each hold_id, with its
-// facts; what follows from them is folded anew when the pair is opened. A large
+// facts; the holds are computed again when the pair is opened. A large
 // pair (see pager) has one for each node of its timeline, with all that was
 // derived, and the same one for each hold_id. Its root is the page with the empty
 // key.

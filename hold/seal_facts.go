@@ -13,8 +13,8 @@ import (
 
 // A store that keeps facts cannot remove them at the instant at which a total takes
 // their place: they are many documents. So the sealed part that it stores says which
-// facts it stands for. Whoever opens the pair leaves those out, however many of them
-// are still there.
+// facts it stands for. Opening the pair leaves those facts out, whether or not they are
+// still stored.
 //
 // For facts without hold_id a bound says it: all facts about an earlier time were
 // removed. No later fact can be before the bound, since it would be refused. The

@@ -8,28 +8,26 @@ import (
 	"holdmetrics/projection"
 )
 
-// startBucket brings the bucket and the checkpoint together.
+// startBucket reconciles the bucket with the checkpoint.
 //
-// What the bucket says that it has all of may be less than what it has: the
-// position comes after its snapshots, and a crash comes in between. No snapshot
-// can be ahead of the log, though. So where the log holds more than the
-// checkpoint, nothing is published until the partition has come to what was the
-// end of the log at the start, so that no score steps back; then the store, which
-// is as far, gives every holder that changed since the bucket's position.
+// The bucket may have more than its position states: the position is written after the
+// snapshots, and a crash may come in between. But no snapshot is ahead of the log. So
+// if the log is ahead of the checkpoint, nothing is published until the partition has
+// reached the end that the log had at the start. Then no score steps back. After that,
+// every holder that changed since the bucket's position is published from the store.
 //
-// Where the bucket says more than the checkpoint, the crash came between a
-// publish and its flush, or the store was deleted and is made again from the log.
-// Then it is every holder that is published, once: one without new events would
-// keep for ever what a former store said of it, which another version of this
-// program, or another policy, may say differently. This is owed until it is done,
-// over any number of starts. Where owners follow one another, the fence tells the
-// two cases apart (knowsFormer), and a store that was kept owes nothing.
+// The bucket's position may be greater than the checkpoint. Then a crash came between a
+// publish and its flush, or the store was deleted and is rebuilt from the log. In this
+// case every holder is published once. A holder without new events would otherwise keep
+// the snapshot of the former store, which another version or policy may have computed.
+// The backfill stays recorded until it is done, over any number of starts. With several
+// owners, the fence tells the two cases apart (knowsFormer), and a store that was kept
+// needs no backfill.
 //
-// No holder of the bucket can be missing in the new store: an event is decided by
-// the log alone (its position, its time and the limits of that position), so
-// one that was accepted is accepted in every replay. Only a bucket that
-// belongs to another log may have others; nothing says which are whose, so the
-// operator is asked to delete it.
+// No holder of the bucket can be missing in the new store. The log alone decides about
+// an event (its position, its time and the limits of that position), so every replay
+// accepts it. Only a bucket of another log may have other holders. Nothing shows which
+// holders those are, so the operator is asked to delete the bucket.
 func (p *publisher) startBucket(ctx context.Context) error {
 	if p.bucket == nil {
 		return nil
@@ -54,10 +52,10 @@ func (p *publisher) startBucket(ctx context.Context) error {
 			return err
 		}
 		p.mem.tail, ahead = max(end, p.mem.position), !has
-		have = min(have, p.mem.tail) // behind the end there is nothing that it could have
+		have = min(have, p.mem.tail) // nothing exists after the end of the log
 	}
 	if ahead {
-		// Nothing that this log can say reaches it, and waiting would be for ever.
+		// This log never reaches that position, so waiting would never end.
 		p.logger.Warn("the snapshot bucket is ahead of the log, so it is from another one; its holders are published over"+
 			" (hint: delete the bucket's stream and start again, and holders of the other log are gone too)",
 			zap.Uint64("bucket", said), zap.Uint64("end", p.mem.tail))
@@ -86,19 +84,19 @@ func (p *publisher) startBucket(ctx context.Context) error {
 	return nil
 }
 
-// backlog is what the bucket is to be given from the store.
+// backlog is what the bucket needs from the store.
 type backlog struct {
-	has   uint64 // the position that the bucket has all of
-	since uint64 // holders that changed behind it
-	all   bool   // this is noted in the bucket
+	has   uint64 // the bucket is complete up to this position
+	since uint64 // publish holders that changed after it
+	all   bool   // publish all holders; recorded in the bucket
 }
 
-// backfill publishes the holders of the backlog, of the store, which is as far as to.
-// It returns how many there were.
+// backfill publishes the holders of the backlog from the store, which has reached to. It
+// returns the number of holders.
 //
-// Nothing else of the partition is published meanwhile, and the walk sees each
-// holder as it was there or later. So what the bucket has of a holder is
-// older than what it is given here, and newer ones follow.
+// Nothing else of the partition is published meanwhile, and the walk sees each holder
+// as of to or later. So every snapshot of the bucket is older than the one that
+// replaces it, and newer ones follow.
 func (p *publisher) backfill(ctx context.Context, b *backlog, to projection.Reached) (count int, err error) {
 	count, err = p.publishSince(ctx, b.since, b.has, to)
 	if err != nil || !b.all {

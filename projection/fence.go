@@ -115,7 +115,7 @@ func (f *Fence) Position(_ context.Context, partition int) (uint64, error) {
 	return f.at.Position, nil
 }
 
-// Owed is [Snapshots.Owed].
+// Owed calls [Snapshots.Owed].
 func (f *Fence) Owed(ctx context.Context, partition int) (bool, error) {
 	return f.s.Owed(ctx, partition)
 }
@@ -129,7 +129,7 @@ func (f *Fence) SetOwed(ctx context.Context, partition int, owed bool) error {
 	defer f.mu.Unlock()
 	err := f.batch(ctx, []Entry{{Key: owedKey(partition), Value: strconv.AppendBool(nil, owed)}}, f.at)
 	if err != nil {
-		return fmt.Errorf("projection: note whether partition %d is to be published anew: %w", partition, err)
+		return fmt.Errorf("projection: record whether partition %d needs a backfill: %w", partition, err)
 	}
 	return nil
 }

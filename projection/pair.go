@@ -10,11 +10,10 @@ import (
 	"holdmetrics/hold"
 )
 
-// Open is the pair of the record, from its pages or from its facts. The pair
-// keeps nothing of the record that a later record could overwrite, but for More: a
-// large pair reads from it what it needs, for as long as it is used, which in a
-// view's callback is until that returns. Whoever looks at a pair asks it
-// afterwards for [hold.Pair.Err], or calls [Check].
+// Open returns the pair of the record, from its pages or from its facts. The pair does
+// not refer to the record, except to More: a large pair reads its pages from More while
+// it is used. In a view's callback that is until the callback returns. After reading
+// from the pair, check [hold.Pair.Err] or call [PairRecord.Check].
 func (r *PairRecord) Open() (*hold.Pair, error) {
 	if len(r.Pages) == 0 {
 		sealed, err := hold.ReadSealedFacts(r.Sealed)
@@ -30,13 +29,13 @@ func (r *PairRecord) Open() (*hold.Pair, error) {
 	return p, nil
 }
 
-// IsLarge reports whether the record has no page but the root of a large pair.
+// IsLarge reports whether the only page of the record is the root of a large pair.
 func (r *PairRecord) IsLarge() bool {
 	return len(r.Pages) == 1 && len(r.Pages[0].Key) == 0 && hold.IsRoot(r.Pages[0].Data)
 }
 
-// Check reports whether what the opened pair told since can be believed: all that it
-// needed was read, and was whole.
+// Check returns an error if a page that the opened pair needed could not be read or was
+// damaged, or nil. After an error, no answer of the pair is valid.
 func (r *PairRecord) Check(p *hold.Pair) error { return PairError(r.Key, p.Err()) }
 
 // PairError says of which pair an error is, where the pair is damaged, and what

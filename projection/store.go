@@ -68,27 +68,26 @@ type HolderRecord struct {
 	Position  uint64 // of the log, of that event
 }
 
-// LoggedFact is a fact and where the log says it first. That depends on the log
-// alone, not on flushes or restarts, so whoever keeps it can say what was known at
-// a position of the log.
+// LoggedFact is a fact with the position at which the log first states it. The position
+// depends only on the log, not on flushes or restarts. So it shows what was known at a
+// position of the log.
 type LoggedFact struct {
 	hold.Fact
-	Position uint64 // of the log, of the first event that says the fact
+	Position uint64 // of the log, of the first event that states the fact
 	LogTime  int64  // the log's time of that event, unix nanoseconds
 }
 
 // PairChange is what a flush writes of one pair.
 //
-// Facts are those that are new since the pair's last flush; they may have been
-// written before by a flush that did not get as far as its checkpoint. Pages
-// are those that changed; one with empty Data is removed. A store keeps the
-// facts or the pages, and leaves the other alone (Capabilities.IgnoresFacts).
+// Facts are new since the pair's last flush. An interrupted flush, one without a
+// checkpoint, may have written them already. Pages are the pages that changed; a page
+// with empty Data is removed. A store keeps either facts or pages, and ignores the
+// other (Capabilities.IgnoresFacts).
 //
-// Sealed goes with the facts: what stands for those that were sealed, as
-// [hold.ReadSealedFacts] reads it; nil: no more than stands there already. What was
-// written at one position holds for everybody who is there or later, whoever wrote
-// it, since the log decides what can be sealed; the one of the greatest count is the
-// one to use.
+// Sealed belongs to the facts. It stands for the facts that were sealed, in the form
+// that [hold.ReadSealedFacts] reads. Nil means no change. The log decides what can be
+// sealed, so a value that was written at one position is valid at every later position,
+// whichever owner wrote it. The value with the greatest count is in force.
 type PairChange struct {
 	Key     PairKey
 	Policy  hold.Policy
@@ -107,19 +106,19 @@ type Batch struct {
 	Checkpoint Checkpoint
 }
 
-// Reader is the part of a store that a door needs. It is safe for concurrent use.
+// Reader is the part of a store that gateways use. It is safe for concurrent use.
 //
-// Every method returns ctx's error where ctx ends first, and errors that wrap
-// [ErrCorrupt] or [ErrClosed] where that is what happened.
+// Every method returns ctx's error if ctx ends first. Other errors wrap [ErrCorrupt] if
+// the data is damaged, and [ErrClosed] if the store is closed.
 type Reader interface {
 	// View opens a view of one partition. It must be closed, and soon: what it
 	// pins is kept on disk until then.
 	View(ctx context.Context, partition int) (PartitionView, error)
-	// Holder reads one holder's figures as last flushed; [ErrNotFound] where there are none.
+	// Holder returns a holder's figures as last flushed, or [ErrNotFound] if there are none.
 	Holder(ctx context.Context, partition int, holder string) (*HolderRecord, error)
-	// Checkpoint says how far the partition is; false where it was never flushed.
+	// Checkpoint returns the checkpoint of the partition, or false if it was never flushed.
 	Checkpoint(ctx context.Context, partition int) (Checkpoint, bool, error)
-	// Ping answers without error where the store can be read and written.
+	// Ping returns an error unless the store can be read and written.
 	Ping(ctx context.Context) error
 }
 

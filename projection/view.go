@@ -13,11 +13,11 @@ import (
 // View keeps the current snapshots of a bucket in memory. It is safe for
 // concurrent use, and made for thousands of readers.
 //
-// One watch on the bucket feeds it. When the connection was lost, the bucket was
-// made anew, or anything else leaves doubt that the watch saw everything, the
-// watch is made again: the view goes on answering with what it has, takes over
-// what the bucket has now, and drops what the bucket has no longer. What it takes
-// for the bucket's is what a majority of its replicas has, never the past of one.
+// One watch on the bucket feeds it. The watch starts again if the connection was lost,
+// if the bucket was created again, or if the watch may have missed a message. Meanwhile
+// the view answers with its current snapshots. Then it takes the bucket's snapshots and
+// drops those that the bucket no longer has. It believes only what a majority of the
+// bucket's replicas has, never the state of one replica that is behind.
 //
 // A reader that follows changes keeps nothing but a number (see [View.Changes]),
 // so a slow one costs no memory and slows nobody.

@@ -112,7 +112,7 @@ func TestSentences(t *testing.T) {
 		"GOLD": {
 			"Overlapping holds add up.",
 			"Only the time from 2026-01-01T00:00:00Z to 2026-07-01T00:00:00Z counts.",
-			"Whoever holds it for less than 7d without a gap counts nothing for that time; at 7d all of it counts.",
+			"A run without a gap counts nothing while it is shorter than 7d; at 7d all of it counts.",
 			"The weight of a hold counts by how long that hold alone has lasted: 1.5 times from 30d on, 2 times from 90d on.",
 			"The score is multiplied by 2.5; the time held is not.",
 			"Events must carry a hold_id.",

@@ -8,7 +8,7 @@ import (
 	"holdmetrics/hold"
 )
 
-// Sentences say what a rule does to a token of that name, in words, and what one
+// Sentences describes what a rule does to a token of that name, in words, and what one
 // of it scores for example.
 func Sentences(name string, r *hold.Rule) []string {
 	var out []string
@@ -27,7 +27,7 @@ func Sentences(name string, r *hold.Rule) []string {
 		say("Only the time before %s counts.", to)
 	}
 	if r.Shortest > 0 {
-		say("Whoever holds it for less than %s without a gap counts nothing for that time; at %s all of it counts.", formatLength(r.Shortest), formatLength(r.Shortest))
+		say("A run without a gap counts nothing while it is shorter than %s; at %s all of it counts.", formatLength(r.Shortest), formatLength(r.Shortest))
 	}
 	if len(r.Boosts) > 0 {
 		steps := make([]string, len(r.Boosts))

@@ -102,7 +102,7 @@ func parseLength(s string) (int64, error) {
 	return total, nil
 }
 
-// formatLength is what parseLength reads; weeks are told as days.
+// formatLength formats a length as parseLength reads it, with days instead of weeks.
 func formatLength(ns int64) string {
 	if ns == 0 {
 		return "0s"
