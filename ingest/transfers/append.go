@@ -105,7 +105,7 @@ func (l *Ledger) Missing(ctx context.Context, open []Balance) (Balance, bool) {
 }
 
 // AddOpening makes the open hold of a pair its opening balance, after the files were
-// loaded. Only later transfers fit.
+// loaded. Only later transfers of the token fit.
 func (l *Ledger) AddOpening(b Balance) error {
 	exact := Options{Round: RoundDown}
 	units, fine, err := exact.parseValue(b.Weight, 0)
@@ -115,6 +115,9 @@ func (l *Ledger) AddOpening(b Balance) error {
 	token, holder := l.tokens.index[b.Token], l.holders.index[b.Holder]
 	ns := b.Since.UnixNano()
 	l.opening = append(l.opening, opening{token: token, holder: holder, units: units, fine: fine, since: ns})
-	l.opened, l.openedAt = true, max(l.openedAt, ns)
+	if l.openedOf == nil {
+		l.openedOf = map[uint32]int64{}
+	}
+	l.openedOf[token] = max(l.openedOf[token], ns)
 	return nil
 }

@@ -120,6 +120,9 @@ func (b *book) run(ctx context.Context, emit func(rows.Event) bool) (bool, error
 			if r.flags&flagMark != 0 || l.bad[r.token] != nil {
 				continue
 			}
+			if of, ok := l.openedOf[r.token]; ok && b.at <= of {
+				return true, &rows.Error{Place: l.place(r), Err: fmt.Errorf("%w: the server's hold what happened to %s up to %s; give only later rows", ErrOpening, rows.Clip(l.tokens.texts[r.token]), formatTime(of))}
+			}
 			if err := b.apply(r, int32(i)); err != nil {
 				if err := b.blame(r.token, int32(i), err); err != nil {
 					return true, err

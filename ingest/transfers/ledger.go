@@ -40,7 +40,8 @@ type Ledger struct {
 	// Opening balances.
 	opening  []opening
 	opened   bool
-	openedAt int64 // ns: the opening balances hold everything up to and with it
+	openedAt int64            // ns: the opening balances hold everything up to and with it
+	openedOf map[uint32]int64 // as openedAt, by token, of balances that a server has
 
 	bad     map[uint32]*rows.Error // tokens that are left out
 	book    *book                  // after Events
