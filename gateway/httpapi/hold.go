@@ -11,10 +11,12 @@ import (
 	"holdmetrics/gateway/intake"
 	"holdmetrics/hold"
 	"holdmetrics/ingest"
+	"holdmetrics/ingest/times"
 )
 
-// holdInput is the request of POST /hold. Its body goes through ingest.DecodeJSON,
-// the one decoder of JSON events; huma only documents it.
+// holdInput is the request of POST /hold. Its body goes through ingest.DecodeJSONTimes,
+// the one decoder of JSON events; huma only documents it. A time without a zone is
+// UTC, as it was in the original service.
 type holdInput struct {
 	RawBody []byte `contentType:"application/json"`
 }
@@ -49,7 +51,7 @@ func (eventTime) Schema(huma.Registry) *huma.Schema {
 	return &huma.Schema{
 		// Not one of: a validator that does not look at formats takes the first two for one another.
 		AnyOf: []*huma.Schema{
-			{Type: huma.TypeString, Format: "date-time", Description: "RFC 3339, up to nine fractional digits"},
+			{Type: huma.TypeString, Format: "date-time", Description: "RFC 3339, up to nine fractional digits; at POST /hold a time without a zone is UTC"},
 			{Type: huma.TypeString, Pattern: `^[0-9]+([.][0-9]{1,9})?$`, Description: "unix seconds"},
 			{Type: huma.TypeNumber, Description: "unix seconds; read by its digits, not as a double"},
 		},
@@ -95,7 +97,7 @@ func (s *Server) addHold(api huma.API) {
 
 func (s *Server) postHold(ctx context.Context, in *holdInput) (*holdOutput, error) {
 	var d hold.Draft
-	err := ingest.DecodeJSON(in.RawBody, &d)
+	err := ingest.DecodeJSONTimes(in.RawBody, &d, times.Reader{UTC: true}.Parse)
 	position, err := s.cfg.Intake.Record(ctx, intake.PostHold, &d, err)
 	if err != nil {
 		return nil, s.fail(err, "body")
