@@ -19,8 +19,8 @@ var (
 	ErrFuture   = errors.New("is too far in the future")
 	ErrWeight   = errors.New("is not a weight")
 	ErrSpace    = errors.New("begins or ends with white space")
-	// ErrStopWeight: a stop ends the whole hold, whatever its weight.
-	ErrStopWeight = errors.New("is not possible on a stop, which ends the whole hold")
+	// ErrStopWeight: servers and files refuse it. In a log that has it, the weight is ignored.
+	ErrStopWeight = errors.New("does not go with a stop: a stop ends the whole hold; to reduce it, send the hold with its end and a new one")
 	// ErrSealed: the event would change what was held before the horizon, which is final.
 	ErrSealed = errors.New("is of a time that is sealed")
 	// ErrHoldIDNeeded: the rules ask for hold_ids in every event of this token.

@@ -46,5 +46,5 @@ func (e *Event) CheckStopWeight(ends *Weight) error {
 	if !e.IsStop() || !e.HasWeight || ends != nil && *ends == e.Weight {
 		return nil
 	}
-	return &FieldError{Field: "weight", Err: ErrStopWeight, Detail: "to reduce a hold, send it with its end, and a new one"}
+	return &FieldError{Field: "weight", Err: ErrStopWeight}
 }

@@ -21,7 +21,7 @@ type ruledProducer struct {
 
 // Record sends an event, or says why the rules refuse it.
 func (p ruledProducer) Record(ctx context.Context, d *hold.Draft) (position uint64, err error) {
-	if err := d.AcceptedBy(p.rules()); err != nil {
+	if err := accept(d, p.rules()); err != nil {
 		return 0, err
 	}
 	return p.Producer.Record(ctx, d)
@@ -29,7 +29,7 @@ func (p ruledProducer) Record(ctx context.Context, d *hold.Draft) (position uint
 
 // Send is Record without waiting for the log.
 func (p ruledProducer) Send(ctx context.Context, d *hold.Draft, done func(position uint64, err error)) error {
-	if err := d.AcceptedBy(p.rules()); err != nil {
+	if err := accept(d, p.rules()); err != nil {
 		return err
 	}
 	return p.Producer.Send(ctx, d, done)
@@ -42,7 +42,7 @@ func (p ruledProducer) SendBatch(ctx context.Context, drafts []hold.Draft, done 
 	var at []int // place of each that is sent, once one is refused
 	sent := drafts
 	for i := range drafts {
-		err := drafts[i].AcceptedBy(rules)
+		err := accept(&drafts[i], rules)
 		switch {
 		case err != nil && refused == nil:
 			sent = append([]hold.Draft(nil), drafts[:i]...) // the caller's batch stays as it is

@@ -1,7 +1,6 @@
 package events
 
 import (
-	"errors"
 	"hash/maphash"
 
 	"holdmetrics/hold"
@@ -9,7 +8,7 @@ import (
 
 // ErrStopWeight means that a stop carries a weight that is not the one of the hold
 // that it ends.
-var ErrStopWeight = errors.New("does not go with a stop: a stop ends the whole hold; to reduce it, send the hold with its end and a new one")
+var ErrStopWeight = hold.ErrStopWeight
 
 // openHold is a hold without an end that a file said.
 type openHold struct {

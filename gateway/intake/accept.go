@@ -1,0 +1,29 @@
+package intake
+
+import "holdmetrics/hold"
+
+// accept returns what a server refuses of an event beside [hold.Draft.Check], which
+// comes later: what the rules refuse, and what a log may have but no client may send.
+func accept(d *hold.Draft, rules hold.Rules) error {
+	if err := d.CheckStrict(); err != nil {
+		return err
+	}
+	if field := stopWeight(d); field != "" {
+		return &hold.FieldError{Field: field, Err: hold.ErrStopWeight}
+	}
+	return d.AcceptedBy(rules)
+}
+
+// stopWeight returns the field in which a stop carries a weight, or "" if none does.
+func stopWeight(d *hold.Draft) string {
+	isStop := !d.Retract && !d.Start.Set && d.End.Set && (d.End.Seconds != 0 || d.End.Nanos != 0)
+	switch {
+	case !isStop:
+		return ""
+	case d.WeightExact != "":
+		return "weight_exact"
+	case d.WeightGiven || d.Weight != 0:
+		return "weight"
+	}
+	return ""
+}
