@@ -14,6 +14,7 @@ import (
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"holdmetrics/gateway/gatewaytest"
@@ -103,8 +104,8 @@ func TestShares(t *testing.T) {
 		t.Fatalf("%+v", body)
 	}
 	if got := string(gatewaytest.Get(t, w, "/scores?to=2000&share=true&holder=lock&format=csv", 200)); got !=
-		"holder_id,token_id,score,held_seconds,settled_score,settled_held_seconds,score_double,settled_score_double,total_score,total_settled_score,share,settled_share,as_of,from,applied_through,rules,generation\n"+
-			"lock,,2000,1000,0,0,2000,0,5800,2800,0.3448275862068966,0,1970-01-01T00:33:20Z,,2022-04-15T05:20:00Z,none,\n" {
+		"holder_id,token_id,score,held_seconds,settled_score,settled_held_seconds,score_double,settled_score_double,total_score,total_settled_score,share,settled_share,as_of,from,applied_through,rules,generation,projected,weight,rate,share_exact,settled_share_exact\n"+
+			"lock,,2000,1000,0,0,2000,0,5800,2800,0.3448275862068966,0,1970-01-01T00:33:20Z,,2022-04-15T05:20:00Z,none,,false,2,2,0.344827586206896551,0\n" {
 		t.Fatal(got)
 	}
 }
@@ -172,8 +173,8 @@ func TestHistoryAtBothDoors(t *testing.T) {
 		t.Errorf("got %q", got)
 	}
 	body := string(gatewaytest.Get(t, w, "/stats/alice/history?token=y&from=999&to=1001&points=3&format=csv", 200))
-	want := "as_of,score,held_seconds,settled_score,settled_held_seconds,score_double,settled_score_double,applied_through,rules,generation\n" +
-		"1970-01-01T00:16:39Z,0,0,0,0,0,0,2022-04-15T05:20:00Z,none,\n1970-01-01T00:16:40Z,0,0,0,0,0,0,2022-04-15T05:20:00Z,none,\n1970-01-01T00:16:41Z,3,1,0,0,3,0,2022-04-15T05:20:00Z,none,\n"
+	want := "as_of,score,held_seconds,settled_score,settled_held_seconds,score_double,settled_score_double,applied_through,rules,generation,weight,rate,projected\n" +
+		"1970-01-01T00:16:39Z,0,0,0,0,0,0,2022-04-15T05:20:00Z,none,,0,0,false\n1970-01-01T00:16:40Z,0,0,0,0,0,0,2022-04-15T05:20:00Z,none,,3,3,false\n1970-01-01T00:16:41Z,3,1,0,0,3,0,2022-04-15T05:20:00Z,none,,3,3,false\n"
 	if body != want {
 		t.Errorf("got %s", body)
 	}
@@ -181,7 +182,7 @@ func TestHistoryAtBothDoors(t *testing.T) {
 		t.Errorf("%d points", len(got))
 	}
 	// The last instant is exact however far it is away from the first.
-	rows, err := gatewaytest.Received(w.Query().History(t.Context(), &holdpb.HistoryRequest{HolderId: "alice", From: fakes.Seconds(0), To: fakes.Timestamp(hold.MaxTime), Points: query.MaxPoints}))
+	rows, err := gatewaytest.Received(w.Query().History(t.Context(), &holdpb.HistoryRequest{HolderId: "alice", From: fakes.Seconds(0), To: fakes.Timestamp(hold.MaxTime), Points: query.MaxPoints, Projected: true}))
 	if err != nil || len(rows) != query.MaxPoints || rows[query.MaxPoints-1].AsOf.AsTime().UnixNano() != hold.MaxTime {
 		t.Error(len(rows), err)
 	}
@@ -216,7 +217,11 @@ func TestReadsRefuse(t *testing.T) {
 		"as_of beside to":  {scores(&holdpb.ScoresRequest{AsOf: early, To: late}), codes.InvalidArgument, "to", "/stats/alice?as_of=5&to=4", 422, "query.to"},
 		"bad from":         {scores(&holdpb.ScoresRequest{From: &timestamppb.Timestamp{Nanos: -1}}), codes.InvalidArgument, "from", "/stats/alice/holds?from=x", 422, "query.from"},
 		"bad to":           {scores(&holdpb.ScoresRequest{To: fakes.Seconds(-1)}), codes.InvalidArgument, "to", "/scores?to=-1", 422, "query.to"},
-		"share of all":     {scores(&holdpb.ScoresRequest{Share: true, ByToken: true}), codes.InvalidArgument, "share", "/scores?share=true&by_token=true", 422, "query.share"},
+		"future":           {scores(&holdpb.ScoresRequest{AsOf: fakes.Timestamp(fakes.TestNow + 1)}), codes.InvalidArgument, "as_of", fmt.Sprint("/stats/alice?as_of=", fakes.TestNow/1e9+1), 422, "query.as_of"},
+		"future window":    {scores(&holdpb.ScoresRequest{From: late, To: fakes.Timestamp(fakes.TestNow + 1)}), codes.InvalidArgument, "to", fmt.Sprint("/stats?from=4&to=", fakes.TestNow/1e9+1), 422, "query.to"},
+		"future explained": {explain(&holdpb.ExplainRequest{HolderId: "alice", To: fakes.Timestamp(fakes.TestNow + 1)}), codes.InvalidArgument, "to", fmt.Sprint("/stats/alice/history?to=", fakes.TestNow/1e9+1), 422, "query.to"},
+		"digits":           {scores(&holdpb.ScoresRequest{Share: true, Digits: proto.Uint32(1001)}), codes.InvalidArgument, "digits", "/scores?share=true&digits=1001", 422, "query.digits"},
+		"digits of none":   {scores(&holdpb.ScoresRequest{Digits: proto.Uint32(3)}), codes.InvalidArgument, "digits", "/stats/alice?digits=3", 422, "query.digits"},
 		"unknown token":    {scores(&holdpb.ScoresRequest{HolderId: "alice", TokenId: "q"}), codes.NotFound, "", "/scores?holder=alice&token=q", 404, ""},
 		"unknown holder":   {scores(&holdpb.ScoresRequest{HolderId: "nobody", Share: true}), codes.NotFound, "", "/stats/nobody?share=true", 404, ""},
 		"bad format":       {nil, codes.OK, "", "/scores?format=xml", 422, "query.format"},
@@ -370,6 +375,58 @@ func TestFirstLoadThatStandsStill(t *testing.T) {
 		resp, body := gatewaytest.Do(t, http.MethodGet, w.Url+path, "")
 		if problem := gatewaytest.ProblemOf(t, resp, body); resp.StatusCode != 503 || !strings.Contains(problem.Detail, "2 holders so far: no progress for 20ms: last heard: the broker is away") {
 			t.Errorf("%s: %d %s", path, resp.StatusCode, body)
+		}
+	}
+}
+
+// TestInstants: what is held at an instant and what it earns, shares by every token as
+// exact decimals, and times in the future.
+func TestInstants(t *testing.T) {
+	t.Parallel()
+	w := gatewaytest.ScoreWorld(t)
+	future := fakes.TestNow + int64(1000*time.Second)
+	for _, c := range []struct {
+		name string
+		req  *holdpb.ScoresRequest
+		want []string // holder, token, weight, rate, exact shares, projected
+	}{
+		{"as of", &holdpb.ScoresRequest{HolderId: "bo/b", AsOf: fakes.Seconds(2001)}, []string{"bo/b  10 10   false"}},
+		{"by token", &holdpb.ScoresRequest{HolderId: "bo/b", AsOf: fakes.Seconds(2001), ByToken: true}, []string{"bo/b x 10 10   false"}},
+		{"a window", &holdpb.ScoresRequest{HolderId: "bo/b", From: fakes.Seconds(1), To: fakes.Seconds(2001)}, []string{"bo/b      false"}},
+		{"now", &holdpb.ScoresRequest{HolderId: "lock"}, []string{"lock  2 2   false"}},
+		{"digits", &holdpb.ScoresRequest{HolderId: "lock", AsOf: fakes.Seconds(2000), Share: true, Digits: proto.Uint32(3)}, []string{"lock  2 2 0.344 0 false"}},
+		{"no digits", &holdpb.ScoresRequest{HolderId: "lock", AsOf: fakes.Seconds(2000), Share: true, Digits: proto.Uint32(0)}, []string{"lock  2 2 0 0 false"}},
+		{"every token", &holdpb.ScoresRequest{Share: true, ByToken: true}, []string{
+			"alice x 0 0 0.106382978723404255 0.106382978723404255 false", "alice y 1 1 1 1 false",
+			"bo/b x 0 0 0.893617021276595744 0.893617021276595744 false", "lock z 2 2 1 1 false", "waits x 0 0 0 0 false"}},
+		{"projected", &holdpb.ScoresRequest{HolderId: "alice", AsOf: fakes.Timestamp(future), Projected: true}, []string{"alice  1 1   true"}},
+		{"allowed, but past", &holdpb.ScoresRequest{HolderId: "bo/b", AsOf: fakes.Seconds(2001), Projected: true}, []string{"bo/b  10 10   false"}},
+	} {
+		rows, err := gatewaytest.Received(w.Query().Scores(t.Context(), c.req))
+		if err != nil {
+			t.Fatal(c.name, err)
+		}
+		var got []string
+		for _, r := range rows {
+			got = append(got, fmt.Sprint(r.HolderId, " ", r.TokenId, " ", r.Weight, " ", r.Rate, " ", r.ShareExact, " ", r.SettledShareExact, " ", r.Projected))
+		}
+		if !slices.Equal(got, c.want) {
+			t.Errorf("%s: %q", c.name, got)
+		}
+	}
+	for path, want := range map[string]string{
+		"/scores?holder=bo%2Fb&as_of=2001":                                           `"weight":"10","rate":"10"`,
+		"/stats?holder=bo%2Fb&as_of=2001":                                            `"weight":"10","rate":"10"`,
+		"/stats/lock?as_of=2000&share=true&digits=3":                                 `"share_exact":"0.344"`,
+		fmt.Sprint("/stats/alice?projected=true&as_of=", future/1e9):                 `"projected":true`,
+		fmt.Sprint("/stats?holder=alice&projected=true&as_of=", future/1e9):          `"projected":true`,
+		fmt.Sprint("/stats/alice/holds?projected=true&to=", future/1e9):              `"projected":true`,
+		fmt.Sprint("/stats/alice/history?projected=true&points=2&to=", future/1e9):   `"projected":true`,
+		fmt.Sprint("/scores?projected=true&from=5&to=", future/1e9, "&holder=alice"): `"projected":true`,
+		"/scores?holder=bo%2Fb&as_of=1970-01-02":                                     `"as_of":"1970-01-02T00:00:00Z"`,
+	} {
+		if body := string(gatewaytest.Get(t, w, path, 200)); !strings.Contains(body, want) {
+			t.Errorf("%s: %s", path, body)
 		}
 	}
 }

@@ -231,7 +231,6 @@ type HoldAck struct {
 	Error         string                 `protobuf:"bytes,2,opt,name=error,proto3" json:"error,omitempty"`
 	Position      uint64                 `protobuf:"varint,4,opt,name=position,proto3" json:"position,omitempty"` // position of the log that holds the event; 0 where ok is false
 	Field         string                 `protobuf:"bytes,5,opt,name=field,proto3" json:"field,omitempty"`        // the field that was refused, where one was
-	Note          string                 `protobuf:"bytes,6,opt,name=note,proto3" json:"note,omitempty"`          // why the event changes nothing, if this server knows
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -294,13 +293,6 @@ func (x *HoldAck) GetField() string {
 	return ""
 }
 
-func (x *HoldAck) GetNote() string {
-	if x != nil {
-		return x.Note
-	}
-	return ""
-}
-
 // HoldBatch is many events at once. An event that is refused never touches its neighbours.
 // It has 65,536 events at most, and 64 MiB, which is more than so many events take
 // whose fields are within their limits.
@@ -354,7 +346,6 @@ type HoldBatchAck struct {
 	Accepted      uint64                 `protobuf:"varint,1,opt,name=accepted,proto3" json:"accepted,omitempty"`
 	Position      uint64                 `protobuf:"varint,2,opt,name=position,proto3" json:"position,omitempty"` // the greatest position that holds an event of the batch
 	Refused       []*HoldRefusal         `protobuf:"bytes,3,rep,name=refused,proto3" json:"refused,omitempty"`    // by ascending index
-	Notes         []*HoldNote            `protobuf:"bytes,4,rep,name=notes,proto3" json:"notes,omitempty"`        // by ascending index
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -406,13 +397,6 @@ func (x *HoldBatchAck) GetPosition() uint64 {
 func (x *HoldBatchAck) GetRefused() []*HoldRefusal {
 	if x != nil {
 		return x.Refused
-	}
-	return nil
-}
-
-func (x *HoldBatchAck) GetNotes() []*HoldNote {
-	if x != nil {
-		return x.Notes
 	}
 	return nil
 }
@@ -477,59 +461,6 @@ func (x *HoldRefusal) GetField() string {
 	return ""
 }
 
-// HoldNote tells of an accepted event that changes nothing.
-type HoldNote struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Index         uint32                 `protobuf:"varint,1,opt,name=index,proto3" json:"index,omitempty"` // of the event within its batch
-	Note          string                 `protobuf:"bytes,2,opt,name=note,proto3" json:"note,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *HoldNote) Reset() {
-	*x = HoldNote{}
-	mi := &file_hold_proto_msgTypes[6]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *HoldNote) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*HoldNote) ProtoMessage() {}
-
-func (x *HoldNote) ProtoReflect() protoreflect.Message {
-	mi := &file_hold_proto_msgTypes[6]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use HoldNote.ProtoReflect.Descriptor instead.
-func (*HoldNote) Descriptor() ([]byte, []int) {
-	return file_hold_proto_rawDescGZIP(), []int{6}
-}
-
-func (x *HoldNote) GetIndex() uint32 {
-	if x != nil {
-		return x.Index
-	}
-	return 0
-}
-
-func (x *HoldNote) GetNote() string {
-	if x != nil {
-		return x.Note
-	}
-	return ""
-}
-
 // HoldStat is a snapshot of a holder. Settled figures count ended holds only.
 // The live score at a time T in [since, until) is live_base + live_rate x (T - since).
 // Exact figures are decimals in plain notation, without exponent or trailing zeros.
@@ -573,7 +504,7 @@ type HoldStat struct {
 
 func (x *HoldStat) Reset() {
 	*x = HoldStat{}
-	mi := &file_hold_proto_msgTypes[7]
+	mi := &file_hold_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -585,7 +516,7 @@ func (x *HoldStat) String() string {
 func (*HoldStat) ProtoMessage() {}
 
 func (x *HoldStat) ProtoReflect() protoreflect.Message {
-	mi := &file_hold_proto_msgTypes[7]
+	mi := &file_hold_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -598,7 +529,7 @@ func (x *HoldStat) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HoldStat.ProtoReflect.Descriptor instead.
 func (*HoldStat) Descriptor() ([]byte, []int) {
-	return file_hold_proto_rawDescGZIP(), []int{7}
+	return file_hold_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *HoldStat) GetHolderId() string {
@@ -832,7 +763,7 @@ type StatsRequest struct {
 
 func (x *StatsRequest) Reset() {
 	*x = StatsRequest{}
-	mi := &file_hold_proto_msgTypes[8]
+	mi := &file_hold_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -844,7 +775,7 @@ func (x *StatsRequest) String() string {
 func (*StatsRequest) ProtoMessage() {}
 
 func (x *StatsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_hold_proto_msgTypes[8]
+	mi := &file_hold_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -857,7 +788,7 @@ func (x *StatsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatsRequest.ProtoReflect.Descriptor instead.
 func (*StatsRequest) Descriptor() ([]byte, []int) {
-	return file_hold_proto_rawDescGZIP(), []int{8}
+	return file_hold_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *StatsRequest) GetWatch() bool {
@@ -956,7 +887,7 @@ type ScoresRequest struct {
 
 func (x *ScoresRequest) Reset() {
 	*x = ScoresRequest{}
-	mi := &file_hold_proto_msgTypes[9]
+	mi := &file_hold_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -968,7 +899,7 @@ func (x *ScoresRequest) String() string {
 func (*ScoresRequest) ProtoMessage() {}
 
 func (x *ScoresRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_hold_proto_msgTypes[9]
+	mi := &file_hold_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -981,7 +912,7 @@ func (x *ScoresRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ScoresRequest.ProtoReflect.Descriptor instead.
 func (*ScoresRequest) Descriptor() ([]byte, []int) {
-	return file_hold_proto_rawDescGZIP(), []int{9}
+	return file_hold_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *ScoresRequest) GetHolderId() string {
@@ -1090,7 +1021,7 @@ type Score struct {
 
 func (x *Score) Reset() {
 	*x = Score{}
-	mi := &file_hold_proto_msgTypes[10]
+	mi := &file_hold_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1102,7 +1033,7 @@ func (x *Score) String() string {
 func (*Score) ProtoMessage() {}
 
 func (x *Score) ProtoReflect() protoreflect.Message {
-	mi := &file_hold_proto_msgTypes[10]
+	mi := &file_hold_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1115,7 +1046,7 @@ func (x *Score) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Score.ProtoReflect.Descriptor instead.
 func (*Score) Descriptor() ([]byte, []int) {
-	return file_hold_proto_rawDescGZIP(), []int{10}
+	return file_hold_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Score) GetTokenId() string {
@@ -1288,7 +1219,7 @@ type ExplainRequest struct {
 
 func (x *ExplainRequest) Reset() {
 	*x = ExplainRequest{}
-	mi := &file_hold_proto_msgTypes[11]
+	mi := &file_hold_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1300,7 +1231,7 @@ func (x *ExplainRequest) String() string {
 func (*ExplainRequest) ProtoMessage() {}
 
 func (x *ExplainRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_hold_proto_msgTypes[11]
+	mi := &file_hold_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1313,7 +1244,7 @@ func (x *ExplainRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExplainRequest.ProtoReflect.Descriptor instead.
 func (*ExplainRequest) Descriptor() ([]byte, []int) {
-	return file_hold_proto_rawDescGZIP(), []int{11}
+	return file_hold_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *ExplainRequest) GetHolderId() string {
@@ -1405,7 +1336,7 @@ type Contribution struct {
 
 func (x *Contribution) Reset() {
 	*x = Contribution{}
-	mi := &file_hold_proto_msgTypes[12]
+	mi := &file_hold_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1417,7 +1348,7 @@ func (x *Contribution) String() string {
 func (*Contribution) ProtoMessage() {}
 
 func (x *Contribution) ProtoReflect() protoreflect.Message {
-	mi := &file_hold_proto_msgTypes[12]
+	mi := &file_hold_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1430,7 +1361,7 @@ func (x *Contribution) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Contribution.ProtoReflect.Descriptor instead.
 func (*Contribution) Descriptor() ([]byte, []int) {
-	return file_hold_proto_rawDescGZIP(), []int{12}
+	return file_hold_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Contribution) GetTokenId() string {
@@ -1638,7 +1569,7 @@ type HistoryRequest struct {
 
 func (x *HistoryRequest) Reset() {
 	*x = HistoryRequest{}
-	mi := &file_hold_proto_msgTypes[13]
+	mi := &file_hold_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1650,7 +1581,7 @@ func (x *HistoryRequest) String() string {
 func (*HistoryRequest) ProtoMessage() {}
 
 func (x *HistoryRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_hold_proto_msgTypes[13]
+	mi := &file_hold_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1663,7 +1594,7 @@ func (x *HistoryRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HistoryRequest.ProtoReflect.Descriptor instead.
 func (*HistoryRequest) Descriptor() ([]byte, []int) {
-	return file_hold_proto_rawDescGZIP(), []int{13}
+	return file_hold_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *HistoryRequest) GetHolderId() string {
@@ -1737,7 +1668,7 @@ type ScorePoint struct {
 
 func (x *ScorePoint) Reset() {
 	*x = ScorePoint{}
-	mi := &file_hold_proto_msgTypes[14]
+	mi := &file_hold_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1749,7 +1680,7 @@ func (x *ScorePoint) String() string {
 func (*ScorePoint) ProtoMessage() {}
 
 func (x *ScorePoint) ProtoReflect() protoreflect.Message {
-	mi := &file_hold_proto_msgTypes[14]
+	mi := &file_hold_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1762,7 +1693,7 @@ func (x *ScorePoint) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ScorePoint.ProtoReflect.Descriptor instead.
 func (*ScorePoint) Descriptor() ([]byte, []int) {
-	return file_hold_proto_rawDescGZIP(), []int{14}
+	return file_hold_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *ScorePoint) GetAsOf() *timestamppb.Timestamp {
@@ -1870,7 +1801,7 @@ type TopRequest struct {
 
 func (x *TopRequest) Reset() {
 	*x = TopRequest{}
-	mi := &file_hold_proto_msgTypes[15]
+	mi := &file_hold_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1882,7 +1813,7 @@ func (x *TopRequest) String() string {
 func (*TopRequest) ProtoMessage() {}
 
 func (x *TopRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_hold_proto_msgTypes[15]
+	mi := &file_hold_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1895,7 +1826,7 @@ func (x *TopRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TopRequest.ProtoReflect.Descriptor instead.
 func (*TopRequest) Descriptor() ([]byte, []int) {
-	return file_hold_proto_rawDescGZIP(), []int{15}
+	return file_hold_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *TopRequest) GetBy() RankBy {
@@ -1952,7 +1883,7 @@ type RankedHolder struct {
 
 func (x *RankedHolder) Reset() {
 	*x = RankedHolder{}
-	mi := &file_hold_proto_msgTypes[16]
+	mi := &file_hold_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1964,7 +1895,7 @@ func (x *RankedHolder) String() string {
 func (*RankedHolder) ProtoMessage() {}
 
 func (x *RankedHolder) ProtoReflect() protoreflect.Message {
-	mi := &file_hold_proto_msgTypes[16]
+	mi := &file_hold_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1977,7 +1908,7 @@ func (x *RankedHolder) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RankedHolder.ProtoReflect.Descriptor instead.
 func (*RankedHolder) Descriptor() ([]byte, []int) {
-	return file_hold_proto_rawDescGZIP(), []int{16}
+	return file_hold_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *RankedHolder) GetRank() uint64 {
@@ -2068,7 +1999,7 @@ type TopAnswer struct {
 
 func (x *TopAnswer) Reset() {
 	*x = TopAnswer{}
-	mi := &file_hold_proto_msgTypes[17]
+	mi := &file_hold_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2080,7 +2011,7 @@ func (x *TopAnswer) String() string {
 func (*TopAnswer) ProtoMessage() {}
 
 func (x *TopAnswer) ProtoReflect() protoreflect.Message {
-	mi := &file_hold_proto_msgTypes[17]
+	mi := &file_hold_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2093,7 +2024,7 @@ func (x *TopAnswer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TopAnswer.ProtoReflect.Descriptor instead.
 func (*TopAnswer) Descriptor() ([]byte, []int) {
-	return file_hold_proto_rawDescGZIP(), []int{17}
+	return file_hold_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *TopAnswer) GetHolders() []*RankedHolder {
@@ -2172,7 +2103,7 @@ type RankRequest struct {
 
 func (x *RankRequest) Reset() {
 	*x = RankRequest{}
-	mi := &file_hold_proto_msgTypes[18]
+	mi := &file_hold_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2184,7 +2115,7 @@ func (x *RankRequest) String() string {
 func (*RankRequest) ProtoMessage() {}
 
 func (x *RankRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_hold_proto_msgTypes[18]
+	mi := &file_hold_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2197,7 +2128,7 @@ func (x *RankRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RankRequest.ProtoReflect.Descriptor instead.
 func (*RankRequest) Descriptor() ([]byte, []int) {
-	return file_hold_proto_rawDescGZIP(), []int{18}
+	return file_hold_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *RankRequest) GetHolderId() string {
@@ -2247,7 +2178,7 @@ type RankAnswer struct {
 
 func (x *RankAnswer) Reset() {
 	*x = RankAnswer{}
-	mi := &file_hold_proto_msgTypes[19]
+	mi := &file_hold_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2259,7 +2190,7 @@ func (x *RankAnswer) String() string {
 func (*RankAnswer) ProtoMessage() {}
 
 func (x *RankAnswer) ProtoReflect() protoreflect.Message {
-	mi := &file_hold_proto_msgTypes[19]
+	mi := &file_hold_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2272,7 +2203,7 @@ func (x *RankAnswer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RankAnswer.ProtoReflect.Descriptor instead.
 func (*RankAnswer) Descriptor() ([]byte, []int) {
-	return file_hold_proto_rawDescGZIP(), []int{19}
+	return file_hold_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *RankAnswer) GetHolder() *RankedHolder {
@@ -2372,7 +2303,7 @@ type PartitionState struct {
 
 func (x *PartitionState) Reset() {
 	*x = PartitionState{}
-	mi := &file_hold_proto_msgTypes[20]
+	mi := &file_hold_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2384,7 +2315,7 @@ func (x *PartitionState) String() string {
 func (*PartitionState) ProtoMessage() {}
 
 func (x *PartitionState) ProtoReflect() protoreflect.Message {
-	mi := &file_hold_proto_msgTypes[20]
+	mi := &file_hold_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2397,7 +2328,7 @@ func (x *PartitionState) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PartitionState.ProtoReflect.Descriptor instead.
 func (*PartitionState) Descriptor() ([]byte, []int) {
-	return file_hold_proto_rawDescGZIP(), []int{20}
+	return file_hold_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *PartitionState) GetPartition() uint32 {
@@ -2542,7 +2473,7 @@ type WorkerState struct {
 
 func (x *WorkerState) Reset() {
 	*x = WorkerState{}
-	mi := &file_hold_proto_msgTypes[21]
+	mi := &file_hold_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2554,7 +2485,7 @@ func (x *WorkerState) String() string {
 func (*WorkerState) ProtoMessage() {}
 
 func (x *WorkerState) ProtoReflect() protoreflect.Message {
-	mi := &file_hold_proto_msgTypes[21]
+	mi := &file_hold_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2567,7 +2498,7 @@ func (x *WorkerState) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WorkerState.ProtoReflect.Descriptor instead.
 func (*WorkerState) Descriptor() ([]byte, []int) {
-	return file_hold_proto_rawDescGZIP(), []int{21}
+	return file_hold_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *WorkerState) GetId() string {
@@ -2642,7 +2573,7 @@ type StatusAnswer struct {
 
 func (x *StatusAnswer) Reset() {
 	*x = StatusAnswer{}
-	mi := &file_hold_proto_msgTypes[22]
+	mi := &file_hold_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2654,7 +2585,7 @@ func (x *StatusAnswer) String() string {
 func (*StatusAnswer) ProtoMessage() {}
 
 func (x *StatusAnswer) ProtoReflect() protoreflect.Message {
-	mi := &file_hold_proto_msgTypes[22]
+	mi := &file_hold_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2667,7 +2598,7 @@ func (x *StatusAnswer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusAnswer.ProtoReflect.Descriptor instead.
 func (*StatusAnswer) Descriptor() ([]byte, []int) {
-	return file_hold_proto_rawDescGZIP(), []int{22}
+	return file_hold_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *StatusAnswer) GetPartitions() []*PartitionState {
@@ -2785,27 +2716,22 @@ const file_hold_proto_rawDesc = "" +
 	"\brevision\x18\n" +
 	" \x01(\x04R\brevision\x12!\n" +
 	"\fweight_exact\x18\v \x01(\tR\vweightExact\x12\x18\n" +
-	"\aretract\x18\f \x01(\bR\aretractJ\x04\b\x06\x10\aJ\x04\b\a\x10\bJ\x04\b\b\x10\t\"{\n" +
+	"\aretract\x18\f \x01(\bR\aretractJ\x04\b\x06\x10\aJ\x04\b\a\x10\bJ\x04\b\b\x10\t\"g\n" +
 	"\aHoldAck\x12\x0e\n" +
 	"\x02ok\x18\x01 \x01(\bR\x02ok\x12\x14\n" +
 	"\x05error\x18\x02 \x01(\tR\x05error\x12\x1a\n" +
 	"\bposition\x18\x04 \x01(\x04R\bposition\x12\x14\n" +
-	"\x05field\x18\x05 \x01(\tR\x05field\x12\x12\n" +
-	"\x04note\x18\x06 \x01(\tR\x04noteJ\x04\b\x03\x10\x04\"1\n" +
+	"\x05field\x18\x05 \x01(\tR\x05fieldJ\x04\b\x03\x10\x04\"1\n" +
 	"\tHoldBatch\x12$\n" +
-	"\x06events\x18\x01 \x03(\v2\f.poh.HoldMsgR\x06events\"\x97\x01\n" +
+	"\x06events\x18\x01 \x03(\v2\f.poh.HoldMsgR\x06events\"r\n" +
 	"\fHoldBatchAck\x12\x1a\n" +
 	"\baccepted\x18\x01 \x01(\x04R\baccepted\x12\x1a\n" +
 	"\bposition\x18\x02 \x01(\x04R\bposition\x12*\n" +
-	"\arefused\x18\x03 \x03(\v2\x10.poh.HoldRefusalR\arefused\x12#\n" +
-	"\x05notes\x18\x04 \x03(\v2\r.poh.HoldNoteR\x05notes\"O\n" +
+	"\arefused\x18\x03 \x03(\v2\x10.poh.HoldRefusalR\arefused\"O\n" +
 	"\vHoldRefusal\x12\x14\n" +
 	"\x05index\x18\x01 \x01(\rR\x05index\x12\x14\n" +
 	"\x05error\x18\x02 \x01(\tR\x05error\x12\x14\n" +
-	"\x05field\x18\x03 \x01(\tR\x05field\"4\n" +
-	"\bHoldNote\x12\x14\n" +
-	"\x05index\x18\x01 \x01(\rR\x05index\x12\x12\n" +
-	"\x04note\x18\x02 \x01(\tR\x04note\"\xfd\a\n" +
+	"\x05field\x18\x03 \x01(\tR\x05field\"\xfd\a\n" +
 	"\bHoldStat\x12\x1b\n" +
 	"\tholder_id\x18\x01 \x01(\tR\bholderId\x12#\n" +
 	"\rtotal_seconds\x18\x02 \x01(\x03R\ftotalSeconds\x12%\n" +
@@ -3109,7 +3035,7 @@ func file_hold_proto_rawDescGZIP() []byte {
 }
 
 var file_hold_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_hold_proto_msgTypes = make([]protoimpl.MessageInfo, 23)
+var file_hold_proto_msgTypes = make([]protoimpl.MessageInfo, 22)
 var file_hold_proto_goTypes = []any{
 	(RankBy)(0),                   // 0: poh.RankBy
 	(*Empty)(nil),                 // 1: poh.Empty
@@ -3118,104 +3044,102 @@ var file_hold_proto_goTypes = []any{
 	(*HoldBatch)(nil),             // 4: poh.HoldBatch
 	(*HoldBatchAck)(nil),          // 5: poh.HoldBatchAck
 	(*HoldRefusal)(nil),           // 6: poh.HoldRefusal
-	(*HoldNote)(nil),              // 7: poh.HoldNote
-	(*HoldStat)(nil),              // 8: poh.HoldStat
-	(*StatsRequest)(nil),          // 9: poh.StatsRequest
-	(*ScoresRequest)(nil),         // 10: poh.ScoresRequest
-	(*Score)(nil),                 // 11: poh.Score
-	(*ExplainRequest)(nil),        // 12: poh.ExplainRequest
-	(*Contribution)(nil),          // 13: poh.Contribution
-	(*HistoryRequest)(nil),        // 14: poh.HistoryRequest
-	(*ScorePoint)(nil),            // 15: poh.ScorePoint
-	(*TopRequest)(nil),            // 16: poh.TopRequest
-	(*RankedHolder)(nil),          // 17: poh.RankedHolder
-	(*TopAnswer)(nil),             // 18: poh.TopAnswer
-	(*RankRequest)(nil),           // 19: poh.RankRequest
-	(*RankAnswer)(nil),            // 20: poh.RankAnswer
-	(*PartitionState)(nil),        // 21: poh.PartitionState
-	(*WorkerState)(nil),           // 22: poh.WorkerState
-	(*StatusAnswer)(nil),          // 23: poh.StatusAnswer
-	(*timestamppb.Timestamp)(nil), // 24: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),   // 25: google.protobuf.Duration
+	(*HoldStat)(nil),              // 7: poh.HoldStat
+	(*StatsRequest)(nil),          // 8: poh.StatsRequest
+	(*ScoresRequest)(nil),         // 9: poh.ScoresRequest
+	(*Score)(nil),                 // 10: poh.Score
+	(*ExplainRequest)(nil),        // 11: poh.ExplainRequest
+	(*Contribution)(nil),          // 12: poh.Contribution
+	(*HistoryRequest)(nil),        // 13: poh.HistoryRequest
+	(*ScorePoint)(nil),            // 14: poh.ScorePoint
+	(*TopRequest)(nil),            // 15: poh.TopRequest
+	(*RankedHolder)(nil),          // 16: poh.RankedHolder
+	(*TopAnswer)(nil),             // 17: poh.TopAnswer
+	(*RankRequest)(nil),           // 18: poh.RankRequest
+	(*RankAnswer)(nil),            // 19: poh.RankAnswer
+	(*PartitionState)(nil),        // 20: poh.PartitionState
+	(*WorkerState)(nil),           // 21: poh.WorkerState
+	(*StatusAnswer)(nil),          // 22: poh.StatusAnswer
+	(*timestamppb.Timestamp)(nil), // 23: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),   // 24: google.protobuf.Duration
 }
 var file_hold_proto_depIdxs = []int32{
-	24, // 0: poh.HoldMsg.start:type_name -> google.protobuf.Timestamp
-	24, // 1: poh.HoldMsg.end:type_name -> google.protobuf.Timestamp
+	23, // 0: poh.HoldMsg.start:type_name -> google.protobuf.Timestamp
+	23, // 1: poh.HoldMsg.end:type_name -> google.protobuf.Timestamp
 	2,  // 2: poh.HoldBatch.events:type_name -> poh.HoldMsg
 	6,  // 3: poh.HoldBatchAck.refused:type_name -> poh.HoldRefusal
-	7,  // 4: poh.HoldBatchAck.notes:type_name -> poh.HoldNote
-	24, // 5: poh.HoldStat.updated_at:type_name -> google.protobuf.Timestamp
-	24, // 6: poh.HoldStat.since:type_name -> google.protobuf.Timestamp
-	24, // 7: poh.HoldStat.until:type_name -> google.protobuf.Timestamp
-	24, // 8: poh.HoldStat.as_of:type_name -> google.protobuf.Timestamp
-	24, // 9: poh.HoldStat.applied_through:type_name -> google.protobuf.Timestamp
-	25, // 10: poh.StatsRequest.min_interval:type_name -> google.protobuf.Duration
-	24, // 11: poh.StatsRequest.as_of:type_name -> google.protobuf.Timestamp
-	24, // 12: poh.StatsRequest.from:type_name -> google.protobuf.Timestamp
-	24, // 13: poh.StatsRequest.to:type_name -> google.protobuf.Timestamp
-	25, // 14: poh.StatsRequest.heartbeat:type_name -> google.protobuf.Duration
-	24, // 15: poh.ScoresRequest.as_of:type_name -> google.protobuf.Timestamp
-	24, // 16: poh.ScoresRequest.from:type_name -> google.protobuf.Timestamp
-	24, // 17: poh.ScoresRequest.to:type_name -> google.protobuf.Timestamp
-	24, // 18: poh.Score.as_of:type_name -> google.protobuf.Timestamp
-	24, // 19: poh.Score.applied_through:type_name -> google.protobuf.Timestamp
-	24, // 20: poh.Score.from:type_name -> google.protobuf.Timestamp
-	24, // 21: poh.ExplainRequest.as_of:type_name -> google.protobuf.Timestamp
-	24, // 22: poh.ExplainRequest.from:type_name -> google.protobuf.Timestamp
-	24, // 23: poh.ExplainRequest.to:type_name -> google.protobuf.Timestamp
-	24, // 24: poh.Contribution.start:type_name -> google.protobuf.Timestamp
-	24, // 25: poh.Contribution.end:type_name -> google.protobuf.Timestamp
-	24, // 26: poh.Contribution.as_of:type_name -> google.protobuf.Timestamp
-	24, // 27: poh.Contribution.from:type_name -> google.protobuf.Timestamp
-	24, // 28: poh.Contribution.applied_through:type_name -> google.protobuf.Timestamp
-	24, // 29: poh.HistoryRequest.from:type_name -> google.protobuf.Timestamp
-	24, // 30: poh.HistoryRequest.to:type_name -> google.protobuf.Timestamp
-	24, // 31: poh.ScorePoint.as_of:type_name -> google.protobuf.Timestamp
-	24, // 32: poh.ScorePoint.applied_through:type_name -> google.protobuf.Timestamp
-	0,  // 33: poh.TopRequest.by:type_name -> poh.RankBy
-	24, // 34: poh.RankedHolder.until:type_name -> google.protobuf.Timestamp
-	17, // 35: poh.TopAnswer.holders:type_name -> poh.RankedHolder
-	24, // 36: poh.TopAnswer.as_of:type_name -> google.protobuf.Timestamp
-	24, // 37: poh.TopAnswer.applied_through:type_name -> google.protobuf.Timestamp
-	0,  // 38: poh.RankRequest.by:type_name -> poh.RankBy
-	17, // 39: poh.RankAnswer.holder:type_name -> poh.RankedHolder
-	24, // 40: poh.RankAnswer.as_of:type_name -> google.protobuf.Timestamp
-	24, // 41: poh.RankAnswer.applied_through:type_name -> google.protobuf.Timestamp
-	24, // 42: poh.PartitionState.applied_through:type_name -> google.protobuf.Timestamp
-	24, // 43: poh.WorkerState.started:type_name -> google.protobuf.Timestamp
-	24, // 44: poh.WorkerState.heard:type_name -> google.protobuf.Timestamp
-	21, // 45: poh.StatusAnswer.partitions:type_name -> poh.PartitionState
-	22, // 46: poh.StatusAnswer.workers:type_name -> poh.WorkerState
-	24, // 47: poh.StatusAnswer.at:type_name -> google.protobuf.Timestamp
-	2,  // 48: poh.HoldMetrics.Broadcast:input_type -> poh.HoldMsg
-	2,  // 49: poh.HoldMetrics.Record:input_type -> poh.HoldMsg
-	9,  // 50: poh.HoldMetrics.Stats:input_type -> poh.StatsRequest
-	4,  // 51: poh.HoldMetrics.BroadcastBatch:input_type -> poh.HoldBatch
-	9,  // 52: poh.HoldMetricsQuery.GetSnapshot:input_type -> poh.StatsRequest
-	1,  // 53: poh.HoldMetricsQuery.HealthCheck:input_type -> poh.Empty
-	10, // 54: poh.HoldMetricsQuery.Scores:input_type -> poh.ScoresRequest
-	12, // 55: poh.HoldMetricsQuery.Explain:input_type -> poh.ExplainRequest
-	14, // 56: poh.HoldMetricsQuery.History:input_type -> poh.HistoryRequest
-	16, // 57: poh.HoldMetricsQuery.Top:input_type -> poh.TopRequest
-	19, // 58: poh.HoldMetricsQuery.Rank:input_type -> poh.RankRequest
-	1,  // 59: poh.HoldMetricsQuery.Status:input_type -> poh.Empty
-	3,  // 60: poh.HoldMetrics.Broadcast:output_type -> poh.HoldAck
-	3,  // 61: poh.HoldMetrics.Record:output_type -> poh.HoldAck
-	8,  // 62: poh.HoldMetrics.Stats:output_type -> poh.HoldStat
-	5,  // 63: poh.HoldMetrics.BroadcastBatch:output_type -> poh.HoldBatchAck
-	8,  // 64: poh.HoldMetricsQuery.GetSnapshot:output_type -> poh.HoldStat
-	3,  // 65: poh.HoldMetricsQuery.HealthCheck:output_type -> poh.HoldAck
-	11, // 66: poh.HoldMetricsQuery.Scores:output_type -> poh.Score
-	13, // 67: poh.HoldMetricsQuery.Explain:output_type -> poh.Contribution
-	15, // 68: poh.HoldMetricsQuery.History:output_type -> poh.ScorePoint
-	18, // 69: poh.HoldMetricsQuery.Top:output_type -> poh.TopAnswer
-	20, // 70: poh.HoldMetricsQuery.Rank:output_type -> poh.RankAnswer
-	23, // 71: poh.HoldMetricsQuery.Status:output_type -> poh.StatusAnswer
-	60, // [60:72] is the sub-list for method output_type
-	48, // [48:60] is the sub-list for method input_type
-	48, // [48:48] is the sub-list for extension type_name
-	48, // [48:48] is the sub-list for extension extendee
-	0,  // [0:48] is the sub-list for field type_name
+	23, // 4: poh.HoldStat.updated_at:type_name -> google.protobuf.Timestamp
+	23, // 5: poh.HoldStat.since:type_name -> google.protobuf.Timestamp
+	23, // 6: poh.HoldStat.until:type_name -> google.protobuf.Timestamp
+	23, // 7: poh.HoldStat.as_of:type_name -> google.protobuf.Timestamp
+	23, // 8: poh.HoldStat.applied_through:type_name -> google.protobuf.Timestamp
+	24, // 9: poh.StatsRequest.min_interval:type_name -> google.protobuf.Duration
+	23, // 10: poh.StatsRequest.as_of:type_name -> google.protobuf.Timestamp
+	23, // 11: poh.StatsRequest.from:type_name -> google.protobuf.Timestamp
+	23, // 12: poh.StatsRequest.to:type_name -> google.protobuf.Timestamp
+	24, // 13: poh.StatsRequest.heartbeat:type_name -> google.protobuf.Duration
+	23, // 14: poh.ScoresRequest.as_of:type_name -> google.protobuf.Timestamp
+	23, // 15: poh.ScoresRequest.from:type_name -> google.protobuf.Timestamp
+	23, // 16: poh.ScoresRequest.to:type_name -> google.protobuf.Timestamp
+	23, // 17: poh.Score.as_of:type_name -> google.protobuf.Timestamp
+	23, // 18: poh.Score.applied_through:type_name -> google.protobuf.Timestamp
+	23, // 19: poh.Score.from:type_name -> google.protobuf.Timestamp
+	23, // 20: poh.ExplainRequest.as_of:type_name -> google.protobuf.Timestamp
+	23, // 21: poh.ExplainRequest.from:type_name -> google.protobuf.Timestamp
+	23, // 22: poh.ExplainRequest.to:type_name -> google.protobuf.Timestamp
+	23, // 23: poh.Contribution.start:type_name -> google.protobuf.Timestamp
+	23, // 24: poh.Contribution.end:type_name -> google.protobuf.Timestamp
+	23, // 25: poh.Contribution.as_of:type_name -> google.protobuf.Timestamp
+	23, // 26: poh.Contribution.from:type_name -> google.protobuf.Timestamp
+	23, // 27: poh.Contribution.applied_through:type_name -> google.protobuf.Timestamp
+	23, // 28: poh.HistoryRequest.from:type_name -> google.protobuf.Timestamp
+	23, // 29: poh.HistoryRequest.to:type_name -> google.protobuf.Timestamp
+	23, // 30: poh.ScorePoint.as_of:type_name -> google.protobuf.Timestamp
+	23, // 31: poh.ScorePoint.applied_through:type_name -> google.protobuf.Timestamp
+	0,  // 32: poh.TopRequest.by:type_name -> poh.RankBy
+	23, // 33: poh.RankedHolder.until:type_name -> google.protobuf.Timestamp
+	16, // 34: poh.TopAnswer.holders:type_name -> poh.RankedHolder
+	23, // 35: poh.TopAnswer.as_of:type_name -> google.protobuf.Timestamp
+	23, // 36: poh.TopAnswer.applied_through:type_name -> google.protobuf.Timestamp
+	0,  // 37: poh.RankRequest.by:type_name -> poh.RankBy
+	16, // 38: poh.RankAnswer.holder:type_name -> poh.RankedHolder
+	23, // 39: poh.RankAnswer.as_of:type_name -> google.protobuf.Timestamp
+	23, // 40: poh.RankAnswer.applied_through:type_name -> google.protobuf.Timestamp
+	23, // 41: poh.PartitionState.applied_through:type_name -> google.protobuf.Timestamp
+	23, // 42: poh.WorkerState.started:type_name -> google.protobuf.Timestamp
+	23, // 43: poh.WorkerState.heard:type_name -> google.protobuf.Timestamp
+	20, // 44: poh.StatusAnswer.partitions:type_name -> poh.PartitionState
+	21, // 45: poh.StatusAnswer.workers:type_name -> poh.WorkerState
+	23, // 46: poh.StatusAnswer.at:type_name -> google.protobuf.Timestamp
+	2,  // 47: poh.HoldMetrics.Broadcast:input_type -> poh.HoldMsg
+	2,  // 48: poh.HoldMetrics.Record:input_type -> poh.HoldMsg
+	8,  // 49: poh.HoldMetrics.Stats:input_type -> poh.StatsRequest
+	4,  // 50: poh.HoldMetrics.BroadcastBatch:input_type -> poh.HoldBatch
+	8,  // 51: poh.HoldMetricsQuery.GetSnapshot:input_type -> poh.StatsRequest
+	1,  // 52: poh.HoldMetricsQuery.HealthCheck:input_type -> poh.Empty
+	9,  // 53: poh.HoldMetricsQuery.Scores:input_type -> poh.ScoresRequest
+	11, // 54: poh.HoldMetricsQuery.Explain:input_type -> poh.ExplainRequest
+	13, // 55: poh.HoldMetricsQuery.History:input_type -> poh.HistoryRequest
+	15, // 56: poh.HoldMetricsQuery.Top:input_type -> poh.TopRequest
+	18, // 57: poh.HoldMetricsQuery.Rank:input_type -> poh.RankRequest
+	1,  // 58: poh.HoldMetricsQuery.Status:input_type -> poh.Empty
+	3,  // 59: poh.HoldMetrics.Broadcast:output_type -> poh.HoldAck
+	3,  // 60: poh.HoldMetrics.Record:output_type -> poh.HoldAck
+	7,  // 61: poh.HoldMetrics.Stats:output_type -> poh.HoldStat
+	5,  // 62: poh.HoldMetrics.BroadcastBatch:output_type -> poh.HoldBatchAck
+	7,  // 63: poh.HoldMetricsQuery.GetSnapshot:output_type -> poh.HoldStat
+	3,  // 64: poh.HoldMetricsQuery.HealthCheck:output_type -> poh.HoldAck
+	10, // 65: poh.HoldMetricsQuery.Scores:output_type -> poh.Score
+	12, // 66: poh.HoldMetricsQuery.Explain:output_type -> poh.Contribution
+	14, // 67: poh.HoldMetricsQuery.History:output_type -> poh.ScorePoint
+	17, // 68: poh.HoldMetricsQuery.Top:output_type -> poh.TopAnswer
+	19, // 69: poh.HoldMetricsQuery.Rank:output_type -> poh.RankAnswer
+	22, // 70: poh.HoldMetricsQuery.Status:output_type -> poh.StatusAnswer
+	59, // [59:71] is the sub-list for method output_type
+	47, // [47:59] is the sub-list for method input_type
+	47, // [47:47] is the sub-list for extension type_name
+	47, // [47:47] is the sub-list for extension extendee
+	0,  // [0:47] is the sub-list for field type_name
 }
 
 func init() { file_hold_proto_init() }
@@ -3223,14 +3147,14 @@ func file_hold_proto_init() {
 	if File_hold_proto != nil {
 		return
 	}
-	file_hold_proto_msgTypes[9].OneofWrappers = []any{}
+	file_hold_proto_msgTypes[8].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_hold_proto_rawDesc), len(file_hold_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   23,
+			NumMessages:   22,
 			NumExtensions: 0,
 			NumServices:   2,
 		},

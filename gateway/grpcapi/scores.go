@@ -11,13 +11,13 @@ import (
 
 // sendScores answers Scores.
 func (s *Server) sendScores(req *holdpb.ScoresRequest, stream grpc.ServerStreamingServer[holdpb.Score]) error {
-	w, err := s.cfg.Reads.Window(query.Times{AsOf: stampOf(req.GetAsOf()), From: stampOf(req.GetFrom()), To: stampOf(req.GetTo())})
+	w, err := s.cfg.Reads.Window(query.Times{AsOf: stampOf(req.GetAsOf()), From: stampOf(req.GetFrom()), To: stampOf(req.GetTo()), Projected: req.GetProjected()})
 	if err != nil {
 		return err
 	}
 	q := query.ScoreQuery{
 		Window: w, Holder: req.GetHolderId(), Token: req.GetTokenId(),
-		ByToken: req.GetByToken(), Share: req.GetShare(), After: req.GetAfter(),
+		ByToken: req.GetByToken(), Share: req.GetShare(), Digits: req.Digits, After: req.GetAfter(),
 	}
 	asOf, from, applied := timestampOf(w.At), fromOf(w), appliedTimes{}
 	return s.cfg.Reads.Scores(stream.Context(), q, func(r *query.Row) error {
@@ -35,11 +35,17 @@ func (s *Server) sendScores(req *holdpb.ScoresRequest, stream grpc.ServerStreami
 			AppliedThrough:     applied.of(r.Applied),
 			Rules:              r.From.RulesVersion,
 			Generation:         r.From.Generation,
+			Projected:          w.Projected,
+		}
+		if !w.HasFrom {
+			score.Weight, score.Rate = r.Weight.String(), r.Rate.String()
 		}
 		if t := r.Total; t != nil {
 			score.TotalScore, score.TotalSettledScore = t.Live.Score.String(), t.Settled.Score.Net().String()
 			score.Share = query.ShareOf(r.Live.Score, t.Live.Score)
 			score.SettledShare = query.ShareOf(r.Settled.Score, t.Settled.Score)
+			score.ShareExact = q.ShareText(r.Live.Score, t.Live.Score)
+			score.SettledShareExact = q.ShareText(r.Settled.Score, t.Settled.Score)
 		}
 		return stream.Send(score)
 	})
@@ -47,7 +53,7 @@ func (s *Server) sendScores(req *holdpb.ScoresRequest, stream grpc.ServerStreami
 
 // sendContributions answers Explain.
 func (s *Server) sendContributions(req *holdpb.ExplainRequest, stream grpc.ServerStreamingServer[holdpb.Contribution]) error {
-	w, err := s.cfg.Reads.Window(query.Times{AsOf: stampOf(req.GetAsOf()), From: stampOf(req.GetFrom()), To: stampOf(req.GetTo())})
+	w, err := s.cfg.Reads.Window(query.Times{AsOf: stampOf(req.GetAsOf()), From: stampOf(req.GetFrom()), To: stampOf(req.GetTo()), Projected: req.GetProjected()})
 	if err != nil {
 		return err
 	}
@@ -80,6 +86,7 @@ func (s *Server) sendContributions(req *holdpb.ExplainRequest, stream grpc.Serve
 			AppliedThrough: applied.of(c.Applied),
 			Rules:          c.From.RulesVersion,
 			Generation:     c.From.Generation,
+			Projected:      w.Projected,
 		}
 		if !c.Sealed {
 			row.Start = timestampOf(c.Start)
@@ -93,7 +100,7 @@ func (s *Server) sendContributions(req *holdpb.ExplainRequest, stream grpc.Serve
 
 // sendHistory answers History.
 func (s *Server) sendHistory(req *holdpb.HistoryRequest, stream grpc.ServerStreamingServer[holdpb.ScorePoint]) error {
-	w, err := s.cfg.Reads.Window(query.Times{From: stampOf(req.GetFrom()), To: stampOf(req.GetTo())})
+	w, err := s.cfg.Reads.Window(query.Times{From: stampOf(req.GetFrom()), To: stampOf(req.GetTo()), Projected: req.GetProjected()})
 	if err != nil {
 		return err
 	}
@@ -103,7 +110,7 @@ func (s *Server) sendHistory(req *holdpb.HistoryRequest, stream grpc.ServerStrea
 	if err != nil {
 		return err
 	}
-	applied := appliedTimes{}
+	asked, applied := s.cfg.Reads.Now(), appliedTimes{}
 	for i := range points {
 		p := &points[i]
 		err := stream.Send(&holdpb.ScorePoint{
@@ -117,6 +124,9 @@ func (s *Server) sendHistory(req *holdpb.HistoryRequest, stream grpc.ServerStrea
 			AppliedThrough:     applied.of(p.Applied),
 			Rules:              p.From.RulesVersion,
 			Generation:         p.From.Generation,
+			Weight:             p.Weight.String(),
+			Rate:               p.Rate.String(),
+			Projected:          p.At > asked,
 		})
 		if err != nil {
 			return err

@@ -34,6 +34,7 @@ func (s *Server) statsQueryOf(req *holdpb.StatsRequest) (q watch.Query, err erro
 	q.From = req.GetResumeFrom()
 	times := query.Times{AsOf: stampOf(req.GetAsOf()), From: stampOf(req.GetFrom()), To: stampOf(req.GetTo())}
 	if times != (query.Times{}) {
+		times.Projected = req.GetProjected()
 		w, err := s.cfg.Reads.Window(times)
 		if err != nil {
 			return q, err
@@ -65,7 +66,7 @@ func (s *Server) sendStats(req *holdpb.StatsRequest, stream grpc.ServerStreaming
 	ctx := stream.Context()
 	if q.Window != nil {
 		asOf, applied := timestampOf(q.Window.At), appliedTimes{}
-		return s.cfg.Reads.Stored(ctx, &q.StatsQuery, func(r *query.Row) error { return stream.Send(StoredStat(r, asOf, applied.of(r.Applied))) })
+		return s.cfg.Reads.Stored(ctx, &q.StatsQuery, func(r *query.Row) error { return stream.Send(StoredStat(r, q.Window, asOf, applied.of(r.Applied))) })
 	}
 	if req.GetWatch() {
 		if err := s.cfg.Reads.Await(ctx, &q.StatsQuery); err != nil {
@@ -86,8 +87,8 @@ func (s *Server) sendStats(req *holdpb.StatsRequest, stream grpc.ServerStreaming
 
 // StoredStat is a row of the stored facts in the form of a snapshot. It has no
 // line: what it is of is over.
-func StoredStat(r *query.Row, asOf, applied *timestamppb.Timestamp) *holdpb.HoldStat {
-	return &holdpb.HoldStat{
+func StoredStat(r *query.Row, w *query.Window, asOf, applied *timestamppb.Timestamp) *holdpb.HoldStat {
+	stat := &holdpb.HoldStat{
 		HolderId:        r.Holder,
 		TotalSeconds:    r.Settled.Held.Seconds(),
 		WeightedScore:   r.Settled.Score.Net().Float64(),
@@ -100,5 +101,10 @@ func StoredStat(r *query.Row, asOf, applied *timestamppb.Timestamp) *holdpb.Hold
 		AppliedThrough:  applied,
 		Rules:           r.From.RulesVersion,
 		Generation:      r.From.Generation,
+		Projected:       w.Projected,
 	}
+	if !w.HasFrom {
+		stat.Weight, stat.Rate = r.Weight.String(), r.Rate.String()
+	}
+	return stat
 }

@@ -87,6 +87,7 @@ type historyInput struct {
 	Token  string `query:"token" doc:"Of this token alone; absent: summed over all"`
 	From   string `query:"from" doc:"The first instant, as as_of elsewhere. Absent: the start of the first hold"`
 	To     string `query:"to" doc:"The last instant. Absent: now"`
+	ProjectedInput
 	Points string `query:"points" doc:"How many instants, 2 to 1000. Absent: 100" example:"100"`
 	After  uint64 `query:"after" doc:"Wait until this position of the log is applied. 0: all that the log held when the request came"`
 	FormatInput
@@ -98,6 +99,8 @@ type PointRow struct {
 	ExactFigures
 	AppliedThrough *time.Time `json:"applied_through,omitempty" doc:"The log's time up to which the answer knows events"`
 	Origin
+	InstantFigures
+	Projection
 }
 
 func (s *Server) addHistory(api huma.API) {
@@ -113,7 +116,7 @@ func (s *Server) addHistory(api huma.API) {
 }
 
 func (s *Server) getHistory(ctx context.Context, in *historyInput) (*huma.StreamResponse, error) {
-	w, err := s.windowIn(&WindowInput{From: in.From, To: in.To})
+	w, err := s.windowIn(&WindowInput{From: in.From, To: in.To, ProjectedInput: in.ProjectedInput})
 	q := query.HistoryQuery{Window: w, Holder: in.Holder, Token: in.Token, After: in.After}
 	if err == nil {
 		q.Points, err = countIn("points", in.Points, 2, query.MaxPoints)
@@ -121,6 +124,7 @@ func (s *Server) getHistory(ctx context.Context, in *historyInput) (*huma.Stream
 	if err != nil {
 		return nil, s.fail(err, "query")
 	}
+	asked := s.cfg.Reads.Now()
 	points, err := s.cfg.Reads.History(ctx, q)
 	if err != nil {
 		return nil, s.fail(err, "query")
@@ -128,7 +132,8 @@ func (s *Server) getHistory(ctx context.Context, in *historyInput) (*huma.Stream
 	return streamRows(s, ctx, in.Format, "query", func(emit func(*PointRow) error) error {
 		for i := range points {
 			p := &points[i]
-			row := PointRow{AsOf: query.TimeOf(p.At), ExactFigures: figuresOf(p.Live, p.Settled), AppliedThrough: timeOrNone(p.Applied), Origin: originOf(p.From)}
+			row := PointRow{AsOf: query.TimeOf(p.At), ExactFigures: figuresOf(p.Live, p.Settled), AppliedThrough: timeOrNone(p.Applied), Origin: originOf(p.From),
+				InstantFigures: InstantFigures{p.Weight.String(), p.Rate.String()}, Projection: Projection{p.At > asked}}
 			if err := emit(&row); err != nil {
 				return err
 			}

@@ -16,6 +16,7 @@ import (
 type holderInput struct {
 	Holder string `path:"holder" doc:"The holder's id, percent-encoded; a slash as %2F. The holder named watch is read by /scores?holder=watch" example:"alice"`
 	Share  bool   `query:"share" doc:"With the part of the sum over all holders. Reads every pair of the store"`
+	DigitsInput
 	WindowInput
 }
 
@@ -27,6 +28,8 @@ type HolderBody struct {
 	ExactFigures
 	ShareFigures
 	WindowFigures
+	InstantFigures
+	ExactShares
 	Tokens []tokenBody `json:"tokens" doc:"The same by token, ordered by token_id"`
 }
 
@@ -34,6 +37,8 @@ type tokenBody struct {
 	TokenID string `json:"token_id" example:"pool"`
 	ExactFigures
 	ShareFigures
+	InstantFigures
+	ExactShares
 }
 
 func (s *Server) addHolder(api huma.API) {
@@ -54,15 +59,21 @@ func (s *Server) addHolder(api huma.API) {
 
 func (s *Server) getHolder(ctx context.Context, in *holderInput) (*huma.StreamResponse, error) {
 	w, err := s.windowIn(&in.WindowInput)
+	q := query.ScoreQuery{Window: w, Holder: in.Holder, ByToken: true, Share: in.Share, After: in.After}
+	if err == nil {
+		q.Digits, err = in.digits()
+	}
+	if err == nil {
+		err = q.Check()
+	}
 	if err != nil {
 		return nil, s.fail(err, "query")
 	}
-	q := query.ScoreQuery{Window: w, Holder: in.Holder, ByToken: true, Share: in.Share, After: in.After}
 	return &huma.StreamResponse{Body: func(hctx huma.Context) {
 		_, to := humago.Unwrap(hctx)
 		out := newSlowWriter(to)
 		defer out.release()
-		answer := holderAnswer{w: &w, out: out, header: to.Header()}
+		answer := holderAnswer{q: &q, w: &w, out: out, header: to.Header()}
 		err := s.cfg.Reads.Breakdown(ctx, q, answer.begin, answer.token)
 		if err == nil {
 			err = answer.end()
@@ -77,6 +88,7 @@ func (s *Server) getHolder(ctx context.Context, in *holderInput) (*huma.StreamRe
 
 // holderAnswer writes a holder in pieces.
 type holderAnswer struct {
+	q      *query.ScoreQuery
 	w      *query.Window
 	out    *slowWriter
 	header http.Header
@@ -90,6 +102,7 @@ func (a *holderAnswer) begin(sum *query.Row) error {
 		HolderID: sum.Holder, WeightedScore: sum.Settled.Score.Net().Float64(), TotalSeconds: sum.Settled.Held.Seconds(),
 		ExactFigures: figuresOf(sum.Live, sum.Settled), ShareFigures: sharesOf(sum.Live.Score, sum.Settled.Score, sum.Total),
 		WindowFigures: windowFigures(a.w, sum.Applied, sum.From), Tokens: []tokenBody{},
+		InstantFigures: instantFigures(a.w, sum.Weight, sum.Rate), ExactShares: exactShares(a.q, sum),
 	})
 	if err != nil {
 		return err
@@ -103,7 +116,8 @@ func (a *holderAnswer) begin(sum *query.Row) error {
 func (a *holderAnswer) token(r *query.Row) error {
 	text, err := json.Marshal(tokenBody{
 		TokenID: r.Token, ExactFigures: figuresOf(r.Live, r.Settled),
-		ShareFigures: sharesOf(r.Live.Score, r.Settled.Score, r.Total),
+		ShareFigures:   sharesOf(r.Live.Score, r.Settled.Score, r.Total),
+		InstantFigures: instantFigures(a.w, r.Weight, r.Rate), ExactShares: exactShares(a.q, r),
 	})
 	if err == nil && a.tokens > 0 {
 		err = a.out.WriteByte(',')

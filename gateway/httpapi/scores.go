@@ -15,7 +15,8 @@ type scoresInput struct {
 	Holder  string `query:"holder" doc:"Of this holder alone. For a holder whose id cannot be in a path, such as watch or .." example:"alice"`
 	Token   string `query:"token" doc:"Of this token alone"`
 	ByToken bool   `query:"by_token" doc:"A row for each token of a holder"`
-	Share   bool   `query:"share" doc:"With the part of the sum over all holders. Reads every pair; by token it needs a holder or a token"`
+	Share   bool   `query:"share" doc:"With the part of the sum over all holders. Reads every pair"`
+	DigitsInput
 	WindowInput
 	FormatInput
 }
@@ -27,6 +28,8 @@ type ScoreRow struct {
 	ExactFigures
 	ShareFigures
 	WindowFigures
+	InstantFigures
+	ExactShares
 }
 
 // ExactFigures are exact, with the nearest doubles beside them.
@@ -68,6 +71,9 @@ func (s *Server) getScores(ctx context.Context, in *scoresInput) (*huma.StreamRe
 	w, err := s.windowIn(&in.WindowInput)
 	q := query.ScoreQuery{Window: w, Holder: in.Holder, Token: in.Token, ByToken: in.ByToken, Share: in.Share, After: in.After}
 	if err == nil {
+		q.Digits, err = in.digits()
+	}
+	if err == nil {
 		err = q.Check()
 	}
 	if err != nil {
@@ -78,6 +84,7 @@ func (s *Server) getScores(ctx context.Context, in *scoresInput) (*huma.StreamRe
 			row := ScoreRow{
 				HolderID: r.Holder, TokenID: r.Token, ExactFigures: figuresOf(r.Live, r.Settled),
 				ShareFigures: sharesOf(r.Live.Score, r.Settled.Score, r.Total), WindowFigures: windowFigures(&w, r.Applied, r.From),
+				InstantFigures: instantFigures(&w, r.Weight, r.Rate), ExactShares: exactShares(&q, r),
 			}
 			if !q.ByToken {
 				row.TokenID = q.Token

@@ -122,7 +122,7 @@ func TestGetHolder(t *testing.T) {
 	t.Parallel()
 	w := gatewaytest.ScoreWorld(t)
 	const bob = `{"holder_id":"bo/b","weighted_score":0,"total_seconds":0,"score":"1010","held_seconds":"1001","settled_score":"0","settled_held_seconds":"0","score_double":1010,"settled_score_double":0,` +
-		`"as_of":"1970-01-01T00:33:21Z","applied_through":"2022-04-15T05:20:00Z","rules":"none","tokens":[{"token_id":"x","score":"1010","held_seconds":"1001","settled_score":"0","settled_held_seconds":"0","score_double":1010,"settled_score_double":0}]}`
+		`"as_of":"1970-01-01T00:33:21Z","applied_through":"2022-04-15T05:20:00Z","rules":"none","weight":"10","rate":"10","tokens":[{"token_id":"x","score":"1010","held_seconds":"1001","settled_score":"0","settled_held_seconds":"0","score_double":1010,"settled_score_double":0,"weight":"10","rate":"10"}]}`
 	for _, asOf := range []string{"2001", "1970-01-01T00:33:21Z", "2001.000000000"} {
 		if got := gatewaytest.Get(t, w, "/stats/bo%2Fb?as_of="+asOf, 200); strings.TrimSpace(string(got)) != bob {
 			t.Errorf("as of %s: %s", asOf, got)

@@ -40,6 +40,8 @@ type StatRow struct {
 	Waiting         uint64     `json:"waiting" doc:"Facts that found nothing to act on" example:"0"`
 	Rules           string     `json:"rules,omitempty"`
 	Generation      string     `json:"generation,omitempty"`
+	InstantFigures
+	Projection
 }
 
 // statRowOf is the row of a snapshot, without what is added when it is read.
@@ -104,7 +106,8 @@ type statsInput struct {
 	AsOf    string `query:"as_of" doc:"From the stored facts instead, as of this time: RFC 3339, or unix seconds" example:"2023-05-02T00:00:00Z"`
 	From    string `query:"from" doc:"From the stored facts instead, of the window [from, to)"`
 	To      string `query:"to" doc:"End of the window; another name for as_of"`
-	After   uint64 `query:"after" doc:"Wait until this position of the log is applied"`
+	ProjectedInput
+	After uint64 `query:"after" doc:"Wait until this position of the log is applied"`
 	FormatInput
 }
 
@@ -138,7 +141,7 @@ func (s *Server) getStats(ctx context.Context, in *statsInput) (*huma.StreamResp
 	err := q.Check()
 	if err == nil && in.AsOf+in.From+in.To != "" {
 		var w query.Window
-		w, err = s.windowIn(&WindowInput{AsOf: in.AsOf, From: in.From, To: in.To})
+		w, err = s.windowIn(&WindowInput{AsOf: in.AsOf, From: in.From, To: in.To, ProjectedInput: in.ProjectedInput})
 		q.Window = &w
 	}
 	if err != nil {
@@ -147,7 +150,8 @@ func (s *Server) getStats(ctx context.Context, in *statsInput) (*huma.StreamResp
 	return streamRows(s, ctx, in.Format, "query", func(emit func(*StatRow) error) error {
 		if q.Window != nil {
 			return s.cfg.Reads.Stored(ctx, &q, func(r *query.Row) error {
-				row := statRowOf(grpcapi.StoredStat(r, nil, nil))
+				row := statRowOf(grpcapi.StoredStat(r, q.Window, nil, nil))
+				row.InstantFigures, row.Projection = instantFigures(q.Window, r.Weight, r.Rate), Projection{q.Window.Projected}
 				row.addLive(r.Live, q.Window.At)
 				row.AppliedThrough = timeOrNone(r.Applied)
 				return emit(&row)

@@ -6,29 +6,36 @@ import (
 	"holdmetrics/gateway/query"
 	"holdmetrics/hold"
 	"holdmetrics/ingest"
+	"holdmetrics/ingest/times"
 )
 
 // WindowInput is the time that a read of the stored facts is about.
 type WindowInput struct {
-	AsOf  string `query:"as_of" doc:"RFC 3339, or unix seconds; up to nine fractional digits. Absent: now" example:"2023-05-02T00:00:00Z"`
-	From  string `query:"from" doc:"Figures of the window [from, to): those at to less those at from"`
-	To    string `query:"to" doc:"End of the window; another name for as_of"`
+	AsOf string `query:"as_of" doc:"RFC 3339, a date, or unix seconds; up to nine fractional digits. Absent: now" example:"2023-05-02T00:00:00Z"`
+	From string `query:"from" doc:"Figures of the window [from, to): those at to less those at from"`
+	To   string `query:"to" doc:"End of the window; another name for as_of"`
+	ProjectedInput
 	After uint64 `query:"after" doc:"Wait until this position of the log is applied. 0: all that the log held when the request came"`
+}
+
+// ProjectedInput allows times in the future.
+type ProjectedInput struct {
+	Projected bool `query:"projected" doc:"Allow times in the future, and assume that open holds stay open until then"`
 }
 
 // windowIn reads the times of a query.
 func (s *Server) windowIn(in *WindowInput) (query.Window, error) {
-	var times query.Times
+	given := query.Times{Projected: in.Projected}
 	for _, t := range []struct {
 		field, text string
 		stamp       *hold.Stamp
-	}{{"as_of", in.AsOf, &times.AsOf}, {"from", in.From, &times.From}, {"to", in.To, &times.To}} {
+	}{{"as_of", in.AsOf, &given.AsOf}, {"from", in.From, &given.From}, {"to", in.To, &given.To}} {
 		var err error
-		if *t.stamp, err = ingest.ParseTime(t.text); err != nil {
+		if *t.stamp, err = (times.Reader{}).Parse(t.text); err != nil {
 			return query.Window{}, ingest.InField(t.field, err)
 		}
 	}
-	return s.cfg.Reads.Window(times)
+	return s.cfg.Reads.Window(given)
 }
 
 // WindowFigures are what a row of an answer says of its time.
@@ -37,6 +44,53 @@ type WindowFigures struct {
 	From           *time.Time `json:"from,omitempty" doc:"The beginning of the window"`
 	AppliedThrough *time.Time `json:"applied_through,omitempty" doc:"The log's time up to which the answer knows events. An event may still come late: nothing is final"`
 	Origin
+	Projection
+}
+
+// Projection is what a row says of a time in the future.
+type Projection struct {
+	Projected bool `json:"projected,omitempty" doc:"The time asked for is in the future: open holds are assumed to stay open"`
+}
+
+// InstantFigures are what is held at the instant that a row is of. A window has none.
+type InstantFigures struct {
+	Weight string `json:"weight,omitempty" doc:"What is held at that instant: the sum or the largest by each pair's policy, whatever the rules" example:"2.5"`
+	Rate   string `json:"rate,omitempty" doc:"Weight-seconds a second from that instant on, by the rules" example:"2.5"`
+}
+
+func instantFigures(w *query.Window, weight, rate hold.Rate) InstantFigures {
+	if w.HasFrom {
+		return InstantFigures{}
+	}
+	return InstantFigures{weight.String(), rate.String()}
+}
+
+// ExactShares are shares as decimals.
+type ExactShares struct {
+	ShareExact        string `json:"share_exact,omitempty" doc:"With share: the exact fraction as a decimal of digits places, rounded down" example:"0.25"`
+	SettledShareExact string `json:"settled_share_exact,omitempty" doc:"With share: the same of the settled scores"`
+}
+
+func exactShares(q *query.ScoreQuery, r *query.Row) ExactShares {
+	if r.Total == nil {
+		return ExactShares{}
+	}
+	return ExactShares{q.ShareText(r.Live.Score, r.Total.Live.Score), q.ShareText(r.Settled.Score, r.Total.Settled.Score)}
+}
+
+// DigitsInput is how fine exact shares are.
+type DigitsInput struct {
+	Digits string `query:"digits" doc:"With share: decimal places of the exact shares, 0 to 1000. Absent: 18" example:"18"`
+}
+
+// digits are those of a query; nil where none are given.
+func (in *DigitsInput) digits() (*uint32, error) {
+	if in.Digits == "" {
+		return nil, nil
+	}
+	n, err := countIn("digits", in.Digits, 0, query.MaxDigits)
+	digits := uint32(n)
+	return &digits, err
 }
 
 // Origin is what an answer says of where its figures come from.
@@ -50,7 +104,7 @@ func originOf(from *query.Backend) Origin {
 }
 
 func windowFigures(w *query.Window, applied int64, from *query.Backend) WindowFigures {
-	f := WindowFigures{AsOf: query.TimeOf(w.At), AppliedThrough: timeOrNone(applied), Origin: originOf(from)}
+	f := WindowFigures{AsOf: query.TimeOf(w.At), AppliedThrough: timeOrNone(applied), Origin: originOf(from), Projection: Projection{w.Projected}}
 	if w.HasFrom {
 		from := query.TimeOf(w.From)
 		f.From = &from

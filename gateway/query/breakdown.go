@@ -30,7 +30,7 @@ func (b *Generation) breakdown(ctx context.Context, q ScoreQuery, emitSum, emitT
 	sum, count := Row{Holder: q.Holder, From: &b.Backend, Total: sums.all()}, 0
 	var first []Row // at most tokensKept
 	err = holderScores(ctx, view, q, func(r *Row) error {
-		sum.add(r.Live, r.Settled)
+		sum.add(r)
 		sum.Applied = r.Applied
 		if count++; count <= tokensKept {
 			kept := *r

@@ -27,6 +27,7 @@ type HistoryQuery struct {
 type Point struct {
 	At            int64
 	Live, Settled hold.Amount
+	Weight, Rate  hold.Rate
 	Applied       int64
 	From          *Backend
 }
@@ -74,7 +75,10 @@ func (b *Generation) history(ctx context.Context, q HistoryQuery) ([]Point, erro
 				return err
 			}
 			p := &points[i]
-			p.Live, p.Settled = p.Live.Add(rule.LiveAt(pair, p.At)), p.Settled.Add(rule.SettledAt(pair, p.At))
+			at := Window{At: p.At}
+			f := at.of(rule, pair)
+			p.Live, p.Settled = p.Live.Add(f.live), p.Settled.Add(f.settled)
+			p.Weight, p.Rate = p.Weight.Add(f.weight), p.Rate.Add(f.rate)
 		}
 		return r.Check(pair)
 	})

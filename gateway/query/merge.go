@@ -115,12 +115,12 @@ func readPartition(ctx context.Context, view projection.PartitionView, q ScoreQu
 		if q.Token != "" && r.Key.Token != q.Token {
 			return nil
 		}
-		live, settled, err := amounts(r, q)
+		row, err := pairRow(r, q)
 		if err != nil {
 			return err
 		}
 		if !q.ByToken && sum.Holder == r.Key.Holder {
-			sum.add(live, settled)
+			sum.add(&row)
 			return nil
 		}
 		// Only between holders or tokens, so that no sum is handed over unfinished.
@@ -129,7 +129,7 @@ func readPartition(ctx context.Context, view projection.PartitionView, q ScoreQu
 				return err
 			}
 		}
-		row := Row{Holder: keep(r.Key.Holder, sum.Holder), Live: live, Settled: settled, Applied: applied}
+		row.Holder, row.Applied = keep(r.Key.Holder, sum.Holder), applied
 		if q.ByToken {
 			row.Token = keep(r.Key.Token, sum.Token)
 			rows = append(rows, row)

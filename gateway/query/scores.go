@@ -14,20 +14,23 @@ import (
 // ScoreQuery asks for exact figures.
 type ScoreQuery struct {
 	Window
-	Holder  string // empty: all
-	Token   string // empty: all
-	ByToken bool   // a row a pair, else a row a holder
-	Share   bool   // with the sums over all holders
-	After   uint64 // 0: all that the log holds now
+	Holder  string  // empty: all
+	Token   string  // empty: all
+	ByToken bool    // a row a pair, else a row a holder
+	Share   bool    // with the sums over all holders
+	Digits  *uint32 // decimal places of exact shares; nil: DefaultDigits
+	After   uint64  // 0: all that the log holds now
 
 	rules hold.Rules // of the generation that answers; see named
 }
 
 // Check returns an error if the query cannot be answered, times aside.
 func (q *ScoreQuery) Check() error {
-	if q.Share && q.ByToken && q.Holder == "" && q.Token == "" {
-		return &hold.FieldError{Field: "share", Err: ErrTogether,
-			Detail: "by token it needs a holder or a token, since the sums of every token are not kept in memory"}
+	switch {
+	case q.Digits != nil && *q.Digits > MaxDigits:
+		return &hold.FieldError{Field: "digits", Err: ErrRange, Detail: RangeDetail(0, MaxDigits)}
+	case q.Digits != nil && !q.Share:
+		return &hold.FieldError{Field: "digits", Err: ErrTogether, Detail: "it is of share; ask for that too"}
 	}
 	return nil
 }
@@ -40,6 +43,7 @@ func (q *ScoreQuery) now(f *hold.Figures) bool { return !q.asOf && f.Line.Holds(
 type Row struct {
 	Token, Holder string
 	Live, Settled hold.Amount // of a window settled.Score may be negative; see hold.Score.Net
+	Weight, Rate  hold.Rate   // at the instant; of a window 0
 	Applied       int64       // the log's time up to which the partition is applied; 0: nothing is
 	Total         *Totals     // with share
 	From          *Backend
@@ -53,8 +57,9 @@ func (t *Totals) add(live, settled hold.Amount) {
 }
 
 // add makes r the sum over one more pair.
-func (r *Row) add(live, settled hold.Amount) {
-	r.Live, r.Settled = r.Live.Add(live), r.Settled.Add(settled)
+func (r *Row) add(o *Row) {
+	r.Live, r.Settled = r.Live.Add(o.Live), r.Settled.Add(o.Settled)
+	r.Weight, r.Rate = r.Weight.Add(o.Weight), r.Rate.Add(o.Rate)
 }
 
 // scores emits the rows of a query, ordered by holder, then token. A holder
@@ -203,22 +208,24 @@ func holderScores(ctx context.Context, view projection.PartitionView, q ScoreQue
 	}
 	applied := appliedThrough(view)
 	sum := Row{Holder: q.Holder, Applied: applied}
-	if !q.ByToken && q.Token == "" && q.now(&record.Figures) {
-		sum.Live, sum.Settled = record.Figures.Line.At(q.At), record.Figures.Settled
+	if !q.ByToken && q.Token == "" && q.now(&record.Figures) && q.rules.Version() == hold.NoRulesVersion {
+		line := &record.Figures.Line
+		sum.Live, sum.Settled, sum.Weight, sum.Rate = line.At(q.At), record.Figures.Settled, line.Rate, line.Rate
 		return emit(&sum)
 	}
 	none := true
 	err = holderPairs(ctx, view, q.Holder, q.Token, func(r *projection.PairRecord) error {
 		none = false
-		live, settled, err := amounts(r, q)
+		row, err := pairRow(r, q)
 		if err != nil {
 			return err
 		}
 		if !q.ByToken {
-			sum.add(live, settled)
+			sum.add(&row)
 			return nil
 		}
-		return emit(&Row{Token: r.Key.Token, Holder: q.Holder, Live: live, Settled: settled, Applied: applied})
+		row.Token, row.Holder, row.Applied = r.Key.Token, q.Holder, applied
+		return emit(&row)
 	})
 	switch {
 	case err != nil:
@@ -239,24 +246,6 @@ func holderPairs(ctx context.Context, view projection.PartitionView, holder, tok
 		}
 		return fn(r)
 	})
-}
-
-// amounts are the figures of one pair. What is stored beside the pair is enough
-// where now is asked for and no line breaks before it; else the pair is opened.
-func amounts(r *projection.PairRecord, q ScoreQuery) (live, settled hold.Amount, err error) {
-	if q.now(&r.Figures) {
-		return r.Figures.Line.At(q.At), r.Figures.Settled, nil
-	}
-	pair, err := r.Open()
-	if err != nil {
-		return hold.Amount{}, hold.Amount{}, err
-	}
-	rule := q.rules.Of(r.Key.Token)
-	if q.asOf {
-		live, settled = q.of(rule, pair)
-		return live, settled, r.Check(pair)
-	}
-	return rule.LiveAt(pair, q.At), r.Figures.Settled, r.Check(pair)
 }
 
 // appliedThrough is the log's time of what a view holds.

@@ -21,6 +21,9 @@ var (
 	ErrSealed      = errors.New("is before the horizon up to which the log was sealed")
 )
 
+// ErrProjected means that a time is in the future, which a read has to allow.
+var ErrProjected = errors.New("is in the future: ask for projected to assume that open holds stay open")
+
 // Window is the time that a read is about: the figures as of an instant, or what
 // they gained since another one.
 type Window struct {
@@ -29,14 +32,20 @@ type Window struct {
 	asOf    bool   // at was asked for, or from was
 	From    int64  // of a window
 	HasFrom bool
+	// Projected: a time that was asked for is in the future.
+	Projected bool
 }
 
 // Times are the times of a request as they came.
-type Times struct{ AsOf, From, To hold.Stamp }
+type Times struct {
+	AsOf, From, To hold.Stamp
+	Projected      bool // allows times in the future
+}
 
 // Window checks the times of a request. It is the rule of both APIs.
 func (s *Service) Window(in Times) (w Window, err error) {
-	w.At, w.field = s.Now(), "as_of"
+	now := s.Now()
+	w.At, w.field = now, "as_of"
 	if in.AsOf.Set && in.To.Set {
 		return w, &hold.FieldError{Field: "to", Err: ErrTwice}
 	}
@@ -48,12 +57,18 @@ func (s *Service) Window(in Times) (w Window, err error) {
 			if w.At, err = checkInstant(t.field, t.stamp); err != nil {
 				return w, err
 			}
+			if err = w.checkFuture(t.field, w.At, now, in.Projected); err != nil {
+				return w, err
+			}
 			w.field, w.asOf = t.field, true
 		}
 	}
 	if in.From.Set {
 		w.HasFrom, w.asOf = true, true
 		if w.From, err = checkInstant("from", in.From); err != nil {
+			return w, err
+		}
+		if err = w.checkFuture("from", w.From, now, in.Projected); err != nil {
 			return w, err
 		}
 		if w.From > w.At {
@@ -95,6 +110,18 @@ func (w *Window) checkHorizon(horizon int64) error {
 	return nil
 }
 
+// checkFuture refuses an instant that is later than now, unless it may be projected.
+func (w *Window) checkFuture(field string, at, now int64, projected bool) error {
+	if at <= now {
+		return nil
+	}
+	if !projected {
+		return &hold.FieldError{Field: field, Err: ErrProjected}
+	}
+	w.Projected = true
+	return nil
+}
+
 // checkInstant is the time in unix nanoseconds. The epoch is one: as of it,
 // every figure is 0.
 func checkInstant(field string, t hold.Stamp) (int64, error) {
@@ -108,15 +135,20 @@ func checkInstant(field string, t hold.Stamp) (int64, error) {
 	return ns, nil
 }
 
-// of are the figures of a pair in the window, by a rule. The settled score may be
+// of returns the figures of a pair in the window, by a rule. The settled score may be
 // negative: where a hold that ended in the window has a run begin earlier, what was
-// settled before may count less by a boost that falls.
-func (w *Window) of(r *hold.Rule, p *hold.Pair) (live, settled hold.Amount) {
-	live, settled = r.LiveAt(p, w.At), r.SettledAt(p, w.At)
+// settled before may count less by a boost that falls. A window has no rate.
+func (w *Window) of(r *hold.Rule, p *hold.Pair) (f pairFigures) {
 	if w.HasFrom {
-		live, settled = live.Sub(r.LiveAt(p, w.From)), settled.Sub(r.SettledAt(p, w.From))
+		f.live, f.settled = r.LiveAt(p, w.At), r.SettledAt(p, w.At)
+		f.live, f.settled = f.live.Sub(r.LiveAt(p, w.From)), f.settled.Sub(r.SettledAt(p, w.From))
+		return f
 	}
-	return live, settled
+	all := r.Figures(p, w.At)
+	f.live, f.rate = all.Line.Base, all.Line.Rate
+	f.settled = r.SettledAt(p, w.At)
+	f.weight = weightOf(r, p, &all.Line)
+	return f
 }
 
 func RangeDetail(least, most uint64) string { return fmt.Sprintf("it is %d to %d", least, most) }

@@ -122,7 +122,7 @@ func (v *verdict) scores(conn *grpc.ClientConn) {
 		var got []string
 		v.read("reading the scores", func(ctx context.Context) error {
 			got = got[:0]
-			stream, err := holdpb.NewHoldMetricsQueryClient(conn).Scores(ctx, &holdpb.ScoresRequest{AsOf: timestamppb.New(time.Unix(0, at)), ByToken: true}, grpc.WaitForReady(true))
+			stream, err := holdpb.NewHoldMetricsQueryClient(conn).Scores(ctx, &holdpb.ScoresRequest{AsOf: timestamppb.New(time.Unix(0, at)), ByToken: true, Projected: true}, grpc.WaitForReady(true))
 			return each(stream, err, func(s *holdpb.Score) {
 				got = append(got, row(pairName{s.TokenId, s.HolderId}, s.Score, s.HeldSeconds, s.SettledScore, s.SettledHeldSeconds))
 			})
@@ -147,7 +147,7 @@ func (v *verdict) effective(conn *grpc.ClientConn) {
 		from := len(got)
 		v.read("reading the holds of "+holder, func(ctx context.Context) error {
 			got = got[:from]
-			stream, err := holdpb.NewHoldMetricsQueryClient(conn).Explain(ctx, &holdpb.ExplainRequest{HolderId: holder, AsOf: timestamppb.New(time.Unix(0, at))}, grpc.WaitForReady(true))
+			stream, err := holdpb.NewHoldMetricsQueryClient(conn).Explain(ctx, &holdpb.ExplainRequest{HolderId: holder, AsOf: timestamppb.New(time.Unix(0, at)), Projected: true}, grpc.WaitForReady(true))
 			return each(stream, err, func(c *holdpb.Contribution) {
 				var end int64
 				if c.End != nil {
