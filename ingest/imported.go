@@ -10,6 +10,8 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"holdmetrics/internal/backoff"
 )
 
 // An imported log. Events are judged by the log's time, and the broker gives every
@@ -143,12 +145,8 @@ func (l *Log) settle(ctx context.Context) error {
 		if err := l.trySettle(ctx); err == nil {
 			break // several may do so at once, and find the same
 		}
-		timer := time.NewTimer(importLook)
-		select {
-		case <-ctx.Done():
-			timer.Stop()
-			return ctx.Err()
-		case <-timer.C:
+		if err := backoff.Wait(ctx, importLook); err != nil {
+			return err
 		}
 	}
 	return nil

@@ -8,6 +8,8 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"holdmetrics/internal/backoff"
 )
 
 // logPublisher publishes to JetStream. It sends no headers and no message id.
@@ -72,7 +74,7 @@ func (p *Producer) keepHorizons(log sealable) {
 	p.asking.Go(func() {
 		for {
 			_ = p.ask()
-			if !pause(p.ctx, askEvery) {
+			if backoff.Wait(p.ctx, askEvery) != nil {
 				return
 			}
 		}
@@ -97,7 +99,7 @@ func (p *Producer) confirm(l *batcher, f *openFrame) error {
 	}
 	ctx, cancel := context.WithTimeout(p.ctx, p.o.RetryFor)
 	defer cancel()
-	wait := p.o.RetryWait
+	pauses := backoff.Backoff{First: p.o.RetryWait, Most: maxRetryWait}
 	for attempt := 1; ; attempt++ {
 		err := p.ask()
 		if err == nil {
@@ -106,10 +108,9 @@ func (p *Producer) confirm(l *batcher, f *openFrame) error {
 			}
 			err = errSealedMeanwhile
 		}
-		if err == errSealedMeanwhile || permanent(err) || !pause(ctx, wait) {
+		if err == errSealedMeanwhile || permanent(err) || pauses.Wait(ctx) != nil {
 			return &NotAcknowledgedError{Partition: l.partition, Attempts: attempt, Cause: err}
 		}
-		wait = min(2*wait, maxRetryWait)
 	}
 }
 
@@ -119,7 +120,7 @@ func (p *Producer) confirm(l *batcher, f *openFrame) error {
 func (p *Producer) publish(l *batcher, f *openFrame, slot bool) (uint64, error) {
 	ctx, cancel := context.WithTimeout(p.ctx, p.o.RetryFor)
 	defer cancel()
-	wait := p.o.RetryWait
+	pauses := backoff.Backoff{First: p.o.RetryWait, Most: maxRetryWait}
 	for attempt := 1; ; attempt++ {
 		began := time.Now()
 		position, err := p.attempt(ctx, l.subject, f.w.Bytes())
@@ -134,13 +135,12 @@ func (p *Producer) publish(l *batcher, f *openFrame, slot bool) (uint64, error) 
 		if err == nil {
 			return position, nil
 		}
-		if permanent(err) || !pause(ctx, wait) {
+		if permanent(err) || pauses.Wait(ctx) != nil {
 			if p.ctx.Err() != nil { // Close gave up: that is the news
 				err = fmt.Errorf("%w: %w", context.Cause(p.ctx), err)
 			}
 			return 0, &NotAcknowledgedError{Partition: l.partition, Attempts: attempt, Cause: err}
 		}
-		wait = min(2*wait, maxRetryWait)
 	}
 }
 
@@ -148,18 +148,6 @@ func (p *Producer) attempt(ctx context.Context, subject string, data []byte) (ui
 	ctx, cancel := context.WithTimeout(ctx, p.o.AttemptTimeout)
 	defer cancel()
 	return p.pub.publish(ctx, subject, data)
-}
-
-// pause waits, and reports false when ctx ends before.
-func pause(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
 }
 
 // permanent reports whether trying again cannot help: the connection is closed

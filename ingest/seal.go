@@ -11,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"holdmetrics/hold"
+	"holdmetrics/internal/backoff"
 )
 
 // A log is sealed up to a horizon by a message in each of its partitions:
@@ -91,7 +92,7 @@ func (l *Log) Seal(ctx context.Context, horizon, now int64) error {
 	if err := l.nameHorizon(ctx, horizon); err != nil {
 		return fmt.Errorf("ingest: seal the log: %w", err)
 	}
-	if !pause(ctx, l.sealAfter) {
+	if backoff.Wait(ctx, l.sealAfter) != nil {
 		return fmt.Errorf("ingest: seal the log (doing it again completes it): %w", context.Cause(ctx))
 	}
 	for partition := range l.partitions {

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+
+	"holdmetrics/internal/backoff"
 )
 
 // A gateway in another process asks the owner of a partition to store what is
@@ -113,7 +115,7 @@ func Applied(conn *nats.Conn, generation string) func(ctx context.Context, parti
 				return err
 			}
 			last = err
-			if pause(ctx, appliedAgain); ctx.Err() != nil {
+			if backoff.Wait(ctx, appliedAgain) != nil {
 				return unreached()
 			}
 		}

@@ -9,6 +9,7 @@ import (
 	"go.uber.org/zap"
 
 	"holdmetrics/hold"
+	"holdmetrics/internal/backoff"
 	"holdmetrics/processor/lease"
 	"holdmetrics/projection"
 )
@@ -125,7 +126,7 @@ func lasting(err error) bool {
 // then returns. The pauses grow from 50 ms to 5 s. The first failure is logged,
 // and the success that follows one.
 func retry(ctx context.Context, log *zap.Logger, what string, f func(context.Context) error) error {
-	pause := retryFirst
+	pauses := backoff.Backoff{First: retryFirst, Most: retryMost}
 	for failures := 0; ; failures++ {
 		err := f(ctx)
 		switch {
@@ -141,13 +142,8 @@ func retry(ctx context.Context, log *zap.Logger, what string, f func(context.Con
 		case failures == 0:
 			log.Warn("failed, trying again: "+what, zap.Error(err))
 		}
-		timer := time.NewTimer(pause)
-		select {
-		case <-ctx.Done():
-			timer.Stop()
-			return ctx.Err()
-		case <-timer.C:
+		if err := pauses.Wait(ctx); err != nil {
+			return err
 		}
-		pause = min(2*pause, retryMost)
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"holdmetrics/hold"
+	"holdmetrics/internal/backoff"
 	"holdmetrics/projection/storetest"
 )
 
@@ -67,7 +68,7 @@ func (w *weather) call(ctx context.Context, often int, errs ...error) error {
 			return ctx.Err()
 		}
 	case wait > 0:
-		pause(ctx, wait)
+		_ = backoff.Wait(ctx, wait)
 	}
 	return err
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"holdmetrics/ingest"
+	"holdmetrics/internal/backoff"
 	"holdmetrics/projection"
 )
 
@@ -126,7 +127,7 @@ func (p *publisher) run(ctx, running context.Context) {
 			continue
 		}
 		if s, _ := p.board.snapshot(); s.Position != job.to.Position {
-			pause(running, job.rest(took)) // the others should not wait for one that stops
+			_ = backoff.Wait(running, job.rest(took)) // the others should not wait for one that stops
 		}
 		p.turn <- struct{}{}
 	}
@@ -139,19 +140,6 @@ func (p *publisher) do(ctx context.Context, job *publishJob) (err error) {
 	}
 	job.count, err = p.backfill(ctx, job.backlog, job.to)
 	return err
-}
-
-// pause waits, or until ctx ends.
-func pause(ctx context.Context, d time.Duration) {
-	if d <= 0 {
-		return
-	}
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-ctx.Done():
-	}
 }
 
 func (p *publisher) publish(ctx context.Context, holders []projection.HolderRecord, to projection.Reached) error {

@@ -13,6 +13,7 @@ import (
 	"go.uber.org/zap"
 
 	"holdmetrics/ingest"
+	"holdmetrics/internal/backoff"
 )
 
 const (
@@ -123,7 +124,7 @@ func (r *reader) open(ctx context.Context) (jetstream.Consumer, error) {
 
 // run reads until ctx ends, with one consumer after the other.
 func (r *reader) run(ctx context.Context, consumer jetstream.Consumer) {
-	wait := retryFirst
+	pauses := backoff.Backoff{First: retryFirst, Most: readRequest}
 	for {
 		if consumer != nil {
 			from := r.after
@@ -133,13 +134,12 @@ func (r *reader) run(ctx context.Context, consumer jetstream.Consumer) {
 			}
 			r.logger.Warn("reading the log was interrupted; it goes on behind the last message", zap.Uint64("position", r.after), zap.Error(err))
 			if r.after > from {
-				wait = retryFirst
+				pauses.Reset()
 			}
 		}
-		if pause(ctx, wait); ctx.Err() != nil {
+		if pauses.Wait(ctx) != nil {
 			return
 		}
-		wait = min(2*wait, readRequest)
 		var err error
 		if consumer, err = r.open(ctx); err != nil {
 			consumer = nil

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+
+	"holdmetrics/internal/backoff"
 )
 
 const (
@@ -73,8 +75,8 @@ func (s *scope) sameLog(ctx context.Context, position uint64) error {
 			}
 			s.board.lastError(doubtful, wrong)
 		}
-		if pause(ctx, lookAgain); ctx.Err() != nil {
-			return ctx.Err()
+		if err := backoff.Wait(ctx, lookAgain); err != nil {
+			return err
 		}
 	}
 }
@@ -110,8 +112,8 @@ func (s *scope) end(ctx context.Context, applied uint64) (end uint64, has bool, 
 			return end, false, nil
 		}
 		s.board.lastError(doubtful, &LogShorterError{Partition: s.id, Checkpoint: applied, End: end})
-		if pause(ctx, lookAgain); ctx.Err() != nil {
-			return 0, false, ctx.Err()
+		if err := backoff.Wait(ctx, lookAgain); err != nil {
+			return 0, false, err
 		}
 	}
 }

@@ -8,6 +8,8 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"holdmetrics/internal/backoff"
 )
 
 const (
@@ -48,7 +50,7 @@ var (
 // watch follows the bucket until ctx ends: one pass after the other, each from
 // the start of the bucket.
 func (v *View) watch(ctx context.Context) {
-	retry := watchRetryFirst
+	pauses := backoff.Backoff{First: watchRetryFirst, Most: watchRetryLast}
 	for pass := uint32(1); ; pass++ {
 		complete, err := v.follow(ctx, pass)
 		if ctx.Err() != nil {
@@ -57,16 +59,11 @@ func (v *View) watch(ctx context.Context) {
 		err = fmt.Errorf("projection: watch of %s: %w", v.stream, err)
 		v.lastErr.Store(&err)
 		if complete {
-			retry = watchRetryFirst
+			pauses.Reset()
 		}
-		timer := time.NewTimer(retry)
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-			timer.Stop()
+		if pauses.Wait(ctx) != nil {
 			return
 		}
-		retry = min(2*retry, watchRetryLast)
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"holdmetrics/ingest"
+	"holdmetrics/internal/backoff"
 )
 
 // awaitApplied returns when the store has applied, of each partition given, all
@@ -109,7 +110,7 @@ const (
 // later than ctx, the request's.
 func (s *Service) awaitLog(ctx, within context.Context, position uint64) error {
 	began, answered, reached := time.Now(), false, uint64(0)
-	for pause := logLook; ; pause = min(2*pause, logLookMost) {
+	for pauses := (backoff.Backoff{First: logLook, Most: logLookMost}); ; {
 		last, err := s.cfg.Log.LastPosition(within)
 		switch {
 		case err == nil && last >= position:
@@ -118,12 +119,8 @@ func (s *Service) awaitLog(ctx, within context.Context, position uint64) error {
 			return logAway(ctx, err)
 		}
 		answered, reached = true, max(reached, last)
-		timer := time.NewTimer(pause)
-		select {
-		case <-timer.C:
+		if pauses.Wait(within) == nil {
 			continue
-		case <-within.Done():
-			timer.Stop()
 		}
 		if errors.Is(ctx.Err(), context.Canceled) {
 			return context.Canceled

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"holdmetrics/internal/backoff"
 )
 
 const (
@@ -189,7 +191,7 @@ func (o *Operator) awaitLooks(ctx context.Context, wait time.Duration, look func
 		case time.Since(began) >= wait:
 			return true, err
 		}
-		if err := pause(ctx, min(lookAgain, wait)); err != nil {
+		if err := backoff.Wait(ctx, min(lookAgain, wait)); err != nil {
 			return false, err
 		}
 	}
@@ -229,7 +231,7 @@ func (o *Operator) awaitSomeGateway(ctx context.Context) error {
 		if time.Since(began) > gatewaysWithin {
 			return errors.New("no gateway answers, neither serve's nor another one's, so nobody would notice; start one of this version, or pass --without-gateways if there is none")
 		}
-		if err := pause(ctx, lookAgain); err != nil {
+		if err := backoff.Wait(ctx, lookAgain); err != nil {
 			return err
 		}
 	}

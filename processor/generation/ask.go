@@ -10,6 +10,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 
+	"holdmetrics/internal/backoff"
 	"holdmetrics/processor"
 )
 
@@ -77,7 +78,7 @@ func ask(ctx context.Context, conn *nats.Conn, name string, partition int, q *qu
 		case time.Since(began) > askMost:
 			return nil, fmt.Errorf("%w: generation %s, partition %d: nobody answered %q for %v: check that a worker runs that has it", ErrSilent, name, partition, q.Ask, askMost)
 		}
-		if err := pause(ctx, askAgain); err != nil {
+		if err := backoff.Wait(ctx, askAgain); err != nil {
 			return nil, err
 		}
 	}

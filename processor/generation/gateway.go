@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+
+	"holdmetrics/internal/backoff"
 )
 
 // Gateway answers reads from one generation, and can be moved to another one. A
@@ -57,7 +59,7 @@ type Follower struct {
 
 	job      *gatewayJob // nil: none runs
 	lastErr  error       // of the last job
-	pause    time.Duration
+	pauses   backoff.Backoff
 	reported GatewayState
 	at       time.Time // of the last report
 }
@@ -85,7 +87,9 @@ type gatewayJob struct {
 }
 
 // NewFollower returns a follower that does nothing before Run.
-func NewFollower(cfg FollowerConfig) *Follower { return &Follower{cfg: cfg} }
+func NewFollower(cfg FollowerConfig) *Follower {
+	return &Follower{cfg: cfg, pauses: backoff.Backoff{First: gatewayRetry, Most: gatewayRetryMax}}
+}
 
 // Run follows the registry until ctx ends, then takes the gateway's entry out. It must
 // be called once. Its error is always nil.
@@ -110,7 +114,7 @@ func (f *Follower) Run(ctx context.Context) error {
 		case err := <-done:
 			f.finish(ctx, err)
 			if err != nil {
-				again.Reset(f.pause)
+				again.Reset(f.pauses.Next())
 				f.report(ctx)
 				continue
 			}
@@ -177,12 +181,14 @@ func (f *Follower) pursue(ctx context.Context, aim gatewayAim) {
 		f.interrupt()
 	}
 	if aim == (gatewayAim{generation: f.cfg.Gateway.Prepared()}) {
-		f.lastErr, f.pause = nil, 0
+		f.lastErr = nil
+		f.pauses.Reset()
 		return
 	}
 	if aim.generation == "" {
 		f.cfg.Gateway.Release()
-		f.lastErr, f.pause = nil, 0
+		f.lastErr = nil
+		f.pauses.Reset()
 		return
 	}
 	working, cancel := context.WithCancel(ctx)
@@ -220,7 +226,8 @@ func (f *Follower) finish(ctx context.Context, err error) {
 	f.job.cancel()
 	f.job = nil
 	if err == nil {
-		f.lastErr, f.pause = nil, 0
+		f.lastErr = nil
+		f.pauses.Reset()
 		return
 	}
 	if ctx.Err() != nil {
@@ -230,7 +237,6 @@ func (f *Follower) finish(ctx context.Context, err error) {
 		f.cfg.Logger.Warn("cannot serve the generation yet; keeping the current one", zap.String("generation", aim.generation), zap.Error(err))
 	}
 	f.lastErr = err
-	f.pause = min(max(2*f.pause, gatewayRetry), gatewayRetryMax)
 }
 
 // interrupt ends the job and waits for it.

@@ -9,6 +9,8 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"holdmetrics/internal/backoff"
 )
 
 // Preparation is what [Registry.PrepareFor] wrote. It is not safe for concurrent use.
@@ -84,7 +86,7 @@ func (p *Preparation) keep(ctx context.Context, every time.Duration) (preparing 
 	var overtaken error
 	go func() {
 		defer close(ended)
-		for pause(preparing, every) == nil {
+		for backoff.Wait(preparing, every) == nil {
 			within, done := context.WithTimeout(preparing, prepareTTL)
 			err := p.Renew(within)
 			done()

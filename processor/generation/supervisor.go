@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+
+	"holdmetrics/internal/backoff"
 )
 
 // Supervisor runs a worker for each generation on record. It is safe for concurrent use.
@@ -274,7 +276,7 @@ func (s *Supervisor) work(ctx context.Context, m *member) {
 	s.mu.Lock()
 	g, record := m.open, m.record
 	s.mu.Unlock()
-	for again := againFirst; g == nil; again = min(2*again, againMost) {
+	for pauses := (backoff.Backoff{First: againFirst, Most: againMost}); g == nil; {
 		var err error
 		if g, err = s.open(ctx, &record); err == nil {
 			break
@@ -287,7 +289,7 @@ func (s *Supervisor) work(ctx context.Context, m *member) {
 		s.mu.Lock()
 		m.lastErr = err
 		s.mu.Unlock()
-		if pause(ctx, again) != nil {
+		if pauses.Wait(ctx) != nil {
 			return
 		}
 	}
@@ -361,17 +363,6 @@ func (s *Supervisor) leave(ctx context.Context, m *member) {
 	delete(s.members, name)
 	s.mu.Unlock()
 	s.look(ctx)
-}
-
-func pause(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }
 
 // Names returns the generations that this process works on, in order.

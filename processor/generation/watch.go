@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+
+	"holdmetrics/internal/backoff"
 )
 
 // Watch sends whenever a record, `active` or `prepare` may have changed, once at the
@@ -40,13 +42,9 @@ func (r *Registry) watch(ctx context.Context, patterns ...string) <-chan struct{
 		defer close(changes)
 		for ctx.Err() == nil {
 			tell()
-			pause := r.follow(ctx, patterns, tell)
-			timer := time.NewTimer(pause)
-			select {
-			case <-ctx.Done():
-			case <-timer.C:
+			if backoff.Wait(ctx, r.follow(ctx, patterns, tell)) != nil {
+				return
 			}
-			timer.Stop()
 		}
 	}()
 	return changes

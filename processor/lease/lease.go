@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+
+	"holdmetrics/internal/backoff"
 )
 
 // Lease is one worker's ownership of one partition. It is safe for concurrent use.
@@ -108,7 +110,7 @@ func (l *Lease) Release(ctx context.Context) error {
 			return nil
 		case at == last:
 			// Who answered is behind, as a leader that slept may be.
-			if err := pause(ctx, replicaPause); err != nil {
+			if err := backoff.Wait(ctx, replicaPause); err != nil {
 				return fail(err)
 			}
 		}
@@ -121,17 +123,6 @@ func (l *Lease) Release(ctx context.Context) error {
 
 // replicaPause is how long a replica that is behind is left alone.
 const replicaPause = 20 * time.Millisecond
-
-func pause(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
 
 // renew makes the lease run from now.
 func (l *Lease) renew(ctx context.Context) error {

@@ -14,6 +14,8 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/zap"
+
+	"holdmetrics/internal/backoff"
 )
 
 // Worker is a live worker, as its key says.
@@ -157,11 +159,11 @@ func (v *View) Owners() map[int]Owner {
 
 // follow reads the bucket, from the start after every doubt.
 func (v *View) follow(ctx context.Context) {
-	retry := watchRetryFirst
+	pauses := backoff.Backoff{First: watchRetryFirst, Most: watchRetryMost}
 	for ctx.Err() == nil {
 		complete, err := v.pass(ctx)
 		if complete {
-			retry = watchRetryFirst
+			pauses.Reset()
 		}
 		v.mu.Lock()
 		if v.lastErr = err; complete {
@@ -174,13 +176,9 @@ func (v *View) follow(ctx context.Context) {
 		if !errors.Is(err, jetstream.ErrBucketNotFound) && ctx.Err() == nil {
 			v.log.Debug("the leases are read again", zap.Error(err))
 		}
-		timer := time.NewTimer(retry)
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-			timer.Stop()
+		if pauses.Wait(ctx) != nil {
+			return
 		}
-		retry = min(2*retry, watchRetryMost)
 	}
 }
 

@@ -3,6 +3,8 @@ package mongo
 import (
 	"context"
 	"time"
+
+	"holdmetrics/internal/backoff"
 )
 
 const (
@@ -10,24 +12,24 @@ const (
 	retryMost  = 2 * time.Second
 )
 
-// patience is one call's: it reports whether and when to try again.
+// patience decides whether a call is tried again, and when.
 type patience struct {
-	store *Store
-	what  string
-	since time.Time // of the first failure after the last success; zero: none
-	pause time.Duration
-	most  time.Duration // how long it lasts; below zero: without end
+	store  *Store
+	what   string
+	since  time.Time // of the first failure after the last success; zero: none
+	pauses backoff.Backoff
+	most   time.Duration // how long it lasts; below zero: without end
 }
 
 func (s *Store) patience(what string) *patience {
-	return &patience{store: s, what: what, most: s.config.Patience}
+	return &patience{store: s, what: what, pauses: backoff.Backoff{First: retryFirst, Most: retryMost}, most: s.config.Patience}
 }
 
-// succeeded begins the patience anew: a long walk that gets on may meet several
+// succeeded starts the patience again: a long walk that makes progress may meet several
 // elections.
-func (p *patience) succeeded() { p.since, p.pause = time.Time{}, 0 }
+func (p *patience) succeeded() { p.since = time.Time{} }
 
-// wait waits where another try may help, and gives the error to return where not.
+// wait pauses if another try may help. Otherwise it returns the error of the call.
 func (p *patience) wait(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
@@ -37,22 +39,15 @@ func (p *patience) wait(ctx context.Context, err error) error {
 	}
 	now := time.Now()
 	if p.since.IsZero() {
-		p.since, p.pause = now, retryFirst
+		p.since = now
+		p.pauses.Reset()
 		if p.most < 0 {
 			p.store.errorf("%v", explain(p.what+", which is tried until it succeeds", err))
 		}
 	} else if p.most >= 0 && now.Sub(p.since) >= p.most {
 		return explain(p.what, err)
 	}
-	timer := time.NewTimer(p.pause)
-	defer timer.Stop()
-	p.pause = min(2*p.pause, retryMost)
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-timer.C:
-		return nil
-	}
+	return p.pauses.Wait(ctx)
 }
 
 // try calls f until it succeeds or fails for good, patience or ctx ends. Each call

@@ -18,6 +18,7 @@ import (
 	"holdmetrics/cmd/holdmetrics/internal/usage"
 	"holdmetrics/hold"
 	"holdmetrics/ingest"
+	"holdmetrics/internal/backoff"
 	"holdmetrics/internal/service"
 	"holdmetrics/processor/generation"
 	"holdmetrics/processor/lease"
@@ -47,7 +48,7 @@ var lastingStart = []error{
 // patiently tries until it succeeds, fails for good, or ctx ends: what a process
 // needs may start after it, and a cluster has no leader for a moment.
 func patiently(ctx context.Context, log *zap.Logger, what string, f func(context.Context) error) error {
-	pause := againFirst
+	pauses := backoff.Backoff{First: againFirst, Most: againMost}
 	for failures := 0; ; failures++ {
 		within, cancel := context.WithTimeout(ctx, startRequest)
 		err := f(within)
@@ -66,14 +67,9 @@ func patiently(ctx context.Context, log *zap.Logger, what string, f func(context
 		if failures == 0 {
 			log.Warn("waiting: "+what, zap.Error(err))
 		}
-		timer := time.NewTimer(pause)
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-			timer.Stop()
-			return ctx.Err()
+		if err := pauses.Wait(ctx); err != nil {
+			return err
 		}
-		pause = min(2*pause, againMost)
 	}
 }
 

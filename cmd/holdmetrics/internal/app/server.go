@@ -23,6 +23,7 @@ import (
 	"holdmetrics/hold/rules"
 	"holdmetrics/ingest"
 	"holdmetrics/ingest/backup"
+	"holdmetrics/internal/backoff"
 	"holdmetrics/internal/service"
 	"holdmetrics/processor"
 	"holdmetrics/processor/generation"
@@ -177,12 +178,8 @@ func (p *Server) openLog(ctx context.Context) error {
 		if !logged {
 			p.log.Warn("waiting for an import to finish; NATS is open, gRPC and HTTP are not", zap.Stringer("nats", p.Broker.Address()), zap.Error(err))
 		}
-		timer := time.NewTimer(importLook)
-		select {
-		case <-ctx.Done():
-			timer.Stop()
-			return ctx.Err()
-		case <-timer.C:
+		if err := backoff.Wait(ctx, importLook); err != nil {
+			return err
 		}
 	}
 }
