@@ -3,6 +3,7 @@ package embedded
 import (
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/bloom"
@@ -26,8 +27,9 @@ type Options struct {
 	MemTableBytes uint64 // of writes not in tables yet, twice, and four times at most; 0: 32 MiB
 	Logger        Logger // nil: silence
 
-	bulkBytes int    // tests write small flushes as tables; 0: defaultBulkBytes
-	fs        vfs.FS // tests crash and break it; nil: the operating system's
+	bulkBytes   int           // tests write small flushes as tables; 0: defaultBulkBytes
+	fs          vfs.FS        // tests crash and break it; nil: the operating system's
+	closeWithin time.Duration // tests wait less; 0: defaultCloseWithin
 }
 
 const (
@@ -35,6 +37,8 @@ const (
 	cacheShare           = 32
 	defaultMemTableBytes = 32 << 20
 	bloomBits            = 10 // a key: one probe in a hundred is in vain
+	// defaultCloseWithin is longer than the largest flush and the longest read take.
+	defaultCloseWithin = time.Minute
 )
 
 // cacheSize is the size of Pebble's cache. Pebble takes the memory of memtables
@@ -87,6 +91,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.bulkBytes == 0 {
 		o.bulkBytes = defaultBulkBytes
+	}
+	if o.closeWithin == 0 {
+		o.closeWithin = defaultCloseWithin
 	}
 	if o.fs == nil {
 		o.fs = vfs.Default

@@ -8,10 +8,12 @@ import (
 	"sync"
 	"sync/atomic"
 	"syscall"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
 
+	"holdmetrics/internal/inuse"
 	"holdmetrics/projection"
 )
 
@@ -29,8 +31,13 @@ type Store struct {
 	tables    atomic.Uint64   // names of tables that were given away
 
 	mu     sync.Mutex
-	closed error          // why the store takes no more calls; nil: it does
-	inUse  sync.WaitGroup // calls under way and views open
+	closed error // why the store takes no more calls; nil: it does
+	inUse  inuse.Count
+
+	closing     sync.Mutex    // held for a whole Close
+	closeWithin time.Duration // how long it waits for what is open
+	failed      error         // why the store took no more calls before it was closed
+	released    bool
 
 	partitionsMu sync.Mutex
 	partitions   map[int]*partition
@@ -69,7 +76,7 @@ func Open(dir string, o Options) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{dir: dir, lock: lock, files: o.fs, bulkBytes: o.bulkBytes, partitions: map[int]*partition{}}
+	s := &Store{dir: dir, lock: lock, files: o.fs, bulkBytes: o.bulkBytes, closeWithin: o.closeWithin, partitions: map[int]*partition{}}
 	if err := s.open(&o, fresh); err != nil {
 		return nil, errors.Join(err, s.release())
 	}
@@ -168,22 +175,30 @@ func (s *Store) RemoveSealed(context.Context, int) (more bool, err error) {
 	return false, projection.ErrUnsupported
 }
 
-// Close waits for the calls under way and for open views to be closed, and gives
+// Close waits until the calls under way have ended and open views are closed, and gives
 // the directory up. Calls after it return [projection.ErrClosed].
+//
+// If something is still open after a minute, the error says how much. The store then
+// keeps the directory, since a view reads from it, and Close may be called again.
 func (s *Store) Close() error {
-	s.mu.Lock()
-	if errors.Is(s.closed, errClosedByUser) {
-		s.mu.Unlock()
+	s.closing.Lock()
+	defer s.closing.Unlock()
+	if s.released {
 		return nil
 	}
-	failed := s.closed
-	s.closed = errClosedByUser
+	s.mu.Lock()
+	if !errors.Is(s.closed, errClosedByUser) {
+		s.failed, s.closed = s.closed, errClosedByUser
+	}
 	s.mu.Unlock()
-	s.inUse.Wait()
+	if err := s.inUse.Wait(s.closeWithin); err != nil {
+		return errors.Join(s.failed, fmt.Errorf("embedded: close data directory %s: %w; end them, then close the store again", s.dir, err))
+	}
+	s.released = true
 	err := s.release()
-	if failed != nil {
+	if s.failed != nil {
 		// What the database says on its way out after it failed is not news.
-		return failed
+		return s.failed
 	}
 	return err
 }
@@ -193,6 +208,10 @@ var errClosedByUser = fmt.Errorf("%w: the store was closed", projection.ErrClose
 // enter begins a call; leave ends it. A store that failed takes no calls: what
 // is in memory may be ahead of the disk.
 func (s *Store) enter(ctx context.Context) (leave func(), err error) {
+	return s.enterAs(ctx, (*inuse.Count).Call)
+}
+
+func (s *Store) enterAs(ctx context.Context, count func(*inuse.Count) func()) (leave func(), err error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
@@ -201,8 +220,7 @@ func (s *Store) enter(ctx context.Context) (leave func(), err error) {
 	if s.closed != nil {
 		return nil, s.closed
 	}
-	s.inUse.Add(1)
-	return s.inUse.Done, nil
+	return count(&s.inUse), nil
 }
 
 // fail takes the store out of service and returns why.

@@ -6,6 +6,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2"
 
+	"holdmetrics/internal/inuse"
 	"holdmetrics/projection"
 )
 
@@ -22,7 +23,10 @@ type view struct {
 
 // View opens a view of one partition.
 func (s *Store) View(ctx context.Context, partition int) (projection.PartitionView, error) {
-	leave, err := s.enterPartition(ctx, partition)
+	if err := checkPartition(partition); err != nil {
+		return nil, err
+	}
+	leave, err := s.enterAs(ctx, (*inuse.Count).View)
 	if err != nil {
 		return nil, err
 	}

@@ -25,6 +25,10 @@ const (
 	DefaultConnect          = 30 * time.Second // a server that has much to do answers a handshake late, and is not lost
 	DefaultOperationTimeout = 30 * time.Second
 	DefaultPatience         = 10 * time.Second
+
+	// defaultCloseWithin is how long Close waits for what is open: longer than a call
+	// lasts by the defaults above.
+	defaultCloseWithin = time.Minute
 )
 
 // Logger receives what is going wrong while the store is opened. It is called
@@ -69,6 +73,8 @@ type Config struct {
 	Rules hold.Rules
 
 	Logger Logger // nil: silence
+
+	closeWithin time.Duration // tests wait less; 0: defaultCloseWithin
 }
 
 func (c Config) withDefaults() Config {
@@ -76,6 +82,7 @@ func (c Config) withDefaults() Config {
 	setDefault(&c.Database, DefaultDatabase)
 	setDefault(&c.OperationTimeout, DefaultOperationTimeout)
 	setDefault(&c.Patience, DefaultPatience)
+	setDefault(&c.closeWithin, defaultCloseWithin)
 	if c.Rules == nil {
 		c.Rules = hold.PlainRules(hold.Merge) // which counts a pair by its own policy
 	}

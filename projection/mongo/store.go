@@ -12,6 +12,7 @@ import (
 	driver "go.mongodb.org/mongo-driver/v2/mongo"
 
 	"holdmetrics/hold"
+	"holdmetrics/internal/inuse"
 	"holdmetrics/projection"
 )
 
@@ -29,8 +30,8 @@ type Store struct {
 
 	mu     sync.Mutex
 	closed bool
-	inUse  sync.WaitGroup // calls under way and views open
-	raised atomic.Bool    // the format is that of a database with something sealed
+	inUse  inuse.Count
+	raised atomic.Bool // the format is that of a database with something sealed
 
 	partitionsMu sync.Mutex
 	partitions   map[int]*partition
@@ -78,7 +79,11 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 	return s, nil
 }
 
-// Close gives up the connections. Calls after it return [projection.ErrClosed].
+// Close waits until the calls under way have ended and open views are closed, and gives
+// up the connections. Calls after it return [projection.ErrClosed].
+//
+// If something is still open after a minute, the error says how much. The connections
+// are given up all the same, and what is open fails.
 func (s *Store) Close() error {
 	s.mu.Lock()
 	was := s.closed
@@ -87,8 +92,11 @@ func (s *Store) Close() error {
 	if was {
 		return nil
 	}
-	s.inUse.Wait()
-	return s.disconnect()
+	open := s.inUse.Wait(s.config.closeWithin)
+	if open != nil {
+		open = fmt.Errorf("mongo: close the store of database %s: %w; they fail from now on: end them before the store is closed", s.config.Database, open)
+	}
+	return errors.Join(open, s.disconnect())
 }
 
 func (s *Store) disconnect() error {
@@ -109,6 +117,10 @@ var (
 
 // enter begins a call; leave ends it.
 func (s *Store) enter(ctx context.Context) (leave func(), err error) {
+	return s.enterAs(ctx, (*inuse.Count).Call)
+}
+
+func (s *Store) enterAs(ctx context.Context, count func(*inuse.Count) func()) (leave func(), err error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
@@ -117,16 +129,22 @@ func (s *Store) enter(ctx context.Context) (leave func(), err error) {
 	if s.closed {
 		return nil, errStoreClosed
 	}
-	s.inUse.Add(1)
-	return s.inUse.Done, nil
+	return count(&s.inUse), nil
 }
 
 // enterPartition is enter for a call about a partition.
 func (s *Store) enterPartition(ctx context.Context, p int) (leave func(), err error) {
-	if p < 0 || p > maxPartition {
-		return nil, fmt.Errorf("%w: partition %d is not between 0 and %d", projection.ErrBatch, p, maxPartition)
+	if err := checkPartition(p); err != nil {
+		return nil, err
 	}
 	return s.enter(ctx)
+}
+
+func checkPartition(p int) error {
+	if p < 0 || p > maxPartition {
+		return fmt.Errorf("%w: partition %d is not between 0 and %d", projection.ErrBatch, p, maxPartition)
+	}
+	return nil
 }
 
 func (s *Store) partition(p int) *partition {
