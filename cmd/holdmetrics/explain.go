@@ -60,6 +60,7 @@ is of all holds that were sealed (see 'holdmetrics seal').`,
 	f := c.Flags()
 	f.StringVar(&req.TokenId, "token", "", "of this token alone (default: all)")
 	w.flags(f)
+	f.BoolVar(&req.Projected, "projected", false, "allow a time in the future: open holds stay as they are")
 	f.StringVar(&format, "format", "table", "table, csv or json")
 	c.RunE = func(c *cobra.Command, args []string) error {
 		if req.HolderId = args[0]; req.HolderId == "" {

@@ -38,13 +38,16 @@ server still knows that point, and says so. Ctrl-C ends it.`,
 	}
 	server := connect.ServerFlag(c)
 	q.flags(c)
+	var projected bool
+	c.Flags().BoolVar(&projected, "projected", false, "allow a time in the future: open holds stay as they are")
 	var w watch
 	w.flags(c)
 	c.RunE = func(c *cobra.Command, args []string) error {
-		if err := q.check(usage.WallClock()); err != nil {
+		now := usage.WallClock()
+		if err := q.check(now); err != nil {
 			return err
 		}
-		req := &holdpb.ScoresRequest{ByToken: q.byToken}
+		req := &holdpb.ScoresRequest{ByToken: q.byToken, Projected: projected}
 		if len(args) == 1 {
 			if req.HolderId = args[0]; req.HolderId == "" {
 				return usage.Errorf("the holder's id is empty")
@@ -58,6 +61,9 @@ server still knows that point, and says so. Ctrl-C ends it.`,
 		}
 		if q.hasAsOf {
 			req.AsOf = connect.TimestampOf(hold.StampOf(q.asOf))
+		}
+		if q.hasAsOf && q.asOf > now && projected {
+			fmt.Fprintln(c.ErrOrStderr(), "holdmetrics: projected: the time asked for is in the future, and assumes that open holds stay open")
 		}
 		return readScores(c.Context(), c.OutOrStdout(), *server, req, &q)
 	}
