@@ -2567,8 +2567,12 @@ type StatusAnswer struct {
 	LagEvents          uint64                 `protobuf:"varint,12,opt,name=lag_events,json=lagEvents,proto3" json:"lag_events,omitempty"` // of all partitions
 	LagEventsEstimated uint64                 `protobuf:"varint,13,opt,name=lag_events_estimated,json=lagEventsEstimated,proto3" json:"lag_events_estimated,omitempty"`
 	LagSeconds         float64                `protobuf:"fixed64,14,opt,name=lag_seconds,json=lagSeconds,proto3" json:"lag_seconds,omitempty"` // of the partition that is furthest behind
-	unknownFields      protoimpl.UnknownFields
-	sizeCache          protoimpl.SizeCache
+	// How the rules of the active generation normalise ids: "none" or "evm". Empty: the
+	// rules leave it open, or the server is of an earlier version.
+	HolderIds     string `protobuf:"bytes,15,opt,name=holder_ids,json=holderIds,proto3" json:"holder_ids,omitempty"`
+	TokenIds      string `protobuf:"bytes,16,opt,name=token_ids,json=tokenIds,proto3" json:"token_ids,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *StatusAnswer) Reset() {
@@ -2697,6 +2701,20 @@ func (x *StatusAnswer) GetLagSeconds() float64 {
 		return x.LagSeconds
 	}
 	return 0
+}
+
+func (x *StatusAnswer) GetHolderIds() string {
+	if x != nil {
+		return x.HolderIds
+	}
+	return ""
+}
+
+func (x *StatusAnswer) GetTokenIds() string {
+	if x != nil {
+		return x.TokenIds
+	}
+	return ""
 }
 
 var File_hold_proto protoreflect.FileDescriptor
@@ -2978,7 +2996,7 @@ const file_hold_proto_rawDesc = "" +
 	"\aversion\x18\x04 \x01(\tR\aversion\x124\n" +
 	"\astarted\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\astarted\x120\n" +
 	"\x05heard\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\x05heard\x12\x18\n" +
-	"\aleaving\x18\a \x01(\bR\aleaving\"\xd9\x03\n" +
+	"\aleaving\x18\a \x01(\bR\aleaving\"\x95\x04\n" +
 	"\fStatusAnswer\x123\n" +
 	"\n" +
 	"partitions\x18\x01 \x03(\v2\x13.poh.PartitionStateR\n" +
@@ -3000,7 +3018,10 @@ const file_hold_proto_rawDesc = "" +
 	"lag_events\x18\f \x01(\x04R\tlagEvents\x120\n" +
 	"\x14lag_events_estimated\x18\r \x01(\x04R\x12lagEventsEstimated\x12\x1f\n" +
 	"\vlag_seconds\x18\x0e \x01(\x01R\n" +
-	"lagSeconds*\x1f\n" +
+	"lagSeconds\x12\x1d\n" +
+	"\n" +
+	"holder_ids\x18\x0f \x01(\tR\tholderIds\x12\x1b\n" +
+	"\ttoken_ids\x18\x10 \x01(\tR\btokenIds*\x1f\n" +
 	"\x06RankBy\x12\v\n" +
 	"\aSETTLED\x10\x00\x12\b\n" +
 	"\x04LIVE\x10\x012\xc6\x01\n" +

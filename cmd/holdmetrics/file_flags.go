@@ -193,11 +193,13 @@ func (o *fileFlags) complete(use sourceUse) (opt transfers.Options, err error) {
 	if opt.NFT && opt.Columns.ID != "" {
 		return opt, usage.Errorf("--nft takes ids from the column of the value; leave it out beside --id")
 	}
-	opt.Holders, opt.Tokens = use.holders, use.tokens
 	switch o.ids {
 	case "":
 		if o.c.Flags().Changed("ids") {
 			return opt, usage.Errorf("--ids is empty; give none, evm or auto")
+		}
+		if opt.Holders, opt.Tokens, err = use.ids(); err != nil {
+			return opt, err
 		}
 	case "none":
 		opt.Holders, opt.Tokens = transfers.IDsNone, transfers.IDsNone

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	"holdmetrics/cmd/holdmetrics/internal/connect"
 	"holdmetrics/cmd/holdmetrics/internal/printing"
@@ -133,7 +135,7 @@ func importCommand(c *cobra.Command, open openSource) {
 	server := connect.ServerFlag(c)
 	c.RunE = func(c *cobra.Command, files []string) error {
 		bar := printing.NewProgress(c, files)
-		s, err := open(files, sourceUse{read: bar.Add, holders: transfers.IDsAuto, tokens: transfers.IDsAuto})
+		s, err := open(files, sourceUse{read: bar.Add, ids: func() (holders, tokens transfers.IDs, err error) { return serverIDs(c.Context(), *server) }})
 		if err != nil {
 			return err
 		}
@@ -159,6 +161,29 @@ func importCommand(c *cobra.Command, open openSource) {
 		}
 		return nil
 	}
+}
+
+// askIDsWithin is how long an import waits for the server's rules.
+const askIDsWithin = 30 * time.Second
+
+// serverIDs returns how the server's active rules normalise ids. A server that has no
+// such call, or whose rules leave it open, leaves it to the ids themselves.
+func serverIDs(ctx context.Context, server string) (holders, tokens transfers.IDs, err error) {
+	conn, err := connect.Dial(server)
+	if err != nil {
+		return 0, 0, err
+	}
+	defer conn.Close()
+	ctx, cancel := context.WithTimeout(ctx, askIDsWithin)
+	defer cancel()
+	answer, err := holdpb.NewHoldMetricsQueryClient(conn).Status(ctx, &holdpb.Empty{})
+	switch status.Code(err) {
+	case codes.OK:
+		return parseIDs(answer.GetHolderIds(), answer.GetTokenIds())
+	case codes.Unimplemented:
+		return transfers.IDsAuto, transfers.IDsAuto, nil
+	}
+	return 0, 0, fmt.Errorf("%w; the import asked how its rules normalise ids: give --ids to import without asking", connect.CallError(server, err))
 }
 
 func sendAll(ctx context.Context, server string, s *source, t *upload.Tally) error {

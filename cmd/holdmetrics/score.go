@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -103,7 +102,7 @@ func scoreCommand(c *cobra.Command, open openSource, columns bool) {
 		}
 		bar := printing.NewProgress(c, files)
 		use := sourceUse{read: bar.Add, score: true}
-		use.holders, use.tokens = idsOf(by)
+		use.ids = func() (holders, tokens transfers.IDs, err error) { return idsOf(by) }
 		s, err := open(files, use)
 		if err != nil {
 			return err
@@ -137,28 +136,26 @@ func scoreCommand(c *cobra.Command, open openSource, columns bool) {
 	}
 }
 
-// idsOf is how ids are normalised by rules. Rules that say nothing of ids, and name no
-// address in mixed case, leave it to the ids themselves.
-func idsOf(by hold.Rules) (holders, tokens transfers.IDs) {
+// idsOf is how ids are normalised by rules. Rules that leave it open leave it to the ids
+// themselves.
+func idsOf(by hold.Rules) (holders, tokens transfers.IDs, err error) {
 	r, ok := by.(*rules.Rules)
 	if !ok {
-		return transfers.IDsAuto, transfers.IDsAuto
+		return transfers.IDsAuto, transfers.IDsAuto, nil
 	}
-	const mixed = "0xABCDEFABCDEFABCDEFABCDEFABCDEFABCDEFABCD"
-	if r.NormalisesHolders() {
-		holders = transfers.IDsEVM
-	}
-	if r.Token(mixed) != mixed {
-		tokens = transfers.IDsEVM
-	}
-	if holders == transfers.IDsNone && tokens == transfers.IDsNone && !saysIDs.MatchString(r.Text()) {
-		return transfers.IDsAuto, transfers.IDsAuto
-	}
-	return holders, tokens
+	return parseIDs(r.Normalisation())
 }
 
-// saysIDs finds a setting of ids, or an address in mixed case, in the text of rules.
-var saysIDs = regexp.MustCompile(`(?m)^\s*"?ids"?\s*:|0x[0-9a-fA-F]*[A-F]`)
+// parseIDs reads how rules normalise ids; empty texts leave it open.
+func parseIDs(ofHolders, ofTokens string) (holders, tokens transfers.IDs, err error) {
+	ways := map[string]transfers.IDs{"": transfers.IDsAuto, "none": transfers.IDsNone, "evm": transfers.IDsEVM}
+	holders, known := ways[ofHolders]
+	tokens, too := ways[ofTokens]
+	if !known || !too {
+		return 0, 0, fmt.Errorf("rules normalise ids in a way that this version does not know (%s, %s): give --ids", rows.Safe(ofHolders), rows.Safe(ofTokens))
+	}
+	return holders, tokens, nil
+}
 
 // checkEvery is after how many events or rows a command looks whether it was interrupted.
 const checkEvery = 1024

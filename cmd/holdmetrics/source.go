@@ -60,9 +60,9 @@ func (s *source) begin(ctx context.Context, query holdpb.HoldMetricsQueryClient,
 
 // sourceUse is what a command does with a source.
 type sourceUse struct {
-	read            func(n int)   // is called with the bytes read; may be nil
-	holders, tokens transfers.IDs // how ids are normalised, unless a flag says it
-	score           bool          // events are thrown away after an error
+	read  func(n int)                                       // is called with the bytes read; may be nil
+	ids   func() (holders, tokens transfers.IDs, err error) // how ids are normalised; is called if no flag says it
+	score bool                                              // events are thrown away after an error
 }
 
 // openSource makes the source of a command.

@@ -25,6 +25,7 @@ func (s *Server) answerStatus(ctx context.Context) (*holdpb.StatusAnswer, error)
 		Holders: uint64(body.Holders), Events: body.Events, Lag: body.Lag, Watchers: uint64(body.Watchers),
 		At: timestampOf(body.At), Version: body.Version,
 		Generation: body.Generation, Rules: body.Rules, Prepared: body.Prepared,
+		HolderIds: body.HolderIDs, TokenIds: body.TokenIDs,
 		LagEvents: body.LagEvents, LagEventsEstimated: body.LagEstimated, LagSeconds: knownSeconds(body.LagSeconds),
 	}
 	for i := range body.Partitions {

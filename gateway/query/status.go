@@ -3,6 +3,8 @@ package query
 import (
 	"context"
 	"time"
+
+	"holdmetrics/hold/rules"
 )
 
 // Owners tells how the partitions of the log do, and who owns them.
@@ -74,6 +76,9 @@ type Status struct {
 	At           int64    // unix nanoseconds
 	Generation   string   // that answers
 	Rules        string   // version of its rules
+	// HolderIDs and TokenIDs are how its rules normalise ids, as [rules.Rules.Normalisation]
+	// has it.
+	HolderIDs, TokenIDs string
 
 	// What the gateway adds.
 	Watchers int64
@@ -99,6 +104,9 @@ func (s *Service) Status(ctx context.Context) (*Status, error) {
 		}
 	}
 	body := &Status{Holders: b.Snapshots.Len(), At: s.Now(), Generation: b.Generation, Rules: b.RulesVersion}
+	if r, ok := b.Rules.(*rules.Rules); ok {
+		body.HolderIDs, body.TokenIDs = r.Normalisation()
+	}
 	workers := map[string]int{}
 	for _, w := range owners {
 		workers[w.ID] = len(body.Workers)

@@ -2,6 +2,7 @@ package rules
 
 import (
 	"maps"
+	"regexp"
 	"slices"
 
 	"holdmetrics/hold"
@@ -74,6 +75,21 @@ func (r *Rules) Exclusions() (ids, patterns []string) {
 
 // IDs says how ids are normalised, as the file's key of that name has it.
 func (r *Rules) IDs() string { return r.ids() }
+
+// Normalisation returns how ids of holders and of tokens are normalised, each "none" or
+// "evm". It returns empty texts if the rules leave that open: the file has no ids, and
+// names no address in mixed case, which rules without ids compare as it stands. The
+// canonical text leaves "ids: none" out, so rules read from it leave that open too.
+func (r *Rules) Normalisation() (holders, tokens string) {
+	if !r.saysIDs && !r.evmHolders && !r.evmTokens && !mixedCase.MatchString(r.text) {
+		return "", ""
+	}
+	of := map[bool]string{false: idsNone, true: idsEVM}
+	return of[r.evmHolders], of[r.evmTokens]
+}
+
+// mixedCase finds an address that is not in lower case.
+var mixedCase = regexp.MustCompile(`0x[0-9a-fA-F]*[A-F]`)
 
 // Setting is a key of a token's rule and its value, as a file has them.
 type Setting struct{ Key, Value string }

@@ -65,6 +65,7 @@ func (p *parser) policy(n *yaml.Node, policy *hold.Policy) {
 
 func (p *parser) ids(n *yaml.Node, r *Rules) {
 	const holders, tokens = "holders", "tokens"
+	r.saysIDs = true
 	if n.Kind != yaml.MappingNode {
 		s, ok := p.choice(n, "ids", idsNone, idsEVM)
 		r.evmHolders, r.evmTokens = ok && s == idsEVM, ok && s == idsEVM

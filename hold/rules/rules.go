@@ -17,6 +17,7 @@ type Rules struct {
 	excludedPatterns []pattern // by text
 
 	evmHolders, evmTokens bool
+	saysIDs               bool // the file has the key ids
 
 	text     string
 	version  string
