@@ -32,7 +32,6 @@ type jsonSource struct {
 	index  map[string]int
 	queue  []jsonRow // rows that were read and not returned
 	failed error     // comes after the queue
-	cells  []string
 }
 
 type jsonRow struct {
