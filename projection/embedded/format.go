@@ -79,7 +79,7 @@ func (s *Store) checkFormat(fresh bool) error {
 		return s.openError(err)
 	}
 	if !fresh {
-		empty, err := s.empty()
+		empty, err := isEmpty(s.db)
 		if err != nil {
 			return s.openError(err)
 		}
@@ -93,8 +93,9 @@ func (s *Store) checkFormat(fresh bool) error {
 	return nil
 }
 
-func (s *Store) empty() (bool, error) {
-	it, err := s.db.NewIter(nil)
+// isEmpty reports whether a database has no key.
+func isEmpty(db *pebble.DB) (bool, error) {
+	it, err := db.NewIter(nil)
 	if err != nil {
 		return false, err
 	}
