@@ -24,19 +24,19 @@ const (
 	headerOrigin  = "Hold-Origin"
 	headerSettled = "Hold-Settled"
 
-	// headerLast makes the stream refuse a second letter of a subject, so that a
-	// tail of the log which is applied again brings no settled letter back.
+	// headerLast makes the stream refuse a second dead letter of a subject. So a
+	// replay of a tail of the log does not create a resolved dead letter again.
 	headerLast = jetstream.ExpectedLastSubjSeqHeader
 
-	// Headers of a letter that carries a part of its event only: how many bytes
-	// the event has, and where they all are.
+	// Headers of a dead letter that carries only a part of its event: how many
+	// bytes the event has, and where they all are.
 	headerSize  = "Hold-Size"
 	headerWhole = "Hold-Whole"
 
 	maxReason = 1 << 10 // of every header's text
 
-	// minLetter is the smallest limit that a letter is cut to. What a letter has
-	// to say fits in; a server that takes no more than that takes no events.
+	// minLetter is the smallest limit that a dead letter is cut to. Its headers fit
+	// in that; a server that takes no more than that takes no events.
 	minLetter = 512
 )
 
@@ -44,47 +44,47 @@ const (
 // Partition, Sequence and Index name it: the partition and the position of the
 // log's message, and the event's place within its frame (0 for a lone event).
 //
-// The log keeps the whole event for ever. So where letter and headers together
-// would be larger than the server's largest message, the letter carries the first
-// bytes of the event, as many as fit, and says so.
+// The log keeps the whole event for ever. Data and headers together may exceed the
+// server's largest message. The dead letter then carries the first bytes of the
+// event, as many as fit, and says so.
 type DeadLetter struct {
 	Partition   int
 	Sequence    uint64
 	Index       int
 	Reason      string // one line; control characters become spaces, what is beyond 1 KiB is cut
-	Kind        string // of reason, one word, as holdmetrics_events_rejected_total has it; empty in letters of earlier versions
+	Kind        string // of reason, one word, as holdmetrics_events_rejected_total has it; empty in dead letters of earlier versions
 	Field       string // the field that was refused, where one was
 	Origin      string // where it came from, as Log.LetterOrigin has it; cut like Reason, as is Field
 	ContentType string // of Data, as its producer said: JSONContentType, or empty for protobuf
 	Data        []byte // the bytes as they came, or the first of them
 
-	// Truncated and Size are for those who read letters. PublishDeadLetter finds
-	// them out by itself, and heeds them where a letter that was cut is published again.
+	// Truncated and Size are for readers of dead letters. PublishDeadLetter computes
+	// them, and heeds them where a dead letter that was cut is published again.
 	Truncated bool // Data is not all; the rest is in the message of the log that Sequence names
 	Size      int  // bytes of the whole event
 
-	// Settled says what became of the letter, LetterRetried or LetterDropped; empty:
-	// it is open. A settled letter has no Data any more.
+	// Settled is the outcome of the dead letter, LetterRetried or LetterDropped;
+	// empty: it is open. A resolved dead letter has no Data any more.
 	Settled string
 }
 
-// Subject is the subject of the letter in the stream of dead letters.
+// Subject is the subject of the dead letter in its stream.
 func (d *DeadLetter) Subject() string {
 	return deadLetterPrefix + strconv.Itoa(d.Partition) + "." + strconv.FormatUint(d.Sequence, 10) + "." + strconv.Itoa(d.Index)
 }
 
 // PublishDeadLetter stores a dead letter and returns when the stream has it. A
-// subject takes one letter, so doing it again, as after a crash, changes nothing,
-// also where the letter was settled meanwhile. It takes the place of a letter of
-// another log: where the log was made anew and its letters were kept, positions
-// begin again, and the old letter says nothing of this event. A letter that is too
+// subject takes one dead letter, so doing it again, as after a crash, changes
+// nothing, even if the dead letter was resolved meanwhile. It replaces a dead letter
+// of another log: where a log was recreated and its dead letters were kept, positions
+// begin again, and the old dead letter is not about this event. A dead letter too
 // large for the server, or for the stream, is cut until it fits, see DeadLetter.
 func (l *Log) PublishDeadLetter(ctx context.Context, d DeadLetter) error {
 	return l.publishLetter(ctx, &d, true)
 }
 
-// publishLetter stores a letter; only the first of its subject, or in the place of
-// what is there.
+// publishLetter stores a dead letter: only as the first of its subject if first is
+// true, and in the place of what is there otherwise.
 func (l *Log) publishLetter(ctx context.Context, d *DeadLetter, first bool) error {
 	most := math.MaxInt
 	if n := l.js.Conn().MaxPayload(); n > 0 && n < math.MaxInt { // 0: not connected yet
@@ -113,7 +113,7 @@ func (l *Log) publishLetter(ctx context.Context, d *DeadLetter, first bool) erro
 				last = at
 				continue
 			}
-			// A cluster refuses for a letter too that is only on its way.
+			// A cluster also refuses because of a dead letter that is still in flight.
 		}
 		// A stream may have a limit of its own, and another server a smaller one.
 		if size := payload(m); tooLarge(err) && size > minLetter {
@@ -124,8 +124,8 @@ func (l *Log) publishLetter(ctx context.Context, d *DeadLetter, first bool) erro
 	}
 }
 
-// message is the letter as it is published: headers and data together within
-// most bytes, but for what the headers have to say in any case.
+// message is the dead letter as it is published: headers and data together within
+// most bytes, except for the headers that are always needed.
 func (d *DeadLetter) message(most int) *nats.Msg {
 	m := &nats.Msg{Subject: d.Subject(), Header: nats.Header{}, Data: d.Data}
 	most -= len(headerLast) + len(": 0\r\n")       // which PublishDeadLetter adds
@@ -149,7 +149,7 @@ func (d *DeadLetter) message(most int) *nats.Msg {
 // payload is what counts against the server's limit: headers and data.
 func payload(m *nats.Msg) int { return m.Size() - len(m.Subject) - len(m.Reply) }
 
-// wrongLast reports whether a letter was refused since its subject has another one.
+// wrongLast reports whether a dead letter was refused since its subject has another one.
 func wrongLast(err error) bool {
 	refused := (*jetstream.APIError)(nil)
 	return errors.As(err, &refused) &&
@@ -198,7 +198,7 @@ func ReadDeadLetter(subject string, header nats.Header, data []byte) (DeadLetter
 	return d, nil
 }
 
-// DeadLetters gives the number of letters that are kept, settled ones among them.
+// DeadLetters returns the number of dead letters that are kept, including resolved ones.
 func (l *Log) DeadLetters(ctx context.Context) (uint64, error) {
 	s, err := l.js.Stream(ctx, DeadLetterStream)
 	if err != nil {

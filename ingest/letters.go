@@ -22,11 +22,11 @@ const (
 // ErrNoLetter: there is no dead letter of that id.
 var ErrNoLetter = errors.New("ingest: there is no such dead letter")
 
-// ID is the name of a letter, <partition>.<sequence>.<index>.
+// ID is the name of a dead letter, <partition>.<sequence>.<index>.
 func (d *DeadLetter) ID() string { return strings.TrimPrefix(d.Subject(), deadLetterPrefix) }
 
-// ParseLetterID reads an id, as DeadLetter.ID writes it, into the letter's three
-// numbers. The error matches ErrDeadLetter.
+// ParseLetterID reads an id, as DeadLetter.ID writes it, into the three numbers of
+// the dead letter. The error matches ErrDeadLetter.
 func ParseLetterID(id string) (DeadLetter, error) {
 	parts := strings.Split(id, ".")
 	if len(parts) == 3 {
@@ -44,7 +44,7 @@ func ParseLetterID(id string) (DeadLetter, error) {
 // originPrefix is followed by the id of a log, a space and a subject.
 const originPrefix = "log "
 
-// LetterOrigin is the origin of the letters of a partition of this log.
+// LetterOrigin is the origin of the dead letters of a partition of this log.
 func (l *Log) LetterOrigin(partition int) string {
 	return originPrefix + l.id + " " + LogSubject(partition)
 }
@@ -59,21 +59,21 @@ func logOf(origin string) string {
 	return id
 }
 
-// otherLog reports whether the letter is of another log than the one of that id. One
-// that names no log is of any.
+// otherLog reports whether the dead letter is of another log than the one of that id.
+// A dead letter that names no log is of any.
 func (d *DeadLetter) otherLog(id string) bool {
 	named := logOf(d.Origin)
 	return named != "" && id != "" && named != id
 }
 
-// Letter gets a letter by the three numbers of its id, settled or not. The error
-// matches ErrNoLetter if there is none.
+// Letter returns a dead letter by the three numbers of its id, resolved or not. The
+// error matches ErrNoLetter if there is none.
 func (l *Log) Letter(ctx context.Context, id DeadLetter) (DeadLetter, error) {
 	d, _, err := l.letterAt(ctx, &id)
 	return d, err
 }
 
-// letterAt is Letter, with the letter's sequence in its stream.
+// letterAt is Letter, with the sequence of the dead letter in its stream.
 func (l *Log) letterAt(ctx context.Context, id *DeadLetter) (d DeadLetter, at uint64, err error) {
 	s, err := l.js.Stream(ctx, DeadLetterStream)
 	if err == nil {
@@ -89,8 +89,8 @@ func (l *Log) letterAt(ctx context.Context, id *DeadLetter) (d DeadLetter, at ui
 	return DeadLetter{}, 0, fmt.Errorf("ingest: dead letter %s: %w", id.ID(), err)
 }
 
-// Letters gives the letters that there are when it begins, settled ones too, in
-// the order in which they came. The last thing that it gives may be an error.
+// Letters yields the dead letters that there are when it begins, including resolved
+// ones, in the order of arrival. The last value that it yields may be an error.
 func (l *Log) Letters(ctx context.Context) iter.Seq2[DeadLetter, error] {
 	return func(yield func(DeadLetter, error) bool) {
 		if err := l.eachLetter(ctx, func(d DeadLetter) bool { return yield(d, nil) }); err != nil {
@@ -121,7 +121,7 @@ func (l *Log) eachLetter(ctx context.Context, give func(DeadLetter) bool) error 
 		return nil
 	}
 	err = reader.run(ctx, 1, min(end, state.LastSeq), func(msg jetstream.Msg, _ *jetstream.MsgMetadata) (bool, error) {
-		// Anybody may publish there; what is no letter is nobody's.
+		// Anybody may publish there; messages that are not dead letters are skipped.
 		d, err := ReadDeadLetter(msg.Subject(), msg.Headers(), msg.Data())
 		return err != nil || give(d), nil
 	})
@@ -134,10 +134,10 @@ func (l *Log) eachLetter(ctx context.Context, give func(DeadLetter) bool) error 
 	return nil
 }
 
-// SettleLetter notes what became of a letter. What stands in the letter's place
-// from then on keeps the reason, and keeps the processor, which may apply a tail of
-// the log again, from putting the letter back. Settling again changes nothing but
-// the note.
+// SettleLetter resolves a dead letter: a tombstone takes its place, with the outcome
+// and the reason. The processor may apply a tail of the log again; the tombstone
+// keeps it from creating the dead letter again. Resolving it again changes only the
+// recorded outcome.
 func (l *Log) SettleLetter(ctx context.Context, d DeadLetter, how string) error {
 	d.Settled = how
 	if !d.Truncated {
@@ -147,9 +147,9 @@ func (l *Log) SettleLetter(ctx context.Context, d DeadLetter, how string) error 
 	return l.publishLetter(ctx, &d, false)
 }
 
-// Whole gives a letter with all its bytes. Those of one that was cut, or settled,
-// come from the log. The error matches ErrNoLetter where it does not have them, as
-// where the letter is of another log.
+// Whole returns a dead letter with all its bytes. If it was cut, or resolved, they
+// come from the log. The error matches ErrNoLetter if the log does not have them, as
+// for a dead letter of another log.
 func (l *Log) Whole(ctx context.Context, d DeadLetter) (DeadLetter, error) {
 	if !d.Truncated {
 		return d, nil
@@ -170,7 +170,7 @@ func (l *Log) Whole(ctx context.Context, d DeadLetter) (DeadLetter, error) {
 	return d, fmt.Errorf("%w: position %d of the log has no event %d of %d bytes", ErrNoLetter, d.Sequence, d.Index, d.Size)
 }
 
-// Decode reads the event of a whole letter, as DecodeEvent and DecodeJSON do.
+// Decode reads the event of a whole dead letter, as DecodeEvent and DecodeJSON do.
 func (d *DeadLetter) Decode(into *hold.Draft) error {
 	if d.Truncated {
 		return fmt.Errorf("%w: the letter has %d bytes of %d", ErrMalformed, len(d.Data), d.Size)

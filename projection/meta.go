@@ -6,7 +6,7 @@ import (
 	"holdmetrics/hold"
 )
 
-// FixMeta is [Store.SetMeta] for whoever makes a store or goes on with it. A store
+// FixMeta is [Store.SetMeta] for a caller that makes a store or resumes one. A store
 // that was made before stores named their rules counts by none, so other rules
 // are a [*MetaError] there, too.
 func FixMeta(ctx context.Context, s Store, values map[string]string) error {

@@ -18,7 +18,7 @@ import (
 // By change: history has an entry for every change, numbered without gaps of
 // meaning; an item knows the number of its last one, and entries before that are
 // stale. A reader of changes is a number in it. When more than half of the
-// history is stale it is written anew without that, numbers unchanged.
+// history is stale, it is rewritten without the stale entries, numbers unchanged.
 //
 // For a million holders: a map entry, an item (80 bytes), its key, its value, an
 // entry of history or two (16 bytes each) and one of sorted. A key is a copy of
@@ -185,7 +185,7 @@ func (t *table) note(it *item) {
 func (t *table) rewriteHistory() {
 	kept := make([]historyEntry, 0, t.current+t.current/2+historyRewrites)
 	for _, e := range t.history {
-		// That a holder went is told for as long as it has not come back.
+		// The removal of a holder is reported until the holder comes back.
 		if e.number == e.item.last && (!e.item.gone || t.items[e.item.key] == nil) {
 			kept = append(kept, e)
 		}

@@ -136,7 +136,7 @@ func (w *batchWriter) set() error { return w.to.Set(w.key, w.value) }
 
 // pair writes a pair's record and its pages.
 //
-// The root page lives in the record, which is written anew for the figures
+// The root page lives in the record, which is rewritten for the figures
 // whenever the pair changes. So where the change does not bring the root page,
 // the stored one is read and written again.
 func (w *batchWriter) pair(c *projection.PairChange) error {

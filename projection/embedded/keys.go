@@ -28,7 +28,7 @@ import (
 // before "a\x00" and before "ab", whatever follows, which is the order of the ids
 // themselves; and no encoded id is a prefix of another one, so a key can be taken
 // apart in one way only. Any bytes can be an id, the empty string too. Ids
-// without a zero byte, that is all that the doors let in, cost two bytes more
+// without a zero byte, which are all that the servers accept, cost two bytes more
 // than themselves. A dot above is such an end with no id before it.
 //
 // The page with the empty key is the root page. It lives in the pair's own

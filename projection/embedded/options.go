@@ -13,7 +13,7 @@ import (
 )
 
 // Logger receives what the database says about itself: flushes and compactions
-// at Infof, trouble that it goes on after at Errorf. It is called from several
+// at Infof, errors that it recovers from at Errorf. It is called from several
 // goroutines. A *zap.SugaredLogger is one.
 type Logger interface {
 	Infof(format string, args ...any)

@@ -68,8 +68,8 @@ type Config struct {
 	// call again. Open is patient without end.
 	Patience time.Duration
 
-	// Rules are those by which the store counts, for what is folded anew where it is
-	// read; nil: none but the policies of its pairs.
+	// Rules are those by which the store counts. Reads that fold figures from the facts
+	// again need them; nil: none but the policies of its pairs.
 	Rules hold.Rules
 
 	Logger Logger // nil: silence
@@ -159,7 +159,7 @@ func (c *Config) check() error {
 	return nil
 }
 
-// client is what the driver is told.
+// client returns the options of the driver.
 func (c *Config) client() *options.ClientOptions {
 	durable := writeconcern.Majority()
 	// A replica set's majority has its journals written anyway; a single server

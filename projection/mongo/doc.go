@@ -29,11 +29,11 @@
 //     epoch <= E. An owner begins where the checkpoint stands, and its flushes
 //     touch again whatever an earlier owner wrote beyond that; so what a flush
 //     without a checkpoint left is either out of sight or was written over.
-//   - A view that is read so long that the version it needs is gone (versionsKept
-//     flushes of the same holder later) folds it anew from the facts, which are all
-//     still there, or from what was sealed and the others. It is the same line; it may
-//     begin at the last fact instead of the last event, which may have been a
-//     duplicate.
+//   - A view can outlive the version it needs, which goes versionsKept flushes of the
+//     same holder later. The view then folds the figures again, from the facts, which are
+//     all still there, or from what was sealed and the other facts. The line is the
+//     same. It may begin at the last fact instead of the last event, which may have
+//     been a duplicate.
 //   - What was sealed at a position holds at every checkpoint there or later; see
 //     sealed.go. A view of an earlier one, whose facts are removed, says so
 //     ([projection.ErrOutdated]).

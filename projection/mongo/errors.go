@@ -47,9 +47,9 @@ var hints = map[int]string{
 	263:   "the collections of this program cannot be time series or capped",
 }
 
-// temporary reports whether trying again may help. Whatever does not come from a
-// server's answer is trouble on the way to it: no server found, a connection
-// that broke, an answer that did not come in time.
+// temporary reports whether trying again may help. An error that does not come from
+// a server's answer is a connection failure: no server found, a connection that
+// broke, an answer that did not come in time.
 func temporary(err error) bool {
 	var (
 		marshal  driver.MarshalError

@@ -87,8 +87,8 @@ func (s *Store) setMeta(ctx context.Context, values map[string]string) error {
 	if len(added) == 0 {
 		return nil
 	}
-	// Plan: IXSCAN of _id. Whoever changed the document since it was read has
-	// changed the revision, so that this tries to insert it and meets E11000.
+	// Plan: IXSCAN of _id. Every change to the document changes its revision. If it
+	// changed since it was read, this update tries to insert it and meets E11000.
 	_, err = s.meta.UpdateOne(ctx,
 		bson.D{{Key: "_id", Value: metaID}, {Key: "revision", Value: m.Revision}},
 		bson.D{

@@ -34,13 +34,12 @@ type removal struct {
 
 // RemoveSealed removes facts that what was sealed stands for; see [projection.Store].
 //
-// What it goes by is what was sealed at the durable checkpoint or before. Nobody needs
-// the facts of that any more: whoever begins, begins at that checkpoint or a later one,
-// where what was sealed holds. So it may be an owner who was followed and does not know
-// it, or two at once: what they remove is not needed by the one that followed either,
-// whose checkpoint is later still; and they write a document only as they have read it.
-// What was sealed by a flush that has no checkpoint yet is left alone, since the next
-// owner may begin before it.
+// It goes by what was sealed at the durable checkpoint or before. The facts behind that
+// are no longer needed: every owner begins at that checkpoint or a later one, where what
+// was sealed holds. So a superseded owner may call it too, and two owners may at once.
+// Their successor does not need what they remove, since its checkpoint is later still.
+// They write a document only if it is as they read it. What was sealed by a flush
+// without a checkpoint is left alone, since the next owner may begin before it.
 //
 // The facts go first and the note of them last, so that after a crash the next call
 // does it again. A flush of a former owner which had lain somewhere may put one back
@@ -128,7 +127,7 @@ func (n *snapshot) removals(ctx context.Context, keys []projection.PairKey) (rem
 			return corrupt(pairsName, id, d.err)
 		}
 		if best == nil {
-			return nil // noted by a flush that did not get as far as the pair
+			return nil // noted by a flush that ended before it wrote the pair
 		}
 		if r.sealed, err = hold.ReadSealedFacts(best.data); err != nil {
 			return corrupt(pairsName, id, err)
@@ -167,8 +166,8 @@ func (n *snapshot) removals(ctx context.Context, keys []projection.PairKey) (rem
 var errEnough = errors.New("as many as one call removes")
 
 // removeFacts removes from hold_events what the removals stand for, and reports whether
-// all of it; the others among the facts of pairs that are too large for their
-// documents are noted, as far as a document has room.
+// it removed all of it. Pairs too large for their documents also have other facts there;
+// those are noted, up to the size that a document may have.
 func (n *snapshot) removeFacts(ctx context.Context, removals []*removal) (done bool, err error) {
 	budget := removedFacts
 	for some := range slices.Chunk(removals, pairsAtOnce) {

@@ -30,7 +30,7 @@ type room struct {
 	waiting []chan struct{} // in order; closed when there is a place
 }
 
-// take waits for a place. Whoever has one leaves it.
+// take waits for a place. A caller that got one must leave it.
 func (r *room) take(ctx context.Context) error {
 	r.mu.Lock()
 	if len(r.waiting) == 0 && r.taken < int(r.limit) {

@@ -17,10 +17,10 @@ import (
 // What was sealed of a pair stands in its document, under sealed, as one flush or
 // several have written it, each with its position.
 //
-// One of position Q holds at every checkpoint of position Q or later, whoever wrote
-// it, and whether its flush got as far as its checkpoint or not: what can be sealed,
-// and what may still be said afterwards, is decided by the log up to Q alone, and a
-// pair of which something is sealed goes on as one of which nothing is. Of those that
+// One of position Q holds at every checkpoint of position Q or later. It does not
+// matter which owner wrote it, or whether its flush reached its checkpoint. The log up
+// to Q alone decides what can be sealed, and what may still be said afterwards. A pair
+// of which something is sealed goes on as one of which nothing is. Of those that
 // hold at a checkpoint the one of the greatest count counts, which stands for all that
 // the others do. So, unlike versions of figures, they need not be told apart by epochs,
 // and one need not be followed by another; and none is ever pushed out by a later one:
@@ -109,7 +109,7 @@ func (d *fields) sealedOf(l *loading, position int64) {
 // have at the snapshot's checkpoint.
 //
 // Facts that were sealed at a position Q are removed only when a checkpoint of Q or
-// later is durable, and then whoever is at an earlier one may miss some. In the pair's
+// later is durable. A reader at an earlier checkpoint may then miss some. In the pair's
 // own document, which is read at once, that shows (removed). Of facts that were read
 // from hold_events it does not, so the pairs are looked at once more, and after that
 // the checkpoint: if the removal had begun when the facts were read, then what it goes

@@ -57,7 +57,7 @@ func (n *snapshot) parsePair(id string, raw bson.Raw) (*loading, error) {
 	return l, nil
 }
 
-// complete gives pairs their facts, and folds those anew whose figures are lost.
+// complete gives pairs their facts, and folds a pair again if its figures are lost.
 func (n *snapshot) complete(ctx context.Context, pairs ...*loading) error {
 	var keys []projection.PairKey
 	for _, l := range pairs {
@@ -161,7 +161,7 @@ func (n *snapshot) parseHolder(ctx context.Context, id string, raw bson.Raw) (*p
 	return &projection.HolderRecord{Holder: holder, Figures: r.figures, UpdatedAt: r.updated, Position: uint64(r.position)}, nil
 }
 
-// foldHolder makes a holder's record anew from the facts of its pairs.
+// foldHolder recomputes a holder's record from the facts of its pairs.
 func (n *snapshot) foldHolder(ctx context.Context, holder string) (*projection.HolderRecord, error) {
 	h := &projection.HolderRecord{Holder: holder}
 	var pairs []*folded

@@ -226,7 +226,7 @@ func testLargePair(t *testing.T, h Harness) {
 	h.compareAll(t, s, w)
 }
 
-// A pair whose figures were computed anew, without a new fact.
+// A pair whose figures were recomputed, without a new fact.
 func testFiguresAlone(t *testing.T, h Harness) {
 	s := h.opened(t)
 	w := newWriter(0)

@@ -57,7 +57,7 @@ type Faulty struct {
 
 var _ projection.Store = (*Faulty)(nil)
 
-// NewFaulty stands in front of a store, and does nothing until it is told to.
+// NewFaulty wraps a store, and passes every call on until a hook is set.
 func NewFaulty(s projection.Store) *Faulty { return &Faulty{Store: s, calls: map[Op]int{}} }
 
 // SetHook asks hook about all calls from now on; nil: no one.
@@ -90,7 +90,7 @@ func (f *Faulty) FailNext(op Op, n int, err error) {
 }
 
 // Stall makes calls of op wait until release is called or their context ends.
-// Entered gets a value for each that waits, as far as somebody listens.
+// Entered gets a value for each call that waits, unless nobody receives.
 func (f *Faulty) Stall(op Op) (entered <-chan struct{}, release func()) {
 	in, out := make(chan struct{}), make(chan struct{})
 	f.SetHook(func(ctx context.Context, called Op, _ int) error {

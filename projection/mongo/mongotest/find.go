@@ -48,7 +48,7 @@ func Program() (program string, err error) {
 	return program, nil
 }
 
-// Name says what a program of [Program] is; results are told under this name.
+// Name returns a name for a program of [Program]; results are reported under it.
 func Name(program string) string {
 	if standIn(program) {
 		return "mongo-java-server, a stand-in that is not MongoDB"

@@ -26,7 +26,7 @@ const startTimeout = 2 * time.Minute
 type Server struct {
 	// URL is where it is reached, also after a Kill and a Start.
 	URL string
-	// Name says what it is; results are told under this name.
+	// Name identifies the server; results are reported under it.
 	Name string
 
 	program, dir string // program empty: it is not ours
@@ -36,7 +36,7 @@ type Server struct {
 }
 
 // New finds a server and starts it where it is not running yet. Its error wraps
-// [ErrNone] if there is none. Whoever gets a server must Close it.
+// [ErrNone] if there is none. The caller must Close the server.
 func New() (*Server, error) {
 	if url := os.Getenv("MONGODB_URL"); url != "" {
 		return &Server{URL: url, Name: "the server of MONGODB_URL"}, nil
