@@ -83,7 +83,9 @@ Start the server with 'holdmetrics serve', feed it with 'holdmetrics import' or
 files with no server at all.`,
 		SilenceUsage:  true,
 		SilenceErrors: true,
+		Version:       version(),
 	}
+	root.SetVersionTemplate(versionLine())
 	root.CompletionOptions.DisableDefaultCmd = true
 	root.AddCommand(
 		newServe(), newGateway(), newWorker(), newConfig(), newStatus(),
@@ -93,6 +95,7 @@ files with no server at all.`,
 		newBackup(), newRestore(), newSeal(),
 		newVersion(),
 	)
+	root.AddCommand(formerCommands()...)
 	eachCommand(root, func(c *cobra.Command) {
 		c.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage.Wrap(flagError(err)) })
 		if c.HasSubCommands() && c.RunE == nil {
@@ -152,10 +155,41 @@ func newVersion() *cobra.Command {
 		Short: "Print the version",
 		Args:  cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			_, err := fmt.Fprintf(c.OutOrStdout(), "holdmetrics %s %s %s/%s\n", version(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
+			_, err := io.WriteString(c.OutOrStdout(), versionLine())
 			return err
 		},
 	}
+}
+
+// versionLine is what version and --version print.
+func versionLine() string {
+	return fmt.Sprintf("holdmetrics %s %s %s/%s\n", version(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
+}
+
+// formerCommands returns the commands of the Python service. They start nothing: each
+// names the command to call instead, so that a unit file or a container that still
+// calls one fails with the answer.
+func formerCommands() []*cobra.Command {
+	var commands []*cobra.Command
+	for _, former := range []struct{ name, instead string }{
+		{"grpc", "'holdmetrics gateway' (gRPC and HTTP, on a NATS cluster) or 'holdmetrics serve' (all in one process)"},
+		{"http", "'holdmetrics gateway' (gRPC and HTTP, on a NATS cluster) or 'holdmetrics serve' (all in one process)"},
+		{"all", "'holdmetrics serve' (all in one process), or 'holdmetrics gateway' and 'holdmetrics worker' on a NATS cluster"},
+	} {
+		commands = append(commands, &cobra.Command{
+			Use:    former.name,
+			Short:  "A command of the Python service; it starts nothing",
+			Long:   "A command of the Python service. It starts nothing here.\nCall " + former.instead + " instead.",
+			Hidden: true,
+			Args:   cobra.ArbitraryArgs,
+			// Flags of the Python service reach the answer too.
+			FParseErrWhitelist: cobra.FParseErrWhitelist{UnknownFlags: true},
+			RunE: func(*cobra.Command, []string) error {
+				return usage.Errorf("%s is a command of the Python service: call %s", former.name, former.instead)
+			},
+		})
+	}
+	return commands
 }
 
 // version is that of the module, or the commit that it was built from.

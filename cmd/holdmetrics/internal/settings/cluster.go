@@ -71,7 +71,7 @@ func clusterFlags(c *cobra.Command) {
 	f.Uint64(keyMongoPoolMin, 0, "connections that are kept open (MONGO_POOL_MIN)")
 	f.Int(keyMongoSelection, int(mongo.DefaultServerSelection/time.Millisecond), "`milliseconds` that an operation waits for a server that can take it (MONGO_SST_MS)")
 	f.Int(keyMongoConnect, int(mongo.DefaultConnect/time.Millisecond), "`milliseconds` that connecting may take (MONGO_CONNECT_MS)")
-	f.String(keyLogLevel, "warn", "debug, info, warn or error (LOG_LEVEL)")
+	f.String(keyLogLevel, "warn", logLevelUsage)
 	f.String(KeyConfig, "", "YAML `file` of settings, named as the flags are (HOLDMETRICS_CONFIG)")
 	startFlag(f)
 	f.String(KeyPprof, "", "loopback `address` that gives profiles of the program at /debug/pprof/ (PPROF_ADDRESS; default: none is opened)")

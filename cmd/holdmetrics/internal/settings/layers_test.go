@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"go.uber.org/zap/zapcore"
 )
 
 // commandOf returns a command whose flags are parsed, and whose environment is env.
@@ -130,5 +131,23 @@ func TestMasked(t *testing.T) {
 		if got := Mask(value); got != want || strings.Contains(got, "secre") {
 			t.Errorf("%s shows as %s, want %s", value, got, want)
 		}
+	}
+}
+
+func TestLogLevels(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]zapcore.Level{
+		"debug": zapcore.DebugLevel, "INFO": zapcore.InfoLevel, "Warn": zapcore.WarnLevel, "WARNING": zapcore.WarnLevel,
+		"error": zapcore.ErrorLevel, "CRITICAL": zapcore.ErrorLevel, "critical": zapcore.ErrorLevel, "Critical": zapcore.ErrorLevel,
+	} {
+		for _, role := range []string{"serve", "gateway", "worker"} {
+			s, err := Read(commandOf(t, map[string]string{"LOG_LEVEL": text}, role))
+			if err != nil || s.LogLevel != want {
+				t.Errorf("%s with %s: %v, want %v", role, text, err, want)
+			}
+		}
+	}
+	if _, err := Read(commandOf(t, map[string]string{"LOG_LEVEL": "criticals"}, "serve")); err == nil || !strings.Contains(err.Error(), "LOG_LEVEL") {
+		t.Errorf("a level that is not known: %v", err)
 	}
 }

@@ -95,6 +95,8 @@ const (
 	defaultHTTPPort = "8000"
 )
 
+const logLevelUsage = "debug, info, warn, error or critical, which logs errors too (LOG_LEVEL)"
+
 const rulesUsage = "rules `file` by which scores count when the data is made; later 'holdmetrics rebuild' changes them (RULES; default: the policy alone)"
 
 // ServeFlags adds the flags of serve to a command.
@@ -112,7 +114,7 @@ func ServeFlags(c *cobra.Command) {
 	f.Lookup(KeyMaxFutureEnd).Usage += " (MAX_FUTURE_END)"
 	gc := Duration(processor.DefaultGCInterval)
 	f.Var(&gc, keyGCInterval, "how often the pairs in memory are trimmed (GC_INTERVAL)")
-	f.String(keyLogLevel, "warn", "debug, info, warn or error (LOG_LEVEL)")
+	f.String(keyLogLevel, "warn", logLevelUsage)
 	f.String(KeyConfig, "", "YAML `file` of settings, named as the flags are (HOLDMETRICS_CONFIG)")
 	startFlag(f)
 	f.String(KeyPprof, "", "loopback `address` that gives profiles of the program at /debug/pprof/ (PPROF_ADDRESS; default: none is opened)")
@@ -210,10 +212,22 @@ func Parse(k *koanf.Koanf, flags *pflag.FlagSet) (*Settings, error) {
 	if err := s.Cluster.parse(k, has, bad); err != nil {
 		return nil, err
 	}
-	if s.LogLevel, err = zapcore.ParseLevel(k.String(keyLogLevel)); err != nil {
+	if s.LogLevel, err = parseLogLevel(k.String(keyLogLevel)); err != nil {
 		return nil, bad(keyLogLevel, err)
 	}
 	return s, nil
+}
+
+// parseLogLevel parses the name of a level, in any case. It takes the names of Python's
+// logging too: warning is warn, and critical is error, since nothing is logged above it.
+func parseLogLevel(text string) (zapcore.Level, error) {
+	switch strings.ToLower(text) {
+	case "warning":
+		return zapcore.WarnLevel, nil
+	case "critical":
+		return zapcore.ErrorLevel, nil
+	}
+	return zapcore.ParseLevel(text)
 }
 
 // CheckLoopback returns an error unless only this machine can reach the address:
