@@ -17,8 +17,9 @@ func newConfig() *cobra.Command {
 		Short: "Show the settings in force and their sources",
 		Long: `Config shows what serve, gateway or worker would run with, and whether a value is
 the default, or of the file, the environment or a flag: flags beat the
-environment, which beats the file (--config), which beats the default. Passwords
-are not shown. Without a name it shows the settings of all three.`,
+environment, which beats the file (--config), which beats the default. Variables
+that the environment does not set are read from .env of the working directory, or
+from the file that DOTENV names. Passwords are not shown. Without a name it shows the settings of all three.`,
 		Example: `  holdmetrics config worker
   holdmetrics config gateway --config /etc/holdmetrics.yaml`,
 		ValidArgs: slices.Sorted(maps.Keys(settings.Roles)),
@@ -27,7 +28,7 @@ are not shown. Without a name it shows the settings of all three.`,
 	c.Flags().AddFlagSet(settings.All())
 	c.RunE = func(c *cobra.Command, args []string) error {
 		getenv := settings.EnvironmentOf(c)
-		l, err := settings.Load(c.Flags(), getenv)
+		l, err := settings.Load(c)
 		if err != nil {
 			return err
 		}

@@ -84,6 +84,12 @@ files with no server at all.`,
 		SilenceUsage:  true,
 		SilenceErrors: true,
 		Version:       version(),
+		PersistentPreRunE: func(c *cobra.Command, _ []string) error {
+			if c.Name() == "version" || c.Hidden {
+				return nil // they read no settings
+			}
+			return settings.UseDotEnv(c)
+		},
 	}
 	root.SetVersionTemplate(versionLine())
 	root.CompletionOptions.DisableDefaultCmd = true

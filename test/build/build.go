@@ -81,7 +81,7 @@ func Environment() []string {
 	env := os.Environ()
 	for _, name := range []string{
 		"DATA_DIR", "GRPC_ADDRESS", "HTTP_HOST", "HTTP_PORT", "NATS_ADDRESS", "NATS_URL", "POLICY", "MAX_CLOCK_SKEW",
-		"MAX_FUTURE_END", "GC_INTERVAL", "LOG_LEVEL", "MONGODB_URL", "MONGODB_URI", "MONGODB_DB",
+		"MAX_FUTURE_END", "GC_INTERVAL", "LOG_LEVEL", "MONGODB_URL", "MONGODB_URI", "MONGODB_DB", "DOTENV",
 	} {
 		env = append(env, name+"=")
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/knadh/koanf/providers/confmap"
 	"github.com/knadh/koanf/providers/file"
 	"github.com/knadh/koanf/v2"
+	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
 	"holdmetrics/cmd/holdmetrics/internal/usage"
@@ -30,9 +31,10 @@ type Layers struct {
 	From   map[string]string // where each value came from, by key
 }
 
-// Load reads the settings that flags exist for: defaults, then the file, then the
-// environment, then the flags that were given. An empty variable is not set.
-func Load(flags *pflag.FlagSet, getenv Getenv) (*Layers, error) {
+// Load reads the settings that a command has flags for: defaults, then the file, then
+// the environment, then the flags that were given. An empty variable is not set.
+func Load(c *cobra.Command) (*Layers, error) {
+	flags, env, getenv := c.Flags(), environmentOf(c), EnvironmentOf(c)
 	l := &Layers{Values: koanf.New(""), From: map[string]string{}}
 	defaults := map[string]any{}
 	flags.VisitAll(func(f *pflag.Flag) { defaults[f.Name] = f.DefValue })
@@ -51,10 +53,10 @@ func Load(flags *pflag.FlagSet, getenv Getenv) (*Layers, error) {
 		if old, twice := set[key]; twice && old != value {
 			return nil, usage.Errorf("%s and %s are both set, to different values; set one of them", names[key], name)
 		}
-		set[key], names[key] = value, name
+		set[key], names[key] = value, env.source(name)
 	}
-	hostAndPort(flags, getenv, KeyHTTP, "HTTP_HOST", "HTTP_PORT", set, names)
-	hostAndPort(flags, getenv, KeyMetrics, "", "PROMETHEUS_PORT", set, names)
+	hostAndPort(flags, env, KeyHTTP, "HTTP_HOST", "HTTP_PORT", set, names)
+	hostAndPort(flags, env, KeyMetrics, "", "PROMETHEUS_PORT", set, names)
 	if err := l.put(set, func(key string) string { return names[key] }); err != nil {
 		return nil, err
 	}
@@ -67,12 +69,13 @@ func Load(flags *pflag.FlagSet, getenv Getenv) (*Layers, error) {
 }
 
 // hostAndPort puts an address together from two variables, either of which may be absent.
-func hostAndPort(flags *pflag.FlagSet, getenv Getenv, key, hostName, portName string, set map[string]any, names map[string]string) {
+func hostAndPort(flags *pflag.FlagSet, env environment, key, hostName, portName string, set map[string]any, names map[string]string) {
 	f := flags.Lookup(key)
 	if f == nil {
 		return
 	}
 	defaultHost, defaultPort, _ := net.SplitHostPort(f.DefValue)
+	getenv := env.file.under(env.real)
 	host, port := "", getenv(portName)
 	if hostName != "" {
 		host = getenv(hostName)
@@ -81,12 +84,12 @@ func hostAndPort(flags *pflag.FlagSet, getenv Getenv, key, hostName, portName st
 	if host == "" {
 		host = defaultHost
 	} else {
-		from = append(from, hostName)
+		from = append(from, env.source(hostName))
 	}
 	if port == "" {
 		port = defaultPort
 	} else {
-		from = append(from, portName)
+		from = append(from, env.source(portName))
 	}
 	if len(from) > 0 {
 		set[key], names[key] = net.JoinHostPort(strings.Trim(host, "[]"), port), strings.Join(from, ", ")

@@ -39,7 +39,7 @@ func TestSettingsLayers(t *testing.T) {
 	env := map[string]string{"NATS_URL": "nats://environment", "LEASE": "8s", "MONGODB_URI": "mongodb://db/", "PROMETHEUS_PORT": "9999"}
 	worker := commandOf(t, env, "worker", "--config", path, "--lease", "9s")
 	flags := worker.Flags()
-	l, err := Load(flags, EnvironmentOf(worker))
+	l, err := Load(worker)
 	if err != nil {
 		t.Fatal(err)
 	}

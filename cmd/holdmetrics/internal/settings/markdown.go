@@ -53,6 +53,10 @@ These are the settings of ` + "`holdmetrics serve`, `gateway` and `worker`" + `.
 environment variable, and a line of a YAML file (` + "`--config`" + `) with the name of the flag.
 A flag beats the environment, which beats the file, which beats the default.
 
+Variables that the environment does not set, or sets to nothing, are read from ` + "`.env`" + ` of the
+working directory, or from the file that ` + "`DOTENV`" + ` names. Its lines are NAME=VALUE. Unquoted, a
+` + "`#`" + ` begins a comment. Nothing is expanded: a ` + "`$`" + ` stands for itself.
+
 ` + "`holdmetrics config [serve|gateway|worker]`" + ` shows the settings in force and the source of
 each. Passwords are masked. Lengths of time are written as ` + "`30s`, `5m` or `8760h`" + `, or in
 whole seconds.

@@ -162,7 +162,7 @@ func SecretsOf(c *cobra.Command) (s Secrets) {
 	if c == nil {
 		return nil
 	}
-	l, err := Load(c.Flags(), EnvironmentOf(c))
+	l, err := Load(c)
 	if err != nil {
 		return nil
 	}

@@ -137,7 +137,7 @@ func LimitFlags(f *pflag.FlagSet, limits *hold.Limits) {
 
 // Read reads the settings of a command whose flags are parsed.
 func Read(c *cobra.Command) (*Settings, error) {
-	l, err := Load(c.Flags(), EnvironmentOf(c))
+	l, err := Load(c)
 	if err != nil {
 		return nil, err
 	}
