@@ -42,8 +42,8 @@ func (g *Gateway) Prepared() string {
 }
 
 // Prepare loads a generation beside the one that is served. It returns when the
-// generation's snapshots are complete, and its snapshots and store are as far as those
-// of the active one were at the call.
+// generation's snapshots are complete, and its snapshots and store have reached the
+// positions that those of the active one had at the call.
 //
 // It waits for as long as something moves, and gives up when nothing has for
 // [Config].PrepareStall; the error then names what stands still. After an error the

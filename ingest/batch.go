@@ -143,7 +143,7 @@ type batch struct {
 	result  BatchResult
 }
 
-// complete is told by the batchers.
+// complete is called by the batchers.
 func (b *batch) complete(index int, position uint64, err error) {
 	b.settle(1, func(r *BatchResult) {
 		if err != nil {

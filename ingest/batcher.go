@@ -6,7 +6,7 @@ import (
 	"holdmetrics/hold"
 )
 
-// completion is told, exactly once, what became of an event. index is the number
+// completion receives the outcome of an event, exactly once. index is the number
 // that was handed in with it.
 type completion interface {
 	complete(index int, position uint64, err error)

@@ -81,8 +81,8 @@ func DecodeEvent(b []byte, d *hold.Draft) error {
 }
 
 // HolderOfEvent is the holder_id of an event in the wire form of HoldMsg, as
-// DecodeEvent reads it, for whoever looks for few events among many: it reads past
-// everything else. It aliases b. ok is false where DecodeEvent would err on the
+// DecodeEvent reads it, for callers that look for few events among many: it reads
+// past everything else. It aliases b. ok is false where DecodeEvent would err on the
 // way; where it is true, DecodeEvent may still err.
 func HolderOfEvent(b []byte) (holder string, ok bool) {
 	for len(b) > 0 {

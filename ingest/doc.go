@@ -12,7 +12,7 @@
 // producers publish to hold.events.<subject token>.
 //
 // The log also keeps, by position, how far ahead of the clock times could be
-// when a message came in (Log.SetLimits, Log.LimitsAt). Doors and readers judge
+// when a message came in (Log.SetLimits, Log.LimitsAt). Servers and readers judge
 // by that, so that a replay decides as the first run did.
 //
 // # A message of the log
@@ -30,10 +30,10 @@
 // goes to the dead letters (Log.PublishDeadLetter) with its reason, and the
 // reader goes on.
 //
-// For those who look at the log there are Log.Read and Log.Judge, which says of an
-// event what the processor does with it, Log.Verify, and Log.Letters. A letter that
-// was settled (Log.SettleLetter) leaves a note in its place, and a subject takes one
-// letter, so that a log which is applied again brings none back.
+// To inspect the log there are Log.Read, Log.Judge, Log.Verify and Log.Letters. Judge
+// decides about an event as the processor does. A resolved dead letter
+// (Log.SettleLetter) leaves a tombstone, and a subject takes one dead letter, so a
+// replay does not create it again.
 //
 // A log can be filled with another one (BeginImport), whose messages keep their
 // positions and times. So the time of a message is what Log.TimeOf says; see

@@ -95,10 +95,10 @@ func framed(size int) int { return (bits.Len64(uint64(size)|1)+6)/7 + size }
 //	}
 //
 // A damaged frame yields the events before the damage, and then an error. Those
-// events are whole, so whoever reads a frame applies them as any others, sends
-// what is left (Rest) to the dead letters under the index that the next event
-// would have had (Index), and goes on with the next message. There is no way to
-// find the next event behind the damage.
+// events are whole, so a reader applies them as any others. It sends what is left
+// (Rest) to the dead letters under the index that the next event would have had
+// (Index), and goes on with the next message. There is no way to find the next
+// event behind the damage.
 //
 // An event without a byte is damage, and so is one more than MaxFrameEvents: a
 // frame yields no more than that, whatever a stranger has published. Of sizes the
@@ -109,7 +109,7 @@ type FrameReader struct {
 	err   error
 }
 
-// ReadFrame begins to read a frame. What is wrong with its header is told by Err.
+// ReadFrame begins to read a frame. Err reports what is wrong with its header.
 func ReadFrame(b []byte) FrameReader {
 	r := FrameReader{rest: b}
 	switch {

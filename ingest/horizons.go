@@ -10,17 +10,17 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// A door must not acknowledge what every reader will refuse, so it has to know of a
-// horizon before the log has its seal. No word goes between who seals and the doors,
-// which nobody can count, as a Go program that records events is one too. They go by
+// A producer must not acknowledge what every reader will refuse, so it has to know of
+// a horizon before the log has its seal. The sealing process cannot notify the
+// producers, since any Go program may be one and their number is unknown. They go by
 // time instead, as a lease does:
 //
-//   - What the server said of the horizons is good for a door for knownFor, from when
-//     it was asked. A [Producer] asks every askEvery; where that failed it asks before
-//     it tells of an acknowledgement, and a frame that it checked by what is not so
-//     any more counts as not acknowledged.
-//   - Who seals names the horizon in the settings, waits for longer than knownFor, and
-//     then publishes the seals.
+//   - A producer may use the server's answer about horizons for knownFor, from when it
+//     asked. A [Producer] asks every askEvery. If that failed, it asks before it
+//     reports an acknowledgement. A frame that it checked by an outdated answer counts
+//     as not acknowledged.
+//   - The sealing process names the horizon in the settings, waits for longer than
+//     knownFor, and then publishes the seals.
 //
 // So an acknowledgement that a caller was told of came before the seal, or its event
 // was checked by the horizon.
@@ -57,7 +57,7 @@ func (h *horizons) fresh(now time.Time) bool {
 }
 
 // Horizon is the latest instant before which what was held is final, as far as this
-// Log knows; 0: there is none. A door refuses by it what no reader would take.
+// Log knows; 0: there is none. A server refuses by it what no reader would take.
 func (l *Log) Horizon() int64 { return latest(l.known().all) }
 
 // SealsIn is how long [Log.Seal] waits between naming a horizon and sealing by it.

@@ -148,7 +148,7 @@ func checkOrigin(o *Origin) error {
 	return nil
 }
 
-// begin shuts the log's doors and notes the import.
+// begin closes the log to all subjects but the import's, and notes the import.
 func (i *Import) begin(ctx context.Context, stream jetstream.Stream, carriesOn bool) error {
 	during := i.cfg
 	during.Metadata = maps.Clone(i.cfg.Metadata)

@@ -159,7 +159,7 @@ func (l *Log) trySettle(ctx context.Context) error {
 	}
 	have := info.CachedInfo().Config
 	if have.Metadata[metaLogID] != l.id {
-		return errors.New("another log") // which whoever reads will find out
+		return errors.New("another log") // which the readers will find out
 	}
 	note, err := parseImport(have.Metadata)
 	if err != nil {

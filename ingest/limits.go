@@ -15,7 +15,7 @@ import (
 )
 
 // The limits of section "what is accepted" are settings, and settings change.
-// What a door accepted under the old ones must not be refused by a replay under
+// What a server accepted under the old ones must not be refused by a replay under
 // the new ones, and what was refused must not be let in. So the log itself says
 // which limits held at which position: its metadata has the history of them,
 // and a reader judges every message by those of its position.
@@ -39,7 +39,7 @@ type storedLimits struct {
 }
 
 // LimitsAt returns the limits by which the message at a position of the log is
-// judged, whoever judges it and whenever. It asks no server: the history is
+// judged, by every reader and at any time. It asks no server: the history is
 // that of OpenLog, or of the last SetLimits of this Log.
 func (l *Log) LimitsAt(position uint64) hold.Limits {
 	history := *l.limits.Load()
@@ -55,7 +55,7 @@ func (l *Log) LimitsAt(position uint64) hold.Limits {
 // under, also where the new ones are lower. Limits that hold already change
 // nothing; the zero value is hold.DefaultLimits.
 //
-// Call it before a door opens or a worker reads. The server offers no update on
+// Call it before a server opens or a worker reads. The broker offers no update on
 // condition, so only one process of a log may call it at a time, and workers of
 // other processes learn the new history when they open the log. The error
 // matches ErrLogSettings where the metadata is damaged.

@@ -32,8 +32,8 @@ const (
 	metaPartitions = "holdmetrics_partitions"
 )
 
-// LogConfig says how a log is made. It counts only where there is none yet,
-// since a log keeps its partitions, and its replicas are the operator's to change.
+// LogConfig says how a log is made. It counts only if there is no log yet, since
+// a log keeps its partitions, and its replicas are the operator's to change.
 type LogConfig struct {
 	Partitions int // 0: DefaultPartitions
 	Replicas   int // 0: 1
@@ -173,7 +173,7 @@ func (l *Log) info(ctx context.Context) (*jetstream.StreamInfo, error) {
 }
 
 // Look asks the broker which log there is now, and its last position. Another id
-// than [Log.ID], or none, says that the log was deleted or made anew under this one.
+// than [Log.ID], or none, means that the log was deleted or recreated under this one.
 // A broker that was the leader until a moment ago may answer with what it had then.
 func (l *Log) Look(ctx context.Context) (id string, last uint64, err error) {
 	info, err := l.info(ctx)
@@ -254,7 +254,7 @@ func deadLetterConfig(cfg LogConfig) jetstream.StreamConfig {
 	}
 }
 
-// eventSubjects are the raw door and the subjects of the partitions. The latter
+// eventSubjects are the raw subjects and those of the partitions. The latter
 // are listed one by one, so that a subject which no partition has, such as
 // hold.log.99, is no stream's, and its publisher gets no acknowledgement for
 // what nobody would read.

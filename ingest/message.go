@@ -12,8 +12,8 @@ import (
 )
 
 // AcceptedAhead is by how many nanoseconds the log's clock may lag behind that of
-// a door that accepted an event: readers of the log judge by a message's time and
-// that much more, so that what a door accepted is never refused later.
+// a server that accepted an event. Readers of the log judge by a message's time and
+// that much more, so that what a server accepted is never refused later.
 const AcceptedAhead = int64(time.Minute)
 
 // ErrPartition: an event was published to another partition than its holder's.

@@ -80,7 +80,7 @@ func (l *Log) JudgeSeal(ctx context.Context, m *Message) (horizon int64, refused
 // Seal makes final what was held before a horizon, in every partition, from the end
 // of the log on. A horizon that holds already, or an earlier one, changes nothing;
 // after an error, doing it again completes it. It takes some seconds ([Log.SealsIn]),
-// in which the doors learn of the horizon. now is the caller's clock: a horizon
+// in which the producers learn of the horizon. now is the caller's clock: a horizon
 // that is not at least a minute before it is refused, since readers go by the log's.
 //
 // The error matches [ErrHorizon] where the horizon cannot be one, and ErrLogSettings

@@ -61,7 +61,7 @@ func HolderOf(token string) (string, error) {
 
 // Partition returns the partition of a holder, 0 to partitions-1: FNV-1a 32 of
 // its subject token, mod partitions. It is what the server's partition() computes
-// from a raw subject, so both doors lead to the same partition. It does not
+// from a raw subject, so both ways in lead to the same partition. It does not
 // allocate. With fewer than one partition the answer is 0, as the server's is.
 func Partition(holder string, partitions int) int {
 	if partitions < 1 {

@@ -11,7 +11,7 @@ import (
 	"holdmetrics/hold"
 )
 
-// ParseTime reads a time as every text door takes it: RFC 3339, or unix seconds
+// ParseTime reads a time as every text format takes it: RFC 3339, or unix seconds
 // in plain decimal, both with up to nine fractional digits. It is exact; no float
 // is involved. The empty text is "not given": a Stamp that is not Set. A time
 // before the epoch is read as it stands, since hold.Draft.Check judges it.
@@ -52,8 +52,8 @@ func ParseBool(s string) (bool, error) {
 }
 
 // ParseWeight reads a weight as a JSON number is read: the nearest double. given
-// is false for the empty text alone, so an explicit 0 is a weight. Whoever has
-// more than a double holds uses weight_exact. The error matches hold.ErrWeight.
+// is false for the empty text alone, so an explicit 0 is a weight. Weights that need
+// more than a double go in weight_exact. The error matches hold.ErrWeight.
 func ParseWeight(s string) (weight float64, given bool, err error) {
 	if s == "" {
 		return 0, false, nil

@@ -12,7 +12,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// Trouble is something of the log that is not as it should be.
+// Trouble is a fault that Verify found in the log.
 type Trouble struct {
 	Position  uint64 // 0: it is about the log as a whole
 	Partition int
@@ -35,10 +35,10 @@ type PartitionCount struct {
 //   - The stream does not begin with position 1, or lacks a message.
 //   - An imported message does not say what time it had.
 //   - A partition is not sealed up to the horizon that the settings name.
-//   - A message or an event is refused, and no dead letter says so: nobody has applied
-//     it yet, or the letters were deleted.
+//   - A message or an event is refused, and has no dead letter: no processor has
+//     applied it yet, or the dead letters were deleted.
 //
-// What is refused and has its letter, open or settled, was refused properly: anyone
+// An event refused with a dead letter, open or resolved, was refused properly: anyone
 // may publish to the log, and nothing is lost. It is counted. Settings that could lose
 // messages are the *LogSettingsError of FindLog. progress, which may be nil, is called
 // with each message.
@@ -133,14 +133,14 @@ func (l *Log) verifyMessage(ctx context.Context, m *Message, count *PartitionCou
 	return nil
 }
 
-// letterKey is what a letter is named by.
+// letterKey identifies a dead letter.
 type letterKey struct {
 	sequence         uint64
 	partition, index int
 }
 
-// unlettered tells of what was refused and has no letter. The letters are read after
-// the log, so that whoever applies it has had that long.
+// unlettered reports what was refused and has no dead letter. Dead letters are read
+// after the log, so that the processor has had that long to apply it.
 func (l *Log) unlettered(ctx context.Context, refused map[letterKey]string, trouble func(Trouble)) error {
 	if len(refused) == 0 {
 		return nil

@@ -43,7 +43,7 @@ type Config struct {
 
 	Partitions []int // nil: all
 
-	// DiscardDeadLetters counts what is rejected and writes no letters, as a
+	// DiscardDeadLetters counts what is rejected and writes no dead letters, as a
 	// rebuild does, until SetDeadLetters says otherwise.
 	DiscardDeadLetters bool
 

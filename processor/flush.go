@@ -290,15 +290,15 @@ const lettersAtOnce = 32
 
 // deadLetters are the dead letters of the messages between two checkpoints. A flush
 // waits for them, so no checkpoint passes an event that is neither in the store
-// nor durable as a dead letter. A letter has a subject of its own, so sending it
-// again after a crash changes nothing.
+// nor durable as a dead letter. A dead letter has a subject of its own, so sending
+// it again after a crash changes nothing.
 type deadLetters struct {
 	wg  sync.WaitGroup
 	mu  sync.Mutex
 	err error // the first; only the end of the context makes one
 }
 
-// send publishes the letters in the background. Each is tried until it is
+// send publishes the dead letters in the background. Each is tried until it is
 // stored or ctx ends. Their bytes must stay as they are.
 func (l *deadLetters) send(ctx context.Context, batch []ingest.DeadLetter, publish func(context.Context, ingest.DeadLetter) error, retry func(ctx context.Context, what string, f func(context.Context) error) error) {
 	l.wg.Add(1)
@@ -321,7 +321,7 @@ func (l *deadLetters) send(ctx context.Context, batch []ingest.DeadLetter, publi
 	}()
 }
 
-// wait returns when all letters are stored, or why one is not.
+// wait returns when all dead letters are stored, or the error of one that is not.
 func (l *deadLetters) wait() error {
 	l.wg.Wait()
 	l.mu.Lock()

@@ -162,8 +162,8 @@ func (p *publisher) wants() bool {
 	case p.bucket == nil || p.busy:
 		return false
 	case p.backlog != nil:
-		// From the store, so that has to be as far as the bucket may be. What changes is
-		// held back until then: the store may be behind it.
+		// The backlog is read from the store, which must first reach the position that
+		// the bucket may have. Until then changes are held back: the store may be behind.
 		return p.flush.stored >= p.floor
 	}
 	return (p.mem.position != p.published || p.queue.len() > 0) && p.mem.position >= p.floor

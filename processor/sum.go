@@ -15,9 +15,9 @@ import (
 // instant: pair by pair, base + rate x (t - since). So a line is kept as what it
 // would be at time zero, base - rate x since, and its rate; those add up, and
 // the sum at t is origin + rate x t. The origin of a line is usually negative.
-// That is no trouble: scores wrap modulo 2^384 (held times modulo 2^128), where
-// addition and subtraction are exact, and what comes out at a t where the lines
-// hold is the true sum, which fits.
+// That is harmless: scores wrap modulo 2^384 (held times modulo 2^128), where
+// addition and subtraction are exact. At a t where the lines hold, the result is the
+// true sum, which fits.
 //
 // For the same reason it does not matter at which instant of a line's piece the
 // line was taken: the origin and the rate are those of the piece.

@@ -1,4 +1,4 @@
 // Package holdpb is the wire contract of holdmetrics: hold.proto and the code generated from it.
 //
-// The generated files are committed; `make generate` writes them anew and needs only Go.
+// The generated files are committed; `make generate` rewrites them and needs only Go.
 package holdpb

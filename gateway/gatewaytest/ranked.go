@@ -39,7 +39,7 @@ func NewRanked(t *testing.T, change ...func(*World)) *Ranked {
 	return r
 }
 
-// Take adds events, all of whose holders' facts are applied anew, and publishes.
+// Take adds events, applies all facts of their holders again, and publishes.
 func (r *Ranked) Take(drafts ...hold.Draft) {
 	r.T.Helper()
 	r.Position++

@@ -35,8 +35,8 @@ type World struct {
 
 	Gateway *gateway.Gateway
 	Conn    *grpc.ClientConn
-	Url     string // of the HTTP door
-	Close   func() // both doors, and waits for what goes on behind them
+	Url     string // of the HTTP server
+	Close   func() // closes both servers, and waits for their work in flight
 }
 
 // Owners say the same every time.
@@ -83,7 +83,7 @@ func NewWorld(t testing.TB, change ...func(*World)) *World {
 	return w
 }
 
-// serve opens both doors.
+// serve starts both servers.
 func (w *World) serve(t testing.TB) {
 	t.Helper()
 	listener := bufconn.Listen(1 << 20)

@@ -20,8 +20,8 @@ const positionsChunk = 1024
 // helps once its workers have caught up.
 var ErrBehind = errors.New("gateway: the generation is behind what readers have seen")
 
-// Prepare waits until b is as far as active is now. Each of its waits may last for as
-// long as something moves, and ends when nothing has for PrepareStall.
+// Prepare waits until b has caught up with where active is now. Each of its waits may
+// last for as long as something moves, and ends when nothing has for PrepareStall.
 func (b *Generation) Prepare(ctx context.Context, active *Generation) error {
 	limit := b.S.cfg.PrepareStall
 	if err := stall.Wait(ctx, limit, b.Snapshots.Last, b.Snapshots.Wait); err != nil {

@@ -60,8 +60,8 @@ func (b *Generation) storeAt(ctx context.Context, partition int) uint64 {
 	return c.Position
 }
 
-// await is [errLeft] where the generation is left meanwhile: it may never come as
-// far, and need not.
+// await returns [errLeft] if the generation is left meanwhile: it may never reach
+// the position, and need not.
 func (b *Generation) await(ctx context.Context, partitions []int, after uint64, at reachedBy, wait applied) (err error) {
 	within, cancel := context.WithTimeout(ctx, b.S.cfg.Freshness)
 	defer cancel()

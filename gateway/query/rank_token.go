@@ -180,8 +180,8 @@ func (r *ranking) readToken(ctx context.Context, t *tokenBoard) (rows []*rankRow
 	return rows, group.Wait()
 }
 
-// refresh reads the holders of a board that have changed, as far as the store has
-// what the snapshots had.
+// refresh reads the holders of a board that have changed, at the store's checkpoint,
+// which may be behind their snapshots.
 func (r *ranking) refresh(ctx context.Context, t *tokenBoard) error {
 	select {
 	case t.refreshing <- struct{}{}:

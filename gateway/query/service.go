@@ -61,8 +61,8 @@ func (s *Service) Pin() *Generation {
 	}
 }
 
-// errLeft says that the generation was left while a request waited for it to come
-// as far as the request wants: the next one goes on.
+// errLeft says that the generation was left while a request waited for it to reach
+// the position that the request wants. The next generation serves the request.
 var errLeft = errors.New("gateway: the generation is no longer the active one")
 
 // with runs f with the active generation, pinned. What fails with errLeft, which

@@ -81,8 +81,8 @@ func (s *Service) Window(in Times) (w Window, err error) {
 	return w, w.checkHorizon(s.horizon())
 }
 
-// horizon is the instant before which, as far as the log knows, nothing can be read
-// any more; 0: there is none.
+// horizon is the latest horizon that the log knows: before it nothing can be read any
+// more; 0: there is none.
 func (s *Service) horizon() int64 {
 	if log, seals := s.cfg.Log.(interface{ Horizon() int64 }); seals {
 		return log.Horizon()

@@ -10,8 +10,8 @@ import (
 )
 
 // appendEvent writes an event as a JSON object whose fields are those of 'import
-// events'. Of an event that these cannot say it says what they can; whoever writes
-// it reads it back and compares.
+// events'. If they cannot express an event, it writes what they can; the caller
+// reads it back and compares.
 func appendEvent(b []byte, d *hold.Draft) []byte {
 	start := len(b)
 	field := func(name string) {

@@ -16,7 +16,7 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
-// A server that keeps more than streams gives it to whoever makes a backup:
+// A server that keeps more than streams serves its files to backups by requests:
 //
 //	hold.ctl.backup.begin   answer: {"session", "files"}; what was copied is kept
 //	hold.ctl.backup.read    {"session", "file", "offset", "bytes"}; answer: so many bytes
@@ -211,7 +211,7 @@ func list(dir string) (files []fileSize, err error) {
 }
 
 // AddServer copies what a server keeps beside its streams, by way of its [Door].
-// found is false where nobody has such a door: then the streams are all there is.
+// found is false if no server answers: then the streams are all there is.
 func (w *Writer) AddServer(ctx context.Context, conn *nats.Conn) (found bool, err error) {
 	var begun beginAnswer
 	err = ask(ctx, conn, "begin", nil, copying, func(data []byte) error { return json.Unmarshal(data, &begun) })
@@ -268,7 +268,7 @@ func (r *remote) Read(b []byte) (int, error) {
 	return n, nil
 }
 
-// ask asks a door, and gives its answer to fn.
+// ask sends a question to a server's [Door], and passes the answer to fn.
 func ask(ctx context.Context, conn *nats.Conn, what string, question *readQuestion, patience time.Duration, fn func([]byte) error) error {
 	text, err := json.Marshal(question)
 	if err != nil {

@@ -13,9 +13,10 @@ import (
 	"strings"
 )
 
-// Verify reads a backup to its end and gives what is in it, where all of it is as
-// it was written. read is told of bytes as they are read; nil: nobody is. Errors
-// wrap [ErrNotABackup], [ErrVersion] or [ErrDamaged], or are those of reading.
+// Verify reads a backup to its end and returns what is in it, if all of it is as
+// it was written. read is called with the count of bytes as they are read; it may be
+// nil. Errors wrap [ErrNotABackup], [ErrVersion] or [ErrDamaged], or are those of
+// reading.
 func Verify(ctx context.Context, from io.Reader, read func(n int)) (*Manifest, error) {
 	t, err := begin(ctx, from, read)
 	if err != nil {

@@ -24,11 +24,11 @@ type Writer struct {
 	sum      hash.Hash // of all that was written
 	tar      *tar.Writer
 	manifest Manifest
-	wrote    func(n int) // is told of bytes
+	wrote    func(n int) // called with each count of bytes written
 }
 
 // NewWriter begins a backup, made by a version of the program at a time. wrote is
-// told of the bytes as they are copied; nil: nobody is.
+// called with the count of bytes as they are copied; it may be nil.
 func NewWriter(to io.Writer, program string, now time.Time, wrote func(n int)) (*Writer, error) {
 	if wrote == nil {
 		wrote = func(int) {}

@@ -21,9 +21,9 @@ import (
 
 // Reader reads files of events. It is not safe for concurrent use.
 type Reader struct {
-	// Read is told of every count of bytes taken from the disk; it may be nil.
+	// Read is called with each count of bytes taken from the disk; it may be nil.
 	Read func(n int)
-	// Bad is told of each row that is no event, which is then passed over. Where it
+	// Bad is called with each row that is no event, which is then skipped. If Bad
 	// is nil, the first such row ends the reading.
 	Bad func(*rows.Error)
 	// Times reads start and end, Numbers the weights.

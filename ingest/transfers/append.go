@@ -92,7 +92,7 @@ func (l *Ledger) Missing(ctx context.Context, open []Balance) (Balance, bool) {
 	summary := l.summary
 	b.emitOpening(note)
 	_, err := b.run(ctx, note)
-	l.summary = summary // of this run nothing is told
+	l.summary = summary // this run is not reported
 	if err != nil {
 		return Balance{}, false // which Events returns
 	}

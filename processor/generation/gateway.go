@@ -20,8 +20,8 @@ type Gateway interface {
 	// Prepared returns the name of the generation that is loaded beside it, or "".
 	Prepared() string
 	// Prepare loads a generation beside the one that is served. It returns when the
-	// generation is as far as readers have seen the served one to be. A generation that
-	// was prepared before is released first.
+	// generation has caught up with what readers have seen of the served one. A
+	// generation that was prepared before is released first.
 	Prepare(ctx context.Context, g *Record) error
 	// Switch serves the prepared generation of that name from now on. After an error
 	// nothing has changed.

@@ -79,7 +79,7 @@ type Prepare struct {
 type GatewayState struct {
 	ID        string `json:"id"`
 	Active    string `json:"active"`             // generation that it serves
-	Prepared  string `json:"prepared,omitempty"` // generation that it has loaded, and that is as far as what it serves
+	Prepared  string `json:"prepared,omitempty"` // generation that it has loaded, and that has caught up with what it serves
 	LastError string `json:"trouble,omitempty"`  // why it has not
 }
 

@@ -35,7 +35,7 @@ func (l *Log) LastPosition(context.Context) (last uint64, err error) {
 	return last, l.Err
 }
 
-// Producer checks events as the real one does, and is told what happens then.
+// Producer checks events as the real one does; its fields set what happens then.
 type Producer struct {
 	Err  error
 	Full bool // no room: Record waits for the end of its context

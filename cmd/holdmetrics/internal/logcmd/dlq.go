@@ -35,7 +35,7 @@ read from the log once more, as after a crash, from bringing the letter back.`,
 	return c
 }
 
-// letterQuery says which letters are meant.
+// letterQuery selects dead letters.
 type letterQuery struct {
 	span                  usage.Span
 	ids                   []string
@@ -76,7 +76,7 @@ func (q *letterQuery) check(c *cobra.Command) error {
 	return q.span.Check(c)
 }
 
-// letters gives the letters that are meant.
+// letters yields the selected dead letters.
 func (q *letterQuery) letters(ctx context.Context, log *ingest.Log) iter.Seq2[ingest.DeadLetter, error] {
 	return func(yield func(ingest.DeadLetter, error) bool) {
 		within, err := q.span.Resolve(ctx, log)
@@ -100,17 +100,17 @@ func (q *letterQuery) letters(ctx context.Context, log *ingest.Log) iter.Seq2[in
 	}
 }
 
-// sortedMost is how many letters are sorted together, in memory.
+// sortedMost is how many dead letters are sorted together, in memory.
 const sortedMost = 50_000
 
-// sorted is letters in the order of the log. They came about in that one: a worker sends
-// many of them at once.
+// sorted yields the selected dead letters in the order of the log. They were stored in
+// about that order, since a worker sends many of them at once.
 func (q *letterQuery) sorted(ctx context.Context, log *ingest.Log) iter.Seq2[ingest.DeadLetter, error] {
 	return inBlocks(q.letters(ctx, log), sortedMost, len(q.ids) == 0)
 }
 
-// inBlocks gives letters in blocks of so many, each sorted where sort is true. After an
-// error comes none.
+// inBlocks yields dead letters in blocks of that many, each sorted if sort is true.
+// It yields none after an error.
 func inBlocks(letters iter.Seq2[ingest.DeadLetter, error], most int, sort bool) iter.Seq2[ingest.DeadLetter, error] {
 	return func(yield func(ingest.DeadLetter, error) bool) {
 		var block []ingest.DeadLetter
@@ -174,7 +174,7 @@ func (q *letterQuery) wants(ctx context.Context, log *ingest.Log, d *ingest.Dead
 	return err == nil && draft.Holder == q.holder
 }
 
-// eventOf reads the event of a letter, from the log where the letter has not all of it.
+// eventOf reads the event of a dead letter, from the log if the dead letter was cut.
 func eventOf(ctx context.Context, log *ingest.Log, d *ingest.DeadLetter) (hold.Draft, error) {
 	var draft hold.Draft
 	whole, err := log.Whole(ctx, *d)

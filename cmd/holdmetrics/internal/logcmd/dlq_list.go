@@ -115,7 +115,7 @@ func countLetters(ctx context.Context, w io.Writer, log *ingest.Log, q *letterQu
 	return out.Close()
 }
 
-// kindOrOther is the kind of a letter's reason; earlier versions wrote none.
+// kindOrOther is the kind of a dead letter's reason; earlier versions wrote none.
 func kindOrOther(d *ingest.DeadLetter) string { return cmp.Or(printable(d.Kind), "other") }
 
 func newDLQShow() *cobra.Command {

@@ -17,14 +17,14 @@ import (
 	holdpb "holdmetrics/proto"
 )
 
-// settleAtOnce is how many letters are settled together.
+// settleAtOnce is how many dead letters are resolved together.
 const settleAtOnce = 32
 
-// kindSealed is the kind of letters of events that came too late for a pair that is
-// sealed. A server does not know that, and a horizon never goes down.
+// kindSealed is the kind of dead letters whose events came too late for a sealed
+// pair. A server does not know that, and a horizon never goes down.
 const kindSealed = "sealed"
 
-// eventIn reads the event that a letter has in it, in words.
+// eventIn reads the event that a dead letter carries, as text.
 func eventIn(d *ingest.DeadLetter) (draftText, error) {
 	var draft hold.Draft
 	if err := d.Decode(&draft); err != nil {
@@ -77,7 +77,7 @@ than its holder's is accepted at once. What could not be read never is.`,
 	return c
 }
 
-// retry sends letters again.
+// retry sends dead letters again.
 type retry struct {
 	log              *ingest.Log
 	out              io.Writer // takes what is refused

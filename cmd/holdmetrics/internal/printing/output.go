@@ -128,7 +128,7 @@ var countColumns = map[string]bool{
 	"letters": true, "messages": true, "events": true, "bytes": true, "first": true, "last": true,
 }
 
-// ShownID is how many letters of an id a table shows, and ShownReason of a reason. CSV
+// ShownID is how many characters of an id a table shows, ShownReason of a reason. CSV
 // and JSON have them whole.
 const (
 	ShownID     = 40
