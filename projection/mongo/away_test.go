@@ -182,13 +182,13 @@ func TestServerIsAway(t *testing.T) {
 		return
 	}
 	defer s.Close()
-	s.config.Patience = 2 * time.Minute
+	s.most = 2 * time.Minute
 	o := newOwner(0, 1)
 	o.add("x", "t", opening(1))
 	o.flush(t, s)
 
 	server.Kill()
-	s.config.Patience = time.Millisecond
+	s.most = time.Millisecond
 	o.add("x", "t", opening(2))
 	if err := s.Flush(context.Background(), o.batch()); !errors.Is(err, projection.ErrUnavailable) {
 		t.Errorf("flush: %v, want ErrUnavailable", err)
@@ -202,7 +202,7 @@ func TestServerIsAway(t *testing.T) {
 	if err := server.Start(); err != nil {
 		t.Fatal(err)
 	}
-	s.config.Patience = 2 * time.Minute
+	s.most = 2 * time.Minute
 	o.flush(t, s)
 	compare(t, shown(t, s, 0), o.want())
 }
@@ -223,7 +223,7 @@ func TestServerIsPaused(t *testing.T) {
 	if err := server.Pause(); err != nil {
 		t.Fatal(err)
 	}
-	s.config.OperationTimeout, s.config.Patience = 200*time.Millisecond, time.Millisecond
+	s.operation, s.most = 200*time.Millisecond, time.Millisecond
 	o.add("x", "t", hold.Fact{Kind: hold.KindStop, End: second(9)})
 	if err := s.Flush(context.Background(), o.batch()); !errors.Is(err, projection.ErrUnavailable) {
 		t.Errorf("flush: %v, want ErrUnavailable", err)
@@ -231,7 +231,7 @@ func TestServerIsPaused(t *testing.T) {
 	if err := server.Continue(); err != nil {
 		t.Fatal(err)
 	}
-	s.config.OperationTimeout, s.config.Patience = time.Minute, 2*time.Minute
+	s.operation, s.most = time.Minute, 2*time.Minute
 	o.flush(t, s)
 	compare(t, shown(t, s, 0), o.want())
 }

@@ -33,8 +33,9 @@ func (m *metaDocument) values() map[string]string {
 	return values
 }
 
-func (s *Store) readMeta(ctx context.Context) (m metaDocument, err error) {
-	err = s.meta.FindOne(ctx, bson.D{{Key: "_id", Value: metaID}}).Decode(&m) // Plan: IXSCAN of _id.
+// readMeta reads the fixed values; a database without any has the zero document.
+func readMeta(ctx context.Context, meta *driver.Collection) (m metaDocument, err error) {
+	err = meta.FindOne(ctx, bson.D{{Key: "_id", Value: metaID}}).Decode(&m) // Plan: IXSCAN of _id.
 	if errors.Is(err, driver.ErrNoDocuments) {
 		return metaDocument{}, nil
 	}
@@ -50,7 +51,7 @@ func (s *Store) Meta(ctx context.Context) (map[string]string, error) {
 	defer leave()
 	var values map[string]string
 	err = s.try(ctx, "read what is fixed", func(ctx context.Context) error {
-		m, err := s.readMeta(ctx)
+		m, err := readMeta(ctx, s.meta)
 		values = m.values()
 		return err
 	})
@@ -64,11 +65,13 @@ func (s *Store) SetMeta(ctx context.Context, values map[string]string) error {
 		return err
 	}
 	defer leave()
-	return s.try(ctx, "fix values", func(ctx context.Context) error { return s.setMeta(ctx, values) })
+	return s.try(ctx, "fix values", func(ctx context.Context) error { return setMeta(ctx, s.meta, values) })
 }
 
-func (s *Store) setMeta(ctx context.Context, values map[string]string) error {
-	m, err := s.readMeta(ctx)
+// setMeta adds the values that are not fixed yet. A value that is fixed as another
+// is a *projection.MetaError.
+func setMeta(ctx context.Context, meta *driver.Collection, values map[string]string) error {
+	m, err := readMeta(ctx, meta)
 	if err != nil {
 		return err
 	}
@@ -89,7 +92,7 @@ func (s *Store) setMeta(ctx context.Context, values map[string]string) error {
 	}
 	// Plan: IXSCAN of _id. Every change to the document changes its revision. If it
 	// changed since it was read, this update tries to insert it and meets E11000.
-	_, err = s.meta.UpdateOne(ctx,
+	_, err = meta.UpdateOne(ctx,
 		bson.D{{Key: "_id", Value: metaID}, {Key: "revision", Value: m.Revision}},
 		bson.D{
 			{Key: "$push", Value: bson.D{{Key: "values", Value: bson.D{{Key: "$each", Value: added}}}}},

@@ -12,17 +12,25 @@ const (
 	retryMost  = 2 * time.Second
 )
 
+// caller calls the database: each round trip has a time limit of its own, and a call
+// that fails for a while is tried again. It is safe for concurrent use.
+type caller struct {
+	operation time.Duration // Config.OperationTimeout
+	most      time.Duration // Config.Patience
+	logger    Logger        // nil: errors that are tried again are not logged
+}
+
 // patience decides whether a call is tried again, and when.
 type patience struct {
-	store  *Store
+	caller *caller
 	what   string
 	since  time.Time // of the first failure after the last success; zero: none
 	pauses backoff.Backoff
 	most   time.Duration // how long it lasts; below zero: without end
 }
 
-func (s *Store) patience(what string) *patience {
-	return &patience{store: s, what: what, pauses: backoff.Backoff{First: retryFirst, Most: retryMost}, most: s.config.Patience}
+func (c *caller) patience(what string) *patience {
+	return &patience{caller: c, what: what, pauses: backoff.Backoff{First: retryFirst, Most: retryMost}, most: c.most}
 }
 
 // succeeded starts the patience again: a long walk that makes progress may meet several
@@ -42,7 +50,7 @@ func (p *patience) wait(ctx context.Context, err error) error {
 		p.since = now
 		p.pauses.Reset()
 		if p.most < 0 {
-			p.store.errorf("%v", explain(p.what+", which is tried until it succeeds", err))
+			p.caller.errorf("%v", explain(p.what+", which is tried until it succeeds", err))
 		}
 	} else if p.most >= 0 && now.Sub(p.since) >= p.most {
 		return explain(p.what, err)
@@ -52,13 +60,13 @@ func (p *patience) wait(ctx context.Context, err error) error {
 
 // try calls f until it succeeds or fails for good, patience or ctx ends. Each call
 // has OperationTimeout.
-func (s *Store) try(ctx context.Context, what string, f func(context.Context) error) error {
-	return s.tryWith(ctx, s.patience(what), f)
+func (c *caller) try(ctx context.Context, what string, f func(context.Context) error) error {
+	return c.tryWith(ctx, c.patience(what), f)
 }
 
-func (s *Store) tryWith(ctx context.Context, p *patience, f func(context.Context) error) error {
+func (c *caller) tryWith(ctx context.Context, p *patience, f func(context.Context) error) error {
 	for {
-		err := s.once(ctx, f)
+		err := c.once(ctx, f)
 		if err == nil {
 			return nil
 		}
@@ -69,8 +77,14 @@ func (s *Store) tryWith(ctx context.Context, p *patience, f func(context.Context
 }
 
 // once calls f with OperationTimeout.
-func (s *Store) once(ctx context.Context, f func(context.Context) error) error {
-	ctx, cancel := context.WithTimeout(ctx, s.config.OperationTimeout)
+func (c *caller) once(ctx context.Context, f func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, c.operation)
 	defer cancel()
 	return f(ctx)
+}
+
+func (c *caller) errorf(format string, args ...any) {
+	if c.logger != nil {
+		c.logger.Errorf(format, args...)
+	}
 }

@@ -15,10 +15,10 @@ const scanBatch = 1000
 
 // scan calls fn for each document that is found; raw is valid until fn returns.
 // Each round trip has OperationTimeout.
-func (s *Store) scan(ctx context.Context, c *driver.Collection, filter any, o *options.FindOptionsBuilder, fn func(raw bson.Raw) error) error {
+func (c *caller) scan(ctx context.Context, from *driver.Collection, filter any, o *options.FindOptionsBuilder, fn func(raw bson.Raw) error) error {
 	var cursor *driver.Cursor
-	err := s.once(ctx, func(ctx context.Context) (err error) {
-		cursor, err = c.Find(ctx, filter, o.SetBatchSize(scanBatch))
+	err := c.once(ctx, func(ctx context.Context) (err error) {
+		cursor, err = from.Find(ctx, filter, o.SetBatchSize(scanBatch))
 		return err
 	})
 	if err != nil {
@@ -30,7 +30,7 @@ func (s *Store) scan(ctx context.Context, c *driver.Collection, filter any, o *o
 			return cursor.Next(ctx)
 		}
 		more := false
-		_ = s.once(ctx, func(ctx context.Context) error {
+		_ = c.once(ctx, func(ctx context.Context) error {
 			more = cursor.Next(ctx)
 			return nil
 		})
@@ -63,19 +63,19 @@ func (s *stopped) Error() string { return s.err.Error() }
 //
 // Plan: IXSCAN of _id, in its order, then FETCH with what further says; where hint
 // is given, IXSCAN of that index, then SORT.
-func (s *Store) walk(ctx context.Context, what string, c *driver.Collection, from, to string, further bson.D, find func() *options.FindOptionsBuilder, fn func(id string, raw bson.Raw) error) error {
-	p := s.patience(what)
+func (c *caller) walk(ctx context.Context, what string, in *driver.Collection, from, to string, further bson.D, find func() *options.FindOptionsBuilder, fn func(id string, raw bson.Raw) error) error {
+	p := c.patience(what)
 	lower := bson.E{Key: "$gte", Value: from}
 	for {
 		filter := append(bson.D{{Key: "_id", Value: bson.D{lower, {Key: "$lt", Value: to}}}}, further...)
 		o := find().SetSort(bson.D{{Key: "_id", Value: 1}})
-		err := s.scan(ctx, c, filter, o, func(raw bson.Raw) error {
+		err := c.scan(ctx, in, filter, o, func(raw bson.Raw) error {
 			if err := ctx.Err(); err != nil {
 				return err
 			}
 			id, ok := raw.Lookup("_id").StringValueOK()
 			if !ok {
-				return corrupt(c.Name(), raw.Lookup("_id"), errID)
+				return corrupt(in.Name(), raw.Lookup("_id"), errID)
 			}
 			if err := fn(id, raw); err != nil {
 				return err

@@ -205,7 +205,7 @@ func (s *Store) noteSealed(ctx context.Context, b *projection.Batch, where at) e
 	if len(models) == 0 {
 		return nil
 	}
-	if err := s.raiseFormat(ctx); err != nil {
+	if err := s.format.raise(ctx); err != nil {
 		return err
 	}
 	what := fmt.Sprintf("note what was sealed of partition %d", b.Partition)
@@ -239,19 +239,3 @@ const sealedIDs = 100_000
 
 // SealedIDs is of how many hold_ids of one pair something may be sealed at most.
 func (s *Store) SealedIDs() int { return sealedIDs }
-
-// raiseFormat sees to it that no older program takes what was sealed for missing.
-func (s *Store) raiseFormat(ctx context.Context) error {
-	if s.raised.Load() {
-		return nil
-	}
-	return s.try(ctx, "note that the database has what was sealed", func(ctx context.Context) error {
-		// Plan: IXSCAN of _id.
-		_, err := s.meta.UpdateOne(ctx, bson.D{{Key: "_id", Value: formatID}, {Key: "format", Value: format}},
-			bson.D{{Key: "$set", Value: bson.D{{Key: "format", Value: sealedFormat}}}})
-		if err == nil {
-			s.raised.Store(true)
-		}
-		return err
-	})
-}

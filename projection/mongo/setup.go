@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 	driver "go.mongodb.org/mongo-driver/v2/mongo"
@@ -29,30 +30,39 @@ const (
 	byPosition = "by_position"
 )
 
+// databaseFormat knows by which format the database is ours, and makes what the store
+// needs in it.
+type databaseFormat struct {
+	*caller
+	collections
+	database string
+	raised   atomic.Bool // the format is that of a database with something sealed
+}
+
 // setUp makes what is not there. All of it may be done by several processes at once.
-func (s *Store) setUp(ctx context.Context) error {
-	p := s.patience("open database " + s.config.Database)
+func (f *databaseFormat) setUp(ctx context.Context) error {
+	p := f.patience("open database " + f.database)
 	p.most = -1
-	if err := s.tryWith(ctx, p, s.checkFormat); err != nil {
+	if err := f.tryWith(ctx, p, f.check); err != nil {
 		return err
 	}
 	for _, c := range []struct {
 		collection *driver.Collection
 		indexes    []driver.IndexModel
 	}{
-		{s.events, []driver.IndexModel{
+		{f.events, []driver.IndexModel{
 			// Facts of a pair: those of large pairs when they are loaded, those of a
 			// holder in mongosh.
 			index(byPair, "holder_id", 1, "token_id", 1, "position", 1),
 		}},
-		{s.stats, []driver.IndexModel{
+		{f.stats, []driver.IndexModel{
 			// Ranks, in exact order: score_key is the settled score as bytes.
 			index(byScore, "score_key", -1, "holder_id", 1),
 			// What has changed since a position.
 			index(byPosition, "partition", 1, "position", 1),
 		}},
 	} {
-		err := s.tryWith(ctx, p, func(ctx context.Context) error {
+		err := f.tryWith(ctx, p, func(ctx context.Context) error {
 			_, err := c.collection.Indexes().CreateMany(ctx, c.indexes)
 			return err
 		})
@@ -72,14 +82,14 @@ func index(name string, keys ...any) driver.IndexModel {
 	return driver.IndexModel{Keys: d, Options: options.Index().SetName(name)}
 }
 
-// checkFormat sees to it that the database is ours, or becomes it while it has
+// check sees to it that the database is ours, or becomes it while it has
 // nothing under our names.
-func (s *Store) checkFormat(ctx context.Context) error {
-	found, err := s.readFormat(ctx)
+func (f *databaseFormat) check(ctx context.Context) error {
+	found, err := f.read(ctx)
 	if found || err != nil {
 		return err
 	}
-	for _, c := range []*driver.Collection{s.events, s.pairs, s.stats, s.sealed, s.checkpoints} {
+	for _, c := range []*driver.Collection{f.events, f.pairs, f.stats, f.sealed, f.checkpoints} {
 		// Plan: COLLSCAN that ends with the first document.
 		err := c.FindOne(ctx, bson.D{}, options.FindOne().SetProjection(bson.D{{Key: "_id", Value: 1}})).Err()
 		if errors.Is(err, driver.ErrNoDocuments) {
@@ -89,13 +99,13 @@ func (s *Store) checkFormat(ctx context.Context) error {
 			return err
 		}
 		// Another process may have made the store and begun to fill it meanwhile.
-		if found, err := s.readFormat(ctx); found || err != nil {
+		if found, err := f.read(ctx); found || err != nil {
 			return err
 		}
 		return fmt.Errorf("%w: database %s has documents in %s that this program did not make; choose another MONGODB_DB",
-			projection.ErrForeign, s.config.Database, c.Name())
+			projection.ErrForeign, f.database, c.Name())
 	}
-	_, err = s.meta.UpdateOne(ctx, bson.D{{Key: "_id", Value: formatID}},
+	_, err = f.meta.UpdateOne(ctx, bson.D{{Key: "_id", Value: formatID}},
 		bson.D{{Key: "$setOnInsert", Value: bson.D{{Key: "format", Value: format}, {Key: "made_by", Value: "holdmetrics"}}}},
 		options.UpdateOne().SetUpsert(true))
 	if driver.IsDuplicateKeyError(err) {
@@ -104,12 +114,12 @@ func (s *Store) checkFormat(ctx context.Context) error {
 	return err
 }
 
-// readFormat reports whether the database is a store of ours.
-func (s *Store) readFormat(ctx context.Context) (bool, error) {
+// read reports whether the database is a store of ours.
+func (f *databaseFormat) read(ctx context.Context) (bool, error) {
 	var stored struct {
 		Format int64 `bson:"format"`
 	}
-	err := s.meta.FindOne(ctx, bson.D{{Key: "_id", Value: formatID}}).Decode(&stored) // Plan: IXSCAN of _id.
+	err := f.meta.FindOne(ctx, bson.D{{Key: "_id", Value: formatID}}).Decode(&stored) // Plan: IXSCAN of _id.
 	switch {
 	case errors.Is(err, driver.ErrNoDocuments):
 		return false, nil
@@ -117,7 +127,23 @@ func (s *Store) readFormat(ctx context.Context) (bool, error) {
 		return false, err
 	case stored.Format != format && stored.Format != sealedFormat:
 		return false, fmt.Errorf("%w: database %s has format %d, this program reads up to %d; use the program that made it, or another MONGODB_DB",
-			projection.ErrForeign, s.config.Database, stored.Format, sealedFormat)
+			projection.ErrForeign, f.database, stored.Format, sealedFormat)
 	}
 	return true, nil
+}
+
+// raise sees to it that no older program takes what was sealed for missing.
+func (f *databaseFormat) raise(ctx context.Context) error {
+	if f.raised.Load() {
+		return nil
+	}
+	return f.try(ctx, "note that the database has what was sealed", func(ctx context.Context) error {
+		// Plan: IXSCAN of _id.
+		_, err := f.meta.UpdateOne(ctx, bson.D{{Key: "_id", Value: formatID}, {Key: "format", Value: format}},
+			bson.D{{Key: "$set", Value: bson.D{{Key: "format", Value: sealedFormat}}}})
+		if err == nil {
+			f.raised.Store(true)
+		}
+		return err
+	})
 }

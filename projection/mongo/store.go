@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"math"
 	"sync"
-	"sync/atomic"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 	driver "go.mongodb.org/mongo-driver/v2/mongo"
@@ -26,12 +25,13 @@ type Store struct {
 	config Config
 	client *driver.Client
 	collections
-	room room // of bulk writes, for all partitions
+	caller
+	format *databaseFormat
+	room   room // of bulk writes, for all partitions
 
 	mu     sync.Mutex
 	closed bool
 	inUse  inuse.Count
-	raised atomic.Bool // the format is that of a database with something sealed
 
 	partitionsMu sync.Mutex
 	partitions   map[int]*partition
@@ -71,9 +71,11 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 	}
 	s := &Store{
 		config: c, client: client, collections: collectionsOf(client.Database(c.Database), c.Generation),
+		caller:     caller{operation: c.OperationTimeout, most: c.Patience, logger: c.Logger},
 		partitions: map[int]*partition{}, room: room{limit: roomFirst},
 	}
-	if err := s.setUp(ctx); err != nil {
+	s.format = &databaseFormat{caller: &s.caller, collections: s.collections, database: c.Database}
+	if err := s.format.setUp(ctx); err != nil {
 		return nil, errors.Join(err, s.disconnect())
 	}
 	return s, nil
@@ -198,12 +200,6 @@ func (s *Store) Page(context.Context, int, projection.PairKey, []byte) ([]byte, 
 // Pages is not for a store that keeps facts.
 func (s *Store) Pages(context.Context, int, projection.PairKey, []byte, func(hold.Page) bool) error {
 	return projection.ErrUnsupported
-}
-
-func (s *Store) errorf(format string, args ...any) {
-	if s.config.Logger != nil {
-		s.config.Logger.Errorf(format, args...)
-	}
 }
 
 // toInt64 is a number of the log as the database has it.
