@@ -56,8 +56,8 @@ func (h *horizons) fresh(now time.Time) bool {
 	return asked != nil && now.Sub(*asked) < knownFor && now.Round(0).Sub(asked.Round(0)) < knownFor
 }
 
-// Horizon is the latest instant before which what was held is final, as far as this
-// Log knows; 0: there is none. A server refuses by it what no reader would take.
+// Horizon is the latest horizon that this Log knows: what was held before it is final;
+// 0: there is none. A server refuses by it what no reader would take.
 func (l *Log) Horizon() int64 { return latest(l.known().all) }
 
 // SealsIn is how long [Log.Seal] waits between naming a horizon and sealing by it.

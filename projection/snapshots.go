@@ -40,9 +40,9 @@ type Snapshots struct {
 	burst     burst  // of a bucket that has one owner
 }
 
-// OpenSnapshots opens the bucket of a generation, and makes it where there is
-// none. The error wraps [ErrForeign] where a stream of that name is something
-// else, or keeps its data otherwise than asked for.
+// OpenSnapshots opens the bucket of a generation, and makes it if it does not exist.
+// The error wraps [ErrForeign] if a stream of that name is something else, or keeps
+// its data otherwise than asked for.
 func OpenSnapshots(ctx context.Context, js jetstream.JetStream, c SnapshotConfig) (*Snapshots, error) {
 	stream, err := openBucket(ctx, js, c)
 	if err != nil {

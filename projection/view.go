@@ -109,15 +109,15 @@ func (v *View) Err() error {
 // Len is the number of holders.
 func (v *View) Len() int { return v.table.len() }
 
-// Get is the current snapshot of a holder, as it was published; false where
-// there is none. The bytes must not be changed.
+// Get returns the current snapshot of a holder, as it was published, or false if the
+// holder has none. The bytes must not be changed.
 func (v *View) Get(key string) (value []byte, ok bool) {
 	c, ok := v.table.get(key)
 	return c.Value, ok
 }
 
-// Lookup is the current snapshot of a holder and when it came; false where there
-// is none.
+// Lookup returns the current snapshot of a holder and when it came, or false if the
+// holder has none.
 func (v *View) Lookup(key string) (Change, bool) { return v.table.get(key) }
 
 // Last is the number of the last change: the point that a reader has reached who

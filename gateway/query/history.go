@@ -88,8 +88,8 @@ func (b *Generation) history(ctx context.Context, q HistoryQuery) ([]Point, erro
 	return points, storeError(ctx, err)
 }
 
-// firstStart is when the first hold that a history is about starts; its end where
-// there is none before.
+// firstStart returns the start of the first hold that a history is about, or the end
+// of the history if no hold starts before it.
 func firstStart(ctx context.Context, view projection.PartitionView, q HistoryQuery) (int64, error) {
 	first := q.At
 	err := holderPairs(ctx, view, q.Holder, q.Token, func(r *projection.PairRecord) error {

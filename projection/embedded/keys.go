@@ -114,8 +114,8 @@ func cutID(b []byte) (id string, rest []byte, err error) {
 	return s.String(), b[n:], nil
 }
 
-// idLen is the length of the encoded id at the front of b, with its end; 0 where
-// there is none. It is plain where no byte of it is escaped.
+// idLen returns the length of the encoded id at the front of b, with its end, or 0 if
+// b does not begin with one. plain reports whether no byte of it is escaped.
 func idLen(b []byte) (n int, plain bool) {
 	plain = true
 	for n < len(b) {
