@@ -54,11 +54,11 @@ type DeadLetter struct {
 	Reason      string // one line; control characters become spaces, what is beyond 1 KiB is cut
 	Kind        string // of reason, one word, as holdmetrics_events_rejected_total has it; empty in dead letters of earlier versions
 	Field       string // the field that was refused, where one was
-	Origin      string // where it came from, as Log.LetterOrigin has it; cut like Reason, as is Field
+	Origin      string // where it came from, as DeadLetters.Origin has it; cut like Reason, as is Field
 	ContentType string // of Data, as its producer said: JSONContentType, or empty for protobuf
 	Data        []byte // the bytes as they came, or the first of them
 
-	// Truncated and Size are for readers of dead letters. PublishDeadLetter computes
+	// Truncated and Size are for readers of dead letters. DeadLetters.Publish computes
 	// them, and heeds them where a dead letter that was cut is published again.
 	Truncated bool // Data is not all; the rest is in the message of the log that Sequence names
 	Size      int  // bytes of the whole event
@@ -73,21 +73,21 @@ func (d *DeadLetter) Subject() string {
 	return deadLetterPrefix + strconv.Itoa(d.Partition) + "." + strconv.FormatUint(d.Sequence, 10) + "." + strconv.Itoa(d.Index)
 }
 
-// PublishDeadLetter stores a dead letter and returns when the stream has it. A
+// Publish stores a dead letter and returns when the stream has it. A
 // subject takes one dead letter, so doing it again, as after a crash, changes
 // nothing, even if the dead letter was resolved meanwhile. It replaces a dead letter
 // of another log: where a log was recreated and its dead letters were kept, positions
 // begin again, and the old dead letter is not about this event. A dead letter too
 // large for the server, or for the stream, is cut until it fits, see DeadLetter.
-func (l *Log) PublishDeadLetter(ctx context.Context, d DeadLetter) error {
-	return l.publishLetter(ctx, &d, true)
+func (s DeadLetters) Publish(ctx context.Context, d DeadLetter) error {
+	return s.publish(ctx, &d, true)
 }
 
-// publishLetter stores a dead letter: only as the first of its subject if first is
+// publish stores a dead letter: only as the first of its subject if first is
 // true, and in the place of what is there otherwise.
-func (l *Log) publishLetter(ctx context.Context, d *DeadLetter, first bool) error {
+func (s DeadLetters) publish(ctx context.Context, d *DeadLetter, first bool) error {
 	most := math.MaxInt
-	if n := l.js.Conn().MaxPayload(); n > 0 && n < math.MaxInt { // 0: not connected yet
+	if n := s.log.js.Conn().MaxPayload(); n > 0 && n < math.MaxInt { // 0: not connected yet
 		most = int(n)
 	}
 	last := uint64(0) // what first expects the subject to have
@@ -97,7 +97,7 @@ func (l *Log) publishLetter(ctx context.Context, d *DeadLetter, first bool) erro
 		if first {
 			m.Header[headerLast] = []string{expects}
 		}
-		ack, err := l.js.PublishMsg(ctx, m)
+		ack, err := s.log.js.PublishMsg(ctx, m)
 		if err == nil && ack.Stream != DeadLetterStream {
 			err = fmt.Errorf("stream %s answered", ack.Stream)
 		}
@@ -105,7 +105,7 @@ func (l *Log) publishLetter(ctx context.Context, d *DeadLetter, first bool) erro
 			return nil
 		}
 		if first && wrongLast(err) {
-			has, at, asked := l.letterAt(ctx, d)
+			has, at, asked := s.at(ctx, d)
 			switch other := has.otherLog(logOf(d.Origin)); {
 			case asked == nil && !other:
 				return nil
@@ -128,7 +128,7 @@ func (l *Log) publishLetter(ctx context.Context, d *DeadLetter, first bool) erro
 // most bytes, except for the headers that are always needed.
 func (d *DeadLetter) message(most int) *nats.Msg {
 	m := &nats.Msg{Subject: d.Subject(), Header: nats.Header{}, Data: d.Data}
-	most -= len(headerLast) + len(": 0\r\n")       // which PublishDeadLetter adds
+	most -= len(headerLast) + len(": 0\r\n")       // which DeadLetters.Publish adds
 	text := min(maxReason, max(most, minLetter)/8) // so that all of them take half of it
 	m.Header[headerReason] = []string{oneLine(d.Reason, text)}
 	for name, value := range map[string]string{headerKind: d.Kind, headerField: d.Field, headerOrigin: d.Origin, ContentTypeHeader: d.ContentType, headerSettled: d.Settled} {
@@ -198,13 +198,13 @@ func ReadDeadLetter(subject string, header nats.Header, data []byte) (DeadLetter
 	return d, nil
 }
 
-// DeadLetters returns the number of dead letters that are kept, including resolved ones.
-func (l *Log) DeadLetters(ctx context.Context) (uint64, error) {
-	s, err := l.js.Stream(ctx, DeadLetterStream)
+// Count returns the number of dead letters that are kept, including resolved ones.
+func (s DeadLetters) Count(ctx context.Context) (uint64, error) {
+	stream, err := s.log.js.Stream(ctx, DeadLetterStream)
 	if err != nil {
 		return 0, fmt.Errorf("ingest: stream %s: %w", DeadLetterStream, err)
 	}
-	return s.CachedInfo().State.Msgs, nil
+	return stream.CachedInfo().State.Msgs, nil
 }
 
 // oneLine makes a text fit for a header: valid UTF-8, no control characters, no

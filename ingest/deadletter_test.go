@@ -25,12 +25,12 @@ func TestDeadLetterRoundTrip(t *testing.T) {
 	}
 	for range 2 { // the second time changes nothing
 		for _, d := range letters {
-			if err := l.PublishDeadLetter(t.Context(), d); err != nil {
+			if err := l.DeadLetters().Publish(t.Context(), d); err != nil {
 				t.Fatal(err)
 			}
 		}
 	}
-	if n, err := l.DeadLetters(t.Context()); err != nil || n != 4 {
+	if n, err := l.DeadLetters().Count(t.Context()); err != nil || n != 4 {
 		t.Fatalf("%d letters, %v", n, err)
 	}
 	s, err := l.js.Stream(t.Context(), DeadLetterStream)
@@ -60,7 +60,7 @@ func TestDeadLetterReasonIsOneLine(t *testing.T) {
 	t.Parallel()
 	l := openLog(t)
 	d := DeadLetter{Reason: " bad\r\nNats-Msg-Id: 1\x00\xff" + strings.Repeat("é", maxReason), Field: "a\nb", Data: []byte("x")}
-	if err := l.PublishDeadLetter(t.Context(), d); err != nil {
+	if err := l.DeadLetters().Publish(t.Context(), d); err != nil {
 		t.Fatal(err)
 	}
 	s, err := l.js.Stream(t.Context(), DeadLetterStream)
@@ -120,7 +120,7 @@ func TestDeadLetterIsCutToWhatFits(t *testing.T) {
 	for i, size := range []int{0, limit - 5000, limit - 4500, limit - 4000, limit - 300, limit - 200, limit - 100, limit - 1, limit} {
 		for _, d := range []DeadLetter{garbage(size), {Sequence: 50, Reason: "short", Data: garbage(size).Data}} {
 			d.Sequence -= uint64(i) // a subject takes one letter
-			if err := l.PublishDeadLetter(t.Context(), d); err != nil {
+			if err := l.DeadLetters().Publish(t.Context(), d); err != nil {
 				t.Fatalf("%d bytes: %v", size, err)
 			}
 			got := lastLetter(t, l, d.Subject())
@@ -154,7 +154,7 @@ func TestDeadLetterInAStreamOfSmallMessages(t *testing.T) {
 		t.Fatal(err)
 	}
 	d := garbage(100_000)
-	if err := l.PublishDeadLetter(t.Context(), d); err != nil {
+	if err := l.DeadLetters().Publish(t.Context(), d); err != nil {
 		t.Fatal(err)
 	}
 	if got := lastLetter(t, l, d.Subject()); !got.Truncated || got.Size != 100_000 || !strings.HasPrefix(got.Reason, "éé") {
@@ -165,7 +165,7 @@ func TestDeadLetterInAStreamOfSmallMessages(t *testing.T) {
 		t.Fatal(err)
 	}
 	d.Sequence-- // a subject takes one letter
-	if err := l.PublishDeadLetter(t.Context(), d); err == nil || !tooLarge(err) {
+	if err := l.DeadLetters().Publish(t.Context(), d); err == nil || !tooLarge(err) {
 		t.Errorf("error %v", err)
 	}
 }

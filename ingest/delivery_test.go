@@ -79,7 +79,7 @@ func TestReadsAreWholeBehindALiar(t *testing.T) {
 				if all = append(all, ack.Sequence); i%3 == 2 {
 					third = append(third, ack.Sequence)
 				}
-				if err := l.PublishDeadLetter(soon(t), DeadLetter{Sequence: ack.Sequence, Partition: i % 3, Reason: "r", Data: []byte("x")}); err != nil {
+				if err := l.DeadLetters().Publish(soon(t), DeadLetter{Sequence: ack.Sequence, Partition: i % 3, Reason: "r", Data: []byte("x")}); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -107,7 +107,7 @@ func TestReadsAreWholeBehindALiar(t *testing.T) {
 				t.Errorf("followed %v", got)
 			}
 			letters := 0
-			for _, err := range l.Letters(soon(t)) {
+			for _, err := range l.DeadLetters().All(soon(t)) {
 				if err != nil {
 					t.Fatal(err)
 				}

@@ -27,12 +27,12 @@
 //
 // Anyone may publish to NATS, so a reader checks each event (hold.Draft.Check),
 // and that its holder belongs to the partition (Partition); what does not fit
-// goes to the dead letters (Log.PublishDeadLetter) with its reason, and the
+// goes to the dead letters (DeadLetters.Publish) with its reason, and the
 // reader goes on.
 //
-// To inspect the log there are Log.Read, Log.Judge, Log.Verify and Log.Letters. Judge
+// To inspect the log there are Log.Read, Log.Judge, Log.Verify and Log.DeadLetters. Judge
 // decides about an event as the processor does. A resolved dead letter
-// (Log.SettleLetter) leaves a tombstone, and a subject takes one dead letter, so a
+// (DeadLetters.Settle) leaves a tombstone, and a subject takes one dead letter, so a
 // replay does not create it again.
 //
 // A log can be filled with another one (BeginImport), whose messages keep their

@@ -44,9 +44,16 @@ func ParseLetterID(id string) (DeadLetter, error) {
 // originPrefix is followed by the id of a log, a space and a subject.
 const originPrefix = "log "
 
-// LetterOrigin is the origin of the dead letters of a partition of this log.
-func (l *Log) LetterOrigin(partition int) string {
-	return originPrefix + l.id + " " + LogSubject(partition)
+// DeadLetters is the stream of dead letters of a log. It holds no resources, and is
+// safe for concurrent use.
+type DeadLetters struct{ log *Log }
+
+// DeadLetters returns the log's stream of dead letters.
+func (l *Log) DeadLetters() DeadLetters { return DeadLetters{l} }
+
+// Origin is the origin of the dead letters of a partition of this log.
+func (s DeadLetters) Origin(partition int) string {
+	return originPrefix + s.log.id + " " + LogSubject(partition)
 }
 
 // logOf is the id of the log that an origin names; empty: it names none.
@@ -66,19 +73,19 @@ func (d *DeadLetter) otherLog(id string) bool {
 	return named != "" && id != "" && named != id
 }
 
-// Letter returns a dead letter by the three numbers of its id, resolved or not. The
+// Get returns a dead letter by the three numbers of its id, resolved or not. The
 // error matches ErrNoLetter if there is none.
-func (l *Log) Letter(ctx context.Context, id DeadLetter) (DeadLetter, error) {
-	d, _, err := l.letterAt(ctx, &id)
+func (s DeadLetters) Get(ctx context.Context, id DeadLetter) (DeadLetter, error) {
+	d, _, err := s.at(ctx, &id)
 	return d, err
 }
 
-// letterAt is Letter, with the sequence of the dead letter in its stream.
-func (l *Log) letterAt(ctx context.Context, id *DeadLetter) (d DeadLetter, at uint64, err error) {
-	s, err := l.js.Stream(ctx, DeadLetterStream)
+// at is Get, with the sequence of the dead letter in its stream.
+func (s DeadLetters) at(ctx context.Context, id *DeadLetter) (d DeadLetter, at uint64, err error) {
+	stream, err := s.log.js.Stream(ctx, DeadLetterStream)
 	if err == nil {
 		var raw *jetstream.RawStreamMsg
-		if raw, err = s.GetLastMsgForSubject(ctx, id.Subject()); err == nil {
+		if raw, err = stream.GetLastMsgForSubject(ctx, id.Subject()); err == nil {
 			d, err = ReadDeadLetter(raw.Subject, raw.Header, raw.Data)
 			return d, raw.Sequence, err
 		}
@@ -89,30 +96,30 @@ func (l *Log) letterAt(ctx context.Context, id *DeadLetter) (d DeadLetter, at ui
 	return DeadLetter{}, 0, fmt.Errorf("ingest: dead letter %s: %w", id.ID(), err)
 }
 
-// Letters yields the dead letters that there are when it begins, including resolved
+// All yields the dead letters that there are when it begins, including resolved
 // ones, in the order of arrival. The last value that it yields may be an error.
-func (l *Log) Letters(ctx context.Context) iter.Seq2[DeadLetter, error] {
+func (s DeadLetters) All(ctx context.Context) iter.Seq2[DeadLetter, error] {
 	return func(yield func(DeadLetter, error) bool) {
-		if err := l.eachLetter(ctx, func(d DeadLetter) bool { return yield(d, nil) }); err != nil {
+		if err := s.each(ctx, func(d DeadLetter) bool { return yield(d, nil) }); err != nil {
 			yield(DeadLetter{}, err)
 		}
 	}
 }
 
-func (l *Log) eachLetter(ctx context.Context, give func(DeadLetter) bool) error {
+func (s DeadLetters) each(ctx context.Context, give func(DeadLetter) bool) error {
 	const what = "ingest: read the dead letters: %w"
-	s, err := l.js.Stream(ctx, DeadLetterStream)
+	stream, err := s.log.js.Stream(ctx, DeadLetterStream)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
 		return nil
 	}
 	if err != nil {
 		return fmt.Errorf(what, err)
 	}
-	state := s.CachedInfo().State
+	state := stream.CachedInfo().State
 	if state.Msgs == 0 {
 		return nil
 	}
-	reader := delivery{js: l.js, stream: s, name: DeadLetterStream, subjects: []string{">"}, patience: l.patience}
+	reader := delivery{js: s.log.js, stream: stream, name: DeadLetterStream, subjects: []string{">"}, patience: s.log.patience}
 	end, err := reader.end(ctx)
 	if err != nil {
 		return fmt.Errorf(what, err)
@@ -134,30 +141,30 @@ func (l *Log) eachLetter(ctx context.Context, give func(DeadLetter) bool) error 
 	return nil
 }
 
-// SettleLetter resolves a dead letter: a tombstone takes its place, with the outcome
+// Settle resolves a dead letter: a tombstone takes its place, with the outcome
 // and the reason. The processor may apply a tail of the log again; the tombstone
 // keeps it from creating the dead letter again. Resolving it again changes only the
 // recorded outcome.
-func (l *Log) SettleLetter(ctx context.Context, d DeadLetter, how string) error {
+func (s DeadLetters) Settle(ctx context.Context, d DeadLetter, how string) error {
 	d.Settled = how
 	if !d.Truncated {
 		d.Truncated, d.Size = true, max(d.Size, len(d.Data)) // the log has it
 	}
 	d.Data = nil
-	return l.publishLetter(ctx, &d, false)
+	return s.publish(ctx, &d, false)
 }
 
 // Whole returns a dead letter with all its bytes. If it was cut, or resolved, they
 // come from the log. The error matches ErrNoLetter if the log does not have them, as
 // for a dead letter of another log.
-func (l *Log) Whole(ctx context.Context, d DeadLetter) (DeadLetter, error) {
+func (s DeadLetters) Whole(ctx context.Context, d DeadLetter) (DeadLetter, error) {
 	if !d.Truncated {
 		return d, nil
 	}
-	if d.otherLog(l.id) {
+	if d.otherLog(s.log.id) {
 		return d, fmt.Errorf("%w: %s was cut, and the rest of it is in another log (%s)", ErrNoLetter, d.ID(), d.Origin)
 	}
-	m, err := l.Message(ctx, d.Sequence)
+	m, err := s.log.Message(ctx, d.Sequence)
 	if err != nil {
 		return d, err
 	}

@@ -14,7 +14,7 @@ import (
 func lettersOf(t *testing.T, l *Log) []DeadLetter {
 	t.Helper()
 	var all []DeadLetter
-	for d, err := range l.Letters(t.Context()) {
+	for d, err := range l.DeadLetters().All(t.Context()) {
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -43,22 +43,22 @@ func TestSettledLetterStaysSettled(t *testing.T) {
 	d := DeadLetter{Partition: 3, Sequence: ack.Sequence, Index: 1, Reason: "too early", Kind: "future", Field: "start", Data: bytes}
 	other := DeadLetter{Partition: 3, Sequence: ack.Sequence, Index: 0, Reason: "other", Data: []byte("x")}
 	for _, letter := range []DeadLetter{d, other} {
-		if err := l.PublishDeadLetter(t.Context(), letter); err != nil {
+		if err := l.DeadLetters().Publish(t.Context(), letter); err != nil {
 			t.Fatal(err)
 		}
 	}
 	for _, how := range []string{LetterRetried, LetterDropped} {
-		if err := l.SettleLetter(t.Context(), d, how); err != nil {
+		if err := l.DeadLetters().Settle(t.Context(), d, how); err != nil {
 			t.Fatal(err)
 		}
-		if err := l.PublishDeadLetter(t.Context(), d); err != nil { // a tail that is applied again
+		if err := l.DeadLetters().Publish(t.Context(), d); err != nil { // a tail that is applied again
 			t.Fatal(err)
 		}
-		got, err := l.Letter(t.Context(), DeadLetter{Partition: 3, Sequence: ack.Sequence, Index: 1})
+		got, err := l.DeadLetters().Get(t.Context(), DeadLetter{Partition: 3, Sequence: ack.Sequence, Index: 1})
 		if err != nil || got.Settled != how || got.Reason != "too early" || got.Kind != "future" || got.Field != "start" || len(got.Data) != 0 || got.Size != len(bytes) {
 			t.Fatalf("settled letter %+v, %v", got, err)
 		}
-		whole, err := l.Whole(t.Context(), got)
+		whole, err := l.DeadLetters().Whole(t.Context(), got)
 		var draft hold.Draft
 		if err != nil || whole.Decode(&draft) != nil || draft != second {
 			t.Fatalf("event %+v, %v", draft, err)
@@ -68,7 +68,7 @@ func TestSettledLetterStaysSettled(t *testing.T) {
 	if len(all) != 2 || all[0].Settled != "" || all[0].ID() != other.ID() || all[1].Settled != LetterDropped {
 		t.Errorf("letters %+v", all)
 	}
-	if _, err := l.Letter(t.Context(), DeadLetter{Sequence: 99}); !errors.Is(err, ErrNoLetter) || !strings.Contains(err.Error(), "0.99.0") {
+	if _, err := l.DeadLetters().Get(t.Context(), DeadLetter{Sequence: 99}); !errors.Is(err, ErrNoLetter) || !strings.Contains(err.Error(), "0.99.0") {
 		t.Errorf("no letter: %v", err)
 	}
 }
@@ -82,13 +82,13 @@ func TestStrangeLettersArePassedOver(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := l.PublishDeadLetter(t.Context(), DeadLetter{Partition: 1, Sequence: 2}); err != nil {
+	if err := l.DeadLetters().Publish(t.Context(), DeadLetter{Partition: 1, Sequence: 2}); err != nil {
 		t.Fatal(err)
 	}
 	if got := lettersOf(t, l); len(got) != 1 || got[0].ID() != "1.2.0" {
 		t.Errorf("letters %+v", got)
 	}
-	if _, err := l.Whole(t.Context(), DeadLetter{Truncated: true, Sequence: 2}); err == nil {
+	if _, err := l.DeadLetters().Whole(t.Context(), DeadLetter{Truncated: true, Sequence: 2}); err == nil {
 		t.Error("the whole of what the log does not have")
 	}
 }
@@ -180,14 +180,14 @@ func TestLettersOfAnotherLog(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	fresh := DeadLetter{Partition: 3, Sequence: ack.Sequence, Reason: "new", Origin: l.LetterOrigin(3), Data: []byte{0xff}}
+	fresh := DeadLetter{Partition: 3, Sequence: ack.Sequence, Reason: "new", Origin: l.DeadLetters().Origin(3), Data: []byte{0xff}}
 	old := fresh
 	old.Reason, old.Origin, old.Data = "old", "log another hold.log.3", []byte("old event")
 	for _, settled := range []string{"", LetterRetried} {
 		if settled == "" {
-			err = l.PublishDeadLetter(t.Context(), old)
+			err = l.DeadLetters().Publish(t.Context(), old)
 		} else {
-			err = l.SettleLetter(t.Context(), old, settled)
+			err = l.DeadLetters().Settle(t.Context(), old, settled)
 		}
 		if err != nil {
 			t.Fatal(err)
@@ -195,39 +195,39 @@ func TestLettersOfAnotherLog(t *testing.T) {
 		if _, all := troubles(t, l, -1); len(all) != 1 || !strings.Contains(all[0], "no dead letter says so") {
 			t.Errorf("settled %q: troubles %q", settled, all)
 		}
-		got, err := l.Letter(t.Context(), fresh)
+		got, err := l.DeadLetters().Get(t.Context(), fresh)
 		if err != nil || got.Settled != settled {
 			t.Fatalf("%+v, %v", got, err)
 		}
 		if settled != "" { // the event that this log has there is not the letter's
-			if whole, err := l.Whole(t.Context(), got); !errors.Is(err, ErrNoLetter) {
+			if whole, err := l.DeadLetters().Whole(t.Context(), got); !errors.Is(err, ErrNoLetter) {
 				t.Errorf("%+v, %v", whole, err)
 			}
 		}
 		var publishing errgroup.Group
 		for range 4 {
-			publishing.Go(func() error { return l.PublishDeadLetter(t.Context(), fresh) })
+			publishing.Go(func() error { return l.DeadLetters().Publish(t.Context(), fresh) })
 		}
 		if err := publishing.Wait(); err != nil {
 			t.Fatal(err)
 		}
-		if got, err = l.Letter(t.Context(), fresh); err != nil || got.Reason != "new" || got.Settled != "" || string(got.Data) != "\xff" {
+		if got, err = l.DeadLetters().Get(t.Context(), fresh); err != nil || got.Reason != "new" || got.Settled != "" || string(got.Data) != "\xff" {
 			t.Fatalf("after %q: %+v, %v", settled, got, err)
 		}
 		if _, all := troubles(t, l, -1); len(all) != 0 {
 			t.Errorf("troubles %q", all)
 		}
 	}
-	if err := l.SettleLetter(t.Context(), fresh, LetterDropped); err != nil {
+	if err := l.DeadLetters().Settle(t.Context(), fresh, LetterDropped); err != nil {
 		t.Fatal(err)
 	}
 	for _, origin := range []string{fresh.Origin, ""} { // of this log, or of any
 		again := fresh
 		again.Origin = origin
-		if err := l.PublishDeadLetter(t.Context(), again); err != nil {
+		if err := l.DeadLetters().Publish(t.Context(), again); err != nil {
 			t.Fatal(err)
 		}
-		if got, err := l.Letter(t.Context(), fresh); err != nil || got.Settled != LetterDropped {
+		if got, err := l.DeadLetters().Get(t.Context(), fresh); err != nil || got.Settled != LetterDropped {
 			t.Fatalf("%+v, %v", got, err)
 		}
 	}

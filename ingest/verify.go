@@ -95,7 +95,7 @@ func (l *Log) Verify(ctx context.Context, partition int, trouble func(Trouble), 
 				c.Partition, time.Unix(0, horizon).UTC().Format(time.RFC3339Nano))})
 		}
 	}
-	return counts, l.unlettered(ctx, refused, trouble)
+	return counts, l.DeadLetters().missing(ctx, refused, trouble)
 }
 
 func (l *Log) verifyMessage(ctx context.Context, m *Message, count *PartitionCount, refused map[letterKey]string, trouble func(Trouble)) error {
@@ -139,17 +139,17 @@ type letterKey struct {
 	partition, index int
 }
 
-// unlettered reports what was refused and has no dead letter. Dead letters are read
+// missing reports what was refused and has no dead letter. Dead letters are read
 // after the log, so that the processor has had that long to apply it.
-func (l *Log) unlettered(ctx context.Context, refused map[letterKey]string, trouble func(Trouble)) error {
+func (s DeadLetters) missing(ctx context.Context, refused map[letterKey]string, trouble func(Trouble)) error {
 	if len(refused) == 0 {
 		return nil
 	}
-	for d, err := range l.Letters(ctx) {
+	for d, err := range s.All(ctx) {
 		if err != nil {
 			return err
 		}
-		if !d.otherLog(l.id) {
+		if !d.otherLog(s.log.id) {
 			delete(refused, letterKey{d.Sequence, d.Partition, d.Index})
 		}
 	}
@@ -163,16 +163,16 @@ func (l *Log) unlettered(ctx context.Context, refused map[letterKey]string, trou
 	return nil
 }
 
-// LettersKept reports whether the stream of dead letters is as it should be; the error
+// Check reports whether the stream of dead letters is as it should be; the error
 // matches ErrLogSettings where it is not. That there is none yet is no error.
-func (l *Log) LettersKept(ctx context.Context) error {
-	s, err := l.js.Stream(ctx, DeadLetterStream)
+func (s DeadLetters) Check(ctx context.Context) error {
+	stream, err := s.log.js.Stream(ctx, DeadLetterStream)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
 		return nil
 	}
 	if err != nil {
 		return fmt.Errorf("ingest: stream %s: %w", DeadLetterStream, err)
 	}
-	have := s.CachedInfo().Config
+	have := stream.CachedInfo().Config
 	return checkDeadLetters(&have)
 }

@@ -46,11 +46,11 @@ func TestVerify(t *testing.T) {
 	// What has its letter, settled or not, is no trouble.
 	first, second := DeadLetter{Partition: home, Sequence: 1, Index: 1}, DeadLetter{Partition: home, Sequence: 2}
 	for _, d := range []DeadLetter{first, second} {
-		if err := l.PublishDeadLetter(t.Context(), d); err != nil {
+		if err := l.DeadLetters().Publish(t.Context(), d); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := l.SettleLetter(t.Context(), second, LetterDropped); err != nil {
+	if err := l.DeadLetters().Settle(t.Context(), second, LetterDropped); err != nil {
 		t.Fatal(err)
 	}
 	counts, all = troubles(t, l, home)

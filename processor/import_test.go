@@ -113,7 +113,7 @@ func TestImportedLogDecidesTheSame(t *testing.T) {
 				}
 			}
 			letters := map[string]ingest.DeadLetter{}
-			for d, err := range imported.Letters(ctx) {
+			for d, err := range imported.DeadLetters().All(ctx) {
 				if err != nil {
 					t.Fatal(err)
 				}

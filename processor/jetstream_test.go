@@ -150,7 +150,7 @@ func TestOnJetStream(t *testing.T) {
 			t.Fatalf("holder %s: %v, %v", name, &s, err)
 		}
 	}
-	if n, err := log.DeadLetters(ctx); err != nil || n != runs {
+	if n, err := log.DeadLetters().Count(ctx); err != nil || n != runs {
 		t.Errorf("%d dead letters, %v", n, err)
 	}
 	h, err := store.Holder(ctx, ingest.Partition("raw:holder", log.Partitions()), "raw:holder")
@@ -221,7 +221,7 @@ func TestLargestGarbageStopsNobody(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	if n, err := log.DeadLetters(ctx); err != nil || int(n) != len(sent) {
+	if n, err := log.DeadLetters().Count(ctx); err != nil || int(n) != len(sent) {
 		t.Fatalf("%d letters of %d, %v", n, len(sent), err)
 	}
 	letters, err := js.Stream(ctx, ingest.DeadLetterStream)

@@ -49,6 +49,11 @@ type jetStreamLog struct {
 	behind time.Duration // readBehind
 }
 
+// PublishDeadLetter stores a dead letter in the log's stream of them.
+func (l jetStreamLog) PublishDeadLetter(ctx context.Context, d ingest.DeadLetter) error {
+	return l.DeadLetters().Publish(ctx, d)
+}
+
 // reader reads a partition of the log, or all of it, into a prefetch buffer.
 //
 // It has one consumer at a time, which acknowledges nothing and lives in the memory
@@ -81,7 +86,7 @@ func (l jetStreamLog) read(ctx context.Context, partition int, after uint64, in 
 		r.what = fmt.Sprintf("partition %d of the log", partition)
 	}
 	for p := range r.origins {
-		r.origins[p] = l.LetterOrigin(p)
+		r.origins[p] = l.DeadLetters().Origin(p)
 	}
 	consumer, err := r.open(ctx)
 	if err != nil {

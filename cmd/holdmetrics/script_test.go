@@ -226,7 +226,7 @@ func awaitLetters(ts *testscript.TestScript, _ bool, args []string) {
 	log, err := ingest.FindLog(context.Background(), js)
 	ts.Check(err)
 	for began := time.Now(); ; {
-		n, err := log.DeadLetters(context.Background())
+		n, err := log.DeadLetters().Count(context.Background())
 		ts.Check(err)
 		if fmt.Sprint(n) == args[0] {
 			return

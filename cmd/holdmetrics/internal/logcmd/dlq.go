@@ -84,7 +84,7 @@ func (q *letterQuery) letters(ctx context.Context, log *ingest.Log) iter.Seq2[in
 			yield(ingest.DeadLetter{}, err)
 			return
 		}
-		source := log.Letters(ctx)
+		source := log.DeadLetters().All(ctx)
 		if len(q.ids) > 0 {
 			source = q.named(ctx, log)
 		}
@@ -148,7 +148,7 @@ func (q *letterQuery) named(ctx context.Context, log *ingest.Log) iter.Seq2[inge
 		for _, id := range q.ids {
 			name, err := ingest.ParseLetterID(id)
 			if err == nil {
-				name, err = log.Letter(ctx, name)
+				name, err = log.DeadLetters().Get(ctx, name)
 			}
 			if !yield(name, err) || err != nil {
 				return
@@ -177,7 +177,7 @@ func (q *letterQuery) wants(ctx context.Context, log *ingest.Log, d *ingest.Dead
 // eventOf reads the event of a dead letter, from the log if the dead letter was cut.
 func eventOf(ctx context.Context, log *ingest.Log, d *ingest.DeadLetter) (hold.Draft, error) {
 	var draft hold.Draft
-	whole, err := log.Whole(ctx, *d)
+	whole, err := log.DeadLetters().Whole(ctx, *d)
 	if err == nil {
 		err = whole.Decode(&draft)
 	}
@@ -229,7 +229,7 @@ func drop(ctx context.Context, c *cobra.Command, log *ingest.Log, q *letterQuery
 		}
 	}
 	for i := range found {
-		if err := log.SettleLetter(ctx, found[i], ingest.LetterDropped); err != nil {
+		if err := log.DeadLetters().Settle(ctx, found[i], ingest.LetterDropped); err != nil {
 			return fmt.Errorf("%w; %d of %s dropped, and running this again drops the rest", printing.Interrupted(err), i, count)
 		}
 	}

@@ -168,7 +168,7 @@ func showLetter(ctx context.Context, w io.Writer, log *ingest.Log, d ingest.Dead
 	line("field", printable(d.Field))
 	line("origin", printable(d.Origin))
 	line("content type", printable(d.ContentType))
-	whole, err := log.Whole(ctx, d)
+	whole, err := log.DeadLetters().Whole(ctx, d)
 	if m, noMessage := log.Message(ctx, d.Sequence); noMessage == nil {
 		line("log time", timeOfNs(m.Time))
 	}

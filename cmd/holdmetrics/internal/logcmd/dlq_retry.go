@@ -151,7 +151,7 @@ func (r *retry) send(ctx context.Context, server string, stream upload.BatchStre
 			continue
 		}
 		r.retried++
-		group.Go(func() error { return r.log.SettleLetter(within, r.letters[i], ingest.LetterRetried) })
+		group.Go(func() error { return r.log.DeadLetters().Settle(within, r.letters[i], ingest.LetterRetried) })
 	}
 	err = group.Wait()
 	r.letters, r.events = r.letters[:0], r.events[:0]

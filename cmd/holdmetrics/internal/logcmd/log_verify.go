@@ -73,7 +73,7 @@ func verifyLog(ctx context.Context, c *cobra.Command, js jetstream.JetStream, pa
 	if partition >= log.Partitions() {
 		return usage.NoSuchPartition(partition, log)
 	}
-	if err := log.LettersKept(ctx); errors.Is(err, ingest.ErrLogSettings) {
+	if err := log.DeadLetters().Check(ctx); errors.Is(err, ingest.ErrLogSettings) {
 		tell("settings", err.Error())
 	} else if err != nil {
 		return printing.Interrupted(err)
