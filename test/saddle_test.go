@@ -1,19 +1,20 @@
 package test
 
 import (
-	"bufio"
 	"bytes"
 	"compress/gzip"
 	"encoding/csv"
 	"encoding/json"
-	"fmt"
 	"io"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 
 	"holdmetrics/ingest/transfers"
@@ -111,7 +112,7 @@ func TestSaddle(t *testing.T) {
 	wantPublished(t, first, published)
 
 	offline := run(t, append([]string{"score", "transfers", file, "--by-token", "--as-of", saddleTime, "--format", "csv"}, saddleFlags...)...)
-	wantSame(t, "score offline", offline, first)
+	wantSame(t, "score offline", columns(offline, 6), first)
 
 	importTransfers(t, s, file)
 	wantSame(t, "stats after a second import", s.stats(saddleTime), first)
@@ -120,6 +121,17 @@ func TestSaddle(t *testing.T) {
 	s.stop()
 	s = start(t, s.dir)
 	wantSame(t, "stats after a restart", s.stats(saddleTime), first)
+}
+
+// columns cuts each line of a CSV file to its first n columns.
+func columns(text string, n int) string {
+	lines := strings.Split(text, "\n")
+	for i, line := range lines {
+		if cells := strings.Split(line, ","); len(cells) > n {
+			lines[i] = strings.Join(cells[:n], ",")
+		}
+	}
+	return strings.Join(lines, "\n")
 }
 
 func wantSame(t *testing.T, what, got, want string) {
@@ -168,8 +180,55 @@ func TestSaddleInReverse(t *testing.T) {
 	wantPublished(t, s.stats(saddleTime), published)
 }
 
-// TestSaddleKilledHalfWay feeds half of the rows, waits until events of them are
-// in the log, kills the server, and imports everything again.
+// halfWay starts a proxy of a server that passes on the first bytes of what clients
+// send, over all their connections, and then stands still. When the server ends a
+// connection after that, the proxy ends too.
+func halfWay(t *testing.T, server string, bytes int64) (address string) {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var left atomic.Int64
+	left.Store(bytes)
+	var running sync.WaitGroup
+	t.Cleanup(func() { _ = listener.Close(); running.Wait() })
+	running.Go(func() {
+		for {
+			client, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			upstream, err := net.Dial("tcp", server)
+			if err != nil {
+				_ = client.Close()
+				continue
+			}
+			running.Go(func() {
+				buffer := make([]byte, 4<<10)
+				for left.Load() > 0 {
+					n, err := client.Read(buffer)
+					if _, failed := upstream.Write(buffer[:n]); err != nil || failed != nil {
+						_ = upstream.Close()
+						return
+					}
+					left.Add(-int64(n))
+				}
+			})
+			running.Go(func() {
+				_, _ = io.Copy(client, upstream)
+				_, _ = client.Close(), upstream.Close()
+				if left.Load() <= 0 {
+					_ = listener.Close()
+				}
+			})
+		}
+	})
+	return listener.Addr().String()
+}
+
+// TestSaddleKilledHalfWay waits until a part of the events is in the log, kills the
+// server, and imports everything again.
 func TestSaddleKilledHalfWay(t *testing.T) {
 	t.Parallel()
 	file, published := saddle(t)
@@ -184,26 +243,17 @@ func TestSaddleKilledHalfWay(t *testing.T) {
 	}
 
 	var errText bytes.Buffer
-	half := exec.Command(binary, append([]string{"import", "transfers", "-", "--server", s.grpc}, saddleFlags...)...)
+	// An import sends nothing before it has checked its whole file, so what it sends is
+	// cut, not what it reads.
+	half := exec.Command(binary, append([]string{"import", "transfers", file, "--server", halfWay(t, s.grpc, 200<<10)}, saddleFlags...)...)
 	half.Stderr = &errText
-	in, err := half.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
 	if err := half.Start(); err != nil {
 		t.Fatal(err)
-	}
-	lines := bufio.NewScanner(unzip(t, file))
-	for i := 0; i < 2000 && lines.Scan(); i++ {
-		if _, err := fmt.Fprintln(in, lines.Text()); err != nil {
-			t.Fatal(err)
-		}
 	}
 	if _, err := frames.NextMsg(patience); err != nil {
 		t.Fatalf("no frame reached the log: %v", err)
 	}
 	s.kill()
-	_ = in.Close() // the importer may be gone already
 	if err := half.Wait(); err == nil {
 		t.Error("the import says that it succeeded")
 	}
