@@ -141,17 +141,24 @@ func TestViewHeedsNoReplicaThatIsBehind(t *testing.T) {
 	apart := startBroker(t).connect()
 	atApart := openSnapshots(t, apart, false)
 	publish(t, atApart, 0, entries(29, "next"), 3)
-	info, err := leader.Stream(ctx, "KV_HOLD_STATS_g1")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for seq := uint64(0); seq <= info.CachedInfo().State.LastSeq; { // as far as the pass will want it to be
-		ack, err := apart.Publish(ctx, "$KV.HOLD_STATS_g1._read.mark", nil)
+	follow := func(ahead uint64) { // brings apart to where the leader is, and no further
+		info, err := leader.Stream(ctx, "KV_HOLD_STATS_g1")
 		if err != nil {
 			t.Fatal(err)
 		}
-		seq = ack.Sequence
+		at, err := apart.Stream(ctx, "KV_HOLD_STATS_g1")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for seq := at.CachedInfo().State.LastSeq; seq < info.CachedInfo().State.LastSeq+ahead; {
+			ack, err := apart.Publish(ctx, "$KV.HOLD_STATS_g1._read.mark", nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			seq = ack.Sequence
+		}
 	}
+	follow(1) // as far as the pass will want it to be
 	r.ask(apart)
 	if err := leader.Conn().ForceReconnect(); err != nil {
 		t.Fatal(err)
@@ -160,10 +167,7 @@ func TestViewHeedsNoReplicaThatIsBehind(t *testing.T) {
 		pauseOr(ctx, t, "the view does not notice that its connection was lost")
 	}
 	for v.Err() != nil { // until it follows again
-		// A pass that fails leaves its mark with the leader, and a replica would have it.
-		if _, err := apart.Publish(ctx, "$KV.HOLD_STATS_g1._read.mark", nil); err != nil {
-			t.Fatal(err)
-		}
+		follow(0) // a pass that failed left its mark with the leader, and a replica has it too
 		pauseOr(ctx, t, "the view does not follow again: "+fmt.Sprint(v.Err()))
 	}
 	publish(t, atApart, 0, entries(1, "more"), 4)
