@@ -22,14 +22,28 @@ func (d *Draft) CheckStrict() error {
 	return nil
 }
 
-// TrimID returns an id without white space at either end: that of Unicode, which
-// includes no-break spaces, and zero-width characters.
-func TrimID(id string) string { return strings.TrimFunc(id, isBlank) }
+// TrimID returns an id without the characters at either end that [Invisible] reports.
+// Files are read without them.
+func TrimID(id string) string {
+	if id == "" || plainByte(id[0]) && plainByte(id[len(id)-1]) {
+		return id
+	}
+	return strings.TrimFunc(id, Invisible)
+}
 
-// isBlank reports whether a character cannot be seen at the end of an id.
-func isBlank(r rune) bool {
+// plainByte reports whether a byte is a visible character by itself.
+func plainByte(b byte) bool { return b > ' ' && b < 0x7f }
+
+// Invisible reports whether a character is white space or has no width: the spaces of
+// Unicode, no-break ones among them, joiners and non-joiners, marks of direction,
+// invisible operators, and fillers. Variation selectors are not among them, since they
+// belong to the character before.
+func Invisible(r rune) bool {
 	switch r {
-	case '\u180e', '\u200b', '\u200c', '\u200d', '\u2060', '\ufeff':
+	case '\u00ad', '\u034f', '\u061c', '\u115f', '\u1160', '\u17b4', '\u17b5', '\u180e', '\u3164', '\uffa0', '\ufeff':
+		return true
+	}
+	if r >= '\u200b' && r <= '\u200f' || r >= '\u202a' && r <= '\u202e' || r >= '\u2060' && r <= '\u206f' {
 		return true
 	}
 	return unicode.IsSpace(r)

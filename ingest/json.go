@@ -45,14 +45,44 @@ func IsJSON(h nats.Header) bool {
 // The strings of d alias b where nothing in them is escaped, so b must not
 // change for as long as the draft, or an event made from it, is in use. After an
 // error what d holds is not specified.
-func DecodeJSON(b []byte, d *hold.Draft) error { return DecodeJSONTimes(b, d, ParseTime) }
+func DecodeJSON(b []byte, d *hold.Draft) error {
+	r := JSONReader{strict: true}
+	return r.Decode(b, d)
+}
 
-// DecodeJSONTimes is DecodeJSON with another reader of times, such as a times.Reader,
-// whose errors match hold.ErrTime. The log itself is read by DecodeJSON alone, so that
-// a replay takes what the first run took.
-func DecodeJSONTimes(b []byte, d *hold.Draft, parse func(string) (hold.Stamp, error)) error {
+// JSONReader reads events as servers and files take them: as DecodeJSON does, but for
+// what its fields allow. The log itself is read by DecodeJSON alone, so that a replay
+// takes what the first run took.
+//
+// A reader of the zero value passes over fields whose name begins with "_", whatever
+// their value is. It is not safe for concurrent use.
+type JSONReader struct {
+	// Times reads start and end; nil: ParseTime. Its errors match hold.ErrTime.
+	Times func(string) (hold.Stamp, error)
+	// Lenient passes over every field that no event has.
+	Lenient bool
+	// Skipped is called with the name of each field that is passed over, which is
+	// valid until Skipped returns. It may be nil.
+	Skipped func(name string)
+	// Extended takes values of MongoDB's extended JSON, such as {"$date":...}.
+	Extended bool
+	// Pick names a field whose text is kept in Picked. It may be one that no event has.
+	// Empty: there is none.
+	Pick string
+
+	// Weight and Picked are the texts of the weight and of the field Pick of the last
+	// event, or "" if it has none.
+	Weight, Picked string
+
+	strict bool
+}
+
+// Decode reads one event from a JSON object into d, replacing what d held. Its errors,
+// and what is true of the strings of d, are those of DecodeJSON.
+func (r *JSONReader) Decode(b []byte, d *hold.Draft) error {
 	*d = hold.Draft{}
-	s := scanner{b: b}
+	r.Weight, r.Picked = "", ""
+	s := scanner{b: b, extended: r.Extended}
 	var seen fieldSet
 	more, err := s.open()
 	for ; more && err == nil; more, err = s.next() {
@@ -61,8 +91,23 @@ func DecodeJSONTimes(b []byte, d *hold.Draft, parse func(string) (hold.Stamp, er
 		if name, v, err = s.member(); err != nil {
 			break
 		}
+		if r.Pick != "" && name == r.Pick {
+			if r.Picked, err = idText(name, v); err != nil {
+				return err
+			}
+		}
 		f, ok := fieldByName(name)
 		switch {
+		case !ok && r.skips(name):
+			if v.kind == kindNested {
+				if err = s.skip(); err != nil {
+					return err
+				}
+			}
+			if r.Skipped != nil {
+				r.Skipped(name)
+			}
+			continue
 		case !ok:
 			return &hold.FieldError{Field: clip(name), Err: ErrUnknownField}
 		case seen.has(f):
@@ -70,7 +115,7 @@ func DecodeJSONTimes(b []byte, d *hold.Draft, parse func(string) (hold.Stamp, er
 		}
 		seen.add(f)
 		if v.given() {
-			if err := setJSON(d, f, name, v, parse); err != nil {
+			if err := r.set(d, f, name, v); err != nil {
 				return err
 			}
 		}
@@ -79,6 +124,22 @@ func DecodeJSONTimes(b []byte, d *hold.Draft, parse func(string) (hold.Stamp, er
 		err = s.end()
 	}
 	return err
+}
+
+// skips reports whether a field that no event has is passed over.
+func (r *JSONReader) skips(name string) bool {
+	return !r.strict && (r.Lenient || name == r.Pick && name != "" || strings.HasPrefix(name, "_"))
+}
+
+// idText returns the text of a string or a number, or "" if there is none.
+func idText(name string, v value) (string, error) {
+	switch {
+	case v.kind == kindString, v.kind == kindNumber:
+		return v.text, nil
+	case v.kind == kindNull:
+		return "", nil
+	}
+	return "", &hold.FieldError{Field: clip(name), Err: ErrFieldType, Detail: v.kind.String()}
 }
 
 // field is a field of a JSON event; fieldSet has a bit for each.
@@ -126,7 +187,7 @@ type fieldSet uint
 func (s fieldSet) has(f field) bool { return s&(1<<f) != 0 }
 func (s *fieldSet) add(f field)     { *s |= 1 << f }
 
-func setJSON(d *hold.Draft, f field, name string, v value, parse func(string) (hold.Stamp, error)) (err error) {
+func (r *JSONReader) set(d *hold.Draft, f field, name string, v value) (err error) {
 	if !f.takes(v.kind) {
 		return &hold.FieldError{Field: name, Err: ErrFieldType, Detail: v.kind.String()}
 	}
@@ -138,10 +199,11 @@ func setJSON(d *hold.Draft, f field, name string, v value, parse func(string) (h
 	case jsonHoldID:
 		d.HoldID = v.text
 	case jsonStart:
-		d.Start, err = parse(v.text)
+		d.Start, err = r.time(v.text)
 	case jsonEnd:
-		d.End, err = parse(v.text)
+		d.End, err = r.time(v.text)
 	case jsonWeight:
+		r.Weight = v.text
 		d.Weight, d.WeightGiven, err = ParseWeight(v.text)
 	case jsonWeightExact:
 		d.WeightExact = v.text
@@ -151,6 +213,13 @@ func setJSON(d *hold.Draft, f field, name string, v value, parse func(string) (h
 		d.Retract, err = ParseBool(v.text)
 	}
 	return InField(name, err)
+}
+
+func (r *JSONReader) time(text string) (hold.Stamp, error) {
+	if r.Times == nil {
+		return ParseTime(text)
+	}
+	return r.Times(text)
 }
 
 // takes reports whether a field may have a value of a kind.

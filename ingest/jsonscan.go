@@ -4,6 +4,8 @@ import (
 	"strconv"
 	"unicode/utf16"
 	"unicode/utf8"
+
+	"holdmetrics/ingest/extjson"
 )
 
 // scanner reads a JSON object of one level, member by member.
@@ -12,8 +14,9 @@ import (
 // surrogates, into U+FFFD, so that two different holders would silently become
 // one; it forgives names in another case; and it forgets what comes twice.
 type scanner struct {
-	b   []byte
-	pos int
+	b        []byte
+	pos      int
+	extended bool // objects may stand for values, as MongoDB writes them
 }
 
 // open reads the brace that opens the object, and reports whether a member follows.
@@ -83,8 +86,11 @@ func (s *scanner) value() (value, error) {
 		}
 		return value{kindNumber, text}, nil
 	case c == '{' || c == '[':
-		// No field takes one, so what is inside does not matter: the caller
-		// refuses the field by its name and reads no further.
+		// The scanner stays before it: the caller passes over it with skip, or refuses
+		// the field by its name and reads no further.
+		if c == '{' && s.extended {
+			return s.extendedValue()
+		}
 		return value{kind: kindNested}, nil
 	}
 	for _, w := range []value{{kindBool, "true"}, {kindBool, "false"}, {kindNull, "null"}} {
@@ -94,6 +100,88 @@ func (s *scanner) value() (value, error) {
 		}
 	}
 	return value{}, malformedJSON(s.pos, "no value")
+}
+
+// extendedValue reads an object that may stand for a value.
+func (s *scanner) extendedValue() (value, error) {
+	from := s.pos
+	if err := s.skip(); err != nil {
+		return value{}, err
+	}
+	v, ok := extjson.Parse(s.b[from:s.pos])
+	switch {
+	case !ok:
+		s.pos = from
+		return value{kind: kindNested}, nil
+	case v.Number:
+		return value{kindNumber, v.Text}, nil
+	}
+	return value{kindString, v.Text}, nil
+}
+
+// maxDepth is how deep a value that is passed over may be nested.
+const maxDepth = 100
+
+// skip passes over a value of any kind.
+func (s *scanner) skip() error {
+	var open [maxDepth]byte // the brackets that stand open
+	depth := 0
+	for {
+		switch c := s.peek(); {
+		case (c == '{' || c == '[') && depth == maxDepth:
+			return malformedJSON(s.pos, "a value is nested too deep")
+		case c == '{' || c == '[':
+			s.pos++
+			open[depth] = c
+			depth++
+			if after := s.peek(); after != c+2 { // the bracket that closes it
+				if c == '{' {
+					if err := s.name(); err != nil {
+						return err
+					}
+				}
+				continue
+			}
+			s.pos++
+			depth--
+		default:
+			if _, err := s.value(); err != nil {
+				return err
+			}
+		}
+		// A value has ended, and perhaps those that it stands in.
+		for depth > 0 && s.peek() == open[depth-1]+2 {
+			s.pos++
+			depth--
+		}
+		if depth == 0 {
+			return nil
+		}
+		if s.peek() != ',' {
+			return malformedJSON(s.pos, "neither comma nor closing bracket")
+		}
+		s.pos++
+		if open[depth-1] == '{' {
+			if err := s.name(); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// name passes over the name of a member and its colon.
+func (s *scanner) name() error {
+	if s.peek() != '"' {
+		return malformedJSON(s.pos, "no field name")
+	}
+	if _, err := s.str(); err != nil {
+		return err
+	}
+	if s.peek() != ':' {
+		return malformedJSON(s.pos, "no colon")
+	}
+	s.pos++
+	return nil
 }
 
 func numberByte(c byte) bool {

@@ -11,6 +11,7 @@ import (
 	"holdmetrics/cmd/holdmetrics/internal/connect"
 	"holdmetrics/cmd/holdmetrics/internal/printing"
 	"holdmetrics/cmd/holdmetrics/internal/upload"
+	"holdmetrics/cmd/holdmetrics/internal/usage"
 	"holdmetrics/ingest/events"
 	"holdmetrics/ingest/rows"
 	"holdmetrics/ingest/transfers"
@@ -72,9 +73,16 @@ type openSource func(files []string, use sourceUse) (*source, error)
 func eventFlags(c *cobra.Command) openSource {
 	var o readingFlags
 	o.flags(c)
+	var lenient bool
+	var holdID string
+	c.Flags().BoolVar(&lenient, "lenient", false, "ignore fields that no event has; those that begin with _ always are")
+	c.Flags().StringVar(&holdID, "hold-id-from", "", "`field` that is the hold_id of events without one, such as _id")
 	return func(files []string, use sourceUse) (*source, error) {
+		if holdID == "" && c.Flags().Changed("hold-id-from") {
+			return nil, usage.Errorf("--hold-id-from is empty; name a field")
+		}
 		bad := &upload.BadRows{Files: files}
-		r := &events.Reader{Read: use.read, Bad: bad.AddUnsent}
+		r := &events.Reader{Read: use.read, Bad: bad.AddUnsent, Lenient: lenient, HoldIDFrom: holdID}
 		var err error
 		if r.Times, r.Numbers, err = o.readers(); err != nil {
 			return nil, err
@@ -85,6 +93,7 @@ func eventFlags(c *cobra.Command) openSource {
 			bad:    bad,
 			summary: func() *summaries {
 				s := new(summaries)
+				s.skipped(r.Skipped())
 				if n, first := r.Inexact(); n > 0 {
 					s.note("%s more digits than a double keeps (first at %s); use weight_exact", printing.Counted(n, "weight has", "weights have"), first)
 				}

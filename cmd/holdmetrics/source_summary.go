@@ -3,8 +3,10 @@ package main
 import (
 	"fmt"
 	"io"
+	"strings"
 
 	"holdmetrics/cmd/holdmetrics/internal/printing"
+	"holdmetrics/ingest/events"
 	"holdmetrics/ingest/rows"
 	"holdmetrics/ingest/transfers"
 )
@@ -105,6 +107,24 @@ func summarize(l *transfers.Summary, told, byBlock bool) *summaries {
 		s.note("token %s is left out: %v", rows.Clip(bad.Token), bad.Err)
 	}
 	return s
+}
+
+// skipped counts the fields that were ignored, and names them.
+func (s *summaries) skipped(fields []events.Skipped) {
+	if len(fields) == 0 {
+		return
+	}
+	var total int64
+	var names []string
+	for _, f := range fields {
+		total += f.Count
+		name := rows.Quote(f.Name)
+		if f.Name == "" {
+			name = "others"
+		}
+		names = append(names, name)
+	}
+	s.count("ignored fields", total, strings.Join(names[:min(len(names), shownNotes)], ", "))
 }
 
 // lookalikes names ids that differ in case or in invisible characters alone.

@@ -14,7 +14,7 @@ import (
 	"holdmetrics/ingest/times"
 )
 
-// holdInput is the request of POST /hold. Its body goes through ingest.DecodeJSONTimes,
+// holdInput is the request of POST /hold. Its body goes through ingest.JSONReader,
 // the one decoder of JSON events; huma only documents it. A time without a zone is
 // UTC, as it was in the original service.
 type holdInput struct {
@@ -97,7 +97,8 @@ func (s *Server) addHold(api huma.API) {
 
 func (s *Server) postHold(ctx context.Context, in *holdInput) (*holdOutput, error) {
 	var d hold.Draft
-	err := ingest.DecodeJSONTimes(in.RawBody, &d, times.Reader{UTC: true}.Parse)
+	r := ingest.JSONReader{Times: times.Reader{UTC: true}.Parse}
+	err := r.Decode(in.RawBody, &d)
 	position, err := s.cfg.Intake.Record(ctx, intake.PostHold, &d, err)
 	if err != nil {
 		return nil, s.fail(err, "body")

@@ -1,7 +1,6 @@
 package events
 
 import (
-	"bytes"
 	"strconv"
 	"strings"
 )
@@ -33,26 +32,4 @@ func significant(text string) string {
 		text = text[:i]
 	}
 	return strings.Trim(strings.Replace(text, ".", "", 1), "0")
-}
-
-// jsonWeight is the text of the number named "weight" in an event that was
-// decoded, or "". In JSON without nesting that name with its quotes can be a
-// value too, but only the name has a colon after it.
-func jsonWeight(line []byte) string {
-	for {
-		_, rest, ok := bytes.Cut(line, []byte(`"weight"`))
-		if !ok {
-			return ""
-		}
-		line = rest
-		number, ok := bytes.CutPrefix(bytes.TrimLeft(rest, " \t\r\n"), []byte(":"))
-		if !ok {
-			continue
-		}
-		number = bytes.TrimLeft(number, " \t\r\n")
-		if end := bytes.IndexAny(number, ",} \t\r\n"); end >= 0 {
-			number = number[:end]
-		}
-		return string(number)
-	}
 }

@@ -29,8 +29,16 @@ type Reader struct {
 	// Times reads start and end, Numbers the weights.
 	Times   times.Reader
 	Numbers numbers.Format
+	// Lenient passes over every column that no event has. Without it that is an error,
+	// unless the name begins with "_".
+	Lenient bool
+	// HoldIDFrom names the column whose text is the hold_id of events that have none.
+	// An event without it is bad, and so is a stop, which would end nothing. Empty:
+	// there is none.
+	HoldIDFrom string
 
 	stops        stops
+	skipped      []Skipped
 	rows         int64
 	inexact      int64
 	firstInexact rows.Place
@@ -42,6 +50,35 @@ func (r *Reader) Rows() int64 { return r.rows }
 // Inexact is how many weights had more digits than a double keeps and counted,
 // and where the first of them stands.
 func (r *Reader) Inexact() (int64, rows.Place) { return r.inexact, r.firstInexact }
+
+// Skipped is a column that was passed over, and how often it had a value.
+type Skipped struct {
+	Name  string
+	Count int64
+}
+
+// maxSkipped is how many names of columns are told apart; the others are counted as
+// one without a name.
+const maxSkipped = 100
+
+// Skipped returns the columns that were passed over, in the order of their first row.
+func (r *Reader) Skipped() []Skipped { return r.skipped }
+
+// skip counts a value of a column that is passed over.
+func (r *Reader) skip(name string) {
+	i := slices.IndexFunc(r.skipped, func(s Skipped) bool { return s.Name == name })
+	if i < 0 {
+		if i = len(r.skipped); i >= maxSkipped {
+			name = ""
+		}
+		if i > maxSkipped {
+			i = maxSkipped
+		} else {
+			r.skipped = append(r.skipped, Skipped{Name: strings.Clone(name)})
+		}
+	}
+	r.skipped[i].Count++
+}
 
 // Events reads the files one after the other and yields an event a row,
 // unchecked. An error is the last thing yielded; it names file and line.
@@ -128,6 +165,12 @@ func (r *Reader) weigh(text string, e *rows.Event) {
 
 func (r *Reader) nextJSON(f *rows.File) func(*rows.Event) error {
 	lines := rows.NewLines(f)
+	decoder := ingest.JSONReader{Times: r.Times.Parse, Lenient: r.Lenient, Pick: r.HoldIDFrom, Extended: true}
+	decoder.Skipped = func(name string) {
+		if name != r.HoldIDFrom {
+			r.skip(name)
+		}
+	}
 	return func(e *rows.Event) error {
 		line, place, ok := lines.Next()
 		if !ok {
@@ -138,14 +181,14 @@ func (r *Reader) nextJSON(f *rows.File) func(*rows.Event) error {
 		}
 		e.Place = place
 		// The draft's strings alias the line, which the next one overwrites.
-		err := ingest.DecodeJSONTimes(bytes.Clone(line), &e.Draft, r.Times.Parse)
+		err := decoder.Decode(bytes.Clone(line), &e.Draft)
 		if err == nil {
-			err = r.finish(&e.Draft)
+			err = r.finish(&e.Draft, decoder.Picked)
 		}
 		if err != nil {
 			return &badRow{&rows.Error{Place: place, Err: err}}
 		}
-		r.weigh(jsonWeight(line), e)
+		r.weigh(decoder.Weight, e)
 		return nil
 	}
 }
@@ -155,8 +198,14 @@ const forever = 253402214400
 
 // finish makes a draft of a file as exact as an event has to be: ids without white
 // space at their ends, a plain weight, and no end instead of one in 9999.
-func (r *Reader) finish(d *hold.Draft) error {
+// picked is the text of the column of hold_ids.
+func (r *Reader) finish(d *hold.Draft, picked string) error {
 	d.Token, d.Holder, d.HoldID = rows.Trim(d.Token), rows.Trim(d.Holder), rows.Trim(d.HoldID)
+	if r.HoldIDFrom != "" && d.HoldID == "" {
+		if err := r.pick(d, rows.Trim(picked)); err != nil {
+			return err
+		}
+	}
 	if d.End.Set && d.End.Seconds >= forever {
 		d.End = hold.Stamp{}
 	}
@@ -168,6 +217,24 @@ func (r *Reader) finish(d *hold.Draft) error {
 		d.WeightExact = exact
 	}
 	return r.stops.check(d)
+}
+
+// Errors of [Reader.HoldIDFrom].
+var (
+	errNoHoldID   = errors.New("has no value to be the hold_id (--hold-id-from)")
+	errStopHoldID = errors.New("cannot be the hold_id of a stop, which would end nothing: give the stop the hold_id of the hold that it ends")
+)
+
+// pick gives an event the hold_id of the column that has them.
+func (r *Reader) pick(d *hold.Draft, picked string) error {
+	switch {
+	case picked == "":
+		return &hold.FieldError{Field: r.HoldIDFrom, Err: errNoHoldID}
+	case !d.Start.Set && d.End.Set:
+		return &hold.FieldError{Field: r.HoldIDFrom, Err: errStopHoldID}
+	}
+	d.HoldID = picked
+	return nil
 }
 
 // weight reads a weight, which is a double.
@@ -212,27 +279,49 @@ func (r *Reader) set(d *hold.Draft, column, s string) (err error) {
 
 var columnNames = []string{"token_id", "holder_id", "start", "end", "weight", "weight_exact", "hold_id", "revision", "retract"}
 
-// checkHeader refuses columns that say nothing, and a file without ids.
-func checkHeader(f *rows.File, table *rows.Table) error {
-	for _, name := range table.Header() {
-		if !slices.Contains(columnNames, name) {
-			return &rows.Error{Place: rows.Place{File: f.Name(), Line: 1}, Err: fmt.Errorf("%w: unknown column %s; the columns are %s", rows.ErrHeader, rows.Quote(name), strings.Join(columnNames, ", "))}
+// columns is where the columns of a table stand.
+type columns struct {
+	skipped []bool // by index
+	holdID  int    // the column of Reader.HoldIDFrom, or -1
+	weight  int    // -1: there is none
+}
+
+// columnsOf finds the columns of a header. It refuses those that no event has, and a
+// file without ids.
+func (r *Reader) columnsOf(f *rows.File, table *rows.Table) (columns, error) {
+	header := table.Header()
+	c := columns{skipped: make([]bool, len(header)), holdID: -1, weight: slices.Index(header, "weight")}
+	fail := func(err error) (columns, error) {
+		return c, &rows.Error{Place: rows.Place{File: f.Name(), Line: 1}, Err: err}
+	}
+	for i, name := range header {
+		switch {
+		case slices.Contains(columnNames, name):
+		case name == r.HoldIDFrom, r.Lenient, strings.HasPrefix(name, "_"):
+			c.skipped[i] = true
+		default:
+			return fail(fmt.Errorf("%w: unknown column %s; the columns are %s; --lenient ignores others", rows.ErrHeader, rows.Quote(name), strings.Join(columnNames, ", ")))
 		}
 	}
 	for _, name := range []string{"token_id", "holder_id"} {
 		if _, err := table.Column(name); err != nil {
-			return err
+			return c, err
 		}
 	}
-	return nil
+	if r.HoldIDFrom != "" {
+		var err error
+		if c.holdID, err = table.Column(r.HoldIDFrom); err != nil {
+			return c, err
+		}
+	}
+	return c, nil
 }
 
 func (r *Reader) nextRow(f *rows.File, table *rows.Table) (func(*rows.Event) error, error) {
-	if err := checkHeader(f, table); err != nil {
+	columns, err := r.columnsOf(f, table)
+	if err != nil {
 		return nil, err
 	}
-	width := len(table.Header())
-	weight := slices.Index(table.Header(), "weight")
 	return func(e *rows.Event) error {
 		row, place, err := table.Next()
 		var at *rows.Error
@@ -242,24 +331,33 @@ func (r *Reader) nextRow(f *rows.File, table *rows.Table) (func(*rows.Event) err
 		if err != nil {
 			return err
 		}
-		if len(row) > width {
-			if err := checkHeader(f, table); err != nil {
+		if len(row) > len(columns.skipped) {
+			if columns, err = r.columnsOf(f, table); err != nil {
 				return err
 			}
-			width, weight = len(row), slices.Index(table.Header(), "weight")
 		}
 		e.Place = place
 		e.Draft = hold.Draft{}
 		for i, text := range row {
+			if columns.skipped[i] {
+				if text != "" && i != columns.holdID {
+					r.skip(table.Header()[i])
+				}
+				continue
+			}
 			if err := r.set(&e.Draft, table.Header()[i], text); err != nil {
 				return &badRow{&rows.Error{Place: place, Err: err}}
 			}
 		}
-		if err := r.finish(&e.Draft); err != nil {
+		picked := ""
+		if columns.holdID >= 0 {
+			picked = row[columns.holdID]
+		}
+		if err := r.finish(&e.Draft, picked); err != nil {
 			return &badRow{&rows.Error{Place: place, Err: err}}
 		}
-		if weight >= 0 {
-			r.weigh(row[weight], e)
+		if columns.weight >= 0 {
+			r.weigh(row[columns.weight], e)
 		}
 		return nil
 	}, nil

@@ -6,10 +6,6 @@ import (
 	"holdmetrics/hold"
 )
 
-// ErrStopWeight means that a stop carries a weight that is not the one of the hold
-// that it ends.
-var ErrStopWeight = hold.ErrStopWeight
-
 // openHold is a hold without an end that a file said.
 type openHold struct {
 	start  hold.Stamp
@@ -35,61 +31,68 @@ func (s *stops) key(d *hold.Draft) uint64 {
 	return h.Sum64()
 }
 
-// check refuses a stop with a weight that is not that of the hold which it ends: of
-// the file's open ones the latest that started before it. A weight that is takes
-// nothing away, and is left out.
+// check refuses a stop with a weight, unless it is that of the hold that the stop ends:
+// of the open ones of the files, the latest that started before it. That weight is then
+// left out, because it changes nothing.
 func (s *stops) check(d *hold.Draft) error {
-	switch {
-	case d.Retract:
-		return nil
-	case d.Start.Set && d.End.Set:
-		return nil
-	case d.Start.Set:
-		if weight, ok := weightOf(d); ok {
-			key := s.key(d)
-			s.holds[key] = append(s.holds[key], openHold{d.Start, weight})
+	if d.Start.Set {
+		if !d.End.Set && !d.Retract {
+			s.open(d)
 		}
 		return nil
-	case !d.End.Set:
+	}
+	if !d.End.Set {
 		return nil
+	}
+	var holds []openHold
+	ended := -1
+	if !d.Retract {
+		key := s.key(d)
+		holds = s.holds[key]
+		for i := range holds {
+			if before(holds[i].start, d.End) && (ended < 0 || !before(holds[i].start, holds[ended].start)) {
+				ended = i
+			}
+		}
+		if ended >= 0 && d.HoldID == "" {
+			defer func() {
+				holds[ended] = holds[len(holds)-1]
+				s.holds[key] = holds[:len(holds)-1]
+			}()
+		}
+	}
+	if d.WeightExact == "" && !d.WeightGiven {
+		return nil
+	}
+	e, err := d.Check(hold.MaxTime, hold.Limits{})
+	if err != nil {
+		return nil // which is found again, where the clock is known
+	}
+	var ends *hold.Weight
+	if ended >= 0 {
+		ends = &holds[ended].weight
+	}
+	if err := e.CheckStopWeight(ends); err != nil {
+		return err
+	}
+	d.Weight, d.WeightGiven, d.WeightExact = 0, false, ""
+	return nil
+}
+
+// open notes an open hold.
+func (s *stops) open(d *hold.Draft) {
+	e, err := d.Check(hold.MaxTime, hold.Limits{})
+	if err != nil {
+		return
+	}
+	weight := hold.One
+	if e.HasWeight {
+		weight = e.Weight
 	}
 	key := s.key(d)
-	holds, ended := s.holds[key], -1
-	for i := range holds {
-		if before(holds[i].start, d.End) && (ended < 0 || !before(holds[i].start, holds[ended].start)) {
-			ended = i
-		}
-	}
-	given := d.WeightExact != "" || d.WeightGiven
-	if given {
-		weight, ok := weightOf(d)
-		if !ok {
-			return nil // which hold.Draft.Check has words for
-		}
-		if ended < 0 || holds[ended].weight != weight {
-			return &hold.FieldError{Field: "weight", Err: ErrStopWeight}
-		}
-		d.Weight, d.WeightGiven, d.WeightExact = 0, false, ""
-	}
-	if ended >= 0 && d.HoldID == "" {
-		holds[ended] = holds[len(holds)-1]
-		s.holds[key] = holds[:len(holds)-1]
-	}
-	return nil
+	s.holds[key] = append(s.holds[key], openHold{d.Start, weight})
 }
 
 func before(a, b hold.Stamp) bool {
 	return a.Seconds < b.Seconds || a.Seconds == b.Seconds && a.Nanos < b.Nanos
-}
-
-func weightOf(d *hold.Draft) (hold.Weight, bool) {
-	switch {
-	case d.WeightExact != "":
-		w, err := hold.ParseWeight(d.WeightExact)
-		return w, err == nil
-	case d.WeightGiven:
-		w, err := hold.WeightFromFloat(d.Weight)
-		return w, err == nil
-	}
-	return hold.One, true
 }

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"holdmetrics/hold"
 	"holdmetrics/ingest/rows"
 )
 
@@ -36,7 +37,7 @@ func TestAStopWithAWeight(t *testing.T) {
 				}
 				return
 			}
-			if !errors.Is(err, ErrStopWeight) || !errors.As(err, &at) || at.Place.Line != tt.line || !strings.Contains(err.Error(), "weight does not go with a stop: a stop ends the whole hold") {
+			if !errors.Is(err, hold.ErrStopWeight) || !errors.As(err, &at) || at.Place.Line != tt.line || !strings.Contains(err.Error(), "weight does not go with a stop: a stop ends the whole hold") {
 				t.Errorf("%v, want line %d refused", err, tt.line)
 			}
 		})

@@ -52,7 +52,8 @@ func (f Format) Check() error {
 }
 
 // Parse reads a number: digits, optionally with a sign, a decimal point, an
-// exponent and leading zeros, or 0x and hex digits.
+// exponent and leading zeros, or 0x and hex digits. There may be no digit before the
+// point, or none after it.
 func Parse(s string) (Decimal, error) { return Format{}.Parse(s) }
 
 // Parse reads a number as [Parse] does, with the groups of the format.
@@ -90,7 +91,7 @@ func (f Format) parse(s string) (Decimal, error) {
 		s = s[:i]
 	}
 	whole, fraction, _ := strings.Cut(s, ".")
-	if whole == "" && fraction == "" || !digitsOnly(whole) || !digitsOnly(fraction) || whole == "" || strings.HasSuffix(s, ".") {
+	if whole == "" && fraction == "" || !digitsOnly(whole) || !digitsOnly(fraction) {
 		return Decimal{}, ErrSyntax
 	}
 	fraction = strings.TrimRight(fraction, "0")

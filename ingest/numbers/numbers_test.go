@@ -37,8 +37,13 @@ func TestParse(t *testing.T) {
 		{"", "", ErrSyntax},
 		{"-", "", ErrSyntax},
 		{"1,5", "", ErrSyntax},
-		{"1.", "", ErrSyntax},
-		{".5", "", ErrSyntax},
+		{"1.", "1", nil},
+		{".5", "0.5", nil},
+		{"+.5e1", "5", nil},
+		{"-.0", "0", nil},
+		{".", "", ErrSyntax},
+		{"+.", "", ErrSyntax},
+		{".e1", "", ErrSyntax},
 		{"1e", "", ErrSyntax},
 		{"1e+-2", "", ErrSyntax},
 		{"0x", "", ErrSyntax},
@@ -79,6 +84,9 @@ func TestThousands(t *testing.T) {
 		{",", "1.234,567", ""},
 		{",", "1,,234", ""},
 		{".", "1,234.5", ""},
+		{",", "1,234.", "1234"},
+		{",", ".5", "0.5"},
+		{".", ",5", "0.5"},
 	} {
 		got, err := Format{Thousands: tt.separator}.Exact(tt.text)
 		if got != tt.want || (err != nil) != (tt.want == "") {

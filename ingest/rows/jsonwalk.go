@@ -3,16 +3,23 @@ package rows
 import (
 	"encoding/json"
 	"strings"
+
+	"holdmetrics/ingest/extjson"
 )
 
 // The functions here walk over JSON that was found to be valid.
 
-// flatten calls set with the name and the text of every member of an object.
+// flatten calls set with the name and the text of every member of an object. Objects of
+// MongoDB's extended JSON are the values that they stand for.
 func flatten(object []byte, prefix string, set func(name, text string)) {
 	eachMember(object, func(name string, v []byte) {
 		name = prefix + name
 		switch v[0] {
 		case '{':
+			if value, ok := extjson.Parse(v); ok {
+				set(name, value.Text)
+				return
+			}
 			flatten(v, name+".", set)
 		case '[':
 			if objects, ok := objectsOf(v); ok && len(objects) > 0 {

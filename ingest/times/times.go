@@ -278,7 +278,13 @@ func (r Reader) parseNumber(s string) (hold.Stamp, string) {
 		return hold.Stamp{}, wrong
 	}
 	if r.Unit == Seconds {
+		if date, ok := compactDate(s); ok {
+			return hold.Stamp{}, fmt.Sprintf("is a date without hyphens, or else %s as unix seconds: write %s, or %s.0 for the seconds", time.Unix(seconds, 0).UTC().Format(time.DateOnly), date, s)
+		}
 		if seconds > latest {
+			if date, ok := compactDate(s[:min(len(s), 8)]); ok && len(s) == len("20060102150405") {
+				return hold.Stamp{}, "is a date and a time without separators: write " + date + "T" + s[8:10] + ":" + s[10:12] + ":" + s[12:] + "Z if it is UTC"
+			}
 			if unit, ok := likelyUnit(seconds); ok {
 				return hold.Stamp{}, fmt.Sprintf("is absurd as seconds and fits as %s: give the unit of times (--time-unit %s)", unitWords[unit], unit)
 			}
@@ -294,6 +300,17 @@ func (r Reader) parseNumber(s string) (hold.Stamp, string) {
 		whole, rest = whole-1, rest+per
 	}
 	return hold.Stamp{Seconds: whole, Nanos: int32(rest*(1e9/per) + int64(nanos)/per), Set: true}, ""
+}
+
+// compactDate returns the date that eight digits name, from 1990 to 2199. As seconds they
+// would be of 1970, which nobody means.
+func compactDate(s string) (string, bool) {
+	if len(s) != 8 || !digitsOnly(s) || s < "19900101" || s > "21991231" {
+		return "", false
+	}
+	date := s[:4] + "-" + s[4:6] + "-" + s[6:]
+	_, err := time.Parse(time.DateOnly, date)
+	return date, err == nil
 }
 
 var unitWords = [...]string{"seconds", "milliseconds", "microseconds", "nanoseconds"}

@@ -53,6 +53,14 @@ func TestOneInstantInManySpellings(t *testing.T) {
 	if got, err := (Reader{Unit: Milliseconds}).Parse("-1500"); err != nil || got != (hold.Stamp{Seconds: -2, Nanos: 500_000_000, Set: true}) {
 		t.Errorf("%+v, %v", got, err)
 	}
+	for s, seconds := range map[string]int64{"1.": 1, "20260101.0": 20260101, "20261301": 20261301, "19891231": 19891231, "22000101": 22000101, "2026010": 2026010} {
+		if got, err := (Reader{}).Parse(s); err != nil || got != (hold.Stamp{Seconds: seconds, Set: true}) {
+			t.Errorf("%s: %+v, %v", s, got, err)
+		}
+	}
+	if got, err := (Reader{Unit: Milliseconds}).Parse("20260101"); err != nil || got.Seconds != 20260 {
+		t.Errorf("%+v, %v", got, err)
+	}
 	if got, err := (Reader{}).Parse(""); err != nil || got.Set {
 		t.Errorf("nothing: %+v, %v", got, err)
 	}
@@ -77,7 +85,9 @@ func TestWhatIsNoTime(t *testing.T) {
 		"2026-01-01T0:00:00Z":             malformed,
 		"99999999999999999999":            "is out of range",
 		"1e30":                            "is out of range",
-		"1.":                              "is neither a date",
+		".":                               "is neither a date",
+		"20260101":                        "is a date without hyphens, or else 1970-08-23 as unix seconds: write 2026-01-01, or 20260101.0 for the seconds",
+		"20260101123045":                  "write 2026-01-01T12:30:45Z",
 		"-":                               "is neither a date",
 	} {
 		_, err := Reader{}.Parse(s)

@@ -49,8 +49,10 @@ type Ledger struct {
 	summary Summary
 }
 
-// New makes an empty ledger.
+// New makes an empty ledger. Ids in the options are read as those of files are, without
+// white space at their ends.
 func New(opt Options) (*Ledger, error) {
+	opt.trim()
 	if err := opt.check(); err != nil {
 		return nil, err
 	}

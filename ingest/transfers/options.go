@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"holdmetrics/ingest/numbers"
+	"holdmetrics/ingest/rows"
 	"holdmetrics/ingest/times"
 )
 
@@ -111,6 +112,25 @@ type Options struct {
 	Unchecked bool
 	// Read is called with every count of bytes taken from the disk; may be nil.
 	Read func(n int)
+}
+
+// trim cuts white space off the ids that the options name.
+func (o *Options) trim() {
+	o.TokenValue = rows.Trim(o.TokenValue)
+	o.TokenIs, o.TokenIsNot = trimAll(o.TokenIs), trimAll(o.TokenIsNot)
+	decimals := o.DecimalsOfToken
+	o.DecimalsOfToken = make(map[string]int, len(decimals))
+	for token, n := range decimals {
+		o.DecimalsOfToken[rows.Trim(token)] = n
+	}
+}
+
+func trimAll(ids []string) []string {
+	trimmed := make([]string, len(ids))
+	for i, id := range ids {
+		trimmed[i] = rows.Trim(id)
+	}
+	return trimmed
 }
 
 func (o *Options) check() error {

@@ -7,8 +7,6 @@ import (
 	"hash/maphash"
 	"io"
 	"strings"
-	"unicode"
-	"unicode/utf8"
 
 	"github.com/holiman/uint256"
 
@@ -488,15 +486,17 @@ func hashRow(seed maphash.Seed, row []string) uint64 {
 	return h.Sum64()
 }
 
-// checkID returns what keeps a text from being an id.
+// checkID returns what keeps a text from being an id. The empty text is nobody.
 func checkID(s string) error {
-	switch {
-	case len(s) > 256:
-		return hold.ErrTooLong
-	case !utf8.ValidString(s):
-		return hold.ErrNotUTF8
-	case strings.ContainsFunc(s, unicode.IsControl):
-		return hold.ErrControl
+	if s == "" {
+		return nil
 	}
-	return nil
+	err := hold.CheckID("", s)
+	if err == nil {
+		err = (&hold.Draft{Token: s}).CheckStrict()
+	}
+	if field := (*hold.FieldError)(nil); errors.As(err, &field) {
+		return field.Err
+	}
+	return err
 }
