@@ -36,14 +36,13 @@ func plainByte(b byte) bool { return b > ' ' && b < 0x7f }
 
 // Invisible reports whether a character is white space or has no width: the spaces of
 // Unicode, no-break ones among them, joiners and non-joiners, marks of direction,
-// invisible operators, and fillers. Variation selectors are not among them, since they
-// belong to the character before.
+// invisible operators, fillers and variation selectors.
 func Invisible(r rune) bool {
 	switch r {
 	case '\u00ad', '\u034f', '\u061c', '\u115f', '\u1160', '\u17b4', '\u17b5', '\u180e', '\u3164', '\uffa0', '\ufeff':
 		return true
 	}
-	if r >= '\u200b' && r <= '\u200f' || r >= '\u202a' && r <= '\u202e' || r >= '\u2060' && r <= '\u206f' {
+	if r >= '\u200b' && r <= '\u200f' || r >= '\u202a' && r <= '\u202e' || r >= '\u2060' && r <= '\u206f' || r >= '\ufe00' && r <= '\ufe0f' {
 		return true
 	}
 	return unicode.IsSpace(r)

@@ -104,6 +104,53 @@ var strangers = []situation{
 		files: map[string]string{"a.csv": rowsOf(transfersHeader, "S,zero,a,1,soon", "T,zero,a,1,100")},
 		args:  []string{"transfers", "a.csv", "--on-bad-token", "skip", "--as-of", "200"}, want: map[string]string{"a": "100"}, code: 1, err: "token S is left out: a.csv:2: ",
 	},
+	{
+		name: "documents of MongoDB in canonical JSON",
+		files: map[string]string{"a.ndjson": `{"_id":{"$oid":"60edb8e85f1b2c0012345678"},"token_id":"T","holder_id":"a","start":{"$date":{"$numberLong":"100000"}},"end":{"$date":{"$numberLong":"110500"}},"weight":{"$numberDouble":"2.0"}}` + "\n" +
+			`{"_id":{"$oid":"60edb8e85f1b2c0012345679"},"token_id":"T","holder_id":"b","start":{"$date":{"$numberLong":"100000"}},"end":null,"weight":{"$numberLong":"3"},"_meta":{"a":[1,{"b":2}]}}` + "\n"},
+		args: []string{"events", "a.ndjson", "--as-of", "200"}, want: map[string]string{"a": "21", "b": "300"}, err: `ignored fields: 3 ("_id", "_meta")`,
+	},
+	{
+		name: "documents of MongoDB in an array, with equal ones that are meant",
+		files: map[string]string{"a.json": `[{"_id":{"$oid":"6a"},"token_id":"T","holder_id":"a","start":{"$date":"1970-01-01T00:01:40Z"},"weight":{"$numberDecimal":"2"},"note":{"x":1}},
+{"_id":{"$oid":"6b"},"token_id":"T","holder_id":"a","start":{"$date":"1970-01-01T00:01:40.000Z"},"weight":2}]`},
+		args: []string{"events", "a.json", "--lenient", "--hold-id-from", "_id", "--policy", "sum", "--as-of", "200"}, want: map[string]string{"a": "400"}, err: `ignored fields: 1 ("note.x")`,
+	},
+	{
+		name:  "columns that no event has",
+		files: map[string]string{"a.csv": "_id,token_id,holder_id,start,weight,color\n6a,T,a,100,.5,red\n6b,T,a,100,5.,\n"},
+		args:  []string{"events", "a.csv", "--lenient", "--as-of", "200"}, want: map[string]string{"a": "500"}, err: `ignored fields: 3 ("_id", "color")`,
+	},
+	{
+		name:  "an unknown column",
+		files: map[string]string{"a.csv": "_id,token_id,holder_id,start,color\n6a,T,a,100,red\n"},
+		args:  []string{"events", "a.csv"}, want: map[string]string{}, code: 1, err: `unknown column "color"; the columns are`,
+	},
+	{
+		name:  "an unknown field",
+		files: map[string]string{"a.ndjson": `{"token_id":"T","holder_id":"a","start":100,"color":{"a":"red"}}` + "\n"},
+		args:  []string{"events", "a.ndjson"}, want: map[string]string{}, code: 1, err: "a.ndjson:1: color is not a field of an event; --lenient ignores it",
+	},
+	{
+		name:  "hold_ids of a column, with one of its own",
+		files: map[string]string{"a.csv": "lot,token_id,holder_id,start,end,weight,hold_id\n1,T,a,100,,2,\n2,T,a,100,,2,\n9,T,a,100,,1,own\n,T,a,,150,,own\n"},
+		args:  []string{"events", "a.csv", "--hold-id-from", "lot", "--policy", "sum", "--as-of", "200"}, want: map[string]string{"a": "450"},
+	},
+	{
+		name:  "hold_ids of a column without a value",
+		files: map[string]string{"a.csv": "lot,token_id,holder_id,start\n,T,a,100\n"},
+		args:  []string{"events", "a.csv", "--hold-id-from", "lot"}, want: map[string]string{}, code: 1, err: "a.csv:2: lot has no value to be the hold_id",
+	},
+	{
+		name:  "a stop with the hold_id of a document",
+		files: map[string]string{"a.ndjson": `{"_id":"6a","token_id":"T","holder_id":"a","start":100}` + "\n" + `{"_id":"6b","token_id":"T","holder_id":"a","end":150}` + "\n"},
+		args:  []string{"events", "a.ndjson", "--hold-id-from", "_id"}, want: map[string]string{}, code: 1, err: "a.ndjson:2: _id cannot be the hold_id of a stop",
+	},
+	{
+		name:  "a date without hyphens",
+		files: map[string]string{"a.csv": "token_id,holder_id,start\nT,a,20260101\n"},
+		args:  []string{"events", "a.csv"}, want: map[string]string{}, code: 1, err: "write 2026-01-01",
+	},
 }
 
 func TestStrangers(t *testing.T) {

@@ -184,6 +184,8 @@ func (r *Reader) nextJSON(f *rows.File) func(*rows.Event) error {
 		err := decoder.Decode(bytes.Clone(line), &e.Draft)
 		if err == nil {
 			err = r.finish(&e.Draft, decoder.Picked)
+		} else if errors.Is(err, ingest.ErrUnknownField) {
+			err = fmt.Errorf("%w; --lenient ignores it", err)
 		}
 		if err != nil {
 			return &badRow{&rows.Error{Place: place, Err: err}}

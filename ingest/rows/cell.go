@@ -6,8 +6,5 @@ import "holdmetrics/hold"
 // width among it: what [hold.Draft.CheckStrict] refuses in an id.
 func Trim(s string) string { return hold.TrimID(s) }
 
-// Invisible reports whether a character cannot be seen: white space, what has no width,
-// and variation selectors.
-func Invisible(r rune) bool {
-	return hold.Invisible(r) || r >= '\ufe00' && r <= '\ufe0f'
-}
+// Invisible reports whether a character is white space or has no width.
+func Invisible(r rune) bool { return hold.Invisible(r) }
