@@ -68,6 +68,17 @@ type Config struct {
 	Logger       *zap.Logger           // nil: none
 	Registerer   prometheus.Registerer // takes the gateway's own metrics; nil: none does
 	Gatherer     prometheus.Gatherer   // what /metrics shows; nil: nothing
+	HTTP         HTTPOptions
+}
+
+// HTTPOptions are choices of the HTTP API.
+type HTTPOptions struct {
+	// CORSOrigins are the origins whose pages may read, exactly as browsers send them;
+	// see [httpapi.CheckOrigin].
+	CORSOrigins []string
+	// Lenient: fields of events in JSON that no event has are ignored and counted, and
+	// not only those that begin with an underscore.
+	Lenient bool
 }
 
 // Gateway serves the gRPC and the HTTP API. It is safe for concurrent use.
@@ -96,6 +107,11 @@ func New(cfg Config) (*Gateway, error) {
 	} {
 		if missing {
 			return nil, fmt.Errorf("%w: %s is required", ErrConfig, name)
+		}
+	}
+	for _, origin := range cfg.HTTP.CORSOrigins {
+		if err := httpapi.CheckOrigin(origin); err != nil {
+			return nil, fmt.Errorf("%w: %w", ErrConfig, err)
 		}
 	}
 	if cfg.Now == nil {
@@ -146,6 +162,7 @@ func New(cfg Config) (*Gateway, error) {
 		Reads: g.reads, Watches: g.hub, Intake: g.intake, Status: g.status,
 		StreamWait: cfg.StreamWait, WatchStall: cfg.WatchStall, Heartbeat: cfg.Heartbeat,
 		Version: cfg.Version, Gatherer: cfg.Gatherer, Observer: g.metrics, Logger: cfg.Logger,
+		CORSOrigins: cfg.HTTP.CORSOrigins, Lenient: cfg.HTTP.Lenient,
 	}); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrConfig, err)
 	}

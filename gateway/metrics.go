@@ -19,6 +19,7 @@ type metrics struct {
 	refusals *prometheus.CounterVec // events, by endpoint, field
 	failures *prometheus.CounterVec // events, by endpoint
 	taken    map[intake.Endpoint]prometheus.Counter
+	ignored  *prometheus.CounterVec // fields, by endpoint
 
 	watchers *prometheus.GaugeVec   // by API
 	updates  *prometheus.CounterVec // that watchers were sent, by API
@@ -39,6 +40,7 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 		refusals: counter("events_refused_total", "Events refused for their content, by endpoint (door) and field (none: no single field).", "door", "field"),
 		failures: counter("events_failed_total", "Events that the log did not accept or acknowledge, by endpoint (door).", "door"),
 		taken:    map[intake.Endpoint]prometheus.Counter{},
+		ignored:  counter("fields_ignored_total", "Fields of events in JSON that no event has and that were ignored, by endpoint (door).", "door"),
 		updates:  counter("watch_updates_total", "Snapshots and changes sent to watchers, by API (door).", "door"),
 		stalled:  counter("watchers_stalled_total", "Watchers that were closed because they did not read, by API (door).", "door"),
 		watchers: prometheus.NewGaugeVec(prometheus.GaugeOpts{
@@ -61,7 +63,7 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 	if reg == nil {
 		return m, nil
 	}
-	for _, c := range []prometheus.Collector{m.requests, m.open, m.refusals, m.failures, accepted, m.watchers, m.updates, m.stalled, m.generation, m.switches} {
+	for _, c := range []prometheus.Collector{m.requests, m.open, m.refusals, m.failures, accepted, m.ignored, m.watchers, m.updates, m.stalled, m.generation, m.switches} {
 		if err := reg.Register(c); err != nil {
 			return nil, err
 		}
@@ -91,6 +93,11 @@ func (m *metrics) Event(e intake.Endpoint, err error) {
 	default:
 		m.failures.WithLabelValues(string(e)).Inc()
 	}
+}
+
+// FieldsIgnored counts n fields of events that were ignored.
+func (m *metrics) FieldsIgnored(e intake.Endpoint, n int) {
+	m.ignored.WithLabelValues(string(e)).Add(float64(n))
 }
 
 // Request counts a request that was answered.

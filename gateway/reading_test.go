@@ -217,6 +217,7 @@ func TestReadsRefuse(t *testing.T) {
 		"as_of beside to":  {scores(&holdpb.ScoresRequest{AsOf: early, To: late}), codes.InvalidArgument, "to", "/stats/alice?as_of=5&to=4", 422, "query.to"},
 		"bad from":         {scores(&holdpb.ScoresRequest{From: &timestamppb.Timestamp{Nanos: -1}}), codes.InvalidArgument, "from", "/stats/alice/holds?from=x", 422, "query.from"},
 		"bad to":           {scores(&holdpb.ScoresRequest{To: fakes.Seconds(-1)}), codes.InvalidArgument, "to", "/scores?to=-1", 422, "query.to"},
+		"now and a time":   {scores(&holdpb.ScoresRequest{AsOf: early, AsOfNow: true}), codes.InvalidArgument, "as_of_now", "/scores?as_of=now&to=4", 422, "query.to"},
 		"future":           {scores(&holdpb.ScoresRequest{AsOf: fakes.Timestamp(fakes.TestNow + 1)}), codes.InvalidArgument, "as_of", fmt.Sprint("/stats/alice?as_of=", fakes.TestNow/1e9+1), 422, "query.as_of"},
 		"future window":    {scores(&holdpb.ScoresRequest{From: late, To: fakes.Timestamp(fakes.TestNow + 1)}), codes.InvalidArgument, "to", fmt.Sprint("/stats?from=4&to=", fakes.TestNow/1e9+1), 422, "query.to"},
 		"future explained": {explain(&holdpb.ExplainRequest{HolderId: "alice", To: fakes.Timestamp(fakes.TestNow + 1)}), codes.InvalidArgument, "to", fmt.Sprint("/stats/alice/history?to=", fakes.TestNow/1e9+1), 422, "query.to"},
@@ -424,6 +425,8 @@ func TestInstants(t *testing.T) {
 		fmt.Sprint("/stats/alice/history?projected=true&points=2&to=", future/1e9):   `"projected":true`,
 		fmt.Sprint("/scores?projected=true&from=5&to=", future/1e9, "&holder=alice"): `"projected":true`,
 		"/scores?holder=bo%2Fb&as_of=1970-01-02":                                     `"as_of":"1970-01-02T00:00:00Z"`,
+		"/scores?holder=alice&as_of=now":                                             `"as_of":"` + query.TimeOf(fakes.TestNow).Format(time.RFC3339Nano) + `"`,
+		"/scores?holder=alice&from=5&to=now":                                         `"as_of":"` + query.TimeOf(fakes.TestNow).Format(time.RFC3339Nano) + `"`,
 	} {
 		if body := string(gatewaytest.Get(t, w, path, 200)); !strings.Contains(body, want) {
 			t.Errorf("%s: %s", path, body)

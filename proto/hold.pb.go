@@ -226,11 +226,14 @@ func (x *HoldMsg) GetRetract() bool {
 
 // HoldAck answers one HoldMsg. It is sent when the log has the event.
 type HoldAck struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Ok            bool                   `protobuf:"varint,1,opt,name=ok,proto3" json:"ok,omitempty"`
-	Error         string                 `protobuf:"bytes,2,opt,name=error,proto3" json:"error,omitempty"`
-	Position      uint64                 `protobuf:"varint,4,opt,name=position,proto3" json:"position,omitempty"` // position of the log that holds the event; 0 where ok is false
-	Field         string                 `protobuf:"bytes,5,opt,name=field,proto3" json:"field,omitempty"`        // the field that was refused, where one was
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	Ok       bool                   `protobuf:"varint,1,opt,name=ok,proto3" json:"ok,omitempty"`
+	Error    string                 `protobuf:"bytes,2,opt,name=error,proto3" json:"error,omitempty"`
+	Position uint64                 `protobuf:"varint,4,opt,name=position,proto3" json:"position,omitempty"` // position of the log that holds the event; 0 where ok is false
+	Field    string                 `protobuf:"bytes,5,opt,name=field,proto3" json:"field,omitempty"`        // the field that was refused, where one was
+	// With ok: why the event changes nothing, where the server knows that, such as a
+	// greater revision of the same hold_id. Empty promises nothing.
+	Note          string `protobuf:"bytes,6,opt,name=note,proto3" json:"note,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -293,6 +296,13 @@ func (x *HoldAck) GetField() string {
 	return ""
 }
 
+func (x *HoldAck) GetNote() string {
+	if x != nil {
+		return x.Note
+	}
+	return ""
+}
+
 // HoldBatch is many events at once. An event that is refused never touches its neighbours.
 // It has 65,536 events at most, and 64 MiB, which is more than so many events take
 // whose fields are within their limits.
@@ -346,6 +356,7 @@ type HoldBatchAck struct {
 	Accepted      uint64                 `protobuf:"varint,1,opt,name=accepted,proto3" json:"accepted,omitempty"`
 	Position      uint64                 `protobuf:"varint,2,opt,name=position,proto3" json:"position,omitempty"` // the greatest position that holds an event of the batch
 	Refused       []*HoldRefusal         `protobuf:"bytes,3,rep,name=refused,proto3" json:"refused,omitempty"`    // by ascending index
+	Notes         []*HoldNote            `protobuf:"bytes,4,rep,name=notes,proto3" json:"notes,omitempty"`        // by ascending index, of accepted events
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -401,6 +412,66 @@ func (x *HoldBatchAck) GetRefused() []*HoldRefusal {
 	return nil
 }
 
+func (x *HoldBatchAck) GetNotes() []*HoldNote {
+	if x != nil {
+		return x.Notes
+	}
+	return nil
+}
+
+// HoldNote is the note of an event of a batch, as in HoldAck.
+type HoldNote struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Index         uint32                 `protobuf:"varint,1,opt,name=index,proto3" json:"index,omitempty"` // of the event within its batch
+	Note          string                 `protobuf:"bytes,2,opt,name=note,proto3" json:"note,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HoldNote) Reset() {
+	*x = HoldNote{}
+	mi := &file_hold_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HoldNote) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HoldNote) ProtoMessage() {}
+
+func (x *HoldNote) ProtoReflect() protoreflect.Message {
+	mi := &file_hold_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HoldNote.ProtoReflect.Descriptor instead.
+func (*HoldNote) Descriptor() ([]byte, []int) {
+	return file_hold_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *HoldNote) GetIndex() uint32 {
+	if x != nil {
+		return x.Index
+	}
+	return 0
+}
+
+func (x *HoldNote) GetNote() string {
+	if x != nil {
+		return x.Note
+	}
+	return ""
+}
+
 type HoldRefusal struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Index         uint32                 `protobuf:"varint,1,opt,name=index,proto3" json:"index,omitempty"` // of the event within its batch
@@ -412,7 +483,7 @@ type HoldRefusal struct {
 
 func (x *HoldRefusal) Reset() {
 	*x = HoldRefusal{}
-	mi := &file_hold_proto_msgTypes[5]
+	mi := &file_hold_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -424,7 +495,7 @@ func (x *HoldRefusal) String() string {
 func (*HoldRefusal) ProtoMessage() {}
 
 func (x *HoldRefusal) ProtoReflect() protoreflect.Message {
-	mi := &file_hold_proto_msgTypes[5]
+	mi := &file_hold_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -437,7 +508,7 @@ func (x *HoldRefusal) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HoldRefusal.ProtoReflect.Descriptor instead.
 func (*HoldRefusal) Descriptor() ([]byte, []int) {
-	return file_hold_proto_rawDescGZIP(), []int{5}
+	return file_hold_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *HoldRefusal) GetIndex() uint32 {
@@ -504,7 +575,7 @@ type HoldStat struct {
 
 func (x *HoldStat) Reset() {
 	*x = HoldStat{}
-	mi := &file_hold_proto_msgTypes[6]
+	mi := &file_hold_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -516,7 +587,7 @@ func (x *HoldStat) String() string {
 func (*HoldStat) ProtoMessage() {}
 
 func (x *HoldStat) ProtoReflect() protoreflect.Message {
-	mi := &file_hold_proto_msgTypes[6]
+	mi := &file_hold_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -529,7 +600,7 @@ func (x *HoldStat) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HoldStat.ProtoReflect.Descriptor instead.
 func (*HoldStat) Descriptor() ([]byte, []int) {
-	return file_hold_proto_rawDescGZIP(), []int{6}
+	return file_hold_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *HoldStat) GetHolderId() string {
@@ -763,7 +834,7 @@ type StatsRequest struct {
 
 func (x *StatsRequest) Reset() {
 	*x = StatsRequest{}
-	mi := &file_hold_proto_msgTypes[7]
+	mi := &file_hold_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -775,7 +846,7 @@ func (x *StatsRequest) String() string {
 func (*StatsRequest) ProtoMessage() {}
 
 func (x *StatsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_hold_proto_msgTypes[7]
+	mi := &file_hold_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -788,7 +859,7 @@ func (x *StatsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatsRequest.ProtoReflect.Descriptor instead.
 func (*StatsRequest) Descriptor() ([]byte, []int) {
-	return file_hold_proto_rawDescGZIP(), []int{7}
+	return file_hold_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *StatsRequest) GetWatch() bool {
@@ -871,23 +942,24 @@ func (x *StatsRequest) GetProjected() bool {
 // ScoresRequest asks for exact figures from the store. Defaults: all holders, summed over tokens, now.
 type ScoresRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	HolderId      string                 `protobuf:"bytes,1,opt,name=holder_id,json=holderId,proto3" json:"holder_id,omitempty"` // empty: all
-	AsOf          *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=as_of,json=asOf,proto3" json:"as_of,omitempty"`             // absent: the time of the request
-	ByToken       bool                   `protobuf:"varint,3,opt,name=by_token,json=byToken,proto3" json:"by_token,omitempty"`   // a row a (token, holder), else a row a holder
-	After         uint64                 `protobuf:"varint,4,opt,name=after,proto3" json:"after,omitempty"`                      // wait until the store has applied this position; 0: all that the log held when the request came
-	From          *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=from,proto3" json:"from,omitempty"`                         // figures of the window [from, to): those at to less those at from
-	To            *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=to,proto3" json:"to,omitempty"`                             // end of the window, another name for as_of; absent: the time of the request
-	TokenId       string                 `protobuf:"bytes,7,opt,name=token_id,json=tokenId,proto3" json:"token_id,omitempty"`    // of this token alone
-	Share         bool                   `protobuf:"varint,8,opt,name=share,proto3" json:"share,omitempty"`                      // with the share of the sum over all holders; reads every pair
-	Digits        *uint32                `protobuf:"varint,9,opt,name=digits,proto3,oneof" json:"digits,omitempty"`              // decimal places of exact shares, up to 1000; absent: 18
-	Projected     bool                   `protobuf:"varint,10,opt,name=projected,proto3" json:"projected,omitempty"`             // allow times in the future
+	HolderId      string                 `protobuf:"bytes,1,opt,name=holder_id,json=holderId,proto3" json:"holder_id,omitempty"`  // empty: all
+	AsOf          *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=as_of,json=asOf,proto3" json:"as_of,omitempty"`              // absent: the time of the request
+	ByToken       bool                   `protobuf:"varint,3,opt,name=by_token,json=byToken,proto3" json:"by_token,omitempty"`    // a row a (token, holder), else a row a holder
+	After         uint64                 `protobuf:"varint,4,opt,name=after,proto3" json:"after,omitempty"`                       // wait until the store has applied this position; 0: all that the log held when the request came
+	From          *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=from,proto3" json:"from,omitempty"`                          // figures of the window [from, to): those at to less those at from
+	To            *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=to,proto3" json:"to,omitempty"`                              // end of the window, another name for as_of; absent: the time of the request
+	TokenId       string                 `protobuf:"bytes,7,opt,name=token_id,json=tokenId,proto3" json:"token_id,omitempty"`     // of this token alone
+	Share         bool                   `protobuf:"varint,8,opt,name=share,proto3" json:"share,omitempty"`                       // with the share of the sum over all holders; reads every pair
+	Digits        *uint32                `protobuf:"varint,9,opt,name=digits,proto3,oneof" json:"digits,omitempty"`               // decimal places of exact shares, up to 1000; absent: 18
+	Projected     bool                   `protobuf:"varint,10,opt,name=projected,proto3" json:"projected,omitempty"`              // allow times in the future
+	AsOfNow       bool                   `protobuf:"varint,11,opt,name=as_of_now,json=asOfNow,proto3" json:"as_of_now,omitempty"` // as of the time of the request, by the server's clock: settled figures count what has ended by then
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ScoresRequest) Reset() {
 	*x = ScoresRequest{}
-	mi := &file_hold_proto_msgTypes[8]
+	mi := &file_hold_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -899,7 +971,7 @@ func (x *ScoresRequest) String() string {
 func (*ScoresRequest) ProtoMessage() {}
 
 func (x *ScoresRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_hold_proto_msgTypes[8]
+	mi := &file_hold_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -912,7 +984,7 @@ func (x *ScoresRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ScoresRequest.ProtoReflect.Descriptor instead.
 func (*ScoresRequest) Descriptor() ([]byte, []int) {
-	return file_hold_proto_rawDescGZIP(), []int{8}
+	return file_hold_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *ScoresRequest) GetHolderId() string {
@@ -985,6 +1057,13 @@ func (x *ScoresRequest) GetProjected() bool {
 	return false
 }
 
+func (x *ScoresRequest) GetAsOfNow() bool {
+	if x != nil {
+		return x.AsOfNow
+	}
+	return false
+}
+
 // Score is one row: a holder, or a holder's token.
 type Score struct {
 	state        protoimpl.MessageState `protogen:"open.v1"`
@@ -1021,7 +1100,7 @@ type Score struct {
 
 func (x *Score) Reset() {
 	*x = Score{}
-	mi := &file_hold_proto_msgTypes[9]
+	mi := &file_hold_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1033,7 +1112,7 @@ func (x *Score) String() string {
 func (*Score) ProtoMessage() {}
 
 func (x *Score) ProtoReflect() protoreflect.Message {
-	mi := &file_hold_proto_msgTypes[9]
+	mi := &file_hold_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1046,7 +1125,7 @@ func (x *Score) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Score.ProtoReflect.Descriptor instead.
 func (*Score) Descriptor() ([]byte, []int) {
-	return file_hold_proto_rawDescGZIP(), []int{9}
+	return file_hold_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Score) GetTokenId() string {
@@ -1219,7 +1298,7 @@ type ExplainRequest struct {
 
 func (x *ExplainRequest) Reset() {
 	*x = ExplainRequest{}
-	mi := &file_hold_proto_msgTypes[10]
+	mi := &file_hold_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1231,7 +1310,7 @@ func (x *ExplainRequest) String() string {
 func (*ExplainRequest) ProtoMessage() {}
 
 func (x *ExplainRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_hold_proto_msgTypes[10]
+	mi := &file_hold_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1244,7 +1323,7 @@ func (x *ExplainRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExplainRequest.ProtoReflect.Descriptor instead.
 func (*ExplainRequest) Descriptor() ([]byte, []int) {
-	return file_hold_proto_rawDescGZIP(), []int{10}
+	return file_hold_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *ExplainRequest) GetHolderId() string {
@@ -1336,7 +1415,7 @@ type Contribution struct {
 
 func (x *Contribution) Reset() {
 	*x = Contribution{}
-	mi := &file_hold_proto_msgTypes[11]
+	mi := &file_hold_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1348,7 +1427,7 @@ func (x *Contribution) String() string {
 func (*Contribution) ProtoMessage() {}
 
 func (x *Contribution) ProtoReflect() protoreflect.Message {
-	mi := &file_hold_proto_msgTypes[11]
+	mi := &file_hold_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1361,7 +1440,7 @@ func (x *Contribution) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Contribution.ProtoReflect.Descriptor instead.
 func (*Contribution) Descriptor() ([]byte, []int) {
-	return file_hold_proto_rawDescGZIP(), []int{11}
+	return file_hold_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Contribution) GetTokenId() string {
@@ -1569,7 +1648,7 @@ type HistoryRequest struct {
 
 func (x *HistoryRequest) Reset() {
 	*x = HistoryRequest{}
-	mi := &file_hold_proto_msgTypes[12]
+	mi := &file_hold_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1581,7 +1660,7 @@ func (x *HistoryRequest) String() string {
 func (*HistoryRequest) ProtoMessage() {}
 
 func (x *HistoryRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_hold_proto_msgTypes[12]
+	mi := &file_hold_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1594,7 +1673,7 @@ func (x *HistoryRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HistoryRequest.ProtoReflect.Descriptor instead.
 func (*HistoryRequest) Descriptor() ([]byte, []int) {
-	return file_hold_proto_rawDescGZIP(), []int{12}
+	return file_hold_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *HistoryRequest) GetHolderId() string {
@@ -1668,7 +1747,7 @@ type ScorePoint struct {
 
 func (x *ScorePoint) Reset() {
 	*x = ScorePoint{}
-	mi := &file_hold_proto_msgTypes[13]
+	mi := &file_hold_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1680,7 +1759,7 @@ func (x *ScorePoint) String() string {
 func (*ScorePoint) ProtoMessage() {}
 
 func (x *ScorePoint) ProtoReflect() protoreflect.Message {
-	mi := &file_hold_proto_msgTypes[13]
+	mi := &file_hold_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1693,7 +1772,7 @@ func (x *ScorePoint) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ScorePoint.ProtoReflect.Descriptor instead.
 func (*ScorePoint) Descriptor() ([]byte, []int) {
-	return file_hold_proto_rawDescGZIP(), []int{13}
+	return file_hold_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *ScorePoint) GetAsOf() *timestamppb.Timestamp {
@@ -1801,7 +1880,7 @@ type TopRequest struct {
 
 func (x *TopRequest) Reset() {
 	*x = TopRequest{}
-	mi := &file_hold_proto_msgTypes[14]
+	mi := &file_hold_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1813,7 +1892,7 @@ func (x *TopRequest) String() string {
 func (*TopRequest) ProtoMessage() {}
 
 func (x *TopRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_hold_proto_msgTypes[14]
+	mi := &file_hold_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1826,7 +1905,7 @@ func (x *TopRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TopRequest.ProtoReflect.Descriptor instead.
 func (*TopRequest) Descriptor() ([]byte, []int) {
-	return file_hold_proto_rawDescGZIP(), []int{14}
+	return file_hold_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *TopRequest) GetBy() RankBy {
@@ -1883,7 +1962,7 @@ type RankedHolder struct {
 
 func (x *RankedHolder) Reset() {
 	*x = RankedHolder{}
-	mi := &file_hold_proto_msgTypes[15]
+	mi := &file_hold_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1895,7 +1974,7 @@ func (x *RankedHolder) String() string {
 func (*RankedHolder) ProtoMessage() {}
 
 func (x *RankedHolder) ProtoReflect() protoreflect.Message {
-	mi := &file_hold_proto_msgTypes[15]
+	mi := &file_hold_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1908,7 +1987,7 @@ func (x *RankedHolder) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RankedHolder.ProtoReflect.Descriptor instead.
 func (*RankedHolder) Descriptor() ([]byte, []int) {
-	return file_hold_proto_rawDescGZIP(), []int{15}
+	return file_hold_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *RankedHolder) GetRank() uint64 {
@@ -1999,7 +2078,7 @@ type TopAnswer struct {
 
 func (x *TopAnswer) Reset() {
 	*x = TopAnswer{}
-	mi := &file_hold_proto_msgTypes[16]
+	mi := &file_hold_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2011,7 +2090,7 @@ func (x *TopAnswer) String() string {
 func (*TopAnswer) ProtoMessage() {}
 
 func (x *TopAnswer) ProtoReflect() protoreflect.Message {
-	mi := &file_hold_proto_msgTypes[16]
+	mi := &file_hold_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2024,7 +2103,7 @@ func (x *TopAnswer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TopAnswer.ProtoReflect.Descriptor instead.
 func (*TopAnswer) Descriptor() ([]byte, []int) {
-	return file_hold_proto_rawDescGZIP(), []int{16}
+	return file_hold_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *TopAnswer) GetHolders() []*RankedHolder {
@@ -2103,7 +2182,7 @@ type RankRequest struct {
 
 func (x *RankRequest) Reset() {
 	*x = RankRequest{}
-	mi := &file_hold_proto_msgTypes[17]
+	mi := &file_hold_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2115,7 +2194,7 @@ func (x *RankRequest) String() string {
 func (*RankRequest) ProtoMessage() {}
 
 func (x *RankRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_hold_proto_msgTypes[17]
+	mi := &file_hold_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2128,7 +2207,7 @@ func (x *RankRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RankRequest.ProtoReflect.Descriptor instead.
 func (*RankRequest) Descriptor() ([]byte, []int) {
-	return file_hold_proto_rawDescGZIP(), []int{17}
+	return file_hold_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *RankRequest) GetHolderId() string {
@@ -2178,7 +2257,7 @@ type RankAnswer struct {
 
 func (x *RankAnswer) Reset() {
 	*x = RankAnswer{}
-	mi := &file_hold_proto_msgTypes[18]
+	mi := &file_hold_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2190,7 +2269,7 @@ func (x *RankAnswer) String() string {
 func (*RankAnswer) ProtoMessage() {}
 
 func (x *RankAnswer) ProtoReflect() protoreflect.Message {
-	mi := &file_hold_proto_msgTypes[18]
+	mi := &file_hold_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2203,7 +2282,7 @@ func (x *RankAnswer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RankAnswer.ProtoReflect.Descriptor instead.
 func (*RankAnswer) Descriptor() ([]byte, []int) {
-	return file_hold_proto_rawDescGZIP(), []int{18}
+	return file_hold_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *RankAnswer) GetHolder() *RankedHolder {
@@ -2303,7 +2382,7 @@ type PartitionState struct {
 
 func (x *PartitionState) Reset() {
 	*x = PartitionState{}
-	mi := &file_hold_proto_msgTypes[19]
+	mi := &file_hold_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2315,7 +2394,7 @@ func (x *PartitionState) String() string {
 func (*PartitionState) ProtoMessage() {}
 
 func (x *PartitionState) ProtoReflect() protoreflect.Message {
-	mi := &file_hold_proto_msgTypes[19]
+	mi := &file_hold_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2328,7 +2407,7 @@ func (x *PartitionState) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PartitionState.ProtoReflect.Descriptor instead.
 func (*PartitionState) Descriptor() ([]byte, []int) {
-	return file_hold_proto_rawDescGZIP(), []int{19}
+	return file_hold_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *PartitionState) GetPartition() uint32 {
@@ -2473,7 +2552,7 @@ type WorkerState struct {
 
 func (x *WorkerState) Reset() {
 	*x = WorkerState{}
-	mi := &file_hold_proto_msgTypes[20]
+	mi := &file_hold_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2485,7 +2564,7 @@ func (x *WorkerState) String() string {
 func (*WorkerState) ProtoMessage() {}
 
 func (x *WorkerState) ProtoReflect() protoreflect.Message {
-	mi := &file_hold_proto_msgTypes[20]
+	mi := &file_hold_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2498,7 +2577,7 @@ func (x *WorkerState) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WorkerState.ProtoReflect.Descriptor instead.
 func (*WorkerState) Descriptor() ([]byte, []int) {
-	return file_hold_proto_rawDescGZIP(), []int{20}
+	return file_hold_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *WorkerState) GetId() string {
@@ -2577,7 +2656,7 @@ type StatusAnswer struct {
 
 func (x *StatusAnswer) Reset() {
 	*x = StatusAnswer{}
-	mi := &file_hold_proto_msgTypes[21]
+	mi := &file_hold_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2589,7 +2668,7 @@ func (x *StatusAnswer) String() string {
 func (*StatusAnswer) ProtoMessage() {}
 
 func (x *StatusAnswer) ProtoReflect() protoreflect.Message {
-	mi := &file_hold_proto_msgTypes[21]
+	mi := &file_hold_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2602,7 +2681,7 @@ func (x *StatusAnswer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusAnswer.ProtoReflect.Descriptor instead.
 func (*StatusAnswer) Descriptor() ([]byte, []int) {
-	return file_hold_proto_rawDescGZIP(), []int{21}
+	return file_hold_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *StatusAnswer) GetPartitions() []*PartitionState {
@@ -2734,18 +2813,23 @@ const file_hold_proto_rawDesc = "" +
 	"\brevision\x18\n" +
 	" \x01(\x04R\brevision\x12!\n" +
 	"\fweight_exact\x18\v \x01(\tR\vweightExact\x12\x18\n" +
-	"\aretract\x18\f \x01(\bR\aretractJ\x04\b\x06\x10\aJ\x04\b\a\x10\bJ\x04\b\b\x10\t\"g\n" +
+	"\aretract\x18\f \x01(\bR\aretractJ\x04\b\x06\x10\aJ\x04\b\a\x10\bJ\x04\b\b\x10\t\"{\n" +
 	"\aHoldAck\x12\x0e\n" +
 	"\x02ok\x18\x01 \x01(\bR\x02ok\x12\x14\n" +
 	"\x05error\x18\x02 \x01(\tR\x05error\x12\x1a\n" +
 	"\bposition\x18\x04 \x01(\x04R\bposition\x12\x14\n" +
-	"\x05field\x18\x05 \x01(\tR\x05fieldJ\x04\b\x03\x10\x04\"1\n" +
+	"\x05field\x18\x05 \x01(\tR\x05field\x12\x12\n" +
+	"\x04note\x18\x06 \x01(\tR\x04noteJ\x04\b\x03\x10\x04\"1\n" +
 	"\tHoldBatch\x12$\n" +
-	"\x06events\x18\x01 \x03(\v2\f.poh.HoldMsgR\x06events\"r\n" +
+	"\x06events\x18\x01 \x03(\v2\f.poh.HoldMsgR\x06events\"\x97\x01\n" +
 	"\fHoldBatchAck\x12\x1a\n" +
 	"\baccepted\x18\x01 \x01(\x04R\baccepted\x12\x1a\n" +
 	"\bposition\x18\x02 \x01(\x04R\bposition\x12*\n" +
-	"\arefused\x18\x03 \x03(\v2\x10.poh.HoldRefusalR\arefused\"O\n" +
+	"\arefused\x18\x03 \x03(\v2\x10.poh.HoldRefusalR\arefused\x12#\n" +
+	"\x05notes\x18\x04 \x03(\v2\r.poh.HoldNoteR\x05notes\"4\n" +
+	"\bHoldNote\x12\x14\n" +
+	"\x05index\x18\x01 \x01(\rR\x05index\x12\x12\n" +
+	"\x04note\x18\x02 \x01(\tR\x04note\"O\n" +
 	"\vHoldRefusal\x12\x14\n" +
 	"\x05index\x18\x01 \x01(\rR\x05index\x12\x14\n" +
 	"\x05error\x18\x02 \x01(\tR\x05error\x12\x14\n" +
@@ -2802,7 +2886,7 @@ const file_hold_proto_rawDesc = "" +
 	"\vresume_from\x18\n" +
 	" \x01(\tR\n" +
 	"resumeFrom\x12\x1c\n" +
-	"\tprojected\x18\v \x01(\bR\tprojected\"\xe1\x02\n" +
+	"\tprojected\x18\v \x01(\bR\tprojected\"\xfd\x02\n" +
 	"\rScoresRequest\x12\x1b\n" +
 	"\tholder_id\x18\x01 \x01(\tR\bholderId\x12/\n" +
 	"\x05as_of\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x04asOf\x12\x19\n" +
@@ -2814,7 +2898,8 @@ const file_hold_proto_rawDesc = "" +
 	"\x05share\x18\b \x01(\bR\x05share\x12\x1b\n" +
 	"\x06digits\x18\t \x01(\rH\x00R\x06digits\x88\x01\x01\x12\x1c\n" +
 	"\tprojected\x18\n" +
-	" \x01(\bR\tprojectedB\t\n" +
+	" \x01(\bR\tprojected\x12\x1a\n" +
+	"\tas_of_now\x18\v \x01(\bR\aasOfNowB\t\n" +
 	"\a_digits\"\xa7\x06\n" +
 	"\x05Score\x12\x19\n" +
 	"\btoken_id\x18\x01 \x01(\tR\atokenId\x12\x1b\n" +
@@ -3056,7 +3141,7 @@ func file_hold_proto_rawDescGZIP() []byte {
 }
 
 var file_hold_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_hold_proto_msgTypes = make([]protoimpl.MessageInfo, 22)
+var file_hold_proto_msgTypes = make([]protoimpl.MessageInfo, 23)
 var file_hold_proto_goTypes = []any{
 	(RankBy)(0),                   // 0: poh.RankBy
 	(*Empty)(nil),                 // 1: poh.Empty
@@ -3064,103 +3149,105 @@ var file_hold_proto_goTypes = []any{
 	(*HoldAck)(nil),               // 3: poh.HoldAck
 	(*HoldBatch)(nil),             // 4: poh.HoldBatch
 	(*HoldBatchAck)(nil),          // 5: poh.HoldBatchAck
-	(*HoldRefusal)(nil),           // 6: poh.HoldRefusal
-	(*HoldStat)(nil),              // 7: poh.HoldStat
-	(*StatsRequest)(nil),          // 8: poh.StatsRequest
-	(*ScoresRequest)(nil),         // 9: poh.ScoresRequest
-	(*Score)(nil),                 // 10: poh.Score
-	(*ExplainRequest)(nil),        // 11: poh.ExplainRequest
-	(*Contribution)(nil),          // 12: poh.Contribution
-	(*HistoryRequest)(nil),        // 13: poh.HistoryRequest
-	(*ScorePoint)(nil),            // 14: poh.ScorePoint
-	(*TopRequest)(nil),            // 15: poh.TopRequest
-	(*RankedHolder)(nil),          // 16: poh.RankedHolder
-	(*TopAnswer)(nil),             // 17: poh.TopAnswer
-	(*RankRequest)(nil),           // 18: poh.RankRequest
-	(*RankAnswer)(nil),            // 19: poh.RankAnswer
-	(*PartitionState)(nil),        // 20: poh.PartitionState
-	(*WorkerState)(nil),           // 21: poh.WorkerState
-	(*StatusAnswer)(nil),          // 22: poh.StatusAnswer
-	(*timestamppb.Timestamp)(nil), // 23: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),   // 24: google.protobuf.Duration
+	(*HoldNote)(nil),              // 6: poh.HoldNote
+	(*HoldRefusal)(nil),           // 7: poh.HoldRefusal
+	(*HoldStat)(nil),              // 8: poh.HoldStat
+	(*StatsRequest)(nil),          // 9: poh.StatsRequest
+	(*ScoresRequest)(nil),         // 10: poh.ScoresRequest
+	(*Score)(nil),                 // 11: poh.Score
+	(*ExplainRequest)(nil),        // 12: poh.ExplainRequest
+	(*Contribution)(nil),          // 13: poh.Contribution
+	(*HistoryRequest)(nil),        // 14: poh.HistoryRequest
+	(*ScorePoint)(nil),            // 15: poh.ScorePoint
+	(*TopRequest)(nil),            // 16: poh.TopRequest
+	(*RankedHolder)(nil),          // 17: poh.RankedHolder
+	(*TopAnswer)(nil),             // 18: poh.TopAnswer
+	(*RankRequest)(nil),           // 19: poh.RankRequest
+	(*RankAnswer)(nil),            // 20: poh.RankAnswer
+	(*PartitionState)(nil),        // 21: poh.PartitionState
+	(*WorkerState)(nil),           // 22: poh.WorkerState
+	(*StatusAnswer)(nil),          // 23: poh.StatusAnswer
+	(*timestamppb.Timestamp)(nil), // 24: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),   // 25: google.protobuf.Duration
 }
 var file_hold_proto_depIdxs = []int32{
-	23, // 0: poh.HoldMsg.start:type_name -> google.protobuf.Timestamp
-	23, // 1: poh.HoldMsg.end:type_name -> google.protobuf.Timestamp
+	24, // 0: poh.HoldMsg.start:type_name -> google.protobuf.Timestamp
+	24, // 1: poh.HoldMsg.end:type_name -> google.protobuf.Timestamp
 	2,  // 2: poh.HoldBatch.events:type_name -> poh.HoldMsg
-	6,  // 3: poh.HoldBatchAck.refused:type_name -> poh.HoldRefusal
-	23, // 4: poh.HoldStat.updated_at:type_name -> google.protobuf.Timestamp
-	23, // 5: poh.HoldStat.since:type_name -> google.protobuf.Timestamp
-	23, // 6: poh.HoldStat.until:type_name -> google.protobuf.Timestamp
-	23, // 7: poh.HoldStat.as_of:type_name -> google.protobuf.Timestamp
-	23, // 8: poh.HoldStat.applied_through:type_name -> google.protobuf.Timestamp
-	24, // 9: poh.StatsRequest.min_interval:type_name -> google.protobuf.Duration
-	23, // 10: poh.StatsRequest.as_of:type_name -> google.protobuf.Timestamp
-	23, // 11: poh.StatsRequest.from:type_name -> google.protobuf.Timestamp
-	23, // 12: poh.StatsRequest.to:type_name -> google.protobuf.Timestamp
-	24, // 13: poh.StatsRequest.heartbeat:type_name -> google.protobuf.Duration
-	23, // 14: poh.ScoresRequest.as_of:type_name -> google.protobuf.Timestamp
-	23, // 15: poh.ScoresRequest.from:type_name -> google.protobuf.Timestamp
-	23, // 16: poh.ScoresRequest.to:type_name -> google.protobuf.Timestamp
-	23, // 17: poh.Score.as_of:type_name -> google.protobuf.Timestamp
-	23, // 18: poh.Score.applied_through:type_name -> google.protobuf.Timestamp
-	23, // 19: poh.Score.from:type_name -> google.protobuf.Timestamp
-	23, // 20: poh.ExplainRequest.as_of:type_name -> google.protobuf.Timestamp
-	23, // 21: poh.ExplainRequest.from:type_name -> google.protobuf.Timestamp
-	23, // 22: poh.ExplainRequest.to:type_name -> google.protobuf.Timestamp
-	23, // 23: poh.Contribution.start:type_name -> google.protobuf.Timestamp
-	23, // 24: poh.Contribution.end:type_name -> google.protobuf.Timestamp
-	23, // 25: poh.Contribution.as_of:type_name -> google.protobuf.Timestamp
-	23, // 26: poh.Contribution.from:type_name -> google.protobuf.Timestamp
-	23, // 27: poh.Contribution.applied_through:type_name -> google.protobuf.Timestamp
-	23, // 28: poh.HistoryRequest.from:type_name -> google.protobuf.Timestamp
-	23, // 29: poh.HistoryRequest.to:type_name -> google.protobuf.Timestamp
-	23, // 30: poh.ScorePoint.as_of:type_name -> google.protobuf.Timestamp
-	23, // 31: poh.ScorePoint.applied_through:type_name -> google.protobuf.Timestamp
-	0,  // 32: poh.TopRequest.by:type_name -> poh.RankBy
-	23, // 33: poh.RankedHolder.until:type_name -> google.protobuf.Timestamp
-	16, // 34: poh.TopAnswer.holders:type_name -> poh.RankedHolder
-	23, // 35: poh.TopAnswer.as_of:type_name -> google.protobuf.Timestamp
-	23, // 36: poh.TopAnswer.applied_through:type_name -> google.protobuf.Timestamp
-	0,  // 37: poh.RankRequest.by:type_name -> poh.RankBy
-	16, // 38: poh.RankAnswer.holder:type_name -> poh.RankedHolder
-	23, // 39: poh.RankAnswer.as_of:type_name -> google.protobuf.Timestamp
-	23, // 40: poh.RankAnswer.applied_through:type_name -> google.protobuf.Timestamp
-	23, // 41: poh.PartitionState.applied_through:type_name -> google.protobuf.Timestamp
-	23, // 42: poh.WorkerState.started:type_name -> google.protobuf.Timestamp
-	23, // 43: poh.WorkerState.heard:type_name -> google.protobuf.Timestamp
-	20, // 44: poh.StatusAnswer.partitions:type_name -> poh.PartitionState
-	21, // 45: poh.StatusAnswer.workers:type_name -> poh.WorkerState
-	23, // 46: poh.StatusAnswer.at:type_name -> google.protobuf.Timestamp
-	2,  // 47: poh.HoldMetrics.Broadcast:input_type -> poh.HoldMsg
-	2,  // 48: poh.HoldMetrics.Record:input_type -> poh.HoldMsg
-	8,  // 49: poh.HoldMetrics.Stats:input_type -> poh.StatsRequest
-	4,  // 50: poh.HoldMetrics.BroadcastBatch:input_type -> poh.HoldBatch
-	8,  // 51: poh.HoldMetricsQuery.GetSnapshot:input_type -> poh.StatsRequest
-	1,  // 52: poh.HoldMetricsQuery.HealthCheck:input_type -> poh.Empty
-	9,  // 53: poh.HoldMetricsQuery.Scores:input_type -> poh.ScoresRequest
-	11, // 54: poh.HoldMetricsQuery.Explain:input_type -> poh.ExplainRequest
-	13, // 55: poh.HoldMetricsQuery.History:input_type -> poh.HistoryRequest
-	15, // 56: poh.HoldMetricsQuery.Top:input_type -> poh.TopRequest
-	18, // 57: poh.HoldMetricsQuery.Rank:input_type -> poh.RankRequest
-	1,  // 58: poh.HoldMetricsQuery.Status:input_type -> poh.Empty
-	3,  // 59: poh.HoldMetrics.Broadcast:output_type -> poh.HoldAck
-	3,  // 60: poh.HoldMetrics.Record:output_type -> poh.HoldAck
-	7,  // 61: poh.HoldMetrics.Stats:output_type -> poh.HoldStat
-	5,  // 62: poh.HoldMetrics.BroadcastBatch:output_type -> poh.HoldBatchAck
-	7,  // 63: poh.HoldMetricsQuery.GetSnapshot:output_type -> poh.HoldStat
-	3,  // 64: poh.HoldMetricsQuery.HealthCheck:output_type -> poh.HoldAck
-	10, // 65: poh.HoldMetricsQuery.Scores:output_type -> poh.Score
-	12, // 66: poh.HoldMetricsQuery.Explain:output_type -> poh.Contribution
-	14, // 67: poh.HoldMetricsQuery.History:output_type -> poh.ScorePoint
-	17, // 68: poh.HoldMetricsQuery.Top:output_type -> poh.TopAnswer
-	19, // 69: poh.HoldMetricsQuery.Rank:output_type -> poh.RankAnswer
-	22, // 70: poh.HoldMetricsQuery.Status:output_type -> poh.StatusAnswer
-	59, // [59:71] is the sub-list for method output_type
-	47, // [47:59] is the sub-list for method input_type
-	47, // [47:47] is the sub-list for extension type_name
-	47, // [47:47] is the sub-list for extension extendee
-	0,  // [0:47] is the sub-list for field type_name
+	7,  // 3: poh.HoldBatchAck.refused:type_name -> poh.HoldRefusal
+	6,  // 4: poh.HoldBatchAck.notes:type_name -> poh.HoldNote
+	24, // 5: poh.HoldStat.updated_at:type_name -> google.protobuf.Timestamp
+	24, // 6: poh.HoldStat.since:type_name -> google.protobuf.Timestamp
+	24, // 7: poh.HoldStat.until:type_name -> google.protobuf.Timestamp
+	24, // 8: poh.HoldStat.as_of:type_name -> google.protobuf.Timestamp
+	24, // 9: poh.HoldStat.applied_through:type_name -> google.protobuf.Timestamp
+	25, // 10: poh.StatsRequest.min_interval:type_name -> google.protobuf.Duration
+	24, // 11: poh.StatsRequest.as_of:type_name -> google.protobuf.Timestamp
+	24, // 12: poh.StatsRequest.from:type_name -> google.protobuf.Timestamp
+	24, // 13: poh.StatsRequest.to:type_name -> google.protobuf.Timestamp
+	25, // 14: poh.StatsRequest.heartbeat:type_name -> google.protobuf.Duration
+	24, // 15: poh.ScoresRequest.as_of:type_name -> google.protobuf.Timestamp
+	24, // 16: poh.ScoresRequest.from:type_name -> google.protobuf.Timestamp
+	24, // 17: poh.ScoresRequest.to:type_name -> google.protobuf.Timestamp
+	24, // 18: poh.Score.as_of:type_name -> google.protobuf.Timestamp
+	24, // 19: poh.Score.applied_through:type_name -> google.protobuf.Timestamp
+	24, // 20: poh.Score.from:type_name -> google.protobuf.Timestamp
+	24, // 21: poh.ExplainRequest.as_of:type_name -> google.protobuf.Timestamp
+	24, // 22: poh.ExplainRequest.from:type_name -> google.protobuf.Timestamp
+	24, // 23: poh.ExplainRequest.to:type_name -> google.protobuf.Timestamp
+	24, // 24: poh.Contribution.start:type_name -> google.protobuf.Timestamp
+	24, // 25: poh.Contribution.end:type_name -> google.protobuf.Timestamp
+	24, // 26: poh.Contribution.as_of:type_name -> google.protobuf.Timestamp
+	24, // 27: poh.Contribution.from:type_name -> google.protobuf.Timestamp
+	24, // 28: poh.Contribution.applied_through:type_name -> google.protobuf.Timestamp
+	24, // 29: poh.HistoryRequest.from:type_name -> google.protobuf.Timestamp
+	24, // 30: poh.HistoryRequest.to:type_name -> google.protobuf.Timestamp
+	24, // 31: poh.ScorePoint.as_of:type_name -> google.protobuf.Timestamp
+	24, // 32: poh.ScorePoint.applied_through:type_name -> google.protobuf.Timestamp
+	0,  // 33: poh.TopRequest.by:type_name -> poh.RankBy
+	24, // 34: poh.RankedHolder.until:type_name -> google.protobuf.Timestamp
+	17, // 35: poh.TopAnswer.holders:type_name -> poh.RankedHolder
+	24, // 36: poh.TopAnswer.as_of:type_name -> google.protobuf.Timestamp
+	24, // 37: poh.TopAnswer.applied_through:type_name -> google.protobuf.Timestamp
+	0,  // 38: poh.RankRequest.by:type_name -> poh.RankBy
+	17, // 39: poh.RankAnswer.holder:type_name -> poh.RankedHolder
+	24, // 40: poh.RankAnswer.as_of:type_name -> google.protobuf.Timestamp
+	24, // 41: poh.RankAnswer.applied_through:type_name -> google.protobuf.Timestamp
+	24, // 42: poh.PartitionState.applied_through:type_name -> google.protobuf.Timestamp
+	24, // 43: poh.WorkerState.started:type_name -> google.protobuf.Timestamp
+	24, // 44: poh.WorkerState.heard:type_name -> google.protobuf.Timestamp
+	21, // 45: poh.StatusAnswer.partitions:type_name -> poh.PartitionState
+	22, // 46: poh.StatusAnswer.workers:type_name -> poh.WorkerState
+	24, // 47: poh.StatusAnswer.at:type_name -> google.protobuf.Timestamp
+	2,  // 48: poh.HoldMetrics.Broadcast:input_type -> poh.HoldMsg
+	2,  // 49: poh.HoldMetrics.Record:input_type -> poh.HoldMsg
+	9,  // 50: poh.HoldMetrics.Stats:input_type -> poh.StatsRequest
+	4,  // 51: poh.HoldMetrics.BroadcastBatch:input_type -> poh.HoldBatch
+	9,  // 52: poh.HoldMetricsQuery.GetSnapshot:input_type -> poh.StatsRequest
+	1,  // 53: poh.HoldMetricsQuery.HealthCheck:input_type -> poh.Empty
+	10, // 54: poh.HoldMetricsQuery.Scores:input_type -> poh.ScoresRequest
+	12, // 55: poh.HoldMetricsQuery.Explain:input_type -> poh.ExplainRequest
+	14, // 56: poh.HoldMetricsQuery.History:input_type -> poh.HistoryRequest
+	16, // 57: poh.HoldMetricsQuery.Top:input_type -> poh.TopRequest
+	19, // 58: poh.HoldMetricsQuery.Rank:input_type -> poh.RankRequest
+	1,  // 59: poh.HoldMetricsQuery.Status:input_type -> poh.Empty
+	3,  // 60: poh.HoldMetrics.Broadcast:output_type -> poh.HoldAck
+	3,  // 61: poh.HoldMetrics.Record:output_type -> poh.HoldAck
+	8,  // 62: poh.HoldMetrics.Stats:output_type -> poh.HoldStat
+	5,  // 63: poh.HoldMetrics.BroadcastBatch:output_type -> poh.HoldBatchAck
+	8,  // 64: poh.HoldMetricsQuery.GetSnapshot:output_type -> poh.HoldStat
+	3,  // 65: poh.HoldMetricsQuery.HealthCheck:output_type -> poh.HoldAck
+	11, // 66: poh.HoldMetricsQuery.Scores:output_type -> poh.Score
+	13, // 67: poh.HoldMetricsQuery.Explain:output_type -> poh.Contribution
+	15, // 68: poh.HoldMetricsQuery.History:output_type -> poh.ScorePoint
+	18, // 69: poh.HoldMetricsQuery.Top:output_type -> poh.TopAnswer
+	20, // 70: poh.HoldMetricsQuery.Rank:output_type -> poh.RankAnswer
+	23, // 71: poh.HoldMetricsQuery.Status:output_type -> poh.StatusAnswer
+	60, // [60:72] is the sub-list for method output_type
+	48, // [48:60] is the sub-list for method input_type
+	48, // [48:48] is the sub-list for extension type_name
+	48, // [48:48] is the sub-list for extension extendee
+	0,  // [0:48] is the sub-list for field type_name
 }
 
 func init() { file_hold_proto_init() }
@@ -3168,14 +3255,14 @@ func file_hold_proto_init() {
 	if File_hold_proto != nil {
 		return
 	}
-	file_hold_proto_msgTypes[8].OneofWrappers = []any{}
+	file_hold_proto_msgTypes[9].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_hold_proto_rawDesc), len(file_hold_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   22,
+			NumMessages:   23,
 			NumExtensions: 0,
 			NumServices:   2,
 		},

@@ -174,7 +174,7 @@ func TestBroadcastWithABadEventAmongGoodOnes(t *testing.T) {
 	if len(got) != 3 || !got[0].GetOk() || got[1].GetOk() || !got[2].GetOk() || !strings.Contains(got[1].GetError(), "end is before start") {
 		t.Errorf("the acks are %v", got)
 	}
-	wantSame(t, "stats", s.stats("1000"), "token_id,holder_id,score,held_seconds,settled_score,settled_held_seconds\nT,a,10,10,10,10\nT,b,40,20,40,20\n")
+	wantSame(t, "stats", s.stats("1000"), "token_id,holder_id,score,held_seconds,settled_score,settled_held_seconds,weight,rate\nT,a,10,10,10,10,0,0\nT,b,40,20,40,20,0,0\n")
 }
 
 // TestPlainNATSClient publishes as any NATS client may: good and bad events, as
@@ -209,7 +209,7 @@ func TestPlainNATSClient(t *testing.T) {
 	}
 
 	// The stats come after everything that the log had, so the letters are there too.
-	wantSame(t, "stats", s.stats("310"), "token_id,holder_id,score,held_seconds,settled_score,settled_held_seconds\nT,a b,10,10,0,0\nT,alice,15,20,15,20\n")
+	wantSame(t, "stats", s.stats("310"), "token_id,holder_id,score,held_seconds,settled_score,settled_held_seconds,weight,rate\nT,a b,10,10,0,0,1,1\nT,alice,15,20,15,20,0,0\n")
 
 	letters, err := js.OrderedConsumer(ctx, "HOLD_DLQ", jetstream.OrderedConsumerConfig{})
 	if err != nil {

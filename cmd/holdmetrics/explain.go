@@ -60,7 +60,6 @@ is of all holds that were sealed (see 'holdmetrics seal').`,
 	f := c.Flags()
 	f.StringVar(&req.TokenId, "token", "", "of this token alone (default: all)")
 	w.flags(f)
-	f.BoolVar(&req.Projected, "projected", false, "allow a time in the future: open holds stay as they are")
 	f.StringVar(&format, "format", "table", "table, csv or json")
 	c.RunE = func(c *cobra.Command, args []string) error {
 		if req.HolderId = args[0]; req.HolderId == "" {
@@ -76,13 +75,14 @@ is of all holds that were sealed (see 'holdmetrics seal').`,
 		if err != nil {
 			return err
 		}
+		req.Projected = w.projected
 		req.AsOf, req.From, req.To = connect.TimestampOf(stamps[0]), connect.TimestampOf(stamps[1]), connect.TimestampOf(stamps[2])
-		return readExplain(c.Context(), c.OutOrStdout(), *server, req, format)
+		return readExplain(c.Context(), c.OutOrStdout(), c.ErrOrStderr(), *server, req, format)
 	}
 	return c
 }
 
-func readExplain(ctx context.Context, w io.Writer, server string, req *holdpb.ExplainRequest, format string) error {
+func readExplain(ctx context.Context, w, notes io.Writer, server string, req *holdpb.ExplainRequest, format string) error {
 	return printRows(ctx, server, fmt.Sprintf("no holder %q is known, or not with that token", req.GetHolderId()),
 		func(ctx context.Context, c holdpb.HoldMetricsQueryClient) (grpc.ServerStreamingClient[holdpb.Contribution], error) {
 			return c.Explain(ctx, req)
@@ -97,7 +97,9 @@ func readExplain(ctx context.Context, w io.Writer, server string, req *holdpb.Ex
 				out, err = printing.NewRowWriter(w, format, namesOf(columns))
 				return err
 			}
+			told := projectedNote{out: notes}
 			write := func(h *holdpb.Contribution) error {
+				told.row(h.GetProjected())
 				if out == nil { // the first row says which rules there are
 					if err := begin(h.GetRules()); err != nil {
 						return err

@@ -18,7 +18,7 @@ import (
 	holdpb "holdmetrics/proto"
 )
 
-// query is what stats and score are asked for.
+// query is what score is asked for, without its window.
 type query struct {
 	set      *pflag.FlagSet
 	asOfText string
@@ -47,30 +47,71 @@ func (q *query) check(now int64) (err error) {
 	return err
 }
 
-// window is the time that a read is about: as of an instant, or what was gained
-// between two.
-type window struct{ asOf, from, to string }
+// window is the time that a read of the server is about: as of an instant, or what was
+// gained between two.
+type window struct {
+	asOf, from, to string
+	projected      bool
+}
 
 func (w *window) flags(f *pflag.FlagSet) {
 	f.StringVar(&w.asOf, "as-of", "", "as of this `time`: "+usage.TimeHelp+" (default: now)")
 	f.StringVar(&w.from, "from", "", "only what counts from this `time` on")
 	f.StringVar(&w.to, "to", "", "and before this `time`; another name for --as-of")
+	f.BoolVar(&w.projected, "projected", false, "allow a time in the future: open holds stay as they are")
 }
 
-// stamps are the times in the order as of, from, to.
+// stamps are the times in the order as of, from, to. The end of the time that is asked
+// for is not set if it is now: the server decides when that is, since the clock of this
+// machine may be ahead.
 func (w *window) stamps(f *pflag.FlagSet, now int64) (stamps [3]hold.Stamp, err error) {
 	for i, t := range []struct{ name, text string }{{"as-of", w.asOf}, {"from", w.from}, {"to", w.to}} {
 		if t.text == "" && f.Changed(t.name) {
 			return stamps, usage.Errorf("--%s is empty; give %s", t.name, usage.TimeHelp)
 		}
+		if t.text == "now" && t.name != "from" {
+			continue
+		}
 		if stamps[i], err = usage.ParseStamp(t.name, t.text, now); err != nil {
 			return stamps, err
 		}
 	}
-	if stamps[0].Set && stamps[2].Set {
+	switch {
+	case w.asOf != "" && w.to != "":
 		return stamps, usage.Errorf("--to means the same as --as-of; give one of them")
+	case w.from == "now" && !w.projected:
+		return stamps, usage.Errorf("--from now begins a window in which nothing has happened yet; give --projected and a --to in the future")
 	}
 	return stamps, nil
+}
+
+// asOfNow reports whether figures are asked for as of now, and not without a time.
+func (w *window) asOfNow() bool { return w.asOf == "now" || w.to == "now" }
+
+// projectedNote says once that the rows of an answer are of a time in the future.
+type projectedNote struct {
+	out  io.Writer
+	told bool
+}
+
+func (n *projectedNote) row(projected bool) {
+	if projected && !n.told {
+		n.told = true
+		fmt.Fprintln(n.out, projectedText)
+	}
+}
+
+const projectedText = "holdmetrics: projected: the time asked for is in the future, and assumes that open holds stay open"
+
+// checkDigits returns an error if --digits is out of range, or has no share to be of.
+func checkDigits(f *pflag.FlagSet, digits int, share bool) error {
+	switch {
+	case digits < 0 || digits > 1000:
+		return usage.Errorf("--digits %d is not between 0 and 1000", digits)
+	case f.Changed("digits") && !share:
+		return usage.Errorf("--digits is of --share; give that too")
+	}
+	return nil
 }
 
 // printRows calls the server and prints the rows of its answer as they come.

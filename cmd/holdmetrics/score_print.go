@@ -140,11 +140,6 @@ func (b *book) print(c *cobra.Command, q *scoreQuery, s *source) error {
 			live, settled := t.score(), t.settledScore()
 			fields = append(fields, live, settled, share(f.score(), live, q.digits), share(f.settledScore(), settled, q.digits))
 		}
-		if q.format == "table" {
-			for j := range fields {
-				fields[j] = rows.Safe(fields[j])
-			}
-		}
 		if err := out.Write(fields...); err != nil {
 			return err
 		}
@@ -218,9 +213,6 @@ func (b *book) printHolds(c *cobra.Command, q *scoreQuery, s *source) error {
 			fields := make([]string, len(columns))
 			for j, column := range columns {
 				fields[j] = column.of(row)
-				if q.format == "table" {
-					fields[j] = rows.Safe(fields[j])
-				}
 			}
 			if err := out.Write(fields...); err != nil {
 				return err

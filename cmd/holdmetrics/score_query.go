@@ -38,11 +38,10 @@ func (q *scoreQuery) check(c *cobra.Command, now int64) error {
 	if err := q.query.check(now); err != nil {
 		return err
 	}
+	if err := checkDigits(c.Flags(), q.digits, q.share); err != nil {
+		return err
+	}
 	switch {
-	case q.digits < 0 || q.digits > 1000:
-		return usage.Errorf("--digits %d is not between 0 and 1000", q.digits)
-	case c.Flags().Changed("digits") && !q.share:
-		return usage.Errorf("--digits is of --share; give that too")
 	case q.explain == "" && c.Flags().Changed("explain"):
 		return usage.Errorf("--explain is empty; name a holder")
 	case q.explain != "" && (q.share || q.byToken):
@@ -95,6 +94,6 @@ func (q *scoreQuery) checkFuture(out io.Writer, byBlock bool, now int64) error {
 	if !q.projected {
 		return usage.Errorf("the time asked for is in the future: give --projected to assume that everything stays as it is")
 	}
-	fmt.Fprintln(out, "holdmetrics: projected: the time asked for is in the future, and assumes that open holds stay open")
+	fmt.Fprintln(out, projectedText)
 	return nil
 }

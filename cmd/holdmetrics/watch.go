@@ -45,15 +45,18 @@ func (w *watch) flags(c *cobra.Command) {
 	f.Uint64Var(&w.after, "after", 0, "with --watch: begin when this `position` of the log counts")
 }
 
-func (w *watch) check(q *query) error {
+func (w *watch) check(q *statsQuery) error {
 	for _, name := range []string{"interval", "count", "after", "reconnect"} {
 		if !w.on && q.set.Changed(name) {
 			return usage.Errorf("--%s goes with --watch", name)
 		}
 	}
+	for _, name := range []string{"as-of", "from", "to", "projected", "token", "by-token", "share", "digits"} {
+		if w.on && q.set.Changed(name) {
+			return usage.Errorf("--watch goes on with what is current, of whole holders; it does not take --%s", name)
+		}
+	}
 	switch {
-	case w.on && (q.hasAsOf || q.byToken):
-		return usage.Errorf("--watch goes on with what is current; it does not take --as-of or --by-token")
 	case w.interval < 0 || w.interval > time.Hour:
 		return usage.Errorf("--interval %s is not between 0 and 1h", w.interval)
 	case w.again < 0:
@@ -64,7 +67,7 @@ func (w *watch) check(q *query) error {
 
 // run watches until ctx ends, which is no error, or the server is gone for too long.
 // It writes to errOut what became of the connection, unless a table shows it.
-func (w *watch) run(ctx context.Context, out, errOut io.Writer, server, holder string, q *query) error {
+func (w *watch) run(ctx context.Context, out, errOut io.Writer, server, holder, format string) error {
 	conn, err := connect.Dial(server)
 	if err != nil {
 		return err
@@ -80,10 +83,10 @@ func (w *watch) run(ctx context.Context, out, errOut io.Writer, server, holder s
 		fmt.Fprintln(errOut, "holdmetrics: "+text)
 	})
 	defer follow.close()
-	if file, ok := out.(*os.File); ok && q.format == "table" && term.IsTerminal(int(file.Fd())) {
+	if file, ok := out.(*os.File); ok && format == "table" && term.IsTerminal(int(file.Fd())) {
 		err = w.table(watching, cancel, file, follow)
 	} else {
-		err = w.lines(watching, out, follow, q.format)
+		err = w.lines(watching, out, follow, format)
 	}
 	if ctx.Err() != nil {
 		return nil // Ctrl-C is how a watch ends

@@ -11,7 +11,10 @@ import (
 
 // sendScores answers Scores.
 func (s *Server) sendScores(req *holdpb.ScoresRequest, stream grpc.ServerStreamingServer[holdpb.Score]) error {
-	w, err := s.cfg.Reads.Window(query.Times{AsOf: stampOf(req.GetAsOf()), From: stampOf(req.GetFrom()), To: stampOf(req.GetTo()), Projected: req.GetProjected()})
+	w, err := s.cfg.Reads.Window(query.Times{
+		AsOf: stampOf(req.GetAsOf()), From: stampOf(req.GetFrom()), To: stampOf(req.GetTo()),
+		Now: req.GetAsOfNow(), Projected: req.GetProjected(),
+	})
 	if err != nil {
 		return err
 	}

@@ -29,7 +29,8 @@ const (
 	writeTimeout  = 30 * time.Second // for a client to take the next piece of a stream
 )
 
-// Config is what an HTTP server is made of. Every field but Version is required.
+// Config is what an HTTP server is made of. Every field is required, but for Version,
+// CORSOrigins and Lenient.
 type Config struct {
 	Reads      *query.Service
 	Watches    *watch.Hub
@@ -42,12 +43,17 @@ type Config struct {
 	Gatherer   prometheus.Gatherer // what /metrics shows
 	Observer   Observer
 	Logger     *zap.Logger
+
+	CORSOrigins []string // whose pages may read
+	Lenient     bool     // ignore fields of events that no event has
 }
 
 // Observer counts what goes on. api is http.
 type Observer interface {
 	watch.Observer
 	Request(api, method, code string)
+	// FieldsIgnored counts n fields of events that no event has and that were ignored.
+	FieldsIgnored(e intake.Endpoint, n int)
 }
 
 // Server answers the HTTP API. It is safe for concurrent use.
@@ -109,7 +115,7 @@ func (s *Server) routes() (http.Handler, error) {
 	mux.Handle("GET /docs", fixed("text/html; charset=utf-8", page))
 	mux.Handle("GET /redoc", fixed("text/html; charset=utf-8", page)) // another name that clients of the original service have
 	mux.Handle("GET /metrics", promhttp.HandlerFor(s.cfg.Gatherer, promhttp.HandlerOpts{ErrorLog: zap.NewStdLog(s.cfg.Logger)}))
-	return s.observeHTTP(mux), nil
+	return s.observeHTTP(mux, newCORS(s.cfg.CORSOrigins, api.OpenAPI())), nil
 }
 
 // apiConfig leaves out what huma would serve by itself: its documentation page
@@ -143,7 +149,7 @@ func fixed(contentType string, body []byte) http.Handler {
 
 // observeHTTP answers what no path takes with a problem document, counts requests
 // by their pattern, and logs them for debugging.
-func (s *Server) observeHTTP(mux *http.ServeMux) http.Handler {
+func (s *Server) observeHTTP(mux *http.ServeMux, origins *cors) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		seen := &statusWriter{ResponseWriter: w}
 		if r.URL.Path == "/hold/" { // the original service took it too
@@ -151,6 +157,9 @@ func (s *Server) observeHTTP(mux *http.ServeMux) http.Handler {
 		}
 		handler, pattern := mux.Handler(r)
 		defer func() { s.observedHTTP(r, pattern, seen.code()) }() // also where an answer is cut off
+		if origins.serve(seen, r, mux) {
+			return
+		}
 		if pattern == "" {
 			noPath(seen, r, handler)
 			return
@@ -165,7 +174,7 @@ func (s *Server) observedHTTP(r *http.Request, pattern string, status int) {
 	}
 	s.cfg.Observer.Request("http", pattern, strconv.Itoa(status))
 	if s.cfg.Logger.Core().Enabled(zap.DebugLevel) {
-		s.cfg.Logger.Debug("HTTP request", zap.String("method", r.Method), zap.String("path", r.URL.Path), zap.Int("status", status))
+		s.cfg.Logger.Debug("HTTP request", zap.String("method", r.Method), zap.String("path", r.URL.EscapedPath()), zap.Int("status", status))
 	}
 }
 

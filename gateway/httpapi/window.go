@@ -11,7 +11,7 @@ import (
 
 // WindowInput is the time that a read of the stored facts is about.
 type WindowInput struct {
-	AsOf string `query:"as_of" doc:"RFC 3339, a date, or unix seconds; up to nine fractional digits. Absent: now" example:"2023-05-02T00:00:00Z"`
+	AsOf string `query:"as_of" doc:"RFC 3339, a date, unix seconds, or now; up to nine fractional digits. Absent: now" example:"2023-05-02T00:00:00Z"`
 	From string `query:"from" doc:"Figures of the window [from, to): those at to less those at from"`
 	To   string `query:"to" doc:"End of the window; another name for as_of"`
 	ProjectedInput
@@ -26,10 +26,17 @@ type ProjectedInput struct {
 // windowIn reads the times of a query.
 func (s *Server) windowIn(in *WindowInput) (query.Window, error) {
 	given := query.Times{Projected: in.Projected}
+	if in.AsOf != "" && in.To != "" {
+		return query.Window{}, &hold.FieldError{Field: "to", Err: query.ErrTwice}
+	}
 	for _, t := range []struct {
 		field, text string
 		stamp       *hold.Stamp
 	}{{"as_of", in.AsOf, &given.AsOf}, {"from", in.From, &given.From}, {"to", in.To, &given.To}} {
+		if t.text == "now" && t.field != "from" {
+			given.Now = true
+			continue
+		}
 		var err error
 		if *t.stamp, err = (times.Reader{}).Parse(t.text); err != nil {
 			return query.Window{}, ingest.InField(t.field, err)

@@ -39,6 +39,7 @@ type Window struct {
 // Times are the times of a request as they came.
 type Times struct {
 	AsOf, From, To hold.Stamp
+	Now            bool // as of the time of the request, as if AsOf were that
 	Projected      bool // allows times in the future
 }
 
@@ -46,9 +47,13 @@ type Times struct {
 func (s *Service) Window(in Times) (w Window, err error) {
 	now := s.Now()
 	w.At, w.field = now, "as_of"
-	if in.AsOf.Set && in.To.Set {
+	switch {
+	case in.AsOf.Set && in.To.Set:
 		return w, &hold.FieldError{Field: "to", Err: ErrTwice}
+	case in.Now && (in.AsOf.Set || in.To.Set):
+		return w, &hold.FieldError{Field: "as_of_now", Err: ErrTogether, Detail: "as_of and to name another time"}
 	}
+	w.asOf = in.Now
 	for _, t := range []struct {
 		field string
 		stamp hold.Stamp

@@ -98,6 +98,7 @@ func (g *Gateway) start(ctx context.Context) error {
 		Logger:     g.log.Named("gateway"),
 		Registerer: g.Registry,
 		Gatherer:   g.Registry,
+		HTTP:       gateway.HTTPOptions{CORSOrigins: g.settings.CORSOrigins, Lenient: g.settings.Lenient},
 	})
 	if err != nil {
 		return err

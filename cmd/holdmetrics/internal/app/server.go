@@ -141,6 +141,7 @@ func (p *Server) startOver(ctx context.Context, ports *ports, policy hold.Policy
 		Logger:     p.log.Named("gateway"),
 		Registerer: p.Registry,
 		Gatherer:   p.Registry,
+		HTTP:       gateway.HTTPOptions{CORSOrigins: p.settings.CORSOrigins, Lenient: p.settings.Lenient},
 	})
 	if err != nil {
 		return errors.Join(err, served.Snapshots.Close())

@@ -4,6 +4,7 @@ package printing
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/csv"
 	"encoding/json"
 	"fmt"
@@ -12,17 +13,14 @@ import (
 	"strconv"
 	"strings"
 	"text/tabwriter"
+	"unicode/utf16"
 	"unicode/utf8"
 
 	"holdmetrics/cmd/holdmetrics/internal/usage"
+	"holdmetrics/ingest/rows"
 )
 
-// ScoreRow is one line of stats and score: exact decimals in weight-seconds and seconds.
-type ScoreRow struct {
-	Token, Holder, Score, Held, Settled, SettledHeld string
-}
-
-// ScoreColumns are the columns of a ScoreRow.
+// ScoreColumns are the columns of a score: exact decimals in weight-seconds and seconds.
 var ScoreColumns = []string{"token_id", "holder_id", "score", "held_seconds", "settled_score", "settled_held_seconds"}
 
 // formats are the names that --format takes.
@@ -36,32 +34,12 @@ func CheckFormat(format string) error {
 	return nil
 }
 
-// ScoreWriter writes ScoreRows in a format. Close it, also if no row was written.
-type ScoreWriter struct {
-	*RowWriter
-	byToken bool
-}
-
-// NewScoreWriter returns a writer of rows in a format, with a column of tokens or without.
-func NewScoreWriter(out io.Writer, format string, byToken bool) (*ScoreWriter, error) {
-	columns := ScoreColumns
-	if !byToken {
-		columns = columns[1:]
-	}
-	rows, err := NewRowWriter(out, format, columns)
-	return &ScoreWriter{rows, byToken}, err
-}
-
-// Write writes a row.
-func (w *ScoreWriter) Write(r *ScoreRow) error {
-	if w.byToken {
-		return w.RowWriter.Write(r.Token, r.Holder, r.Score, r.Held, r.Settled, r.SettledHeld)
-	}
-	return w.RowWriter.Write(r.Holder, r.Score, r.Held, r.Settled, r.SettledHeld)
-}
-
 // RowWriter writes rows of texts in a format: a table, CSV, or a JSON array of
 // objects keyed by column, without empty values. Close it, also if no row was written.
+//
+// What cannot be seen is escaped in tables and in JSON, and in CSV for a terminal, so
+// that an id cannot move the cursor or turn the direction of a line. CSV for anything
+// else has every text as it is.
 type RowWriter struct {
 	buf     *bufio.Writer
 	columns []string
@@ -77,6 +55,9 @@ func NewRowWriter(out io.Writer, format string, columns []string) (*RowWriter, e
 	case "csv":
 		c := csv.NewWriter(w.buf)
 		w.row = c.Write
+		if IsTerminal(out) {
+			w.row = func(fields []string) error { return c.Write(safe(fields)) }
+		}
 		w.end = func() error { c.Flush(); return c.Error() }
 		return w, c.Write(columns)
 	case "json":
@@ -96,13 +77,29 @@ func NewRowWriter(out io.Writer, format string, columns []string) (*RowWriter, e
 	case "table":
 		t := tabwriter.NewWriter(w.buf, 0, 0, 2, ' ', 0)
 		w.row = func(fields []string) error {
-			_, err := fmt.Fprintln(t, strings.Join(fields, "\t"))
+			_, err := fmt.Fprintln(t, strings.Join(safe(fields), "\t"))
 			return err
 		}
 		w.end = t.Flush
 		return w, w.row(columns)
 	}
 	return nil, CheckFormat(format)
+}
+
+// safe returns fields with everything escaped that cannot be seen.
+func safe(fields []string) []string {
+	shown := fields
+	for i, field := range fields {
+		text := rows.Safe(field)
+		if text == field {
+			continue
+		}
+		if &shown[0] == &fields[0] {
+			shown = slices.Clone(fields)
+		}
+		shown[i] = text
+	}
+	return shown
 }
 
 // Write writes a row, a field a column.
@@ -167,9 +164,32 @@ func JSONRow(columns, fields []string) ([]byte, error) {
 			if text, err = json.Marshal(field); err != nil {
 				return nil, err
 			}
+			text = escapeJSON(text)
 		}
 		b = append(append(append(b, '"'), columns[i]...), `":`...)
 		b = append(b, text...)
 	}
 	return append(b, '}'), nil
+}
+
+// escapeJSON escapes the characters of a JSON text that cannot be seen. The value stays
+// the same.
+func escapeJSON(text []byte) []byte {
+	hidden := func(r rune) bool { return r != ' ' && !strconv.IsPrint(r) }
+	if bytes.IndexFunc(text, hidden) < 0 {
+		return text
+	}
+	var b []byte
+	for _, r := range string(text) {
+		switch {
+		case !hidden(r):
+			b = utf8.AppendRune(b, r)
+		case r > 0xffff:
+			high, low := utf16.EncodeRune(r)
+			b = fmt.Appendf(b, `\u%04x\u%04x`, high, low)
+		default:
+			b = fmt.Appendf(b, `\u%04x`, r)
+		}
+	}
+	return b
 }

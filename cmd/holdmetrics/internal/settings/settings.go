@@ -38,6 +38,9 @@ type Settings struct {
 
 	PprofAddress string // empty: no profiles
 
+	CORSOrigins []string // whose pages may read by HTTP
+	Lenient     bool     // ignore fields of events in JSON that no event has
+
 	Cluster Cluster // of gateway and worker
 }
 
@@ -71,6 +74,8 @@ var Environment = map[string]string{
 	"LOG_LEVEL":      keyLogLevel,
 	"PPROF_ADDRESS":  KeyPprof,
 	"START_TIMEOUT":  KeyStartTimeout,
+	"CORS_ORIGIN":    keyCORSOrigin,
+	"LENIENT":        keyLenient,
 
 	"NATS_URL":         KeyNATSURL,
 	"NATS_MONITOR_URL": KeyNATSMonitor,
@@ -105,6 +110,7 @@ func ServeFlags(c *cobra.Command) {
 	f.String(KeyDataDir, "data", "`directory` that keeps the log and the store (DATA_DIR)")
 	f.String(KeyGRPC, "0.0.0.0:60051", "gRPC `address`; port 0 takes a free one (GRPC_ADDRESS)")
 	f.String(KeyHTTP, net.JoinHostPort(defaultHTTPHost, defaultHTTPPort), "HTTP `address` (HTTP_HOST, HTTP_PORT)")
+	httpFlags(f)
 	f.String(KeyNATS, "127.0.0.1:4222", "NATS `address` for outside clients (NATS_ADDRESS)")
 	f.String(KeyPolicy, "", "how overlapping holds of a pair count: merge or sum; fixed when the data directory is made (POLICY; default merge)")
 	f.String(keyRules, "", rulesUsage)
@@ -208,6 +214,9 @@ func Parse(k *koanf.Koanf, flags *pflag.FlagSet) (*Settings, error) {
 	if s.Limits == (hold.Limits{}) {
 		// Limits that are all zero mean the default to the rooms; a nanosecond is as good as none.
 		s.Limits.MaxClockSkew = 1
+	}
+	if err := s.parseHTTP(k, has, bad); err != nil {
+		return nil, err
 	}
 	if err := s.Cluster.parse(k, has, bad); err != nil {
 		return nil, err
