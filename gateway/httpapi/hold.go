@@ -73,7 +73,7 @@ func (s *Server) addHold(api huma.API) {
 		Method:           http.MethodPost,
 		Path:             "/hold",
 		Summary:          "Record a hold event",
-		Description:      "Takes a hold, a stop or a retract. The answer comes when the log has the event; sending it again changes nothing.",
+		Description:      "Takes a hold, a stop or a retract. The answer comes when the log has the event; sending it again changes nothing. Fields whose name begins with _ are ignored, with --lenient all that no event has; others are refused.",
 		DefaultStatus:    http.StatusAccepted,
 		SkipValidateBody: true,
 		MaxBodyBytes:     MaxBodyBytes + 1, // huma refuses a body of exactly the limit
@@ -95,10 +95,25 @@ func (s *Server) addHold(api huma.API) {
 	}
 }
 
+// eventReader returns what reads events in JSON, and counts the fields in ignored that
+// no event has and that it passes over.
+func (s *Server) eventReader(t times.Reader, ignored *int) ingest.JSONReader {
+	return ingest.JSONReader{Times: t.Parse, Lenient: s.cfg.Lenient, Skipped: func(string) { *ignored++ }}
+}
+
+// countIgnored counts n fields that were passed over.
+func (s *Server) countIgnored(e intake.Endpoint, n int) {
+	if n > 0 {
+		s.cfg.Observer.FieldsIgnored(e, n)
+	}
+}
+
 func (s *Server) postHold(ctx context.Context, in *holdInput) (*holdOutput, error) {
 	var d hold.Draft
-	r := ingest.JSONReader{Times: times.Reader{UTC: true}.Parse}
+	ignored := 0
+	r := s.eventReader(times.Reader{UTC: true}, &ignored)
 	err := r.Decode(in.RawBody, &d)
+	s.countIgnored(intake.PostHold, ignored)
 	position, err := s.cfg.Intake.Record(ctx, intake.PostHold, &d, err)
 	if err != nil {
 		return nil, s.fail(err, "body")

@@ -7,6 +7,8 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
+
+	"holdmetrics/ingest/times"
 )
 
 // MaxLineBytes is the longest line that POST /holds takes, without its newline.
@@ -63,7 +65,7 @@ func (s *Server) addHolds(api huma.API) {
 		Path:        "/holds",
 		Summary:     "Record many hold events",
 		Description: "NDJSON in, NDJSON out: each line of the body is an event as POST /hold takes it, of at most 64 KiB; the body may have any length, and may be compressed with gzip. " +
-			"Empty lines are skipped. A bad line is refused by itself and its neighbours go on. " +
+			"Empty lines are skipped. A bad line is refused by itself and its neighbours go on. A time needs a zone. " +
 			"The answer has a HoldsLine for each refused line, in order, then one HoldsSummary: its last line, to be read in any case. It comes when the log has every event that was accepted. " +
 			"Where the log fails before any event was accepted, the answer is 429 or 503; after that it is 200, and the summary has an error. Sending anything again is harmless. " +
 			"Answers of more than 256 KiB begin while the body is still read: a client that may have that many refusals reads while it sends.",
@@ -102,6 +104,7 @@ func (s *Server) postHolds(ctx context.Context, w http.ResponseWriter, r *http.R
 		lines:  lineReader{r: body, buf: make([]byte, lineBuffer)},
 		answer: holdsAnswer{w: w},
 	}
+	in.reader = s.eventReader(times.Reader{}, &in.ignored)
 	in.run()
 	body.release(in.failed == nil)
 	if err := in.answer.finish(in); err != nil {

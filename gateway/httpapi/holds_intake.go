@@ -42,6 +42,9 @@ type holdsIntake struct {
 	ctx    context.Context
 	body   *holdsBody
 	lines  lineReader
+	reader ingest.JSONReader // of a line
+	// ignored counts the fields that reader passed over.
+	ignored int
 	line   uint64       // last one that was cut
 	drafts []hold.Draft // of the piece that is filled; their strings are in the buffer of lines
 
@@ -83,6 +86,7 @@ func (in *holdsIntake) run() {
 		in.settleDone()
 		in.lines.fill()
 	}
+	in.s.countIgnored(intake.PostHolds, in.ignored)
 	unread := in.failed == nil && in.lines.err != nil && in.lines.err != io.EOF
 	in.settle(0)
 	if unread && in.failed == nil {
@@ -114,7 +118,7 @@ func (in *holdsIntake) cut() *holdsPiece {
 			continue
 		}
 		in.drafts = append(in.drafts, hold.Draft{})
-		if err := ingest.DecodeJSON(line, &in.drafts[len(in.drafts)-1]); err != nil {
+		if err := in.reader.Decode(line, &in.drafts[len(in.drafts)-1]); err != nil {
 			in.drafts = in.drafts[:len(in.drafts)-1]
 			in.refuse(p, err)
 			continue
