@@ -45,8 +45,8 @@ type holdsIntake struct {
 	reader ingest.JSONReader // of a line
 	// ignored counts the fields that reader passed over.
 	ignored int
-	line   uint64       // last one that was cut
-	drafts []hold.Draft // of the piece that is filled; their strings are in the buffer of lines
+	line    uint64       // last one that was cut
+	drafts  []hold.Draft // of the piece that is filled; their strings are in the buffer of lines
 
 	flight []*holdsPiece // in the order of the body
 	spare  []*holdsPiece

@@ -57,7 +57,7 @@ type Skipped struct {
 	Count int64
 }
 
-// maxSkipped is how many names of columns are told apart; the others are counted as
+// maxSkipped is how many names of columns are kept apart; the others are counted as
 // one without a name.
 const maxSkipped = 100
 
