@@ -172,7 +172,7 @@ func (o *fileFlags) fromAndTo(opt *transfers.Options, score bool) error {
 
 // appendFlag lets an import go on from the balances that the server has.
 func (o *fileFlags) appendFlag() {
-	o.c.Flags().BoolVar(&o.append, "append", false, "start from the open balances of the server, of the pairs in the files")
+	o.c.Flags().BoolVar(&o.append, "append", false, "start from the balances of the server, of the pairs in the files")
 }
 
 // complete makes the options of the flags.
@@ -294,9 +294,9 @@ func (o *fileFlags) open(files []string, use sourceUse) (*source, error) {
 		events:  func(ctx context.Context) iter.Seq2[rows.Event, error] { return ledger.Events(ctx, files...) },
 		rows:    ledger.Rows,
 		summary: func() *summaries { return summarize(ledger.Summary(), opt.Preset != "", opt.ByBlock) },
-		byBlock: opt.ByBlock,
-		ledger:  ledger,
-		load:    func(ctx context.Context) error { return ledger.Load(ctx, files...) },
+		byBlock: opt.ByBlock, snapshots: opt.Snapshots,
+		ledger: ledger,
+		load:   func(ctx context.Context) error { return ledger.Load(ctx, files...) },
 	}
 	if o.opening != "" {
 		s.opening = fromFile

@@ -57,7 +57,8 @@ after everything was acknowledged. A bad row ends the import.
 
 Without --opening, files of a token of which the server has open balances are refused,
 unless they come to those balances themselves. --append takes the balances from the
-server, so that tomorrow's file just goes on.
+server as they were before the first row, so that tomorrow's file just goes on. Files
+that were imported before are accepted in any order, and change nothing.
 
 When a chain reorganises, --replaces names the files of the abandoned blocks as they
 were imported, FILE has the blocks that took their place, and --opening the balances

@@ -29,6 +29,8 @@ type source struct {
 	ledger  *transfers.Ledger // nil: the rows are events
 	load    func(ctx context.Context) error
 	opening openingFrom
+	// snapshots: each time of the rows has the balances of everybody.
+	snapshots bool
 }
 
 // openingFrom is where a ledger that is imported begins.
@@ -48,11 +50,13 @@ func (s *source) begin(ctx context.Context, query holdpb.HoldMetricsQueryClient,
 	if err := s.load(ctx); err != nil {
 		return err
 	}
-	begin := checkContinues
+	c := continuing{query: query, ledger: s.ledger}
+	var err error
 	if s.opening == fromServer {
-		begin = appendTo
+		err = c.fromServer(ctx, s.snapshots)
+	} else {
+		err = c.fromNothing(ctx)
 	}
-	err := begin(ctx, query, s.ledger)
 	if status.Code(err) != codes.Unknown {
 		err = connect.CallError(server, err)
 	}

@@ -42,6 +42,7 @@ type Ledger struct {
 	opened   bool
 	openedAt int64            // ns: the opening balances hold everything up to and with it
 	openedOf map[uint32]int64 // as openedAt, by token, of balances that a server has
+	firstOf  map[string]int64 // ns: the first record of a token; nil: not asked for
 
 	bad     map[uint32]*rows.Error // tokens that are left out
 	book    *book                  // after Events
