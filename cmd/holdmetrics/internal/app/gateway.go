@@ -130,9 +130,19 @@ func (g *Gateway) begin(ctx context.Context) (record *generation.Record, err err
 	return record, err
 }
 
-// others are the ids of what runs beside this gateway: the workers of all generations,
-// this one and those that are recorded, and the gateways.
+// others returns the ids of the processes that run beside this gateway: the workers of
+// all generations, those that are recorded and the active one, and the gateways.
 func (g *Gateway) others(ctx context.Context, active string) (ids []string, err error) {
+	g.startup.waitFor("the names of the other processes")
+	err = g.patiently(ctx, "the other processes cannot be read", func(ctx context.Context) (err error) {
+		ids, err = g.readOthers(ctx, active)
+		return err
+	})
+	return ids, err
+}
+
+// readOthers tries once to read what others returns.
+func (g *Gateway) readOthers(ctx context.Context, active string) (ids []string, err error) {
 	records, err := g.records.List(ctx)
 	if err != nil {
 		return nil, err

@@ -46,13 +46,20 @@ var lastingStart = []error{
 }
 
 // patiently tries until it succeeds, fails for good, or ctx ends: what a process
-// needs may start after it, and a cluster has no leader for a moment.
-func patiently(ctx context.Context, log *zap.Logger, what string, f func(context.Context) error) error {
+// needs may start after it, and a cluster has no leader for a moment. One try is
+// bounded, whatever limit ctx has: an answer may be lost. The last failure becomes the
+// reason why the process is not ready.
+func (n *process) patiently(ctx context.Context, what string, f func(context.Context) error) error {
 	pauses := backoff.Backoff{First: againFirst, Most: againMost}
 	for failures := 0; ; failures++ {
-		within, cancel := context.WithTimeout(ctx, startRequest)
+		within, cancel := context.WithTimeout(ctx, n.try)
 		err := f(within)
 		cancel()
+		if err == nil {
+			n.startup.tried(nil)
+		} else {
+			n.startup.tried(fmt.Errorf("%s: %w", what, err))
+		}
 		if err == nil || ctx.Err() != nil {
 			return errors.Join(err, ctx.Err())
 		}
@@ -65,7 +72,7 @@ func patiently(ctx context.Context, log *zap.Logger, what string, f func(context
 			return err
 		}
 		if failures == 0 {
-			log.Warn("waiting: "+what, zap.Error(err))
+			n.log.Warn("waiting: "+what, zap.Error(err))
 		}
 		if err := pauses.Wait(ctx); err != nil {
 			return err
@@ -84,6 +91,7 @@ type process struct {
 	Registry *prometheus.Registry
 	group    *service.Group
 	startup  startup
+	try      time.Duration // bounds one try of what is waited for at a start
 
 	conn   *nats.Conn
 	js     jetstream.JetStream
@@ -93,7 +101,7 @@ type process struct {
 }
 
 func newProcess(s *settings.Settings, version string, log *zap.Logger) *process {
-	p := &process{settings: s, version: version, log: log, Registry: prometheus.NewRegistry(), group: service.New()}
+	p := &process{settings: s, version: version, log: log, Registry: prometheus.NewRegistry(), group: service.New(), try: startRequest}
 	p.Registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return p
 }
@@ -216,5 +224,8 @@ func (n *process) agreeOnLimits(ctx context.Context, others []string) (hold.Limi
 		return hold.Limits{}, fmt.Errorf("the log's limits are --%s %s and --%s %s, and there are processes that know these alone (%s); leave the flags out, or stop all gateways and workers, and start a gateway with the new limits first (one that was killed counts for %v more)",
 			settings.KeyMaxClockSkew, time.Duration(now.MaxClockSkew), settings.KeyMaxFutureEnd, time.Duration(now.MaxFutureEnd), strings.Join(others, ", "), generation.GatewayTTL)
 	}
-	return n.settings.Limits, n.Events.SetLimits(ctx, n.settings.Limits)
+	err = n.patiently(ctx, "the limits of the log cannot be set", func(ctx context.Context) error {
+		return n.Events.SetLimits(ctx, n.settings.Limits)
+	})
+	return n.settings.Limits, err
 }

@@ -1,7 +1,6 @@
 package app
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"sync"
@@ -39,20 +38,6 @@ func (s *startup) reason() error {
 		return fmt.Errorf("starting: waiting for %s", s.what)
 	}
 	return fmt.Errorf("waiting for %s: %w", s.what, s.err)
-}
-
-// patiently is the function of that name. Its last failure becomes the reason why the
-// process is not ready.
-func (n *process) patiently(ctx context.Context, what string, f func(context.Context) error) error {
-	return patiently(ctx, n.log, what, func(ctx context.Context) error {
-		err := f(ctx)
-		if err == nil {
-			n.startup.tried(nil)
-		} else {
-			n.startup.tried(fmt.Errorf("%s: %w", what, err))
-		}
-		return err
-	})
 }
 
 // waitingLog is the logger of a store, whose errors are the only sign of its retries.

@@ -1,0 +1,73 @@
+package app
+
+import (
+	"context"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"go.uber.org/zap"
+
+	"holdmetrics/cmd/holdmetrics/internal/settings"
+	"holdmetrics/internal/faultynats"
+	"holdmetrics/processor/generation"
+)
+
+// A gateway that starts asks who runs beside it. If an answer is lost, it asks again,
+// though its start has minutes left. It waited for that answer for as long as its start
+// might take.
+func TestAnswersAtAStartMayBeLost(t *testing.T) {
+	t.Parallel()
+	broker, js := faultyNATS(t)
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Second)
+	defer cancel()
+	g := NewGateway(&settings.Settings{}, "test", zap.NewNop())
+	g.js, g.try = js, time.Second
+	var err error
+	if g.records, err = generation.Open(ctx, js, 1); err != nil {
+		t.Fatal(err)
+	}
+	if err := g.records.PutGateway(ctx, generation.GatewayState{ID: "x"}, time.Hour); err != nil {
+		t.Fatal(err)
+	}
+	broker.Set(faultynats.Faults{LostReplies: 1, Most: 1})
+	ids, err := g.others(ctx, generation.First)
+	if err != nil || !slices.Equal(ids, []string{"gateway x"}) {
+		t.Errorf("%q, %v", ids, err)
+	}
+	if n := broker.Counts().LostReplies; n != 1 {
+		t.Errorf("%d answers were lost", n)
+	}
+}
+
+// faultyNATS starts a NATS server, and returns a broker before it and a client of that.
+func faultyNATS(t *testing.T) (*faultynats.Broker, jetstream.JetStream) {
+	t.Helper()
+	s, err := server.NewServer(&server.Options{JetStream: true, StoreDir: t.TempDir(), DontListen: true, NoSigs: true, NoLog: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Start()
+	t.Cleanup(func() {
+		s.Shutdown()
+		s.WaitForShutdown()
+	})
+	broker, err := faultynats.Start(s, faultynats.Faults{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = broker.Close() })
+	conn, err := nats.Connect(broker.URL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(conn.Close)
+	js, err := jetstream.New(conn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return broker, js
+}
