@@ -30,7 +30,10 @@ const (
 	// at its start is not there.
 	againFirst = 200 * time.Millisecond
 	againMost  = 5 * time.Second
-	// startRequest bounds one try of it.
+	// startTry bounds the first try of it, and each later one may take twice as long,
+	// up to startRequest: a broker without a leader gives no answer, and a slow one may
+	// need its time.
+	startTry     = 2 * time.Second
 	startRequest = 10 * time.Second
 
 	// flightGrace is how long events that are on their way to the log may take.
@@ -51,8 +54,9 @@ var lastingStart = []error{
 // reason why the process is not ready.
 func (n *process) patiently(ctx context.Context, what string, f func(context.Context) error) error {
 	pauses := backoff.Backoff{First: againFirst, Most: againMost}
+	tries := backoff.Backoff{First: n.try, Most: startRequest}
 	for failures := 0; ; failures++ {
-		within, cancel := context.WithTimeout(ctx, n.try)
+		within, cancel := context.WithTimeout(ctx, tries.Next())
 		err := f(within)
 		cancel()
 		if err == nil {
@@ -91,7 +95,7 @@ type process struct {
 	Registry *prometheus.Registry
 	group    *service.Group
 	startup  startup
-	try      time.Duration // bounds one try of what is waited for at a start
+	try      time.Duration // bounds the first try of what is waited for at a start
 
 	conn   *nats.Conn
 	js     jetstream.JetStream
@@ -101,7 +105,7 @@ type process struct {
 }
 
 func newProcess(s *settings.Settings, version string, log *zap.Logger) *process {
-	p := &process{settings: s, version: version, log: log, Registry: prometheus.NewRegistry(), group: service.New(), try: startRequest}
+	p := &process{settings: s, version: version, log: log, Registry: prometheus.NewRegistry(), group: service.New(), try: startTry}
 	p.Registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return p
 }
