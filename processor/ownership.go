@@ -228,7 +228,8 @@ func (o *owner) hold(ctx, background context.Context, id int) ending {
 		return ending{partition: id, pause: true}
 	}
 	release := func() {
-		releasing, cancel := context.WithTimeout(background, leaveWithin)
+		// After that the lease has run out, and the others need no word.
+		releasing, cancel := context.WithTimeout(background, min(o.member.LeaseTime(), w.cfg.StopTimeout))
 		defer cancel()
 		if err := l.Release(releasing); err != nil {
 			w.cfg.Logger.Warn("a partition is free only when its lease has run out", zap.Int("partition", id), zap.Error(err))

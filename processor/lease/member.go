@@ -132,6 +132,9 @@ func (m *Member) View() *View { return m.view }
 // ID is the worker's.
 func (m *Member) ID() string { return m.cfg.Worker }
 
+// LeaseTime is how long a lease runs unless it is renewed.
+func (m *Member) LeaseTime() time.Duration { return m.cfg.Lease }
+
 // Mine reports whether an owner is this member.
 func (m *Member) Mine(o Owner) bool { return o.Session == m.session }
 
@@ -296,7 +299,8 @@ func (m *Member) run(ctx context.Context) {
 			continue
 		}
 		// One that takes longer than a tick is tried again; the lease allows for two.
-		round, cancel := context.WithTimeout(ctx, every)
+		// Of a long lease too: an answer that is lost must not keep the worker silent.
+		round, cancel := context.WithTimeout(ctx, min(every, requestTimeout))
 		var group errgroup.Group
 		group.SetLimit(renewAtOnce)
 		group.Go(func() error { return m.write(round, value) })
