@@ -45,12 +45,17 @@ func Run(use func(path string) int) int {
 
 // To builds holdmetrics at a path, with the race detector or without.
 func To(ctx context.Context, path string, race bool) error {
+	return Program(ctx, command, path, race)
+}
+
+// Program builds a program of this module at a path, with the race detector or without.
+func Program(ctx context.Context, pkg, path string, race bool) error {
 	args := []string{"build", "-buildvcs=false", "-o", path}
 	if race {
 		args = append(args, "-race")
 	}
-	if out, err := exec.CommandContext(ctx, "go", append(args, command)...).CombinedOutput(); err != nil {
-		return fmt.Errorf("building the binary under test: %w\n%s", err, out)
+	if out, err := exec.CommandContext(ctx, "go", append(args, pkg)...).CombinedOutput(); err != nil {
+		return fmt.Errorf("building %s: %w\n%s", pkg, err, out)
 	}
 	return nil
 }

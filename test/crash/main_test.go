@@ -2,6 +2,7 @@ package crash
 
 import (
 	"flag"
+	"fmt"
 	"os"
 	"testing"
 	"time"
@@ -21,9 +22,6 @@ var (
 )
 
 func TestMain(m *testing.M) {
-	if len(os.Args) > 1 && os.Args[1] == brokerArgument {
-		os.Exit(serveBroker(os.Args[2:]))
-	}
 	flag.Parse()
 	if *seed == 0 {
 		*seed = 1
@@ -33,6 +31,13 @@ func TestMain(m *testing.M) {
 	}
 	os.Exit(build.Run(func(path string) int {
 		binary = path
+		dir, err := os.MkdirTemp("", "holdmetrics-broker-")
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+		defer os.RemoveAll(dir)
+		brokerProgram.dir = dir
 		if *production {
 			return m.Run() // hours, by design
 		}

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"holdmetrics/internal/testwait"
 	"holdmetrics/test/build"
 )
 
@@ -82,10 +83,15 @@ func (o *output) String() string {
 
 // run starts a process that the test ends.
 func run(t *testing.T, name string, args ...string) *process {
+	// Every wait of these tests ends by itself, and says what it waited for.
+	testwait.Allow(t, testwait.Longest)
 	p := &process{t: t, name: name, args: args, env: build.Environment()}
 	p.start()
 	t.Cleanup(func() {
-		p.end(syscall.SIGKILL)
+		if t.Failed() && args[0] == binary {
+			_ = p.end(syscall.SIGQUIT) // it says what each of its goroutines does
+		}
+		_ = p.end(syscall.SIGKILL)
 		text := p.log.String()
 		if strings.Contains(text, "DATA RACE") {
 			t.Errorf("%s has a data race", name)
@@ -98,15 +104,16 @@ func run(t *testing.T, name string, args ...string) *process {
 			t.Errorf("a partition of %s failed", name)
 		}
 		if t.Failed() {
-			t.Logf("what %s said:\n%s", name, last(text, 20_000))
+			t.Logf("what %s said:\n%s", name, abridged(text, 20_000))
 		}
 	})
 	return p
 }
 
-func last(s string, most int) string {
-	if len(s) > most {
-		return "…" + s[len(s)-most:]
+// abridged returns the beginning and the end of a text.
+func abridged(s string, each int) string {
+	if len(s) > 2*each {
+		return s[:each] + "\n[…]\n" + s[len(s)-each:]
 	}
 	return s
 }

@@ -81,6 +81,7 @@ func startCluster(t *testing.T, policy hold.Policy, worker ...string) *cluster {
 	p.database, url = database(t)
 	p.documents = documents(t, url, fmt.Sprintf("holdmetrics_crash_%d", time.Now().UnixNano()))
 	p.brokers, p.natsURL = brokers(t)
+	p.awaitLeader(t)
 	at := ports(t, 6)
 	shared := []string{"--nats-url", p.natsURL, "--mongodb-url", url, "--mongodb-db", p.documents.Name(), "--replicas", "3"}
 	for i, id := range []string{"w1", "w2"} {

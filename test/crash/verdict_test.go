@@ -61,33 +61,6 @@ func judge(t *testing.T, policy hold.Policy, loads []*load, doors ...string) *ve
 	return v
 }
 
-// settle waits until everything that the log has is in the store and in the
-// snapshots, for as long as anything moves.
-func settle(t *testing.T, conn *grpc.ClientConn) {
-	t.Helper()
-	last, moved := "", time.Now()
-	for {
-		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
-		s, err := holdpb.NewHoldMetricsQueryClient(conn).Status(ctx, &holdpb.Empty{}, grpc.WaitForReady(true))
-		cancel()
-		now, settled := "", err == nil
-		for _, p := range s.GetPartitions() {
-			now += fmt.Sprintln(p.Partition, p.Owner, p.State, p.Epoch, p.Position, p.Stored, p.Published, p.End)
-			settled = settled && p.Moving && p.State == "running" && p.Stored >= p.End && p.Published >= p.End
-		}
-		if settled {
-			return
-		}
-		if now != last {
-			last, moved = now, time.Now()
-		}
-		if time.Since(moved) > patience {
-			t.Fatalf("not everything is applied, and nothing moves any more: %v\n%s", err, now)
-		}
-		time.Sleep(lookAgain)
-	}
-}
-
 // passing reports whether a read may go well the next time: what was disturbed last
 // is on its way back.
 func passing(err error) bool {
