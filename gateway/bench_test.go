@@ -13,7 +13,7 @@ import (
 	holdpb "holdmetrics/proto"
 )
 
-// What the doors themselves cost, with a producer that has every event at once.
+// What the servers themselves cost, with a producer that has every event at once.
 // The whole path, with a log and an fsync, is measured by test/bench.
 
 func BenchmarkBroadcast(b *testing.B) {

@@ -15,9 +15,9 @@ import (
 )
 
 // By rules of every kind, what each row says leads from what a hold weighs to what it
-// counts, and the rows of a token add up to its score and its settled score, at both
-// doors and at several instants.
-func TestExplainedRowsAddUpAtBothDoors(t *testing.T) {
+// counts, and the rows of a token add up to its score and its settled score, by both
+// APIs and at several instants.
+func TestExplainedRowsAddUpByBothAPIs(t *testing.T) {
 	t.Parallel()
 	r, err := rules.Parse("rules.yaml", []byte(`
 tokens:

@@ -42,7 +42,7 @@ func TestLagThatNoOwnerKnows(t *testing.T) {
 		{Partition: 0, State: "no owner", Unknown: true},
 		{Partition: 1, Owner: "a", State: "loading", Unknown: true, Moving: true, Epoch: 9},
 		{Partition: 2, State: "no owner", Unknown: true},
-		{Partition: 3, Owner: "a", State: "catching up", Position: 300, Pending: 1, LogTime: at, Trouble: "the store is away",
+		{Partition: 3, Owner: "a", State: "catching up", Position: 300, Pending: 1, LogTime: at, LastError: "the store is away",
 			Lag: func(uint64) (uint64, uint64) { return 4, 1 }},
 		{Partition: 4, State: "no owner", Unknown: true}, // with nothing behind it
 	}}

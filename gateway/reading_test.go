@@ -25,7 +25,7 @@ import (
 	holdpb "holdmetrics/proto"
 )
 
-// Windows, tokens and shares, at both doors.
+// Windows, tokens and shares, by both APIs.
 func TestScoresOfWindows(t *testing.T) {
 	t.Parallel()
 	w := gatewaytest.ScoreWorld(t)
@@ -110,7 +110,7 @@ func TestShares(t *testing.T) {
 	}
 }
 
-func TestExplainAtBothDoors(t *testing.T) {
+func TestExplainByBothAPIs(t *testing.T) {
 	t.Parallel()
 	w := gatewaytest.ScoreWorld(t)
 	for name, c := range map[string]struct {
@@ -158,7 +158,7 @@ func TestExplainAtBothDoors(t *testing.T) {
 	}
 }
 
-func TestHistoryAtBothDoors(t *testing.T) {
+func TestHistoryByBothAPIs(t *testing.T) {
 	t.Parallel()
 	w := gatewaytest.ScoreWorld(t)
 	points, err := gatewaytest.Received(w.Query().History(t.Context(), &holdpb.HistoryRequest{HolderId: "bo/b", To: fakes.Seconds(4000), Points: 4}))
@@ -188,7 +188,7 @@ func TestHistoryAtBothDoors(t *testing.T) {
 	}
 }
 
-// What is wrong with a read is told in the same way at both doors, and names the field.
+// Both APIs report the same error for a wrong read, and name the field.
 func TestReadsRefuse(t *testing.T) {
 	t.Parallel()
 	w := gatewaytest.ScoreWorld(t)
@@ -305,7 +305,7 @@ func TestStatus(t *testing.T) {
 	t.Parallel()
 	owned := &gatewaytest.Owners{Others: []query.WorkerStatus{{ID: "idle", Host: "h", Started: time.Unix(1, 0).UTC(), Heard: time.Unix(2, 0).UTC(), Leaving: true}}, Owned: []query.PartitionStatus{
 		{Partition: 0, Owner: "a", State: "running", Moving: true, Position: 9, Stored: 7, Published: 8, LogTime: 5e9, Events: 3, Excluded: 2},
-		{Partition: 1, Owner: "b", State: "catching up", Position: 4, Pending: 6, LogTime: 1_699_999_000e9, Events: 4, Rejected: 1, Trouble: "disk",
+		{Partition: 1, Owner: "b", State: "catching up", Position: 4, Pending: 6, LogTime: 1_699_999_000e9, Events: 4, Rejected: 1, LastError: "disk",
 			Lag: func(end uint64) (uint64, uint64) { return 10 * end, end }},
 		{Partition: 2, Owner: "a", State: "running", Position: 1, Epoch: 2},
 	}}
@@ -348,7 +348,7 @@ func TestReadsNameWhatStandsStill(t *testing.T) {
 	})
 	w.Apply(t, 5, 5e9, fakes.Held("x", "alice", 1000, 2000, 1))
 	p := w.Partition("alice")
-	owners.Owned = []query.PartitionStatus{{Partition: p, Owner: "w1", State: "running", Position: 6, Trouble: "disk full"}}
+	owners.Owned = []query.PartitionStatus{{Partition: p, Owner: "w1", State: "running", Position: 6, LastError: "disk full"}}
 	for path, want := range map[string]string{
 		"/stats/alice?after=7":         fmt.Sprintf("position 7 of partition %d was not applied within 20ms, it is at 5; last heard: worker w1: running, applied 6: disk full (hint", p),
 		"/stats/alice":                 fmt.Sprintf("position 9 of partition %d was not applied within 20ms, it is at 5; last heard: worker w1", p),

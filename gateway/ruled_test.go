@@ -52,9 +52,9 @@ func (p *keeping) Record(ctx context.Context, d *hold.Draft) (uint64, error) {
 	return p.Producer.Record(ctx, d)
 }
 
-// The doors refuse what the rules refuse, and send what was sent, with its ids as
+// The servers refuse what the rules refuse, and send what was sent, with its ids as
 // they are: other generations read the log too.
-func TestDoorsGoByTheRules(t *testing.T) {
+func TestServersFollowTheRules(t *testing.T) {
 	t.Parallel()
 	p := &keeping{}
 	w := gatewaytest.NewWorld(t, ruled, func(w *gatewaytest.World) { w.Cfg.Producer = p })

@@ -48,9 +48,9 @@ func (c *stallingConn) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// stalledLog exchanges the fakes for a real producer, of little room, on a log
+// stalledLog exchanges the fakes for a real producer, with a small quota, on a log
 // that acknowledges nothing.
-func stalledLog(t *testing.T, room int) (func(*gatewaytest.World), *ingest.Producer) {
+func stalledLog(t *testing.T, quota int) (func(*gatewaytest.World), *ingest.Producer) {
 	t.Helper()
 	s, err := server.NewServer(&server.Options{JetStream: true, StoreDir: t.TempDir(), DontListen: true, NoSigs: true, NoLog: true})
 	if err != nil {
@@ -72,7 +72,7 @@ func stalledLog(t *testing.T, room int) (func(*gatewaytest.World), *ingest.Produ
 		t.Fatal(err)
 	}
 	p := ingest.NewProducer(l, ingest.ProducerOptions{
-		Now: func() int64 { return fakes.TestNow }, MaxPending: room, MaxWait: 10 * time.Millisecond,
+		Now: func() int64 { return fakes.TestNow }, MaxPending: quota, MaxWait: 10 * time.Millisecond,
 	})
 	close(stall.stalled)
 	t.Cleanup(func() {
@@ -93,16 +93,16 @@ func stalledLog(t *testing.T, room int) (func(*gatewaytest.World), *ingest.Produ
 	}, p
 }
 
-// A log that stalls slows its producers down and then tells them so, at every
-// door, both while there is room for their events and when there is none. What
-// waits never exceeds the room.
-func TestAStalledLogIsToldAtEveryDoor(t *testing.T) {
+// A log that stalls slows its producers down and then refuses their events, at every
+// endpoint, both while there is quota for them and when there is none. The events that
+// wait never exceed the quota.
+func TestAStalledLogRefusesAtEveryEndpoint(t *testing.T) {
 	t.Parallel()
-	const room = 500
-	grpcDoor := func(err error) (string, bool) {
+	const quota = 500
+	exhausted := func(err error) (string, bool) {
 		return status.Code(err).String(), status.Code(err) == codes.ResourceExhausted
 	}
-	httpDoor := func(path string, body []byte) func(*testing.T, *gatewaytest.World) (string, bool) {
+	tooMany := func(path string, body []byte) func(*testing.T, *gatewaytest.World) (string, bool) {
 		return func(t *testing.T, w *gatewaytest.World) (string, bool) {
 			resp, answer := gatewaytest.Do(t, http.MethodPost, w.Url+path, string(body))
 			gatewaytest.ProblemOf(t, resp, answer)
@@ -110,21 +110,21 @@ func TestAStalledLogIsToldAtEveryDoor(t *testing.T) {
 		}
 	}
 	var lines bytes.Buffer
-	if err := gatewaytest.ManyLines(&lines, 20*room); err != nil {
+	if err := gatewaytest.ManyLines(&lines, 20*quota); err != nil {
 		t.Fatal(err)
 	}
-	for name, door := range map[string]func(*testing.T, *gatewaytest.World) (answer string, told bool){
+	for name, send := range map[string]func(*testing.T, *gatewaytest.World) (answer string, refused bool){
 		"Record": func(t *testing.T, w *gatewaytest.World) (string, bool) {
 			_, err := w.Metrics().Record(t.Context(), gatewaytest.GoodEvent(1))
-			return grpcDoor(err)
+			return exhausted(err)
 		},
 		"Broadcast": func(t *testing.T, w *gatewaytest.World) (string, bool) {
 			stream, err := w.Metrics().Broadcast(t.Context())
-			for i := 0; err == nil && i < 20*room; i++ {
+			for i := 0; err == nil && i < 20*quota; i++ {
 				err = stream.Send(gatewaytest.GoodEvent(i))
 			}
 			_, err = stream.Recv()
-			return grpcDoor(err)
+			return exhausted(err)
 		},
 		"BroadcastBatch": func(t *testing.T, w *gatewaytest.World) (string, bool) {
 			stream, err := w.Metrics().BroadcastBatch(t.Context())
@@ -132,31 +132,31 @@ func TestAStalledLogIsToldAtEveryDoor(t *testing.T) {
 			for i := range 100 {
 				batch.Events = append(batch.Events, gatewaytest.GoodEvent(i))
 			}
-			for i := 0; err == nil && i < room/5; i++ {
+			for i := 0; err == nil && i < quota/5; i++ {
 				err = stream.Send(batch)
 			}
 			_, err = stream.Recv()
-			return grpcDoor(err)
+			return exhausted(err)
 		},
-		"POST hold":  httpDoor("/hold", []byte(gatewaytest.GoodLine(1))),
-		"POST holds": httpDoor("/holds", lines.Bytes()),
+		"POST hold":  tooMany("/hold", []byte(gatewaytest.GoodLine(1))),
+		"POST holds": tooMany("/holds", lines.Bytes()),
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			withLog, p := stalledLog(t, room)
+			withLog, p := stalledLog(t, quota)
 			w := gatewaytest.NewWorld(t, withLog)
-			for range 3 { // with room, then without
+			for range 3 { // with quota, then without
 				var clients sync.WaitGroup
 				for range 4 {
 					clients.Go(func() {
-						if answer, told := door(t, w); !told {
+						if answer, refused := send(t, w); !refused {
 							t.Errorf("answered %s", answer)
 						}
 					})
 				}
 				clients.Wait()
-				if events, _ := p.Pending(); events > room || events == 0 {
-					t.Errorf("%d events wait, there is room for %d", events, room)
+				if events, _ := p.Pending(); events > quota || events == 0 {
+					t.Errorf("%d events wait, the quota is %d", events, quota)
 				}
 			}
 		})

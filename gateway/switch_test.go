@@ -313,7 +313,7 @@ func TestSwitchUnderLoad(t *testing.T) {
 	watchers.Wait()
 }
 
-// What watchers are told of a switch, and no more: every holder of the new
+// What watchers receive after a switch, and no more: every holder of the new
 // generation once, and who is gone; nothing of a switch back before they looked.
 func TestWatchersCross(t *testing.T) {
 	t.Parallel()
@@ -672,7 +672,7 @@ func TestPrepareGivesUp(t *testing.T) {
 			t.Errorf("%q is prepared, %+v served", s.Gateway.Prepared(), s.Gateway.Serving())
 		}
 	}
-	// loaded is the generation, as far as the active one, so that Prepare has nothing to
+	// loaded is the generation, up to the active one, so that Prepare has nothing to
 	// wait for but what is made to stand still.
 	loaded := func() query.Backend {
 		t.Helper()

@@ -10,7 +10,7 @@ import (
 	"holdmetrics/hold"
 )
 
-// checkNow is the clock of the doors in these tests.
+// checkNow is the clock of the servers in these tests.
 var checkNow = time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC).UnixNano()
 
 func goodDraft() hold.Draft {

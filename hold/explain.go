@@ -103,13 +103,13 @@ func (r *Rule) explain(holds iter.Seq[Hold], from, to int64) []Contribution {
 	live.close()
 	settled.close()
 	// If the window begins at the epoch, live has every hold, so settled is a subsequence.
-	rest := settled.told
-	for i := range live.told {
-		if c := &live.told[i]; len(rest) > 0 && c.settledBy(to) {
+	rest := settled.earlier
+	for i := range live.earlier {
+		if c := &live.earlier[i]; len(rest) > 0 && c.settledBy(to) {
 			c.Settled, rest = rest[0].Counted, rest[1:]
 		}
 	}
-	return live.told
+	return live.earlier
 }
 
 // settledBy reports whether the settled score as of an instant includes the hold.
@@ -122,7 +122,7 @@ type explained struct {
 	from, to   int64
 	start, end int64
 	parts      []Contribution // of the current run
-	told       []Contribution // of the earlier runs
+	earlier    []Contribution // of the earlier runs
 }
 
 // add adds the next hold, which must start before to.
@@ -170,7 +170,7 @@ func (e *explained) close() {
 		end, start := e.endOf(c), max(c.Start, e.from)
 		reaches := end > start || end == start && c.Start >= e.from && c.End == c.Start
 		if reaches || jumped && end > c.Start {
-			e.told = append(e.told, *c)
+			e.earlier = append(e.earlier, *c)
 		}
 	}
 	e.parts = e.parts[:0]

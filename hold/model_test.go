@@ -3,7 +3,7 @@ package hold_test
 // The model: sections 1 to 5 of docs/semantics.md, sentence by sentence, as slowly as it
 // reads. It shares no code with the package it judges (only the types of an
 // event, a fact and a weight), keeps nothing but the set of facts, and works
-// every answer out anew from them. The sentence that a step follows stands
+// every answer out again from them. The sentence that a step follows stands
 // above it.
 
 import (
@@ -229,7 +229,7 @@ func (m *model) foldID(id string) (h modelHold, ok bool, waiting int) {
 
 	// "Its end is the word of the greatest revision: its own end, of revision r,
 	// or the end of a stop of that id, of the stop's revision (stops before its
-	// start left aside); at one revision its own beats a stop's, and the
+	// start do not count); at one revision its own beats a stop's, and the
 	// smallest stop's the others'."
 	type word struct {
 		end      int64

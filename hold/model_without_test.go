@@ -83,8 +83,8 @@ func (m *model) foldWithout() (holds []modelHold, waiting int) {
 	}
 
 	// "(4) The stops, by ascending end: each ends, among the holds that have no
-	// end yet, the latest-started of those that started before it, and where
-	// there is none, one that started in that very instant (of equal starts, the
+	// end yet, the latest-started of those that started before it, and if
+	// no such hold exists, one that started in that very instant (of equal starts, the
 	// larger weight first)."
 	slices.SortFunc(stops, func(a, b hold.Fact) int { return cmp.Compare(a.End, b.End) })
 	for _, s := range stops {

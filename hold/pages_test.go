@@ -90,7 +90,7 @@ func (s stored) equal(o stored) bool {
 }
 
 // runStored applies the events to one pair that stays in memory and to one that is
-// written and opened anew where reopen says so, and parts of which leave memory
+// written and reopened where reopen says so, and parts of which leave memory
 // where trim says how much; both are flushed where flush says so, each into a
 // store of its own, and what is on its way to the second one's lands later. The
 // two must stay the same, down to the bytes that they store.
@@ -107,15 +107,15 @@ func runStored(t fataler, policy hold.Policy, events []hold.Event, flush, reopen
 			t.Fatalf("the pair that stayed: %s", wrong)
 		}
 		if wrong := b.flush(comes); wrong != "" {
-			t.Fatalf("the pair that was opened anew: %s", wrong)
+			t.Fatalf("the pair that was reopened: %s", wrong)
 		}
 		if !a.equal(b) {
-			t.Fatalf("a pair that was opened anew stores other pages than one that stayed in memory: %s", a.difference(b))
+			t.Fatalf("a pair that was reopened stores other pages than one that stayed in memory: %s", a.difference(b))
 		}
 	}
 	for i, e := range events {
 		if x, y := stays.Add(e.Fact()), comes.Add(e.Fact()); x != y {
-			t.Fatalf("add %+v: %v in the pair that stayed, %v in the one that was opened anew", e, x, y)
+			t.Fatalf("add %+v: %v in the pair that stayed, %v in the one that was reopened", e, x, y)
 		}
 		if err := comes.Err(); err != nil {
 			t.Fatalf("add %+v: %v", e, err)

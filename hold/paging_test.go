@@ -241,7 +241,7 @@ func (f *failing) Page(key []byte) ([]byte, error) {
 }
 
 // TestPageFails: a pair that could not read a page says so, gives nothing to
-// store, and comes back when it is opened anew.
+// store, and comes back when it is reopened.
 func TestPageFails(t *testing.T) {
 	t.Parallel()
 	p := hold.PairFromFacts(hold.Merge, slices.Values(endedInOrder(20_000)))
@@ -346,7 +346,7 @@ func TestGrowsOnTheWay(t *testing.T) {
 }
 
 // TestFormerPages: a pair whose leaves are pages of facts, as they were stored
-// before, opens, is the same, and is written anew by its next flush.
+// before, opens, is the same, and is written again by its next flush.
 func TestFormerPages(t *testing.T) {
 	t.Parallel()
 	events := everything(600, 5000, 30, seeded(4))

@@ -261,7 +261,7 @@ func TestRulesExplain(t *testing.T) {
 			wantAlone := alone.live(to).sub(alone.live(from))
 			if at < 0 {
 				if want.held.Sign() != 0 || wantAlone.held.Sign() != 0 {
-					t.Fatalf("%+v: hold %d of %+v is not told, and counts %v, alone %v", r, i, holds, want, wantAlone)
+					t.Fatalf("%+v: hold %d of %+v is not explained, and counts %v, alone %v", r, i, holds, want, wantAlone)
 				}
 				continue
 			}
@@ -282,7 +282,7 @@ func TestRulesExplain(t *testing.T) {
 			}
 		}
 		if len(parts) > 0 {
-			t.Fatalf("told, and no hold: %+v", parts)
+			t.Fatalf("explained, and no hold: %+v", parts)
 		}
 		want := r.LiveAt(p, to).Sub(r.LiveAt(p, from))
 		if sum.Score != want.Score || r.Policy == hold.Merge && sum.Held != want.Held {

@@ -207,7 +207,7 @@ func TestSealedFactsInSteps(t *testing.T) {
 }
 
 // Two hold_ids which have one FNV-1a hash, by which the timeline orders them, are two
-// for sealing: whoever can make such ids must not have one refused for the other.
+// for sealing: an event must not be refused because of an id that collides with its own.
 func TestSealedFactsOfOneHash(t *testing.T) {
 	t.Parallel()
 	const one, other = "8yn0iYCKYHlIj4-BwPqk", "GReLUrM4wMqfg9yzV3KQ"

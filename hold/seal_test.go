@@ -12,7 +12,7 @@ import (
 )
 
 // kept is a pair with its pages, as a processor has it: they are written by flushes
-// that are under way for a while, and read again when the pair is opened anew.
+// that are under way for a while, and read again when the pair is reopened.
 type kept struct {
 	*hold.Pair
 	there   stored // what can be read
@@ -101,7 +101,7 @@ func TestSealedAgreesWithTheModel(t *testing.T) {
 					continue
 				}
 				if err := f.SealedError(horizon); err != nil {
-					t.Fatalf("%+v is admitted, and refused at the door: %v", f, err)
+					t.Fatalf("%+v is admitted, and refused by Check: %v", f, err)
 				}
 			}
 			if got, want := p.Add(f), m.add(f); got != want {
@@ -190,7 +190,7 @@ func TestSealedLargePairs(t *testing.T) {
 		for i, e := range events {
 			f := e.Fact()
 			if i > n/4 && random(100) == 0 {
-				// About as far as the history has come.
+				// About where the history ends so far.
 				horizon = max(horizon, e.Start, e.End-random(100))
 			}
 			if horizon > 0 && random(20) == 0 {

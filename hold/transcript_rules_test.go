@@ -67,8 +67,8 @@ type explains interface {
 	explain(from, to int64) string
 }
 
-// told is an amount of the model of rules in the units of the other model.
-func told(a modelAmount) modelAmount {
+// inUnits returns an amount of the model of rules in the units of the other model.
+func inUnits(a modelAmount) modelAmount {
 	score, rest := new(big.Int).QuoRem(a.score, big.NewInt(1_000_000_000_000), new(big.Int))
 	if rest.Sign() != 0 {
 		panic("a score has more digits than a transcript tells")
@@ -82,9 +82,9 @@ type ruledModelView struct {
 	by ruled
 }
 
-func (v ruledModelView) settled() modelAmount          { return told(v.by.settled()) }
-func (v ruledModelView) settledAt(t int64) modelAmount { return told(v.by.settledAt(t)) }
-func (v ruledModelView) live(t int64) modelAmount      { return told(v.by.live(t)) }
+func (v ruledModelView) settled() modelAmount          { return inUnits(v.by.settled()) }
+func (v ruledModelView) settledAt(t int64) modelAmount { return inUnits(v.by.settledAt(t)) }
+func (v ruledModelView) live(t int64) modelAmount      { return inUnits(v.by.live(t)) }
 
 // line looks for the first instant after t at which the next nanosecond brings
 // something else than the one after t does.
@@ -103,7 +103,7 @@ func (v ruledModelView) line(t int64) string {
 			break
 		}
 	}
-	now := told(modelAmount{slope.score, slope.held})
+	now := inUnits(modelAmount{slope.score, slope.held})
 	return formatLine(v.live(t), now.score, int(slope.held.Int64()), until)
 }
 
@@ -113,7 +113,7 @@ func (v ruledModelView) explain(from, to int64) string {
 	for i, h := range v.by.holds {
 		alone := v.by.alone(i)
 		share := window(before[i], after[i])
-		out = append(out, explained(h, told(alone.live(to).sub(alone.live(from))), told(share)))
+		out = append(out, explained(h, inUnits(alone.live(to).sub(alone.live(from))), inUnits(share)))
 	}
 	return strings.Join(out, "\n")
 }
@@ -128,19 +128,19 @@ type ruledRealView struct {
 	r *hold.Rule
 }
 
-func (v ruledRealView) settled() modelAmount { return told(ruledAmount(v.r.Settled(v.Pair))) }
+func (v ruledRealView) settled() modelAmount { return inUnits(ruledAmount(v.r.Settled(v.Pair))) }
 func (v ruledRealView) settledAt(t int64) modelAmount {
-	return told(ruledAmount(v.r.SettledAt(v.Pair, t)))
+	return inUnits(ruledAmount(v.r.SettledAt(v.Pair, t)))
 }
-func (v ruledRealView) live(t int64) modelAmount { return told(ruledAmount(v.r.LiveAt(v.Pair, t))) }
+func (v ruledRealView) live(t int64) modelAmount { return inUnits(ruledAmount(v.r.LiveAt(v.Pair, t))) }
 
 func (v ruledRealView) line(t int64) string {
 	f := v.r.Figures(v.Pair, t)
 	if !f.Line.Holds(t) || !ruledAmount(f.Settled).equal(ruledAmount(v.r.Settled(v.Pair))) {
 		return fmt.Sprintf("figures for %d: %+v", t, f)
 	}
-	rate := told(ruledAmount(hold.Amount{Score: hold.Score(f.Line.Rate)}))
-	return formatLine(told(ruledAmount(f.Line.At(t))), rate.score, int(f.Line.HeldRate), f.Line.Until)
+	rate := inUnits(ruledAmount(hold.Amount{Score: hold.Score(f.Line.Rate)}))
+	return formatLine(inUnits(ruledAmount(f.Line.At(t))), rate.score, int(f.Line.HeldRate), f.Line.Until)
 }
 
 // explain tells the holds that say nothing too, as the model does.
@@ -154,7 +154,7 @@ func (v ruledRealView) explain(from, to int64) string {
 				c = p
 			}
 		}
-		out = append(out, explained(h, told(ruledAmount(c.Alone)), told(ruledAmount(c.Counted))))
+		out = append(out, explained(h, inUnits(ruledAmount(c.Alone)), inUnits(ruledAmount(c.Counted))))
 	}
 	return strings.Join(out, "\n")
 }

@@ -98,7 +98,7 @@ func (p *Producer) feedPiece(ctx context.Context, drafts []hold.Draft, sizes []i
 			continue
 		}
 		if err == nil {
-			l := p.laneOf(&drafts[i])
+			l := p.batcherOf(&drafts[i])
 			if l.put(&drafts[i], sizes[i], by, entry{to: b, index: from + i}, p.freshFrame) {
 				touched.add(l)
 				continue

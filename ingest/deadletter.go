@@ -35,9 +35,9 @@ const (
 
 	maxReason = 1 << 10 // of every header's text
 
-	// minLetter is the smallest limit that a dead letter is cut to. Its headers fit
+	// minDeadLetter is the smallest limit that a dead letter is cut to. Its headers fit
 	// in that; a server that takes no more than that takes no events.
-	minLetter = 512
+	minDeadLetter = 512
 )
 
 // DeadLetter is an event of the log that could not be applied, with the reason.
@@ -63,9 +63,9 @@ type DeadLetter struct {
 	Truncated bool // Data is not all; the rest is in the message of the log that Sequence names
 	Size      int  // bytes of the whole event
 
-	// Settled is the outcome of the dead letter, LetterRetried or LetterDropped;
+	// Outcome is the outcome of the dead letter, DeadLetterRetried or DeadLetterDropped;
 	// empty: it is open. A resolved dead letter has no Data any more.
-	Settled string
+	Outcome string
 }
 
 // Subject is the subject of the dead letter in its stream.
@@ -116,8 +116,8 @@ func (s DeadLetters) publish(ctx context.Context, d *DeadLetter, first bool) err
 			// A cluster also refuses because of a dead letter that is still in flight.
 		}
 		// A stream may have a limit of its own, and another server a smaller one.
-		if size := payload(m); tooLarge(err) && size > minLetter {
-			most = max(size/2, minLetter)
+		if size := payload(m); tooLarge(err) && size > minDeadLetter {
+			most = max(size/2, minDeadLetter)
 			continue
 		}
 		return fmt.Errorf("ingest: dead letter %s (hint: the partition waits until stream %s takes it): %w", m.Subject, DeadLetterStream, err)
@@ -129,9 +129,9 @@ func (s DeadLetters) publish(ctx context.Context, d *DeadLetter, first bool) err
 func (d *DeadLetter) message(most int) *nats.Msg {
 	m := &nats.Msg{Subject: d.Subject(), Header: nats.Header{}, Data: d.Data}
 	most -= len(headerLast) + len(": 0\r\n")       // which DeadLetters.Publish adds
-	text := min(maxReason, max(most, minLetter)/8) // so that all of them take half of it
+	text := min(maxReason, max(most, minDeadLetter)/8) // so that all of them take half of it
 	m.Header[headerReason] = []string{oneLine(d.Reason, text)}
-	for name, value := range map[string]string{headerKind: d.Kind, headerField: d.Field, headerOrigin: d.Origin, ContentTypeHeader: d.ContentType, headerSettled: d.Settled} {
+	for name, value := range map[string]string{headerKind: d.Kind, headerField: d.Field, headerOrigin: d.Origin, ContentTypeHeader: d.ContentType, headerSettled: d.Outcome} {
 		if value = oneLine(value, text); value != "" {
 			m.Header[name] = []string{value}
 		}
@@ -176,7 +176,7 @@ func ReadDeadLetter(subject string, header nats.Header, data []byte) (DeadLetter
 	d := DeadLetter{
 		Reason:      header.Get(headerReason),
 		Kind:        header.Get(headerKind),
-		Settled:     header.Get(headerSettled),
+		Outcome:     header.Get(headerSettled),
 		Field:       header.Get(headerField),
 		Origin:      header.Get(headerOrigin),
 		ContentType: header.Get(ContentTypeHeader),
@@ -190,7 +190,7 @@ func ReadDeadLetter(subject string, header nats.Header, data []byte) (DeadLetter
 		}
 		d.Truncated, d.Size = true, n
 	}
-	id, err := ParseLetterID(rest)
+	id, err := ParseDeadLetterID(rest)
 	if err != nil {
 		return DeadLetter{}, fmt.Errorf("%w: subject %q", ErrDeadLetter, clip(subject))
 	}

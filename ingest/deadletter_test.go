@@ -17,21 +17,21 @@ import (
 func TestDeadLetterRoundTrip(t *testing.T) {
 	t.Parallel()
 	l := openLog(t)
-	letters := []DeadLetter{
+	deadLetters := []DeadLetter{
 		{Partition: 3, Sequence: 1 << 63, Index: 511, Reason: "holder_id is required", Field: "holder_id", Origin: "log 1 hold.log.3", ContentType: JSONContentType, Data: []byte("{}"), Size: 2},
 		{Partition: 0, Sequence: 1, Index: 0, Reason: "unreadable", Data: []byte{0, 'H', 9}, Size: 3},
 		{Partition: 2, Sequence: 7, Index: 5, Reason: "cut before", Data: []byte("abc"), Truncated: true, Size: 1000},
 		{Partition: 0, Sequence: 1, Index: 1, Data: []byte{}},
 	}
 	for range 2 { // the second time changes nothing
-		for _, d := range letters {
+		for _, d := range deadLetters {
 			if err := l.DeadLetters().Publish(t.Context(), d); err != nil {
 				t.Fatal(err)
 			}
 		}
 	}
 	if n, err := l.DeadLetters().Count(t.Context()); err != nil || n != 4 {
-		t.Fatalf("%d letters, %v", n, err)
+		t.Fatalf("%d dead letters, %v", n, err)
 	}
 	s, err := l.js.Stream(t.Context(), DeadLetterStream)
 	if err != nil {
@@ -41,7 +41,7 @@ func TestDeadLetterRoundTrip(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range letters {
+	for _, want := range deadLetters {
 		m, err := c.Next()
 		if err != nil {
 			t.Fatal(err)
@@ -72,13 +72,13 @@ func TestDeadLetterReasonIsOneLine(t *testing.T) {
 		t.Fatal(err)
 	}
 	got, err := ReadDeadLetter(m.Subject, m.Header, m.Data)
-	if err != nil || !strings.HasPrefix(got.Reason, "bad  Nats-Msg-Id: 1 \uFFFDéé") || len(got.Reason) > maxReason || got.Field != "a b" || len(m.Header) != 3 { // and the one that takes no second letter
+	if err != nil || !strings.HasPrefix(got.Reason, "bad  Nats-Msg-Id: 1 \uFFFDéé") || len(got.Reason) > maxReason || got.Field != "a b" || len(m.Header) != 3 { // and the one that takes no second dead letter
 		t.Errorf("%q %q, %v, headers %d", got.Reason, got.Field, err, len(m.Header))
 	}
 }
 
-// lastLetter reads the letter that a subject has.
-func lastLetter(t *testing.T, l *Log, subject string) DeadLetter {
+// lastLetter reads the dead letter that a subject has.
+func lastDeadLetter(t *testing.T, l *Log, subject string) DeadLetter {
 	t.Helper()
 	s, err := l.js.Stream(t.Context(), DeadLetterStream)
 	if err != nil {
@@ -95,7 +95,7 @@ func lastLetter(t *testing.T, l *Log, subject string) DeadLetter {
 	return d
 }
 
-// garbage is so many bytes of an event whose letter says as much as one can.
+// garbage is so many bytes of an event whose dead letter says as much as one can.
 func garbage(size int) DeadLetter {
 	long := strings.Repeat("é", 64<<10)
 	data := make([]byte, size)
@@ -108,7 +108,7 @@ func garbage(size int) DeadLetter {
 	}
 }
 
-// A letter is never larger than the server takes: it carries the bytes that fit,
+// A dead letter is never larger than the server takes: it carries the bytes that fit,
 // and says how many there were and where they are.
 func TestDeadLetterIsCutToWhatFits(t *testing.T) {
 	t.Parallel()
@@ -119,13 +119,13 @@ func TestDeadLetterIsCutToWhatFits(t *testing.T) {
 	}
 	for i, size := range []int{0, limit - 5000, limit - 4500, limit - 4000, limit - 300, limit - 200, limit - 100, limit - 1, limit} {
 		for _, d := range []DeadLetter{garbage(size), {Sequence: 50, Reason: "short", Data: garbage(size).Data}} {
-			d.Sequence -= uint64(i) // a subject takes one letter
+			d.Sequence -= uint64(i) // a subject takes one dead letter
 			if err := l.DeadLetters().Publish(t.Context(), d); err != nil {
 				t.Fatalf("%d bytes: %v", size, err)
 			}
-			got := lastLetter(t, l, d.Subject())
+			got := lastDeadLetter(t, l, d.Subject())
 			if got.Size != size || got.Truncated != (len(got.Data) < size) || !bytes.HasPrefix(d.Data, got.Data) {
-				t.Errorf("%d bytes: letter has %d, says truncated %t, size %d", size, len(got.Data), got.Truncated, got.Size)
+				t.Errorf("%d bytes: dead letter has %d, says truncated %t, size %d", size, len(got.Data), got.Truncated, got.Size)
 			}
 			sent := func(most int) *nats.Msg {
 				m := d.message(most)
@@ -149,7 +149,7 @@ func TestDeadLetterInAStreamOfSmallMessages(t *testing.T) {
 	t.Parallel()
 	l := openLog(t)
 	cfg := deadLetterConfig(LogConfig{Replicas: 1})
-	cfg.MaxMsgSize = minLetter
+	cfg.MaxMsgSize = minDeadLetter
 	if _, err := l.js.UpdateStream(t.Context(), cfg); err != nil {
 		t.Fatal(err)
 	}
@@ -157,14 +157,14 @@ func TestDeadLetterInAStreamOfSmallMessages(t *testing.T) {
 	if err := l.DeadLetters().Publish(t.Context(), d); err != nil {
 		t.Fatal(err)
 	}
-	if got := lastLetter(t, l, d.Subject()); !got.Truncated || got.Size != 100_000 || !strings.HasPrefix(got.Reason, "éé") {
-		t.Errorf("letter %+v", got)
+	if got := lastDeadLetter(t, l, d.Subject()); !got.Truncated || got.Size != 100_000 || !strings.HasPrefix(got.Reason, "éé") {
+		t.Errorf("dead letter %+v", got)
 	}
-	cfg.MaxMsgSize = 10 // no letter fits
+	cfg.MaxMsgSize = 10 // no dead letter fits
 	if _, err := l.js.UpdateStream(t.Context(), cfg); err != nil {
 		t.Fatal(err)
 	}
-	d.Sequence-- // a subject takes one letter
+	d.Sequence-- // a subject takes one dead letter
 	if err := l.DeadLetters().Publish(t.Context(), d); err == nil || !tooLarge(err) {
 		t.Errorf("error %v", err)
 	}

@@ -106,15 +106,15 @@ func TestReadsAreWholeBehindALiar(t *testing.T) {
 			if !slices.Equal(got, all) {
 				t.Errorf("followed %v", got)
 			}
-			letters := 0
+			deadLetters := 0
 			for _, err := range l.DeadLetters().All(soon(t)) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				letters++
+				deadLetters++
 			}
-			if letters != len(all) {
-				t.Errorf("%d dead letters of %d", letters, len(all))
+			if deadLetters != len(all) {
+				t.Errorf("%d dead letters of %d", deadLetters, len(all))
 			}
 		})
 	}

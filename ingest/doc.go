@@ -6,7 +6,7 @@
 //
 // OpenLog opens, or makes, two streams of a NATS JetStream account: HOLD_EVENTS,
 // the log, from which everything else can be rebuilt, and HOLD_DLQ, the dead
-// letters. A holder's events all lie in one partition, stored as
+// dead letters. A holder's events all lie in one partition, stored as
 // hold.log.<partition>. Which one follows from the holder's subject token
 // (SubjectToken, Partition), and the NATS server computes the same for what raw
 // producers publish to hold.events.<subject token>.
@@ -32,7 +32,7 @@
 //
 // To inspect the log there are Log.Read, Log.Judge, Log.Verify and Log.DeadLetters. Judge
 // decides about an event as the processor does. A resolved dead letter
-// (DeadLetters.Settle) leaves a tombstone, and a subject takes one dead letter, so a
+// (DeadLetters.Resolve) leaves a tombstone, and a subject takes one dead letter, so a
 // replay does not create it again.
 //
 // A log can be filled with another one (BeginImport), whose messages keep their
@@ -51,7 +51,7 @@
 //	                         ▲                                         │
 //	                         └──────── done(position, err) ◀── PubAck ─┘
 //
-// Room is what bounds it: so many events and bytes may wait for the log, and no
+// A quota bounds it: so many events and bytes may wait for the log, and no
 // more (MaxPending, MaxPendingBytes). A caller without quota waits, and after
 // MaxWait it gets ErrBusy. Each batcher has one frame in flight. A lone event does
 // not wait for company; under load, frames fill by themselves.

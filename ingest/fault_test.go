@@ -59,7 +59,7 @@ func slowProducer(t *testing.T, o ProducerOptions) (*slowLog, *Producer) {
 	return s, p
 }
 
-// fates gathers what done was told.
+// fates collects the results that done received.
 type fates chan error
 
 func (f fates) send(t *testing.T, p *Producer, i int) {

@@ -91,7 +91,7 @@ func framed(size int) int { return (bits.Len64(uint64(size)|1)+6)/7 + size }
 //		…
 //	}
 //	if err := r.Err(); err != nil {
-//		// dead-letter r.Rest() under index r.Index()
+//		// dead-dead letter r.Rest() under index r.Index()
 //	}
 //
 // A damaged frame yields the events before the damage, and then an error. Those

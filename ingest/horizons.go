@@ -22,7 +22,7 @@ import (
 //   - The sealing process names the horizon in the settings, waits for longer than
 //     knownFor, and then publishes the seals.
 //
-// So an acknowledgement that a caller was told of came before the seal, or its event
+// So an acknowledgement that a caller received came before the seal, or its event
 // was checked by the horizon.
 const (
 	askEvery  = time.Second

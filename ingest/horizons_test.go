@@ -9,20 +9,20 @@ import (
 	"holdmetrics/hold"
 )
 
-// A door in another process than the one that seals: what it says the log has is
-// before the seal, however the two meet.
-func TestDoorOfAnotherProcessWhileTheLogIsSealed(t *testing.T) {
+// A producer in another process than the one that seals: what it acknowledges is in the
+// log before the seal, however the two meet.
+func TestProducerOfAnotherProcessWhileTheLogIsSealed(t *testing.T) {
 	t.Parallel()
 	server := startServer(t)
 	l, err := OpenLog(t.Context(), connect(t, server), LogConfig{Partitions: 1})
 	if err != nil {
 		t.Fatal(err)
 	}
-	door, err := OpenLog(t.Context(), connect(t, server), LogConfig{})
+	other, err := OpenLog(t.Context(), connect(t, server), LogConfig{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := NewProducer(door, ProducerOptions{Now: testClock})
+	p := NewProducer(other, ProducerOptions{Now: testClock})
 	defer mustClose(t, p)
 	const horizon = int64(1000e9)
 	early := func(i int) (uint64, error) {
@@ -76,7 +76,7 @@ func (l *horizonsLog) askHorizons(context.Context) error {
 	return answer(l)
 }
 
-// What the log acknowledged is told where it is sure that no seal came before.
+// What the log acknowledged is reported where it is sure that no seal came before.
 func TestAcknowledgedBeforeTheSeal(t *testing.T) {
 	t.Parallel()
 	long := time.Now().Add(-knownFor)

@@ -108,9 +108,9 @@ func BeginImport(ctx context.Context, js jetstream.JetStream, origin Origin, rep
 	if err != nil {
 		return nil, err
 	}
-	i := &Import{origin: origin, cfg: info.Config, next: 1, sealed: map[int64]bool{}, note: importNote{LogID: origin.LogID, Through: origin.Through, Door: uuid.NewString(), Times: map[uint64]int64{}}}
+	i := &Import{origin: origin, cfg: info.Config, next: 1, sealed: map[int64]bool{}, note: importNote{LogID: origin.LogID, Through: origin.Through, Token: uuid.NewString(), Times: map[uint64]int64{}}}
 	i.cfg.Metadata = maps.Clone(info.Config.Metadata)
-	carriesOn := before != nil && before.Door != ""
+	carriesOn := before != nil && before.Token != ""
 	switch {
 	case carriesOn && (before.LogID != origin.LogID || before.Through != origin.Through):
 		return nil, fmt.Errorf("%w, not of log %s through %d", &UnfinishedImportError{before.LogID, before.Through, info.State.LastSeq}, origin.LogID, origin.Through)
@@ -124,7 +124,7 @@ func BeginImport(ctx context.Context, js jetstream.JetStream, origin Origin, rep
 		return nil, err
 	}
 	if partitions != origin.Partitions {
-		return nil, fmt.Errorf("%w: the log has %d partitions, and the one to import %d (hint: nothing is in the log; delete the stream %s, and the import makes it anew)",
+		return nil, fmt.Errorf("%w: the log has %d partitions, and the one to import %d (hint: nothing is in the log; delete the stream %s, and the import creates it again)",
 			ErrLogConfig, partitions, origin.Partitions, StreamName)
 	}
 	// The order of messages is the order in which they are sent: none is tried again.
@@ -153,9 +153,9 @@ func (i *Import) begin(ctx context.Context, stream jetstream.Stream, carriesOn b
 	during := i.cfg
 	during.Metadata = maps.Clone(i.cfg.Metadata)
 	during.Metadata[metaImport] = i.note.format()
-	door := importSubject + i.note.Door + ".*"
-	during.Subjects = []string{door}
-	during.SubjectTransform = &jetstream.SubjectTransformConfig{Source: door, Destination: logSubjectPrefix + "{{wildcard(1)}}"}
+	subject := importSubject + i.note.Token + ".*"
+	during.Subjects = []string{subject}
+	during.SubjectTransform = &jetstream.SubjectTransformConfig{Source: subject, Destination: logSubjectPrefix + "{{wildcard(1)}}"}
 	if _, err := i.js.UpdateStream(ctx, during); err != nil {
 		return fmt.Errorf("ingest: begin the import: %w", err)
 	}
@@ -183,7 +183,7 @@ func (i *Import) begin(ctx context.Context, stream jetstream.Stream, carriesOn b
 func (i *Import) There() uint64 { return i.there }
 
 // Add sends the next message: its time, partition, data, and whether it is JSON.
-// What is there from an earlier import is compared instead; where it differs, the
+// What is there from an earlier import is compared instead; if it differs, the
 // error matches ErrNotEmpty. Add returns before the log has the message, and the
 // bytes must stay as they are until Finish.
 func (i *Import) Add(ctx context.Context, m *Message) error {
@@ -197,7 +197,7 @@ func (i *Import) Add(ctx context.Context, m *Message) error {
 	if horizon, err := ReadSeal(m.Data); err == nil {
 		i.sealed[horizon] = true
 	}
-	msg := &nats.Msg{Subject: importSubject + i.note.Door + "." + strings.TrimPrefix(LogSubject(m.Partition), logSubjectPrefix), Header: nats.Header{}, Data: m.Data}
+	msg := &nats.Msg{Subject: importSubject + i.note.Token + "." + strings.TrimPrefix(LogSubject(m.Partition), logSubjectPrefix), Header: nats.Header{}, Data: m.Data}
 	msg.Header[LogTimeHeader] = []string{time.Unix(0, m.Time).UTC().Format(time.RFC3339Nano)}
 	if m.JSON {
 		msg.Header[ContentTypeHeader] = []string{JSONContentType}
@@ -315,14 +315,14 @@ func (i *Import) Finish(ctx context.Context) (*Log, error) {
 		i.cfg.Metadata[metaHorizons] = formatHorizons(horizons)
 	}
 	note := i.note
-	note.Door = ""
+	note.Token = ""
 	i.cfg.Metadata[metaLimits], i.cfg.Metadata[metaImport] = formatLimits(history), note.format()
 
 	info, err := i.log.events.Info(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("ingest: finish the import: %w", err)
 	}
-	if now, err := parseImport(info.Config.Metadata); err != nil || now == nil || now.Door != i.note.Door {
+	if now, err := parseImport(info.Config.Metadata); err != nil || now == nil || now.Token != i.note.Token {
 		return nil, ErrImportOvertaken
 	}
 	if _, err := i.js.UpdateStream(ctx, i.cfg); err != nil {

@@ -147,7 +147,7 @@ func TestImport(t *testing.T) {
 		}
 	}
 
-	// The doors are open again, and a header of a stranger says nothing.
+	// The subjects are back, and a header of another client says nothing.
 	ack, err := js.PublishMsg(t.Context(), &nats.Msg{Subject: RawSubject("alice"), Header: nats.Header{LogTimeHeader: {"2001-01-01T00:00:00Z"}}, Data: []byte("x")})
 	if err != nil || ack.Sequence != 701 {
 		t.Fatalf("%+v, %v", ack, err)
@@ -292,7 +292,7 @@ func TestImportOfTheLargestMessage(t *testing.T) {
 	addAll(t, i, all)
 	l := finish(t, i)
 	sameMessages(t, l, all)
-	if _, err := l.Verify(t.Context(), -1, func(tr Trouble) {
+	if _, err := l.Verify(t.Context(), -1, func(tr Fault) {
 		if tr.Index == 0 && tr.Reason == "it was imported, and does not say what time it had" {
 			t.Errorf("%+v", tr)
 		}
@@ -301,8 +301,8 @@ func TestImportOfTheLargestMessage(t *testing.T) {
 	}
 }
 
-// A copy of a log is sealed as that one is, also a copy of a copy; a part of it, as
-// far as it was by then. Who had the log open before the import learns of it.
+// A copy of a log is sealed as that one is, also a copy of a copy; a part of it, up to
+// where that log was sealed by then. Who had the log open before the import learns of it.
 func TestImportOfASealedLog(t *testing.T) {
 	t.Parallel()
 	const first, second = int64(1000e9), int64(2000e9 + 1)
@@ -312,7 +312,7 @@ func TestImportOfASealedLog(t *testing.T) {
 		if _, err := l.js.Publish(t.Context(), LogSubject(3), forged); err != nil {
 			t.Fatal(err)
 		}
-		l.sealAfter = 0 // nobody else has a door
+		l.sealAfter = 0 // no other process produces
 		if err := l.Seal(t.Context(), horizon, now); err != nil {
 			t.Fatal(err)
 		}
@@ -347,8 +347,8 @@ func TestImportOfASealedLog(t *testing.T) {
 					t.Errorf("through %d: horizons %v, want %v", c.through, got, c.horizons)
 				}
 			}
-			if _, all := troubles(t, late, -1); len(all) != max(1, len(c.horizons)) { // the forged ones
-				t.Errorf("through %d: troubles %q", c.through, all)
+			if _, all := faults(t, late, -1); len(all) != max(1, len(c.horizons)) { // the forged ones
+				t.Errorf("through %d: faults %q", c.through, all)
 			}
 			from = late
 		}

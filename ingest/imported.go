@@ -49,7 +49,7 @@ const (
 type importNote struct {
 	LogID   string `json:"log_id"`         // of the log that it comes from
 	Through uint64 `json:"through"`        // its last position
-	Door    string `json:"door,omitempty"` // the import's subject; empty: it is finished
+	Token   string `json:"door,omitempty"` // the last token but one of the import's subject; empty: it is finished
 	// Times are those of messages that were as large as the server takes, and had no
 	// room for a header.
 	Times map[uint64]int64 `json:"times,omitempty"`
@@ -165,7 +165,7 @@ func (l *Log) trySettle(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if note != nil && note.Door != "" {
+	if note != nil && note.Token != "" {
 		return ErrUnfinishedImport
 	}
 	if err := errors.Join(l.openLimits(&have), l.openHorizons(&have, time.Time{})); err != nil {
@@ -182,7 +182,7 @@ func (l *Log) openImport(info *jetstream.StreamInfo) error {
 	if err != nil {
 		return err
 	}
-	if note != nil && note.Door != "" {
+	if note != nil && note.Token != "" {
 		return &UnfinishedImportError{LogID: note.LogID, Through: note.Through, Last: info.State.LastSeq}
 	}
 	l.imported.Store(note)

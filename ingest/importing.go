@@ -16,7 +16,7 @@ func (l *Log) Importing(ctx context.Context) error {
 	}
 	info := stream.CachedInfo()
 	note, err := parseImport(info.Config.Metadata)
-	if err == nil && note != nil && note.Door != "" {
+	if err == nil && note != nil && note.Token != "" {
 		err = &UnfinishedImportError{LogID: note.LogID, Through: note.Through, Last: info.State.LastSeq}
 	}
 	return err

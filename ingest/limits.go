@@ -81,7 +81,7 @@ func (l *Log) setLimits(ctx context.Context, limits hold.Limits) (done bool, err
 	if err != nil {
 		return false, err
 	}
-	if note, err := parseImport(info.Config.Metadata); err != nil || note != nil && note.Door != "" {
+	if note, err := parseImport(info.Config.Metadata); err != nil || note != nil && note.Token != "" {
 		return true, cmp.Or(err, ErrUnfinishedImport)
 	}
 	history, err := parseLimits(info.Config.Metadata)

@@ -85,11 +85,11 @@ func OpenLog(ctx context.Context, js jetstream.JetStream, cfg LogConfig) (*Log, 
 	if err != nil {
 		return nil, err
 	}
-	letters, err := openStream(ctx, js, deadLetterConfig(cfg))
+	deadLetters, err := openStream(ctx, js, deadLetterConfig(cfg))
 	if err != nil {
 		return nil, err
 	}
-	have := letters.CachedInfo().Config
+	have := deadLetters.CachedInfo().Config
 	if err := checkDeadLetters(&have); err != nil {
 		return nil, err
 	}
@@ -214,7 +214,7 @@ func eventsConfig(cfg LogConfig, id string) jetstream.StreamConfig {
 		Compression:      compression(cfg.Replicas),
 		SubjectTransform: transform(cfg.Partitions),
 		// Nobody needs the server to drop duplicates: an equal event is the same
-		// fact, and this package sets no Nats-Msg-Id. The server cannot be told not
+		// fact, and this package sets no Nats-Msg-Id. The server cannot be configured not
 		// to: none means two minutes, and this is the least that it takes. It keeps
 		// the server from remembering two minutes of ids, and, nearly, from dropping
 		// a raw producer's event because its id was used before.
@@ -333,7 +333,7 @@ func checkEvents(c *jetstream.StreamConfig) (int, error) {
 
 func checkDeadLetters(c *jetstream.StreamConfig) error {
 	want := deadLetterConfig(LogConfig{})
-	const hint = "put it back with `nats stream edit " + DeadLetterStream + "`, or delete the stream after saving what you need: it is made anew"
+	const hint = "put it back with `nats stream edit " + DeadLetterStream + "`, or delete the stream after saving what you need: it is created again"
 	if !slices.Equal(c.Subjects, want.Subjects) {
 		return &LogSettingsError{DeadLetterStream, "subjects", fmt.Sprint(c.Subjects), fmt.Sprint(want.Subjects), hint}
 	}

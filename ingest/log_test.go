@@ -241,8 +241,8 @@ func TestEndAndLastPosition(t *testing.T) {
 	}
 }
 
-// TestRawDoor publishes as a stranger would who has read README only.
-func TestRawDoor(t *testing.T) {
+// TestRawSubject publishes as a client does that knows README only.
+func TestRawSubject(t *testing.T) {
 	t.Parallel()
 	l := openLog(t)
 	nc := l.js.Conn()

@@ -209,7 +209,7 @@ func (p *Producer) send(ctx context.Context, d *hold.Draft, to completion) error
 	if err := p.admit(ctx, 1, framed(size)); err != nil {
 		return err
 	}
-	l := p.laneOf(d)
+	l := p.batcherOf(d)
 	if !l.put(d, size, by, entry{to: to}, p.freshFrame) {
 		p.quota.give(1, framed(size))
 		return ErrClosed
@@ -222,7 +222,7 @@ func (p *Producer) send(ctx context.Context, d *hold.Draft, to completion) error
 func (p *Producer) Pending() (events, bytes int) { return p.quota.taken() }
 
 // Close lets no more events in, publishes what waits and returns when all of it
-// is acknowledged or has failed, every caller told. When ctx ends first, the rest
+// is acknowledged or has failed, and every caller has its result. When ctx ends first, the rest
 // fails with ErrNotAcknowledged, and Close returns the cause of ctx. A second
 // Close does the same as the first.
 func (p *Producer) Close(ctx context.Context) error {
@@ -242,7 +242,7 @@ func (p *Producer) Close(ctx context.Context) error {
 	return fmt.Errorf("ingest: close producer: %w", context.Cause(ctx))
 }
 
-func (p *Producer) laneOf(d *hold.Draft) *batcher {
+func (p *Producer) batcherOf(d *hold.Draft) *batcher {
 	return p.batchers[Partition(d.Holder, len(p.batchers))]
 }
 
@@ -271,7 +271,7 @@ func (p *Producer) admit(ctx context.Context, events, bytes int) error {
 // errWaited is the cause of a wait that MaxWait ended.
 var errWaited = fmt.Errorf("%w (waited MaxWait)", ErrBusy)
 
-// doneFunc lets a plain function be told.
+// doneFunc makes a plain function a receiver of results.
 type doneFunc func(position uint64, err error)
 
 func (f doneFunc) complete(_ int, position uint64, err error) { f(position, err) }

@@ -59,7 +59,7 @@ func TestRecordRefuses(t *testing.T) {
 }
 
 // TestProducerConcurrently sends from many goroutines by every method, through a
-// room that is far too small, and finds each event exactly where it was promised.
+// a quota that is far too small, and finds each event exactly where it was promised.
 func TestProducerConcurrently(t *testing.T) {
 	t.Parallel()
 	l := openLog(t)

@@ -9,8 +9,8 @@ import (
 )
 
 // However many callers come while the log stands still, only so many wait; the
-// others are told at once. When there is quota again all who waited are served.
-func TestTheLineForRoomIsBounded(t *testing.T) {
+// others are refused at once. When there is quota again all who waited are served.
+func TestTheLineForQuotaIsBounded(t *testing.T) {
 	t.Parallel()
 	r := newQuota(1, 100)
 	if !r.tryTake(1, 1) {

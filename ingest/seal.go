@@ -64,7 +64,7 @@ func SealRefused(horizon, at int64, known bool) error {
 // JudgeSeal reads a message that is meant to be a seal, and reports whether it counts:
 // whether it decodes, the settings name its horizon, and that was not ahead of the
 // message. It decides as the processor does; the error is the reason of the dead
-// letter, and the horizon is given where the seal decodes. asked is the error of a
+// dead letter, and the horizon is given where the seal decodes. asked is the error of a
 // server that could not be asked.
 func (l *Log) JudgeSeal(ctx context.Context, m *Message) (horizon int64, refused, asked error) {
 	if horizon, refused = ReadSeal(m.Data); refused != nil {

@@ -35,7 +35,7 @@ func TestSeal(t *testing.T) {
 	}
 	const first, second = int64(1000e9), int64(2000e9 + 1)
 	for _, horizon := range []int64{first, first, second, first} {
-		l.sealAfter = 0 // nobody else has a door
+		l.sealAfter = 0 // no other process produces
 		if err := l.Seal(t.Context(), horizon, now); err != nil {
 			t.Fatal(err)
 		}
@@ -79,7 +79,7 @@ func TestSeal(t *testing.T) {
 		t.Errorf("after the limits were set: %v, %v", known, err)
 	}
 
-	// A producer's door refuses what no pair would admit.
+	// A producer refuses what no pair would admit.
 	p := NewProducer(again, ProducerOptions{Now: testClock})
 	defer mustClose(t, p)
 	d := open("t", "h", 1500)

@@ -159,16 +159,16 @@ func TestSlotsFitTheLog(t *testing.T) {
 			s := newSlots(16)
 			s.line.PushBack(make(chan struct{})) // somebody always waits
 			type flight struct{ sent, done time.Duration }
-			var flying []flight
+			var inFlight []flight
 			var now, free time.Duration
 			for range 20_000 {
 				for s.taken < s.limit {
 					s.taken++
 					free = max(free, now+c.travel/2) + c.store
-					flying = append(flying, flight{now, free + c.travel/2})
+					inFlight = append(inFlight, flight{now, free + c.travel/2})
 				}
-				f := flying[0]
-				flying = flying[1:]
+				f := inFlight[0]
+				inFlight = inFlight[1:]
 				now = f.done
 				s.learn(now - f.sent)
 				s.taken--

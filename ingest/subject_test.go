@@ -83,7 +83,7 @@ func TestPartitionDoesNotAllocate(t *testing.T) {
 	}
 }
 
-// TestPartitionIsTheServers publishes through the raw door, where the server
+// TestPartitionIsTheServers publishes to the raw subject, where the server
 // computes the partition, and compares.
 func TestPartitionIsTheServers(t *testing.T) {
 	t.Parallel()
@@ -112,7 +112,7 @@ func TestPartitionIsTheServers(t *testing.T) {
 	}
 }
 
-// holders are random ids of all kinds, and the known troublemakers.
+// holders are random ids of all kinds, and ids that are known to be difficult.
 func holders(r *rand.Rand, n int) []string {
 	all := []string{"a", "=", "*", ">", ".", "a.b.c", " ", "a b", "=alice", "_", "-", "日本語", "🪙", "a\x00b", "\xff",
 		strings.Repeat("x", 256), strings.Repeat(".", 256), strings.Repeat("é", 128), strings.Repeat("\xff", 255)}

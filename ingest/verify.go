@@ -12,8 +12,8 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// Trouble is a fault that Verify found in the log.
-type Trouble struct {
+// Fault is a fault that Verify found in the log.
+type Fault struct {
 	Position  uint64 // 0: it is about the log as a whole
 	Partition int
 	Index     int
@@ -30,7 +30,7 @@ type PartitionCount struct {
 }
 
 // Verify reads the log, or one partition of it (all: -1), and says what it has. It
-// calls trouble for everything that is not as it should be:
+// calls report for everything that is not as it should be:
 //
 //   - The stream does not begin with position 1, or lacks a message.
 //   - An imported message does not say what time it had.
@@ -42,7 +42,7 @@ type PartitionCount struct {
 // may publish to the log, and nothing is lost. It is counted. Settings that could lose
 // messages are the *LogSettingsError of FindLog. progress, which may be nil, is called
 // with each message.
-func (l *Log) Verify(ctx context.Context, partition int, trouble func(Trouble), progress func(position uint64)) ([]PartitionCount, error) {
+func (l *Log) Verify(ctx context.Context, partition int, report func(Fault), progress func(position uint64)) ([]PartitionCount, error) {
 	horizon := l.Horizon() // before it is looked where the log ends, which has its seals then
 	info, err := l.events.Info(ctx)
 	if err != nil {
@@ -50,10 +50,10 @@ func (l *Log) Verify(ctx context.Context, partition int, trouble func(Trouble), 
 	}
 	state := info.State
 	if state.LastSeq > 0 && state.FirstSeq != 1 {
-		trouble(Trouble{Reason: fmt.Sprintf("the stream begins with position %d: what was before is lost", state.FirstSeq)})
+		report(Fault{Reason: fmt.Sprintf("the stream begins with position %d: what was before is lost", state.FirstSeq)})
 	}
 	if state.NumDeleted > 0 {
-		trouble(Trouble{Reason: fmt.Sprintf("%d messages were deleted from the stream", state.NumDeleted)})
+		report(Fault{Reason: fmt.Sprintf("%d messages were deleted from the stream", state.NumDeleted)})
 	}
 	counts := make([]PartitionCount, l.partitions)
 	for p := range counts {
@@ -67,7 +67,7 @@ func (l *Log) Verify(ctx context.Context, partition int, trouble func(Trouble), 
 	if state.LastSeq == 0 {
 		return counts, nil
 	}
-	refused := map[letterKey]string{}
+	refused := map[deadLetterKey]string{}
 	next := max(state.FirstSeq, 1)
 	for m, err := range l.Read(ctx, within) {
 		if err != nil {
@@ -75,11 +75,11 @@ func (l *Log) Verify(ctx context.Context, partition int, trouble func(Trouble), 
 		}
 		if partition < 0 {
 			if m.Position != next {
-				trouble(Trouble{Position: next, Partition: -1, Reason: fmt.Sprintf("positions %d to %d are missing", next, m.Position-1)})
+				report(Fault{Position: next, Partition: -1, Reason: fmt.Sprintf("positions %d to %d are missing", next, m.Position-1)})
 			}
 			next = m.Position + 1
 		}
-		if err := l.verifyMessage(ctx, m, &counts[max(0, m.Partition-counts[0].Partition)], refused, trouble); err != nil {
+		if err := l.verifyMessage(ctx, m, &counts[max(0, m.Partition-counts[0].Partition)], refused, report); err != nil {
 			return nil, err
 		}
 		if progress != nil {
@@ -87,18 +87,18 @@ func (l *Log) Verify(ctx context.Context, partition int, trouble func(Trouble), 
 		}
 	}
 	if partition < 0 && next <= state.LastSeq {
-		trouble(Trouble{Position: next, Partition: -1, Reason: fmt.Sprintf("positions %d to %d are missing", next, state.LastSeq)})
+		report(Fault{Position: next, Partition: -1, Reason: fmt.Sprintf("positions %d to %d are missing", next, state.LastSeq)})
 	}
 	for i := range counts {
 		if c := &counts[i]; c.Horizon < horizon {
-			trouble(Trouble{Partition: c.Partition, Reason: fmt.Sprintf("partition %d is not sealed up to %[2]s, as the settings have it; 'holdmetrics seal --before %[2]s' completes it",
+			report(Fault{Partition: c.Partition, Reason: fmt.Sprintf("partition %d is not sealed up to %[2]s, as the settings have it; 'holdmetrics seal --before %[2]s' completes it",
 				c.Partition, time.Unix(0, horizon).UTC().Format(time.RFC3339Nano))})
 		}
 	}
-	return counts, l.DeadLetters().missing(ctx, refused, trouble)
+	return counts, l.DeadLetters().missing(ctx, refused, report)
 }
 
-func (l *Log) verifyMessage(ctx context.Context, m *Message, count *PartitionCount, refused map[letterKey]string, trouble func(Trouble)) error {
+func (l *Log) verifyMessage(ctx context.Context, m *Message, count *PartitionCount, refused map[deadLetterKey]string, report func(Fault)) error {
 	if count.First == 0 {
 		count.First = m.Position
 	}
@@ -107,7 +107,7 @@ func (l *Log) verifyMessage(ctx context.Context, m *Message, count *PartitionCou
 	count.Bytes += uint64(len(m.Data))
 	if note := l.imported.Load(); note != nil && m.Position <= note.Through {
 		if _, ok := note.timeOf(m.Position, m.Header); !ok {
-			trouble(Trouble{Position: m.Position, Partition: m.Partition, Reason: "it was imported, and does not say what time it had"})
+			report(Fault{Position: m.Position, Partition: m.Partition, Reason: "it was imported, and does not say what time it had"})
 		}
 	}
 	if IsSeal(m.Data) {
@@ -121,27 +121,27 @@ func (l *Log) verifyMessage(ctx context.Context, m *Message, count *PartitionCou
 		}
 		count.Events++
 		count.Refused++
-		refused[letterKey{m.Position, m.Partition, 0}] = err.Error()
+		refused[deadLetterKey{m.Position, m.Partition, 0}] = err.Error()
 	}
 	for e := range m.Entries() {
 		count.Events++
 		if _, err := l.Judge(m, &e); err != nil {
 			count.Refused++
-			refused[letterKey{m.Position, m.Partition, e.Index}] = err.Error()
+			refused[deadLetterKey{m.Position, m.Partition, e.Index}] = err.Error()
 		}
 	}
 	return nil
 }
 
 // letterKey identifies a dead letter.
-type letterKey struct {
+type deadLetterKey struct {
 	sequence         uint64
 	partition, index int
 }
 
 // missing reports what was refused and has no dead letter. Dead letters are read
 // after the log, so that the processor has had that long to apply it.
-func (s DeadLetters) missing(ctx context.Context, refused map[letterKey]string, trouble func(Trouble)) error {
+func (s DeadLetters) missing(ctx context.Context, refused map[deadLetterKey]string, report func(Fault)) error {
 	if len(refused) == 0 {
 		return nil
 	}
@@ -150,15 +150,15 @@ func (s DeadLetters) missing(ctx context.Context, refused map[letterKey]string, 
 			return err
 		}
 		if !d.otherLog(s.log.id) {
-			delete(refused, letterKey{d.Sequence, d.Partition, d.Index})
+			delete(refused, deadLetterKey{d.Sequence, d.Partition, d.Index})
 		}
 	}
-	left := slices.SortedFunc(maps.Keys(refused), func(a, b letterKey) int {
+	left := slices.SortedFunc(maps.Keys(refused), func(a, b deadLetterKey) int {
 		return cmp.Or(cmp.Compare(a.sequence, b.sequence), cmp.Compare(a.index, b.index))
 	})
 	for _, d := range left {
-		trouble(Trouble{Position: d.sequence, Partition: d.partition, Index: d.index,
-			Reason: refused[d] + "; no dead letter says so: it is not applied yet, or the letters were deleted"})
+		report(Fault{Position: d.sequence, Partition: d.partition, Index: d.index,
+			Reason: refused[d] + "; no dead letter says so: it is not applied yet, or the dead letters were deleted"})
 	}
 	return nil
 }

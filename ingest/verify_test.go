@@ -8,10 +8,10 @@ import (
 	"github.com/google/uuid"
 )
 
-func troubles(t *testing.T, l *Log, partition int) ([]PartitionCount, []string) {
+func faults(t *testing.T, l *Log, partition int) ([]PartitionCount, []string) {
 	t.Helper()
 	var all []string
-	counts, err := l.Verify(t.Context(), partition, func(tr Trouble) { all = append(all, tr.Reason) }, nil)
+	counts, err := l.Verify(t.Context(), partition, func(tr Fault) { all = append(all, tr.Reason) }, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -21,7 +21,7 @@ func troubles(t *testing.T, l *Log, partition int) ([]PartitionCount, []string) 
 func TestVerify(t *testing.T) {
 	t.Parallel()
 	l := openLog(t)
-	if _, all := troubles(t, l, -1); all != nil {
+	if _, all := faults(t, l, -1); all != nil {
 		t.Errorf("an empty log has %v", all)
 	}
 	alice, bob := open("gold", "alice", 1), open("gold", "bob", 1)
@@ -34,30 +34,30 @@ func TestVerify(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	counts, all := troubles(t, l, -1)
+	counts, all := faults(t, l, -1)
 	if len(all) != 2 || !strings.Contains(all[0], "holder belongs to another partition") || !strings.Contains(all[1], "malformed") ||
-		!strings.HasSuffix(all[1], "; no dead letter says so: it is not applied yet, or the letters were deleted") {
-		t.Errorf("troubles %q", all)
+		!strings.HasSuffix(all[1], "; no dead letter says so: it is not applied yet, or the dead letters were deleted") {
+		t.Errorf("faults %q", all)
 	}
 	want := PartitionCount{Partition: home, Messages: 2, Events: 3, Refused: 2, Bytes: uint64(w.Len() + len("garbage")), First: 1, Last: 2}
 	if counts[home] != want || len(counts) != l.Partitions() {
 		t.Errorf("counts %+v, want %+v", counts[home], want)
 	}
-	// What has its letter, settled or not, is no trouble.
+	// What has its dead letter, resolved or not, is no fault.
 	first, second := DeadLetter{Partition: home, Sequence: 1, Index: 1}, DeadLetter{Partition: home, Sequence: 2}
 	for _, d := range []DeadLetter{first, second} {
 		if err := l.DeadLetters().Publish(t.Context(), d); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := l.DeadLetters().Settle(t.Context(), second, LetterDropped); err != nil {
+	if err := l.DeadLetters().Resolve(t.Context(), second, DeadLetterDropped); err != nil {
 		t.Fatal(err)
 	}
-	counts, all = troubles(t, l, home)
+	counts, all = faults(t, l, home)
 	if all != nil || !reflect.DeepEqual(counts, []PartitionCount{want}) {
 		t.Errorf("%+v, %q", counts, all)
 	}
-	counts, all = troubles(t, l, (home+1)%16)
+	counts, all = faults(t, l, (home+1)%16)
 	if all != nil || counts[0].Messages != 0 {
 		t.Errorf("%+v, %q", counts, all)
 	}
@@ -93,16 +93,16 @@ func TestVerifyFindsGaps(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, all := troubles(t, l, -1)
+	_, all := faults(t, l, -1)
 	if len(all) != 3 || !strings.Contains(all[0], "begins with position 2") || !strings.Contains(all[1], "2 messages were deleted") || all[2] != "positions 3 to 4 are missing" {
-		t.Errorf("troubles %q", all)
+		t.Errorf("faults %q", all)
 	}
-	if _, all := troubles(t, l, 0); len(all) != 2 {
-		t.Errorf("troubles %q", all)
+	if _, all := faults(t, l, 0); len(all) != 2 {
+		t.Errorf("faults %q", all)
 	}
 }
 
-// A seal that counts is neither an event nor a trouble; one that nobody has set is
+// A seal that counts is neither an event nor a fault; one that nobody has set is
 // both; and a partition that a seal has not come to is named.
 func TestVerifyOfASealedLog(t *testing.T) {
 	t.Parallel()
@@ -120,14 +120,14 @@ func TestVerifyOfASealedLog(t *testing.T) {
 	for p := range l.Partitions() - 2 {
 		publish(p, horizon)
 	}
-	counts, all := troubles(t, l, -1)
+	counts, all := faults(t, l, -1)
 	want := []string{
 		"partition 14 is not sealed up to 1970-01-01T00:16:40Z, as the settings have it; 'holdmetrics seal --before 1970-01-01T00:16:40Z' completes it",
 		"partition 15 is not sealed up to 1970-01-01T00:16:40Z, as the settings have it; 'holdmetrics seal --before 1970-01-01T00:16:40Z' completes it",
-		"a seal that the settings of the log do not name; no dead letter says so: it is not applied yet, or the letters were deleted",
+		"a seal that the settings of the log do not name; no dead letter says so: it is not applied yet, or the dead letters were deleted",
 	}
 	if !reflect.DeepEqual(all, want) {
-		t.Errorf("troubles %q, want %q", all, want)
+		t.Errorf("faults %q, want %q", all, want)
 	}
 	if c := counts[2]; c.Messages != 2 || c.Events != 1 || c.Refused != 1 || c.Horizon != horizon {
 		t.Errorf("counts %+v", c)
@@ -135,11 +135,11 @@ func TestVerifyOfASealedLog(t *testing.T) {
 	if c := counts[3]; c.Messages != 1 || c.Events != 0 || c.Refused != 0 || c.Horizon != horizon {
 		t.Errorf("counts %+v", c)
 	}
-	l.sealAfter = 0 // nobody else has a door
+	l.sealAfter = 0 // no other process produces
 	if err := l.Seal(t.Context(), horizon, now); err != nil {
 		t.Fatal(err)
 	}
-	if _, all := troubles(t, l, -1); len(all) != 1 {
-		t.Errorf("troubles %q", all)
+	if _, all := faults(t, l, -1); len(all) != 1 {
+		t.Errorf("faults %q", all)
 	}
 }

@@ -69,7 +69,7 @@ func (w *Worker) AnswerApplied(conn *nats.Conn, generation string) (stop func(),
 	})
 	if err != nil {
 		cancel()
-		return nil, fmt.Errorf("processor: listen for doors: %w", err)
+		return nil, fmt.Errorf("processor: subscribe to questions of gateways: %w", err)
 	}
 	ended := make(chan struct{})
 	sub.SetClosedHandler(func(string) { close(ended) })

@@ -12,17 +12,17 @@ import (
 
 // batch is what one round of reading comes to. Its memory is used again.
 type batch struct {
-	clock    int64       // log time, up to the message that is decoded
-	limits   hold.Limits // of the message that is decoded
-	items    []item
-	letters  []ingest.DeadLetter
-	rejected map[string]uint64 // by reason
-	excluded int               // events of holders whom the rules exclude
-	horizon  int64             // up to the message that is decoded; see judged
-	judged   []judged          // the items that came under a horizon: the last ones
-	refused  int               // of those, the ones that their pairs refused
+	clock       int64       // log time, up to the message that is decoded
+	limits      hold.Limits // of the message that is decoded
+	items       []item
+	deadLetters []ingest.DeadLetter
+	rejected    map[string]uint64 // by reason
+	excluded    int               // events of holders whom the rules exclude
+	horizon     int64             // up to the message that is decoded; see judged
+	judged      []judged          // the items that came under a horizon: the last ones
+	refused     int               // of those, the ones that their pairs refused
 
-	letterBytes int
+	deadLetterBytes int
 }
 
 func (b *batch) reset(clock, horizon int64) {
@@ -106,8 +106,8 @@ func (a *applier) process(ctx context.Context, messages []message) error {
 	a.mem.rejected += uint64(rejected)
 	a.mem.received += uint64(len(b.items) + b.excluded + rejected)
 	a.mem.settled += uint64(len(messages))
-	a.sendLetters()
-	a.changes.bytes += len(b.items)*a.dirtyEvent() + b.letterBytes
+	a.sendDeadLetters()
+	a.changes.bytes += len(b.items)*a.dirtyEvent() + b.deadLetterBytes
 	a.flush.changed()
 	a.metrics.batch(b, duplicates)
 	return nil
@@ -181,15 +181,15 @@ func (a *applier) touch(it *item) {
 
 // sendLetters starts publishing the batch's dead letters, in bytes of their own:
 // the messages they were cut from may be large.
-func (a *applier) sendLetters() {
-	if len(a.batch.letters) == 0 {
+func (a *applier) sendDeadLetters() {
+	if len(a.batch.deadLetters) == 0 {
 		return
 	}
-	out := make([]ingest.DeadLetter, len(a.batch.letters))
-	for i, l := range a.batch.letters {
+	out := make([]ingest.DeadLetter, len(a.batch.deadLetters))
+	for i, l := range a.batch.deadLetters {
 		l.Data = append([]byte(nil), l.Data...)
 		out[i] = l
 	}
-	a.changes.letters.send(a.background, out, a.log.PublishDeadLetter, a.retry)
-	clear(a.batch.letters)
+	a.changes.deadLetters.send(a.background, out, a.log.PublishDeadLetter, a.retry)
+	clear(a.batch.deadLetters)
 }

@@ -132,9 +132,9 @@ func TestPace(t *testing.T) {
 	}
 }
 
-// A message of many events puts the pace in debt, which is paid before the next one,
+// A message of many events exceeds the rate limit, which delays the next one,
 // whichever partition has it.
-func TestPaceInDebt(t *testing.T) {
+func TestRateLimitExceeded(t *testing.T) {
 	t.Parallel()
 	now := time.Unix(1000, 0)
 	p := newPace(1, 4)
@@ -218,8 +218,8 @@ func TestSetDeadLetters(t *testing.T) {
 	log.append(0, logBegin, false, []byte{0xff})
 	r.finish(t, log)
 	for i, want := range []bool{false, false, false, false, false, true, true, false, false, false, true} {
-		if _, ok := log.letters[fmt.Sprintf("hold.dlq.0.%d.0", i+1)]; ok != want {
-			t.Errorf("position %d has a letter: %v", i+1, ok)
+		if _, ok := log.deadLetters[fmt.Sprintf("hold.dlq.0.%d.0", i+1)]; ok != want {
+			t.Errorf("position %d has a dead letter: %v", i+1, ok)
 		}
 	}
 	if s := r.Status()[0]; s.Rejected != 11 {

@@ -52,7 +52,7 @@ func TestStoreIsMadeAgain(t *testing.T) {
 	}
 }
 
-// The process dies while it owes the bucket its holders: before the store is as
+// The process dies while the backfill of the bucket is not complete: before the store is as
 // far, and after, when the bucket has some of them.
 func TestStoreIsMadeAgainInPieces(t *testing.T) {
 	t.Parallel()
@@ -99,9 +99,9 @@ func TestStoreIsMadeAgainInPieces(t *testing.T) {
 	}
 }
 
-// New events come while all holders are published anew; what they change comes
+// New events come while all holders are published again; what they change comes
 // after, and the reader waits no longer than that.
-func TestEventsWhileAllIsPublishedAnew(t *testing.T) {
+func TestEventsDuringABackfill(t *testing.T) {
 	t.Parallel()
 	log, bucket := keptBucket(t, 50)
 	entered, release := make(chan struct{}, 1), make(chan struct{})

@@ -177,10 +177,10 @@ func (a *applier) reject(m *message, index int, data []byte, err error) {
 func (a *applier) refuse(m *message, index int, data []byte, err error) {
 	kind := reasonOf(err)
 	a.batch.rejected[kind]++
-	if m.position > a.controls.letters.Load() {
+	if m.position > a.controls.deadLetters.Load() {
 		return
 	}
-	letter := ingest.DeadLetter{
+	deadLetter := ingest.DeadLetter{
 		Partition: m.partition,
 		Sequence:  m.position,
 		Index:     index,
@@ -190,17 +190,17 @@ func (a *applier) refuse(m *message, index int, data []byte, err error) {
 		Data:      data,
 	}
 	if m.json {
-		letter.ContentType = ingest.JSONContentType
+		deadLetter.ContentType = ingest.JSONContentType
 	}
 	if field := (*hold.FieldError)(nil); errors.As(err, &field) {
-		letter.Field = field.Field
+		deadLetter.Field = field.Field
 	}
-	a.batch.letters = append(a.batch.letters, letter)
-	a.batch.letterBytes += len(data) + letterOverhead
+	a.batch.deadLetters = append(a.batch.deadLetters, deadLetter)
+	a.batch.deadLetterBytes += len(data) + deadLetterOverhead
 }
 
 // letterOverhead is what a dead letter takes in memory beside its data.
-const letterOverhead = 512
+const deadLetterOverhead = 512
 
 // Where rules normalise holders, an event may lie in another partition than its
 // holder's: the log puts it where the id as it was sent belongs. Rules change the

@@ -75,7 +75,7 @@ func (w *weather) call(ctx context.Context, often int, errs ...error) error {
 
 // Whatever log, store and bucket do on the way, in any order: errors, calls that are
 // slow, that stall, or of which only the answer is lost; batches that are written in
-// part; messages that come twice, readers that are cut off; letters that are refused.
+// part; messages that come twice, readers that are cut off; dead letters that are refused.
 // The state at the end is that of an undisturbed run, nothing hangs, and nothing is
 // lost or stepped back.
 func TestAnyFaultLeavesTheSameState(t *testing.T) {
@@ -92,8 +92,8 @@ func TestAnyFaultLeavesTheSameState(t *testing.T) {
 				whole := randomLogOf(r, 160, mixed)
 				want := storetest.NewMemory()
 				run(t, Config{Store: want, Rules: rules, FlushInterval: time.Hour}, whole, nil).finish(t, whole)
-				letters := maps.Clone(whole.letters)
-				if len(letters) == 0 {
+				deadLetters := maps.Clone(whole.deadLetters)
+				if len(deadLetters) == 0 {
 					t.Fatal("nothing is refused")
 				}
 
@@ -172,7 +172,7 @@ func TestAnyFaultLeavesTheSameState(t *testing.T) {
 				compareStores(t, log, want, inner, atomic)
 				compareWithRules(t, log, inner, rules)
 				compareBucketBy(t, log, inner, memory, rules)
-				if diff := cmp.Diff(letters, log.letters); diff != "" {
+				if diff := cmp.Diff(deadLetters, log.deadLetters); diff != "" {
 					t.Fatalf("dead letters (-undisturbed +got):\n%s", diff)
 				}
 			})
@@ -275,7 +275,7 @@ func TestStatusSaysWhatIsWrong(t *testing.T) {
 		"no end":      {log: opEnd, want: "read the end of the log: it is away"},
 		"no reader":   {log: opRead, want: "read the log: it is away"},
 		"no position": {bucket: opPosition, want: "read the bucket's position: it is away"},
-		"no debt":     {bucket: opOwed, want: "read the bucket's position: it is away"},
+		"no backlog":  {bucket: opOwed, want: "read the bucket's position: it is away"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -302,7 +302,7 @@ func TestStatusSaysWhatIsWrong(t *testing.T) {
 					break
 				}
 				if time.Now().After(over) {
-					t.Fatalf("status %+v, want trouble %q", s, c.want)
+					t.Fatalf("status %+v, want the error %q", s, c.want)
 				}
 				time.Sleep(time.Millisecond) // a look has no event to wait for
 			}
@@ -310,7 +310,7 @@ func TestStatusSaysWhatIsWrong(t *testing.T) {
 			bucket.setHook(nil)
 			awaitReady(t, r, "")
 			if s := r.Status()[0]; s.LastError != nil {
-				t.Errorf("trouble stays: %v", s.LastError)
+				t.Errorf("the error stays: %v", s.LastError)
 			}
 			r.finish(t, log)
 		})

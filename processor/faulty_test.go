@@ -16,12 +16,12 @@ import (
 type logOp string
 
 const (
-	opEnd     logOp = "End"
-	opLook    logOp = "Look"
-	opLetter  logOp = "PublishDeadLetter"
-	opAfter   logOp = "AfterLetter" // the letter was stored: an error is an answer that got lost
-	opRead    logOp = "read"
-	opMessage logOp = "message" // one is about to be handed on; a hook that blocks makes the log slow
+	opEnd        logOp = "End"
+	opLook       logOp = "Look"
+	opDeadLetter logOp = "PublishDeadLetter"
+	opAfter      logOp = "AfterLetter" // the dead letter was stored: an error is an answer that got lost
+	opRead       logOp = "read"
+	opMessage    logOp = "message" // one is about to be handed on; a hook that blocks makes the log slow
 )
 
 // What a hook answers beside plain errors.
@@ -31,7 +31,7 @@ var (
 	errStale = errors.New("an old answer")
 	// errRedeliver: before the message come the last ones once more.
 	errRedeliver = errors.New("redelivered")
-	// errCut: the connection breaks before the message, and reading begins anew.
+	// errCut: the connection breaks before the message, and reading begins again.
 	errCut = errors.New("cut")
 )
 
@@ -85,7 +85,7 @@ func (l *faultyLog) Look(ctx context.Context) (string, uint64, error) {
 }
 
 func (l *faultyLog) PublishDeadLetter(ctx context.Context, d ingest.DeadLetter) error {
-	if err := l.ask(ctx, opLetter, d.Partition); err != nil {
+	if err := l.ask(ctx, opDeadLetter, d.Partition); err != nil {
 		return err
 	}
 	if err := l.eventLog.PublishDeadLetter(ctx, d); err != nil {

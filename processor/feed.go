@@ -76,12 +76,12 @@ func (f *feeder) take() []message {
 	if len(f.ahead) == 0 {
 		f.ahead = f.in.take()
 	}
-	limit, n, room := f.board.limit(), 0, math.MaxInt
+	limit, n, quota := f.board.limit(), 0, math.MaxInt
 	if f.controls.pace != nil && f.mem.position < f.goal {
-		room = f.controls.pace.bytes()
+		quota = f.controls.pace.bytes()
 	}
-	for n < len(f.ahead) && f.ahead[n].position <= limit && (n == 0 || room > 0) {
-		room -= len(f.ahead[n].data)
+	for n < len(f.ahead) && f.ahead[n].position <= limit && (n == 0 || quota > 0) {
+		quota -= len(f.ahead[n].data)
 		n++
 	}
 	now := f.ahead[:n]

@@ -19,10 +19,10 @@ import (
 // flushJob is one flush on its way. The partition goes on while it is written,
 // so nothing in it is touched any more.
 type flushJob struct {
-	batch   projection.Batch
-	letters *deadLetters // to be durable before the checkpoint passes them
-	number  uint32
-	bytes   int // estimate; counted against the bound until it is written
+	batch       projection.Batch
+	deadLetters *deadLetters // to be durable before the checkpoint passes them
+	number      uint32
+	bytes       int // estimate; counted against the bound until it is written
 }
 
 type flushDone struct {
@@ -37,14 +37,14 @@ type changes struct {
 	pairs        []*pair
 	facts        map[*pair][]projection.LoggedFact // of pairs, where the store keeps facts
 	holders      []*holder
-	letters      *deadLetters
+	deadLetters  *deadLetters
 	bytes        int                     // estimate
 	sealed       []projection.PairChange // of pairs that are not in memory
 	sealedCached bool                    // a pair in memory was sealed
 }
 
 func newChanges(s *scope) *changes {
-	return &changes{paged: s.paged, facts: map[*pair][]projection.LoggedFact{}, letters: &deadLetters{}}
+	return &changes{paged: s.paged, facts: map[*pair][]projection.LoggedFact{}, deadLetters: &deadLetters{}}
 }
 
 // addFact keeps a fact that is new to a pair, for stores that keep facts.
@@ -85,7 +85,7 @@ func (c *changes) reset() {
 	clear(c.pairs)
 	clear(c.holders)
 	c.pairs, c.holders = c.pairs[:0], c.holders[:0]
-	c.letters, c.bytes = &deadLetters{}, 0
+	c.deadLetters, c.bytes = &deadLetters{}, 0
 }
 
 // flusher writes what changed to the store, in one flush at a time: start encodes
@@ -122,7 +122,7 @@ func newFlusher(s *scope, mem *memory, c *changes) *flusher {
 func (f *flusher) run(ctx context.Context) {
 	for job := range f.jobs {
 		began := time.Now()
-		err := job.letters.wait()
+		err := job.deadLetters.wait()
 		if err == nil {
 			err = f.retry(ctx, "flush", func(ctx context.Context) error {
 				if err := f.owned(); err != nil {
@@ -195,9 +195,9 @@ func (f *flusher) start() error {
 				Horizon: f.mem.horizon, Swept: f.mem.swept,
 			},
 		},
-		letters: f.changes.letters,
-		number:  f.number,
-		bytes:   f.changes.bytes,
+		deadLetters: f.changes.deadLetters,
+		number:      f.number,
+		bytes:       f.changes.bytes,
 	}
 	// In the order of the keys, in which a store takes them most easily. The holder
 	// of a dirty pair is dirty too.
@@ -286,7 +286,7 @@ func notFlushed(err error) error {
 }
 
 // lettersAtOnce is how many dead letters of one batch are on their way together.
-const lettersAtOnce = 32
+const deadLettersAtOnce = 32
 
 // deadLetters are the dead letters of the messages between two checkpoints. A flush
 // waits for them, so no checkpoint passes an event that is neither in the store
@@ -305,7 +305,7 @@ func (l *deadLetters) send(ctx context.Context, batch []ingest.DeadLetter, publi
 	go func() {
 		defer l.wg.Done()
 		var group errgroup.Group
-		group.SetLimit(lettersAtOnce)
+		group.SetLimit(deadLettersAtOnce)
 		for i := range batch {
 			group.Go(func() error {
 				return retry(ctx, "publish a dead letter", func(ctx context.Context) error { return publish(ctx, batch[i]) })

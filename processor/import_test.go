@@ -112,19 +112,19 @@ func TestImportedLogDecidesTheSame(t *testing.T) {
 					t.Fatalf("partition %d: checkpoint %+v, of the origin %+v", p, y, x)
 				}
 			}
-			letters := map[string]ingest.DeadLetter{}
+			deadLetters := map[string]ingest.DeadLetter{}
 			for d, err := range imported.DeadLetters().All(ctx) {
 				if err != nil {
 					t.Fatal(err)
 				}
 				d.Origin, d.Size = "memory", 0
-				letters[d.Subject()] = d
+				deadLetters[d.Subject()] = d
 			}
-			if len(letters) < 20 {
-				t.Errorf("%d letters only", len(letters))
+			if len(deadLetters) < 20 {
+				t.Errorf("%d dead letters only", len(deadLetters))
 			}
-			if diff := cmp.Diff(origin.letters, letters, cmp.Transformer("bytes", func(b []byte) string { return string(b) })); diff != "" {
-				t.Fatalf("letters (-origin +imported):\n%s", diff)
+			if diff := cmp.Diff(origin.deadLetters, deadLetters, cmp.Transformer("bytes", func(b []byte) string { return string(b) })); diff != "" {
+				t.Fatalf("dead letters (-origin +imported):\n%s", diff)
 			}
 
 			// What is exported from there is the same again.

@@ -54,7 +54,7 @@ func startServer(tb testing.TB) jetstream.JetStream {
 }
 
 // The whole way on a real log: frames and raw messages in, store and bucket out,
-// dead letters aside, in several runs that each go on where the last one stopped.
+// except dead letters, in several runs that each go on where the last one stopped.
 func TestOnJetStream(t *testing.T) {
 	t.Parallel()
 	ctx := context.Background()
@@ -222,9 +222,9 @@ func TestLargestGarbageStopsNobody(t *testing.T) {
 	}
 
 	if n, err := log.DeadLetters().Count(ctx); err != nil || int(n) != len(sent) {
-		t.Fatalf("%d letters of %d, %v", n, len(sent), err)
+		t.Fatalf("%d dead letters of %d, %v", n, len(sent), err)
 	}
-	letters, err := js.Stream(ctx, ingest.DeadLetterStream)
+	deadLetters, err := js.Stream(ctx, ingest.DeadLetterStream)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -232,7 +232,7 @@ func TestLargestGarbageStopsNobody(t *testing.T) {
 		if _, err := store.Holder(ctx, 0, fmt.Sprintf("good-%d", i)); err != nil {
 			t.Errorf("neighbour %d: %v", i, err)
 		}
-		m, err := letters.GetLastMsgForSubject(ctx, fmt.Sprintf("hold.dlq.0.%d.0", 2*i+1))
+		m, err := deadLetters.GetLastMsgForSubject(ctx, fmt.Sprintf("hold.dlq.0.%d.0", 2*i+1))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -242,13 +242,13 @@ func TestLargestGarbageStopsNobody(t *testing.T) {
 		}
 		whole, _ := bytes.CutPrefix(data, []byte{0, 'H', 1}) // of a frame, what could not be read
 		if d.Sequence != uint64(2*i+1) || d.Size != len(whole) || d.Truncated != (len(d.Data) < d.Size) || !bytes.HasPrefix(whole, d.Data) {
-			t.Errorf("letter of message %d: %d bytes of %d, size %d, truncated %t", d.Sequence, len(d.Data), len(whole), d.Size, d.Truncated)
+			t.Errorf("dead letter of message %d: %d bytes of %d, size %d, truncated %t", d.Sequence, len(d.Data), len(whole), d.Size, d.Truncated)
 		}
 		if want := i < 6; i != 4 && i != 5 && d.Truncated != want {
-			t.Errorf("letter of message %d: truncated %t", d.Sequence, d.Truncated)
+			t.Errorf("dead letter of message %d: truncated %t", d.Sequence, d.Truncated)
 		}
 		if len(d.Data) < most-2048 {
-			t.Errorf("letter of message %d has %d bytes only", d.Sequence, len(d.Data))
+			t.Errorf("dead letter of message %d has %d bytes only", d.Sequence, len(d.Data))
 		}
 	}
 }
@@ -297,7 +297,7 @@ func testNormalisedHolders(t *testing.T, partitions int) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if i%10 == 0 { // whoever waits for it waits at the partition of the holder as the rules name him
+			if i%10 == 0 { // a wait for it is at the partition of the normalized holder id
 				name := rules.Holder(upper.Holder)
 				p := ingest.Partition(name, partitions)
 				if err := w.WaitApplied(ctx, p, position); err != nil {

@@ -27,7 +27,7 @@ func TestLimitsOfThePosition(t *testing.T) {
 	if got := stateOf(t, store, 0).holders; len(got) != 1 || got["accepted"].Position != accepted {
 		t.Errorf("holders %+v, want the one of position %d", got, accepted)
 	}
-	if len(log.letters) != 2 {
-		t.Errorf("%d dead letters, want 2", len(log.letters))
+	if len(log.deadLetters) != 2 {
+		t.Errorf("%d dead letters, want 2", len(log.deadLetters))
 	}
 }

@@ -140,7 +140,7 @@ func TestStopsWhileTheConnectionStandsStill(t *testing.T) {
 	if err := <-a.ended; err != nil && !errors.Is(err, ErrNotFlushed) {
 		t.Error(err)
 	}
-	// The lease is released, the others are told and the member ends, a second each.
+	// The lease is released, the others are notified and the member ends, a second each.
 	if took := time.Since(began); took > 30*time.Second {
 		t.Errorf("it took %s", took)
 	}

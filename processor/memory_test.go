@@ -44,18 +44,18 @@ type memLog struct {
 	limits     func(position uint64) hold.Limits // nil: the default ones
 	horizons   map[int64]bool
 
-	mu         sync.Mutex
-	moved      sync.Cond
-	last       uint64
-	stalled    bool // nothing is given
-	messages   map[int][]message
-	letters    map[string]ingest.DeadLetter // by subject
-	letterHook func(ctx context.Context) error
-	now        func() (id string, last uint64, err error) // what Look says; nil: the truth
+	mu             sync.Mutex
+	moved          sync.Cond
+	last           uint64
+	stalled        bool // nothing is given
+	messages       map[int][]message
+	deadLetters    map[string]ingest.DeadLetter // by subject
+	deadLetterHook func(ctx context.Context) error
+	now            func() (id string, last uint64, err error) // what Look says; nil: the truth
 }
 
 func newMemLog(partitions int) *memLog {
-	l := &memLog{id: "log-1", partitions: partitions, messages: map[int][]message{}, letters: map[string]ingest.DeadLetter{}}
+	l := &memLog{id: "log-1", partitions: partitions, messages: map[int][]message{}, deadLetters: map[string]ingest.DeadLetter{}}
 	l.moved.L = &l.mu
 	return l
 }
@@ -96,7 +96,7 @@ func (l *memLog) End(_ context.Context, partition int) (uint64, error) {
 
 func (l *memLog) PublishDeadLetter(ctx context.Context, d ingest.DeadLetter) error {
 	l.mu.Lock()
-	hook := l.letterHook
+	hook := l.deadLetterHook
 	l.mu.Unlock()
 	if hook != nil {
 		if err := hook(ctx); err != nil {
@@ -105,7 +105,7 @@ func (l *memLog) PublishDeadLetter(ctx context.Context, d ingest.DeadLetter) err
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.letters[d.Subject()] = d
+	l.deadLetters[d.Subject()] = d
 	return nil
 }
 

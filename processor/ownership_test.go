@@ -453,7 +453,7 @@ func TestSleeperChangesNothing(t *testing.T) {
 	f.compare()
 }
 
-// Whoever is cut off from the leases stops by itself when its lease is over, and
+// A worker that is cut off from the leases stops by itself when its lease is over, and
 // flushes nothing after it.
 func TestLeaseRunsOut(t *testing.T) {
 	t.Parallel()

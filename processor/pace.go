@@ -11,15 +11,15 @@ import (
 
 // controls are what changes of a worker while it runs, for all its partitions.
 type controls struct {
-	letters atomic.Uint64 // dead letters are written of messages up to this position
-	beside  atomic.Int64  // how many workers share the bounds of memory
-	pace    *pace         // nil: as fast as it goes
+	deadLetters atomic.Uint64 // dead letters are written of messages up to this position
+	beside      atomic.Int64  // how many workers share the bounds of memory
+	pace        *pace         // nil: as fast as it goes
 }
 
 // SetDeadLetters has dead letters written of the messages up to a position; 0 is
 // none, math.MaxUint64 is all. What is rejected beyond it is counted. It begins as
 // Config.DiscardDeadLetters says.
-func (w *Worker) SetDeadLetters(upTo uint64) { w.controls.letters.Store(upTo) }
+func (w *Worker) SetDeadLetters(upTo uint64) { w.controls.deadLetters.Store(upTo) }
 
 // SetBeside says how many workers share the bounds of memory, this one included.
 func (w *Worker) SetBeside(workers int) { w.controls.beside.Store(int64(max(workers, 1))) }

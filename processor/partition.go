@@ -74,7 +74,7 @@ func (p *partition) run(ctx, background context.Context) error {
 			p.pub.refresh.timer.Stop()
 		}
 		workers.Wait()
-		p.changes.letters.wg.Wait()
+		p.changes.deadLetters.wg.Wait()
 		p.flush.timer.Stop()
 		p.feed.restTimer.Stop()
 	}()

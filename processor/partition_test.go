@@ -68,17 +68,17 @@ func TestDeadLetters(t *testing.T) {
 		fmt.Sprintf("hold.dlq.0.%d.1", broken): {"", "damaged"},
 		fmt.Sprintf("hold.dlq.0.%d.0", noJSON): {"", ""},
 	}
-	if len(log.letters) != len(want) {
-		t.Fatalf("%d letters, want %d: %v", len(log.letters), len(want), log.letters)
+	if len(log.deadLetters) != len(want) {
+		t.Fatalf("%d dead letters, want %d: %v", len(log.deadLetters), len(want), log.deadLetters)
 	}
 	for subject, w := range want {
-		l, ok := log.letters[subject]
+		l, ok := log.deadLetters[subject]
 		if !ok || l.Field != w.field || !strings.Contains(l.Reason, w.reason) || len(l.Data) == 0 {
 			t.Errorf("%s: %+v, want field %q, reason with %q", subject, l, w.field, w.reason)
 		}
 	}
-	if l := log.letters[fmt.Sprintf("hold.dlq.0.%d.0", noJSON)]; l.ContentType != ingest.JSONContentType || string(l.Data) != "{" {
-		t.Errorf("JSON letter %+v", l)
+	if l := log.deadLetters[fmt.Sprintf("hold.dlq.0.%d.0", noJSON)]; l.ContentType != ingest.JSONContentType || string(l.Data) != "{" {
+		t.Errorf("JSON dead letter %+v", l)
 	}
 	// The good events, before and after the bad ones, were applied.
 	h, err := store.Holder(context.Background(), 0, here)
@@ -107,7 +107,7 @@ func TestCheckpointWaitsForDeadLetters(t *testing.T) {
 	t.Parallel()
 	log := newMemLog(1)
 	asked, answer := make(chan struct{}, 64), make(chan struct{})
-	log.letterHook = func(ctx context.Context) error {
+	log.deadLetterHook = func(ctx context.Context) error {
 		asked <- struct{}{}
 		select {
 		case <-answer:
@@ -121,7 +121,7 @@ func TestCheckpointWaitsForDeadLetters(t *testing.T) {
 	r := run(t, Config{Store: store, FlushInterval: time.Nanosecond}, log, nil)
 	<-asked
 	if n := store.Calls(storetest.OpFlush); n != 0 {
-		t.Fatalf("%d flushes before the letter was stored", n)
+		t.Fatalf("%d flushes before the dead letter was stored", n)
 	}
 	close(answer)
 	if err := r.WaitApplied(context.Background(), 0, bad); err != nil {

@@ -55,9 +55,9 @@ func TestChanges(t *testing.T) {
 	if len(all) != 2 || all[0].Key.Holder != "a" || p.changes.sealed != nil {
 		t.Fatalf("%+v", all)
 	}
-	letters := p.changes.letters
+	deadLetters := p.changes.deadLetters
 	p.changes.reset()
-	if len(p.changes.pairs)+len(p.changes.holders)+p.changes.bytes != 0 || p.changes.letters == letters {
+	if len(p.changes.pairs)+len(p.changes.holders)+p.changes.bytes != 0 || p.changes.deadLetters == deadLetters {
 		t.Fatalf("%+v", p.changes)
 	}
 	paged := &changes{paged: true}

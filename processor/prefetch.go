@@ -40,7 +40,7 @@ type prefetchBuffer struct {
 	ended chan struct{} // has one token when atEnd was called
 
 	mu     sync.Mutex
-	room   sync.Cond
+	space  sync.Cond
 	queue  []message
 	spare  []message
 	bytes  int
@@ -77,17 +77,17 @@ func (h *heard) add(m *message, events int) {
 
 func newPrefetchBuffer(limit int) *prefetchBuffer {
 	b := &prefetchBuffer{limit: limit, ready: make(chan struct{}, 1), ended: make(chan struct{}, 1)}
-	b.room.L = &b.mu
+	b.space.L = &b.mu
 	return b
 }
 
-// put adds a message, waiting for room. It returns false if the buffer was closed.
+// put adds a message, waiting for space. It returns false if the buffer was closed.
 func (b *prefetchBuffer) put(m message) bool {
 	events := ingest.EventsIn(m.data)
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for b.bytes >= b.limit && !b.closed {
-		b.room.Wait()
+		b.space.Wait()
 	}
 	if b.closed {
 		return false
@@ -111,7 +111,7 @@ func (b *prefetchBuffer) take() []message {
 	clear(b.spare)
 	b.queue, b.spare = b.spare[:0], b.queue
 	b.bytes = 0
-	b.room.Broadcast()
+	b.space.Broadcast()
 	return b.spare
 }
 
@@ -149,7 +149,7 @@ func (b *prefetchBuffer) close() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.closed = true
-	b.room.Broadcast()
+	b.space.Broadcast()
 }
 
 // eventLog is what the worker needs of the log. *ingest.Log behind jetStreamLog

@@ -13,11 +13,11 @@ func TestPrefetchBufferOfEmptyMessagesIsBounded(t *testing.T) {
 		}
 	}
 	if b.bytes < b.limit {
-		t.Fatalf("%d bytes of %d: there is room for ever more", b.bytes, b.limit)
+		t.Fatalf("%d bytes of %d: the buffer grows without bound", b.bytes, b.limit)
 	}
 	done := make(chan bool)
 	go func() { done <- b.put(message{position: most}) }()
-	// The put that waits shows itself only when there is room: all that was put
+	// The put that waits shows itself only when there is space: all that was put
 	// before is taken at once, and it not among them.
 	if n := len(b.take()); n != most {
 		t.Errorf("%d messages in an prefetchBuffer for %d", n, most)

@@ -19,7 +19,7 @@ func TestPublishQueue(t *testing.T) {
 		holders := make([]holder, 40)
 		var waiting []*holder // by the time of their first change
 		before := map[*holder]uint64{}
-		var now, told uint64
+		var now, last uint64
 		for range rapid.IntRange(1, 80).Draw(t, "steps") {
 			for range rapid.IntRange(0, 30).Draw(t, "changes") {
 				h := &holders[min(rapid.IntRange(0, 39).Draw(t, "holder"), rapid.IntRange(0, 39).Draw(t, "or"))]
@@ -60,10 +60,10 @@ func TestPublishQueue(t *testing.T) {
 			if len(waiting) > 0 {
 				reached = before[waiting[0]]
 			}
-			if to.Position != reached || to.LogTime != int64(reached)*10 || to.Position < told {
-				t.Fatalf("the bucket has all of %v, want %d, after %d", to, reached, told)
+			if to.Position != reached || to.LogTime != int64(reached)*10 || to.Position < last {
+				t.Fatalf("the bucket has all of %v, want %d, after %d", to, reached, last)
 			}
-			told = to.Position
+			last = to.Position
 			if kept := len(q.entries) + q.extra; kept > 2*len(waiting)+staleSpared {
 				t.Fatalf("%d entries for %d that wait", kept, len(waiting))
 			}

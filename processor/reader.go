@@ -204,7 +204,7 @@ func (r *reader) follow(ctx context.Context, consumer jetstream.Consumer) error 
 			err = ctx.Err()
 		case <-standing.C:
 			if !handling.TryLock() {
-				end = 0 // a message waits for room
+				end = 0 // a message waits for space in the buffer
 				continue
 			}
 			still, after := received == before, r.after

@@ -14,7 +14,7 @@ import (
 	"holdmetrics/ingest"
 )
 
-// A connection that breaks over and over, also while the reader waits for room, takes
+// A connection that breaks over and over, also while the reader waits for space, takes
 // no message away, brings none twice, and none before an earlier one.
 func TestReaderKeepsTheOrder(t *testing.T) {
 	t.Parallel()
@@ -34,7 +34,7 @@ func TestReaderKeepsTheOrder(t *testing.T) {
 		partition, messages int
 		after               uint64
 	}{{0, events / 2, 0}, {1, events/2 - 500, 1000}, {everyPartition, events - 7, 7}} {
-		// Room for a few, so that the reader nearly always waits.
+		// Space for a few, so that the reader nearly always waits.
 		in := newPrefetchBuffer(3 * messageBytes)
 		stop, err := jetStreamLog{log, readBehind}.read(t.Context(), c.partition, c.after, in, zap.NewNop())
 		if err != nil {

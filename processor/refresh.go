@@ -106,7 +106,7 @@ func newRefresher(partition int, cfg *Config) *refresher {
 }
 
 // begin has the ends of lines looked for that were published before this owner
-// started. The partition is at position, and the bucket owes it nothing.
+// started. The partition is at position, and its bucket has no backlog.
 func (r *refresher) begin(bucket snapshots, position uint64) {
 	r.bucket, r.begun = bucket, true
 	r.walk(position)

@@ -169,8 +169,8 @@ func TestNormalisedHolders(t *testing.T) {
 			if events[0] != events[1] || rejected[0] != rejected[1]+1 {
 				t.Fatalf("%d events and %d rejected, want %d and %d and one more", events[0], rejected[0], events[1], rejected[1])
 			}
-			if l := mixed.letters[fmt.Sprintf("hold.dlq.%d.%d.0", at, mixed.last)]; l.Field != "holder_id" {
-				t.Fatalf("the letter of the stray is %+v", l)
+			if l := mixed.deadLetters[fmt.Sprintf("hold.dlq.%d.%d.0", at, mixed.last)]; l.Field != "holder_id" {
+				t.Fatalf("the dead letter of the stray is %+v", l)
 			}
 		})
 	}
@@ -334,8 +334,8 @@ func TestTokensThatNeedHoldIDs(t *testing.T) {
 	store := storetest.NewMemory()
 	w := run(t, Config{Store: store, Rules: rules}, log, nil)
 	w.finish(t, log)
-	if l := log.letters[fmt.Sprintf("hold.dlq.0.%d.0", bare)]; l.Field != "hold_id" || !strings.Contains(l.Reason, "rules") || len(log.letters) != 2 {
-		t.Fatalf("letters %+v", log.letters)
+	if l := log.deadLetters[fmt.Sprintf("hold.dlq.0.%d.0", bare)]; l.Field != "hold_id" || !strings.Contains(l.Reason, "rules") || len(log.deadLetters) != 2 {
+		t.Fatalf("dead letters %+v", log.deadLetters)
 	}
 	st := stateOf(t, store, 0)
 	if r, ok := st.pairs[projection.PairKey{Holder: "ann", Token: "lots"}]; !ok || r.Policy != hold.Sum || len(st.pairs) != 2 || len(st.holders) != 1 {

@@ -11,7 +11,7 @@ import (
 	"holdmetrics/projection/storetest"
 )
 
-// A log that is made anew, or loses its tail, while a partition reads it stops the
+// A log that is created again, or loses its tail, while a partition reads it stops the
 // partition, also one that has nothing to do, and nothing more is stored.
 func TestLogChangesUnderneath(t *testing.T) {
 	t.Parallel()
@@ -19,9 +19,9 @@ func TestLogChangesUnderneath(t *testing.T) {
 		now  func() (string, uint64, error)
 		want error
 	}{
-		"made anew": {func() (string, uint64, error) { return "another", 99, nil }, ErrForeignLog},
-		"deleted":   {func() (string, uint64, error) { return "", 0, nil }, ErrForeignLog},
-		"shorter":   {func() (string, uint64, error) { return "log-1", 0, nil }, ErrLogShorter},
+		"created again": {func() (string, uint64, error) { return "another", 99, nil }, ErrForeignLog},
+		"deleted":       {func() (string, uint64, error) { return "", 0, nil }, ErrForeignLog},
+		"shorter":       {func() (string, uint64, error) { return "log-1", 0, nil }, ErrLogShorter},
 	} {
 		for _, busy := range []bool{false, true} {
 			log := newMemLog(1)
@@ -61,7 +61,7 @@ func TestLogThatIsAwayStopsNobody(t *testing.T) {
 	run(t, Config{Store: storetest.NewMemory(), lookEvery: time.Microsecond}, log, nil).finish(t, log)
 }
 
-func TestLogMadeAnewOnJetStream(t *testing.T) {
+func TestLogCreatedAgainOnJetStream(t *testing.T) {
 	t.Parallel()
 	ctx := context.Background()
 	js := startServer(t)

@@ -99,7 +99,7 @@ func TestSealedLogInMongo(t *testing.T) {
 					t.Fatal(err)
 				}
 				for over := time.Now().Add(time.Minute); err == nil && r.IntN(3) > 0 && !dying.removed() && time.Now().Before(over); {
-					time.Sleep(time.Millisecond) // it sweeps meanwhile, and tells nobody
+					time.Sleep(time.Millisecond) // it sweeps meanwhile, and sends no event
 				}
 				w.stop()
 				if err := <-w.ended; err != nil && !errors.Is(err, projection.ErrClosed) {

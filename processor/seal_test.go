@@ -67,7 +67,7 @@ func (r *running) swept(t testing.TB, log *memLog, store projection.Store) {
 			if time.Now().After(over) {
 				t.Fatalf("partition %d: %+v", p, c)
 			}
-			time.Sleep(time.Millisecond) // a store tells nobody
+			time.Sleep(time.Millisecond) // a store sends no event
 		}
 	}
 	r.finish(t, log)
@@ -217,7 +217,7 @@ func judgeLog(t *testing.T, log *memLog, partition int, rules hold.Rules) judged
 }
 
 // An event that comes too late, of a holder whom the rules move into another partition,
-// is refused by that one: once, with a letter. It goes by the seal of that partition,
+// is refused by that one: once, with a dead letter. It goes by the seal of that partition,
 // and by no other one's.
 func TestSealedEventsOfMovedHolders(t *testing.T) {
 	t.Parallel()
@@ -255,7 +255,7 @@ func TestSealedEventsOfMovedHolders(t *testing.T) {
 			strict := hold.PlainRule(hold.Merge)
 			strict.NeedsID = true
 			rules := &someRules{Rules: hold.PlainRules(hold.Merge), version: "v", named: true, tokens: map[string]*hold.Rule{"lots": strict}}
-			bare := log.add(now, held(sent, "LOTS", horizon-10*minute, horizon-9*minute)) // what the rules refuse is told by its own partition, once
+			bare := log.add(now, held(sent, "LOTS", horizon-10*minute, horizon-9*minute)) // what the rules refuse is reported by its own partition, once
 			store := openEmbedded(t, t.TempDir())
 			defer store.Close()
 			run(t, Config{Store: store, Rules: rules}, log, nil).swept(t, log, store)
@@ -274,12 +274,12 @@ func TestSealedEventsOfMovedHolders(t *testing.T) {
 			if got[at].Events != 0 || got[at].Rejected != 1 || got[home].Events != events || got[home].Rejected != late || got[other].Events+got[other].Rejected != 0 {
 				t.Fatalf("checkpoints %+v", got)
 			}
-			letter, found := log.letters[(&ingest.DeadLetter{Partition: at, Sequence: position}).Subject()]
-			if found != c.refused || found && (letter.Kind != "sealed" || len(letter.Data) == 0) {
-				t.Errorf("letter %+v", letter)
+			deadLetter, found := log.deadLetters[(&ingest.DeadLetter{Partition: at, Sequence: position}).Subject()]
+			if found != c.refused || found && (deadLetter.Kind != "sealed" || len(deadLetter.Data) == 0) {
+				t.Errorf("dead letter %+v", deadLetter)
 			}
-			if letter := log.letters[(&ingest.DeadLetter{Partition: at, Sequence: bare}).Subject()]; letter.Kind != "hold_id_needed" || len(log.letters) != int(late)+1 {
-				t.Errorf("letters %+v", log.letters)
+			if deadLetter := log.deadLetters[(&ingest.DeadLetter{Partition: at, Sequence: bare}).Subject()]; deadLetter.Kind != "hold_id_needed" || len(log.deadLetters) != int(late)+1 {
+				t.Errorf("dead letters %+v", log.deadLetters)
 			}
 		})
 	}
@@ -329,13 +329,13 @@ func TestSealing(t *testing.T) {
 		t.Errorf("%+v, %v", c, err)
 	}
 	for index, reason := range []string{"end is of a time that is sealed", "start is of a time that is sealed"} {
-		letter := log.letters[(&ingest.DeadLetter{Sequence: late, Index: index}).Subject()]
-		if !strings.HasPrefix(letter.Reason, reason) || len(letter.Data) == 0 {
-			t.Errorf("letter %d: %q", index, letter.Reason)
+		deadLetter := log.deadLetters[(&ingest.DeadLetter{Sequence: late, Index: index}).Subject()]
+		if !strings.HasPrefix(deadLetter.Reason, reason) || len(deadLetter.Data) == 0 {
+			t.Errorf("dead letter %d: %q", index, deadLetter.Reason)
 		}
 	}
-	if len(log.letters) != 5 {
-		t.Errorf("%d letters", len(log.letters))
+	if len(log.deadLetters) != 5 {
+		t.Errorf("%d dead letters", len(log.deadLetters))
 	}
 }
 

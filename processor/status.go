@@ -79,7 +79,7 @@ type PartitionStatus struct {
 }
 
 // Ahead is what a partition knows of the log behind its position. Events come in
-// frames of any number, so how many are not applied cannot be told from positions
+// frames of any number, so how many are not applied is not known from positions
 // of the log. Those that are read and not applied are counted; of what is not read
 // the messages alone are known, and the events are an estimate.
 type Ahead struct {

@@ -36,7 +36,7 @@ func awaitReady(t *testing.T, r *running, want string) error {
 	}
 }
 
-// Something to do that is not done is told after the bound, not before, with the
+// Work that does not progress is reported after the bound, not before, with the
 // partition and the reason; and no more once it is done.
 func TestNotReadyWhileStuck(t *testing.T) {
 	t.Parallel()
@@ -65,7 +65,7 @@ func TestNotReadyWhileStuck(t *testing.T) {
 				set := func(hook func(context.Context) error) {
 					l.mu.Lock()
 					defer l.mu.Unlock()
-					l.letterHook = hook
+					l.deadLetterHook = hook
 				}
 				set(func(context.Context) error { tried <- struct{}{}; return errAway })
 				return func() { <-tried; <-tried }, func() { set(nil) }

@@ -113,7 +113,7 @@ func sameContents(tb testing.TB, want, got map[string]string) {
 	}
 }
 
-// The condition on the position: whoever else writes it, be it a batch of our own
+// The condition on the position: if another writer has written it, be it a batch of our own
 // that came late, is noticed, and the batch goes out again after a look.
 func TestFenceLooksAgain(t *testing.T) {
 	t.Parallel()

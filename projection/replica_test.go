@@ -84,7 +84,7 @@ func TestViewHeedsNoReplicaThatIsBehind(t *testing.T) {
 	default:
 	}
 	if err := v.Err(); err == nil {
-		t.Error("the view has no trouble")
+		t.Error("the view reports no error")
 	}
 	publish(t, atLate, 0, now, 2)
 	for ready := false; !ready; { // as many as there were passes, in each of which was one
@@ -120,7 +120,7 @@ func TestViewHeedsNoReplicaThatIsBehind(t *testing.T) {
 		t.Errorf("the view went back: %v, position %d", got, v.Position(0))
 	}
 	if changes, _ := v.Changes(last, 100); len(changes) > 0 {
-		t.Errorf("watchers are told of %d changes", len(changes))
+		t.Errorf("watchers see %d changes", len(changes))
 	}
 	r.ask(leader)
 	publishUntil(ctx, t, s, entries(29, "next"), 3)
@@ -132,11 +132,11 @@ func TestViewHeedsNoReplicaThatIsBehind(t *testing.T) {
 		t.Errorf("the view has %d holders, or old values: %v", len(got), got)
 	}
 	if err := v.Err(); err != nil {
-		t.Errorf("trouble: %v", err)
+		t.Errorf("error: %v", err)
 	}
 
 	// Nothing is pending where it asks next, and one holder has not come there: it was
-	// written anew, and is on its way. The leader has it, so it is not gone.
+	// written again, and is on its way. The leader has it, so it is not gone.
 	last = v.Last()
 	apart := startBroker(t).connect()
 	atApart := openSnapshots(t, apart, false)
@@ -158,7 +158,7 @@ func TestViewHeedsNoReplicaThatIsBehind(t *testing.T) {
 			seq = ack.Sequence
 		}
 	}
-	follow(1) // as far as the pass will want it to be
+	follow(1) // up to the position that the pass will need
 	r.ask(apart)
 	if err := leader.Conn().ForceReconnect(); err != nil {
 		t.Fatal(err)

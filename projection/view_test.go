@@ -172,20 +172,20 @@ func TestViewSurvives(t *testing.T) {
 		t.Errorf("after a restart the view has %d holders", len(got))
 	}
 
-	// The bucket is made anew with fewer holders: its sequences begin again.
+	// The bucket is created again with fewer holders: its sequences begin again.
 	if err := js.DeleteStream(ctx, "KV_HOLD_STATS_g1"); err != nil {
 		t.Fatal(err)
 	}
 	again := openSnapshots(t, b.connect(), false)
-	publishUntil(ctx, t, again, entries(10, "anew"), 3)
+	publishUntil(ctx, t, again, entries(10, "again"), 3)
 	if err := v.WaitPosition(ctx, 0, 3); err != nil {
 		t.Fatal(err)
 	}
-	if got := contents(v); !maps.Equal(got, contentsOf(entries(10, "anew"))) {
-		t.Errorf("after the bucket was made anew the view has %d holders", len(got))
+	if got := contents(v); !maps.Equal(got, contentsOf(entries(10, "again"))) {
+		t.Errorf("after the bucket was created again the view has %d holders", len(got))
 	}
 	if err := v.Err(); err != nil {
-		t.Errorf("trouble: %v", err)
+		t.Errorf("error: %v", err)
 	}
 }
 

@@ -43,8 +43,8 @@ func (s *switched) connect() {
 	}
 }
 
-// door waits until the one door says what is wanted.
-func (s *switched) door(what string, wanted func(generation.GatewayState) bool) {
+// gateway waits until the one gateway reports what is wanted.
+func (s *switched) gateway(what string, wanted func(generation.GatewayState) bool) {
 	s.t.Helper()
 	ctx, cancel := context.WithTimeout(s.t.Context(), patience)
 	changes := s.registry.WatchAll(ctx)
@@ -54,15 +54,15 @@ func (s *switched) door(what string, wanted func(generation.GatewayState) bool) 
 		}
 	}()
 	for range changes {
-		doors, err := s.registry.Gateways(ctx)
-		if err == nil && len(doors) == 1 && wanted(doors[0]) {
+		gateways, err := s.registry.Gateways(ctx)
+		if err == nil && len(gateways) == 1 && wanted(gateways[0]) {
 			return
 		}
 		if ctx.Err() != nil {
-			s.t.Fatalf("the door is not %s: %+v, %v", what, doors, err)
+			s.t.Fatalf("the gateway is not %s: %+v, %v", what, gateways, err)
 		}
 	}
-	s.t.Fatalf("the door is not %s", what)
+	s.t.Fatalf("the gateway is not %s", what)
 }
 
 func (s *switched) activate(from, to string, prepare bool) {
@@ -75,12 +75,12 @@ func (s *switched) activate(from, to string, prepare bool) {
 		if err := s.registry.Prepare(s.t.Context(), to); err != nil {
 			s.t.Fatal(err)
 		}
-		s.door("prepared", func(d generation.GatewayState) bool { return d.Prepared == to && d.Active == from && d.LastError == "" })
+		s.gateway("prepared", func(d generation.GatewayState) bool { return d.Prepared == to && d.Active == from && d.LastError == "" })
 	}
 	if err := s.registry.Activate(s.t.Context(), from, to, 0, time.Now()); err != nil {
 		s.t.Fatal(err)
 	}
-	s.door("switched", func(d generation.GatewayState) bool { return d.Active == to && d.Prepared == "" && d.LastError == "" })
+	s.gateway("switched", func(d generation.GatewayState) bool { return d.Active == to && d.Prepared == "" && d.LastError == "" })
 	var status struct{ Generation, Rules string }
 	if answer(s.t, s.server, "/status", &status); status.Generation != to || status.Rules != s.rules[to] {
 		s.t.Errorf("status: %+v", status)
@@ -161,14 +161,14 @@ func TestGenerationsAreSwitched(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	// The watcher keeps what it was told; its positions never step back.
+	// The watcher keeps what it has seen; its positions never step back.
 	watching, end := context.WithCancel(ctx)
 	stream, err := metrics.Stats(watching, &holdpb.StatsRequest{Watch: true})
 	if err != nil {
 		t.Fatal(err)
 	}
 	var mu sync.Mutex
-	told := map[string]*holdpb.HoldStat{}
+	seen := map[string]*holdpb.HoldStat{}
 	news := make(chan struct{}, 1)
 	ended := make(chan error, 2)
 	go func() {
@@ -185,13 +185,13 @@ func TestGenerationsAreSwitched(t *testing.T) {
 				mu.Lock()
 				switch {
 				case stat.Gone:
-					delete(told, stat.HolderId)
+					delete(seen, stat.HolderId)
 				case !stat.Complete:
 					if stat.Position < positions[stat.HolderId] {
 						err = fmt.Errorf("the watcher was at %d: %v", positions[stat.HolderId], stat)
 					}
 					positions[stat.HolderId] = stat.Position
-					told[stat.HolderId] = stat
+					seen[stat.HolderId] = stat
 				}
 				mu.Unlock()
 				if err != nil {
@@ -220,21 +220,21 @@ func TestGenerationsAreSwitched(t *testing.T) {
 			return nil
 		}()
 	}()
-	// told waits until the watcher has exactly what a generation says.
+	// seen waits until the watcher has exactly what a generation says.
 	exactly := func(name string) {
 		t.Helper()
 		for {
 			right := 0
 			mu.Lock()
 			s.mu.Lock()
-			for h, stat := range told {
+			for h, stat := range seen {
 				if stat.Generation == name && s.check(stat, s.events[h]) == nil {
 					right++
 				}
 			}
 			want := len(s.events)
 			s.mu.Unlock()
-			all := len(told)
+			all := len(seen)
 			mu.Unlock()
 			if name == "2" {
 				want-- // the pool
@@ -247,7 +247,7 @@ func TestGenerationsAreSwitched(t *testing.T) {
 			case err := <-ended:
 				t.Fatalf("watcher or producer: %v", err)
 			case <-ctx.Done():
-				t.Fatalf("the watcher was told %v", told)
+				t.Fatalf("the watcher has %v", seen)
 			}
 		}
 	}
@@ -271,7 +271,7 @@ func TestGenerationsAreSwitched(t *testing.T) {
 	s.stop()
 	s.server = start(t, s.dir)
 	s.connect()
-	s.door("there", func(d generation.GatewayState) bool { return d.Active == "2" })
+	s.gateway("there", func(d generation.GatewayState) bool { return d.Active == "2" })
 	var rows []struct {
 		HolderID string `json:"holder_id"`
 		Score    string `json:"score_exact"`

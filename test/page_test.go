@@ -36,7 +36,7 @@ type tab struct {
 	absent bool // the server is, or the path: what the browser says of that is no fault
 }
 
-// openTab starts a browser, or skips the test where there is none.
+// openTab starts a browser, or skips the test if there is none.
 func openTab(t *testing.T, base string) *tab {
 	t.Helper()
 	if testing.Short() {
@@ -116,7 +116,7 @@ func (p *tab) do(steps ...chromedp.Action[chromedp.Void]) {
 	}
 }
 
-// open goes to a view, by way of an empty page so that it begins anew.
+// open goes to a view, by way of an empty page so that it starts fresh.
 func (p *tab) open(hash string) {
 	p.t.Helper()
 	p.do(chromedp.Navigate("about:blank"), chromedp.Navigate(p.base+"/"+hash))
@@ -372,14 +372,14 @@ func TestPage(t *testing.T) {
 		p.await(t, "the board", first)
 		p.expectAbsence(true)
 		s.stop()
-		p.await(t, "the notice", `!document.getElementById('trouble').hidden`)
+		p.await(t, "the notice", `!document.getElementById('notice').hidden`)
 		still := value[string](t, p, `document.querySelector('[data-holder=alice] .main .figure').dataset.exact`)
 		p.picture(t, "away")
 		if again := value[string](t, p, `document.querySelector('[data-holder=alice] .main .figure').dataset.exact`); again != still {
 			t.Error("a figure moves that nobody knows")
 		}
 		s = start(t, dir, "--http-address", strings.TrimPrefix(s.http, "http://"))
-		p.await(t, "the server again", `document.getElementById('trouble').hidden`)
+		p.await(t, "the server again", `document.getElementById('notice').hidden`)
 		p.await(t, "figures that go on", fmt.Sprintf(`document.querySelector('[data-holder=alice] .main .figure').dataset.exact !== '%s'`, still))
 		p.expectAbsence(false)
 		compareBoard(t, s, p)

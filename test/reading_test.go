@@ -34,7 +34,7 @@ func answer(t *testing.T, s *server, path string, v any) {
 }
 
 // Who has the position of an acknowledged event finds it in every read, by HTTP and
-// by gRPC, without waiting longer than for that; and a watcher is told of it.
+// by gRPC, without waiting longer than for that; and a watcher sees it.
 func TestReadYourOwnWrite(t *testing.T) {
 	t.Parallel()
 	s := start(t, t.TempDir())
@@ -99,12 +99,12 @@ func TestReadYourOwnWrite(t *testing.T) {
 				t.Fatalf("after event %d, token %q: %v, want %s", i, token, rank, want)
 			}
 		}
-		told := false
-		for !told && events.Scan() {
-			told = strings.HasPrefix(events.Text(), "data: {") && strings.Contains(events.Text(), fmt.Sprintf(`"position":%d,`, accepted.Position))
+		seen := false
+		for !seen && events.Scan() {
+			seen = strings.HasPrefix(events.Text(), "data: {") && strings.Contains(events.Text(), fmt.Sprintf(`"position":%d,`, accepted.Position))
 		}
-		if !told {
-			t.Fatalf("the watcher was not told of event %d: %v", i, events.Err())
+		if !seen {
+			t.Fatalf("the watcher did not see event %d: %v", i, events.Err())
 		}
 	}
 	var top struct {
@@ -132,7 +132,7 @@ func TestReadYourOwnWrite(t *testing.T) {
 	}
 }
 
-// A server that is asked to stop does so while clients watch; they are told.
+// A server that is asked to stop does so while clients watch; they get an error that says so.
 func TestStopWhileWatched(t *testing.T) {
 	t.Parallel()
 	s := start(t, t.TempDir())

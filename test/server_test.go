@@ -32,7 +32,7 @@ type server struct {
 	ended            bool
 }
 
-// start runs a server on a data directory and waits for its doors.
+// start runs a server on a data directory and waits until it serves.
 func start(t *testing.T, dir string, flags ...string) *server {
 	t.Helper()
 	s := &server{t: t, dir: dir, log: new(bytes.Buffer)}
@@ -96,7 +96,7 @@ func (s *server) end(signal syscall.Signal) error {
 	return s.cmd.Wait()
 }
 
-// dial connects to the gRPC door.
+// dial connects to the gRPC server.
 func (s *server) dial() *grpc.ClientConn {
 	s.t.Helper()
 	conn, err := grpc.NewClient(s.grpc, grpc.WithTransportCredentials(insecure.NewCredentials()))
@@ -107,7 +107,7 @@ func (s *server) dial() *grpc.ClientConn {
 	return conn
 }
 
-// natsConn connects to the NATS door as any client does.
+// natsConn connects to the NATS server as any client does.
 func (s *server) natsConn() (*nats.Conn, jetstream.JetStream) {
 	s.t.Helper()
 	conn, err := nats.Connect(s.nats)

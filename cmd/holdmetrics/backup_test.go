@@ -13,7 +13,7 @@ import (
 
 // A cluster's log is copied while it is written to, and becomes the log of another
 // cluster: workers go on there from a database that is older than the backup, and
-// make everything from the log where there is none.
+// make everything from the log if there is none.
 func TestBackupOfACluster(t *testing.T) {
 	t.Parallel()
 	database := startDatabase(t)

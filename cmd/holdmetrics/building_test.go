@@ -21,7 +21,7 @@ func TestBuildBarLeft(t *testing.T) {
 }
 
 // Generations says what status says of the active one: what is applied, stored and
-// published, and what was refused; troubles stand under the table.
+// published, and what was refused; errors are printed below the table.
 func TestGenerationsTellHowFar(t *testing.T) {
 	t.Parallel()
 	p, _ := started(t, t.TempDir())
@@ -37,8 +37,8 @@ func TestGenerationsTellHowFar(t *testing.T) {
 		t.Fatal(at)
 	}
 	r := openRegistry(t, nats)
-	trouble := strings.Repeat("long ", 100) + "\nand more"
-	if err := r.PutProgress(t.Context(), "1", generation.Progress{Worker: "w", LastError: trouble}, time.Hour); err != nil {
+	lastError := strings.Repeat("long ", 100) + "\nand more"
+	if err := r.PutProgress(t.Context(), "1", generation.Progress{Worker: "w", LastError: lastError}, time.Hour); err != nil {
 		t.Fatal(err)
 	}
 	eventually(t, "all of it is there", func() error {

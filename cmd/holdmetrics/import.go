@@ -144,21 +144,21 @@ func importCommand(c *cobra.Command, open openSource) {
 		t := &upload.Tally{Holders: make(map[string]struct{})}
 		err = sendAll(c.Context(), *server, s, t)
 		bar.Clear()
-		told := s.tell(c.ErrOrStderr())
+		reported := s.tell(c.ErrOrStderr())
 		if err == nil && s.done != nil {
 			err = s.done()
 		}
 		if err != nil {
 			return fmt.Errorf("%w; %s acknowledged; %s", err, printing.Counted(t.Acknowledged, "event was", "events were"), againHint)
 		}
-		if err := summary(c.OutOrStdout(), s, t, told, time.Since(start)); err != nil {
+		if err := summary(c.OutOrStdout(), s, t, reported, time.Since(start)); err != nil {
 			return err
 		}
 		if n := s.bad.Rows(); n > 0 {
 			return fmt.Errorf("%s refused; %s acknowledged and kept; %s", printing.Counted(n, "row was", "rows were"), printing.Counted(t.Acknowledged, "event was", "events were"), againHint)
 		}
-		if told.badTokens > 0 {
-			return fmt.Errorf("%s %w", printing.Counted(int64(told.badTokens), "token was", "tokens were"), errBadTokens)
+		if reported.badTokens > 0 {
+			return fmt.Errorf("%s %w", printing.Counted(int64(reported.badTokens), "token was", "tokens were"), errBadTokens)
 		}
 		return nil
 	}
@@ -209,10 +209,10 @@ func sendAll(ctx context.Context, server string, s *source, t *upload.Tally) err
 	return err
 }
 
-func summary(out io.Writer, s *source, t *upload.Tally, told *summaries, took time.Duration) error {
+func summary(out io.Writer, s *source, t *upload.Tally, reported *summaries, took time.Duration) error {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	fmt.Fprintf(w, "rows\t%d\n", s.rows())
-	for _, line := range told.lines {
+	for _, line := range reported.lines {
 		fmt.Fprintf(w, "%s\t%s\n", line[0], line[1])
 	}
 	fmt.Fprintf(w, "events\t%d\n", t.Events)

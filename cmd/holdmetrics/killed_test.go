@@ -38,7 +38,7 @@ func TestActivateWasKilled(t *testing.T) {
 		if _, err := r.PrepareFor(t.Context(), "2", ttl); err != nil {
 			t.Fatal(err)
 		}
-		doorsAre(t, r, "it is loaded", 1, func(d *generation.GatewayState) bool { return d.Prepared == "2" && d.Active == "1" })
+		gatewaysAre(t, r, "it is loaded", 1, func(d *generation.GatewayState) bool { return d.Prepared == "2" && d.Active == "1" })
 	}
 	said(exitOK, "rebuild", "--name", "2")
 	said(exitOK, "rebuild", "--name", "3")
@@ -69,11 +69,11 @@ func TestActivateWasKilled(t *testing.T) {
 	}
 	kill(time.Hour)
 	said(exitOK, "activate", "1") // which is active: it ends what was left
-	doorsAre(t, r, "it is let go of", 1, func(d *generation.GatewayState) bool { return d.Prepared == "" && d.Active == "1" })
+	gatewaysAre(t, r, "it is let go of", 1, func(d *generation.GatewayState) bool { return d.Prepared == "" && d.Active == "1" })
 
 	// By itself.
 	kill(time.Second)
-	doorsAre(t, r, "it is let go of in time", 1, func(d *generation.GatewayState) bool { return d.Prepared == "" && d.Active == "1" })
+	gatewaysAre(t, r, "it is let go of in time", 1, func(d *generation.GatewayState) bool { return d.Prepared == "" && d.Active == "1" })
 	if out := said(exitOK, "generations", "--format", "csv"); !strings.Contains(out, "2,ready,") {
 		t.Error(out)
 	}
@@ -101,7 +101,7 @@ func TestActivateWasKilled(t *testing.T) {
 	}
 }
 
-// Of two that switch, the one that is overtaken is told at once, and not when its time
+// Of two that switch, the one that is overtaken fails at once, and not when its time
 // to wait is over.
 func TestActivateIsOvertakenAtOnce(t *testing.T) {
 	t.Parallel()

@@ -21,7 +21,7 @@ func TestLimitsStayWhileAGatewayRuns(t *testing.T) {
 	first := start(t, args()...)
 	first.address(t, "gRPC")
 	r := openRegistry(t, natsURL)
-	doorsAre(t, r, "the gateway is known", 1, func(*generation.GatewayState) bool { return true })
+	gatewaysAre(t, r, "the gateway is known", 1, func(*generation.GatewayState) bool { return true })
 	limits := func() hold.Limits {
 		l, err := ingest.OpenLog(t.Context(), openJetStream(t, natsURL), ingest.LogConfig{})
 		if err != nil {
@@ -43,7 +43,7 @@ func TestLimitsStayWhileAGatewayRuns(t *testing.T) {
 		t.Errorf("the limits are %+v", got)
 	}
 	first.finish(t)
-	doorsAre(t, r, "the gateway is gone", 0, nil)
+	gatewaysAre(t, r, "the gateway is gone", 0, nil)
 	third := start(t, args("--max-future-end", "1h")...)
 	third.address(t, "gRPC")
 	if got := limits(); got.MaxFutureEnd != int64(time.Hour) {

@@ -69,7 +69,7 @@ where there is an error; a warning changes nothing.`,
 
 // checkIDs says what the rules do with each of the ids.
 func checkIDs(out io.Writer, r *rules.Rules, tokens, holders []string) {
-	told := func(kind, id, as string) string {
+	described := func(kind, id, as string) string {
 		if id == as {
 			return kind + " " + id
 		}
@@ -80,7 +80,7 @@ func checkIDs(out io.Writer, r *rules.Rules, tokens, holders []string) {
 		if r.Excluded(as) {
 			counts = "is excluded"
 		}
-		fmt.Fprintf(out, "%s %s\n", told("holder", id, as), counts)
+		fmt.Fprintf(out, "%s %s\n", described("holder", id, as), counts)
 	}
 	for _, id := range tokens {
 		as := r.Token(id)
@@ -89,7 +89,7 @@ func checkIDs(out io.Writer, r *rules.Rules, tokens, holders []string) {
 		if e.Line > 0 {
 			by = fmt.Sprintf("counts by the rule of %s in line %d", e.Name(), e.Line)
 		}
-		fmt.Fprintf(out, "%s %s\n", told("token", id, as), by)
+		fmt.Fprintf(out, "%s %s\n", described("token", id, as), by)
 		sentences(out, as, e.Rule)
 	}
 }

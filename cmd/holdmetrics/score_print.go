@@ -207,9 +207,9 @@ func (b *book) printHolds(c *cobra.Command, q *scoreQuery, s *source) error {
 		}
 		found = true
 		rule := b.rules.Of(k.token)
-		told := rule.Explain(b.pairs[k], from, at)
-		for i := range told {
-			row := contributionOf(&told[i], k.token, b.pairs[k].Policy(), q.window)
+		contributions := rule.Explain(b.pairs[k], from, at)
+		for i := range contributions {
+			row := contributionOf(&contributions[i], k.token, b.pairs[k].Policy(), q.window)
 			fields := make([]string, len(columns))
 			for j, column := range columns {
 				fields[j] = column.of(row)

@@ -30,13 +30,13 @@ func TestMain(m *testing.M) {
 
 // TestScripts runs the scripts of testdata/script. Beside the usual commands they have
 //
-//	serve [DIR [FLAG...]]   starts a server on free ports and waits for its doors;
+//	serve [DIR [FLAG...]]   starts a server on free ports and waits until it serves;
 //	                        $SERVER, $HTTP and $NATS are their addresses
 //	accepted                keeps the position that record has just printed in $POSITION
 //	publish SUBJECT FILE [TYPE]
 //	                        publishes a file as it is to $NATS, as a raw producer
 //	                        does, with the header Content-Type where TYPE is given
-//	letters N               waits until $NATS has N dead letters, which come behind
+//	dead-letters N          waits until $NATS has N dead letters, which come behind
 //	                        what is applied
 //	halt                    sends it SIGTERM and waits for its end
 //	strike                  ends it at once, as a power cut does
@@ -61,11 +61,11 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
-			"serve":   servers.serve,
-			"halt":    servers.halt,
-			"until":   until,
-			"publish": publishRaw,
-			"letters": awaitLetters,
+			"serve":        servers.serve,
+			"halt":         servers.halt,
+			"until":        until,
+			"publish":      publishRaw,
+			"dead-letters": awaitDeadLetters,
 			"strike": func(ts *testscript.TestScript, _ bool, _ []string) {
 				_ = servers.end(ts, syscall.SIGKILL) // which is no clean end
 			},
@@ -129,11 +129,11 @@ func (s *servers) serve(ts *testscript.TestScript, _ bool, args []string) {
 	s.mu.Unlock()
 	ts.Defer(func() { _ = s.end(ts, syscall.SIGKILL) })
 
-	doors := map[string]string{"gRPC": "SERVER", "HTTP": "HTTP", "NATS": "NATS"}
+	addresses := map[string]string{"gRPC": "SERVER", "HTTP": "HTTP", "NATS": "NATS"}
 	for lines := bufio.NewScanner(out); lines.Scan(); {
 		fields := strings.Fields(lines.Text())
-		if len(fields) == 2 && doors[fields[0]] != "" {
-			ts.Setenv(doors[fields[0]], fields[1])
+		if len(fields) == 2 && addresses[fields[0]] != "" {
+			ts.Setenv(addresses[fields[0]], fields[1])
 		}
 		if strings.HasPrefix(lines.Text(), "Ctrl-C") {
 			return
@@ -143,7 +143,7 @@ func (s *servers) serve(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Fatalf("the server did not come up: %s", text)
 }
 
-// until is for what a server does in its own time, and tells nobody.
+// until waits for what a server does in its own time without an event.
 func until(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 2 {
 		ts.Fatalf("usage: until REGEXP CMD...")
@@ -220,7 +220,7 @@ func natsOf(ts *testscript.TestScript) (jetstream.JetStream, func()) {
 	return js, conn.Close
 }
 
-func awaitLetters(ts *testscript.TestScript, _ bool, args []string) {
+func awaitDeadLetters(ts *testscript.TestScript, _ bool, args []string) {
 	js, done := natsOf(ts)
 	defer done()
 	log, err := ingest.FindLog(context.Background(), js)

@@ -21,7 +21,7 @@ import (
 
 // A log whose projections are in a database is sealed while gateway and worker run:
 // the facts leave the database, figures as of the horizon and later stay, also after a
-// restart of the worker and in a rebuild; what comes too late is refused at the door,
+// restart of the worker and in a rebuild; what comes too late is refused by the gateway,
 // or becomes a dead letter; and reads before the horizon are refused by a gateway that
 // learns of it from what it reads.
 func TestSealCluster(t *testing.T) {
@@ -133,7 +133,7 @@ func TestSealCluster(t *testing.T) {
 	if ack.GetOk() || status.Code(err) != codes.FailedPrecondition && status.Code(err) != codes.InvalidArgument {
 		t.Errorf("a hold before the horizon: %v, %v", ack, err)
 	}
-	record(t, conn, "h1", horizon-1000, horizon+1000) // which no door can judge
+	record(t, conn, "h1", horizon-1000, horizon+1000) // which no gateway can judge
 	record(t, conn, "h1", horizon+2000, horizon+2500)
 	if out := scores("9999999"); !strings.Contains(out, "t,h1,2500,2500,2500,2500") {
 		t.Error(out)

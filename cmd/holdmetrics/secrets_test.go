@@ -172,7 +172,7 @@ func TestSecretsAreHidden(t *testing.T) {
 	}
 }
 
-// A file of settings that is no YAML is told of in one clean line.
+// A file of settings that is no YAML is reported in one clean line.
 func TestSettingsFileError(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "settings.yaml")

@@ -46,12 +46,12 @@ func (s *source) tell(out io.Writer) *summaries {
 	return summary
 }
 
-// summarize returns in words what a ledger found out. told reports whether the columns
+// summarize returns in words what a ledger found out. named reports whether the columns
 // were asked for, so that they are named in any case.
-func summarize(l *transfers.Summary, told, byBlock bool) *summaries {
+func summarize(l *transfers.Summary, named, byBlock bool) *summaries {
 	s := new(summaries)
 	for _, from := range l.Sources {
-		if told || from.Preset != "ethereum-etl" && from.Preset != "balances" {
+		if named || from.Preset != "ethereum-etl" && from.Preset != "balances" {
 			s.note("%s: columns as %s names them", rows.Safe(from.File), from.Preset)
 		}
 		if from.Decimals != "" {
@@ -60,7 +60,7 @@ func summarize(l *transfers.Summary, told, byBlock bool) *summaries {
 		if from.ID != "" {
 			s.note("%s: each id of column %s is a token of its own", rows.Safe(from.File), rows.Quote(from.ID))
 		}
-		if told && len(from.Unused) > 0 {
+		if named && len(from.Unused) > 0 {
 			s.note("%s: columns that are not used: %s", rows.Safe(from.File), rows.List(from.Unused))
 		}
 	}

@@ -46,7 +46,7 @@ moves unless it failed, has no owner, or has been at one thing for too long.`,
 
 func writeStatus(w io.Writer, s *holdpb.StatusAnswer) error {
 	out := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(out, "partition\towner\tstate\tmoves\tepoch\tposition\tstored\tpublished\tend\tlag\tlag_events\tlag_seconds\ttrouble")
+	fmt.Fprintln(out, "partition\towner\tstate\tmoves\tepoch\tposition\tstored\tpublished\tend\tlag\tlag_events\tlag_seconds\tlast_error")
 	owned := map[string]int{}
 	unknown := false // for how long something is behind
 	for _, p := range s.GetPartitions() {

@@ -65,12 +65,12 @@ var strangers = []situation{
 		args:  []string{"balances", "a.csv", "--snapshots", "--id", "n", "--token-is", "A/1", "--as-of", "200"}, want: map[string]string{"al": "250"},
 	},
 	{
-		name:  "decimals of a token that is not there are told",
+		name:  "decimals of a token that is not there are reported",
 		files: map[string]string{"a.csv": rowsOf(transfersHeader, "T,zero,a,100,100")},
 		args:  []string{"transfers", "a.csv", "--decimals", "t=2", "--as-of", "200"}, want: map[string]string{"a": "10000"}, err: "warning: no row is of token \"t\"",
 	},
 	{
-		name:  "decimals for all divide the amounts of ids, and that is told",
+		name:  "decimals for all divide the amounts of ids, and that is reported",
 		files: map[string]string{"a.csv": "token_address,from_address,to_address,token_id,value,block_timestamp,kind\nT,,a,,1000,100,20\nM,,a,5,300,100,1155\n"},
 		args:  []string{"transfers", "a.csv", "--type", "kind", "--decimals", "2", "--as-of", "200"}, want: map[string]string{"a": "1300"}, err: "type 1155 too, 1 of them",
 	},

@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// A worker that waits for its database, or for NATS, answers at its door from the
-// beginning, and says what it waits for.
+// A worker that waits for its database, or for NATS, serves its status from the
+// beginning, and reports what it waits for.
 func TestWorkerThatWaitsAnswers(t *testing.T) { // alone: its port must stay free until the worker takes it
 	free, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -29,7 +29,7 @@ func TestWorkerThatWaitsAnswers(t *testing.T) { // alone: its port must stay fre
 		port.Close()
 		c := start(t, append([]string{"worker", "--metrics-address", at, "--worker-id", "w"}, args...)...)
 		client := &http.Client{Timeout: clusterPatience}
-		// The door opens a moment after the start.
+		// It listens a moment after the start.
 		for over := time.Now().Add(20 * time.Second); ; time.Sleep(10 * time.Millisecond) {
 			answer, err := client.Get("http://" + at + "/healthz")
 			if err == nil {

@@ -12,6 +12,6 @@ func TestStoreThatIsAway(t *testing.T) {
 	t.Parallel()
 	f := Of(fmt.Errorf("read facts of partition 0: %w", projection.ErrUnavailable))
 	if f.Kind != Unavailable || !f.Retry {
-		t.Errorf("told as %+v", f)
+		t.Errorf("reported as %+v", f)
 	}
 }

@@ -11,8 +11,8 @@ import (
 )
 
 // Answers that come in any order, from any goroutine, are sent in the order of
-// their questions, and no more questions are open than the lane has places.
-func TestLaneKeepsOrder(t *testing.T) {
+// their questions, and no more questions are open than the queue has places.
+func TestReplyQueueKeepsOrder(t *testing.T) {
 	t.Parallel()
 	const places, questions, answerers = 100, 5000, 4
 	l := newReplies[uint64](places, places)
@@ -30,7 +30,7 @@ func TestLaneKeepsOrder(t *testing.T) {
 		close(asked)
 		l.close(nil)
 	})
-	// Whoever has a question in hand never waits for another one, so the lane
+	// A holder of a question never waits for another one, so the queue
 	// cannot stand still for want of an answer.
 	for range answerers {
 		all.Go(func() {
@@ -65,9 +65,9 @@ func TestLaneKeepsOrder(t *testing.T) {
 	}
 }
 
-// What is in flight weighs no more than the lane bears, but for one that is
+// What is in flight weighs no more than the queue bears, but for one that is
 // heavier and goes alone.
-func TestLaneWeighs(t *testing.T) {
+func TestReplyQueueIsBoundedByWeight(t *testing.T) {
 	t.Parallel()
 	const bears = 10
 	l := newReplies[int](8, bears)
@@ -94,7 +94,7 @@ func TestLaneWeighs(t *testing.T) {
 	}
 }
 
-func TestLaneEnds(t *testing.T) {
+func TestReplyQueueEnds(t *testing.T) {
 	t.Parallel()
 	broken := errors.New("broken")
 	l := newReplies[int](2, 2)
@@ -106,16 +106,16 @@ func TestLaneEnds(t *testing.T) {
 	ended, cancel := context.WithCancelCause(t.Context())
 	cancel(broken)
 	if _, err := l.take(ended, 1); !errors.Is(err, broken) {
-		t.Errorf("take of a full lane: %v", err)
+		t.Errorf("take of a full queue: %v", err)
 	}
 	if err := l.send(ended, time.Minute, func(int) error { return nil }); !errors.Is(err, broken) {
-		t.Errorf("send of an unanswered lane: %v", err)
+		t.Errorf("send of an unanswered queue: %v", err)
 	}
 	l.answer(1, 1)
 	l.answer(0, 0)
 	l.close(broken)
 	sent := 0
 	if err := l.send(t.Context(), time.Minute, func(int) error { sent++; return nil }); !errors.Is(err, broken) || sent != 2 {
-		t.Errorf("send of a closed lane: %v after %d", err, sent)
+		t.Errorf("send of a closed queue: %v after %d", err, sent)
 	}
 }

@@ -33,7 +33,7 @@ func (s *Server) answerStatus(ctx context.Context) (*holdpb.StatusAnswer, error)
 		state := &holdpb.PartitionState{
 			Partition: uint32(p.Partition), Owner: p.Owner, State: p.State, Moving: p.Moving, Epoch: p.Epoch,
 			Position: p.Position, Stored: p.Stored, Published: p.Published, End: p.End, Lag: p.Behind,
-			Events: p.Events, Rejected: p.Rejected, Excluded: p.Excluded, Trouble: p.Trouble,
+			Events: p.Events, Rejected: p.Rejected, Excluded: p.Excluded, Trouble: p.LastError,
 			LagEvents: p.LagEvents, LagEventsEstimated: p.LagEstimated, LagSeconds: knownSeconds(p.LagSeconds),
 		}
 		if p.LogTime != 0 {

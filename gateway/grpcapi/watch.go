@@ -77,7 +77,7 @@ func (w *grpcWatch) send(m any) error {
 	return w.stream.SendMsg(m)
 }
 
-func (w *grpcWatch) Update(b *query.Generation, c *projection.Change, told int64) error {
+func (w *grpcWatch) Update(b *query.Generation, c *projection.Change, seenAt int64) error {
 	w.sent++
 	if c.Gone {
 		holder, err := ingest.HolderOf(c.Key)
@@ -86,7 +86,7 @@ func (w *grpcWatch) Update(b *query.Generation, c *projection.Change, told int64
 		}
 		return w.send(&holdpb.HoldStat{HolderId: holder, Gone: true})
 	}
-	more, err := w.s.messages.Of(b, c, w.live, told)
+	more, err := w.s.messages.Of(b, c, w.live, seenAt)
 	if err != nil {
 		return err
 	}

@@ -21,7 +21,7 @@ type holdInput struct {
 	RawBody []byte `contentType:"application/json"`
 }
 
-// Resolve runs when the body was read. From here on the client owes nothing; a
+// Resolve runs when the body was read. From here on the client has nothing left to send; a
 // deadline that stayed would cancel the request while it waits for the log.
 func (*holdInput) Resolve(ctx huma.Context) []error {
 	ctx.SetReadDeadline(time.Time{}) //nolint:errcheck // where there is no deadline there is none to clear

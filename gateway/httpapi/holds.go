@@ -47,7 +47,7 @@ type HoldsSummary struct {
 // HTTP/1 clients commonly send the whole body before they read; curl and most
 // libraries do. A server that writes meanwhile runs full, and both wait for one
 // another. So refusals are kept until the body is read, which also leaves the
-// status open, and a log that is busy can still be told as one. What is kept is
+// status open, and a busy log can still be reported as one. What is kept is
 // bounded: an answer that grows beyond it is begun (with full duplex, or
 // net/http would first throw the rest of the body away), and goes on while the
 // body is read. A client that then does not read is held back by flow control, and

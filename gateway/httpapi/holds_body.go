@@ -31,7 +31,7 @@ func (t *timedReader) Read(b []byte) (int, error) {
 		t.broke = err
 	}
 	if err == io.EOF {
-		// The client owes nothing any more; a deadline that stayed would cancel
+		// The client has nothing left to send; a deadline that stayed would cancel
 		// the request while it waits for the log.
 		t.control.SetReadDeadline(time.Time{}) //nolint:errcheck // as above
 	}

@@ -290,7 +290,7 @@ func TestPostHoldsOfAClientThatLeaves(t *testing.T) {
 	if p.Took != 10 {
 		t.Errorf("%d events were taken", p.Took)
 	}
-	// The door is closed when its connections are, which may be before the handler
+	// The server has ended when its connections are, which may be before the handler
 	// has seen it.
 	for deadline := time.Now().Add(time.Minute); counted(t, w, "POST /holds", "499") != 1; runtime.Gosched() {
 		if time.Now().After(deadline) {

@@ -175,8 +175,8 @@ func TestGetHolderOfAStoreThatStaysBehind(t *testing.T) {
 	}
 }
 
-// A single event that finds no room is told so after a bounded wait, at both doors.
-func TestNoRoomIsToldInTime(t *testing.T) {
+// A single event without quota is refused after a bounded wait, by both APIs.
+func TestNoQuotaIsRefusedInTime(t *testing.T) {
 	t.Parallel()
 	w := gatewaytest.NewWorld(t, func(w *gatewaytest.World) {
 		w.Cfg.RecordWait = time.Millisecond
@@ -222,7 +222,7 @@ holdmetrics_gateway_requests_total{code="OK",door="grpc",method="/poh.HoldMetric
 	}
 }
 
-// counted is how many requests of the HTTP door had an answer.
+// counted is how many requests of the HTTP server had an answer.
 func counted(t *testing.T, w *gatewaytest.World, pattern, code string) float64 {
 	t.Helper()
 	return w.Metric(t, "holdmetrics_gateway_requests_total", map[string]string{"door": "http", "method": pattern, "code": code})

@@ -29,7 +29,7 @@ type partitionRow struct {
 	Rejected       uint64     `json:"rejected" doc:"Refused since the store was made"`
 	Excluded       uint64     `json:"excluded,omitempty" doc:"Of events, since the owner took the partition: of holders whom the rules exclude"`
 	AppliedThrough *time.Time `json:"applied_through,omitempty" doc:"The log's time of position"`
-	Trouble        string     `json:"trouble,omitempty"`
+	LastError      string     `json:"trouble,omitempty"`
 }
 
 // workerRow is a process that owns partitions.
@@ -92,7 +92,7 @@ func statusBodyOf(s *query.Status) StatusBody {
 			Partition: p.Partition, Owner: p.Owner, State: p.State, Moving: p.Moving, Epoch: p.Epoch,
 			Position: p.Position, Stored: p.Stored, Published: p.Published, End: p.End, Lag: p.Behind,
 			LagEvents: p.LagEvents, LagEstimated: p.LagEstimated, LagSeconds: p.LagSeconds,
-			Events: p.Events, Rejected: p.Rejected, Excluded: p.Excluded, AppliedThrough: timeOrNone(p.LogTime), Trouble: p.Trouble,
+			Events: p.Events, Rejected: p.Rejected, Excluded: p.Excluded, AppliedThrough: timeOrNone(p.LogTime), LastError: p.LastError,
 		})
 	}
 	for i := range s.Workers {

@@ -95,16 +95,16 @@ func (s *Server) serveWatch(ctx context.Context, q *watch.Query, w http.Response
 }
 
 // watchEvent is a change as an event of SSE. What is settled is the same at any time.
-func (s *Server) watchEvent(b *query.Generation, c *projection.Change, live bool, told int64) ([]byte, error) {
+func (s *Server) watchEvent(b *query.Generation, c *projection.Change, live bool, seenAt int64) ([]byte, error) {
 	now := s.cfg.Reads.Now()
 	shared := &s.events
 	if !live {
-		shared, told = &s.settledEvents, 0
+		shared, seenAt = &s.settledEvents, 0
 	}
 	if c.Gone {
 		return goneEvent(c.Key)
 	}
-	return shared.Of(b.Serial, c.Number, now, told, func() ([]byte, error) {
+	return shared.Of(b.Serial, c.Number, now, seenAt, func() ([]byte, error) {
 		read, err := b.ReadChange(c, now)
 		if err != nil {
 			return nil, err
@@ -167,8 +167,8 @@ func (w *httpWatch) flush() error {
 	return w.control.Flush()
 }
 
-func (w *httpWatch) Update(b *query.Generation, c *projection.Change, told int64) error {
-	text, err := w.s.watchEvent(b, c, w.live, told)
+func (w *httpWatch) Update(b *query.Generation, c *projection.Change, seenAt int64) error {
+	text, err := w.s.watchEvent(b, c, w.live, seenAt)
 	if err != nil {
 		return err
 	}

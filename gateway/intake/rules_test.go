@@ -22,7 +22,7 @@ func (lotsNeedIDs) Holder(id string) string { return strings.ToLower(id) }
 func (lotsNeedIDs) Token(id string) string  { return strings.ToLower(id) }
 func (lotsNeedIDs) NormalisesHolders() bool { return true }
 
-// Of a batch each refusal is told in its place, whoever refuses.
+// Each refusal within a batch is reported at its index, by rules and by the producer.
 func TestBatchesGoByTheRules(t *testing.T) {
 	t.Parallel()
 	in := New(Config{Producer: &fakes.Producer{}, Rules: func() hold.Rules { return lotsNeedIDs{hold.PlainRules(hold.Merge)} }})

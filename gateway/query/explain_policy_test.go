@@ -11,7 +11,7 @@ import (
 	holdpb "holdmetrics/proto"
 )
 
-// A gateway that was told no rules, since it began before the first worker, explains
+// A gateway without rules, since it began before the first worker, explains
 // a pair by the pair's own policy, as it counts it.
 func TestExplainWithoutRules(t *testing.T) {
 	t.Parallel()

@@ -167,8 +167,8 @@ func (b *Generation) stale(ctx context.Context, partition int, position uint64, 
 			e.Heard = "no worker owns it"
 		default:
 			e.Heard = fmt.Sprintf("worker %s: %s, applied %d", p.Owner, p.State, p.Position)
-			if p.Trouble != "" {
-				e.Heard += ": " + p.Trouble
+			if p.LastError != "" {
+				e.Heard += ": " + p.LastError
 			}
 		}
 	}

@@ -39,7 +39,7 @@ func (b *Generation) standings(ctx context.Context, owned []PartitionStatus) ([]
 			counts, can := b.S.cfg.Log.(interface {
 				Behind(ctx context.Context, partition int, position uint64) (ingest.Behind, error)
 			})
-			if !can || s.Position >= s.end || !s.Unknown && s.Moving && s.Trouble == "" && s.LogTime != 0 {
+			if !can || s.Position >= s.end || !s.Unknown && s.Moving && s.LastError == "" && s.LogTime != 0 {
 				return nil
 			}
 			partition := s.Partition

@@ -45,7 +45,7 @@ func TestAfresh(t *testing.T) {
 		}
 	}
 	if f := failure.Of(outdated); f.Kind != failure.Unavailable || !f.Retry || !strings.Contains(f.Message, "ask again") {
-		t.Errorf("told as %+v", f)
+		t.Errorf("reported as %+v", f)
 	}
 }
 
@@ -83,7 +83,7 @@ func (v sealedView) Pairs(ctx context.Context, holder string, fn func(*projectio
 	return v.PartitionView.Pairs(ctx, holder, fn)
 }
 
-// A view that is outdated is opened anew, and nobody notices. A horizon that the view
+// A view that is outdated is opened again, and no read fails. A horizon that the view
 // has, and this gateway's log does not know yet, counts.
 func TestReadsOfSealed(t *testing.T) {
 	t.Parallel()

@@ -14,7 +14,7 @@ import (
 // a million take a few milliseconds. Their error is bounded, so a line has a least
 // and a greatest score; who is certainly not among the first is left out, and the
 // few that remain are compared by their exact scores. Holders with equal scores
-// cannot be told apart by floats: where very many have the same one, the pass costs
+// cannot be distinguished by floats: where very many have the same one, the pass costs
 // what their exact comparison costs.
 
 // roughLine is a line: weight-seconds at the epoch, and a second.

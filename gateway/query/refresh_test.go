@@ -62,8 +62,8 @@ func TestLinesGoOnWhereTheyBreak(t *testing.T) {
 	}
 }
 
-// Whoever watches live figures is told when a line breaks; who watches settled ones is not.
-func TestWatchersAreToldOfBreaks(t *testing.T) {
+// A watch of live figures gets an update when a line breaks; a watch of settled ones does not.
+func TestWatchersSeeBreaks(t *testing.T) {
 	t.Parallel()
 	r := gatewaytest.NewRanked(t)
 	const now = fakes.TestNow / 1e9

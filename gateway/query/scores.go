@@ -24,7 +24,7 @@ type ScoreQuery struct {
 	rules hold.Rules // of the generation that answers; see named
 }
 
-// Check returns an error if the query cannot be answered, times aside.
+// Check returns an error if the query cannot be answered. It does not check times.
 func (q *ScoreQuery) Check() error {
 	switch {
 	case q.Digits != nil && *q.Digits > MaxDigits:

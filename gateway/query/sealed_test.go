@@ -45,7 +45,7 @@ func TestReadsWhileTheLogIsSealed(t *testing.T) {
 		}
 	}
 	flush(1, 0)
-	late := map[string]string{ // as of when it cannot be told, and the field that asks for it
+	late := map[string]string{ // as of when it is not known, and the field that asks for it
 		"/stats/alice?as_of=150":             "as_of",
 		"/stats?to=150":                      "to",
 		"/stats?from=150&to=400":             "from",

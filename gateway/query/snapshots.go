@@ -21,8 +21,8 @@ type StatsQuery struct {
 	Window  *Window  // from the stored facts instead; nil: snapshots
 }
 
-// Check returns an error if the query cannot be answered, times aside, and makes its
-// holders distinct.
+// Check returns an error if the query cannot be answered, and makes its holders distinct. It
+// does not check times.
 func (q *StatsQuery) Check() error {
 	if len(q.Holders) > MaxHolders {
 		return &hold.FieldError{Field: "holder_ids", Err: ErrRange, Detail: fmt.Sprintf("%d holders; %s", len(q.Holders), RangeDetail(0, MaxHolders))}

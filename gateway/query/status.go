@@ -39,12 +39,12 @@ type PartitionStatus struct {
 	Pending   uint64 // messages behind Position, read ones too, as last known
 	// Lag is how many events are not applied where the partition's last message is
 	// end, and how many of those are an estimate; nil: the owner knows messages alone.
-	Lag      func(end uint64) (events, estimated uint64)
-	LogTime  int64  // ns, the log's time of Position
-	Events   uint64 // applied since the store was made
-	Rejected uint64 // refused since the store was made
-	Excluded uint64 // of Events, since the owner took the partition: of holders whom the rules exclude
-	Trouble  string // what is tried again, or why it failed; empty: nothing
+	Lag       func(end uint64) (events, estimated uint64)
+	LogTime   int64  // ns, the log's time of Position
+	Events    uint64 // applied since the store was made
+	Rejected  uint64 // refused since the store was made
+	Excluded  uint64 // of Events, since the owner took the partition: of holders whom the rules exclude
+	LastError string // what is tried again, or why it failed; empty: nothing
 }
 
 // partitionState is how a partition does, and how far it is behind the log.

@@ -41,11 +41,11 @@ func TestSettledScoreOfAWindowBelowZero(t *testing.T) {
 	for _, row := range rows {
 		got[row.HolderID] = figures{row.Score, row.SettledScore, row.TotalSettledScore, row.SettledScoreDouble, *row.SettledShare}
 	}
-	check := func(door string) {
+	check := func(source string) {
 		t.Helper()
 		for holder, f := range want {
 			if got[holder] != f {
-				t.Errorf("%s: %s has %+v, want %+v", door, holder, got[holder], f)
+				t.Errorf("%s: %s has %+v, want %+v", source, holder, got[holder], f)
 			}
 		}
 		clear(got)

@@ -18,11 +18,11 @@ func (s *watchState) cross(ctx context.Context) (sent int, err error) {
 	defer s.h.busy(-1)
 	s.depart()
 	gone := map[string]bool{}
-	told := s.base // of the view of s.line
+	seen := s.base // of the view of s.line
 	for {
-		for ; s.line.Over(); told, s.line = s.line.Point, s.line.Next {
+		for ; s.line.Over(); seen, s.line = s.line.Point, s.line.Next {
 			for _, c := range s.line.Lost {
-				if !c.Gone || c.Number > told { // else the client was told when it went
+				if !c.Gone || c.Number > seen { // else the client saw that it went
 					gone[c.Key] = true
 				}
 			}
@@ -44,7 +44,7 @@ func (s *watchState) cross(ctx context.Context) (sent int, err error) {
 	}
 	point := s.b.Snapshots.Last()
 	if s.keys == nil {
-		sent, err = s.crossAll(ctx, gone, told, point)
+		sent, err = s.crossAll(ctx, gone, seen, point)
 	} else {
 		sent, err = s.crossSome(ctx)
 	}

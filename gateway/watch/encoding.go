@@ -30,10 +30,10 @@ type encodedChange struct {
 const encodingAge = int64(time.Second)
 
 // Of is the encoding of a change, made by encode unless there is one that was
-// made at told or later.
-func (e *Encodings) Of(serial, number uint64, now, told int64, encode func() ([]byte, error)) ([]byte, error) {
+// made at seenAt or later.
+func (e *Encodings) Of(serial, number uint64, now, seenAt int64, encode func() ([]byte, error)) ([]byte, error) {
 	place := &e.places[number%uint64(len(e.places))]
-	if known := place.Load(); known != nil && known.serial == serial && known.number == number && now-known.at < encodingAge && known.at >= told {
+	if known := place.Load(); known != nil && known.serial == serial && known.number == number && now-known.at < encodingAge && known.at >= seenAt {
 		return known.bytes, nil
 	}
 	b, err := encode()
@@ -47,9 +47,9 @@ func (e *Encodings) Of(serial, number uint64, now, told int64, encode func() ([]
 // by those who watch it. The zero value is ready to use.
 type Messages struct{ live, settled Encodings }
 
-// Of is what follows the bytes of a change: live figures as of told or later, or,
+// Of is what follows the bytes of a change: live figures as of seenAt or later, or,
 // for a watch of settled figures, what is the same at any time.
-func (m *Messages) Of(b *query.Generation, c *projection.Change, live bool, told int64) ([]byte, error) {
+func (m *Messages) Of(b *query.Generation, c *projection.Change, live bool, seenAt int64) ([]byte, error) {
 	now := b.S.Now()
 	if !live {
 		return m.settled.Of(b.Serial, c.Number, now, 0, func() ([]byte, error) {
@@ -57,7 +57,7 @@ func (m *Messages) Of(b *query.Generation, c *projection.Change, live bool, told
 			return projection.AppendApplied(nil, s.Applied), err
 		})
 	}
-	return m.live.Of(b.Serial, c.Number, now, told, func() ([]byte, error) {
+	return m.live.Of(b.Serial, c.Number, now, seenAt, func() ([]byte, error) {
 		s, err := b.ReadChange(c, now)
 		return projection.AppendLive(nil, s.Live, s.At, s.Applied), err
 	})

@@ -57,6 +57,6 @@ func TestTheHubMissesNothingOfWhoJoins(t *testing.T) {
 	select {
 	case <-late.wake:
 	case <-time.After(20 * time.Second):
-		t.Fatal("a watcher was not told of what changed after it had joined")
+		t.Fatal("a watcher did not see a change after it had joined")
 	}
 }

@@ -17,7 +17,7 @@ import (
 	holdpb "holdmetrics/proto"
 )
 
-// watching is a client that watches, and sees to it that what it is told holds: the
+// watching is a client that watches, and checks that every snapshot it receives holds: the
 // line is not over when it comes, and no live figure is of an earlier instant than
 // one that it had before.
 type watching struct {
@@ -43,7 +43,7 @@ func watchersOf(r *gatewaytest.Ranked, holders ...string) (all []*watching) {
 	return all
 }
 
-// take is the next thing that the client is told; nil is the mark.
+// take is the next snapshot that the client receives; nil is the mark.
 func (w *watching) take() *holdpb.HoldStat {
 	w.r.T.Helper()
 	s, err := w.next()
@@ -54,7 +54,7 @@ func (w *watching) take() *holdpb.HoldStat {
 		return nil
 	}
 	if s.Until != nil && s.Until.AsTime().UnixNano() <= w.r.Now.Load() {
-		w.r.T.Errorf("%s is told of a line that is over: %v", w.name, s)
+		w.r.T.Errorf("%s received a line that is over: %v", w.name, s)
 	}
 	if s.AsOf != nil {
 		at := s.AsOf.AsTime().UnixNano()
@@ -119,7 +119,7 @@ func takeBreaking(r *gatewaytest.Ranked) {
 		fakes.OpenHold("y", "bob", nowSeconds-10, 1), fakes.Held("x", "carol", nowSeconds-10, nowSeconds+20, 1))
 }
 
-// What a watch begins with holds, though nobody has told the gateway that it is time.
+// What a watch begins with holds, though no clock event has come yet.
 func TestWatchBeginsWithLinesThatHold(t *testing.T) {
 	t.Parallel()
 	r := gatewaytest.NewRanked(t)
@@ -136,8 +136,8 @@ func TestWatchBeginsWithLinesThatHold(t *testing.T) {
 	}
 }
 
-// A snapshot that is published when its line is over already is not told as it is.
-func TestWatchersAreToldOfLinesThatHold(t *testing.T) {
+// A snapshot that is published when its line is over already is not sent as it is.
+func TestWatchersSeeLinesThatHold(t *testing.T) {
 	t.Parallel()
 	r := gatewaytest.NewRanked(t)
 	takeBreaking(r)
@@ -210,9 +210,9 @@ type pausedSink struct {
 	rounds   chan struct{}
 }
 
-func (s *pausedSink) Update(b *query.Generation, c *projection.Change, told int64) error {
+func (s *pausedSink) Update(b *query.Generation, c *projection.Change, seenAt int64) error {
 	stat := new(holdpb.HoldStat)
-	more, err := s.messages.Of(b, c, s.live, told)
+	more, err := s.messages.Of(b, c, s.live, seenAt)
 	if err == nil {
 		err = proto.Unmarshal(append(append([]byte(nil), c.Value...), more...), stat)
 	}

@@ -14,8 +14,8 @@ import (
 	holdpb "holdmetrics/proto"
 )
 
-// A holder settles anew in a round of many, and moves on before it was sent. Who goes
-// on by the id of that round is told of it, and of no others again.
+// A holder settles again in a round of many, and moves on before it was sent. Who goes
+// on by the id of that round gets it, and no others again.
 func TestWatchGoesOnAfterALongRound(t *testing.T) {
 	t.Parallel()
 	const holders = 3 * recentMost

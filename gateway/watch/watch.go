@@ -17,8 +17,8 @@ import (
 // Sink is the client's end of a watch. It is used by one goroutine.
 type Sink interface {
 	// Update sends what became of a holder in a generation, with live figures that
-	// are of told or later, where they are sent and their line goes so far.
-	Update(b *query.Generation, c *projection.Change, told int64) error
+	// are of seenAt or later, where they are sent and their line goes so far.
+	Update(b *query.Generation, c *projection.Change, seenAt int64) error
 	// Complete sends the mark that everything current was sent. resumed says that
 	// it was sent earlier, up to the point where the watch goes on.
 	Complete(resumed bool) error
@@ -88,9 +88,9 @@ type watchState struct {
 	// settled is the same of what changed the settled figures; at base or behind it.
 	settled uint64
 	sent    map[string]uint64 // watching some: what was sent of each, 0: nothing
-	// told is when the last round ended that sent something: no live figure that was
+	// seenAt is when the last round ended that sent something: no live figure that was
 	// sent is of a later instant, and none that comes is of an earlier one.
-	told int64
+	seenAt int64
 }
 
 // Watch sends what is current, the mark, and then what changes, until ctx ends or
@@ -101,7 +101,7 @@ func (h *Hub) Watch(ctx context.Context, q *Query, sink Sink) error {
 	from := pointOf(s.b, q.From)
 	s.line, s.base, s.settled = s.b.Lineage, from.base, from.settled
 	if s.base > 0 {
-		s.told = h.reads.Now() // what the client has may be as late as that
+		s.seenAt = h.reads.Now() // what the client has may be as late as that
 	}
 	if len(q.Holders) > 0 {
 		s.sent = make(map[string]uint64, len(q.Holders))
@@ -114,7 +114,7 @@ func (h *Hub) Watch(ctx context.Context, q *Query, sink Sink) error {
 	if err != nil {
 		return err
 	}
-	s.told = h.reads.Now()
+	s.seenAt = h.reads.Now()
 	beat := time.NewTimer(q.Heartbeat)
 	defer beat.Stop()
 	if q.Heartbeat <= 0 {
@@ -152,7 +152,7 @@ func (h *Hub) Watch(ctx context.Context, q *Query, sink Sink) error {
 			return err
 		}
 		if sent > 0 {
-			s.told = h.reads.Now()
+			s.seenAt = h.reads.Now()
 		}
 		if sent > 0 && q.Heartbeat > 0 {
 			beat.Reset(q.Heartbeat)
@@ -212,7 +212,7 @@ func (s *watchState) rest(ctx context.Context, beat *time.Timer) error {
 
 // tell sends what became of a holder, and gives the number of the change.
 func (s *watchState) tell(c *projection.Change) (number uint64, err error) {
-	return c.Number, s.sink.Update(s.b, c, s.told)
+	return c.Number, s.sink.Update(s.b, c, s.seenAt)
 }
 
 // begin sends what is current and the mark.
@@ -295,7 +295,7 @@ func (s *watchState) recent(ctx context.Context) (sent int, err error) {
 	s.base = point
 	// A holder that changed while others were sent has moved on to the next round.
 	// If what changed then is not settled, an earlier change may be that is, and
-	// that nobody was told of: so what counts as told stays where it was.
+	// that no client has seen: so seenAt stays as it was.
 	if atOnce {
 		s.settled = point
 	}

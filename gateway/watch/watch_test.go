@@ -21,11 +21,11 @@ import (
 	holdpb "holdmetrics/proto"
 )
 
-// The snapshots, the mark, the changes; at both doors.
+// The snapshots, the mark, the changes; by both APIs.
 func TestWatch(t *testing.T) {
 	t.Parallel()
 	type beginning func(t *testing.T, w *gatewaytest.World, live bool, holders ...string) func() string
-	for door, begin := range map[string]beginning{
+	for api, begin := range map[string]beginning{
 		"gRPC": func(t *testing.T, w *gatewaytest.World, live bool, holders ...string) func() string {
 			next, _ := gatewaytest.WatchOf(t, w, &holdpb.StatsRequest{Live: live, HolderIds: holders})
 			return next
@@ -35,7 +35,7 @@ func TestWatch(t *testing.T) {
 			return next
 		},
 	} {
-		t.Run(door, func(t *testing.T) {
+		t.Run(api, func(t *testing.T) {
 			t.Parallel()
 			snapshots := fakes.ReadySnapshots(gatewaytest.StatOf("alice", "5", "1"), gatewaytest.StatOf("bob", "7", "0"))
 			w := gatewaytest.NewWorld(t, func(w *gatewaytest.World) { w.Cfg.Snapshots = snapshots })
@@ -132,7 +132,7 @@ func TestWatchHeartbeatWithinTheInterval(t *testing.T) {
 	}
 }
 
-// Within the interval a holder is told of once, and what it says next is the latest.
+// Within the interval a holder is sent once, and the next update is the latest.
 func TestWatchInterval(t *testing.T) {
 	t.Parallel()
 	snapshots := fakes.ReadySnapshots()
@@ -175,7 +175,7 @@ func TestSlowWatcherGetsTheLatest(t *testing.T) {
 	other, _ := gatewaytest.WatchOf(t, w, &holdpb.StatsRequest{})
 	gatewaytest.Expect(t, other, "complete")
 	const holders, rounds = 100, 200
-	large := strings.Repeat("r", 4000) // so that the transport's own room is soon used up
+	large := strings.Repeat("r", 4000) // so that the transport's own buffers are soon full
 	for round := range rounds {
 		for h := range holders {
 			s := gatewaytest.StatOf(fmt.Sprint("h", h), fmt.Sprint(round), "0")
@@ -230,8 +230,8 @@ func TestStalledWatcherIsClosed(t *testing.T) {
 	if _, err := io.WriteString(c, "GET /stats/watch HTTP/1.1\r\nHost: h\r\n\r\n"); err != nil {
 		t.Fatal(err)
 	}
-	for _, door := range []string{"grpc", "http"} {
-		for w.Metric(t, "holdmetrics_gateway_watchers_stalled_total", map[string]string{"door": door}) == 0 {
+	for _, api := range []string{"grpc", "http"} {
+		for w.Metric(t, "holdmetrics_gateway_watchers_stalled_total", map[string]string{"door": api}) == 0 {
 			if t.Context().Err() != nil {
 				t.Fatal("not closed")
 			}
@@ -303,7 +303,7 @@ func TestWatchRefuses(t *testing.T) {
 }
 
 // movingSnapshots change between the moment when they are read and when they are
-// told: what is told is older than how far the snapshots are by then.
+// sent: what is sent is older than the position of the snapshots by then.
 type movingSnapshots struct{ *fakes.Snapshots }
 
 func (s movingSnapshots) Each(fn func(projection.Change) bool) {

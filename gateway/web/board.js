@@ -1,6 +1,6 @@
 // The leaderboard. Who is on it, and in what order, is the word of GET /top,
 // asked again every few seconds and as soon as an event shows that it may have
-// changed. How the scores of those on it move is told by their snapshots, which
+// changed. How the scores of those on it move is in their snapshots, which
 // the watch brings, and by the lines in them.
 import {el, Figure, idNode, holderLink, say, still, plural, compareIds} from './dom.js';
 import {exact, group, parse} from './decimal.js';
@@ -35,7 +35,7 @@ class Board {
   constructor(main, by, token, leave) {
     Object.assign(this, {main, by, token, leave, limit: PAGE, full: false});
     this.rows = new Map();       // by holder, those on the page
-    this.snapshots = new Map();  // by holder: what the watch told, which beats the ranking
+    this.snapshots = new Map();  // by holder: what the watch has sent, which beats the ranking
     this.watched = undefined;    // undefined: nobody yet; null: all; else a set
     this.sortedAt = 0;
     this.facts = {holders: el('span'), rate: el('span'), lag: el('span'), through: el('span')};
@@ -141,7 +141,7 @@ class Board {
       row.ranked(r, asOf);
       // By token there is no snapshot: those are sums over all.
       const s = this.token === '' && this.snapshots.get(r.holder_id);
-      if (s) row.told(s);
+      if (s) row.update(s);
     }
     for (const id of this.rows.keys()) if (!seen.has(id)) this.rows.delete(id);
     this.count = top.count;
@@ -211,7 +211,7 @@ class Board {
     const row = this.rows.get(s.holder_id);
     if (row && this.token === '') {
       const news = row.position !== undefined && s.position > row.position;
-      row.told(s);
+      row.update(s);
       if (isPaused()) return;
       row.show(now(), this.full);
       if (news) row.flash();
@@ -300,7 +300,7 @@ class Row {
     this.settled = parse(r.settled_score);
   }
 
-  told(s) {
+  update(s) {
     this.line = lineOfSnapshot(s);
     this.settled = parse(s.score_exact);
     this.position = s.position;
@@ -331,7 +331,7 @@ class Row {
   flash() {
     if (still()) return;
     this.node.classList.remove('news');
-    void this.node.offsetWidth; // the animation starts anew
+    void this.node.offsetWidth; // the animation starts again
     this.node.classList.add('news');
   }
 }

@@ -46,7 +46,7 @@ class Holder {
     return '#/holder/' + encodeURIComponent(this.id) + (text && '?' + text);
   }
 
-  // window is what the reads ask for, anew each time where it ends now.
+  // window is what the reads ask for, again each time where it ends now.
   window() {
     if (DAYS[this.span]) {
       const from = now() - BigInt(Math.round(DAYS[this.span] * 86400)) * 1000000000n;
@@ -277,7 +277,7 @@ class Holder {
   }
 }
 
-// focusPath remembers which of its kind had the focus, since what is drawn anew is
+// focusPath remembers which of its kind had the focus, since what is drawn again is
 // another node.
 function focusPath(root) {
   const kind = 'summary, button, [tabindex]';

@@ -1,5 +1,5 @@
 // A live score between events is a straight line. Nobody goes along it past
-// until, where it may break; at that instant it is asked for anew.
+// until, where it may break; at that instant it is requested again.
 import {along, exact, parse} from './decimal.js';
 import {parseTime} from './time.js';
 

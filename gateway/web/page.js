@@ -103,22 +103,22 @@ addEventListener('keydown', e => {
   field.select();
 });
 
-const trouble = document.getElementById('trouble');
+const notice = document.getElementById('notice');
 let tell;
 link.listeners.add(() => {
   clearTimeout(tell);
   if (link.lost === null) {
-    trouble.hidden = true;
-    if (trouble.hasChildNodes()) say('The server answers again');
-    trouble.replaceChildren();
+    notice.hidden = true;
+    if (notice.hasChildNodes()) say('The server answers again');
+    notice.replaceChildren();
     document.body.classList.remove('away');
     return;
   }
   document.body.classList.add('away');
   // A server that is restarted is back before this is worth a word.
   tell = setTimeout(() => {
-    trouble.hidden = false;
-    trouble.replaceChildren(
+    notice.hidden = false;
+    notice.replaceChildren(
       el('strong', {}, 'The server does not answer.'),
       ` Figures stand still since ${clockText(link.lost)} UTC. The page tries again by itself. `,
       el('button', {type: 'button', onclick: () => show()}, 'Try now'));

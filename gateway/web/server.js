@@ -35,7 +35,7 @@ export async function read(path, query, signal) {
   return (await ask(path, query, signal)).json();
 }
 
-// readLines reads at most most rows of NDJSON and says whether there were more,
+// readLines reads at most most rows of NDJSON and reports whether there were more,
 // so that a holder of a million holds costs no more than the page can draw.
 export async function readLines(path, query, most, signal) {
   const own = new AbortController();

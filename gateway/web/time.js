@@ -3,7 +3,7 @@
 
 const FORM = /^(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?(Z|[+-]\d\d:\d\d)$/;
 
-// parseTime reads RFC 3339; null where there is none.
+// parseTime reads RFC 3339; it returns null for an absent time.
 export function parseTime(text) {
   if (!text) return null;
   const m = FORM.exec(text);
@@ -43,7 +43,7 @@ export function duration(seconds) {
   return parts.join(' ');
 }
 
-// The server's clock as far as its answers tell: the sample with the shortest
+// The server's clock as its answers show it: the sample with the shortest
 // way is the best, and an old one is given up in favour of a new one.
 let offset = 0, quality = Infinity, sampledAt = -Infinity;
 

@@ -7,7 +7,7 @@ import {duration, millis, parseTime, readable} from './time.js';
 import {timeAxis} from './chart.js';
 
 const ROWS = 50;      // of the table, at first
-const LANES = 28;     // of bars
+const TRACKS = 28;     // of bars
 
 // hold makes a row of GET /stats/{holder}/holds ready to be drawn.
 export function hold(row, order) {
@@ -44,14 +44,14 @@ export function counts(holds, policy, from, to) {
   return stretches;
 }
 
-// lanes puts each hold into the first lane that is free.
-export function lanes(holds) {
+// tracks puts each hold into the first track that is free.
+export function tracks(holds) {
   const ends = [];
   for (const h of holds) {
-    let lane = ends.findIndex(end => end <= h.start);
-    if (lane < 0) lane = ends.push(0) - 1;
-    ends[lane] = Math.max(h.end, h.start + 1e-9);
-    h.lane = lane;
+    let track = ends.findIndex(end => end <= h.start);
+    if (track < 0) track = ends.push(0) - 1;
+    ends[track] = Math.max(h.end, h.start + 1e-9);
+    h.track = track;
   }
   return ends.length;
 }
@@ -76,7 +76,7 @@ export class Timeline {
     this.picture = el('div', {class: 'picture'});
     this.pattern = `hatch-${++patterns}`;
     this.stretches = counts(this.holds, this.policy, from, to);
-    this.lanes = lanes(this.holds);
+    this.tracks = tracks(this.holds);
     const counted = exact(all.reduce((sum, r) => sum + parse(r.counted), 0n));
     const steps = STEPS.map(s => [s, all.reduce((sum, r) => sum + step(r, s), 0n)]).filter(([, sum]) => sum !== 0n);
     const rule = all[0]?.rule;
@@ -94,10 +94,10 @@ export class Timeline {
     const width = this.picture.clientWidth;
     if (!width) return;
     const {from, to} = this;
-    const shownLanes = Math.min(this.lanes, LANES);
-    const lane = shownLanes <= 6 ? 16 : shownLanes <= 14 ? 11 : 7;
+    const shownTracks = Math.min(this.tracks, TRACKS);
+    const track = shownTracks <= 6 ? 16 : shownTracks <= 14 ? 11 : 7;
     const top = 16, skyline = 54, gap = 8, left = 4, right = 16;
-    const bars = top + skyline + gap, bottom = bars + shownLanes * lane + 4;
+    const bars = top + skyline + gap, bottom = bars + shownTracks * track + 4;
     const height = bottom + 24;
     const x = t => left + (to > from ? (Math.min(Math.max(t, from), to) - from) / (to - from) : 0) * (width - left - right);
     const most = this.stretches.reduce((m, s) => s.weight > m ? s.weight : m, 0n);
@@ -116,10 +116,10 @@ export class Timeline {
     }
     if (edge !== null) skylinePath.push(`L${x(edge).toFixed(1)} ${y(0n)}`);
 
-    const drawn = this.holds.filter(h => h.lane < LANES);
-    const barY = h => bars + h.lane * lane;
-    const solid = this.stretches.flatMap(s => s.on.filter(h => h.lane < LANES).map(h =>
-      svg('rect', {class: 'solid', x: x(s.from), y: barY(h), width: wide(s.from, s.to), height: lane - 3})));
+    const drawn = this.holds.filter(h => h.track < TRACKS);
+    const barY = h => bars + h.track * track;
+    const solid = this.stretches.flatMap(s => s.on.filter(h => h.track < TRACKS).map(h =>
+      svg('rect', {class: 'solid', x: x(s.from), y: barY(h), width: wide(s.from, s.to), height: track - 3})));
     this.picture.replaceChildren(svg('svg', {width, height, viewBox: `0 0 ${width} ${height}`, role: 'img', 'aria-label': this.summary()},
       svg('defs', {}, svg('pattern', {id: this.pattern, width: 5, height: 5, patternUnits: 'userSpaceOnUse', patternTransform: 'rotate(45)'},
         svg('rect', {width: 5, height: 5, class: 'hatch-ground'}), svg('rect', {width: 2, height: 5, class: 'hatch-line'}))),
@@ -127,17 +127,17 @@ export class Timeline {
         svg('line', {x1: left, x2: width - right, y1: y(most), y2: y(most)}),
         svg('text', {x: left, y: y(most) - 4}, `weight ${plainText(exact(most))}`)),
       svg('path', {class: 'skyline', d: skylinePath.join('')}),
-      drawn.map(h => svg('rect', {class: 'bar', fill: `url(#${this.pattern})`, x: x(h.start), y: barY(h), width: wide(h.start, h.end), height: lane - 3})),
+      drawn.map(h => svg('rect', {class: 'bar', fill: `url(#${this.pattern})`, x: x(h.start), y: barY(h), width: wide(h.start, h.end), height: track - 3})),
       solid,
-      drawn.map(h => svg('rect', {class: 'outline', x: x(h.start), y: barY(h), width: wide(h.start, h.end), height: lane - 3, rx: 1}, svg('title', {}, said(h.row)))),
-      drawn.filter(h => h.end > to).map(h => svg('path', {class: h.end === Infinity ? 'open' : 'later', d: `M${x(to) + 2} ${barY(h)}l7 ${(lane - 3) / 2}l-7 ${(lane - 3) / 2}z`})),
+      drawn.map(h => svg('rect', {class: 'outline', x: x(h.start), y: barY(h), width: wide(h.start, h.end), height: track - 3, rx: 1}, svg('title', {}, said(h.row)))),
+      drawn.filter(h => h.end > to).map(h => svg('path', {class: h.end === Infinity ? 'open' : 'later', d: `M${x(to) + 2} ${barY(h)}l7 ${(track - 3) / 2}l-7 ${(track - 3) / 2}z`})),
       timeAxis(from, to, x, bottom, width)),
-    ...this.lanes > LANES ? [el('p', {class: 'quiet'}, `${this.lanes - LANES} more lanes of overlapping holds are not drawn as bars; the line above counts them.`)] : []);
+    ...this.tracks > TRACKS ? [el('p', {class: 'quiet'}, `${this.tracks - TRACKS} more rows of overlapping holds are not drawn as bars; the line above counts them.`)] : []);
   }
 
   summary() {
     const open = this.holds.filter(h => h.end === Infinity).length;
-    return `Timeline from ${readable(this.from)} to ${readable(this.to)} UTC: ${plural(this.holds.length, 'hold')}, ${open} open, at most ${this.lanes} at a time. The table below has each.`;
+    return `Timeline from ${readable(this.from)} to ${readable(this.to)} UTC: ${plural(this.holds.length, 'hold')}, ${open} open, at most ${this.tracks} at a time. The table below has each.`;
   }
 
   table(rows) {

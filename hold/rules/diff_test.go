@@ -63,7 +63,7 @@ func TestDiff(t *testing.T) {
 	}
 }
 
-// TestDiffMissesNothing: a token that another rule counts for is told, by its id or
+// TestDiffMissesNothing: a token that another rule counts for is reported, by its id or
 // by a pattern that it matches.
 func TestDiffMissesNothing(t *testing.T) {
 	t.Parallel()
@@ -86,20 +86,20 @@ func TestDiffMissesNothing(t *testing.T) {
 	}
 	rapid.Check(t, func(t *rapid.T) {
 		old, new := file(t, "old"), file(t, "new")
-		told := map[string]bool{}
+		reported := map[string]bool{}
 		for _, c := range rules.Diff(old, new) {
-			told[c.What] = true
+			reported[c.What] = true
 		}
 		for _, token := range []string{"A", "AB", "B", "ABB", "C", "CB", "AC"} {
 			if cmp.Equal(old.Of(token), new.Of(token)) {
 				continue
 			}
-			by := told["token "+token] || told["tokens that match several patterns"] || told["tokens without a rule of their own"]
+			by := reported["token "+token] || reported["tokens that match several patterns"] || reported["tokens without a rule of their own"]
 			for _, p := range []string{"A*", "*B", "*", "?B"} {
-				by = by || told["tokens that match "+p] && matches(p, token)
+				by = by || reported["tokens that match "+p] && matches(p, token)
 			}
 			if !by {
-				t.Fatalf("%s: %+v -> %+v is not told among %v:\n%s\n%s", token, old.Of(token), new.Of(token), told, old.Text(), new.Text())
+				t.Fatalf("%s: %+v -> %+v is not reported among %v:\n%s\n%s", token, old.Of(token), new.Of(token), reported, old.Text(), new.Text())
 			}
 		}
 	})

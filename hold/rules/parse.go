@@ -17,7 +17,7 @@ import (
 )
 
 // Parse reads a rules file. name is what problems call it. The error is
-// [Problems], and has all of them that can be told at once.
+// [Problems], and has all of them that can be found at once.
 func Parse(name string, text []byte) (*Rules, error) {
 	p := &parser{name: name}
 	rules := p.file(text)

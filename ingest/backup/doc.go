@@ -9,7 +9,7 @@
 //	files/<path>          what the server gave of its data directory, such as stores
 //	streams/<name>/<part> a snapshot of a JetStream stream, in parts
 //
-// The files of the server ([Door]) are copied before the streams, and the event log is
+// The files of the server ([FileServer]) are copied before the streams, and the event log is
 // the last of these. So nothing in a backup is ahead of its log, and what the log
 // had acknowledged when the backup began is in it.
 package backup

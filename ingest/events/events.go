@@ -82,7 +82,7 @@ func (r *Reader) skip(name string) {
 
 // Events reads the files one after the other and yields an event a row,
 // unchecked. An error is the last thing yielded; it names file and line.
-// A row that cannot be told from its neighbours (an open quote, a line without end,
+// A row that cannot be separated from its neighbours (an open quote, a line without end,
 // damaged gzip) is such an error, whatever Bad says.
 func (r *Reader) Events(ctx context.Context, files ...string) iter.Seq2[rows.Event, error] {
 	return func(yield func(rows.Event, error) bool) {

@@ -169,9 +169,9 @@ func (o *Options) mapStatements(header []string, c *Columns) (*mapping, error) {
 	return m, f.err
 }
 
-// letters is a name without case and what is no letter, so that Token ID, tokenID
+// bareName returns a name in lower case, with ASCII letters and digits only, so that Token ID, tokenID
 // and token_id are one.
-func letters(name string) string {
+func bareName(name string) string {
 	return strings.Map(func(r rune) rune {
 		switch {
 		case r >= 'A' && r <= 'Z':
@@ -192,7 +192,7 @@ var (
 func (o *Options) checkIDs(header []string, m *mapping) error {
 	other := func(names []string, but int) string {
 		for i, name := range header {
-			if i != but && slices.Contains(names, letters(name)) {
+			if i != but && slices.Contains(names, bareName(name)) {
 				return name
 			}
 		}
@@ -203,7 +203,7 @@ func (o *Options) checkIDs(header []string, m *mapping) error {
 	}
 	column := m.values[0]
 	value := header[column]
-	isID := slices.Contains(idNames, letters(value))
+	isID := slices.Contains(idNames, bareName(value))
 	switch {
 	case o.NFT && isID:
 		if amount := other(amountNames, column); amount != "" {

@@ -29,7 +29,7 @@ var (
 	ErrStatement = errors.New("the statements of balance contradict each other")
 	ErrColumns   = errors.New("the options do not fit the columns")
 	ErrOpening   = errors.New("the opening balances do not fit")
-	ErrBranch    = errors.New("the new branch does not reach as far as the one that it replaces (wait for its later blocks)")
+	ErrBranch    = errors.New("the new branch ends before the one that it replaces (wait for its later blocks)")
 	ErrRetracted = errors.New("the new branch says again what an earlier reorganisation retracted, and what was retracted stays so: send these blocks as events with hold_id and revision ('import events'), or import blocks when they are final")
 	ErrClosing   = errors.New("the closing balances cannot be kept there")
 )

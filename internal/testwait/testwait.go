@@ -248,8 +248,8 @@ func waitingIn(frames string) string {
 }
 
 func isPlumbing(call string) bool {
-	for _, room := range []string{"runtime.", "sync.", "time.", "internal/", "os.", "os/exec.", "syscall.", "io.", "bufio.", "net.", "testing."} {
-		if strings.HasPrefix(call, room) {
+	for _, prefix := range []string{"runtime.", "sync.", "time.", "internal/", "os.", "os/exec.", "syscall.", "io.", "bufio.", "net.", "testing."} {
+		if strings.HasPrefix(call, prefix) {
 			return true
 		}
 	}

@@ -62,12 +62,12 @@ func TestAHangIsReported(t *testing.T) {
 // stackOf is a goroutine of a test, as a dump shows it.
 func stackOf(id, state, inner string) string {
 	return "goroutine " + id + " [" + state + "]:\n" + inner +
-		"rooms.TestX(0x1)\n\t/src/x_test.go:9 +0x1\ntesting.tRunner(0x1, 0x2)\n\t/go/testing.go:2036 +0x1\ncreated by testing.(*T).Run in goroutine 1\n\t/go/testing.go:2101 +0x1"
+		"pkg.TestX(0x1)\n\t/src/x_test.go:9 +0x1\ntesting.tRunner(0x1, 0x2)\n\t/go/testing.go:2036 +0x1\ncreated by testing.(*T).Run in goroutine 1\n\t/go/testing.go:2101 +0x1"
 }
 
 func TestLook(t *testing.T) {
 	t.Parallel()
-	const wait = "rooms.wait(0x7)\n\t/src/wait.go:3 +0x1\n"
+	const wait = "pkg.wait(0x7)\n\t/src/wait.go:3 +0x1\n"
 	begin := time.Unix(1000, 0)
 	for name, c := range map[string]struct {
 		dumps  []string // one each half second
@@ -75,7 +75,7 @@ func TestLook(t *testing.T) {
 	}{
 		"waits": {
 			dumps:  []string{stackOf("7", "select", wait), stackOf("7", "select", wait), stackOf("7", "select", wait)},
-			report: "rooms.TestX has waited for 1s in rooms.wait at /src/wait.go:3",
+			report: "pkg.TestX has waited for 1s in pkg.wait at /src/wait.go:3",
 		},
 		"goes on": {
 			dumps: []string{stackOf("7", "select", wait), stackOf("7", "select", strings.ReplaceAll(wait, "0x7", "0x8")), stackOf("7", "select", wait), stackOf("7", "select", wait)},
@@ -85,7 +85,7 @@ func TestLook(t *testing.T) {
 		},
 		"computes for too long": {
 			dumps:  []string{stackOf("7", "runnable", wait), stackOf("7", "running", wait), stackOf("7", "runnable", wait), stackOf("7", "runnable", wait), stackOf("7", "runnable", wait), stackOf("7", "runnable", wait), stackOf("7", "runnable", wait)},
-			report: "rooms.TestX has run for 3s, and is in rooms.wait at /src/wait.go:3",
+			report: "pkg.TestX has run for 3s, and is in pkg.wait at /src/wait.go:3",
 		},
 		"waits for a subtest": {
 			dumps: []string{stackOf("7", "chan receive", "testing.(*T).Run(0x1)\n\t/go/testing.go:1 +0x1\n"), stackOf("7", "chan receive", "testing.(*T).Run(0x1)\n\t/go/testing.go:1 +0x1\n"), stackOf("7", "chan receive", "testing.(*T).Run(0x1)\n\t/go/testing.go:1 +0x1\n")},

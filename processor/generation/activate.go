@@ -116,7 +116,7 @@ func (o *Operator) prepareAndActivate(ctx context.Context, from, name string, wa
 		}
 	}()
 	err = o.awaitGateways(preparing, gatewaysWait{
-		wait: wait, doing: "load", name: name, active: from, letters: true,
+		wait: wait, doing: "load", name: name, active: from, deadLetters: true,
 		there: func(d *GatewayState) bool { return d.Prepared == name || d.Active == name },
 	})
 	if overtaken := stop(); overtaken != nil {
@@ -247,12 +247,12 @@ func (o *Operator) awaitServed(ctx context.Context, name string, wait time.Durat
 
 // gatewaysWait is what [Operator.awaitGateways] waits for.
 type gatewaysWait struct {
-	wait    time.Duration
-	doing   string // what gateways are to do with the generation, for messages
-	name    string
-	there   func(*GatewayState) bool // reports whether a gateway has done it
-	letters bool                     // and all its workers write dead letters, so that none is missing after the switch
-	active  string                   // generation that is active meanwhile; another one ends the wait
+	wait        time.Duration
+	doing       string // what gateways are to do with the generation, for messages
+	name        string
+	there       func(*GatewayState) bool // reports whether a gateway has done it
+	deadLetters bool                     // and all its workers write dead letters, so that none is missing after the switch
+	active      string                   // generation that is active meanwhile; another one ends the wait
 }
 
 // awaitGateways waits until all gateways are where they are to be.
@@ -294,7 +294,7 @@ func (o *Operator) missing(ctx context.Context, w *gatewaysWait) (string, error)
 	if len(ids) > 0 {
 		return fmt.Sprintf("gateways to %s generation %s: %s", w.doing, w.name, strings.Join(ids, ", ")), nil
 	}
-	if !w.letters {
+	if !w.deadLetters {
 		return "", nil
 	}
 	workers, err := o.Registry.Progress(ctx, w.name)
@@ -302,7 +302,7 @@ func (o *Operator) missing(ctx context.Context, w *gatewaysWait) (string, error)
 		return "", err
 	}
 	for _, p := range workers {
-		if len(p.Partitions) > 0 && !p.Letters {
+		if len(p.Partitions) > 0 && !p.DeadLetters {
 			ids = append(ids, p.Worker)
 		}
 	}

@@ -130,11 +130,11 @@ func (o *Operator) Build(ctx context.Context, r *Record) (b Build, err error) {
 		if !of.Built() && (b.worst.Built() || of.Goal-of.Position > b.worst.Goal-b.worst.Position) {
 			b.worst = of
 		}
-		switch goal, told := whole[p]; {
+		switch goal, known := whole[p]; {
 		case ok && of.Built():
 			b.Goal += through
 			continue
-		case told:
+		case known:
 			b.Goal += max(goal, through+1)
 		case ok && of.Position > 0:
 			// A message has any number of events, so this is a guess.
@@ -197,7 +197,7 @@ func (o *Operator) AwaitBuilt(ctx context.Context, name string, stall time.Durat
 	}()
 	ticker := time.NewTicker(buildLook)
 	defer ticker.Stop()
-	trouble, nobody := o.notice(0), o.notice(nobodyAfter)
+	lastError, nobody := o.notice(0), o.notice(nobodyAfter)
 	moved, last := time.Now(), uint64(0)
 	for {
 		if g, err = o.Get(ctx, name); err == nil {
@@ -216,7 +216,7 @@ func (o *Operator) AwaitBuilt(ctx context.Context, name string, stall time.Durat
 		if b.Partitions == 0 {
 			nobody.say(fmt.Sprintf("nobody works on generation %s yet; does serve, or a worker of this version, run, and does it reach its database?", name))
 		}
-		trouble.say(b.LastError)
+		lastError.say(b.LastError)
 		show(&b)
 		if b.moved != last {
 			moved, last = time.Now(), b.moved

@@ -18,7 +18,7 @@ type Difference struct {
 	Position  uint64   // of the holder's last event; the later one if they differ
 	Only      string   // the generation that has the holder, if the other one has not
 	Figures   []Figure // those that differ
-	Tokens    []string // of the pairs that differ, those that could be told apart
+	Tokens    []string // of the pairs that differ, those that could be found
 }
 
 // Figure is a figure as two generations have it.

@@ -95,7 +95,7 @@ func NewFollower(cfg FollowerConfig) *Follower {
 // be called once. Its error is always nil.
 //
 // It looks at the registry with each change there and every five seconds, so a change
-// that it was not told of delays it, and no more.
+// that it did not see delays it, and no more.
 func (f *Follower) Run(ctx context.Context) error {
 	changes := f.cfg.Registry.Watch(ctx)
 	beat := time.NewTicker(gatewayBeat)

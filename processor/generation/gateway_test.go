@@ -98,19 +98,19 @@ func TestFollower(t *testing.T) {
 	}
 	g := &fakeGateway{
 		serving: Serving{Generation: "1", Rules: "rules of 1", Policy: "merge"},
-		refuses: map[string]error{"3": errors.New("no room")}, blocks: map[string]bool{"slow": true},
+		refuses: map[string]error{"3": errors.New("disk full")}, blocks: map[string]bool{"slow": true},
 	}
 	running, stop := context.WithCancel(ctx)
 	ended := make(chan error, 1)
 	go func() {
 		ended <- NewFollower(FollowerConfig{ID: "g", Registry: r, Gateway: g, Logger: zap.NewNop()}).Run(running)
 	}()
-	reports := func(active, prepared, trouble string) {
+	reports := func(active, prepared, lastError string) {
 		t.Helper()
-		w.until(fmt.Sprintf("the gateway reports %q, %q, %q", active, prepared, trouble), func() bool {
+		w.until(fmt.Sprintf("the gateway reports %q, %q, %q", active, prepared, lastError), func() bool {
 			all, err := r.Gateways(ctx)
 			return err == nil && len(all) == 1 && all[0].Active == active && all[0].Prepared == prepared &&
-				strings.Contains(all[0].LastError, trouble) && (trouble != "" || all[0].LastError == "")
+				strings.Contains(all[0].LastError, lastError) && (lastError != "" || all[0].LastError == "")
 		})
 	}
 	prepare := func(name string) {
@@ -130,7 +130,7 @@ func TestFollower(t *testing.T) {
 	prepare("")
 	reports("1", "", "")
 	prepare("3")
-	reports("1", "", "no room")
+	reports("1", "", "disk full")
 	g.mu.Lock()
 	g.refuses = nil
 	g.mu.Unlock()

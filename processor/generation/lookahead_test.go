@@ -83,7 +83,7 @@ func TestCompareLookahead(t *testing.T) {
 	}
 }
 
-// More breaks than one answer tells are told by several.
+// More breaks than one answer tells need several.
 func TestCompareManyBreaks(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

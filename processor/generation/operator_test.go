@@ -12,7 +12,7 @@ import (
 	"holdmetrics/projection"
 )
 
-// How far a build is is told in events, of which a message has any number: how many
+// The progress of a build is reported in events, of which a message has any number: how many
 // there are in all is known of the active
 func TestBuildCountsEvents(t *testing.T) {
 	t.Parallel()
@@ -119,9 +119,9 @@ func TestAwaitBuiltStalls(t *testing.T) {
 	if stalled := (*StalledError)(nil); !errors.As(err, &stalled) || !errors.Is(err, ErrStalled) || !strings.Contains(err.Error(), "last heard: nothing: check that serve") {
 		t.Errorf("nobody works on it: %v", err)
 	}
-	tell := func(trouble string, of ...PartitionProgress) {
+	tell := func(lastError string, of ...PartitionProgress) {
 		t.Helper()
-		if err := w.registry.PutProgress(t.Context(), "2", Progress{Worker: "w", LastError: trouble, Partitions: of}, time.Hour); err != nil {
+		if err := w.registry.PutProgress(t.Context(), "2", Progress{Worker: "w", LastError: lastError, Partitions: of}, time.Hour); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -215,7 +215,7 @@ func TestActivateGivesUp(t *testing.T) {
 	activate("workers to write dead letters of generation 2: w")
 
 	// Active, and the gateway does not follow.
-	if err := w.registry.PutProgress(t.Context(), "2", Progress{Worker: "w", Letters: true, Partitions: make([]PartitionProgress, 1)}, time.Hour); err != nil {
+	if err := w.registry.PutProgress(t.Context(), "2", Progress{Worker: "w", DeadLetters: true, Partitions: make([]PartitionProgress, 1)}, time.Hour); err != nil {
 		t.Fatal(err)
 	}
 	said := notes(o)

@@ -21,7 +21,7 @@ func (s *Supervisor) report(ctx context.Context, all bool) {
 			continue
 		}
 		record, open := m.record, m.open
-		progress := Progress{Worker: s.cfg.ID, Letters: m.letters && open != nil}
+		progress := Progress{Worker: s.cfg.ID, DeadLetters: m.deadLetters && open != nil}
 		if m.lastErr != nil {
 			progress.LastError = m.lastErr.Error()
 		}

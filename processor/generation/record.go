@@ -85,10 +85,10 @@ type GatewayState struct {
 
 // Progress is how far a worker is with its partitions of a generation.
 type Progress struct {
-	Worker     string              `json:"worker"`
-	Letters    bool                `json:"letters,omitempty"` // it writes dead letters of all that it applies
-	LastError  string              `json:"trouble,omitempty"` // why it does not work on it
-	Partitions []PartitionProgress `json:"partitions"`
+	Worker      string              `json:"worker"`
+	DeadLetters bool                `json:"letters,omitempty"` // it writes dead letters of all that it applies
+	LastError   string              `json:"trouble,omitempty"` // why it does not work on it
+	Partitions  []PartitionProgress `json:"partitions"`
 }
 
 // PartitionProgress is how far one partition of a generation is.

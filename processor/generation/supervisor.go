@@ -40,10 +40,10 @@ type member struct {
 	record Record
 	stop   context.CancelFunc
 
-	open    *Instance // nil: not open
-	letters bool      // it writes dead letters of all that it applies
-	lastErr error     // why it is not open, or does not work
-	stopped error     // of its last flush
+	open        *Instance // nil: not open
+	deadLetters bool      // it writes dead letters of all that it applies
+	lastErr     error     // why it is not open, or does not work
+	stopped     error     // of its last flush
 }
 
 // Start opens the active generation, and returns when it is open or cannot be opened.
@@ -246,9 +246,9 @@ func (s *Supervisor) adjust() {
 			continue
 		}
 		m.open.Worker.SetBeside(open)
-		m.letters = name == s.active.Generation || name == s.prepare.Generation
+		m.deadLetters = name == s.active.Generation || name == s.prepare.Generation
 		switch {
-		case m.letters:
+		case m.deadLetters:
 			m.open.Worker.SetDeadLetters(math.MaxUint64)
 		case name == s.active.Previous:
 			m.open.Worker.SetDeadLetters(s.active.At)

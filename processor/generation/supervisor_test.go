@@ -246,29 +246,29 @@ func TestGenerations(t *testing.T) {
 	}
 
 	// Dead letters are those of the active one, and of one that is prepared.
-	letters := func(want map[string]bool) func() bool {
+	deadLetters := func(want map[string]bool) func() bool {
 		return func() bool {
 			for name, write := range want {
 				all, err := w.registry.Progress(t.Context(), name)
-				if err != nil || len(all) != 2 || all[0].Letters != write || all[1].Letters != write {
+				if err != nil || len(all) != 2 || all[0].DeadLetters != write || all[1].DeadLetters != write {
 					return false
 				}
 			}
 			return true
 		}
 	}
-	w.until("the active one writes letters", letters(map[string]bool{First: true, "same": false}))
+	w.until("the active one writes dead letters", deadLetters(map[string]bool{First: true, "same": false}))
 	if err := w.registry.Prepare(t.Context(), "same"); err != nil {
 		t.Fatal(err)
 	}
-	w.until("the prepared one writes letters", letters(map[string]bool{First: true, "same": true}))
+	w.until("the prepared one writes dead letters", deadLetters(map[string]bool{First: true, "same": true}))
 	if err := w.registry.Activate(t.Context(), First, "same", 0, time.Now()); err != nil {
 		t.Fatal(err)
 	}
 	if err := w.registry.Prepare(t.Context(), ""); err != nil {
 		t.Fatal(err)
 	}
-	w.until("the former one writes none", letters(map[string]bool{First: false, "same": true}))
+	w.until("the former one writes none", deadLetters(map[string]bool{First: false, "same": true}))
 
 	// One is paused, and goes on.
 	pause := func(paused bool) {

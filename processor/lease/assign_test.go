@@ -90,7 +90,7 @@ func TestAssignOverJoinsAndLeaves(t *testing.T) {
 			}
 			// On the way: given away first, then taken.
 			order := rapid.Permutation(index(len(owners))).Draw(t, "order")
-			part := rapid.IntRange(0, 2*len(order)).Draw(t, "as far as")
+			part := rapid.IntRange(0, 2*len(order)).Draw(t, "up to")
 			for i, p := range append(slices.Clone(order), order...) {
 				if i == part && rapid.Bool().Draw(t, "interrupted") {
 					break

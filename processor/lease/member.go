@@ -82,7 +82,7 @@ type Member struct {
 	kv      jetstream.KeyValue
 	leases  map[int]*Lease
 	leaving bool
-	trouble error // what keeps it from being written
+	lastErr error // what keeps it from being written
 
 	touch  chan struct{}
 	cancel context.CancelFunc
@@ -250,7 +250,7 @@ func (m *Member) Leave(ctx context.Context) error {
 func (m *Member) Err() error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.trouble
+	return m.lastErr
 }
 
 // Close ends everything and takes the worker's key away. Leases that were not
@@ -367,7 +367,7 @@ func (m *Member) write(ctx context.Context, value []byte) error {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.trouble = err
+	m.lastErr = err
 	return err
 }
 

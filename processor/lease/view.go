@@ -38,9 +38,9 @@ type Owner struct {
 }
 
 const (
-	// watchAnew is after how long a view is read again from the start, in case
+	// watchAgain is after how long a view is read again from the start, in case
 	// something was missed that nothing showed.
-	watchAnew = time.Minute
+	watchAgain = time.Minute
 	// watchPatience is how long a key may take to come that the bucket has.
 	watchPatience   = 2 * time.Second
 	watchRetryFirst = 50 * time.Millisecond
@@ -207,7 +207,7 @@ func (v *View) pass(ctx context.Context) (complete bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	watching, cancel := context.WithTimeout(ctx, watchAnew)
+	watching, cancel := context.WithTimeout(ctx, watchAgain)
 	defer cancel()
 	slow := time.AfterFunc(requestTimeout, cancel) // the making of a watch has no bound of its own
 	w, err := kv.WatchAll(watching)

@@ -6,7 +6,7 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 )
 
-// mostSharing is how many stores a shared cache has room for beside the blocks. Of
+// mostSharing is how many stores a shared cache has memory for beside the blocks. Of
 // more, each takes its memtables out of what there is for blocks.
 const mostSharing = 16
 
@@ -15,38 +15,38 @@ const mostSharing = 16
 // ends with Close and the last store that has it.
 //
 // Pebble takes the memory of a store's memtables out of the cache that it is given,
-// and a cache keeps its size. So this one is made with room for those of many stores,
-// and the room of those that are not open is set aside.
+// and a cache keeps its size. So this one is made with the shares of many stores,
+// and the share of those that are not open is reserved.
 type Cache struct {
 	blocks *pebble.Cache
-	room   int // for the memtables of one store
+	share  int // bytes for the memtables of one store
 
-	mu    sync.Mutex
-	aside []func() // give back the room of one store each
+	mu       sync.Mutex
+	reserved []func() // each releases the share of one store
 }
 
 // NewCache makes a cache for stores that are opened with these options.
 func NewCache(o Options) *Cache {
 	o = o.withDefaults()
-	c := &Cache{room: o.memTables()}
-	c.blocks = pebble.NewCache(o.CacheBytes + mostSharing*int64(c.room))
+	c := &Cache{share: o.memTables()}
+	c.blocks = pebble.NewCache(o.CacheBytes + mostSharing*int64(c.share))
 	for range mostSharing {
 		c.leave()
 	}
 	return c
 }
 
-// enter makes room for one more store, and leave takes the room of one back.
+// enter releases the share of one more store, and leave reserves it again.
 func (c *Cache) enter() (leave func()) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.blocks.Ref()
-	n := len(c.aside)
+	n := len(c.reserved)
 	if n == 0 {
 		return c.blocks.Unref
 	}
-	c.aside[n-1]()
-	c.aside = c.aside[:n-1]
+	c.reserved[n-1]()
+	c.reserved = c.reserved[:n-1]
 	return func() {
 		c.leave()
 		c.blocks.Unref()
@@ -56,7 +56,7 @@ func (c *Cache) enter() (leave func()) {
 func (c *Cache) leave() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.aside = append(c.aside, c.blocks.Reserve(c.room))
+	c.reserved = append(c.reserved, c.blocks.Reserve(c.share))
 }
 
 // Close lets go of the cache. Stores that have it keep it until they are closed.

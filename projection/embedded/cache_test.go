@@ -15,7 +15,7 @@ func TestSharedCache(t *testing.T) {
 	t.Parallel()
 	o := Options{CacheBytes: 4 << 20, MemTableBytes: 1 << 20}
 	o.Cache = NewCache(o)
-	room := int64(o.memTables())
+	share := int64(o.memTables())
 	const pairs, page = 4000, 1000 // of 4 MB each
 	open := func(name string) *Store {
 		s, err := Open(t.TempDir(), o)
@@ -60,7 +60,7 @@ func TestSharedCache(t *testing.T) {
 			read(s)
 		}
 		blocks := o.Cache.blocks.Size()
-		if blocks > o.CacheBytes+n*room {
+		if blocks > o.CacheBytes+n*share {
 			t.Errorf("%d stores have %d bytes of blocks", n, blocks)
 		}
 		if n == 4 && blocks < o.CacheBytes/2 {
@@ -73,7 +73,7 @@ func TestSharedCache(t *testing.T) {
 		}
 	}
 	read(stores[0])
-	if blocks := o.Cache.blocks.Size(); blocks > o.CacheBytes+room {
+	if blocks := o.Cache.blocks.Size(); blocks > o.CacheBytes+share {
 		t.Errorf("one store that is left has %d bytes of blocks", blocks)
 	}
 	o.Cache.Close() // who has it keeps it
@@ -83,7 +83,7 @@ func TestSharedCache(t *testing.T) {
 	}
 }
 
-// More stores than a cache has room for share what there is.
+// More stores than a cache has shares for use what there is.
 func TestSharedCacheIsFull(t *testing.T) {
 	t.Parallel()
 	o := Options{CacheBytes: 1 << 20, MemTableBytes: 1 << 20}
@@ -92,14 +92,14 @@ func TestSharedCacheIsFull(t *testing.T) {
 	for range mostSharing + 2 {
 		leave = append(leave, c.enter())
 	}
-	if len(c.aside) != 0 {
-		t.Errorf("%d rooms are set aside", len(c.aside))
+	if len(c.reserved) != 0 {
+		t.Errorf("%d shares are reserved", len(c.reserved))
 	}
 	for _, l := range leave {
 		l()
 	}
-	if len(c.aside) != mostSharing {
-		t.Errorf("%d rooms are set aside, want %d", len(c.aside), mostSharing)
+	if len(c.reserved) != mostSharing {
+		t.Errorf("%d shares are reserved, want %d", len(c.reserved), mostSharing)
 	}
 	c.Close()
 }

@@ -191,7 +191,7 @@ func TestTableThatCannotBeWritten(t *testing.T) {
 			mem := vfs.NewMem()
 			s, err := Open("data", Options{bulkBytes: 1, fs: errorfs.Wrap(mem, errorfs.InjectorFunc(func(op errorfs.Op) error {
 				if failing.Load() && op.Kind == kind && strings.Contains(op.Path, bulkPrefix) {
-					return errors.New("no room")
+					return errors.New("no disk space")
 				}
 				return nil
 			}))})
@@ -202,7 +202,7 @@ func TestTableThatCannotBeWritten(t *testing.T) {
 			for n := range uint64(3) {
 				failing.Store(true)
 				if err := s.Flush(context.Background(), crashBatch(n+1, 10)); err == nil || errors.Is(err, projection.ErrClosed) {
-					t.Fatalf("flush without room: %v", err)
+					t.Fatalf("flush without disk space: %v", err)
 				}
 				if got := wholeState(t, s, 10); got != n {
 					t.Errorf("after the failure it is at flush %d, want %d", got, n)

@@ -53,7 +53,7 @@ func TestRemove(t *testing.T) {
 	if err := os.Mkdir(foreign, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join(foreign, "letter"), nil, 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(foreign, "file"), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if err := Remove(foreign); !errors.Is(err, projection.ErrForeign) {

@@ -144,7 +144,7 @@ func viewIsWhole(s *Store, partition int) error {
 }
 
 // A server that is away when the store is opened is waited for; one that stays
-// away longer than a call is patient is told of.
+// away longer than a call is patient is reported.
 func TestServerIsAway(t *testing.T) {
 	t.Parallel()
 	server := ownServer(t)
@@ -152,14 +152,14 @@ func TestServerIsAway(t *testing.T) {
 
 	ctx, cancel := context.WithCancel(context.Background())
 	c := Config{URL: server.URL, ServerSelection: 50 * time.Millisecond, Patience: time.Millisecond}
-	told := make(chan string, 10)
-	c.Logger = logger(func(line string) { told <- line })
+	reported := make(chan string, 10)
+	c.Logger = logger(func(line string) { reported <- line })
 	done := make(chan error, 1)
 	go func() {
 		_, err := Open(ctx, c)
 		done <- err
 	}()
-	<-told // it has met that nobody is there
+	<-reported // it has met that nobody is there
 	cancel()
 	if err := <-done; !errors.Is(err, context.Canceled) {
 		t.Fatalf("open that was given up: %v", err)
@@ -173,7 +173,7 @@ func TestServerIsAway(t *testing.T) {
 		}
 		opened <- s
 	}()
-	<-told
+	<-reported
 	if err := server.Start(); err != nil {
 		t.Fatal(err)
 	}

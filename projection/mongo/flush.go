@@ -69,7 +69,7 @@ func (s *Store) Flush(ctx context.Context, b *projection.Batch) error {
 // writeFacts inserts the facts that are not there.
 func (s *Store) writeFacts(ctx context.Context, b *projection.Batch) error {
 	what := fmt.Sprintf("insert facts of partition %d", b.Partition)
-	bulks := startBulks(ctx, &s.room)
+	bulks := startBulks(ctx, &s.inflight)
 	var (
 		models []driver.WriteModel
 		bytes  int
@@ -102,27 +102,27 @@ func (s *Store) writeFacts(ctx context.Context, b *projection.Batch) error {
 
 // bulks are bulk writes on their way. The first that fails ends the others.
 type bulks struct {
-	room  *room
-	group *errgroup.Group
-	outer context.Context
-	ctx   context.Context // of the group: ends with the first error, and with wait
+	inflight *inflight
+	group    *errgroup.Group
+	outer    context.Context
+	ctx      context.Context // of the group: ends with the first error, and with wait
 }
 
-func startBulks(ctx context.Context, r *room) *bulks {
-	b := &bulks{room: r, outer: ctx}
+func startBulks(ctx context.Context, r *inflight) *bulks {
+	b := &bulks{inflight: r, outer: ctx}
 	b.group, b.ctx = errgroup.WithContext(ctx)
 	b.group.SetLimit(bulksAtOnce)
 	return b
 }
 
-// start waits until there is room for one more, and does nothing once one has failed.
+// start waits until one more is allowed, and does nothing once one has failed.
 func (b *bulks) start(write func(context.Context) error) {
 	if b.ctx.Err() == nil {
 		b.group.Go(func() error {
-			if err := b.room.take(b.ctx); err != nil {
+			if err := b.inflight.take(b.ctx); err != nil {
 				return err
 			}
-			defer b.room.leave()
+			defer b.inflight.leave()
 			return write(b.ctx)
 		})
 	}
@@ -138,7 +138,7 @@ func (b *bulks) wait() error {
 func (s *Store) bulk(ctx context.Context, c *driver.Collection, models []driver.WriteModel) error {
 	began := time.Now()
 	_, err := c.BulkWrite(ctx, models, options.BulkWrite().SetOrdered(false))
-	s.room.answered(began, time.Now(), err)
+	s.inflight.answered(began, time.Now(), err)
 	return err
 }
 
@@ -167,7 +167,7 @@ func splitDuplicates(err error) (duplicates []int, other error) {
 // writeFigures writes pairs and holders.
 func (s *Store) writeFigures(ctx context.Context, b *projection.Batch, where at) error {
 	prefix := partitionPrefix(b.Partition)
-	bulks := startBulks(ctx, &s.room)
+	bulks := startBulks(ctx, &s.inflight)
 	pairs := guarded{store: s, collection: s.pairs, partition: b.Partition, where: where, bulks: bulks}
 	for i := range b.Pairs {
 		pairs.add(pairDocument(prefix, b.Partition, where, &b.Pairs[i]))

@@ -131,7 +131,7 @@ func TestClaim(t *testing.T) {
 }
 
 // Owners of all epochs write at once. The greatest one's is what remains, and
-// whoever is told that its flush succeeded had not been followed.
+// an owner whose flush succeeded had no successor by then.
 func TestRacingOwners(t *testing.T) {
 	t.Parallel()
 	name := database(t)

@@ -10,13 +10,13 @@ import (
 	"holdmetrics/projection"
 )
 
-// owner makes batches as a processor does, of what it has been told since the last.
+// owner makes batches as a processor does, of the changes since the last one.
 type owner struct {
 	partition int
 	at        projection.Checkpoint
 	pairs     map[projection.PairKey]*hold.Pair
 	fresh     map[projection.PairKey][]projection.LoggedFact
-	sealed    map[projection.PairKey][]byte // what was sealed of pairs, as it was last told
+	sealed    map[projection.PairKey][]byte // what was sealed of pairs, as it was last given
 	unsent    map[projection.PairKey][]byte // of that, what is not flushed
 }
 
@@ -124,7 +124,7 @@ func (o *owner) flush(t testing.TB, s *Store) {
 	clear(o.unsent)
 }
 
-// torn writes a flush that does not get as far as its checkpoint.
+// torn writes a flush that fails before its checkpoint.
 func (o *owner) torn(t testing.TB, s *Store, figures bool) {
 	t.Helper()
 	ctx, b := context.Background(), o.batch()

@@ -67,10 +67,10 @@ func (s *Store) RemoveSealed(ctx context.Context, partition int) (more bool, err
 	if err != nil {
 		return false, err
 	}
-	if err := s.room.take(ctx); err != nil { // one of those who write to the database
+	if err := s.inflight.take(ctx); err != nil { // one of those who write to the database
 		return false, err
 	}
-	defer s.room.leave()
+	defer s.inflight.leave()
 	if done, err := n.removeFacts(ctx, removals); err != nil || !done {
 		return true, err
 	}

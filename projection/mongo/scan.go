@@ -45,7 +45,7 @@ func (c *caller) scan(ctx context.Context, from *driver.Collection, filter any, 
 }
 
 // closeCursor tells the server that no more is wanted of a cursor. It does not
-// matter if it cannot be told: in time it closes the cursor by itself.
+// matter if that fails: in time it closes the cursor by itself.
 func closeCursor(cursor *driver.Cursor) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()

@@ -22,7 +22,7 @@ import (
 // to Q alone decides what can be sealed, and what may still be said afterwards. A pair
 // of which something is sealed goes on as one of which nothing is. Of those that
 // hold at a checkpoint the one of the greatest count counts, which stands for all that
-// the others do. So, unlike versions of figures, they need not be told apart by epochs,
+// the others do. So, unlike versions of figures, they need no epochs to distinguish them,
 // and one need not be followed by another; and none is ever pushed out by a later one:
 // only RemoveSealed takes away those that the durable checkpoint has no use for.
 //
@@ -209,7 +209,7 @@ func (s *Store) noteSealed(ctx context.Context, b *projection.Batch, where at) e
 		return err
 	}
 	what := fmt.Sprintf("note what was sealed of partition %d", b.Partition)
-	bulks := startBulks(ctx, &s.room)
+	bulks := startBulks(ctx, &s.inflight)
 	for some := range slices.Chunk(models, bulkDocuments) {
 		bulks.start(func(ctx context.Context) error {
 			return s.try(ctx, what, func(ctx context.Context) error {

@@ -58,9 +58,9 @@ func sealedOwner(t testing.TB, s *Store) *owner {
 
 // What was sealed counts, and the facts that it stands for are gone, where flushes that
 // got no checkpoint have pushed out every version of the figures that count: the
-// figures are folded anew from what was sealed and the facts that are left. What those
+// figures are folded again from what was sealed and the facts that are left. What those
 // flushes sealed beyond the checkpoint does not count, until the checkpoint has come to
-// it; from then on it does, whoever wrote it.
+// it; from then on it does, from any writer.
 func TestTornFlushesOfSealed(t *testing.T) {
 	t.Parallel()
 	for _, removed := range []bool{false, true} {

@@ -26,8 +26,8 @@ type Store struct {
 	client *driver.Client
 	collections
 	caller
-	format *databaseFormat
-	room   room // of bulk writes, for all partitions
+	format   *databaseFormat
+	inflight inflight // of bulk writes, for all partitions
 
 	mu     sync.Mutex
 	closed bool
@@ -72,7 +72,7 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 	s := &Store{
 		config: c, client: client, collections: collectionsOf(client.Database(c.Database), c.Generation),
 		caller:     caller{operation: c.OperationTimeout, most: c.Patience, logger: c.Logger},
-		partitions: map[int]*partition{}, room: room{limit: roomFirst},
+		partitions: map[int]*partition{}, inflight: inflight{limit: inflightFirst},
 	}
 	s.format = &databaseFormat{caller: &s.caller, collections: s.collections, database: c.Database}
 	if err := s.format.setUp(ctx); err != nil {
@@ -172,7 +172,7 @@ func (s *Store) Ping(ctx context.Context) error {
 		// Plan: IXSCAN of _id.
 		result, err := s.meta.UpdateOne(ctx, bson.D{{Key: "_id", Value: formatID}}, bson.D{{Key: "$inc", Value: bson.D{{Key: "pings", Value: int64(1)}}}})
 		if err == nil && result.MatchedCount == 0 {
-			return fmt.Errorf("%w: the format of database %s is gone; was the database dropped? Start again, and the store is made anew from the log",
+			return fmt.Errorf("%w: the format of database %s is gone; was the database dropped? Start again, and the store is created again from the log",
 				projection.ErrCorrupt, s.config.Database)
 		}
 		return err

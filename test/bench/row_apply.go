@@ -20,7 +20,7 @@ import (
 // are added as the processor adds them, 64 at a time; at the end every pair gives
 // its figures. Against a map from holder to a float total, one addition an event.
 // Both begin empty and see the same events in the same, scattered order of
-// holders. Both have done the same work before, so that neither pays for the
+// holders. Both have done the same work before, so that neither has the cost of the
 // first use of memory, which in a process that goes on is long past. Not
 // measured: decoding and checking, which come before (events are ready), and
 // anything that is stored.
@@ -63,7 +63,7 @@ func applyRole(_ context.Context, raw json.RawMessage, answer func(any) error) e
 		return err
 	}
 	timed := func(f func()) float64 {
-		runtime.GC() // neither pays for the garbage of what came before
+		runtime.GC() // neither collects the garbage of what came before
 		began := time.Now()
 		f()
 		return float64(len(events)) / time.Since(began).Seconds()

@@ -8,9 +8,9 @@ import (
 
 func TestReadBenchmark(t *testing.T) {
 	t.Parallel()
-	const told = "tested with some server, a stand-in\ngoos: linux\nBenchmarkFlush-2 \t 40\t 180 ns/op\t 29000 documents/s\t 0.975 share\nPASS\n"
+	const output = "tested with some server, a stand-in\ngoos: linux\nBenchmarkFlush-2 \t 40\t 180 ns/op\t 29000 documents/s\t 0.975 share\nPASS\n"
 	var l report.Line
-	share, err := readBenchmark(&l, told)
+	share, err := readBenchmark(&l, output)
 	if err != nil || share != 0.975 || l.Value != 29000 || l.Note != "tested with some server, a stand-in" || l.Skipped != "" {
 		t.Errorf("%+v, share %v, %v", l, share, err)
 	}

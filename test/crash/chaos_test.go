@@ -48,7 +48,7 @@ func newChaos(t *testing.T, r *rand.Rand, l *load, pause time.Duration, procs ..
 }
 
 // next is the next strike. All processes are struck in all ways, some more often,
-// in an order of the seed's, before it begins anew.
+// in an order of the seed's, before it begins again.
 func (c *chaos) next() strike {
 	if len(c.deck) == 0 {
 		for _, p := range c.procs {

@@ -45,10 +45,10 @@ type sent struct {
 	at       time.Time
 }
 
-func startProbe(t *testing.T, door string) *probe {
+func startProbe(t *testing.T, address string) *probe {
 	ctx, cancel := context.WithCancel(context.Background())
 	p := &probe{t: t, stop: cancel, waiting: map[string][]sent{}}
-	conn := dial(t, door)
+	conn := dial(t, address)
 	var holders []string
 	for partition := range partitions {
 		for i := 0; ; i++ {
@@ -136,7 +136,7 @@ func (p *probe) fresh(events int) time.Duration {
 
 // A worker that is stopped with SIGTERM gives its partitions up itself, before it
 // ends; one that is killed is followed when its leases have run out. Nothing of what
-// was acknowledged meanwhile is lost. The figures are told.
+// was acknowledged meanwhile is lost. The figures are logged.
 func TestHandover(t *testing.T) {
 	if testing.Short() {
 		t.Skip("a cluster and its elections take their time")
@@ -153,10 +153,10 @@ func TestHandover(t *testing.T) {
 	o := p.owners(t, js)
 	even := map[string]int{"w1": partitions / 2, "w2": partitions / 2}
 	o.shared(even)
-	conn := dial(t, p.doors[0])
+	conn := dial(t, p.addresses[0])
 	settle(t, conn)
-	watch := startWatcher(t, p.doors[1], true)
-	probing := startProbe(t, p.doors[0])
+	watch := startWatcher(t, p.addresses[1], true)
+	probing := startProbe(t, p.addresses[0])
 	var clean, dead, cleanGap, deadGap []time.Duration
 	for range rounds {
 		probing.fresh(0)

@@ -17,12 +17,12 @@ import (
 // batchSize is how many events a producer sends at once.
 const batchSize = 25
 
-// producer sends batch after batch to one of the doors, each until it is
+// producer sends batch after batch to one of the gateways, each until it is
 // acknowledged. It keeps what was.
 type producer struct {
-	t     *testing.T
-	crowd *crowd
-	doors []holdpb.HoldMetricsClient
+	t        *testing.T
+	crowd    *crowd
+	gateways []holdpb.HoldMetricsClient
 
 	acked []*holdpb.HoldMsg // the producer's goroutine's, until run has returned
 	again int               // batches that had to be sent once more
@@ -73,15 +73,15 @@ func (l *load) next(ctx context.Context) bool {
 
 // startLoad starts n producers, which send what is asked for, and a trickle beyond
 // it, until finish is called.
-func startLoad(t *testing.T, n int, seed uint64, doors ...string) *load {
+func startLoad(t *testing.T, n int, seed uint64, addresses ...string) *load {
 	ctx, cancel := context.WithCancel(context.Background())
 	l := &load{stop: cancel, moved: make(chan struct{}, 1), wanted: make(chan struct{})}
 	var clients []holdpb.HoldMetricsClient
-	for _, door := range doors {
-		clients = append(clients, holdpb.NewHoldMetricsClient(dial(t, door)))
+	for _, address := range addresses {
+		clients = append(clients, holdpb.NewHoldMetricsClient(dial(t, address)))
 	}
 	for i := range n {
-		p := &producer{t: t, crowd: newCrowd(string(rune('a'+i)), seed, uint64(i)), doors: clients}
+		p := &producer{t: t, crowd: newCrowd(string(rune('a'+i)), seed, uint64(i)), gateways: clients}
 		l.producers = append(l.producers, p)
 		l.done.Go(func() { p.run(ctx, l) })
 	}
@@ -89,7 +89,7 @@ func startLoad(t *testing.T, n int, seed uint64, doors ...string) *load {
 	return l
 }
 
-// dial connects to a door that may be away for a while, many times.
+// dial connects to a gateway that may be away for a while, many times.
 func dial(t *testing.T, address string) *grpc.ClientConn {
 	t.Helper()
 	conn, err := grpc.NewClient(address, grpc.WithTransportCredentials(insecure.NewCredentials()),
@@ -128,13 +128,13 @@ func (p *producer) run(ctx context.Context, l *load) {
 	}
 }
 
-// send sends a batch to one of the doors and reports whether all of it was acknowledged.
+// send sends a batch to one of the gateways and reports whether all of it was acknowledged.
 func (p *producer) send(ctx context.Context, batch []*holdpb.HoldMsg) bool {
-	// A door whose process is held says nothing at all.
+	// A gateway whose process is paused does not answer at all.
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
-	door := p.doors[p.crowd.rand.IntN(len(p.doors))]
-	stream, err := door.BroadcastBatch(ctx, grpc.WaitForReady(true))
+	gateway := p.gateways[p.crowd.rand.IntN(len(p.gateways))]
+	stream, err := gateway.BroadcastBatch(ctx, grpc.WaitForReady(true))
 	if err != nil {
 		return false
 	}

@@ -18,10 +18,10 @@ import (
 	"holdmetrics/projection/mongo/mongotest"
 )
 
-// leaseTime is what a worker has unless it is told otherwise.
+// leaseTime is what a worker has by default.
 const leaseTime = lease.DefaultLease
 
-// database starts a server, or skips the test where there is none. One that is there
+// database starts a server, or skips the test if there is none. One that is there
 // already (MONGODB_URL) is used and never disturbed: p is nil.
 func database(t *testing.T) (p *process, url string) {
 	t.Helper()
@@ -70,7 +70,7 @@ type cluster struct {
 	workers, gateways, brokers []*process
 	database                   *process // nil: it is not ours
 	documents                  *mongo.Database
-	doors                      []string // gRPC, of the gateways
+	addresses                  []string // gRPC, of the gateways
 	natsURL                    string
 }
 
@@ -89,7 +89,7 @@ func startCluster(t *testing.T, policy hold.Policy, worker ...string) *cluster {
 		p.workers = append(p.workers, run(t, fmt.Sprintf("worker %d", i+1), append(args, worker...)...))
 	}
 	for i := range 2 {
-		p.doors = append(p.doors, at[2+2*i])
+		p.addresses = append(p.addresses, at[2+2*i])
 		args := append([]string{binary, "gateway", "--grpc-address", at[2+2*i], "--http-address", at[3+2*i]}, shared...)
 		p.gateways = append(p.gateways, run(t, fmt.Sprintf("gateway %d", i+1), args...))
 	}
@@ -115,8 +115,8 @@ func TestProduction(t *testing.T) {
 	}
 	p := startCluster(t, hold.Merge, "--lease", leaseTime.String())
 	t.Logf("seed %d", *seed)
-	l := startLoad(t, 2, *seed, p.doors...)
-	watchers := []*watcher{startWatcher(t, p.doors[0], true), startWatcher(t, p.doors[1], true)}
+	l := startLoad(t, 2, *seed, p.addresses...)
+	watchers := []*watcher{startWatcher(t, p.addresses[0], true), startWatcher(t, p.addresses[1], true)}
 	c := newChaos(t, rand.New(rand.NewPCG(*seed, 1<<33)), l, leaseTime+leaseTime/2, p.all()...)
 	l.more(t, batchSize)
 	if most > 0 {
@@ -134,7 +134,7 @@ func TestProduction(t *testing.T) {
 		c.alive()
 	}
 	l.more(t, batchSize)
-	v := judge(t, hold.Merge, []*load{l}, p.doors...)
+	v := judge(t, hold.Merge, []*load{l}, p.addresses...)
 	for _, w := range watchers {
 		w.finish()
 	}

@@ -28,7 +28,7 @@ type kept struct {
 // A worker that sleeps longer than its leases, in the middle of its work and with
 // figures that it has not stored, wakes up when another has its partitions, and
 // changes nothing: all documents and all messages of the bucket are as they were,
-// but for the fences and epochs of whoever owns the partitions next.
+// but for the fences and epochs of the next owners of the partitions.
 func TestSleeper(t *testing.T) {
 	if testing.Short() {
 		t.Skip("a cluster and its elections take their time")
@@ -43,15 +43,15 @@ func TestSleeper(t *testing.T) {
 	o := p.owners(t, js)
 	t.Logf("seed %d", *seed)
 	r := rand.New(rand.NewPCG(*seed, 1<<34))
-	watch := startWatcher(t, p.doors[1], true)
-	conn := dial(t, p.doors[0])
+	watch := startWatcher(t, p.addresses[1], true)
+	conn := dial(t, p.addresses[0])
 	var loads []*load
 	for round := range rounds {
 		sleeper, other := p.workers[round%2], "w"+strconv.Itoa(2-round%2)
 		o.shared(map[string]int{"w1": partitions / 2, "w2": partitions / 2})
-		l := startLoad(t, 2, *seed+uint64(round), p.doors...)
+		l := startLoad(t, 2, *seed+uint64(round), p.addresses...)
 		loads = append(loads, l)
-		reads := startReads(t, p.doors[1])
+		reads := startReads(t, p.addresses[1])
 		l.more(t, batchSize*(2+r.Int64N(10)))
 		said := len(sleeper.log.String())
 		sleeper.hold()
@@ -59,7 +59,7 @@ func TestSleeper(t *testing.T) {
 		l.more(t, batchSize)
 		l.finish()
 		reads()
-		stored(t, p.doors[0])
+		stored(t, p.addresses[0])
 		settle(t, conn)
 		before := keep(t, p.documents, js)
 
@@ -74,16 +74,16 @@ func TestSleeper(t *testing.T) {
 		t.Logf("%s slept; %d documents and %d messages of the bucket are compared", sleeper.name, before.size(), len(before.snapshots))
 		before.same(t, after)
 	}
-	judge(t, hold.Merge, loads, p.doors...)
+	judge(t, hold.Merge, loads, p.addresses...)
 	watch.finish()
 }
 
 // startReads reads all scores over and over, which has everything stored that is
 // applied, so that the moments in which a worker falls asleep are also such.
-func startReads(t *testing.T, door string) (stop func()) {
+func startReads(t *testing.T, address string) (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
-	conn := dial(t, door)
+	conn := dial(t, address)
 	go func() {
 		defer close(done)
 		for ctx.Err() == nil {
@@ -99,14 +99,14 @@ func startReads(t *testing.T, door string) (stop func()) {
 }
 
 // stored returns when the store has all that the log had.
-func stored(t *testing.T, door string) {
+func stored(t *testing.T, address string) {
 	t.Helper()
 	v := &verdict{t: t}
-	conn := dial(t, door)
+	conn := dial(t, address)
 	v.read("reading the scores", func(ctx context.Context) error { return readAll(ctx, conn) })
 }
 
-// readAll reads all scores, for which a door waits until the store has everything.
+// readAll reads all scores, for which a gateway waits until the store has everything.
 func readAll(ctx context.Context, conn *grpc.ClientConn) error {
 	stream, err := holdpb.NewHoldMetricsQueryClient(conn).Scores(ctx, &holdpb.ScoresRequest{}, grpc.WaitForReady(true))
 	return each(stream, err, func(*holdpb.Score) {})
@@ -145,7 +145,7 @@ func keep(t *testing.T, d *mongo.Database, js jetstream.JetStream) *kept {
 	}
 	for subject := range info.State.Subjects {
 		if strings.Contains(subject, "._read.") {
-			continue // of gateways, which read the bucket anew when they like
+			continue // of gateways, which read the bucket again when they like
 		}
 		if k.snapshots[subject], err = stream.GetLastMsgForSubject(ctx, subject); err != nil {
 			t.Fatal(err)

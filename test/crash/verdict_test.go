@@ -28,13 +28,13 @@ type verdict struct {
 	want *truth
 
 	events, again               int // acknowledged; batches that were sent again
-	holders, pairs, rows, holds int // compared; rows at every door, holds at the first
+	holders, pairs, rows, holds int // compared; rows at every gateway, holds at the first
 	differences                 int
 }
 
-// judge stops the loads, and wants the store and the snapshots behind each door to
+// judge stops the loads, and wants the store and the snapshots of each gateway to
 // say what a fold of the acknowledged events says.
-func judge(t *testing.T, policy hold.Policy, loads []*load, doors ...string) *verdict {
+func judge(t *testing.T, policy hold.Policy, loads []*load, addresses ...string) *verdict {
 	t.Helper()
 	v, began := &verdict{t: t, want: newTruth(policy)}, time.Now()
 	for _, l := range loads {
@@ -46,8 +46,8 @@ func judge(t *testing.T, policy hold.Policy, loads []*load, doors ...string) *ve
 	}
 	t.Logf("%d events are acknowledged and folded after %s", v.events, ms(time.Since(began)))
 	v.pairs, v.holders = len(v.want.pairs), len(v.want.holders())
-	for i, door := range doors {
-		conn := dial(t, door)
+	for i, address := range addresses {
+		conn := dial(t, address)
 		began := time.Now()
 		settle(t, conn)
 		settled := time.Since(began)
@@ -56,7 +56,7 @@ func judge(t *testing.T, policy hold.Policy, loads []*load, doors ...string) *ve
 			v.effective(conn)
 		}
 		v.snapshots(conn)
-		t.Logf("the door at %s had everything after %s; it was compared in %s", door, ms(settled), ms(time.Since(began)-settled))
+		t.Logf("the gateway at %s had everything after %s; it was compared in %s", address, ms(settled), ms(time.Since(began)-settled))
 	}
 	return v
 }
@@ -150,7 +150,7 @@ func each[T any](stream grpc.ServerStreamingClient[T], err error, fn func(*T)) e
 	return err
 }
 
-// snapshots compares the snapshots of all holders. A door follows the bucket at a
+// snapshots compares the snapshots of all holders. A gateway follows the bucket at a
 // distance.
 func (v *verdict) snapshots(conn *grpc.ClientConn) {
 	v.t.Helper()
@@ -160,7 +160,7 @@ func (v *verdict) snapshots(conn *grpc.ClientConn) {
 		got := map[string]string{}
 		v.read("reading the snapshots", func(ctx context.Context) error {
 			clear(got)
-			return snapshots(ctx, holdpb.NewHoldMetricsClient(conn), func(s *holdpb.HoldStat) { got[s.HolderId] = told(v.t, s, at) })
+			return snapshots(ctx, holdpb.NewHoldMetricsClient(conn), func(s *holdpb.HoldStat) { got[s.HolderId] = figuresOf(v.t, s, at) })
 		})
 		if maps.Equal(got, want) {
 			return
@@ -183,11 +183,11 @@ func (v *verdict) snapshots(conn *grpc.ClientConn) {
 // differ counts and tells the lines that are not as they should be.
 func (v *verdict) differ(what string, got, want []string) {
 	v.t.Helper()
-	told := 0
+	reported := 0
 	tell := func(format string, args ...any) {
 		v.t.Helper()
 		v.differences++
-		if told++; told <= 5 {
+		if reported++; reported <= 5 {
 			v.t.Errorf(format, args...)
 		}
 	}
@@ -203,7 +203,7 @@ func (v *verdict) differ(what string, got, want []string) {
 			got, want = got[1:], want[1:]
 		}
 	}
-	if told > 5 {
-		v.t.Errorf("%s: %d differences", what, told)
+	if reported > 5 {
+		v.t.Errorf("%s: %d differences", what, reported)
 	}
 }

@@ -15,9 +15,9 @@ import (
 // watcher watches all holders, over and over where the watch breaks, and looks
 // whether the position of one ever steps back.
 type watcher struct {
-	t    *testing.T
-	door holdpb.HoldMetricsClient
-	seen map[string]uint64 // position by holder
+	t       *testing.T
+	gateway holdpb.HoldMetricsClient
+	seen    map[string]uint64 // position by holder
 	// lasting says that what was seen counts for ever. The broker of serve keeps
 	// snapshots in memory first, so a kill takes the last ones with it, which come
 	// again; there, it counts for as long as the watch.
@@ -31,7 +31,7 @@ type watcher struct {
 
 func startWatcher(t *testing.T, address string, lasting bool) *watcher {
 	ctx, cancel := context.WithCancel(context.Background())
-	w := &watcher{t: t, door: holdpb.NewHoldMetricsClient(dial(t, address)), lasting: lasting, seen: map[string]uint64{}, stop: cancel}
+	w := &watcher{t: t, gateway: holdpb.NewHoldMetricsClient(dial(t, address)), lasting: lasting, seen: map[string]uint64{}, stop: cancel}
 	w.done.Go(func() {
 		for ctx.Err() == nil {
 			w.watch(ctx)
@@ -51,7 +51,7 @@ func (w *watcher) watch(ctx context.Context) {
 	if !w.lasting {
 		clear(w.seen)
 	}
-	stream, err := w.door.Stats(ctx, &holdpb.StatsRequest{Watch: true, Live: true}, grpc.WaitForReady(true))
+	stream, err := w.gateway.Stats(ctx, &holdpb.StatsRequest{Watch: true, Live: true}, grpc.WaitForReady(true))
 	if err != nil {
 		return
 	}
@@ -77,8 +77,8 @@ func (w *watcher) watch(ctx context.Context) {
 }
 
 // snapshots reads the current snapshots of all holders.
-func snapshots(ctx context.Context, door holdpb.HoldMetricsClient, fn func(*holdpb.HoldStat)) error {
-	stream, err := door.Stats(ctx, &holdpb.StatsRequest{}, grpc.WaitForReady(true))
+func snapshots(ctx context.Context, gateway holdpb.HoldMetricsClient, fn func(*holdpb.HoldStat)) error {
+	stream, err := gateway.Stats(ctx, &holdpb.StatsRequest{}, grpc.WaitForReady(true))
 	if err != nil {
 		return err
 	}

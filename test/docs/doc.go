@@ -9,7 +9,8 @@
 //   - TestTasks checks the make targets and the single tests that pages name.
 //   - TestLinks follows every relative link, to its file and its heading.
 //   - TestPaths checks that every path that a page names exists.
-//   - TestWords finds words that the project no longer uses.
+//   - TestWords, TestWordsOfCode and TestWordsOfScripts find words that the project
+//     does not use.
 //
 // # Console blocks
 //

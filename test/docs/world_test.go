@@ -190,7 +190,7 @@ func (w *world) publish(subject, contentType, text string) error {
 	return err
 }
 
-// startMongoDB starts a database. Where there is none to start, the rest of the
+// startMongoDB starts a database. If there is no server to start, the rest of the
 // session is left out.
 func (w *world) startMongoDB(ts *testscript.TestScript) error {
 	database, err := mongotest.New()

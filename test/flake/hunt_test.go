@@ -28,7 +28,7 @@ func fakeTarget(t *testing.T, script string) target {
 	if err := os.WriteFile(binary, []byte(script), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	return target{name: "some/room", dir: dir, binary: binary}
+	return target{name: "some/package", dir: dir, binary: binary}
 }
 
 // Failures are counted, their output is kept, and the table has them.
@@ -36,7 +36,7 @@ func TestFailuresAreCountedAndKept(t *testing.T) {
 	t.Parallel()
 	var progress bytes.Buffer
 	p := &plan{procs: []int{1, 2, 4}, runs: 6, parallel: 1, limit: time.Minute, keep: filepath.Join(t.TempDir(), "kept"), run: "TestX"}
-	h := &hunter{plan: p, env: os.Environ(), results: []result{{name: "some/room"}}, progress: &progress, began: time.Now()}
+	h := &hunter{plan: p, env: os.Environ(), results: []result{{name: "some/package"}}, progress: &progress, began: time.Now()}
 	for round := range p.runs {
 		h.run(t.Context(), fakeTarget(t, fake), job{0, round})
 	}
@@ -53,10 +53,10 @@ func TestFailuresAreCountedAndKept(t *testing.T) {
 	}
 	var table bytes.Buffer
 	writeTable(&table, h.results)
-	if !regexp.MustCompile(`some/room +6 +2 +\d+\.\ds +\d+\.\ds`).MatchString(table.String()) {
+	if !regexp.MustCompile(`some/package +6 +2 +\d+\.\ds +\d+\.\ds`).MatchString(table.String()) {
 		t.Error(table.String())
 	}
-	if !strings.Contains(progress.String(), "some/room 2/6, GOMAXPROCS=2") || !strings.Contains(progress.String(), "FAILED: exit status 1") {
+	if !strings.Contains(progress.String(), "some/package 2/6, GOMAXPROCS=2") || !strings.Contains(progress.String(), "FAILED: exit status 1") {
 		t.Error(progress.String())
 	}
 }
@@ -66,7 +66,7 @@ func TestAnInterruptedRunDoesNotCount(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithCancel(t.Context())
 	p := &plan{procs: []int{1}, runs: 1, parallel: 1, limit: time.Minute, keep: filepath.Join(t.TempDir(), "kept")}
-	h := &hunter{plan: p, env: os.Environ(), results: []result{{name: "some/room"}}, progress: &bytes.Buffer{}}
+	h := &hunter{plan: p, env: os.Environ(), results: []result{{name: "some/package"}}, progress: &bytes.Buffer{}}
 	hangs := fakeTarget(t, "#!/bin/sh\ntouch started\nsleep 1000\n")
 	done := make(chan struct{})
 	go func() {

@@ -38,7 +38,7 @@ func (l *Log) LastPosition(context.Context) (last uint64, err error) {
 // Producer checks events as the real one does; its fields set what happens then.
 type Producer struct {
 	Err  error
-	Full bool // no room: Record waits for the end of its context
+	Full bool // no quota: Record waits for the end of its context
 	// FailFrom is the first event that meets err; 0: all do.
 	FailFrom uint64
 	OnTake   func()       // after each event

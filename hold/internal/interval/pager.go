@@ -108,8 +108,8 @@ func (g *Pager) Fail(err error) { fail(g, err) }
 // Lose marks the tree as lost.
 func (g *Pager) Lose(err error) {
 	g.err = err
-	if told, ok := g.pages.(interface{ Lost(error) }); ok {
-		told.Lost(err)
+	if listener, ok := g.pages.(interface{ Lost(error) }); ok {
+		listener.Lost(err)
 	}
 }
 

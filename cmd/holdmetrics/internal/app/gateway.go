@@ -304,6 +304,6 @@ func statusOf(owner string, r processor.PartitionReport) gateway.PartitionStatus
 		// One that never came beyond its loading has a position of 0, which is no position.
 		Unknown:  r.State != processor.CatchingUp.String() && r.State != processor.Running.String() && r.Position == 0 && r.Ahead.Position == 0,
 		Position: r.Position, Stored: r.Checkpoint, Published: r.Published,
-		Pending: r.Pending, Lag: func(end uint64) (uint64, uint64) { return r.Ahead.Lag(r.Position, end) }, LogTime: r.LogTime, Events: r.Events, Rejected: r.Rejected, Excluded: r.Excluded, Trouble: r.LastError,
+		Pending: r.Pending, Lag: func(end uint64) (uint64, uint64) { return r.Ahead.Lag(r.Position, end) }, LogTime: r.LogTime, Events: r.Events, Rejected: r.Rejected, Excluded: r.Excluded, LastError: r.LastError,
 	}
 }

@@ -121,7 +121,7 @@ func (p *Server) startOver(ctx context.Context, ports *ports, policy hold.Policy
 	if err := p.startGenerations(ctx); err != nil {
 		return err
 	}
-	backups, err := backup.OpenDoor(p.conn, p.settings.DataDir, p.copyData)
+	backups, err := backup.ServeFiles(p.conn, p.settings.DataDir, p.copyData)
 	if err != nil {
 		return err
 	}

@@ -18,17 +18,18 @@ import (
 	"holdmetrics/ingest"
 )
 
+// NewDLQ returns the command dlq, which lists, resends and drops dead letters.
 func NewDLQ() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "dlq",
 		Short: "List, resend and drop dead letters",
 		Long: `A dead letter is an event that is in the log and was refused, with its reason. Its
 name is PARTITION.SEQUENCE.INDEX: the message of the log, and the place of the event
-in it. Letters are kept in NATS, where serve listens as well.
+in it. Dead letters are kept in NATS; serve listens there too.
 
-A letter is open until it is retried with success, or dropped. Then only a note of
-that stays, without the event's bytes, which the log keeps for ever: it keeps what is
-read from the log once more, as after a crash, from bringing the letter back.`,
+A dead letter is open until a retry succeeds, or until it is dropped. A resolved dead
+letter leaves a tombstone, so a replay does not create it again. The tombstone has no
+bytes of the event; the log keeps them.`,
 	}
 	connect.NATSFlags(c)
 	c.AddCommand(newDLQList(), newDLQShow(), newDLQRetry(), newDLQDrop())
@@ -36,15 +37,15 @@ read from the log once more, as after a crash, from bringing the letter back.`,
 }
 
 // letterQuery selects dead letters.
-type letterQuery struct {
+type deadLetterQuery struct {
 	span                  usage.Span
 	ids                   []string
 	reason, field, holder string
 	all                   bool
-	settled               bool // those that are settled too
+	resolved              bool // those that are resolved too
 }
 
-func (q *letterQuery) flags(c *cobra.Command) {
+func (q *deadLetterQuery) flags(c *cobra.Command) {
 	f := c.Flags()
 	q.span.Flags(f)
 	f.StringVar(&q.reason, "reason", "", "of this kind (such as future; 'dlq list --count' names them), or with this `text` in the reason")
@@ -53,7 +54,7 @@ func (q *letterQuery) flags(c *cobra.Command) {
 }
 
 // given reports whether any dead letter was named or described.
-func (q *letterQuery) given(c *cobra.Command) bool {
+func (q *deadLetterQuery) given(c *cobra.Command) bool {
 	for _, name := range []string{"from", "to", "partition", "reason", "field", "holder", "all"} {
 		if c.Flags().Changed(name) {
 			return true
@@ -62,22 +63,22 @@ func (q *letterQuery) given(c *cobra.Command) bool {
 	return len(q.ids) > 0
 }
 
-func (q *letterQuery) check(c *cobra.Command) error {
+func (q *deadLetterQuery) check(c *cobra.Command) error {
 	for _, name := range []string{"reason", "field", "holder"} {
 		if flag := c.Flags().Lookup(name); flag.Changed && flag.Value.String() == "" {
 			return usage.Errorf("--%s is empty; leave it out where it is not given", name)
 		}
 	}
 	for _, id := range q.ids {
-		if _, err := ingest.ParseLetterID(id); err != nil {
+		if _, err := ingest.ParseDeadLetterID(id); err != nil {
 			return usage.Wrap(err)
 		}
 	}
 	return q.span.Check(c)
 }
 
-// letters yields the selected dead letters.
-func (q *letterQuery) letters(ctx context.Context, log *ingest.Log) iter.Seq2[ingest.DeadLetter, error] {
+// deadLetters yields the selected dead letters.
+func (q *deadLetterQuery) deadLetters(ctx context.Context, log *ingest.Log) iter.Seq2[ingest.DeadLetter, error] {
 	return func(yield func(ingest.DeadLetter, error) bool) {
 		within, err := q.span.Resolve(ctx, log)
 		if err != nil {
@@ -105,13 +106,13 @@ const sortedMost = 50_000
 
 // sorted yields the selected dead letters in the order of the log. They were stored in
 // about that order, since a worker sends many of them at once.
-func (q *letterQuery) sorted(ctx context.Context, log *ingest.Log) iter.Seq2[ingest.DeadLetter, error] {
-	return inBlocks(q.letters(ctx, log), sortedMost, len(q.ids) == 0)
+func (q *deadLetterQuery) sorted(ctx context.Context, log *ingest.Log) iter.Seq2[ingest.DeadLetter, error] {
+	return inBlocks(q.deadLetters(ctx, log), sortedMost, len(q.ids) == 0)
 }
 
 // inBlocks yields dead letters in blocks of that many, each sorted if sort is true.
 // It yields none after an error.
-func inBlocks(letters iter.Seq2[ingest.DeadLetter, error], most int, sort bool) iter.Seq2[ingest.DeadLetter, error] {
+func inBlocks(deadLetters iter.Seq2[ingest.DeadLetter, error], most int, sort bool) iter.Seq2[ingest.DeadLetter, error] {
 	return func(yield func(ingest.DeadLetter, error) bool) {
 		var block []ingest.DeadLetter
 		give := func() bool {
@@ -128,7 +129,7 @@ func inBlocks(letters iter.Seq2[ingest.DeadLetter, error], most int, sort bool) 
 			block = block[:0]
 			return true
 		}
-		for d, err := range letters {
+		for d, err := range deadLetters {
 			if err != nil {
 				if give() {
 					yield(d, err)
@@ -143,10 +144,10 @@ func inBlocks(letters iter.Seq2[ingest.DeadLetter, error], most int, sort bool) 
 	}
 }
 
-func (q *letterQuery) named(ctx context.Context, log *ingest.Log) iter.Seq2[ingest.DeadLetter, error] {
+func (q *deadLetterQuery) named(ctx context.Context, log *ingest.Log) iter.Seq2[ingest.DeadLetter, error] {
 	return func(yield func(ingest.DeadLetter, error) bool) {
 		for _, id := range q.ids {
-			name, err := ingest.ParseLetterID(id)
+			name, err := ingest.ParseDeadLetterID(id)
 			if err == nil {
 				name, err = log.DeadLetters().Get(ctx, name)
 			}
@@ -157,9 +158,9 @@ func (q *letterQuery) named(ctx context.Context, log *ingest.Log) iter.Seq2[inge
 	}
 }
 
-func (q *letterQuery) wants(ctx context.Context, log *ingest.Log, d *ingest.DeadLetter, within ingest.Range) bool {
+func (q *deadLetterQuery) wants(ctx context.Context, log *ingest.Log, d *ingest.DeadLetter, within ingest.Range) bool {
 	switch {
-	case d.Settled != "" && !q.settled,
+	case d.Outcome != "" && !q.resolved,
 		q.span.Partition >= 0 && d.Partition != q.span.Partition,
 		q.span.From != "" && d.Sequence < within.From,
 		q.span.To != "" && d.Sequence > within.To,
@@ -185,12 +186,12 @@ func eventOf(ctx context.Context, log *ingest.Log, d *ingest.DeadLetter) (hold.D
 }
 
 func newDLQDrop() *cobra.Command {
-	var q letterQuery
+	var q deadLetterQuery
 	var yes bool
 	c := &cobra.Command{
 		Use:   "drop [ID...]",
 		Short: "Drop dead letters",
-		Long: `Drop settles the letters that are named, or that fit all the filters. The events
+		Long: `Drop resolves the dead letters that are named, or that match all filters. The events
 stay in the log, where 'holdmetrics log' shows them with the reason.`,
 		Example: `  holdmetrics dlq drop 3.1207.0
   holdmetrics dlq drop --reason malformed --to 2026-01-01T00:00:00Z --yes`,
@@ -204,7 +205,7 @@ stay in the log, where 'holdmetrics log' shows them with the reason.`,
 			return err
 		}
 		if !q.given(c) {
-			return usage.Errorf("name the letters, or describe them with filters, or say --all")
+			return usage.Errorf("name the dead letters, or describe them with filters, or pass --all")
 		}
 		return connect.WithLog(c, func(ctx context.Context, log *ingest.Log) error {
 			return drop(ctx, c, log, &q, yes)
@@ -213,23 +214,23 @@ stay in the log, where 'holdmetrics log' shows them with the reason.`,
 	return c
 }
 
-func drop(ctx context.Context, c *cobra.Command, log *ingest.Log, q *letterQuery, yes bool) error {
+func drop(ctx context.Context, c *cobra.Command, log *ingest.Log, q *deadLetterQuery, yes bool) error {
 	var found []ingest.DeadLetter
-	for d, err := range q.letters(ctx, log) {
+	for d, err := range q.deadLetters(ctx, log) {
 		if err != nil {
 			return err
 		}
 		d.Data = nil // only its name is needed
 		found = append(found, d)
 	}
-	count := printing.Counted(int64(len(found)), "letter", "letters")
+	count := printing.Counted(int64(len(found)), "dead letter", "dead letters")
 	if len(found) > 0 && !yes {
 		if err := confirm(c, "drop "+count+"?"); err != nil {
 			return err
 		}
 	}
 	for i := range found {
-		if err := log.DeadLetters().Settle(ctx, found[i], ingest.LetterDropped); err != nil {
+		if err := log.DeadLetters().Resolve(ctx, found[i], ingest.DeadLetterDropped); err != nil {
 			return fmt.Errorf("%w; %d of %s dropped, and running this again drops the rest", printing.Interrupted(err), i, count)
 		}
 	}
@@ -243,7 +244,7 @@ var errNotConfirmed = errors.New("nothing was done")
 // confirm asks on the terminal; without a terminal, --yes is needed.
 func confirm(c *cobra.Command, question string) error {
 	if !printing.IsTerminal(c.InOrStdin()) {
-		return usage.Errorf("%s There is no terminal to ask on; say --yes", question)
+		return usage.Errorf("%s There is no terminal to ask on; pass --yes", question)
 	}
 	fmt.Fprintf(c.ErrOrStderr(), "%s [y/N] ", question)
 	var answer string

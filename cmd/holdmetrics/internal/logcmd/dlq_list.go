@@ -21,7 +21,7 @@ import (
 )
 
 func newDLQList() *cobra.Command {
-	var q letterQuery
+	var q deadLetterQuery
 	var count bool
 	var limit int
 	var format string
@@ -29,7 +29,7 @@ func newDLQList() *cobra.Command {
 		Use:   "list [ID...]",
 		Short: "List the dead letters",
 		Long: `List prints the open dead letters that fit all the filters, in the order of the log,
-or of the ids that are named; of more than 50,000 letters each 50,000 that came after
+or of the ids that are named; of more than 50,000 dead letters each 50,000 that came after
 one another. --from and --to are places of the log, where the events lie. A table
 cuts long ids; CSV and JSON have them whole.`,
 		Example: `  holdmetrics dlq list
@@ -38,9 +38,11 @@ cuts long ids; CSV and JSON have them whole.`,
 	}
 	q.flags(c)
 	f := c.Flags()
-	f.BoolVar(&q.settled, "settled", false, "those that were retried or dropped too")
+	f.BoolVar(&q.resolved, "resolved", false, "those that were retried or dropped too")
+	f.BoolVar(&q.resolved, "settled", false, "")
+	_ = f.MarkDeprecated("settled", "use --resolved") // fails only for a flag that is not there
 	f.BoolVar(&count, "count", false, "only count them, by kind of reason and field")
-	f.IntVar(&limit, "limit", 0, "print `N` letters at most (default: all)")
+	f.IntVar(&limit, "limit", 0, "print `N` dead letters at most (default: all)")
 	f.StringVar(&format, "format", "table", "table, csv or json")
 	c.RunE = func(c *cobra.Command, ids []string) error {
 		q.ids = ids
@@ -48,23 +50,23 @@ cuts long ids; CSV and JSON have them whole.`,
 			return err
 		}
 		if limit < 0 || limit == 0 && f.Changed("limit") {
-			return usage.Errorf("--limit %d: print one letter at least", limit)
+			return usage.Errorf("--limit %d: print one dead letter at least", limit)
 		}
 		if err := printing.CheckFormat(format); err != nil {
 			return err
 		}
 		return connect.WithLog(c, func(ctx context.Context, log *ingest.Log) error {
 			if count {
-				return countLetters(ctx, c.OutOrStdout(), log, &q, format)
+				return countDeadLetters(ctx, c.OutOrStdout(), log, &q, format)
 			}
-			return listLetters(ctx, c.OutOrStdout(), log, &q, format, limit)
+			return listDeadLetters(ctx, c.OutOrStdout(), log, &q, format, limit)
 		})
 	}
 	return c
 }
 
-func listLetters(ctx context.Context, w io.Writer, log *ingest.Log, q *letterQuery, format string, limit int) error {
-	out, err := printing.NewRowWriter(w, format, []string{"id", "kind", "field", "token_id", "holder_id", "reason", "settled"})
+func listDeadLetters(ctx context.Context, w io.Writer, log *ingest.Log, q *deadLetterQuery, format string, limit int) error {
+	out, err := printing.NewRowWriter(w, format, []string{"id", "kind", "field", "token_id", "holder_id", "reason", "resolved"})
 	if err != nil {
 		return err
 	}
@@ -76,12 +78,13 @@ func listLetters(ctx context.Context, w io.Writer, log *ingest.Log, q *letterQue
 		if err != nil {
 			return err
 		}
-		// What is settled, or was cut, is in the log; a list does not fetch it one by one.
+		// The bytes of a tombstone or of a cut dead letter are in the log; a list does not
+		// fetch them one by one.
 		draft := draftText{}
 		if e, err := eventIn(&d); err == nil {
 			draft = e
 		}
-		if err := out.Write(d.ID(), kindOrOther(&d), printable(d.Field), shown(draft.token, printing.ShownID), shown(draft.holder, printing.ShownID), shown(printable(d.Reason), printing.ShownReason), d.Settled); err != nil {
+		if err := out.Write(d.ID(), kindOrOther(&d), printable(d.Field), shown(draft.token, printing.ShownID), shown(draft.holder, printing.ShownID), shown(printable(d.Reason), printing.ShownReason), d.Outcome); err != nil {
 			return err
 		}
 		if limit > 0 && out.Rows == limit {
@@ -91,24 +94,24 @@ func listLetters(ctx context.Context, w io.Writer, log *ingest.Log, q *letterQue
 	return out.Close()
 }
 
-func countLetters(ctx context.Context, w io.Writer, log *ingest.Log, q *letterQuery, format string) error {
-	type group struct{ kind, field, settled string }
+func countDeadLetters(ctx context.Context, w io.Writer, log *ingest.Log, q *deadLetterQuery, format string) error {
+	type group struct{ kind, field, outcome string }
 	counts := map[group]int{}
-	for d, err := range q.letters(ctx, log) {
+	for d, err := range q.deadLetters(ctx, log) {
 		if err != nil {
 			return err
 		}
-		counts[group{kindOrOther(&d), printable(d.Field), d.Settled}]++
+		counts[group{kindOrOther(&d), printable(d.Field), d.Outcome}]++
 	}
-	out, err := printing.NewRowWriter(w, format, []string{"kind", "field", "settled", "letters"})
+	out, err := printing.NewRowWriter(w, format, []string{"kind", "field", "resolved", "count"})
 	if err != nil {
 		return err
 	}
 	groups := slices.SortedFunc(maps.Keys(counts), func(a, b group) int {
-		return cmp.Or(cmp.Compare(counts[b], counts[a]), cmp.Compare(a.kind, b.kind), cmp.Compare(a.field, b.field), cmp.Compare(a.settled, b.settled))
+		return cmp.Or(cmp.Compare(counts[b], counts[a]), cmp.Compare(a.kind, b.kind), cmp.Compare(a.field, b.field), cmp.Compare(a.outcome, b.outcome))
 	})
 	for _, g := range groups {
-		if err := out.Write(g.kind, g.field, g.settled, strconv.Itoa(counts[g])); err != nil {
+		if err := out.Write(g.kind, g.field, g.outcome, strconv.Itoa(counts[g])); err != nil {
 			return err
 		}
 	}
@@ -123,28 +126,28 @@ func newDLQShow() *cobra.Command {
 		Use:   "show ID...",
 		Short: "Show dead letters in full",
 		Long: `Show prints the header of a dead letter, its event if that can be read, and its bytes.
-Bytes that the letter does not have itself are fetched from the log.`,
+Bytes that the dead letter does not carry are fetched from the log.`,
 		Example: `  holdmetrics dlq show 3.1207.0`,
 		Args: func(_ *cobra.Command, ids []string) error {
 			if len(ids) == 0 {
-				return errors.New("name the letters; 'holdmetrics dlq list' has them")
+				return errors.New("name the dead letters; 'holdmetrics dlq list' has them")
 			}
 			return nil
 		},
 	}
 	c.RunE = func(c *cobra.Command, ids []string) error {
-		q := letterQuery{ids: ids, settled: true, span: usage.Span{Partition: -1}}
+		q := deadLetterQuery{ids: ids, resolved: true, span: usage.Span{Partition: -1}}
 		for _, id := range ids {
-			if _, err := ingest.ParseLetterID(id); err != nil {
+			if _, err := ingest.ParseDeadLetterID(id); err != nil {
 				return usage.Wrap(err)
 			}
 		}
 		return connect.WithLog(c, func(ctx context.Context, log *ingest.Log) error {
-			for d, err := range q.letters(ctx, log) {
+			for d, err := range q.deadLetters(ctx, log) {
 				if err != nil {
 					return err
 				}
-				if err := showLetter(ctx, c.OutOrStdout(), log, d); err != nil {
+				if err := showDeadLetter(ctx, c.OutOrStdout(), log, d); err != nil {
 					return err
 				}
 			}
@@ -154,15 +157,15 @@ Bytes that the letter does not have itself are fetched from the log.`,
 	return c
 }
 
-func showLetter(ctx context.Context, w io.Writer, log *ingest.Log, d ingest.DeadLetter) error {
+func showDeadLetter(ctx context.Context, w io.Writer, log *ingest.Log, d ingest.DeadLetter) error {
 	out := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	line := func(name, value string) {
 		if value != "" {
 			fmt.Fprintf(out, "%s\t%s\n", name, value)
 		}
 	}
-	line("letter", d.ID())
-	line("settled", printable(d.Settled))
+	line("id", d.ID())
+	line("resolved", printable(d.Outcome))
 	line("kind", printable(d.Kind))
 	line("reason", printable(d.Reason))
 	line("field", printable(d.Field))

@@ -17,8 +17,8 @@ import (
 	holdpb "holdmetrics/proto"
 )
 
-// settleAtOnce is how many dead letters are resolved together.
-const settleAtOnce = 32
+// resolveAtOnce is how many dead letters are resolved together.
+const resolveAtOnce = 32
 
 // kindSealed is the kind of dead letters whose events came too late for a sealed
 // pair. A server does not know that, and a horizon never goes down.
@@ -34,19 +34,19 @@ func eventIn(d *ingest.DeadLetter) (draftText, error) {
 }
 
 func newDLQRetry() *cobra.Command {
-	var q letterQuery
+	var q deadLetterQuery
 	c := &cobra.Command{
 		Use:   "retry [ID...]",
 		Short: "Send the events of dead letters again",
-		Long: `Retry sends the events of the letters that are named, or that fit all the filters,
-through the server, as any producer sends them. What is accepted now is
-settled as retried, so that a second retry does not send it; what is refused again
-stays, and is printed with the new reason. Where a retry is cut short, the next one
-sends at most what an equal event does already: nothing changes twice.
+		Long: `Retry sends the events of the dead letters that are named, or that match all filters,
+through the server, like any producer. If an event is accepted, its dead letter is
+resolved as retried, and a second retry does not send it. If it is refused again, the
+dead letter stays, and the new reason is printed. A retry that was interrupted can be
+repeated: an event that is sent twice changes nothing the second time.
 
-What was refused since the log was sealed is not sent: it would be refused again, and
-leave one letter more. What was too early for the clock is accepted later; what came to another partition
-than its holder's is accepted at once. What could not be read never is.`,
+Dead letters of kind sealed are not sent, because they would be refused again. An
+event that was ahead of the clock is accepted later. An event of another partition
+than its holder's is accepted at once. Bytes that are no event are never accepted.`,
 		Example: `  holdmetrics dlq retry 3.1207.0
   holdmetrics dlq retry --reason future
   holdmetrics dlq retry --all --server 10.0.0.7:60051`,
@@ -60,7 +60,7 @@ than its holder's is accepted at once. What could not be read never is.`,
 			return err
 		}
 		if !q.given(c) {
-			return usage.Errorf("name the letters, or describe them with filters, or say --all")
+			return usage.Errorf("name the dead letters, or describe them with filters, or pass --all")
 		}
 		return connect.WithLog(c, func(ctx context.Context, log *ingest.Log) error {
 			r := &retry{log: log, out: c.ErrOrStderr()}
@@ -69,7 +69,7 @@ than its holder's is accepted at once. What could not be read never is.`,
 				err = printErr
 			}
 			if err == nil && r.refused > 0 {
-				err = fmt.Errorf("%s as it is until it is retried with success, or dropped", printing.Counted(int64(r.refused), "letter was refused again; it stays", "letters were refused again; each stays"))
+				err = fmt.Errorf("%s as it is until it is retried with success, or dropped", printing.Counted(int64(r.refused), "dead letter was refused again; it stays", "dead letters were refused again; each stays"))
 			}
 			return err
 		})
@@ -83,11 +83,11 @@ type retry struct {
 	out              io.Writer // takes what is refused
 	retried, refused int
 
-	letters []ingest.DeadLetter
-	events  []*holdpb.HoldMsg
+	deadLetters []ingest.DeadLetter
+	events      []*holdpb.HoldMsg
 }
 
-func (r *retry) run(ctx context.Context, server string, q *letterQuery) error {
+func (r *retry) run(ctx context.Context, server string, q *deadLetterQuery) error {
 	conn, err := connect.Dial(server)
 	if err != nil {
 		return err
@@ -99,7 +99,7 @@ func (r *retry) run(ctx context.Context, server string, q *letterQuery) error {
 	if err != nil {
 		return connect.CallError(server, err)
 	}
-	for d, err := range q.letters(ctx, r.log) {
+	for d, err := range q.deadLetters(ctx, r.log) {
 		if err != nil {
 			return err
 		}
@@ -116,7 +116,7 @@ func (r *retry) run(ctx context.Context, server string, q *letterQuery) error {
 			continue
 		}
 		d.Data = nil
-		r.letters, r.events = append(r.letters, d), append(r.events, connect.MessageOf(&draft))
+		r.deadLetters, r.events = append(r.deadLetters, d), append(r.events, connect.MessageOf(&draft))
 		if len(r.events) == upload.BatchEvents {
 			if err := r.send(ctx, server, stream); err != nil {
 				return err
@@ -126,7 +126,7 @@ func (r *retry) run(ctx context.Context, server string, q *letterQuery) error {
 	return r.send(ctx, server, stream)
 }
 
-// send sends one batch and settles what was accepted.
+// send sends one batch and resolves what was accepted.
 func (r *retry) send(ctx context.Context, server string, stream upload.BatchStream) error {
 	if len(r.events) == 0 {
 		return nil
@@ -144,17 +144,17 @@ func (r *retry) send(ctx context.Context, server string, stream upload.BatchStre
 		refused[int(refusal.GetIndex())] = refusal.GetError()
 	}
 	group, within := errgroup.WithContext(ctx)
-	group.SetLimit(settleAtOnce)
-	for i := range r.letters {
+	group.SetLimit(resolveAtOnce)
+	for i := range r.deadLetters {
 		if reason, is := refused[i]; is {
-			r.refuse(&r.letters[i], reason)
+			r.refuse(&r.deadLetters[i], reason)
 			continue
 		}
 		r.retried++
-		group.Go(func() error { return r.log.DeadLetters().Settle(within, r.letters[i], ingest.LetterRetried) })
+		group.Go(func() error { return r.log.DeadLetters().Resolve(within, r.deadLetters[i], ingest.DeadLetterRetried) })
 	}
 	err = group.Wait()
-	r.letters, r.events = r.letters[:0], r.events[:0]
+	r.deadLetters, r.events = r.deadLetters[:0], r.events[:0]
 	return printing.Interrupted(err)
 }
 

@@ -27,12 +27,12 @@ each fault with its position, where
   - the stream does not begin with position 1, or lacks a message;
   - its settings could lose messages, or put them into the wrong partition;
   - a message or an event is refused, and no dead letter says so: it is not applied
-    yet, or the letters were deleted;
+    yet, or the dead letters were deleted;
   - a partition is not sealed up to the horizon that the settings name, since a
     'holdmetrics seal' was cut short;
   - an imported message does not say what time it had.
 
-What is refused and has its dead letter, open or settled, was refused properly: it is
+What is refused and has its dead letter, open or resolved, was refused properly: it is
 counted, and no fault. What rules refuse beyond that is not looked at.`,
 		Example: `  holdmetrics log verify
   holdmetrics log verify --partition 3`,
@@ -56,16 +56,16 @@ counted, and no fault. What rules refuse beyond that is not looked at.`,
 }
 
 func verifyLog(ctx context.Context, c *cobra.Command, js jetstream.JetStream, partition int, format string) error {
-	troubles := 0
-	tell := func(where, reason string) {
-		troubles++
+	faults := 0
+	report := func(where, reason string) {
+		faults++
 		fmt.Fprintf(c.ErrOrStderr(), "%s: %s\n", where, printable(reason))
 	}
 	log, err := ingest.FindLog(ctx, js)
 	if errors.Is(err, ingest.ErrLogSettings) {
 		// With such settings it is not known what the stream is.
-		tell("settings", err.Error())
-		return errTroubles(troubles)
+		report("settings", err.Error())
+		return errFaults(faults)
 	}
 	if err != nil {
 		return err
@@ -74,7 +74,7 @@ func verifyLog(ctx context.Context, c *cobra.Command, js jetstream.JetStream, pa
 		return usage.NoSuchPartition(partition, log)
 	}
 	if err := log.DeadLetters().Check(ctx); errors.Is(err, ingest.ErrLogSettings) {
-		tell("settings", err.Error())
+		report("settings", err.Error())
 	} else if err != nil {
 		return printing.Interrupted(err)
 	}
@@ -84,15 +84,15 @@ func verifyLog(ctx context.Context, c *cobra.Command, js jetstream.JetStream, pa
 	}
 	bar := printing.NewCountBar(c, "verifying", int64(last))
 	before := uint64(0)
-	counts, err := log.Verify(ctx, partition, func(t ingest.Trouble) {
+	counts, err := log.Verify(ctx, partition, func(t ingest.Fault) {
 		bar.Clear()
 		switch {
 		case t.Position == 0:
-			tell("log", t.Reason)
+			report("log", t.Reason)
 		case t.Partition < 0:
-			tell("position "+usage.PositionText(t.Position), t.Reason)
+			report("position "+usage.PositionText(t.Position), t.Reason)
 		default:
-			tell(fmt.Sprintf("position %d, partition %d, index %d", t.Position, t.Partition, t.Index), t.Reason)
+			report(fmt.Sprintf("position %d, partition %d, index %d", t.Position, t.Partition, t.Index), t.Reason)
 		}
 	}, func(position uint64) {
 		bar.Add(int(position - before))
@@ -127,10 +127,10 @@ func verifyLog(ctx context.Context, c *cobra.Command, js jetstream.JetStream, pa
 			return err
 		}
 	}
-	return errTroubles(troubles)
+	return errFaults(faults)
 }
 
-func errTroubles(n int) error {
+func errFaults(n int) error {
 	if n == 0 {
 		return nil
 	}

@@ -19,8 +19,8 @@ func TestCut(t *testing.T) {
 	}
 }
 
-// Letters come in the order of the log, and not in that in which they were written.
-func TestLettersInBlocks(t *testing.T) {
+// Dead letters come in the order of the log, and not in that in which they were written.
+func TestDeadLettersInBlocks(t *testing.T) {
 	t.Parallel()
 	gone := errors.New("gone")
 	given := func(yield func(ingest.DeadLetter, error) bool) {
@@ -91,7 +91,7 @@ func TestJSONNumbers(t *testing.T) {
 		columns, fields []string
 		want            string
 	}{
-		{[]string{"kind", "letters"}, []string{"future", "12"}, `{"kind":"future","letters":12}`},
+		{[]string{"kind", "count"}, []string{"future", "12"}, `{"kind":"future","count":12}`},
 		{[]string{"partition", "messages", "events", "refused", "bytes", "first", "last"}, []string{"0", "1", "2", "3", "4", "5", "6"}, `{"partition":0,"messages":1,"events":2,"refused":3,"bytes":4,"first":5,"last":6}`},
 		{[]string{"position", "holder_id", "refused"}, []string{"1", "2", "3"}, `{"position":1,"holder_id":"2","refused":"3"}`},
 	} {

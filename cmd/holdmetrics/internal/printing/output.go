@@ -122,7 +122,7 @@ func (w *RowWriter) Close() error {
 var countColumns = map[string]bool{
 	"rank": true, "position": true, "until": true, "lag": true, "partition": true, "index": true,
 	"stored": true, "stored_lag": true, "published": true, "published_lag": true, "rejected": true,
-	"letters": true, "messages": true, "events": true, "bytes": true, "first": true, "last": true,
+	"count": true, "messages": true, "events": true, "bytes": true, "first": true, "last": true,
 }
 
 // ShownID is how many characters of an id a table shows, ShownReason of a reason. CSV

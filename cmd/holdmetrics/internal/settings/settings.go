@@ -212,7 +212,7 @@ func Parse(k *koanf.Koanf, flags *pflag.FlagSet) (*Settings, error) {
 		*d.to = int64(length)
 	}
 	if s.Limits == (hold.Limits{}) {
-		// Limits that are all zero mean the default to the rooms; a nanosecond is as good as none.
+		// Limits that are all zero mean the default to the packages below; a nanosecond is as good as none.
 		s.Limits.MaxClockSkew = 1
 	}
 	if err := s.parseHTTP(k, has, bad); err != nil {

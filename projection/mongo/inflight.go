@@ -11,18 +11,17 @@ import (
 
 // Bounds of how many bulk writes of a store are on their way at once.
 const (
-	roomFirst = 8
-	roomMost  = 64
+	inflightFirst = 8
+	inflightMost  = 64
 )
 
-// room is how many bulk writes of all partitions are on their way at once. A database
-// that is slower than what all partitions send together would answer none of it in
-// time: every write is given up and sent again, and the database, which still works
-// on what was given up, gets further and further behind, with nothing ever done. So
-// the room halves where answers do not come in time, and grows by one for as many
-// answers as it has places, as TCP has its window (RFC 5681). It is safe for
-// concurrent use.
-type room struct {
+// inflight limits how many bulk writes of all partitions are in flight at once. Without
+// it, a database that is slower than all partitions together would answer no write in
+// time: each write would be given up and sent again, while the database still works on
+// those that were given up. So the limit is halved when an answer does not come in time.
+// It grows by one after as many answers as the limit allows writes, like the window of
+// TCP (RFC 5681). It is safe for concurrent use.
+type inflight struct {
 	mu      sync.Mutex
 	limit   float64
 	taken   int
@@ -31,7 +30,7 @@ type room struct {
 }
 
 // take waits for a place. A caller that got one must leave it.
-func (r *room) take(ctx context.Context) error {
+func (r *inflight) take(ctx context.Context) error {
 	r.mu.Lock()
 	if len(r.waiting) == 0 && r.taken < int(r.limit) {
 		r.taken++
@@ -57,7 +56,7 @@ func (r *room) take(ctx context.Context) error {
 	return ctx.Err()
 }
 
-func (r *room) leave() {
+func (r *inflight) leave() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.taken--
@@ -65,12 +64,12 @@ func (r *room) leave() {
 }
 
 // answered takes how a write went that began at some time.
-func (r *room) answered(began, now time.Time, err error) {
+func (r *inflight) answered(began, now time.Time, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	switch {
 	case err == nil:
-		r.limit = min(r.limit+1/r.limit, roomMost)
+		r.limit = min(r.limit+1/r.limit, inflightMost)
 		r.let()
 	case !driver.IsTimeout(err):
 	case began.After(r.slowed): // others that were on their way then tell nothing new
@@ -80,7 +79,7 @@ func (r *room) answered(began, now time.Time, err error) {
 }
 
 // let gives places to those who wait. r.mu is held.
-func (r *room) let() {
+func (r *inflight) let() {
 	for len(r.waiting) > 0 && r.taken < int(r.limit) {
 		close(r.waiting[0])
 		r.waiting = r.waiting[1:]

@@ -15,19 +15,19 @@ import (
 
 // What can become of a dead letter.
 const (
-	LetterRetried = "retried" // its event was accepted when it was sent again
-	LetterDropped = "dropped" // an operator wants to see it no more
+	DeadLetterRetried = "retried" // its event was accepted when it was sent again
+	DeadLetterDropped = "dropped" // an operator wants to see it no more
 )
 
-// ErrNoLetter: there is no dead letter of that id.
-var ErrNoLetter = errors.New("ingest: there is no such dead letter")
+// ErrNoDeadLetter: there is no dead letter of that id.
+var ErrNoDeadLetter = errors.New("ingest: there is no such dead letter")
 
 // ID is the name of a dead letter, <partition>.<sequence>.<index>.
 func (d *DeadLetter) ID() string { return strings.TrimPrefix(d.Subject(), deadLetterPrefix) }
 
 // ParseLetterID reads an id, as DeadLetter.ID writes it, into the three numbers of
 // the dead letter. The error matches ErrDeadLetter.
-func ParseLetterID(id string) (DeadLetter, error) {
+func ParseDeadLetterID(id string) (DeadLetter, error) {
 	parts := strings.Split(id, ".")
 	if len(parts) == 3 {
 		partition, err1 := strconv.ParseUint(parts[0], 10, 31)
@@ -74,7 +74,7 @@ func (d *DeadLetter) otherLog(id string) bool {
 }
 
 // Get returns a dead letter by the three numbers of its id, resolved or not. The
-// error matches ErrNoLetter if there is none.
+// error matches ErrNoDeadLetter if there is none.
 func (s DeadLetters) Get(ctx context.Context, id DeadLetter) (DeadLetter, error) {
 	d, _, err := s.at(ctx, &id)
 	return d, err
@@ -91,7 +91,7 @@ func (s DeadLetters) at(ctx context.Context, id *DeadLetter) (d DeadLetter, at u
 		}
 	}
 	if errors.Is(err, jetstream.ErrStreamNotFound) || errors.Is(err, jetstream.ErrMsgNotFound) {
-		return DeadLetter{}, 0, fmt.Errorf("%w: %s", ErrNoLetter, id.ID())
+		return DeadLetter{}, 0, fmt.Errorf("%w: %s", ErrNoDeadLetter, id.ID())
 	}
 	return DeadLetter{}, 0, fmt.Errorf("ingest: dead letter %s: %w", id.ID(), err)
 }
@@ -141,12 +141,12 @@ func (s DeadLetters) each(ctx context.Context, give func(DeadLetter) bool) error
 	return nil
 }
 
-// Settle resolves a dead letter: a tombstone takes its place, with the outcome
+// Resolve resolves a dead letter: a tombstone takes its place, with the outcome
 // and the reason. The processor may apply a tail of the log again; the tombstone
 // keeps it from creating the dead letter again. Resolving it again changes only the
 // recorded outcome.
-func (s DeadLetters) Settle(ctx context.Context, d DeadLetter, how string) error {
-	d.Settled = how
+func (s DeadLetters) Resolve(ctx context.Context, d DeadLetter, outcome string) error {
+	d.Outcome = outcome
 	if !d.Truncated {
 		d.Truncated, d.Size = true, max(d.Size, len(d.Data)) // the log has it
 	}
@@ -155,14 +155,14 @@ func (s DeadLetters) Settle(ctx context.Context, d DeadLetter, how string) error
 }
 
 // Whole returns a dead letter with all its bytes. If it was cut, or resolved, they
-// come from the log. The error matches ErrNoLetter if the log does not have them, as
+// come from the log. The error matches ErrNoDeadLetter if the log does not have them, as
 // for a dead letter of another log.
 func (s DeadLetters) Whole(ctx context.Context, d DeadLetter) (DeadLetter, error) {
 	if !d.Truncated {
 		return d, nil
 	}
 	if d.otherLog(s.log.id) {
-		return d, fmt.Errorf("%w: %s was cut, and the rest of it is in another log (%s)", ErrNoLetter, d.ID(), d.Origin)
+		return d, fmt.Errorf("%w: %s was cut, and the rest of it is in another log (%s)", ErrNoDeadLetter, d.ID(), d.Origin)
 	}
 	m, err := s.log.Message(ctx, d.Sequence)
 	if err != nil {
@@ -174,13 +174,13 @@ func (s DeadLetters) Whole(ctx context.Context, d DeadLetter) (DeadLetter, error
 			return d, nil
 		}
 	}
-	return d, fmt.Errorf("%w: position %d of the log has no event %d of %d bytes", ErrNoLetter, d.Sequence, d.Index, d.Size)
+	return d, fmt.Errorf("%w: position %d of the log has no event %d of %d bytes", ErrNoDeadLetter, d.Sequence, d.Index, d.Size)
 }
 
 // Decode reads the event of a whole dead letter, as DecodeEvent and DecodeJSON do.
 func (d *DeadLetter) Decode(into *hold.Draft) error {
 	if d.Truncated {
-		return fmt.Errorf("%w: the letter has %d bytes of %d", ErrMalformed, len(d.Data), d.Size)
+		return fmt.Errorf("%w: the dead letter has %d bytes of %d", ErrMalformed, len(d.Data), d.Size)
 	}
 	if d.ContentType == JSONContentType {
 		return DecodeJSON(d.Data, into)

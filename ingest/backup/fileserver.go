@@ -25,8 +25,8 @@ import (
 // A question that fails is answered by the header Hold-Error. One backup is made
 // at a time. A session that asks nothing for a while has ended.
 const (
-	doorPrefix  = "hold.ctl.backup."
-	errorHeader = "Hold-Error"
+	requestPrefix = "hold.ctl.backup."
+	errorHeader   = "Hold-Error"
 
 	// copying is how long the server may take to copy what it has; stores are
 	// copied by hard links, which is quick.
@@ -36,7 +36,7 @@ const (
 	readBytes = 512 << 10
 )
 
-// CopyPrefix begins the names of the directories that a [Door] makes. What a crash
+// CopyPrefix begins the names of the directories that a [FileServer] makes. What a crash
 // left of them can be removed.
 const CopyPrefix = "backup-"
 
@@ -57,8 +57,9 @@ type readQuestion struct {
 	Bytes   int    `json:"bytes"`
 }
 
-// Door gives what a server keeps beside its streams to backups, until Close.
-type Door struct {
+// FileServer serves the files that a server keeps beside its streams to backups, until
+// Close.
+type FileServer struct {
 	dir  string
 	copy func(ctx context.Context, dir string) error
 	sub  *nats.Subscription
@@ -74,13 +75,13 @@ type Door struct {
 	deadline *time.Timer
 }
 
-// OpenDoor answers backups. copy is to copy everything into a directory that does
-// not exist yet; the directory is made within dir, where hard links can lead to
-// what the server has.
-func OpenDoor(conn *nats.Conn, dir string, copy func(ctx context.Context, dir string) error) (*Door, error) {
-	d := &Door{dir: dir, copy: copy, ended: make(chan struct{})}
+// ServeFiles starts to answer backups. copy must copy all files into a directory that
+// does not exist yet. The directory is created within dir, so that hard links to the
+// files of the server are possible.
+func ServeFiles(conn *nats.Conn, dir string, copy func(ctx context.Context, dir string) error) (*FileServer, error) {
+	d := &FileServer{dir: dir, copy: copy, ended: make(chan struct{})}
 	d.ctx, d.cancel = context.WithCancel(context.Background())
-	sub, err := conn.Subscribe(doorPrefix+"*", func(m *nats.Msg) {
+	sub, err := conn.Subscribe(requestPrefix+"*", func(m *nats.Msg) {
 		// Copying takes its time, and questions of a client come one after the other.
 		d.answers.Go(func() { d.answer(m) })
 	})
@@ -94,7 +95,7 @@ func OpenDoor(conn *nats.Conn, dir string, copy func(ctx context.Context, dir st
 }
 
 // Close ends a backup that is under way, and removes its copy.
-func (d *Door) Close() error {
+func (d *FileServer) Close() error {
 	d.cancel()
 	if d.sub.Unsubscribe() == nil {
 		<-d.ended
@@ -105,16 +106,16 @@ func (d *Door) Close() error {
 	return d.forget()
 }
 
-func (d *Door) answer(m *nats.Msg) {
+func (d *FileServer) answer(m *nats.Msg) {
 	var data []byte
 	var err error
 	d.mu.Lock()
 	switch m.Subject {
-	case doorPrefix + "begin":
+	case requestPrefix + "begin":
 		data, err = d.begin()
-	case doorPrefix + "read":
+	case requestPrefix + "read":
 		data, err = d.read(m.Data)
-	case doorPrefix + "end":
+	case requestPrefix + "end":
 		var q readQuestion
 		if err = json.Unmarshal(m.Data, &q); err == nil && q.Session == d.session {
 			err = d.forget()
@@ -131,7 +132,7 @@ func (d *Door) answer(m *nats.Msg) {
 	_ = m.RespondMsg(answer) // who asked asks again, or gives up
 }
 
-func (d *Door) begin() ([]byte, error) {
+func (d *FileServer) begin() ([]byte, error) {
 	if d.session != "" {
 		return nil, errors.New("another backup is under way; try again when it has ended")
 	}
@@ -156,7 +157,7 @@ func (d *Door) begin() ([]byte, error) {
 }
 
 // forget ends a session, if there is one.
-func (d *Door) forget() error {
+func (d *FileServer) forget() error {
 	if d.deadline != nil {
 		d.deadline.Stop()
 	}
@@ -168,7 +169,7 @@ func (d *Door) forget() error {
 	return os.RemoveAll(dir)
 }
 
-func (d *Door) read(question []byte) ([]byte, error) {
+func (d *FileServer) read(question []byte) ([]byte, error) {
 	var q readQuestion
 	if err := json.Unmarshal(question, &q); err != nil {
 		return nil, err
@@ -210,7 +211,7 @@ func list(dir string) (files []fileSize, err error) {
 	return files, err
 }
 
-// AddServer copies what a server keeps beside its streams, by way of its [Door].
+// AddServer copies what a server keeps beside its streams, by way of its [FileServer].
 // found is false if no server answers: then the streams are all there is.
 func (w *Writer) AddServer(ctx context.Context, conn *nats.Conn) (found bool, err error) {
 	var begun beginAnswer
@@ -268,7 +269,7 @@ func (r *remote) Read(b []byte) (int, error) {
 	return n, nil
 }
 
-// ask sends a question to a server's [Door], and passes the answer to fn.
+// ask sends a question to a server's [FileServer], and passes the answer to fn.
 func ask(ctx context.Context, conn *nats.Conn, what string, question *readQuestion, patience time.Duration, fn func([]byte) error) error {
 	text, err := json.Marshal(question)
 	if err != nil {
@@ -276,7 +277,7 @@ func ask(ctx context.Context, conn *nats.Conn, what string, question *readQuesti
 	}
 	within, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	m, err := conn.RequestWithContext(within, doorPrefix+what, text)
+	m, err := conn.RequestWithContext(within, requestPrefix+what, text)
 	switch {
 	case err != nil:
 		return err

@@ -208,16 +208,16 @@ func TestPlainNATSClient(t *testing.T) {
 		}
 	}
 
-	// The stats come after everything that the log had, so the letters are there too.
+	// The stats come after everything that the log had, so the dead letters are there too.
 	wantSame(t, "stats", s.stats("310"), "token_id,holder_id,score,held_seconds,settled_score,settled_held_seconds,weight,rate\nT,a b,10,10,0,0,1,1\nT,alice,15,20,15,20,0,0\n")
 
-	letters, err := js.OrderedConsumer(ctx, "HOLD_DLQ", jetstream.OrderedConsumerConfig{})
+	deadLetters, err := js.OrderedConsumer(ctx, "HOLD_DLQ", jetstream.OrderedConsumerConfig{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	var reasons []string
 	for range 3 {
-		m, err := letters.Next(jetstream.FetchMaxWait(patience))
+		m, err := deadLetters.Next(jetstream.FetchMaxWait(patience))
 		if err != nil {
 			t.Fatalf("after %d dead letters: %v", len(reasons), err)
 		}

@@ -11,7 +11,7 @@ import (
 	"holdmetrics/hold"
 )
 
-func lettersOf(t *testing.T, l *Log) []DeadLetter {
+func deadLettersOf(t *testing.T, l *Log) []DeadLetter {
 	t.Helper()
 	var all []DeadLetter
 	for d, err := range l.DeadLetters().All(t.Context()) {
@@ -23,13 +23,13 @@ func lettersOf(t *testing.T, l *Log) []DeadLetter {
 	return all
 }
 
-// A letter that was settled stays so, whatever is published again after a crash,
+// A dead letter that was resolved stays so, even if it is published again after a crash,
 // and its event is still to be had from the log.
-func TestSettledLetterStaysSettled(t *testing.T) {
+func TestResolvedDeadLetterStaysResolved(t *testing.T) {
 	t.Parallel()
 	l := openLog(t)
-	if got := lettersOf(t, l); len(got) != 0 {
-		t.Fatalf("letters of an empty log: %v", got)
+	if got := deadLettersOf(t, l); len(got) != 0 {
+		t.Fatalf("dead letters of an empty log: %v", got)
 	}
 	var w FrameWriter
 	first, second := open("gold", "alice", 1), open("gold", "bob", 1)
@@ -42,21 +42,21 @@ func TestSettledLetterStaysSettled(t *testing.T) {
 	bytes := AppendEvent(nil, &second)
 	d := DeadLetter{Partition: 3, Sequence: ack.Sequence, Index: 1, Reason: "too early", Kind: "future", Field: "start", Data: bytes}
 	other := DeadLetter{Partition: 3, Sequence: ack.Sequence, Index: 0, Reason: "other", Data: []byte("x")}
-	for _, letter := range []DeadLetter{d, other} {
-		if err := l.DeadLetters().Publish(t.Context(), letter); err != nil {
+	for _, deadLetter := range []DeadLetter{d, other} {
+		if err := l.DeadLetters().Publish(t.Context(), deadLetter); err != nil {
 			t.Fatal(err)
 		}
 	}
-	for _, how := range []string{LetterRetried, LetterDropped} {
-		if err := l.DeadLetters().Settle(t.Context(), d, how); err != nil {
+	for _, how := range []string{DeadLetterRetried, DeadLetterDropped} {
+		if err := l.DeadLetters().Resolve(t.Context(), d, how); err != nil {
 			t.Fatal(err)
 		}
 		if err := l.DeadLetters().Publish(t.Context(), d); err != nil { // a tail that is applied again
 			t.Fatal(err)
 		}
 		got, err := l.DeadLetters().Get(t.Context(), DeadLetter{Partition: 3, Sequence: ack.Sequence, Index: 1})
-		if err != nil || got.Settled != how || got.Reason != "too early" || got.Kind != "future" || got.Field != "start" || len(got.Data) != 0 || got.Size != len(bytes) {
-			t.Fatalf("settled letter %+v, %v", got, err)
+		if err != nil || got.Outcome != how || got.Reason != "too early" || got.Kind != "future" || got.Field != "start" || len(got.Data) != 0 || got.Size != len(bytes) {
+			t.Fatalf("resolved dead letter %+v, %v", got, err)
 		}
 		whole, err := l.DeadLetters().Whole(t.Context(), got)
 		var draft hold.Draft
@@ -64,17 +64,17 @@ func TestSettledLetterStaysSettled(t *testing.T) {
 			t.Fatalf("event %+v, %v", draft, err)
 		}
 	}
-	all := lettersOf(t, l)
-	if len(all) != 2 || all[0].Settled != "" || all[0].ID() != other.ID() || all[1].Settled != LetterDropped {
-		t.Errorf("letters %+v", all)
+	all := deadLettersOf(t, l)
+	if len(all) != 2 || all[0].Outcome != "" || all[0].ID() != other.ID() || all[1].Outcome != DeadLetterDropped {
+		t.Errorf("dead letters %+v", all)
 	}
-	if _, err := l.DeadLetters().Get(t.Context(), DeadLetter{Sequence: 99}); !errors.Is(err, ErrNoLetter) || !strings.Contains(err.Error(), "0.99.0") {
-		t.Errorf("no letter: %v", err)
+	if _, err := l.DeadLetters().Get(t.Context(), DeadLetter{Sequence: 99}); !errors.Is(err, ErrNoDeadLetter) || !strings.Contains(err.Error(), "0.99.0") {
+		t.Errorf("no dead letter: %v", err)
 	}
 }
 
-// Anybody may publish to the stream; what is no letter is passed over.
-func TestStrangeLettersArePassedOver(t *testing.T) {
+// Anybody may publish to the stream; what is no dead letter is passed over.
+func TestStrangeDeadLettersAreSkipped(t *testing.T) {
 	t.Parallel()
 	l := openLog(t)
 	for _, subject := range []string{"hold.dlq.x", "hold.dlq.1.2.3.4", "hold.dlq.01.2.3"} {
@@ -85,33 +85,33 @@ func TestStrangeLettersArePassedOver(t *testing.T) {
 	if err := l.DeadLetters().Publish(t.Context(), DeadLetter{Partition: 1, Sequence: 2}); err != nil {
 		t.Fatal(err)
 	}
-	if got := lettersOf(t, l); len(got) != 1 || got[0].ID() != "1.2.0" {
-		t.Errorf("letters %+v", got)
+	if got := deadLettersOf(t, l); len(got) != 1 || got[0].ID() != "1.2.0" {
+		t.Errorf("dead letters %+v", got)
 	}
 	if _, err := l.DeadLetters().Whole(t.Context(), DeadLetter{Truncated: true, Sequence: 2}); err == nil {
 		t.Error("the whole of what the log does not have")
 	}
 }
 
-func TestLetterID(t *testing.T) {
+func TestDeadLetterID(t *testing.T) {
 	t.Parallel()
 	for _, id := range []string{"", "1", "1.2", "1.2.3.4", "a.2.3", "-1.2.3", "1.2.03", "+1.2.3", "1.2.99999999999"} {
-		if _, err := ParseLetterID(id); !errors.Is(err, ErrDeadLetter) {
+		if _, err := ParseDeadLetterID(id); !errors.Is(err, ErrDeadLetter) {
 			t.Errorf("%q: %v", id, err)
 		}
 	}
-	d, err := ParseLetterID("3.18446744073709551615.511")
+	d, err := ParseDeadLetterID("3.18446744073709551615.511")
 	if err != nil || d.Partition != 3 || d.Sequence != 1<<64-1 || d.Index != 511 {
 		t.Errorf("%+v, %v", d, err)
 	}
 }
 
-func TestDecodeLetter(t *testing.T) {
+func TestDecodeDeadLetter(t *testing.T) {
 	t.Parallel()
 	want := open("gold", "alice", 100)
 	for name, c := range map[string]struct {
-		letter DeadLetter
-		err    error
+		deadLetter DeadLetter
+		err        error
 	}{
 		"protobuf": {DeadLetter{Data: AppendEvent(nil, &want)}, nil},
 		"JSON":     {DeadLetter{ContentType: JSONContentType, Data: []byte(`{"token_id":"gold","holder_id":"alice","start":100}`)}, nil},
@@ -120,7 +120,7 @@ func TestDecodeLetter(t *testing.T) {
 		"garbage":  {DeadLetter{Data: []byte("garbage")}, ErrMalformed},
 	} {
 		var got hold.Draft
-		if err := c.letter.Decode(&got); !errors.Is(err, c.err) || c.err == nil && got != want {
+		if err := c.deadLetter.Decode(&got); !errors.Is(err, c.err) || c.err == nil && got != want {
 			t.Errorf("%s: %+v, %v", name, got, err)
 		}
 	}
@@ -170,10 +170,10 @@ func TestMessageEntries(t *testing.T) {
 	}
 }
 
-// Where the log was made anew and its letters were kept, a letter of the old one is no
-// letter of an event in the same place: the new one takes its place, whoever publishes
+// Where the log was created again and its dead letters were kept, a dead letter of the old one is no
+// dead letter of an event in the same place: the new one takes its place, in any order of publishing
 // it, and the log's check wants it.
-func TestLettersOfAnotherLog(t *testing.T) {
+func TestDeadLettersOfAnotherLog(t *testing.T) {
 	t.Parallel()
 	l := openLog(t)
 	ack, err := l.js.Publish(t.Context(), LogSubject(3), []byte{0xff})
@@ -183,24 +183,24 @@ func TestLettersOfAnotherLog(t *testing.T) {
 	fresh := DeadLetter{Partition: 3, Sequence: ack.Sequence, Reason: "new", Origin: l.DeadLetters().Origin(3), Data: []byte{0xff}}
 	old := fresh
 	old.Reason, old.Origin, old.Data = "old", "log another hold.log.3", []byte("old event")
-	for _, settled := range []string{"", LetterRetried} {
-		if settled == "" {
+	for _, outcome := range []string{"", DeadLetterRetried} {
+		if outcome == "" {
 			err = l.DeadLetters().Publish(t.Context(), old)
 		} else {
-			err = l.DeadLetters().Settle(t.Context(), old, settled)
+			err = l.DeadLetters().Resolve(t.Context(), old, outcome)
 		}
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, all := troubles(t, l, -1); len(all) != 1 || !strings.Contains(all[0], "no dead letter says so") {
-			t.Errorf("settled %q: troubles %q", settled, all)
+		if _, all := faults(t, l, -1); len(all) != 1 || !strings.Contains(all[0], "no dead letter says so") {
+			t.Errorf("outcome %q: faults %q", outcome, all)
 		}
 		got, err := l.DeadLetters().Get(t.Context(), fresh)
-		if err != nil || got.Settled != settled {
+		if err != nil || got.Outcome != outcome {
 			t.Fatalf("%+v, %v", got, err)
 		}
-		if settled != "" { // the event that this log has there is not the letter's
-			if whole, err := l.DeadLetters().Whole(t.Context(), got); !errors.Is(err, ErrNoLetter) {
+		if outcome != "" { // the event that this log has there is not the dead letter's
+			if whole, err := l.DeadLetters().Whole(t.Context(), got); !errors.Is(err, ErrNoDeadLetter) {
 				t.Errorf("%+v, %v", whole, err)
 			}
 		}
@@ -211,14 +211,14 @@ func TestLettersOfAnotherLog(t *testing.T) {
 		if err := publishing.Wait(); err != nil {
 			t.Fatal(err)
 		}
-		if got, err = l.DeadLetters().Get(t.Context(), fresh); err != nil || got.Reason != "new" || got.Settled != "" || string(got.Data) != "\xff" {
-			t.Fatalf("after %q: %+v, %v", settled, got, err)
+		if got, err = l.DeadLetters().Get(t.Context(), fresh); err != nil || got.Reason != "new" || got.Outcome != "" || string(got.Data) != "\xff" {
+			t.Fatalf("after %q: %+v, %v", outcome, got, err)
 		}
-		if _, all := troubles(t, l, -1); len(all) != 0 {
-			t.Errorf("troubles %q", all)
+		if _, all := faults(t, l, -1); len(all) != 0 {
+			t.Errorf("faults %q", all)
 		}
 	}
-	if err := l.DeadLetters().Settle(t.Context(), fresh, LetterDropped); err != nil {
+	if err := l.DeadLetters().Resolve(t.Context(), fresh, DeadLetterDropped); err != nil {
 		t.Fatal(err)
 	}
 	for _, origin := range []string{fresh.Origin, ""} { // of this log, or of any
@@ -227,7 +227,7 @@ func TestLettersOfAnotherLog(t *testing.T) {
 		if err := l.DeadLetters().Publish(t.Context(), again); err != nil {
 			t.Fatal(err)
 		}
-		if got, err := l.DeadLetters().Get(t.Context(), fresh); err != nil || got.Settled != LetterDropped {
+		if got, err := l.DeadLetters().Get(t.Context(), fresh); err != nil || got.Outcome != DeadLetterDropped {
 			t.Fatalf("%+v, %v", got, err)
 		}
 	}

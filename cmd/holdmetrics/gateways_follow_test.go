@@ -40,22 +40,22 @@ func openRegistry(t *testing.T, url string) *generation.Registry {
 	return registry
 }
 
-// doorsAre waits until so many doors are as wanted.
-func doorsAre(t *testing.T, r *generation.Registry, what string, n int, wanted func(*generation.GatewayState) bool) {
+// gatewaysAre waits until so many gateways are as wanted.
+func gatewaysAre(t *testing.T, r *generation.Registry, what string, n int, wanted func(*generation.GatewayState) bool) {
 	t.Helper()
 	eventually(t, what, func() error {
-		doors, err := r.Gateways(t.Context())
+		gateways, err := r.Gateways(t.Context())
 		if err != nil {
 			return err
 		}
 		right := 0
-		for i := range doors {
-			if wanted(&doors[i]) {
+		for i := range gateways {
+			if wanted(&gateways[i]) {
 				right++
 			}
 		}
-		if right != n || len(doors) != n {
-			return fmt.Errorf("%+v", doors)
+		if right != n || len(gateways) != n {
+			return fmt.Errorf("%+v", gateways)
 		}
 		return nil
 	})
@@ -63,17 +63,17 @@ func doorsAre(t *testing.T, r *generation.Registry, what string, n int, wanted f
 
 // Two gateways beside a worker follow the registry: they load a generation, say so,
 // switch, and say what keeps them from it. One that is stopped takes itself out.
-func TestDoorsFollowTheRegistry(t *testing.T) {
+func TestGatewaysFollowTheRegistry(t *testing.T) {
 	t.Parallel()
-	doorsFollow(t, nil, []string{"--store", "embedded", "--data-dir", t.TempDir()})
+	gatewaysFollow(t, nil, []string{"--store", "embedded", "--data-dir", t.TempDir()})
 }
 
 // The same where they have a database: scores come from the generation's own collections.
-func TestDoorsFollowTheRegistryWithAStore(t *testing.T) {
+func TestGatewaysFollowTheRegistryWithAStore(t *testing.T) {
 	t.Parallel()
 	database := startDatabase(t)
-	store := []string{"--mongodb-url", database.URL, "--mongodb-db", fmt.Sprintf("doors_%d", time.Now().UnixNano())}
-	doorsFollow(t, store, store)
+	store := []string{"--mongodb-url", database.URL, "--mongodb-db", fmt.Sprintf("gateways_%d", time.Now().UnixNano())}
+	gatewaysFollow(t, store, store)
 }
 
 // scoreOf is a holder's score as the store of a gateway has it.
@@ -90,7 +90,7 @@ func scoreOf(t *testing.T, conn *grpc.ClientConn, holder string) string {
 	return score.GetScore()
 }
 
-func doorsFollow(t *testing.T, gatewayStore, workerStore []string) {
+func gatewaysFollow(t *testing.T, gatewayStore, workerStore []string) {
 	scores := func(conn *grpc.ClientConn, alice, pool string) {
 		t.Helper()
 		if gatewayStore == nil {
@@ -114,7 +114,7 @@ func doorsFollow(t *testing.T, gatewayStore, workerStore []string) {
 	}
 	first := gateway() // before there is any generation
 	r := openRegistry(t, natsURL)
-	doorsAre(t, r, "one door", 1, func(d *generation.GatewayState) bool { return d.Active == generation.First && d.LastError == "" })
+	gatewaysAre(t, r, "one gateway", 1, func(d *generation.GatewayState) bool { return d.Active == generation.First && d.LastError == "" })
 	start(t, append([]string{"worker", "--metrics-address", "127.0.0.1:0", "--lease", "60s"}, append(workerStore, common...)...)...)
 	conn := dialGateway(t, first)
 	record(t, conn, "alice", 1000, 1100)
@@ -155,38 +155,38 @@ func doorsFollow(t *testing.T, gatewayStore, workerStore []string) {
 	create("past", 1)
 
 	prepare("none")
-	doorsAre(t, r, "none of that name", 2, func(d *generation.GatewayState) bool {
+	gatewaysAre(t, r, "none of that name", 2, func(d *generation.GatewayState) bool {
 		return d.Active == "1" && d.Prepared == "" && strings.Contains(d.LastError, "none")
 	})
 	prepare("past")
-	doorsAre(t, r, "one that ends", 2, func(d *generation.GatewayState) bool {
+	gatewaysAre(t, r, "one that ends", 2, func(d *generation.GatewayState) bool {
 		return d.Active == "1" && strings.Contains(d.LastError, "generation past ends at position 1")
 	})
 	prepare("2")
-	doorsAre(t, r, "prepared", 2, func(d *generation.GatewayState) bool {
+	gatewaysAre(t, r, "prepared", 2, func(d *generation.GatewayState) bool {
 		return d.Active == "1" && d.Prepared == "2" && d.LastError == ""
 	})
 	prepare("")
-	doorsAre(t, r, "let go of", 2, func(d *generation.GatewayState) bool { return d.Active == "1" && d.Prepared == "" && d.LastError == "" })
+	gatewaysAre(t, r, "let go of", 2, func(d *generation.GatewayState) bool { return d.Active == "1" && d.Prepared == "" && d.LastError == "" })
 	prepare("2")
-	doorsAre(t, r, "prepared again", 2, func(d *generation.GatewayState) bool { return d.Prepared == "2" })
+	gatewaysAre(t, r, "prepared again", 2, func(d *generation.GatewayState) bool { return d.Prepared == "2" })
 	if err := r.Activate(t.Context(), "1", "2", 0, time.Now()); err != nil {
 		t.Fatal(err)
 	}
-	doorsAre(t, r, "switched", 2, func(d *generation.GatewayState) bool { return d.Active == "2" && d.Prepared == "" && d.LastError == "" })
+	gatewaysAre(t, r, "switched", 2, func(d *generation.GatewayState) bool { return d.Active == "2" && d.Prepared == "" && d.LastError == "" })
 	for _, c := range conns {
 		snapshotsOf(t, c, "2", map[string]int64{"alice": 100})
 	}
 	scores(conn, "100", "NotFound")
 	scores(second, "100", "NotFound")
 	gateways[1].finish(t)
-	doorsAre(t, r, "one is gone", 1, func(d *generation.GatewayState) bool { return d.Active == "2" })
+	gatewaysAre(t, r, "one is gone", 1, func(d *generation.GatewayState) bool { return d.Active == "2" })
 	third := gateway() // begins with what is active
 	snapshotsOf(t, conns[third], "2", map[string]int64{"alice": 100})
 	if err := r.Activate(t.Context(), "2", "1", 0, time.Now()); err != nil {
 		t.Fatal(err)
 	}
-	doorsAre(t, r, "switched back, unprepared", 2, func(d *generation.GatewayState) bool { return d.Active == "1" })
+	gatewaysAre(t, r, "switched back, unprepared", 2, func(d *generation.GatewayState) bool { return d.Active == "1" })
 	snapshotsOf(t, conns[third], "1", both)
 	snapshotsOf(t, conns[first], "1", both)
 	scores(conn, "100", "100")

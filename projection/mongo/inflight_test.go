@@ -7,10 +7,10 @@ import (
 	"time"
 )
 
-func TestRoom(t *testing.T) {
+func TestInflight(t *testing.T) {
 	t.Parallel()
 	ctx := t.Context()
-	r := room{limit: 4}
+	r := inflight{limit: 4}
 	at := func(s int) time.Time { return time.Unix(int64(s), 0) }
 	takeAll := func(n int) {
 		t.Helper()
@@ -36,7 +36,7 @@ func TestRoom(t *testing.T) {
 	}
 	r.answered(at(32), at(33), errors.New("refused"))
 	if r.limit != 2 {
-		t.Errorf("room for %v, want 2", r.limit)
+		t.Errorf("a limit of %v, want 2", r.limit)
 	}
 	go func() { got <- r.take(ctx) }()
 	for range 3 {
@@ -47,7 +47,7 @@ func TestRoom(t *testing.T) {
 		}
 		r.leave()
 	}
-	if err := <-got; err != nil { // the third one who left made room
+	if err := <-got; err != nil { // the third one that left made a place
 		t.Error(err)
 	}
 	for range 10 {
@@ -56,16 +56,16 @@ func TestRoom(t *testing.T) {
 		r.slowed = time.Time{}
 	}
 	if r.limit != 1 {
-		t.Errorf("room for %v, want 1", r.limit)
+		t.Errorf("a limit of %v, want 1", r.limit)
 	}
 	for range 100000 {
 		r.answered(at(300), at(301), nil)
 	}
-	if r.limit != roomMost {
-		t.Errorf("room for %v, want %v", r.limit, roomMost)
+	if r.limit != inflightMost {
+		t.Errorf("a limit of %v, want %v", r.limit, inflightMost)
 	}
-	takeAll(roomMost - 2)
-	if r.taken != roomMost {
+	takeAll(inflightMost - 2)
+	if r.taken != inflightMost {
 		t.Errorf("%d are taken", r.taken)
 	}
 }

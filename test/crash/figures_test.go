@@ -8,8 +8,8 @@ import (
 	holdpb "holdmetrics/proto"
 )
 
-// told is what a snapshot says of its holder as of an instant that its line reaches.
-func told(t *testing.T, s *holdpb.HoldStat, at int64) string {
+// figuresOf returns the figures of a snapshot as of an instant that its line reaches.
+func figuresOf(t *testing.T, s *holdpb.HoldStat, at int64) string {
 	since := s.Since.AsTime().UnixNano()
 	if until := s.Until; at < since || until != nil && at >= until.AsTime().UnixNano() {
 		return fmt.Sprintf("a line from %v to %v, which does not reach the instant asked for", s.Since.AsTime(), s.Until.AsTime())

@@ -13,15 +13,15 @@ import (
 	"holdmetrics/ingest"
 )
 
-// What a server keeps comes through its door, whatever its size, and its copy is
+// A file server sends every file, whatever its size, and its copy is
 // gone afterwards.
-func TestDoor(t *testing.T) {
+func TestFileServer(t *testing.T) {
 	t.Parallel()
 	js := startServer(t)
 	openLog(t, js)
 	dir := t.TempDir()
 	large := strings.Repeat("0123456789abcdef", 3*readBytes/16) + "!"
-	door, err := OpenDoor(js.Conn(), dir, func(_ context.Context, to string) error {
+	files, err := ServeFiles(js.Conn(), dir, func(_ context.Context, to string) error {
 		return errors.Join(
 			os.MkdirAll(filepath.Join(to, "store", "deep"), 0o700),
 			os.WriteFile(filepath.Join(to, "store", "deep", "large"), []byte(large), 0o600),
@@ -31,7 +31,7 @@ func TestDoor(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer door.Close()
+	defer files.Close()
 	var out bytes.Buffer
 	w, err := NewWriter(&out, "test", time.Unix(1, 0), nil)
 	if err != nil {
@@ -64,9 +64,9 @@ func checkNoCopy(t *testing.T, dir string) {
 	}
 }
 
-// One backup is made at a time; a door that closes ends it; a copy that fails
+// One backup is made at a time; a file server that closes ends it; a copy that fails
 // leaves nothing.
-func TestDoorRefuses(t *testing.T) {
+func TestFileServerRefuses(t *testing.T) {
 	t.Parallel()
 	js := startServer(t)
 	w, err := NewWriter(new(bytes.Buffer), "test", time.Unix(1, 0), nil)
@@ -74,19 +74,19 @@ func TestDoorRefuses(t *testing.T) {
 		t.Fatal(err)
 	}
 	if found, err := w.AddServer(t.Context(), js.Conn()); found || err != nil {
-		t.Fatalf("without a door: %v, %v", found, err)
+		t.Fatalf("without a file server: %v, %v", found, err)
 	}
 	dir := t.TempDir()
-	fail := errors.New("no room")
-	door, err := OpenDoor(js.Conn(), dir, func(_ context.Context, to string) error {
+	fail := errors.New("disk full")
+	files, err := ServeFiles(js.Conn(), dir, func(_ context.Context, to string) error {
 		return errors.Join(fail, os.Mkdir(to, 0o700))
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() { door.Close() }()
+	defer func() { files.Close() }()
 	begin := func() error { return ask(t.Context(), js.Conn(), "begin", nil, time.Minute, nil) }
-	if err := begin(); err == nil || !strings.Contains(err.Error(), "no room") {
+	if err := begin(); err == nil || !strings.Contains(err.Error(), "disk full") {
 		t.Errorf("a copy that fails: %v", err)
 	}
 	checkNoCopy(t, dir)
@@ -97,22 +97,22 @@ func TestDoorRefuses(t *testing.T) {
 	if err := begin(); err == nil || !strings.Contains(err.Error(), "another backup") {
 		t.Errorf("a second one: %v", err)
 	}
-	for _, q := range []*readQuestion{{Session: "x"}, {Session: door.session, File: 1, Bytes: 1}, {Session: door.session, File: -1, Bytes: 1}, {}} {
+	for _, q := range []*readQuestion{{Session: "x"}, {Session: files.session, File: 1, Bytes: 1}, {Session: files.session, File: -1, Bytes: 1}, {}} {
 		if err := ask(t.Context(), js.Conn(), "read", q, time.Minute, nil); err == nil {
 			t.Errorf("%+v is answered", q)
 		}
 	}
 	// Who forgets his session lets others in.
-	door.mu.Lock()
-	door.deadline.Reset(0)
-	door.mu.Unlock()
+	files.mu.Lock()
+	files.deadline.Reset(0)
+	files.mu.Unlock()
 	for over := time.Now().Add(time.Minute); begin() != nil; {
 		if time.Now().After(over) {
 			t.Fatal("the forgotten session stays")
 		}
-		time.Sleep(time.Millisecond) // a timer tells nobody
+		time.Sleep(time.Millisecond) // a timer sends no event
 	}
-	if err := door.Close(); err != nil {
+	if err := files.Close(); err != nil {
 		t.Fatal(err)
 	}
 	checkNoCopy(t, dir)
