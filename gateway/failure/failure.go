@@ -1,3 +1,5 @@
+// Package failure maps errors of reads, watches and events to what a client gets: a
+// kind, a message, a field and the time to wait before another attempt.
 package failure
 
 import (

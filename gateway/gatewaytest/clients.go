@@ -42,6 +42,7 @@ func (c rawCodec) Marshal(v any) (mem.BufferSlice, error) {
 // ForceRaw has a call take rawBytes.
 var ForceRaw = grpc.ForceCodecV2(rawCodec{encoding.GetCodecV2("proto")})
 
+// Do sends a request and returns the answer with its body.
 func Do(t *testing.T, method, url, body string) (*http.Response, []byte) {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), method, url, strings.NewReader(body))
@@ -60,6 +61,7 @@ func Do(t *testing.T, method, url, body string) (*http.Response, []byte) {
 	return resp, got
 }
 
+// Get reads a path of the HTTP server, and fails the test unless the status is want.
 func Get(t *testing.T, w *World, path string, want int) []byte {
 	t.Helper()
 	resp, body := Do(t, http.MethodGet, w.Url+path, "")
@@ -85,6 +87,7 @@ func ProblemOf(t *testing.T, resp *http.Response, body []byte) huma.ErrorModel {
 	return p
 }
 
+// GoodEvent returns the i-th of any number of valid events.
 func GoodEvent(i int) *holdpb.HoldMsg {
 	return &holdpb.HoldMsg{TokenId: "pool", HolderId: fmt.Sprintf("holder/%d", i%97), Start: fakes.Seconds(int64(1_600_000_000 + i)), Weight: 2}
 }
@@ -156,6 +159,7 @@ func Lines[T any](t *testing.T, body []byte) (all []T) {
 	return all
 }
 
+// AllOf returns all rows that Scores streams.
 func AllOf(t *testing.T, w *World, req *holdpb.ScoresRequest) ([]*holdpb.Score, error) {
 	t.Helper()
 	stream, err := w.Query().Scores(t.Context(), req)
@@ -200,6 +204,7 @@ func Violated(err error) string {
 	return ""
 }
 
+// TestStats returns the snapshots that most tests begin with.
 func TestStats() []*holdpb.HoldStat {
 	return []*holdpb.HoldStat{
 		{HolderId: "alice", TotalSeconds: 10, WeightedScore: 25, UpdatedAt: fakes.Seconds(5), ScoreExact: "25", HeldExact: "10", LiveBase: "25", LiveRate: "2.5", Since: fakes.Seconds(5), Position: 7},
@@ -226,6 +231,7 @@ func ManyLines(to io.Writer, n int) error {
 	return nil
 }
 
+// StatOf returns a snapshot with a settled score and a rate, which began ten seconds ago.
 func StatOf(holder, settled, rate string) *holdpb.HoldStat {
 	return &holdpb.HoldStat{HolderId: holder, ScoreExact: settled, LiveBase: settled, LiveRate: rate, Since: fakes.Seconds(fakes.TestNow/1e9 - 10)}
 }
@@ -311,6 +317,7 @@ func EventsOf(t *testing.T, w *World, query, lastID string) (next func() string,
 	}, resp
 }
 
+// Expect fails the test unless next returns these lines, one after the other.
 func Expect(t *testing.T, next func() string, want ...string) {
 	t.Helper()
 	for _, line := range want {

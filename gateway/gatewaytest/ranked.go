@@ -27,6 +27,7 @@ type Ranked struct {
 	Now       atomic.Int64
 }
 
+// NewRanked returns a gateway for a test, with a store, a clock and no holders.
 func NewRanked(t *testing.T, change ...func(*World)) *Ranked {
 	r := &Ranked{T: t, Snapshots: fakes.ReadySnapshots()}
 	r.Now.Store(fakes.TestNow)
@@ -63,6 +64,7 @@ func (r *Ranked) Take(drafts ...hold.Draft) {
 	}
 }
 
+// Publish puts the stored figures of a holder into the snapshots.
 func (r *Ranked) Publish(holder string) {
 	record, err := r.Store.Holder(r.T.Context(), r.Partition(holder), holder)
 	if err != nil {
@@ -225,4 +227,5 @@ type NoReader struct {
 	Err error
 }
 
+// View returns the error of the reader.
 func (r NoReader) View(context.Context, int) (projection.PartitionView, error) { return nil, r.Err }

@@ -1,3 +1,5 @@
+// Package gatewaytest helps tests of the gateway: a gateway over fakes, and clients of
+// both APIs.
 package gatewaytest
 
 import (
@@ -46,8 +48,10 @@ type Owners struct {
 	Err    error
 }
 
+// Workers returns Others and Err.
 func (o *Owners) Workers(context.Context) ([]query.WorkerStatus, error) { return o.Others, o.Err }
 
+// Partitions returns Owned and Err.
 func (o *Owners) Partitions(context.Context) ([]query.PartitionStatus, error) {
 	return o.Owned, o.Err
 }
@@ -116,7 +120,10 @@ func (w *World) serve(t testing.TB) {
 	t.Cleanup(w.Close)
 }
 
+// Metrics returns a client that sends events and watches.
 func (w *World) Metrics() holdpb.HoldMetricsClient { return holdpb.NewHoldMetricsClient(w.Conn) }
+
+// Query returns a client that reads.
 func (w *World) Query() holdpb.HoldMetricsQueryClient {
 	return holdpb.NewHoldMetricsQueryClient(w.Conn)
 }

@@ -1,3 +1,4 @@
+// Package grpcapi serves the gRPC API: events, reads, watches and status.
 package grpcapi
 
 import (
@@ -71,6 +72,7 @@ type Server struct {
 	messages watch.Messages
 }
 
+// New returns a server for the gRPC services; register them with Register.
 func New(cfg Config) *Server {
 	s := &Server{cfg: cfg}
 	s.stalls.most = cfg.WatchStall

@@ -42,12 +42,14 @@ type RankMarks struct {
 	Origin
 }
 
+// TopBody is the JSON answer of a page of a ranking.
 type TopBody struct {
 	Holders    []RankedRow `json:"holders"`
 	NextCursor string      `json:"next_cursor,omitempty" doc:"Absent: there is no more"`
 	RankMarks
 }
 
+// RankBody is the JSON answer for the rank of one holder.
 type RankBody struct {
 	RankedRow
 	Share        float64 `json:"share" doc:"score / total_score, the nearest double; 0 of nothing" example:"0.25"`

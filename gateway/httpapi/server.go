@@ -1,3 +1,5 @@
+// Package httpapi serves the HTTP API: events, reads, watches, status, metrics, the
+// OpenAPI document and the page.
 package httpapi
 
 import (
@@ -64,6 +66,7 @@ type Server struct {
 	events, settledEvents watch.Encodings
 }
 
+// New returns a server of the HTTP API. It fails if a route cannot be registered.
 func New(cfg Config) (s *Server, err error) {
 	s = &Server{cfg: cfg}
 	s.handler, err = s.routes()

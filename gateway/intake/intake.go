@@ -1,3 +1,4 @@
+// Package intake passes events of both APIs to the producer, by the active rules.
 package intake
 
 import (
@@ -30,6 +31,7 @@ type Producer interface {
 // Endpoint is where an event came in, as the metrics name it.
 type Endpoint string
 
+// The endpoints that take events.
 const (
 	Record         Endpoint = "record"
 	Broadcast      Endpoint = "broadcast"
@@ -67,6 +69,7 @@ type Intake struct {
 	producer ruledProducer
 }
 
+// New returns an intake that sends to the producer of cfg.
 func New(cfg Config) *Intake {
 	return &Intake{Cfg: cfg, producer: ruledProducer{cfg.Producer, cfg.Rules}}
 }

@@ -61,6 +61,8 @@ type Generation struct {
 	ViewID string
 }
 
+// NewGeneration returns a generation that answers reads of s from a backend. later
+// reports whether it is prepared to be switched to, and does not answer yet.
 func NewGeneration(s *Service, from Backend, later bool) *Generation {
 	b := &Generation{Backend: from, S: s, Lineage: newLineage(), later: later,
 		Serial: s.made.Add(1), ViewID: from.Generation + "." + uuid.NewString()}

@@ -9,10 +9,8 @@ import (
 )
 
 const (
-	// MaxPoints is the most instants that a history has, DefaultPoints how many it
-	// has unless it is asked for another number.
-	MaxPoints     = 1000
-	DefaultPoints = 100
+	MaxPoints     = 1000 // the most instants that a history has
+	DefaultPoints = 100  // if the query names no number
 )
 
 // HistoryQuery asks for the score of a holder over time.

@@ -16,8 +16,8 @@ import (
 type RankBy string
 
 const (
-	BySettled RankBy = "settled"
-	ByLive    RankBy = "live"
+	BySettled RankBy = "settled" // of ended holds only
+	ByLive    RankBy = "live"    // of all holds, as of the moment of the page
 )
 
 // MaxTop is the most holders that a page has, DefaultTop how many it has unless it

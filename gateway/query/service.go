@@ -1,3 +1,5 @@
+// Package query answers reads: scores, explanations, histories, rankings and status.
+// It knows neither gRPC nor HTTP.
 package query
 
 import (
@@ -81,18 +83,21 @@ func (s *Service) with(f func(*Generation) error) error {
 // What follows answers from the generation that is active, see the methods of
 // backend of the same names.
 
+// Scores calls emit with a row for each score that is asked for.
 func (s *Service) Scores(ctx context.Context, q ScoreQuery, emit func(*Row) error) error {
 	return afresh(func(given func()) error {
 		return s.with(func(b *Generation) error { return b.scores(ctx, q, givenTo(given, emit)) })
 	})
 }
 
+// Explain calls emit with the contribution of each hold to a score.
 func (s *Service) Explain(ctx context.Context, q ExplainQuery, emit func(*Contribution) error) error {
 	return afresh(func(given func()) error {
 		return s.with(func(b *Generation) error { return b.explain(ctx, q, givenTo(given, emit)) })
 	})
 }
 
+// History returns the score of a holder at instants of a period.
 func (s *Service) History(ctx context.Context, q HistoryQuery) (points []Point, err error) {
 	err = afresh(func(func()) error {
 		return s.with(func(b *Generation) (err error) {
@@ -103,6 +108,7 @@ func (s *Service) History(ctx context.Context, q HistoryQuery) (points []Point, 
 	return points, err
 }
 
+// Stored calls emit with figures of holders from the stored facts.
 func (s *Service) Stored(ctx context.Context, q *StatsQuery, emit func(*Row) error) error {
 	return afresh(func(given func()) error {
 		return s.with(func(b *Generation) error { return b.stored(ctx, q, givenTo(given, emit)) })
@@ -125,6 +131,7 @@ func (s *Service) EachSnapshot(ctx context.Context, q *StatsQuery, fn func(*Snap
 	})
 }
 
+// Top returns a page of a ranking.
 func (s *Service) Top(ctx context.Context, q TopQuery) (page *Page, err error) {
 	err = afresh(func(func()) error {
 		return s.with(func(b *Generation) (err error) {
@@ -135,6 +142,7 @@ func (s *Service) Top(ctx context.Context, q TopQuery) (page *Page, err error) {
 	return page, err
 }
 
+// Rank returns the rank of one holder.
 func (s *Service) Rank(ctx context.Context, q TopQuery, holder string) (page *Page, err error) {
 	err = afresh(func(func()) error {
 		return s.with(func(b *Generation) (err error) {

@@ -156,4 +156,5 @@ func (w *Window) of(r *hold.Rule, p *hold.Pair) (f pairFigures) {
 	return f
 }
 
+// RangeDetail returns the detail of an ErrRange error: the values that are allowed.
 func RangeDetail(least, most uint64) string { return fmt.Sprintf("it is %d to %d", least, most) }

@@ -1,3 +1,5 @@
+// Package watch serves clients that watch: the snapshots, then their changes, across
+// switches of the generation.
 package watch
 
 import (
@@ -50,6 +52,7 @@ const (
 	watchLook     = 1024 // changes that the hub looks at at once
 )
 
+// NewHub returns a hub for watches of the snapshots s, which reads from r.
 func NewHub(r *query.Service, s query.Snapshots) *Hub {
 	return &Hub{
 		reads: r, snapshots: s, all: map[*watcher]struct{}{}, byKey: map[string]map[*watcher]struct{}{}, over: make(chan struct{}),
@@ -135,6 +138,7 @@ func (h *Hub) busy(n int) {
 	h.mu.Unlock()
 }
 
+// Count returns the number of watches that are open.
 func (h *Hub) Count() int64 {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -151,6 +155,7 @@ func (h *Hub) Drain() {
 	}
 }
 
+// Wait waits for the goroutines of the hub, after the last watch has ended.
 func (h *Hub) Wait() { h.followers.Wait() }
 
 // follow wakes watchers until empty is closed.

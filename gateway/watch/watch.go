@@ -62,6 +62,7 @@ func (q *Query) Check() error {
 	return q.StatsQuery.Check()
 }
 
+// CheckInterval returns a [*hold.FieldError] if the interval is out of range, or nil.
 func (q *Query) CheckInterval() error {
 	if q.Every < 0 || q.Every > MaxInterval {
 		return &hold.FieldError{Field: "min_interval", Err: query.ErrRange, Detail: "it is up to " + MaxInterval.String()}

@@ -1,3 +1,5 @@
+// Package fakes has stand-ins for what a gateway reads and writes: the log, a producer
+// and snapshots.
 package fakes
 
 import (
@@ -22,12 +24,15 @@ type Log struct {
 	Err  error
 }
 
+// Partitions returns Size.
 func (l *Log) Partitions() int { return l.Size }
 
+// End returns the end of a partition, and Err.
 func (l *Log) End(_ context.Context, p int) (uint64, error) {
 	return l.Ends[p], l.Err
 }
 
+// LastPosition returns the greatest end of all partitions, and Err.
 func (l *Log) LastPosition(context.Context) (last uint64, err error) {
 	for _, end := range l.Ends {
 		last = max(last, end)
@@ -63,6 +68,7 @@ func (p *Producer) take(d *hold.Draft) (uint64, error) {
 	return p.Took, p.Err
 }
 
+// Record takes an event, or waits for the end of ctx if the producer is Full.
 func (p *Producer) Record(ctx context.Context, d *hold.Draft) (uint64, error) {
 	if p.Full {
 		<-ctx.Done()
@@ -71,6 +77,7 @@ func (p *Producer) Record(ctx context.Context, d *hold.Draft) (uint64, error) {
 	return p.take(d)
 }
 
+// Send takes an event and reports its position to done.
 func (p *Producer) Send(_ context.Context, d *hold.Draft, done func(uint64, error)) error {
 	position, err := p.take(d)
 	if err != nil {
@@ -84,6 +91,7 @@ func (p *Producer) Send(_ context.Context, d *hold.Draft, done func(uint64, erro
 	return nil
 }
 
+// SendBatch takes events and reports the result to done.
 func (p *Producer) SendBatch(_ context.Context, drafts []hold.Draft, done func(ingest.BatchResult)) {
 	var r ingest.BatchResult
 	for i := range drafts {
@@ -105,10 +113,12 @@ func Held(token, holder string, start, end int64, weight float64) hold.Draft {
 	return hold.Draft{Token: token, Holder: holder, Start: At(start), End: At(end), Weight: weight, WeightGiven: true}
 }
 
+// OpenHold returns the event of an open hold; start is in seconds.
 func OpenHold(token, holder string, start int64, weight float64) hold.Draft {
 	return hold.Draft{Token: token, Holder: holder, Start: At(start), Weight: weight, WeightGiven: true}
 }
 
+// At returns a stamp of so many seconds since the epoch.
 func At(seconds int64) hold.Stamp { return hold.Stamp{Seconds: seconds, Set: true} }
 
 // ApplyTo writes events to a store as a processor would, at the clock of the tests;
@@ -163,6 +173,8 @@ func ApplyTo(t *testing.T, store projection.Store, partitions int, rules hold.Ru
 	}
 }
 
+// Seconds returns a timestamp of so many seconds since the epoch.
 func Seconds(s int64) *timestamppb.Timestamp { return &timestamppb.Timestamp{Seconds: s} }
 
+// Timestamp returns a timestamp of so many nanoseconds since the epoch.
 func Timestamp(ns int64) *timestamppb.Timestamp { return timestamppb.New(time.Unix(0, ns)) }

@@ -31,6 +31,7 @@ type fakeSnapshot struct {
 	settled string
 }
 
+// ReadySnapshots returns a view that is complete and has these snapshots.
 func ReadySnapshots(stats ...*holdpb.HoldStat) *Snapshots {
 	s := &Snapshots{
 		Ready: make(chan struct{}), items: map[string]*fakeSnapshot{}, changed: make(chan struct{}), reached: map[int]projection.Reached{},
@@ -49,6 +50,7 @@ func (s *Snapshots) Fail(err error) {
 	s.Err = err
 }
 
+// Put adds or replaces the snapshot of a holder.
 func (s *Snapshots) Put(stat *holdpb.HoldStat) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -67,6 +69,7 @@ func (s *Snapshots) Put(stat *holdpb.HoldStat) {
 	s.wake()
 }
 
+// Remove deletes the snapshot of a holder.
 func (s *Snapshots) Remove(holder string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -76,6 +79,7 @@ func (s *Snapshots) Remove(holder string) {
 	s.wake()
 }
 
+// Reach sets the watermark of a partition.
 func (s *Snapshots) Reach(partition int, to projection.Reached) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -88,6 +92,7 @@ func (s *Snapshots) wake() {
 	s.changed = make(chan struct{})
 }
 
+// Wait waits until Ready is closed.
 func (s *Snapshots) Wait(ctx context.Context) error {
 	select {
 	case <-s.Ready:
@@ -110,6 +115,7 @@ func (s *Snapshots) changes(after uint64) (all []projection.Change) {
 	return all
 }
 
+// Each calls fn with every snapshot, in the order of their changes.
 func (s *Snapshots) Each(fn func(projection.Change) bool) {
 	s.mu.Lock()
 	order := slices.Clone(s.order)
@@ -121,15 +127,18 @@ func (s *Snapshots) Each(fn func(projection.Change) bool) {
 	}
 }
 
+// All calls fn with the key and the value of every snapshot.
 func (s *Snapshots) All(fn func(string, []byte) bool) {
 	s.Each(func(c projection.Change) bool { return fn(c.Key, c.Value) })
 }
 
+// Len returns the number of snapshots.
 func (s *Snapshots) Len() (n int) {
 	s.Each(func(projection.Change) bool { n++; return true })
 	return n
 }
 
+// Lookup returns the snapshot of a key, if there is one.
 func (s *Snapshots) Lookup(key string) (projection.Change, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -140,6 +149,7 @@ func (s *Snapshots) Lookup(key string) (projection.Change, bool) {
 	return it.Change, true
 }
 
+// AppendChanges is the same as of a view of the bucket.
 func (s *Snapshots) AppendChanges(dst []projection.Change, after uint64, limit int) ([]projection.Change, uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -149,6 +159,7 @@ func (s *Snapshots) AppendChanges(dst []projection.Change, after uint64, limit i
 	return dst, after
 }
 
+// AppendLatest is the same as of a view of the bucket.
 func (s *Snapshots) AppendLatest(dst []projection.Change, after, before uint64, limit int) (_ []projection.Change, next, point uint64, more bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -164,24 +175,28 @@ func (s *Snapshots) AppendLatest(dst []projection.Change, after, before uint64, 
 	return dst, before, s.last, false
 }
 
+// Changed returns a channel that is closed by the next change.
 func (s *Snapshots) Changed() <-chan struct{} {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.changed
 }
 
+// Last returns the number of the last change.
 func (s *Snapshots) Last() uint64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.last
 }
 
+// Reached returns the watermark of a partition.
 func (s *Snapshots) Reached(partition int) projection.Reached {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.reached[partition]
 }
 
+// WaitPosition waits until the watermark of a partition is at position.
 func (s *Snapshots) WaitPosition(ctx context.Context, partition int, position uint64) error {
 	for {
 		changed := s.Changed()
@@ -196,10 +211,16 @@ func (s *Snapshots) WaitPosition(ctx context.Context, partition int, position ui
 	}
 }
 
-func (s *Snapshots) Freeze()      {}
-func (s *Snapshots) Thaw()        {}
+// Freeze does nothing.
+func (s *Snapshots) Freeze() {}
+
+// Thaw does nothing.
+func (s *Snapshots) Thaw() {}
+
+// Close does nothing.
 func (s *Snapshots) Close() error { return nil }
 
+// Marshal returns the deterministic bytes of a message.
 func Marshal(m proto.Message) []byte {
 	b, err := proto.MarshalOptions{Deterministic: true}.Marshal(m)
 	if err != nil {

@@ -120,7 +120,8 @@ func stopServer(s *server.Server) {
 	s.WaitForShutdown()
 }
 
-// brokerLog takes what the NATS server says; its notices are our debug lines.
+// brokerLog writes the log of the NATS server into ours. Its notices and traces are
+// debug lines.
 type brokerLog struct {
 	*zap.SugaredLogger
 	fatal *atomic.Pointer[string] // what made it give up

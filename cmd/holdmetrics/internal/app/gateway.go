@@ -243,7 +243,8 @@ func gatewayID() string {
 	return notInIDs.ReplaceAllString(host, "-") + "-" + uuid.NewString()[:8]
 }
 
-// noStore is the reader of a gateway that was given no store: it says so.
+// noStore is the reader of a gateway without a store. Every read fails with
+// gateway.ErrNoStore.
 type noStore struct{}
 
 func (noStore) View(context.Context, int) (projection.PartitionView, error) {
@@ -258,7 +259,7 @@ func (noStore) Checkpoint(context.Context, int) (projection.Checkpoint, bool, er
 	return projection.Checkpoint{}, false, gateway.ErrNoStore
 }
 
-// Ping says nothing against the gateway: what it can do it does.
+// Ping succeeds: a gateway without a store is healthy.
 func (noStore) Ping(context.Context) error { return nil }
 
 // leaseOwners tells of the partitions what their owners said last.

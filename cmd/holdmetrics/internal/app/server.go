@@ -257,7 +257,7 @@ func (p *Server) startGenerations(ctx context.Context) (err error) {
 	return nil
 }
 
-// storeLog lets the store's everyday lines through at debug level only.
+// storeLog writes the log of the store into ours, with its info lines at debug level.
 type storeLog struct{ *zap.SugaredLogger }
 
 func (l storeLog) Infof(format string, args ...any) { l.Debugf(format, args...) }

@@ -13,6 +13,7 @@ import (
 	"holdmetrics/ingest"
 )
 
+// New returns the command log, which prints and verifies the log.
 func New() *cobra.Command {
 	var q logQuery
 	c := &cobra.Command{

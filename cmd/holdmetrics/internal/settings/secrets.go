@@ -227,6 +227,7 @@ func (s Secrets) Writer(out io.Writer) io.Writer {
 	return hidingWriter{s, out}
 }
 
+// hidingWriter passes text on with its secrets hidden.
 type hidingWriter struct {
 	secrets Secrets
 	out     io.Writer

@@ -38,6 +38,7 @@ type Tally struct {
 // RefusedError is an event that the server did not accept.
 type RefusedError struct{ Message string }
 
+// Error returns the refusal, with its message.
 func (e *RefusedError) Error() string { return "refused: " + e.Message }
 
 // Send sends events in batches, several of them in flight, and takes their

@@ -20,6 +20,7 @@ type Span struct {
 	Partition int // -1: all
 }
 
+// Flags adds the flags --from, --to and --partition, which fill the span.
 func (s *Span) Flags(f *pflag.FlagSet) {
 	f.StringVar(&s.From, "from", "", "begin here: "+SpanHelp)
 	f.StringVar(&s.To, "to", "", "end here, this included: "+SpanHelp)
@@ -131,6 +132,7 @@ func PositionOf(text string) (uint64, bool) {
 	return n, err == nil
 }
 
+// OneFile is the argument check of a command that takes exactly one file.
 func OneFile(_ *cobra.Command, args []string) error {
 	if len(args) != 1 || args[0] == "" {
 		return errors.New("name one file")

@@ -8,10 +8,10 @@ import (
 
 const (
 	// EventBase is when the first holds start, in seconds: 2010-01-01. Rounds of
-	// holders follow each other by eventStep seconds, so millions of rounds fit
+	// holders follow each other by EventStep seconds, so millions of rounds fit
 	// before the present.
 	EventBase = 1_262_304_000
-	EventStep = 10
+	EventStep = 10 // seconds between two rounds
 
 	eventTokens = 16
 )
