@@ -10,14 +10,13 @@ import (
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
-	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
 	"holdmetrics/gateway/gatewaytest"
 	"holdmetrics/gateway/gatewaytest/fakes"
 	"holdmetrics/ingest"
+	"holdmetrics/internal/natstest"
 	holdpb "holdmetrics/proto"
 )
 
@@ -52,21 +51,8 @@ func (c *stallingConn) Read(b []byte) (int, error) {
 // that acknowledges nothing.
 func stalledLog(t *testing.T, quota int) (func(*gatewaytest.World), *ingest.Producer) {
 	t.Helper()
-	s, err := server.NewServer(&server.Options{JetStream: true, StoreDir: t.TempDir(), DontListen: true, NoSigs: true, NoLog: true})
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.Start()
-	stall := &stallingLog{Server: s, stalled: make(chan struct{}), freed: make(chan struct{})}
-	closed := make(chan struct{})
-	nc, err := nats.Connect("", nats.InProcessServer(stall), nats.ClosedHandler(func(*nats.Conn) { close(closed) }))
-	if err != nil {
-		t.Fatal(err)
-	}
-	js, err := jetstream.New(nc)
-	if err != nil {
-		t.Fatal(err)
-	}
+	stall := &stallingLog{Server: natstest.Start(t), stalled: make(chan struct{}), freed: make(chan struct{})}
+	js := natstest.JetStream(t, stall)
 	l, err := ingest.OpenLog(t.Context(), js, ingest.LogConfig{})
 	if err != nil {
 		t.Fatal(err)
@@ -82,10 +68,6 @@ func stalledLog(t *testing.T, quota int) (func(*gatewaytest.World), *ingest.Prod
 		if err := p.Close(ctx); err != nil {
 			t.Errorf("close producer: %v", err)
 		}
-		nc.Close()
-		<-closed
-		s.Shutdown()
-		s.WaitForShutdown()
 	})
 	return func(w *gatewaytest.World) {
 		w.Cfg.Producer = p

@@ -9,6 +9,7 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 
 	"holdmetrics/hold"
+	"holdmetrics/internal/natstest"
 )
 
 func benchDraft() hold.Draft {
@@ -86,7 +87,7 @@ func BenchmarkFrame(b *testing.B) {
 func BenchmarkProducer(b *testing.B) {
 	for _, sync := range []bool{false, true} {
 		name := map[bool]string{false: "no fsync", true: "fsync"}[sync]
-		l, err := OpenLog(b.Context(), connect(b, startServer(b, func(o *server.Options) { o.SyncAlways = sync })), LogConfig{})
+		l, err := OpenLog(b.Context(), connect(b, natstest.Start(b, func(o *server.Options) { o.SyncAlways = sync })), LogConfig{})
 		if err != nil {
 			b.Fatal(err)
 		}

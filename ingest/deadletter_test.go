@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 
+	"holdmetrics/internal/natstest"
+
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -113,7 +115,7 @@ func garbage(size int) DeadLetter {
 func TestDeadLetterIsCutToWhatFits(t *testing.T) {
 	t.Parallel()
 	const limit = 16 << 10
-	l, err := OpenLog(t.Context(), connect(t, startServer(t, func(o *server.Options) { o.MaxPayload = limit })), LogConfig{})
+	l, err := OpenLog(t.Context(), connect(t, natstest.Start(t, func(o *server.Options) { o.MaxPayload = limit })), LogConfig{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"holdmetrics/internal/faultynats"
+	"holdmetrics/internal/natstest"
 )
 
 // connectBehind opens a connection through a broker with faults of its own.
@@ -26,7 +27,7 @@ func connectBehind(t *testing.T, s faultynats.Server, f faultynats.Faults) (*fau
 			t.Errorf("close the broker that lies: %v", err)
 		}
 	})
-	return liar, connectTo(t, liar)
+	return liar, natstest.JetStream(t, liar)
 }
 
 // soon bounds what a test waits for.
@@ -59,8 +60,8 @@ func TestReadsAreWholeBehindALiar(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s := startServer(t)
-			if _, err := OpenLog(t.Context(), connectTo(t, s), LogConfig{}); err != nil {
+			s := natstest.Start(t)
+			if _, err := OpenLog(t.Context(), natstest.JetStream(t, s), LogConfig{}); err != nil {
 				t.Fatal(err)
 			}
 			f.Seed = faultynats.SeedOf(t.Name())
@@ -124,8 +125,8 @@ func TestReadsAreWholeBehindALiar(t *testing.T) {
 // the position.
 func TestReadGivesUpOnASilentStream(t *testing.T) {
 	t.Parallel()
-	s := startServer(t)
-	l, err := OpenLog(t.Context(), connectTo(t, s), LogConfig{})
+	s := natstest.Start(t)
+	l, err := OpenLog(t.Context(), natstest.JetStream(t, s), LogConfig{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -150,7 +151,7 @@ func TestReadGivesUpOnASilentStream(t *testing.T) {
 // that names the position, and another one carries on.
 func TestImportDoesNotWaitForALostAcknowledgement(t *testing.T) {
 	t.Parallel()
-	s := startServer(t)
+	s := natstest.Start(t)
 	liar, js := connectBehind(t, s, faultynats.Faults{})
 	o, all := originOf(20)
 	i := begin(t, js, o)

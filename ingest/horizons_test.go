@@ -7,13 +7,14 @@ import (
 	"time"
 
 	"holdmetrics/hold"
+	"holdmetrics/internal/natstest"
 )
 
 // A producer in another process than the one that seals: what it acknowledges is in the
 // log before the seal, however the two meet.
 func TestProducerOfAnotherProcessWhileTheLogIsSealed(t *testing.T) {
 	t.Parallel()
-	server := startServer(t)
+	server := natstest.Start(t)
 	l, err := OpenLog(t.Context(), connect(t, server), LogConfig{Partitions: 1})
 	if err != nil {
 		t.Fatal(err)

@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"holdmetrics/internal/natstest"
+
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -74,7 +76,7 @@ func sameMessages(t *testing.T, l *Log, want []*Message) {
 
 func TestImport(t *testing.T) {
 	t.Parallel()
-	js := connect(t, startServer(t))
+	js := connect(t, natstest.Start(t))
 	own := limitsOf(7*time.Minute, 8*time.Minute)
 	early, err := OpenLog(t.Context(), js, LogConfig{Partitions: 5, Limits: own}) // as a serve has it
 	if err != nil {
@@ -194,7 +196,7 @@ func TestLogTimeOfAStranger(t *testing.T) {
 func TestImportCarriesOn(t *testing.T) {
 	t.Parallel()
 	for _, done := range []int{0, 1, 7, 20} {
-		js := connect(t, startServer(t))
+		js := connect(t, natstest.Start(t))
 		o, all := originOf(20)
 		first := begin(t, js, o)
 		addAll(t, first, all[:done])
@@ -221,7 +223,7 @@ func TestImportCarriesOn(t *testing.T) {
 
 func TestImportRefuses(t *testing.T) {
 	t.Parallel()
-	s := startServer(t)
+	s := natstest.Start(t)
 	js := connect(t, s)
 	o, all := originOf(5)
 	for what, change := range map[string]func(*Origin){
@@ -280,7 +282,7 @@ func TestImportRefuses(t *testing.T) {
 func TestImportOfTheLargestMessage(t *testing.T) {
 	t.Parallel()
 	const limit = 4096
-	js := connect(t, startServer(t, func(o *server.Options) { o.MaxPayload = limit }))
+	js := connect(t, natstest.Start(t, func(o *server.Options) { o.MaxPayload = limit }))
 	o, all := originOf(3)
 	all[1].Data = bytes.Repeat([]byte{0xff}, limit)
 	i := begin(t, js, o)

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"holdmetrics/hold"
+	"holdmetrics/internal/natstest"
 )
 
 func limitsOf(skew, end time.Duration) hold.Limits {
@@ -18,7 +19,7 @@ func limitsOf(skew, end time.Duration) hold.Limits {
 // process that opens the log later.
 func TestLimitsByPosition(t *testing.T) {
 	t.Parallel()
-	js := connect(t, startServer(t))
+	js := connect(t, natstest.Start(t))
 	first := limitsOf(time.Minute, 100*time.Hour)
 	l, err := OpenLog(t.Context(), js, LogConfig{Limits: first})
 	if err != nil {
@@ -96,7 +97,7 @@ func TestLimitsOfAnEmptyLog(t *testing.T) {
 // A log of an earlier version has no history: it had the default limits.
 func TestLimitsOfAnOlderLog(t *testing.T) {
 	t.Parallel()
-	js := connect(t, startServer(t))
+	js := connect(t, natstest.Start(t))
 	cfg := eventsConfig(LogConfig{Partitions: 4, Replicas: 1}, "id")
 	delete(cfg.Metadata, metaLimits)
 	if _, err := js.CreateStream(t.Context(), cfg); err != nil {

@@ -12,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"holdmetrics/hold"
+	"holdmetrics/internal/natstest"
 )
 
 func TestOpenLogMakesTheTopology(t *testing.T) {
@@ -91,7 +92,7 @@ func TestAnswersWithoutALeaderCountForNothing(t *testing.T) {
 
 func TestOpenLogKeepsWhatThereIs(t *testing.T) {
 	t.Parallel()
-	js := connect(t, startServer(t))
+	js := connect(t, natstest.Start(t))
 	first, err := OpenLog(t.Context(), js, LogConfig{Partitions: 5})
 	if err != nil {
 		t.Fatal(err)
@@ -108,7 +109,7 @@ func TestOpenLogKeepsWhatThereIs(t *testing.T) {
 // What nobody would read is not acknowledged.
 func TestNoPartitionNoAcknowledgement(t *testing.T) {
 	t.Parallel()
-	js := connect(t, startServer(t))
+	js := connect(t, natstest.Start(t))
 	for _, partitions := range []int{12, 12, 1} { // the second opens what the first made
 		l, err := OpenLog(t.Context(), js, LogConfig{Partitions: partitions})
 		if err != nil || l.Partitions() != 12 {
@@ -129,7 +130,7 @@ func TestNoPartitionNoAcknowledgement(t *testing.T) {
 
 func TestOpenLogBySeveralAtOnce(t *testing.T) {
 	t.Parallel()
-	s := startServer(t)
+	s := natstest.Start(t)
 	var ids sync.Map
 	var all sync.WaitGroup
 	for range 8 {
@@ -177,7 +178,7 @@ func TestOpenLogRefuses(t *testing.T) {
 	} {
 		t.Run(setting, func(t *testing.T) {
 			t.Parallel()
-			js := connect(t, startServer(t))
+			js := connect(t, natstest.Start(t))
 			cfg := eventsConfig(LogConfig{Partitions: 4, Replicas: 1}, uuid.NewString())
 			change(&cfg)
 			if _, err := js.CreateStream(t.Context(), cfg); err != nil {
@@ -201,7 +202,7 @@ func TestOpenLogRefusesForeignDeadLetters(t *testing.T) {
 		"subjects":                         {Name: DeadLetterStream, Subjects: []string{"elsewhere"}},
 		"max_msgs_per_subject and discard": {Name: DeadLetterStream, Subjects: []string{"hold.dlq.>"}},
 	} {
-		js := connect(t, startServer(t))
+		js := connect(t, natstest.Start(t))
 		if _, err := js.CreateStream(t.Context(), cfg); err != nil {
 			t.Fatal(err)
 		}

@@ -3,7 +3,6 @@ package ingest
 import (
 	"context"
 	"testing"
-	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
@@ -11,7 +10,7 @@ import (
 	"go.uber.org/goleak"
 
 	"holdmetrics/hold"
-	"holdmetrics/internal/faultynats"
+	"holdmetrics/internal/natstest"
 	"holdmetrics/internal/testwait"
 )
 
@@ -22,71 +21,20 @@ const now = int64(1_700_000_000) * 1e9
 
 func testClock() int64 { return now }
 
-// startServer runs an embedded server with JetStream in a directory of the test.
-func startServer(tb testing.TB, change ...func(*server.Options)) *server.Server {
-	tb.Helper()
-	o := &server.Options{JetStream: true, StoreDir: tb.TempDir(), DontListen: true, NoSigs: true, NoLog: true}
-	for _, c := range change {
-		c(o)
-	}
-	s, err := server.NewServer(o)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	s.Start()
-	tb.Cleanup(func() {
-		s.Shutdown()
-		s.WaitForShutdown()
-	})
-	if !s.ReadyForConnections(30 * time.Second) {
-		tb.Fatal("the embedded server did not start")
-	}
-	return s
-}
-
 // connect opens a connection to an embedded server. In tests a broker that lies,
 // seeded by the test's name, stands between them; benchmarks measure the server.
 func connect(tb testing.TB, s *server.Server, options ...nats.Option) jetstream.JetStream {
 	tb.Helper()
 	if _, ok := tb.(*testing.T); !ok {
-		return connectTo(tb, s, options...)
+		return natstest.JetStream(tb, s, options...)
 	}
-	liar, err := faultynats.Start(s, faultynats.Mild(faultynats.SeedOf(tb.Name())))
-	if err != nil {
-		tb.Fatal(err)
-	}
-	tb.Cleanup(func() {
-		if err := liar.Close(); err != nil {
-			tb.Errorf("close the broker that lies: %v", err)
-		}
-	})
-	return connectTo(tb, liar, options...)
-}
-
-// connectTo opens a connection to a server, or to a broker before one.
-func connectTo(tb testing.TB, s nats.InProcessConnProvider, options ...nats.Option) jetstream.JetStream {
-	tb.Helper()
-	closed := make(chan struct{})
-	options = append(options, nats.InProcessServer(s), nats.ClosedHandler(func(*nats.Conn) { close(closed) }))
-	nc, err := nats.Connect("", options...)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	tb.Cleanup(func() {
-		nc.Close()
-		<-closed
-	})
-	js, err := jetstream.New(nc)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	return js
+	return natstest.JetStream(tb, natstest.Mild(tb, s), options...)
 }
 
 // openLog makes a log of its own for a test.
 func openLog(tb testing.TB) *Log {
 	tb.Helper()
-	l, err := OpenLog(tb.Context(), connect(tb, startServer(tb)), LogConfig{})
+	l, err := OpenLog(tb.Context(), connect(tb, natstest.Start(tb)), LogConfig{})
 	if err != nil {
 		tb.Fatal(err)
 	}

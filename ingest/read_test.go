@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"holdmetrics/internal/natstest"
+
 	"github.com/nats-io/nats.go/jetstream"
 )
 
@@ -96,7 +98,7 @@ func TestReadFollows(t *testing.T) {
 
 func TestFindLog(t *testing.T) {
 	t.Parallel()
-	js := connect(t, startServer(t))
+	js := connect(t, natstest.Start(t))
 	if _, err := FindLog(t.Context(), js); !errors.Is(err, ErrNoLog) {
 		t.Errorf("no log: %v", err)
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"holdmetrics/hold"
+	"holdmetrics/internal/natstest"
 )
 
 // restartable stands for a server's address: whichever server runs there now.
@@ -41,7 +42,7 @@ func TestServerRestart(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	at := func(o *server.Options) { o.StoreDir, o.SyncAlways = dir, true }
-	first := startServer(t, at)
+	first := natstest.Start(t, at)
 	address := &restartable{s: first}
 	closed := make(chan struct{})
 	nc, err := nats.Connect("", nats.InProcessServer(address), nats.MaxReconnects(-1), nats.ReconnectWait(time.Millisecond),
@@ -70,7 +71,7 @@ func TestServerRestart(t *testing.T) {
 		address.set(nil)
 		first.Shutdown()
 		first.WaitForShutdown()
-		address.set(startServer(t, at))
+		address.set(natstest.Start(t, at))
 	}()
 	var all sync.WaitGroup
 	for s := range 4 {

@@ -9,13 +9,14 @@ import (
 	"time"
 
 	"holdmetrics/hold"
+	"holdmetrics/internal/natstest"
 )
 
 // A horizon is in the settings before it is in any partition; it goes up alone; and
 // another process that has the log open learns it when it is asked.
 func TestSeal(t *testing.T) {
 	t.Parallel()
-	server := startServer(t)
+	server := natstest.Start(t)
 	js := connect(t, server)
 	l, err := OpenLog(t.Context(), js, LogConfig{Partitions: 3})
 	if err != nil {
@@ -120,7 +121,7 @@ func TestReadSeal(t *testing.T) {
 func TestDamagedHorizons(t *testing.T) {
 	t.Parallel()
 	for _, text := range []string{`x`, `["soon"]`, `["2020-01-02T00:00:00Z","2020-01-01T00:00:00Z"]`, `["2300-01-01T00:00:00Z"]`, `[1]`} {
-		js := connect(t, startServer(t))
+		js := connect(t, natstest.Start(t))
 		cfg := eventsConfig(LogConfig{Partitions: 1}, "id")
 		cfg.Metadata[metaHorizons] = text
 		if _, err := js.CreateStream(t.Context(), cfg); err != nil {

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 
+	"holdmetrics/internal/natstest"
+
 	"github.com/nats-io/nats.go"
 )
 
@@ -90,7 +92,7 @@ func TestPartitionIsTheServers(t *testing.T) {
 	for _, partitions := range []int{1, 7, 16} {
 		t.Run(fmt.Sprint(partitions), func(t *testing.T) {
 			t.Parallel()
-			l, err := OpenLog(t.Context(), connect(t, startServer(t)), LogConfig{Partitions: partitions})
+			l, err := OpenLog(t.Context(), connect(t, natstest.Start(t)), LogConfig{Partitions: partitions})
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 
+	"holdmetrics/internal/natstest"
+
 	"github.com/google/uuid"
 )
 
@@ -67,7 +69,7 @@ func TestVerify(t *testing.T) {
 // and changed them back.
 func TestVerifyFindsGaps(t *testing.T) {
 	t.Parallel()
-	js := connect(t, startServer(t))
+	js := connect(t, natstest.Start(t))
 	cfg := eventsConfig(LogConfig{Partitions: 4, Replicas: 1}, uuid.NewString())
 	cfg.DenyDelete, cfg.DenyPurge = false, false
 	s, err := js.CreateStream(t.Context(), cfg)

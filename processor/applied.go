@@ -6,12 +6,12 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
 
 	"holdmetrics/internal/backoff"
+	"holdmetrics/internal/responder"
 )
 
 // A gateway in another process asks the owner of a partition to store what is
@@ -37,49 +37,30 @@ const (
 // AnswerApplied answers the questions of [Applied] for the partitions of this
 // worker until stop is called, which waits for the last answer.
 func (w *Worker) AnswerApplied(conn *nats.Conn, generation string) (stop func(), err error) {
-	ctx, cancel := context.WithCancel(context.Background())
-	var answers sync.WaitGroup
-	places := make(chan struct{}, appliedAtOnce)
-	sub, err := conn.Subscribe(appliedPrefix+generation+".*", func(m *nats.Msg) {
+	o := responder.Options{AtOnce: appliedAtOnce, Within: appliedWithin}
+	r, err := responder.Start(conn, appliedPrefix+generation+".*", o, func(m *nats.Msg) func(context.Context) {
 		partition, err := strconv.Atoi(m.Subject[strings.LastIndexByte(m.Subject, '.')+1:])
 		if err != nil || !w.Runs(partition) {
-			return
+			return nil
 		}
 		position, err := strconv.ParseUint(string(m.Data), 10, 64)
 		if err != nil {
 			_ = m.Respond([]byte("no position"))
-			return
+			return nil
 		}
-		select {
-		case places <- struct{}{}:
-		default:
-			return // it is asked again
-		}
-		answers.Go(func() {
-			defer func() { <-places }()
-			within, cancel := context.WithTimeout(ctx, appliedWithin)
-			defer cancel()
-			switch err := w.WaitApplied(within, partition, position); {
+		return func(ctx context.Context) {
+			switch err := w.WaitApplied(ctx, partition, position); {
 			case err == nil:
 				_ = m.Respond(nil)
-			case within.Err() == nil && !errors.Is(err, ErrStopped):
+			case ctx.Err() == nil && !errors.Is(err, ErrStopped):
 				_ = m.Respond([]byte(err.Error()))
 			}
-		})
+		}
 	})
 	if err != nil {
-		cancel()
 		return nil, fmt.Errorf("processor: subscribe to questions of gateways: %w", err)
 	}
-	ended := make(chan struct{})
-	sub.SetClosedHandler(func(string) { close(ended) })
-	return func() {
-		cancel()
-		if sub.Unsubscribe() == nil {
-			<-ended // the last message was handed out
-		}
-		answers.Wait()
-	}, nil
+	return r.Stop, nil
 }
 
 // Runs reports whether the worker runs a partition just now.

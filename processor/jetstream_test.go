@@ -8,7 +8,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"google.golang.org/protobuf/proto"
@@ -16,41 +15,17 @@ import (
 
 	"holdmetrics/hold"
 	"holdmetrics/ingest"
+	"holdmetrics/internal/natstest"
 	"holdmetrics/projection"
 	"holdmetrics/projection/embedded"
 	"holdmetrics/projection/storetest"
 	holdpb "holdmetrics/proto"
 )
 
-// startServer runs an embedded server with JetStream in a directory of the test.
+// startServer runs a server for the test and connects to it.
 func startServer(tb testing.TB) jetstream.JetStream {
 	tb.Helper()
-	s, err := server.NewServer(&server.Options{JetStream: true, StoreDir: tb.TempDir(), DontListen: true, NoSigs: true, NoLog: true})
-	if err != nil {
-		tb.Fatal(err)
-	}
-	s.Start()
-	tb.Cleanup(func() {
-		s.Shutdown()
-		s.WaitForShutdown()
-	})
-	if !s.ReadyForConnections(30 * time.Second) {
-		tb.Fatal("the embedded server did not start")
-	}
-	closed := make(chan struct{})
-	nc, err := nats.Connect("", nats.InProcessServer(s), nats.ClosedHandler(func(*nats.Conn) { close(closed) }))
-	if err != nil {
-		tb.Fatal(err)
-	}
-	tb.Cleanup(func() {
-		nc.Close()
-		<-closed
-	})
-	js, err := jetstream.New(nc)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	return js
+	return natstest.JetStream(tb, natstest.Start(tb))
 }
 
 // The whole way on a real log: frames and raw messages in, store and bucket out,

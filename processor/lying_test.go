@@ -7,33 +7,17 @@ import (
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 
 	"holdmetrics/ingest"
 	"holdmetrics/internal/faultynats"
+	"holdmetrics/internal/natstest"
 )
 
 // lyingBroker is a server, and what lies between it and those who connect to it.
 func lyingBroker(t *testing.T, faults faultynats.Faults) (*faultynats.Broker, func() (string, []nats.Option)) {
 	t.Helper()
-	s, err := server.NewServer(&server.Options{JetStream: true, StoreDir: t.TempDir(), DontListen: true, NoSigs: true, NoLog: true})
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.Start()
-	t.Cleanup(func() {
-		s.Shutdown()
-		s.WaitForShutdown()
-	})
-	if !s.ReadyForConnections(30 * time.Second) {
-		t.Fatal("the embedded server did not start")
-	}
-	b, err := faultynats.Start(s, faults)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = b.Close() })
+	b := natstest.Before(t, natstest.Start(t), faults)
 	return b, func() (string, []nats.Option) {
 		return "", []nats.Option{nats.InProcessServer(b), nats.MaxReconnects(-1), nats.ReconnectWait(10 * time.Millisecond), nats.ReconnectJitter(0, 0)}
 	}

@@ -8,12 +8,12 @@ import (
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"google.golang.org/protobuf/proto"
 
 	"holdmetrics/ingest"
+	"holdmetrics/internal/natstest"
 	"holdmetrics/processor/lease"
 	"holdmetrics/projection"
 	"holdmetrics/projection/storetest"
@@ -41,18 +41,7 @@ type fleet struct {
 
 func newFleet(t *testing.T, partitions int) *fleet {
 	t.Helper()
-	s, err := server.NewServer(&server.Options{JetStream: true, StoreDir: t.TempDir(), DontListen: true, NoSigs: true, NoLog: true})
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.Start()
-	t.Cleanup(func() {
-		s.Shutdown()
-		s.WaitForShutdown()
-	})
-	if !s.ReadyForConnections(30 * time.Second) {
-		t.Fatal("the embedded server did not start")
-	}
+	s := natstest.Start(t)
 	return openFleet(t, partitions, 1, func() (string, []nats.Option) { return "", []nats.Option{nats.InProcessServer(s)} })
 }
 

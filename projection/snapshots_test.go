@@ -15,6 +15,7 @@ import (
 	"go.uber.org/goleak"
 
 	"holdmetrics/internal/faultynats"
+	"holdmetrics/internal/natstest"
 	"holdmetrics/internal/testwait"
 	"holdmetrics/projection"
 )
@@ -81,21 +82,7 @@ func (b *broker) behind(f faultynats.Faults) (*faultynats.Broker, jetstream.JetS
 
 func (b *broker) connectTo(url string, options ...nats.Option) jetstream.JetStream {
 	b.tb.Helper()
-	nc, err := nats.Connect(url, append(options, nats.MaxReconnects(-1), nats.ReconnectWait(20*time.Millisecond), nats.ReconnectJitter(0, 0))...)
-	if err != nil {
-		b.tb.Fatal(err)
-	}
-	closed := make(chan struct{})
-	nc.SetClosedHandler(func(*nats.Conn) { close(closed) })
-	b.tb.Cleanup(func() {
-		nc.Close()
-		<-closed
-	})
-	js, err := jetstream.New(nc)
-	if err != nil {
-		b.tb.Fatal(err)
-	}
-	return js
+	return natstest.JetStreamAt(b.tb, url, append(options, nats.MaxReconnects(-1), nats.ReconnectWait(20*time.Millisecond), nats.ReconnectJitter(0, 0))...)
 }
 
 func within(tb testing.TB) context.Context {

@@ -16,13 +16,13 @@ import (
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats-server/v2/server"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"holdmetrics/cmd/holdmetrics/internal/connect"
+	"holdmetrics/internal/natstest"
 	"holdmetrics/internal/testwait"
 	"holdmetrics/projection/mongo/mongotest"
 	holdpb "holdmetrics/proto"
@@ -71,21 +71,10 @@ func (w withDatabase) Run() int {
 	return code
 }
 
+// startNATS runs a NATS server for other processes, and returns its URL.
 func startNATS(t *testing.T) string {
 	t.Helper()
-	s, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: server.RANDOM_PORT, JetStream: true, StoreDir: t.TempDir(), NoSigs: true, NoLog: true})
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.Start()
-	t.Cleanup(func() {
-		s.Shutdown()
-		s.WaitForShutdown()
-	})
-	if !s.ReadyForConnections(30 * time.Second) {
-		t.Fatal("the NATS server did not start")
-	}
-	return s.ClientURL()
+	return natstest.Start(t, natstest.Listening).ClientURL()
 }
 
 // command is a command that runs.

@@ -7,33 +7,18 @@ import (
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/status"
 
 	"holdmetrics/hold/rules"
+	"holdmetrics/internal/natstest"
 	"holdmetrics/processor/generation"
 	holdpb "holdmetrics/proto"
 )
 
-func openJetStream(t *testing.T, url string) jetstream.JetStream {
-	t.Helper()
-	conn, err := nats.Connect(url)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(conn.Close)
-	js, err := jetstream.New(conn)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return js
-}
-
 func openRegistry(t *testing.T, url string) *generation.Registry {
 	t.Helper()
-	registry, err := generation.Open(t.Context(), openJetStream(t, url), 1)
+	registry, err := generation.Open(t.Context(), natstest.JetStreamAt(t, url), 1)
 	if err != nil {
 		t.Fatal(err)
 	}

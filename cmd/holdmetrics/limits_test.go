@@ -7,6 +7,7 @@ import (
 
 	"holdmetrics/hold"
 	"holdmetrics/ingest"
+	"holdmetrics/internal/natstest"
 	"holdmetrics/processor/generation"
 )
 
@@ -23,7 +24,7 @@ func TestLimitsStayWhileAGatewayRuns(t *testing.T) {
 	r := openRegistry(t, natsURL)
 	gatewaysAre(t, r, "the gateway is known", 1, func(*generation.GatewayState) bool { return true })
 	limits := func() hold.Limits {
-		l, err := ingest.OpenLog(t.Context(), openJetStream(t, natsURL), ingest.LogConfig{})
+		l, err := ingest.OpenLog(t.Context(), natstest.JetStreamAt(t, natsURL), ingest.LogConfig{})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -11,8 +11,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats-server/v2/server"
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/grpc"
@@ -24,7 +22,7 @@ import (
 	"holdmetrics/gateway/query"
 	"holdmetrics/hold"
 	"holdmetrics/ingest"
-	"holdmetrics/internal/faultynats"
+	"holdmetrics/internal/natstest"
 	"holdmetrics/projection/storetest"
 	holdpb "holdmetrics/proto"
 )
@@ -145,33 +143,7 @@ func (w *World) Apply(t *testing.T, position uint64, logTime int64, drafts ...ho
 // by the name of the test.
 func OpenLog(t *testing.T) (*ingest.Log, jetstream.JetStream) {
 	t.Helper()
-	s, err := server.NewServer(&server.Options{JetStream: true, StoreDir: t.TempDir(), DontListen: true, NoSigs: true, NoLog: true})
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.Start()
-	liar, err := faultynats.Start(s, faultynats.Mild(faultynats.SeedOf(t.Name())))
-	if err != nil {
-		t.Fatal(err)
-	}
-	closed := make(chan struct{})
-	nc, err := nats.Connect("", nats.InProcessServer(liar), nats.ClosedHandler(func(*nats.Conn) { close(closed) }))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		nc.Close()
-		<-closed
-		if err := liar.Close(); err != nil {
-			t.Errorf("close the broker that lies: %v", err)
-		}
-		s.Shutdown()
-		s.WaitForShutdown()
-	})
-	js, err := jetstream.New(nc)
-	if err != nil {
-		t.Fatal(err)
-	}
+	js := natstest.JetStream(t, natstest.Mild(t, natstest.Start(t)))
 	l, err := ingest.OpenLog(t.Context(), js, ingest.LogConfig{})
 	if err != nil {
 		t.Fatal(err)

@@ -12,6 +12,8 @@ import (
 	"sync"
 	"time"
 
+	"holdmetrics/internal/responder"
+
 	"github.com/google/uuid"
 	"github.com/nats-io/nats.go"
 )
@@ -60,14 +62,10 @@ type readQuestion struct {
 // FileServer serves the files that a server keeps beside its streams to backups, until
 // Close.
 type FileServer struct {
-	dir  string
-	copy func(ctx context.Context, dir string) error
-	sub  *nats.Subscription
+	dir      string
+	copy     func(ctx context.Context, dir string) error
+	requests *responder.Responder
 
-	ended    chan struct{} // closed when the last question was handed out
-	cancel   context.CancelFunc
-	ctx      context.Context
-	answers  sync.WaitGroup
 	mu       sync.Mutex
 	session  string // empty: none
 	copied   string // its directory
@@ -79,40 +77,34 @@ type FileServer struct {
 // does not exist yet. The directory is created within dir, so that hard links to the
 // files of the server are possible.
 func ServeFiles(conn *nats.Conn, dir string, copy func(ctx context.Context, dir string) error) (*FileServer, error) {
-	d := &FileServer{dir: dir, copy: copy, ended: make(chan struct{})}
-	d.ctx, d.cancel = context.WithCancel(context.Background())
-	sub, err := conn.Subscribe(requestPrefix+"*", func(m *nats.Msg) {
-		// Copying takes its time, and questions of a client come one after the other.
-		d.answers.Go(func() { d.answer(m) })
+	d := &FileServer{dir: dir, copy: copy}
+	// Copying takes its time, and the questions of a client come one after the other. So
+	// their number is not bounded.
+	r, err := responder.Start(conn, requestPrefix+"*", responder.Options{}, func(m *nats.Msg) func(context.Context) {
+		return func(ctx context.Context) { d.answer(ctx, m) }
 	})
 	if err != nil {
-		d.cancel()
-		return nil, fmt.Errorf("backup: listen: %w", err)
+		return nil, fmt.Errorf("backup: subscribe to requests for files: %w", err)
 	}
-	sub.SetClosedHandler(func(string) { close(d.ended) })
-	d.sub = sub
+	d.requests = r
 	return d, nil
 }
 
 // Close ends a backup that is under way, and removes its copy.
 func (d *FileServer) Close() error {
-	d.cancel()
-	if d.sub.Unsubscribe() == nil {
-		<-d.ended
-	}
-	d.answers.Wait()
+	d.requests.Stop()
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.forget()
 }
 
-func (d *FileServer) answer(m *nats.Msg) {
+func (d *FileServer) answer(ctx context.Context, m *nats.Msg) {
 	var data []byte
 	var err error
 	d.mu.Lock()
 	switch m.Subject {
 	case requestPrefix + "begin":
-		data, err = d.begin()
+		data, err = d.begin(ctx)
 	case requestPrefix + "read":
 		data, err = d.read(m.Data)
 	case requestPrefix + "end":
@@ -132,13 +124,13 @@ func (d *FileServer) answer(m *nats.Msg) {
 	_ = m.RespondMsg(answer) // who asked asks again, or gives up
 }
 
-func (d *FileServer) begin() ([]byte, error) {
+func (d *FileServer) begin(ctx context.Context) ([]byte, error) {
 	if d.session != "" {
 		return nil, errors.New("another backup is under way; try again when it has ended")
 	}
 	id := uuid.NewString()
 	d.copied = filepath.Join(d.dir, CopyPrefix+id)
-	err := d.copy(d.ctx, d.copied)
+	err := d.copy(ctx, d.copied)
 	if err == nil {
 		d.files, err = list(d.copied)
 	}

@@ -7,12 +7,12 @@ import (
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/goleak"
 
 	"holdmetrics/internal/faultynats"
+	"holdmetrics/internal/natstest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -20,34 +20,8 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // start starts a server, a broker before it and a client of that.
 func start(t *testing.T, f faultynats.Faults, options ...nats.Option) (*faultynats.Broker, jetstream.JetStream) {
 	t.Helper()
-	s, err := server.NewServer(&server.Options{JetStream: true, StoreDir: t.TempDir(), DontListen: true, NoSigs: true, NoLog: true})
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.Start()
-	b, err := faultynats.Start(s, f)
-	if err != nil {
-		t.Fatal(err)
-	}
-	closed := make(chan struct{})
-	nc, err := nats.Connect(b.URL(), append(options, nats.ClosedHandler(func(*nats.Conn) { close(closed) }))...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		nc.Close()
-		<-closed
-		if err := b.Close(); err != nil {
-			t.Error(err)
-		}
-		s.Shutdown()
-		s.WaitForShutdown()
-	})
-	js, err := jetstream.New(nc)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return b, js
+	b := natstest.Before(t, natstest.Start(t), f)
+	return b, natstest.JetStreamAt(t, b.URL(), options...)
 }
 
 func within(t *testing.T, d time.Duration) context.Context {

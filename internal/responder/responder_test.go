@@ -59,14 +59,14 @@ func TestAtOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer r.Stop()
-	inbox := nats.NewInbox()
-	answers, err := conn.SubscribeSync(inbox)
+	to := nats.NewInbox()
+	answers, err := conn.SubscribeSync(to)
 	if err != nil {
 		t.Fatal(err)
 	}
 	ask := func(text string) {
 		t.Helper()
-		if err := conn.PublishRequest("busy", inbox, []byte(text)); err != nil {
+		if err := conn.PublishRequest("busy", to, []byte(text)); err != nil {
 			t.Fatal(err)
 		}
 		if got := <-handled; got != text {

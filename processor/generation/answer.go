@@ -7,12 +7,12 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
 
 	"holdmetrics/hold"
+	"holdmetrics/internal/responder"
 	"holdmetrics/processor"
 	"holdmetrics/projection"
 )
@@ -87,13 +87,11 @@ var errFull = errors.New("full")
 // answer answers questions about a generation until stop is called, which waits
 // for the last answer.
 func answer(conn *nats.Conn, g *Instance) (stop func(), err error) {
-	ctx, cancel := context.WithCancel(context.Background())
-	var answers sync.WaitGroup
-	places := make(chan struct{}, answersAtOnce)
-	sub, err := conn.Subscribe(readPrefix+g.Name+".*", func(m *nats.Msg) {
+	o := responder.Options{AtOnce: answersAtOnce, Within: answerWithin}
+	r, err := responder.Start(conn, readPrefix+g.Name+".*", o, func(m *nats.Msg) func(context.Context) {
 		partition, err := strconv.Atoi(m.Subject[strings.LastIndexByte(m.Subject, '.')+1:])
 		if err != nil || !g.Worker.Runs(partition) {
-			return
+			return nil
 		}
 		var q question
 		asked := json.Unmarshal(m.Data, &q)
@@ -101,51 +99,44 @@ func answer(conn *nats.Conn, g *Instance) (stop func(), err error) {
 			if text, err := json.Marshal(&answered{Reach: g.watermark(partition)}); err == nil {
 				_ = m.Respond(text) // else it is asked again
 			}
-			return
+			return nil
 		}
-		select {
-		case places <- struct{}{}:
-		default:
-			return // it is asked again
-		}
-		answers.Go(func() {
-			defer func() { <-places }()
-			within, cancel := context.WithTimeout(ctx, answerWithin)
-			defer cancel()
-			a, err := &answered{}, error(nil)
+		return func(ctx context.Context) {
+			a := &answered{}
 			if asked != nil {
 				a.Error = "cannot decode the question: " + asked.Error()
-			} else if a, err = g.answer(within, partition, &q); errors.Is(err, processor.ErrStopped) || errors.Is(err, context.Canceled) {
-				return // another one runs it soon
-			} else if errors.Is(err, context.DeadlineExceeded) {
-				text := fmt.Sprintf("no answer to %q within %v", q.Ask, answerWithin)
-				if at := g.watermark(partition); at != nil {
-					text += fmt.Sprintf(": applied %d, stored %d, wanted %d", at.Position, at.Stored, q.Position)
-				}
-				a = &answered{Error: text}
-			} else if err != nil {
-				a = &answered{Error: err.Error()}
+			} else if a = g.reply(ctx, partition, &q); a == nil {
+				return
 			}
 			text, err := json.Marshal(a)
 			if err != nil {
 				return
 			}
 			_ = m.Respond(text) // else it is asked again
-		})
+		}
 	})
 	if err != nil {
-		cancel()
 		return nil, fmt.Errorf("generation: subscribe to questions: %w", err)
 	}
-	ended := make(chan struct{})
-	sub.SetClosedHandler(func(string) { close(ended) })
-	return func() {
-		cancel()
-		if sub.Unsubscribe() == nil {
-			<-ended // the last message was handed out
+	return r.Stop, nil
+}
+
+// reply returns the answer to a question, or nil if another process answers it soon.
+func (g *Instance) reply(ctx context.Context, partition int, q *question) *answered {
+	a, err := g.answer(ctx, partition, q)
+	switch {
+	case err == nil:
+		return a
+	case errors.Is(err, processor.ErrStopped), errors.Is(err, context.Canceled):
+		return nil
+	case errors.Is(err, context.DeadlineExceeded):
+		text := fmt.Sprintf("no answer to %q within %v", q.Ask, answerWithin)
+		if at := g.watermark(partition); at != nil {
+			text += fmt.Sprintf(": applied %d, stored %d, wanted %d", at.Position, at.Stored, q.Position)
 		}
-		answers.Wait()
-	}, nil
+		return &answered{Error: text}
+	}
+	return &answered{Error: err.Error()}
 }
 
 func (g *Instance) answer(ctx context.Context, partition int, q *question) (a *answered, err error) {

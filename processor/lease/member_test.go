@@ -8,12 +8,11 @@ import (
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats-server/v2/server"
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/goleak"
 
 	"holdmetrics/internal/faultynats"
+	"holdmetrics/internal/natstest"
 	"holdmetrics/internal/testwait"
 )
 
@@ -21,41 +20,6 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(testwait.Watch(m)) }
 
 // patience is how long a test waits for what must come; only a failure takes it.
 const patience = time.Minute
-
-func startServer(t *testing.T) *server.Server {
-	t.Helper()
-	s, err := server.NewServer(&server.Options{JetStream: true, StoreDir: t.TempDir(), DontListen: true, NoSigs: true, NoLog: true})
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.Start()
-	t.Cleanup(func() {
-		s.Shutdown()
-		s.WaitForShutdown()
-	})
-	if !s.ReadyForConnections(30 * time.Second) {
-		t.Fatal("the embedded server did not start")
-	}
-	return s
-}
-
-func connect(t *testing.T, s nats.InProcessConnProvider) jetstream.JetStream {
-	t.Helper()
-	closed := make(chan struct{})
-	nc, err := nats.Connect("", nats.InProcessServer(s), nats.ClosedHandler(func(*nats.Conn) { close(closed) }))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		nc.Close()
-		<-closed
-	})
-	js, err := jetstream.New(nc)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return js
-}
 
 func join(t *testing.T, js jetstream.JetStream, cfg Config) *Member {
 	t.Helper()
@@ -104,9 +68,9 @@ func claim(t *testing.T, m *Member, partition int) *Lease {
 
 func TestClaimAndHandOver(t *testing.T) {
 	t.Parallel()
-	s := startServer(t)
-	a := join(t, connect(t, s), Config{Worker: "a", Lease: time.Minute})
-	b := join(t, connect(t, s), Config{Worker: "b", Lease: time.Minute})
+	s := natstest.Start(t)
+	a := join(t, natstest.JetStream(t, s), Config{Worker: "a", Lease: time.Minute})
+	b := join(t, natstest.JetStream(t, s), Config{Worker: "b", Lease: time.Minute})
 	until(t, a.View(), "b is known to a", func() bool { return len(a.View().Workers()) == 2 })
 
 	first := claim(t, a, 3)
@@ -145,8 +109,8 @@ func TestClaimAndHandOver(t *testing.T) {
 // keep the partition from being released.
 func TestReleaseAfterRenewalUnknown(t *testing.T) {
 	t.Parallel()
-	s := startServer(t)
-	js := connect(t, s)
+	s := natstest.Start(t)
+	js := natstest.JetStream(t, s)
 	m := join(t, js, Config{Worker: "a", Lease: time.Minute})
 	l := claim(t, m, 0)
 	at := l.Last()
@@ -170,10 +134,10 @@ func TestReleaseAfterRenewalUnknown(t *testing.T) {
 // lease has run out, which every other sees without asking.
 func TestRunsOut(t *testing.T) {
 	t.Parallel()
-	s := startServer(t)
-	js := connect(t, s)
+	s := natstest.Start(t)
+	js := natstest.JetStream(t, s)
 	a := join(t, js, Config{Worker: "a", Lease: time.Second})
-	b := join(t, connect(t, s), Config{Worker: "b", Lease: time.Second})
+	b := join(t, natstest.JetStream(t, s), Config{Worker: "b", Lease: time.Second})
 	l := claim(t, a, 0)
 	until(t, b.View(), "a owns", func() bool { return b.View().Owners()[0].Worker == "a" })
 	js.Conn().Close()
@@ -194,12 +158,12 @@ func TestRunsOut(t *testing.T) {
 // is gone when it asks, and when it sees who has it now.
 func TestSleeper(t *testing.T) {
 	t.Parallel()
-	s := startServer(t)
+	s := natstest.Start(t)
 	began := time.Now()
 	asleep, wake := make(chan struct{}), make(chan struct{})
 	defer close(wake)
 	naps := 0
-	a := join(t, connect(t, s), Config{
+	a := join(t, natstest.JetStream(t, s), Config{
 		Worker: "a", Lease: time.Second,
 		Now: func() time.Time { return began },
 		Report: func() json.RawMessage {
@@ -212,7 +176,7 @@ func TestSleeper(t *testing.T) {
 	})
 	l := claim(t, a, 0)
 	<-asleep
-	b := join(t, connect(t, s), Config{Worker: "b", Lease: time.Minute})
+	b := join(t, natstest.JetStream(t, s), Config{Worker: "b", Lease: time.Minute})
 	until(t, b.View(), "it is free", func() bool { _, owned := b.View().Owners()[0]; return !owned })
 	l2 := claim(t, b, 0)
 	if err := l.Confirm(t.Context()); !errors.Is(err, ErrLost) {
@@ -226,8 +190,8 @@ func TestSleeper(t *testing.T) {
 
 func TestReportsAndView(t *testing.T) {
 	t.Parallel()
-	s := startServer(t)
-	js := connect(t, s)
+	s := natstest.Start(t)
+	js := natstest.JetStream(t, s)
 	v := Watch(js, "1", nil)
 	defer v.Close()
 	m := join(t, js, Config{Worker: "a", Lease: time.Minute, Version: "9", Report: func() json.RawMessage { return json.RawMessage(`{"x":1}`) }})
@@ -244,8 +208,8 @@ func TestReportsAndView(t *testing.T) {
 // The bucket may be deleted under everybody; it is made again.
 func TestBucketIsMadeAgain(t *testing.T) {
 	t.Parallel()
-	s := startServer(t)
-	js := connect(t, s)
+	s := natstest.Start(t)
+	js := natstest.JetStream(t, s)
 	m := join(t, js, Config{Worker: "a", Lease: time.Second})
 	l := claim(t, m, 0)
 	if err := js.DeleteKeyValue(t.Context(), Bucket("1")); err != nil {
@@ -255,7 +219,7 @@ func TestBucketIsMadeAgain(t *testing.T) {
 	if err := l.Release(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	again := Watch(connect(t, s), "1", nil)
+	again := Watch(natstest.JetStream(t, s), "1", nil)
 	defer again.Close()
 	until(t, again, "the worker is known again", func() bool { return len(again.Workers()) == 1 })
 	claim(t, m, 0)
@@ -280,8 +244,8 @@ func TestViewOfABrokerThatMiscounts(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s := startServer(t)
-			js := connect(t, s)
+			s := natstest.Start(t)
+			js := natstest.JetStream(t, s)
 			kv, err := openBucket(t.Context(), js, "1", 1)
 			if err != nil {
 				t.Fatal(err)
@@ -299,7 +263,7 @@ func TestViewOfABrokerThatMiscounts(t *testing.T) {
 			t.Cleanup(func() { _ = broker.Close() })
 			ctx, cancel := context.WithTimeout(t.Context(), patience/2)
 			defer cancel()
-			got, err := Workers(ctx, connect(t, broker), "1")
+			got, err := Workers(ctx, natstest.JetStream(t, broker), "1")
 			if err != nil || len(got) != workers {
 				t.Fatalf("%d workers of %d, %v", len(got), workers, err)
 			}
@@ -310,8 +274,8 @@ func TestViewOfABrokerThatMiscounts(t *testing.T) {
 // A view that cannot be read says so within its caller's time, with the reason.
 func TestWorkersOfABrokerThatIsSilent(t *testing.T) {
 	t.Parallel()
-	s := startServer(t)
-	if _, err := openBucket(t.Context(), connect(t, s), "1", 1); err != nil {
+	s := natstest.Start(t)
+	if _, err := openBucket(t.Context(), natstest.JetStream(t, s), "1", 1); err != nil {
 		t.Fatal(err)
 	}
 	broker, err := faultynats.Start(s, faultynats.Faults{})
@@ -319,7 +283,7 @@ func TestWorkersOfABrokerThatIsSilent(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = broker.Close() })
-	js := connect(t, broker)
+	js := natstest.JetStream(t, broker)
 	broker.Stall()
 	defer broker.Resume()
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
