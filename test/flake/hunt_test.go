@@ -44,10 +44,10 @@ func TestFailuresAreCountedAndKept(t *testing.T) {
 		t.Fatalf("%+v, %v", h.results, h.err)
 	}
 	kept, err := os.ReadDir(p.keep)
-	if err != nil || len(kept) != 2 || kept[0].Name() != "some_room-2.log" || kept[1].Name() != "some_room-5.log" {
+	if err != nil || len(kept) != 2 || kept[0].Name() != "some_package-2.log" || kept[1].Name() != "some_package-5.log" {
 		t.Fatal(kept, err)
 	}
-	text, err := os.ReadFile(filepath.Join(p.keep, "some_room-2.log"))
+	text, err := os.ReadFile(filepath.Join(p.keep, "some_package-2.log"))
 	if err != nil || !strings.Contains(string(text), "processors: 2, -test.timeout 1m0s -test.shuffle on -test.run TestX") || !strings.Contains(string(text), "exit status 1") {
 		t.Errorf("%s, %v", text, err)
 	}
