@@ -97,9 +97,9 @@ func readExplain(ctx context.Context, w, notes io.Writer, server string, req *ho
 				out, err = printing.NewRowWriter(w, format, namesOf(columns))
 				return err
 			}
-			told := projectedNote{out: notes}
+			note := projectedNote{out: notes}
 			write := func(h *holdpb.Contribution) error {
-				told.row(h.GetProjected())
+				note.row(h.GetProjected())
 				if out == nil { // the first row says which rules there are
 					if err := begin(h.GetRules()); err != nil {
 						return err

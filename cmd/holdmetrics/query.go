@@ -90,13 +90,13 @@ func (w *window) asOfNow() bool { return w.asOf == "now" || w.to == "now" }
 
 // projectedNote says once that the rows of an answer are of a time in the future.
 type projectedNote struct {
-	out  io.Writer
-	told bool
+	out     io.Writer
+	printed bool
 }
 
 func (n *projectedNote) row(projected bool) {
-	if projected && !n.told {
-		n.told = true
+	if projected && !n.printed {
+		n.printed = true
 		fmt.Fprintln(n.out, projectedText)
 	}
 }

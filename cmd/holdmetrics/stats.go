@@ -170,9 +170,9 @@ func readScores(ctx context.Context, w, notes io.Writer, server string, req *hol
 			if err != nil {
 				return nil, nil, err
 			}
-			told := projectedNote{out: notes}
+			note := projectedNote{out: notes}
 			return func(row *holdpb.Score) error {
-				told.row(row.GetProjected())
+				note.row(row.GetProjected())
 				fields := make([]string, len(columns))
 				for i, c := range columns {
 					fields[i] = c.of(row)
