@@ -128,7 +128,7 @@ func (s DeadLetters) publish(ctx context.Context, d *DeadLetter, first bool) err
 // most bytes, except for the headers that are always needed.
 func (d *DeadLetter) message(most int) *nats.Msg {
 	m := &nats.Msg{Subject: d.Subject(), Header: nats.Header{}, Data: d.Data}
-	most -= len(headerLast) + len(": 0\r\n")       // which DeadLetters.Publish adds
+	most -= len(headerLast) + len(": 0\r\n")           // which DeadLetters.Publish adds
 	text := min(maxReason, max(most, minDeadLetter)/8) // so that all of them take half of it
 	m.Header[headerReason] = []string{oneLine(d.Reason, text)}
 	for name, value := range map[string]string{headerKind: d.Kind, headerField: d.Field, headerOrigin: d.Origin, ContentTypeHeader: d.ContentType, headerSettled: d.Outcome} {
