@@ -20,14 +20,9 @@ type Ledger struct {
 
 	// Reading.
 	tokens, holders *names
-	infos           map[string]*tokenInfo
-	seen            map[string]*decimalsSeen
-	lastBase        string
-	lastInfo        *tokenInfo
-	lastTimeText    string
-	lastTime        int64
+	contracts       *contracts
+	clock           clock
 	marked          int64 // ns, of the last mark
-	blocks          map[uint64]int64
 	files           []string
 	records         []record
 	keys            []identity // of the records; nil: none has one
@@ -57,16 +52,16 @@ func New(opt Options) (*Ledger, error) {
 	if err := opt.check(); err != nil {
 		return nil, err
 	}
-	return &Ledger{
+	l := &Ledger{
 		opt:        opt,
 		thousands:  opt.Numbers.Thousands,
 		tokens:     newNames(),
 		holders:    newNames(),
-		infos:      make(map[string]*tokenInfo),
-		seen:       make(map[string]*decimalsSeen),
 		identifier: newIdentifier(),
 		bad:        make(map[uint32]*rows.Error),
-	}, nil
+	}
+	l.contracts, l.clock = newContracts(&l.opt, l.tokens), clock{opt: &l.opt}
+	return l, nil
 }
 
 // Rows is how many rows were read.
@@ -78,7 +73,7 @@ func (l *Ledger) Load(ctx context.Context, files ...string) error {
 		return nil
 	}
 	l.loaded = true
-	if err := l.loadBlocks(); err != nil {
+	if err := l.clock.load(); err != nil {
 		return err
 	}
 	for _, name := range files {

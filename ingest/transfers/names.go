@@ -1,9 +1,11 @@
 package transfers
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 
+	"holdmetrics/hold"
 	"holdmetrics/ingest/rows"
 )
 
@@ -202,4 +204,19 @@ func (l *Ledger) Holder(id string) string {
 func lower(id string) string {
 	a, _ := address(id)
 	return a
+}
+
+// checkID returns what keeps a text from being an id. The empty text is nobody.
+func checkID(s string) error {
+	if s == "" {
+		return nil
+	}
+	err := hold.CheckID("", s)
+	if err == nil {
+		err = (&hold.Draft{Token: s}).CheckStrict()
+	}
+	if field := (*hold.FieldError)(nil); errors.As(err, &field) {
+		return field.Err
+	}
+	return err
 }

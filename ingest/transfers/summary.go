@@ -138,7 +138,7 @@ func (l *Ledger) Summary() *Summary {
 		}
 		return 0
 	})
-	s.Absent = l.opt.absentTokens(l.infos)
+	s.Absent = l.opt.absentTokens(l.contracts.infos)
 	s.Holders, s.Tokens = Lookalikes(l.holders.meant()), Lookalikes(l.tokens.meant())
 	return &s
 }

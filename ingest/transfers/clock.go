@@ -4,26 +4,57 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 
+	"holdmetrics/hold"
 	"holdmetrics/ingest/numbers"
 	"holdmetrics/ingest/rows"
 )
 
-// loadBlocks reads the times of blocks, in nanoseconds.
-func (l *Ledger) loadBlocks() error {
-	if len(l.opt.Blocks) == 0 {
+// maxSeconds is the latest time in seconds.
+const maxSeconds = hold.MaxTime / 1e9
+
+// parseTime reads a time in nanoseconds since the epoch.
+func (o *Options) parseTime(s string) (int64, error) {
+	t, err := o.Times.Parse(s)
+	switch {
+	case err != nil:
+		return 0, fmt.Errorf("%w: %s", ErrTime, strings.TrimPrefix(err.Error(), hold.ErrTime.Error()+": "))
+	case !t.Set:
+		return 0, fmt.Errorf("%w: it is empty", ErrTime)
+	case t.Seconds < 0 || t.Seconds == 0 && t.Nanos == 0 || t.Seconds > maxSeconds || t.Seconds == maxSeconds && t.Nanos > 0:
+		return 0, fmt.Errorf("%w: %s", ErrTime, rows.Quote(s))
+	}
+	return t.Seconds*1e9 + int64(t.Nanos), nil
+}
+
+// isForever reports whether a time stands for an open end: empty, or in the year 9999.
+func (o *Options) isForever(s string) bool { return s == "" || strings.HasPrefix(s, "9999-") }
+
+// clock returns the times of rows: of their column, or of their blocks.
+type clock struct {
+	opt    *Options
+	blocks map[uint64]int64 // ns
+
+	lastText string // rows of one block stand together
+	last     int64
+}
+
+// load reads the times of blocks.
+func (c *clock) load() error {
+	if len(c.opt.Blocks) == 0 {
 		return nil
 	}
-	l.blocks = make(map[uint64]int64)
-	for _, name := range l.opt.Blocks {
-		if err := l.readBlocks(name); err != nil {
+	c.blocks = make(map[uint64]int64)
+	for _, name := range c.opt.Blocks {
+		if err := c.read(name); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (l *Ledger) readBlocks(name string) error {
+func (c *clock) read(name string) error {
 	f, err := rows.Open(name, nil)
 	if err != nil {
 		return err
@@ -52,14 +83,14 @@ func (l *Ledger) readBlocks(name string) error {
 		if err != nil {
 			return &rows.Error{Place: place, Err: err}
 		}
-		ns, err := l.opt.parseTime(row[at])
+		ns, err := c.opt.parseTime(row[at])
 		if err != nil {
 			return &rows.Error{Place: place, Err: err}
 		}
-		if before, ok := l.blocks[n]; ok && before != ns {
+		if before, ok := c.blocks[n]; ok && before != ns {
 			return &rows.Error{Place: place, Err: fmt.Errorf("%w: block %d has two times, %s and %s", ErrBlock, n, formatTime(before), formatTime(ns))}
 		}
-		l.blocks[n] = ns
+		c.blocks[n] = ns
 	}
 }
 
@@ -74,10 +105,10 @@ func blockNumber(s string) (uint64, error) {
 	return 0, fmt.Errorf("%w: %s is not the number of a block", ErrBlock, rows.Quote(s))
 }
 
-// rowTime is the time of a row.
-func (l *Ledger) rowTime(row []string, m *mapping) (int64, error) {
+// of returns the time of a row.
+func (c *clock) of(row []string, m *mapping) (int64, error) {
 	switch {
-	case l.opt.ByBlock:
+	case c.opt.ByBlock:
 		n, err := blockNumber(row[m.block])
 		if err != nil {
 			return 0, err
@@ -91,19 +122,19 @@ func (l *Ledger) rowTime(row []string, m *mapping) (int64, error) {
 		if err != nil {
 			return 0, err
 		}
-		ns, ok := l.blocks[n]
+		ns, ok := c.blocks[n]
 		if !ok {
-			return 0, fmt.Errorf("%w: %d is not in %s", ErrBlock, n, rows.List(slices.Clone(l.opt.Blocks)))
+			return 0, fmt.Errorf("%w: %d is not in %s", ErrBlock, n, rows.List(slices.Clone(c.opt.Blocks)))
 		}
 		return ns, nil
 	}
 	text := row[m.time]
-	if text == l.lastTimeText && text != "" {
-		return l.lastTime, nil // rows of one block stand together
+	if text == c.lastText && text != "" {
+		return c.last, nil
 	}
-	ns, err := l.opt.parseTime(text)
+	ns, err := c.opt.parseTime(text)
 	if err == nil {
-		l.lastTimeText, l.lastTime = text, ns
+		c.lastText, c.last = text, ns
 	}
 	return ns, err
 }
