@@ -12,6 +12,9 @@ const sureDigits = 15
 // whose shortest decimal form is what a weight means. Text that is no number is
 // somebody else's to refuse.
 func isDouble(text string) bool {
+	if len(text) <= sureDigits {
+		return true
+	}
 	digits := significant(text)
 	if len(digits) <= sureDigits {
 		return true

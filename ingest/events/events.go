@@ -326,11 +326,11 @@ func (r *Reader) nextRow(f *rows.File, table *rows.Table) (func(*rows.Event) err
 	}
 	return func(e *rows.Event) error {
 		row, place, err := table.Next()
-		var at *rows.Error
-		if (errors.Is(err, rows.ErrFields) || errors.Is(err, rows.ErrRow)) && errors.As(err, &at) {
-			return &badRow{at}
-		}
 		if err != nil {
+			var at *rows.Error
+			if (errors.Is(err, rows.ErrFields) || errors.Is(err, rows.ErrRow)) && errors.As(err, &at) {
+				return &badRow{at}
+			}
 			return err
 		}
 		if len(row) > len(columns.skipped) {

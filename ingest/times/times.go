@@ -126,7 +126,7 @@ func (r Reader) parseDate(text string) (hold.Stamp, string) {
 	if month < 1 || month > 12 || day < 1 || day > daysIn(year, month) {
 		return hold.Stamp{}, "is not a day of the calendar"
 	}
-	seconds := time.Date(year, time.Month(month), day, 0, 0, 0, 0, time.UTC).Unix()
+	seconds := daysSinceEpoch(year, month, day) * 86400
 	if s.rest == "" {
 		return hold.Stamp{Seconds: seconds, Set: true}, ""
 	}
@@ -253,8 +253,31 @@ func (s *scan) zone() (offset int, given bool, wrong string) {
 	return offset, true, ""
 }
 
+// monthDays is how many days the months of a year without a leap day have.
+var monthDays = [...]int{31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31}
+
 func daysIn(year, month int) int {
-	return time.Date(year, time.Month(month)+1, 0, 0, 0, 0, 0, time.UTC).Day()
+	if month == 2 && year%4 == 0 && (year%100 != 0 || year%400 == 0) {
+		return 29
+	}
+	return monthDays[month-1]
+}
+
+// daysSinceEpoch is the number of a day, by its date, counted from 1970-01-01. It is
+// several times as fast as time.Date, which matters for files of many rows.
+func daysSinceEpoch(year, month, day int) int64 {
+	if month <= 2 { // years begin in March, so that the leap day is the last
+		year, month = year-1, month+12
+	}
+	era := year
+	if era < 0 {
+		era -= 399
+	}
+	era /= 400
+	ofEra := year - era*400
+	ofYear := (153*(month-3)+2)/5 + day - 1
+	const epoch = 719468 // from 0000-03-01 to 1970-01-01
+	return int64(era*146097+ofEra*365+ofEra/4-ofEra/100+ofYear) - epoch
 }
 
 // latest is the latest time that a hold may have, in seconds.

@@ -127,3 +127,16 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+// TestEveryDay compares the arithmetic of dates with that of the standard library.
+func TestEveryDay(t *testing.T) {
+	t.Parallel()
+	for day := time.Date(-1, 12, 1, 0, 0, 0, 0, time.UTC); day.Year() < 2500; day = day.AddDate(0, 0, 1) {
+		if got := daysSinceEpoch(day.Year(), int(day.Month()), day.Day()); got*86400 != day.Unix() {
+			t.Fatalf("%s is day %d, want %d", day, got, day.Unix()/86400)
+		}
+		if last := day.AddDate(0, 1, -day.Day()); day.Year() >= 0 && daysIn(day.Year(), int(day.Month())) != last.Day() {
+			t.Fatalf("%s: the month has %d days", day, last.Day())
+		}
+	}
+}

@@ -159,35 +159,58 @@ func nullOf(more []string) func(string) bool {
 // Lookalike is two ids that differ in case or in invisible characters alone.
 type Lookalike struct{ A, B string }
 
-// Lookalikes finds ids that a reader takes for one.
+// Lookalikes finds ids that a reader takes for one. The ids are different.
 func Lookalikes(ids []string) (pairs []Lookalike) {
-	seen := make(map[string]string, len(ids))
+	// Of two that look alike at least one differs from its folded form.
+	var seen map[string]string
 	for _, id := range ids {
-		key := fold(id)
-		if first, ok := seen[key]; ok && first != id {
-			pairs = append(pairs, Lookalike{first, id})
+		if isFolded(id) {
 			continue
 		}
-		seen[key] = id
+		if key := fold(id); key != id {
+			if seen == nil {
+				seen = make(map[string]string)
+			}
+			seen[key] = ""
+		}
+	}
+	if seen == nil {
+		return nil
+	}
+	for _, id := range ids {
+		key := fold(id)
+		switch first, is := seen[key]; {
+		case !is:
+		case first == "":
+			seen[key] = id
+		default:
+			pairs = append(pairs, Lookalike{first, id})
+		}
 	}
 	return pairs
 }
 
+// isFolded reports whether an id is certain to be its own folded form.
+func isFolded(s string) bool {
+	for i := range len(s) {
+		if c := s[i]; c <= ' ' || c >= 0x7f || 'A' <= c && c <= 'Z' {
+			return false
+		}
+	}
+	return true
+}
+
 // fold is an id in lower case without invisible characters.
 func fold(s string) string {
-	plain := true
-	for i := range len(s) {
-		plain = plain && s[i] > ' ' && s[i] < 0x7f
+	if isFolded(s) {
+		return s
 	}
-	if !plain {
-		s = strings.Map(func(r rune) rune {
-			if rows.Invisible(r) {
-				return -1
-			}
-			return r
-		}, s)
-	}
-	return strings.ToLower(s)
+	return strings.ToLower(strings.Map(func(r rune) rune {
+		if rows.Invisible(r) {
+			return -1
+		}
+		return r
+	}, s))
 }
 
 // Holder is an id as the ledger normalises holders, after the files were read.
