@@ -126,10 +126,10 @@ func (s *Store) flushBulk(ctx context.Context, b *projection.Batch) error {
 		}
 		return fmt.Errorf("embedded: write to data directory %s: %w", s.dir, err)
 	}
-	// No recoverFatal: where the database cannot write its manifest, it panics with
-	// its own locks held, and only the end of the process helps.
-	if err := s.db.Ingest(context.WithoutCancel(ctx), tables.paths); err != nil {
-		tables.drop()
+	if err := s.health.ingest(context.WithoutCancel(ctx), s.db, tables.paths); err != nil {
+		if !s.health.broken.Load() {
+			tables.drop()
+		}
 		return s.fail(err)
 	}
 	return nil

@@ -201,14 +201,3 @@ func (w *batchWriter) keepRoot(record *pairRecord) (closer func(), err error) {
 	record.root, record.hasRoot = stored.root, stored.hasRoot
 	return func() { _ = c.Close() }, nil
 }
-
-// readError says what an operator can do about a read that failed.
-func (s *Store) readError(err error) error {
-	switch {
-	case err == nil:
-		return nil
-	case pebble.IsCorruptionError(err):
-		return corrupt("data directory "+s.dir, err)
-	}
-	return fmt.Errorf("embedded: read data directory %s: %w", s.dir, err)
-}

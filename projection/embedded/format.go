@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"sort"
 	"strings"
 
@@ -52,10 +51,12 @@ func ownFile(name string) bool {
 // openError says what an operator can do about a database that does not open.
 func (s *Store) openError(err error) error {
 	switch {
-	case pebble.IsCorruptionError(err), errors.Is(err, fs.ErrNotExist):
-		return corrupt("data directory "+s.dir, err)
 	case strings.Contains(err.Error(), "comparer name"):
-		return fmt.Errorf("%w: %s is a database of another program: %w; choose another data directory", projection.ErrForeign, s.dir, err)
+		return fmt.Errorf("%w: %s is a database of another program: %w; choose another data directory; if it was this program's and is damaged, %s", projection.ErrForeign, s.dir, err, remedy)
+	case strings.Contains(err.Error(), "format major version"):
+		return fmt.Errorf("%w: %s was written by a newer program: %w; use that one", projection.ErrForeign, s.dir, err)
+	case pebble.IsCorruptionError(err), !isOfSystem(err):
+		return corrupt("data directory "+s.dir, err)
 	}
 	return fmt.Errorf("embedded: open data directory %s: %w", s.dir, err)
 }
@@ -71,8 +72,8 @@ func (s *Store) checkFormat(fresh bool) error {
 	case err == nil:
 		defer closer.Close()
 		if string(value) != formatText {
-			return fmt.Errorf("%w: %s is in the format %q, this program reads %q; use the program that made it, or let it be made again from the log in another directory",
-				projection.ErrForeign, s.dir, value, formatText)
+			return fmt.Errorf("%w: %s is in the format %q, this program reads %q; use the program that made it, or %s",
+				projection.ErrForeign, s.dir, value, formatText, remedy)
 		}
 		return nil
 	case !errors.Is(err, pebble.ErrNotFound):
@@ -84,7 +85,7 @@ func (s *Store) checkFormat(fresh bool) error {
 			return s.openError(err)
 		}
 		if !empty {
-			return fmt.Errorf("%w: %s has no format record; choose another data directory", projection.ErrForeign, s.dir)
+			return fmt.Errorf("%w: %s has no format record; choose another data directory; if it was this program's and is damaged, %s", projection.ErrForeign, s.dir, remedy)
 		}
 	}
 	if err := s.db.Set(key, []byte(formatText), pebble.Sync); err != nil {

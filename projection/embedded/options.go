@@ -39,6 +39,8 @@ const (
 	bloomBits            = 10 // a key: one probe in a hundred is in vain
 	// defaultCloseWithin is longer than the largest flush and the longest read take.
 	defaultCloseWithin = time.Minute
+	// brokenWithin is how long Close waits for calls of a database that has stopped.
+	brokenWithin = 2 * time.Second
 )
 
 // cacheSize is the size of Pebble's cache. Pebble takes the memory of memtables
@@ -50,7 +52,7 @@ func (o *Options) cacheSize() int64 { return o.CacheBytes + int64(o.memTables())
 func (o *Options) memTables() int { return 2 * int(o.MemTableBytes) }
 
 // pebbleOptions says how Pebble is to run. What is not set is as Pebble has it.
-func (o *Options) pebbleOptions(cache *pebble.Cache) *pebble.Options {
+func (o *Options) pebbleOptions(cache *pebble.Cache, h *health) *pebble.Options {
 	p := &pebble.Options{
 		Comparer: newComparer(),
 		Cache:    cache,
@@ -70,7 +72,9 @@ func (o *Options) pebbleOptions(cache *pebble.Cache) *pebble.Options {
 		BytesPerSync: 1 << 20,
 		// One core compacts, the other one works.
 		CompactionConcurrencyRange: func() (int, int) { return 1, 2 },
-		Logger:                     pebbleLogger{o.Logger},
+		Logger:                     pebbleLogger{o.Logger, h},
+		// Without a listener Pebble ends the process at the first damaged block.
+		EventListener: &pebble.EventListener{DataCorruption: h.corrupted, BackgroundError: h.backgroundError},
 	}
 	p.ApplyCompressionSettings(func() pebble.DBCompressionSettings { return pebble.DBCompressionFastest })
 	for i := range p.Levels {
@@ -109,38 +113,4 @@ func (o *Options) check() error {
 		return errors.New("embedded: MemTableBytes is not between 1 MiB and 1 GiB")
 	}
 	return nil
-}
-
-// fatalError is what Pebble panics with, by way of pebbleLogger, where it cannot
-// go on.
-type fatalError struct{ message string }
-
-func (e fatalError) Error() string { return e.message }
-
-// pebbleLogger passes on what Pebble says.
-//
-// Pebble takes Fatalf not to return, and calls it in the goroutine of a commit
-// when the log of writes fails (a disk that is full or gone). It panics here;
-// Flush recovers what comes from its own commit and turns it into an error. In a
-// goroutine of Pebble's own the panic ends the process, as the process that
-// could not write its manifest must: what was acknowledged is on disk, and the
-// next start reads it.
-type pebbleLogger struct{ to Logger }
-
-func (l pebbleLogger) Infof(format string, args ...any) {
-	if l.to != nil {
-		l.to.Infof(format, args...)
-	}
-}
-
-func (l pebbleLogger) Errorf(format string, args ...any) {
-	if l.to != nil {
-		l.to.Errorf(format, args...)
-	}
-}
-
-func (l pebbleLogger) Fatalf(format string, args ...any) {
-	err := fatalError{fmt.Sprintf(format, args...)}
-	l.Errorf("%v", err)
-	panic(err)
 }

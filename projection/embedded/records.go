@@ -3,7 +3,6 @@ package embedded
 import (
 	"encoding/binary"
 	"errors"
-	"fmt"
 
 	"holdmetrics/hold"
 	"holdmetrics/projection"
@@ -122,12 +121,6 @@ func (d *decoder) end(what string) error {
 		return nil
 	}
 	return corrupt(what, d.err)
-}
-
-// corrupt says that a stored value cannot be read.
-func corrupt(what string, err error) error {
-	return fmt.Errorf("%w: %s: %w; restore the directory from a backup, or delete it and let it be made again from the log",
-		projection.ErrCorrupt, what, err)
 }
 
 func appendCheckpoint(dst []byte, c *projection.Checkpoint) []byte {

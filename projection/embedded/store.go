@@ -29,6 +29,7 @@ type Store struct {
 	options   *pebble.Options // as the database has them
 	bulkBytes int             // from which size on a flush goes as tables
 	tables    atomic.Uint64   // names of tables that were given away
+	health    health
 
 	mu     sync.Mutex
 	closed error // why the store takes no more calls; nil: it does
@@ -77,6 +78,7 @@ func Open(dir string, o Options) (*Store, error) {
 		return nil, err
 	}
 	s := &Store{dir: dir, lock: lock, files: o.fs, bulkBytes: o.bulkBytes, closeWithin: o.closeWithin, partitions: map[int]*partition{}}
+	s.health = health{dir: dir, log: o.Logger, fail: s.fail, gaveUp: make(chan struct{})}
 	if err := s.open(&o, fresh); err != nil {
 		return nil, errors.Join(err, s.release())
 	}
@@ -92,7 +94,7 @@ func (s *Store) open(o *Options, fresh bool) (err error) {
 		blocks = pebble.NewCache(o.cacheSize())
 		s.cache = blocks.Unref
 	}
-	p := o.pebbleOptions(blocks)
+	p := o.pebbleOptions(blocks, &s.health)
 	p.Lock = s.lock
 	p.ErrorIfNotExists = !fresh
 	if err := removeTables(s.dir, o.fs); err != nil {
@@ -100,8 +102,10 @@ func (s *Store) open(o *Options, fresh bool) (err error) {
 	}
 	p.EnsureDefaults()
 	s.options = p
-	s.db, err = pebble.Open(s.dir, p)
-	if err != nil {
+	switch s.db, err = s.health.open(s.dir, p); {
+	case err != nil && s.health.broken.Load():
+		return err
+	case err != nil:
 		return s.openError(err)
 	}
 	return s.checkFormat(fresh)
@@ -109,9 +113,8 @@ func (s *Store) open(o *Options, fresh bool) (err error) {
 
 // release gives up what Open took. It is for a store that no call uses.
 func (s *Store) release() (err error) {
-	defer recoverFatal(&err)
-	if s.db != nil {
-		err = s.db.Close()
+	if s.db != nil && !s.health.broken.Load() {
+		err = s.health.close(s.db)
 	}
 	if s.cache != nil {
 		s.cache()
@@ -138,8 +141,8 @@ func lockDirectory(dir string, files filesystem) (*pebble.Lock, error) {
 	return nil, fmt.Errorf("%w: %s: %w; close the other store, or choose another data directory", projection.ErrLocked, dir, err)
 }
 
-// Ping reads from the database. After a write that failed, which takes the store
-// out of service, and after Close it says so.
+// Ping reads from the database. It returns an error after a write that failed, which
+// takes the store out of service, after damage was found, and after Close.
 func (s *Store) Ping(ctx context.Context) (err error) {
 	leave, err := s.enter(ctx)
 	if err != nil {
@@ -147,6 +150,9 @@ func (s *Store) Ping(ctx context.Context) (err error) {
 	}
 	defer leave()
 	defer recoverFatal(&err)
+	if err := s.health.damaged(); err != nil {
+		return err
+	}
 	value, closer, err := s.db.Get(formatKey())
 	switch {
 	case errors.Is(err, pebble.ErrNotFound):
@@ -191,11 +197,17 @@ func (s *Store) Close() error {
 		s.failed, s.closed = s.closed, errClosedByUser
 	}
 	s.mu.Unlock()
-	if err := s.inUse.Wait(s.closeWithin); err != nil {
+	within := s.closeWithin
+	if s.health.broken.Load() {
+		within = min(within, brokenWithin) // a call that waits for the database does so for ever
+	}
+	if err := s.inUse.Wait(within); err != nil {
 		return errors.Join(s.failed, fmt.Errorf("embedded: close data directory %s: %w; end them, then close the store again", s.dir, err))
 	}
 	s.released = true
 	err := s.release()
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if s.failed != nil {
 		// What the database says on its way out after it failed is not news.
 		return s.failed
@@ -227,23 +239,18 @@ func (s *Store) enterAs(ctx context.Context, count func(*inuse.Count) func()) (l
 func (s *Store) fail(cause error) error {
 	err := fmt.Errorf("%w: the data directory %s cannot be written: %w; look at the disk, then start again",
 		projection.ErrClosed, s.dir, cause)
+	if damage := s.health.damaged(); damage != nil && !isOfSystem(cause) {
+		err = fmt.Errorf("%w: %w", projection.ErrClosed, damage)
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.closed == nil {
+	switch {
+	case s.closed == nil:
 		s.closed = err
+	case errors.Is(s.closed, errClosedByUser) && s.failed == nil:
+		s.failed = err // Close is under way, and returns it
 	}
 	return err
-}
-
-// recoverFatal turns what pebbleLogger panics with into an error.
-func recoverFatal(err *error) {
-	switch r := recover().(type) {
-	case nil:
-	case fatalError:
-		*err = r
-	default:
-		panic(r)
-	}
 }
 
 func (s *Store) partition(p int) *partition {
