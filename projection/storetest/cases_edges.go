@@ -285,13 +285,33 @@ func checkView(s projection.Store, pairs int) error {
 	})
 }
 
+// modelRuns is how many runs of the model have one store. Where a read looks at
+// everything that is stored, as in some databases of tests, more would be slow.
+const modelRuns = 10
+
 // testModel does anything in any order and compares with the writer.
-func testModel(t *testing.T, h Harness) {
-	s := h.opened(t)
-	var writers []*writer // each run has a partition of its own
-	rapid.Check(t, func(t *rapid.T) {
-		w := newWriter(len(writers))
-		writers = append(writers, w)
+func testModel(t *testing.T, limit Harness, open func(t *testing.T) Harness) {
+	type place struct {
+		Harness
+		store   projection.Store
+		writers []*writer // each run has a partition of its own
+	}
+	var places []*place
+	runs, underWay, failed := 0, false, false // what has failed is drawn again, smaller, and nothing is left out
+	rapid.Check(t, func(rt *rapid.T) {
+		failed = failed || underWay
+		if most := limit.ModelRuns; most > 0 && runs >= most && !failed {
+			return
+		}
+		underWay = true
+		if len(places) == 0 || len(places[len(places)-1].writers) == modelRuns {
+			h := open(t)
+			places = append(places, &place{Harness: h, store: h.opened(t)})
+		}
+		p, t := places[len(places)-1], rt
+		s := p.store
+		w := newWriter(len(p.writers))
+		p.writers = append(p.writers, w)
 		w.policy = rapid.SampledFrom([]hold.Policy{hold.Merge, hold.Sum}).Draw(t, "policy")
 		id := rapid.SampledFrom([]string{"a", "ab", "b", "a/", "é"})
 		at := rapid.Int64Range(1, 30)
@@ -319,7 +339,11 @@ func testModel(t *testing.T, h Harness) {
 			}
 		}
 		compare(t, s, w)
+		runs++
+		underWay = false
 	})
-	writers = slices.DeleteFunc(writers, func(w *writer) bool { return len(w.fresh) > 0 }) // of a run that failed
-	h.compareAll(t, s, writers...)
+	for _, p := range places {
+		p.writers = slices.DeleteFunc(p.writers, func(w *writer) bool { return len(w.fresh) > 0 }) // of a run that failed
+		p.compareAll(t, p.store, p.writers...)
+	}
 }

@@ -12,6 +12,9 @@ type Harness struct {
 	// after the first one was closed, and then finds what was written before.
 	// Where it cannot, it ends the test.
 	Open func(t *testing.T) projection.Store
+	// ModelRuns is how often the store is compared with a model of it that does anything
+	// in any order; 0: as often as rapid checks a property.
+	ModelRuns int
 }
 
 // Run holds a store to what package projection promises. Open is called once a
@@ -46,7 +49,7 @@ func Run(t *testing.T, open func(t *testing.T) Harness) {
 		{"Closed", testClosed},
 		{"ViewStands", testViewStands},
 		{"ReadersDuringFlushes", testReadersDuringFlushes},
-		{"Model", testModel},
+		{"Model", func(t *testing.T, h Harness) { testModel(t, h, open) }},
 		{"KeysAfter", testKeysAfter},
 		{"Sealed", testSealed},
 		{"SealedWithoutEvent", testSealedWithoutEvent},

@@ -83,9 +83,14 @@ func (o *output) String() string {
 
 // run starts a process that the test ends.
 func run(t *testing.T, name string, args ...string) *process {
+	return runIn(t, build.Environment(), name, args...)
+}
+
+// runIn is run with an environment.
+func runIn(t *testing.T, env []string, name string, args ...string) *process {
 	// Every wait of these tests ends by itself, and says what it waited for.
 	testwait.Allow(t, testwait.Longest)
-	p := &process{t: t, name: name, args: args, env: build.Environment()}
+	p := &process{t: t, name: name, args: args, env: env}
 	p.start()
 	t.Cleanup(func() {
 		if t.Failed() && args[0] == binary {

@@ -39,7 +39,7 @@ func database(t *testing.T) (p *process, url string) {
 		t.Fatal(err)
 	}
 	t.Log("the database is", mongotest.Name(program))
-	return run(t, "database", program, "--port", port, "--dbpath", t.TempDir()), "mongodb://" + address + "/"
+	return runIn(t, mongotest.Environment(program), "database", program, "--port", port, "--dbpath", t.TempDir()), "mongodb://" + address + "/"
 }
 
 // documents is the cluster's database, which goes with the test.

@@ -56,6 +56,16 @@ func Name(program string) string {
 	return program
 }
 
+// Environment returns the environment to start a program of [Program] in. A server of
+// tests lives for seconds: what Java's optimising compiler takes, it never gives back.
+func Environment(program string) []string {
+	env := os.Environ()
+	if standIn(program) {
+		env = append(env, "JAVA_TOOL_OPTIONS=-XX:TieredStopAtLevel=1")
+	}
+	return env
+}
+
 // standIn reports whether a program is mongo-java-server.
 func standIn(program string) bool {
 	if resolved, err := filepath.EvalSymlinks(program); err == nil {

@@ -82,7 +82,7 @@ func (s *Server) Ours() bool { return s.program != "" }
 func (s *Server) Start() error {
 	s.URL = "mongodb://127.0.0.1:" + strconv.Itoa(s.port)
 	cmd := exec.Command(s.program, "--port", strconv.Itoa(s.port), "--bind_ip", "127.0.0.1", "--dbpath", s.dir)
-	cmd.SysProcAttr = endWithParent()
+	cmd.Env, cmd.SysProcAttr = Environment(s.program), endWithParent()
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		return err
