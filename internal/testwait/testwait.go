@@ -12,7 +12,9 @@
 // The watchdog looks at the goroutine of every running test once a second. A test
 // that waits at one place for [Stuck], or runs for [Longest], ends the process: a
 // goroutine that waits for ever cannot be ended by itself. A test that waits for its
-// subtests, or for its turn in parallel, is not counted.
+// subtests, or for its turn in parallel, is not counted. Nor is one that waits at the
+// same place again and again, as a loop does that a busy machine slows down: the runtime
+// knows since when a goroutine has been blocked.
 package testwait
 
 import (
@@ -20,6 +22,7 @@ import (
 	"io"
 	"os"
 	"runtime"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -27,7 +30,7 @@ import (
 )
 
 const (
-	// Stuck is how long a test may wait at one place: the same call, with the
+	// Stuck is how long a test may be blocked at one place: the same call, with the
 	// same arguments, all the way down its stack.
 	Stuck = time.Minute
 	// Longest is how long a test may run, however much it moves: a little less than
@@ -84,11 +87,17 @@ func (w *watchdog) watch(stop <-chan struct{}) {
 	tick := time.NewTicker(w.every)
 	defer tick.Stop()
 	seen := map[string]*progress{}
+	collected := time.Now()
 	for {
 		select {
 		case <-stop:
 			return
 		case <-tick.C:
+		}
+		// The runtime notes with a collection of garbage that a goroutine is blocked.
+		if time.Since(collected) >= w.stuck/4 && waits(seen, w.stuck/4) {
+			runtime.GC()
+			collected = time.Now()
 		}
 		dump := allStacks()
 		if report := w.look(seen, dump, time.Now()); report != "" {
@@ -97,6 +106,16 @@ func (w *watchdog) watch(stop <-chan struct{}) {
 			return
 		}
 	}
+}
+
+// waits reports whether a test has been seen at one place for d.
+func waits(seen map[string]*progress, d time.Duration) bool {
+	for _, p := range seen {
+		if p.place != "" && time.Since(p.since) >= d {
+			return true
+		}
+	}
+	return false
 }
 
 // progress is what is known of the goroutine of one test.
@@ -143,7 +162,7 @@ func (w *watchdog) look(seen map[string]*progress, dump string, now time.Time) s
 		}
 		switch waited, ran := now.Sub(p.since), now.Sub(p.began); {
 		case report != "":
-		case waited >= stuck:
+		case waited >= stuck && blocked(state) >= stuck.Truncate(time.Minute):
 			report = fmt.Sprintf("testwait: %s has waited for %v in %s:\n\n%s", p.title(), waited.Round(time.Second/10), waitingIn(frames), stack)
 		case ran >= longest:
 			report = fmt.Sprintf("testwait: %s has run for %v, and is in %s:\n\n%s", p.title(), ran.Round(time.Second/10), waitingIn(frames), stack)
@@ -211,6 +230,15 @@ func waitsForOthers(stack string) bool {
 // moves reports whether a goroutine of this state is not waiting.
 func moves(state string) bool {
 	return strings.Contains(state, "[running") || strings.Contains(state, "[runnable")
+}
+
+// blocked returns for how long a goroutine has been blocked, in whole minutes, by the
+// first line of its stack: "goroutine 7 [select, 2 minutes]:".
+func blocked(state string) time.Duration {
+	_, rest, _ := strings.Cut(state, ", ")
+	count, _, _ := strings.Cut(rest, " minutes")
+	n, _ := strconv.Atoi(count)
+	return time.Duration(n) * time.Minute
 }
 
 // testName returns the test function that a stack runs: the frame that tRunner called.

@@ -115,6 +115,32 @@ func TestLook(t *testing.T) {
 	}
 }
 
+// A test that is at one place at each look is stuck only if it has been blocked there
+// all the time: one that calls the same thing over and over is slow.
+func TestALoopIsNotStuck(t *testing.T) {
+	t.Parallel()
+	const wait = "rooms.wait(0x7)\n\t/src/wait.go:3 +0x1\n"
+	for _, c := range []struct {
+		state    string
+		reported bool
+	}{
+		{"select", false},
+		{"select, locked to thread", false},
+		{"select, 1 minutes", true},
+		{"chan receive, 2 minutes, locked to thread", true},
+	} {
+		w := &watchdog{stuck: time.Minute, longest: time.Hour}
+		seen := map[string]*progress{}
+		report := ""
+		for i := range 3 {
+			report = w.look(seen, stackOf("7", c.state, wait), time.Unix(0, 0).Add(time.Duration(i)*45*time.Second))
+		}
+		if (report != "") != c.reported {
+			t.Errorf("%s: %q", c.state, report)
+		}
+	}
+}
+
 // A test that is allowed more time is not ended by the common limits.
 func TestAllow(t *testing.T) {
 	t.Parallel()
