@@ -33,12 +33,12 @@ const DefaultRecordWait = 10 * time.Second
 // progress, unless [Config] says otherwise.
 const DefaultStreamWait = 20 * time.Second
 
-// DefaultWatchStall is how long a watcher may leave what it is sent untaken before
-// it is closed, and DefaultHeartbeat how often a watch by SSE says that it lives,
+// DefaultSendStall is how long a client may leave what it is sent untaken before it is
+// cut off, be it a watcher or one that reads an answer, and DefaultHeartbeat how often a watch by SSE says that it lives,
 // unless [Config] says otherwise.
 const (
-	DefaultWatchStall = 30 * time.Second
-	DefaultHeartbeat  = 15 * time.Second
+	DefaultSendStall = 30 * time.Second
+	DefaultHeartbeat = 15 * time.Second
 )
 
 // DefaultPrepareStall is how long a generation that is prepared may stand still, unless
@@ -58,7 +58,7 @@ type Config struct {
 	Now        func() int64  // unix nanoseconds; nil: the system's clock
 	Freshness  time.Duration // longest wait of a read for the store; 0: DefaultFreshness
 	RecordWait time.Duration // longest wait of a single event for the log; 0: DefaultRecordWait
-	WatchStall time.Duration // longest wait for a watcher to take what it is sent; 0: DefaultWatchStall
+	SendStall  time.Duration // longest wait for a client to take what it is sent; 0: DefaultSendStall
 	Heartbeat  time.Duration // of a watch by SSE that has nothing to tell; 0: DefaultHeartbeat
 	StreamWait time.Duration // longest wait of a stream for the log's next answer; 0: DefaultStreamWait
 	// PrepareStall is how long a generation that is prepared or switched to may stand
@@ -129,8 +129,8 @@ func New(cfg Config) (*Gateway, error) {
 	if cfg.PrepareStall <= 0 {
 		cfg.PrepareStall = DefaultPrepareStall
 	}
-	if cfg.WatchStall <= 0 {
-		cfg.WatchStall = DefaultWatchStall
+	if cfg.SendStall <= 0 {
+		cfg.SendStall = DefaultSendStall
 	}
 	if cfg.Heartbeat <= 0 {
 		cfg.Heartbeat = DefaultHeartbeat
@@ -156,11 +156,11 @@ func New(cfg Config) (*Gateway, error) {
 	})
 	g.grpc = grpcapi.New(grpcapi.Config{
 		Reads: g.reads, Watches: g.hub, Intake: g.intake, Status: g.status,
-		StreamWait: cfg.StreamWait, WatchStall: cfg.WatchStall, Observer: g.metrics, Logger: cfg.Logger,
+		StreamWait: cfg.StreamWait, SendStall: cfg.SendStall, Observer: g.metrics, Logger: cfg.Logger,
 	})
 	if g.http, err = httpapi.New(httpapi.Config{
 		Reads: g.reads, Watches: g.hub, Intake: g.intake, Status: g.status,
-		StreamWait: cfg.StreamWait, WatchStall: cfg.WatchStall, Heartbeat: cfg.Heartbeat,
+		StreamWait: cfg.StreamWait, SendStall: cfg.SendStall, Heartbeat: cfg.Heartbeat,
 		Version: cfg.Version, Gatherer: cfg.Gatherer, Observer: g.metrics, Logger: cfg.Logger,
 		CORSOrigins: cfg.HTTP.CORSOrigins, Lenient: cfg.HTTP.Lenient,
 	}); err != nil {

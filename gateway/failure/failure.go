@@ -5,6 +5,7 @@ package failure
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"holdmetrics/gateway/intake"
@@ -31,7 +32,7 @@ const (
 	Stale             // the requested position was not applied in time
 	Busy              // the log accepts no more for now
 	CursorGone        // the state behind a cursor is gone
-	Stalled           // the client of a watch did not read
+	Stalled           // the client did not read what it was sent
 	Unavailable       // something that the gateway depends on does not answer
 	Canceled          // the client canceled the request
 	DeadlineOver      // the deadline of the request has passed
@@ -43,6 +44,31 @@ type Failure struct {
 	Field   string // of the request, if one is to blame
 	Message string
 	Retry   bool // the same request may succeed later
+}
+
+// ErrUnread is the error of a stream or an answer whose client does not read it.
+var ErrUnread = errors.New("gateway: the answer was cut off, because its client did not read it")
+
+// UnreadError reports how far the client came. It matches [ErrUnread], and what the
+// transport said.
+type UnreadError struct {
+	For  time.Duration // that one send has waited for the client
+	Sent uint64        // before it
+	Unit string        // of Sent: messages or bytes
+	Err  error         // of the transport; may be nil
+}
+
+// Error names what was sent before, and what the client can do.
+func (e *UnreadError) Error() string {
+	return fmt.Sprintf("%v for %v, after %d %s were sent: read while it comes, or ask for less at once", ErrUnread, e.For, e.Sent, e.Unit)
+}
+
+// Unwrap returns [ErrUnread] and the error of the transport.
+func (e *UnreadError) Unwrap() []error {
+	if e.Err == nil {
+		return []error{ErrUnread}
+	}
+	return []error{ErrUnread, e.Err}
 }
 
 // Of classifies an error. An error that it does not know is internal.
@@ -67,7 +93,7 @@ func Of(err error) Failure {
 		return Failure{Kind: Busy, Message: err.Error(), Retry: true}
 	case errors.Is(err, query.ErrCursorGone):
 		return Failure{Kind: CursorGone, Field: "cursor", Message: err.Error()}
-	case errors.Is(err, watch.ErrStalled):
+	case errors.Is(err, watch.ErrStalled), errors.Is(err, ErrUnread):
 		return Failure{Kind: Stalled, Message: err.Error()}
 	case errors.Is(err, query.ErrDraining), errors.Is(err, ingest.ErrClosed), errors.Is(err, ingest.ErrNotAcknowledged):
 		return Failure{Kind: Unavailable, Message: err.Error(), Retry: true}

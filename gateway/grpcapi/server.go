@@ -47,7 +47,7 @@ type Config struct {
 	Intake     *intake.Intake
 	Status     func(ctx context.Context) (*query.Status, error)
 	StreamWait time.Duration // longest wait of a stream for the next answer of the log
-	WatchStall time.Duration // longest wait for a watcher to take what it is sent
+	SendStall  time.Duration // longest wait for the client of a stream to take what it is sent
 	Observer   Observer
 	Logger     *zap.Logger
 }
@@ -63,6 +63,7 @@ type Observer interface {
 // Server answers the gRPC API. It is safe for concurrent use.
 type Server struct {
 	cfg    Config
+	unary  map[string]bool // full names of the methods that do not stream
 	stalls stalls
 	// receivers are the goroutines that read from Broadcast streams. Such a
 	// goroutine ends just after its stream, not before, because what unblocks a
@@ -74,8 +75,13 @@ type Server struct {
 
 // New returns a server for the gRPC services; register them with Register.
 func New(cfg Config) *Server {
-	s := &Server{cfg: cfg}
-	s.stalls.most = cfg.WatchStall
+	s := &Server{cfg: cfg, unary: map[string]bool{}}
+	s.stalls.most = cfg.SendStall
+	for _, service := range []*grpc.ServiceDesc{&holdpb.HoldMetrics_ServiceDesc, &holdpb.HoldMetricsQuery_ServiceDesc, &healthpb.Health_ServiceDesc} {
+		for _, m := range service.Methods {
+			s.unary["/"+service.ServiceName+"/"+m.MethodName] = true
+		}
+	}
 	return s
 }
 
@@ -90,14 +96,14 @@ func (s *Server) Wait() {
 func (s *Server) Options() []grpc.ServerOption {
 	return []grpc.ServerOption{
 		grpc.ForceServerCodecV2(newCodec()),
-		grpc.InTapHandle(tapStats),
+		grpc.InTapHandle(s.tap),
 		grpc.MaxRecvMsgSize(MaxMessageBytes),
 		grpc.MaxSendMsgSize(math.MaxInt32),
 		grpc.MaxConcurrentStreams(maxStreams),
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: idlePing, Timeout: pingTimeout}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: clientPing, PermitWithoutStream: true}),
 		grpc.ChainUnaryInterceptor(s.observeUnary),
-		grpc.ChainStreamInterceptor(s.observeStream),
+		grpc.ChainStreamInterceptor(s.observeStream, s.boundStream),
 	}
 }
 

@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
 	"net/http"
@@ -71,8 +72,7 @@ func (s *Server) getHolder(ctx context.Context, in *holderInput) (*huma.StreamRe
 	}
 	return &huma.StreamResponse{Body: func(hctx huma.Context) {
 		_, to := humago.Unwrap(hctx)
-		out := newSlowWriter(to)
-		defer out.release()
+		out := bufio.NewWriterSize(to, answerBuffer)
 		answer := holderAnswer{q: &q, w: &w, out: out, header: to.Header()}
 		err := s.cfg.Reads.Breakdown(ctx, q, answer.begin, answer.token)
 		if err == nil {
@@ -90,7 +90,7 @@ func (s *Server) getHolder(ctx context.Context, in *holderInput) (*huma.StreamRe
 type holderAnswer struct {
 	q      *query.ScoreQuery
 	w      *query.Window
-	out    *slowWriter
+	out    *bufio.Writer
 	header http.Header
 	begun  bool
 	tokens int

@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"bufio"
 	"bytes"
 	"encoding/json"
 	"net/http"
@@ -11,8 +12,8 @@ import (
 type holdsAnswer struct {
 	w    http.ResponseWriter
 	held bytes.Buffer
-	out  *slowWriter // nil: not begun
-	err  error       // the client does not take it
+	out  *bufio.Writer // nil: not begun
+	err  error         // the client does not take it
 }
 
 // add appends a line.
@@ -41,7 +42,7 @@ func (a *holdsAnswer) begin() {
 	http.NewResponseController(a.w).EnableFullDuplex() //nolint:errcheck // HTTP/2 needs no asking
 	a.w.Header().Set("Content-Type", ndjson)
 	a.w.WriteHeader(http.StatusOK)
-	a.out = newSlowWriter(a.w)
+	a.out = bufio.NewWriterSize(a.w, answerBuffer)
 	_, a.err = a.out.Write(a.held.Bytes())
 	a.held = bytes.Buffer{}
 }
@@ -64,7 +65,6 @@ func (a *holdsAnswer) finish(in *holdsIntake) error {
 	if a.out == nil {
 		return a.err
 	}
-	defer a.out.release()
 	if a.err == nil {
 		a.err = a.out.Flush()
 	}

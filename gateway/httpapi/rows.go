@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"bufio"
 	"context"
 	"encoding/csv"
 	"encoding/json"
@@ -14,6 +15,8 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 	"go.uber.org/zap"
+
+	"holdmetrics/gateway/failure"
 )
 
 // FormatInput is the choice of the form in which rows come.
@@ -57,8 +60,7 @@ func rowResponses[T any](api huma.API, name, description string) map[string]*hum
 func streamRows[T any](s *Server, ctx context.Context, format, location string, produce func(emit func(*T) error) error) *huma.StreamResponse {
 	return &huma.StreamResponse{Body: func(hctx huma.Context) {
 		_, w := humago.Unwrap(hctx)
-		out := newSlowWriter(w)
-		defer out.release()
+		out := bufio.NewWriterSize(w, answerBuffer)
 		rows := rowWriter{format: format, out: out, header: w.Header(), columns: columnsOf(reflect.TypeFor[T]())}
 		err := produce(func(row *T) error { return rows.write(row) })
 		if err == nil {
@@ -69,7 +71,8 @@ func streamRows[T any](s *Server, ctx context.Context, format, location string, 
 		case !rows.begun:
 			s.writeFailure(w, err, location)
 		default:
-			if !errors.Is(err, context.Canceled) && ctx.Err() == nil {
+			// Who did not read is named for all answers in one place.
+			if !errors.Is(err, context.Canceled) && !errors.Is(err, failure.ErrUnread) && ctx.Err() == nil {
 				s.cfg.Logger.Warn("an answer was cut off", zap.String("path", hctx.URL().Path), zap.Error(err))
 			}
 			panic(http.ErrAbortHandler)
@@ -89,7 +92,7 @@ func (s *Server) writeFailure(w http.ResponseWriter, err error, location string)
 // rowWriter writes rows in one of the formats.
 type rowWriter struct {
 	format  string
-	out     *slowWriter
+	out     *bufio.Writer
 	header  http.Header
 	columns []column
 	csv     *csv.Writer

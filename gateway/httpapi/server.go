@@ -5,6 +5,8 @@ package httpapi
 import (
 	"context"
 	"encoding/json"
+	"errors"
+	"net"
 	"net/http"
 	"strconv"
 	"time"
@@ -15,6 +17,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"go.uber.org/zap"
 
+	"holdmetrics/gateway/failure"
 	"holdmetrics/gateway/intake"
 	"holdmetrics/gateway/query"
 	"holdmetrics/gateway/watch"
@@ -28,7 +31,6 @@ const (
 	headerTimeout = 10 * time.Second // for a client to send its headers
 	bodyTimeout   = 30 * time.Second // for a client to send its body
 	idleTimeout   = 2 * time.Minute  // between two requests of a connection
-	writeTimeout  = 30 * time.Second // for a client to take the next piece of a stream
 )
 
 // Config is what an HTTP server is made of. Every field is required, but for Version,
@@ -39,7 +41,7 @@ type Config struct {
 	Intake     *intake.Intake
 	Status     func(ctx context.Context) (*query.Status, error)
 	StreamWait time.Duration       // longest wait of a stream for the next answer of the log
-	WatchStall time.Duration       // longest wait for a watcher to take what it is sent
+	SendStall  time.Duration       // longest wait for a client to take the next piece of an answer
 	Heartbeat  time.Duration       // of a watch that has nothing to send
 	Version    string              // shown in the OpenAPI document
 	Gatherer   prometheus.Gatherer // what /metrics shows
@@ -77,14 +79,24 @@ func New(cfg Config) (s *Server, err error) {
 func (s *Server) Handler() http.Handler { return s.handler }
 
 // HTTPServer is a server of the HTTP API with timeouts that let answers stream
-// and let no silent client stay. The caller serves it on a listener and shuts it down.
+// and let no client stay that is silent or does not read. The caller serves it on a
+// listener and shuts it down.
 func (s *Server) HTTPServer() *http.Server {
 	return &http.Server{
 		Handler:           s.handler,
 		ReadHeaderTimeout: headerTimeout,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    64 << 10,
+		ConnState:         liftDeadline,
 		ErrorLog:          zap.NewStdLog(s.cfg.Logger),
+	}
+}
+
+// liftDeadline ends the time limit of an answer that has gone out, which would hit what
+// the server itself says to the connection's next request.
+func liftDeadline(c net.Conn, state http.ConnState) {
+	if state == http.StateIdle {
+		_ = c.SetWriteDeadline(time.Time{}) // fails only for a connection that is closed
 	}
 }
 
@@ -154,12 +166,12 @@ func fixed(contentType string, body []byte) http.Handler {
 // by their pattern, and logs them for debugging.
 func (s *Server) observeHTTP(mux *http.ServeMux, origins *cors) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		seen := &statusWriter{ResponseWriter: w}
+		seen := &statusWriter{ResponseWriter: w, control: http.NewResponseController(w), most: s.cfg.SendStall}
 		if r.URL.Path == "/hold/" { // the original service took it too
 			r.URL.Path, r.URL.RawPath = "/hold", ""
 		}
 		handler, pattern := mux.Handler(r)
-		defer func() { s.observedHTTP(r, pattern, seen.code()) }() // also where an answer is cut off
+		defer func() { s.observedHTTP(r, pattern, seen) }() // also where an answer is cut off
 		if origins.serve(seen, r, mux) {
 			return
 		}
@@ -168,14 +180,19 @@ func (s *Server) observeHTTP(mux *http.ServeMux, origins *cors) http.Handler {
 			return
 		}
 		mux.ServeHTTP(seen, r)
+		seen.extend() // for what net/http has not written yet
 	})
 }
 
-func (s *Server) observedHTTP(r *http.Request, pattern string, status int) {
+func (s *Server) observedHTTP(r *http.Request, pattern string, seen *statusWriter) {
+	status := seen.code()
 	if pattern == "" {
 		pattern = "none" // a label must not be the client's choice
 	}
 	s.cfg.Observer.Request("http", pattern, strconv.Itoa(status))
+	if seen.unread != nil {
+		s.cfg.Logger.Warn("an answer was cut off", zap.String("path", r.URL.EscapedPath()), zap.Error(seen.unread))
+	}
 	if s.cfg.Logger.Core().Enabled(zap.DebugLevel) {
 		s.cfg.Logger.Debug("HTTP request", zap.String("method", r.Method), zap.String("path", r.URL.EscapedPath()), zap.Int("status", status))
 	}
@@ -183,7 +200,8 @@ func (s *Server) observedHTTP(r *http.Request, pattern string, status int) {
 
 // noPath asks the mux's own answer whether the path or the method was wrong.
 func noPath(w http.ResponseWriter, r *http.Request, handler http.Handler) {
-	probe := &statusWriter{ResponseWriter: discard{http.Header{}}}
+	out := discard{http.Header{}}
+	probe := &statusWriter{ResponseWriter: out, control: http.NewResponseController(out)}
 	handler.ServeHTTP(probe, r)
 	if allow := probe.Header().Get("Allow"); allow != "" {
 		w.Header().Set("Allow", allow)
@@ -193,13 +211,47 @@ func noPath(w http.ResponseWriter, r *http.Request, handler http.Handler) {
 	writeProblem(w, problem{status: http.StatusNotFound, message: "there is nothing at this path; see /docs"})
 }
 
-// statusWriter remembers the status of an answer.
+// statusWriter remembers the status of an answer. It gives the client a time limit for
+// each piece, however long the whole takes: a client that reads nothing is cut off
+// instead of holding what is written for it.
 type statusWriter struct {
 	http.ResponseWriter
-	status int
+	control *http.ResponseController // of ResponseWriter
+	most    time.Duration            // the time limit
+	status  int
+	sent    uint64               // bytes of the body
+	unread  *failure.UnreadError // the client does not read; nil: nothing is known of that
+}
+
+// extend starts the time limit again.
+func (w *statusWriter) extend() {
+	_ = w.control.SetWriteDeadline(time.Now().Add(w.most)) // some tests' writers have none
+}
+
+func (w *statusWriter) Write(b []byte) (int, error) {
+	w.extend()
+	n, err := w.ResponseWriter.Write(b)
+	w.sent += uint64(n)
+	return n, w.explained(err)
+}
+
+// FlushError lets http.ResponseController flush.
+func (w *statusWriter) FlushError() error {
+	w.extend()
+	return w.explained(w.control.Flush())
+}
+
+// explained is the error of a write in words.
+func (w *statusWriter) explained(err error) error {
+	if timeout := net.Error(nil); !errors.As(err, &timeout) || !timeout.Timeout() {
+		return err
+	}
+	w.unread = &failure.UnreadError{For: w.most, Sent: w.sent, Unit: "bytes", Err: err}
+	return w.unread
 }
 
 func (w *statusWriter) WriteHeader(status int) {
+	w.extend()
 	if w.status == 0 {
 		w.status = status
 	}

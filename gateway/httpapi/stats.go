@@ -1,7 +1,6 @@
 package httpapi
 
 import (
-	"bufio"
 	"context"
 	"net/http"
 	"strings"
@@ -167,29 +166,5 @@ func (s *Server) getStats(ctx context.Context, in *statsInput) (*huma.StreamResp
 	}), nil
 }
 
-// slowWriter buffers an answer of any length and gives its client writeTimeout
-// for each piece, however long the whole takes. A client that reads nothing is
-// cut off instead of holding what is written for it.
-type slowWriter struct {
-	*bufio.Writer
-	control *http.ResponseController
-	to      http.ResponseWriter
-}
-
-func newSlowWriter(w http.ResponseWriter) *slowWriter {
-	s := &slowWriter{control: http.NewResponseController(w), to: w}
-	s.Writer = bufio.NewWriterSize(pieceWriter{s}, 32<<10)
-	return s
-}
-
-// release lifts the deadline, which would hit the connection's next request.
-func (s *slowWriter) release() {
-	s.control.SetWriteDeadline(time.Time{}) //nolint:errcheck // where deadlines are not supported there is none
-}
-
-type pieceWriter struct{ s *slowWriter }
-
-func (p pieceWriter) Write(b []byte) (int, error) {
-	p.s.control.SetWriteDeadline(time.Now().Add(writeTimeout)) //nolint:errcheck // as in release
-	return p.s.to.Write(b)
-}
+// answerBuffer is how much of an answer of any length goes out at once.
+const answerBuffer = 32 << 10

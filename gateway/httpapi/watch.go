@@ -5,13 +5,13 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
-	"os"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 	"go.uber.org/zap"
 
+	"holdmetrics/gateway/failure"
 	"holdmetrics/gateway/query"
 	"holdmetrics/gateway/watch"
 	"holdmetrics/hold"
@@ -78,14 +78,13 @@ func (s *Server) serveWatch(ctx context.Context, q *watch.Query, w http.Response
 	ended := s.cfg.Observer.WatchOpened("http")
 	defer ended()
 	sink := &httpWatch{s: s, w: w, control: http.NewResponseController(w), live: q.Live}
-	defer sink.control.SetWriteDeadline(time.Time{}) //nolint:errcheck // where deadlines are not supported there is none
 	h := w.Header()
 	h.Set("Content-Type", "text/event-stream")
 	h.Set("Cache-Control", "no-cache, no-transform")
 	h.Set("X-Accel-Buffering", "no") // or a proxy may keep events back
 	err := s.cfg.Watches.Watch(ctx, q, sink)
 	switch {
-	case errors.Is(err, os.ErrDeadlineExceeded):
+	case errors.Is(err, failure.ErrUnread):
 		s.cfg.Observer.WatchStalled("http")
 		panic(http.ErrAbortHandler)
 	case errors.Is(err, query.ErrDraining), ctx.Err() != nil:
@@ -155,16 +154,9 @@ type httpWatch struct {
 	sent    int // since the last round ended
 }
 
-// write gives the client the time that it has to take it.
 func (w *httpWatch) write(b []byte) error {
-	w.control.SetWriteDeadline(time.Now().Add(w.s.cfg.WatchStall)) //nolint:errcheck // as above
 	_, err := w.w.Write(b)
 	return err
-}
-
-func (w *httpWatch) flush() error {
-	w.control.SetWriteDeadline(time.Now().Add(w.s.cfg.WatchStall)) //nolint:errcheck // as above
-	return w.control.Flush()
 }
 
 func (w *httpWatch) Update(b *query.Generation, c *projection.Change, seenAt int64) error {
@@ -197,12 +189,12 @@ func (w *httpWatch) EndRound(b *query.Generation, point watch.Point) error {
 	if err := w.write([]byte("id: " + watch.PointID(b, point) + "\n\n")); err != nil {
 		return err
 	}
-	return w.flush()
+	return w.control.Flush()
 }
 
 func (w *httpWatch) Heartbeat() error {
 	if err := w.write([]byte(":\n\n")); err != nil {
 		return err
 	}
-	return w.flush()
+	return w.control.Flush()
 }

@@ -1,6 +1,7 @@
 package watch_test
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -17,6 +18,8 @@ import (
 	"holdmetrics/gateway/gatewaytest/fakes"
 	"holdmetrics/gateway/httpapi"
 	"holdmetrics/gateway/query"
+	"holdmetrics/gateway/watch"
+	"holdmetrics/internal/testwait"
 	"holdmetrics/projection"
 	holdpb "holdmetrics/proto"
 )
@@ -168,7 +171,7 @@ func TestSlowWatcherGetsTheLatest(t *testing.T) {
 	snapshots := fakes.ReadySnapshots()
 	w := gatewaytest.NewWorld(t, func(w *gatewaytest.World) {
 		// On a slow machine the changes below may take longer than a watcher may rest.
-		w.Cfg.Snapshots, w.Cfg.WatchStall = snapshots, time.Hour
+		w.Cfg.Snapshots, w.Cfg.SendStall = snapshots, time.Hour
 	})
 	next, stream := gatewaytest.WatchOf(t, w, &holdpb.StatsRequest{})
 	gatewaytest.Expect(t, next, "complete")
@@ -219,7 +222,7 @@ func TestStalledWatcherIsClosed(t *testing.T) {
 	snapshots := fakes.ReadySnapshots(stats...)
 	w := gatewaytest.NewWorld(t, func(w *gatewaytest.World) {
 		w.Cfg.Snapshots = snapshots
-		w.Cfg.WatchStall = 200 * time.Millisecond
+		w.Cfg.SendStall = 200 * time.Millisecond
 	})
 	_, stalled := gatewaytest.WatchOf(t, w, &holdpb.StatsRequest{})
 	c, err := net.Dial("tcp", strings.TrimPrefix(w.Url, "http://"))
@@ -231,17 +234,17 @@ func TestStalledWatcherIsClosed(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, api := range []string{"grpc", "http"} {
-		for w.Metric(t, "holdmetrics_gateway_watchers_stalled_total", map[string]string{"door": api}) == 0 {
-			if t.Context().Err() != nil {
-				t.Fatal("not closed")
+		testwait.Poll(t, "the watch is closed", func() error {
+			if w.Metric(t, "holdmetrics_gateway_watchers_stalled_total", map[string]string{"door": api}) == 0 {
+				return errors.New("by " + api + " it goes on")
 			}
-			time.Sleep(time.Millisecond)
-		}
+			return nil
+		})
 	}
 	for err = nil; err == nil; {
 		_, err = stalled.Recv()
 	}
-	if status.Code(err) != codes.Canceled { // the transport's own word for a Send that was ended
+	if status.Code(err) != codes.Canceled || !strings.Contains(err.Error(), watch.ErrStalled.Error()) {
 		t.Error(err)
 	}
 	next, _ := gatewaytest.WatchOf(t, w, &holdpb.StatsRequest{HolderIds: []string{"h7"}})
