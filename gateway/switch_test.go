@@ -26,6 +26,7 @@ import (
 	"holdmetrics/hold/rules"
 	"holdmetrics/ingest"
 	"holdmetrics/internal/stall"
+	"holdmetrics/internal/testwait"
 	"holdmetrics/projection"
 	holdpb "holdmetrics/proto"
 )
@@ -484,9 +485,12 @@ func TestReadsAcrossASwitch(t *testing.T) {
 		}
 		waiting <- err
 	}()
-	for old.Users.Load() < 3 { // the gateway, the watch, the read
-		time.Sleep(time.Millisecond)
-	}
+	testwait.Poll(t, "the gateway, the watch and the read have the generation", func() error {
+		if users := old.Users.Load(); users < 3 {
+			return fmt.Errorf("%d users", users)
+		}
+		return nil
+	})
 	s.to(t, "2")
 	if err := <-waiting; err != nil {
 		t.Error(err)

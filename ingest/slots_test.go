@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"holdmetrics/hold"
+	"holdmetrics/internal/testwait"
 )
 
 // ofPartition gives n holders of a partition.
@@ -49,16 +50,12 @@ func TestFramesFillWhileTheLogIsBusy(t *testing.T) {
 		}
 	}
 	send(leastSlots, 0)
-	for p.slots.waiting() != 1 { // its batcher is in line, its frame still open
-		time.Sleep(time.Millisecond)
-	}
+	p.slots.await(t, 1) // its batcher is in line, its frame still open
 	for i := range 4 {
 		send(leastSlots, 1+i)
 	}
 	send(leastSlots+1, 0)
-	for p.slots.waiting() != 2 {
-		time.Sleep(time.Millisecond)
-	}
+	p.slots.await(t, 2)
 	for _, want := range []int{5, 1} {
 		s.answer <- nil
 		if n := count(<-s.arrived); n != want {
@@ -80,6 +77,17 @@ func (s *slots) waiting() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.line.Len()
+}
+
+// await waits until so many are in line.
+func (s *slots) await(t *testing.T, n int) {
+	t.Helper()
+	testwait.Poll(t, fmt.Sprintf("%d are in line", n), func() error {
+		if waiting := s.waiting(); waiting != n {
+			return fmt.Errorf("%d are", waiting)
+		}
+		return nil
+	})
 }
 
 // TestSlotIsNotWaitedForForEver: a log that does not answer keeps no batcher from trying.
@@ -127,9 +135,7 @@ func TestFullFrameNeedsNoSlot(t *testing.T) {
 	}
 	took := make(chan bool)
 	go func() { took <- s.take(t.Context(), l) }()
-	for s.waiting() != 1 {
-		time.Sleep(time.Millisecond)
-	}
+	s.await(t, 1)
 	for range MaxFrameEvents {
 		put()
 	}

@@ -5,12 +5,12 @@ import (
 	"fmt"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"holdmetrics/hold"
+	"holdmetrics/internal/testwait"
 	"holdmetrics/projection"
 	"holdmetrics/projection/storetest"
 )
@@ -78,10 +78,13 @@ func TestEventsReadAheadAreCounted(t *testing.T) {
 	excluded.Holder = "pool"
 	log.add(logBegin, event(5), refused, excluded, event(6))
 	end := log.append(0, logBegin, false, []byte{0, 'H', 1, 200}) // damaged: one event, a dead letter
-	s := r.Status()[0]
-	for ; s.Ahead.Position != end && t.Context().Err() == nil; s = r.Status()[0] {
-		time.Sleep(time.Millisecond)
-	}
+	var s PartitionStatus
+	testwait.Poll(t, "all is read ahead", func() error {
+		if s = r.Status()[0]; s.Ahead.Position != end {
+			return fmt.Errorf("position %d of %d", s.Ahead.Position, end)
+		}
+		return nil
+	})
 	if events, estimated := s.Ahead.Lag(s.Position, end); events != 6 || estimated != 0 {
 		t.Errorf("%d events, %d estimated, of %+v", events, estimated, s.Ahead)
 	}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"holdmetrics/ingest"
+	"holdmetrics/internal/testwait"
 	"holdmetrics/projection/storetest"
 )
 
@@ -159,14 +160,14 @@ func TestRateLimitExceeded(t *testing.T) {
 		log.append(partition, logBegin, false, frame.Bytes())
 	}
 	r := run(t, Config{Store: storetest.NewMemory(), MaxRate: 1, Goal: 4}, log, nil)
-	for resting := 0; resting < 4; time.Sleep(time.Millisecond) {
-		resting = 0
+	testwait.Poll(t, "all partitions rest", func() error {
 		for _, s := range r.Status() {
-			if s.Resting {
-				resting++
+			if !s.Resting {
+				return fmt.Errorf("partition %d does not", s.Partition)
 			}
 		}
-	}
+		return nil
+	})
 	rejected := uint64(0)
 	for _, s := range r.Status() {
 		rejected += s.Rejected

@@ -13,9 +13,10 @@ import (
 
 	"holdmetrics/internal/faultynats"
 	"holdmetrics/internal/natstest"
+	"holdmetrics/internal/testwait"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(testwait.Watch(m)) }
 
 // start starts a server, a broker before it and a client of that.
 func start(t *testing.T, f faultynats.Faults, options ...nats.Option) (*faultynats.Broker, jetstream.JetStream) {

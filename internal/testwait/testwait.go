@@ -10,11 +10,12 @@
 //	func TestMain(m *testing.M) { goleak.VerifyTestMain(testwait.Watch(m)) }
 //
 // The watchdog looks at the goroutine of every running test once a second. A test
-// that waits at one place for [Stuck], or runs for [Longest], ends the process: a
-// goroutine that waits for ever cannot be ended by itself. A test that waits for its
-// subtests, or for its turn in parallel, is not counted. Nor is one that waits at the
-// same place again and again, as a loop does that a busy machine slows down: the runtime
-// knows since when a goroutine has been blocked.
+// that waits at one place for [Stuck], sleeps again and again at one place for
+// [Polling], or runs for [Longest], ends the process: a goroutine that waits for ever
+// cannot be ended by itself. A test that waits for its subtests, or for its turn in
+// parallel, is not counted. Nor is one that waits at the same place again and again, as
+// a loop does that a busy machine slows down: the runtime knows since when a goroutine
+// has been blocked. A test that polls uses [Poll], which fails by itself.
 package testwait
 
 import (
@@ -33,6 +34,9 @@ const (
 	// Stuck is how long a test may be blocked at one place: the same call, with the
 	// same arguments, all the way down its stack.
 	Stuck = time.Minute
+	// Polling is how long a test may sleep at one place, again and again, whatever it
+	// does between: the same lines, all the way down its stack.
+	Polling = 2 * time.Minute
 	// Longest is how long a test may run, however much it moves: a little less than
 	// the limit of its package, which would not name it. [Allow] raises it.
 	Longest = 8 * time.Minute
@@ -46,7 +50,7 @@ type Runner interface{ Run() int }
 
 // Watch returns a Runner that runs the tests of m under the watchdog.
 func Watch(m Runner) Runner {
-	return &watchdog{tests: m, stuck: Stuck, longest: Longest, every: lookEvery, out: os.Stderr, exit: os.Exit}
+	return &watchdog{tests: m, stuck: Stuck, polling: Polling, longest: Longest, every: lookEvery, out: os.Stderr, exit: os.Exit}
 }
 
 // allowed are the tests that may take longer, by name, with the time they may take.
@@ -62,11 +66,11 @@ func Allow(t testing.TB, d time.Duration) {
 }
 
 type watchdog struct {
-	tests          Runner
-	stuck, longest time.Duration
-	every          time.Duration
-	out            io.Writer
-	exit           func(int)
+	tests                   Runner
+	stuck, polling, longest time.Duration
+	every                   time.Duration
+	out                     io.Writer
+	exit                    func(int)
 }
 
 // Run runs the tests and returns their exit code.
@@ -124,7 +128,10 @@ type progress struct {
 	began time.Time
 	place string // its stack
 	since time.Time
-	alive bool // in the last dump
+	bed   string    // the lines of its stack when it was last seen asleep; empty: long ago
+	slept time.Time // since when it has slept there again and again
+	seen  time.Time // asleep there
+	alive bool      // in the last dump
 }
 
 // look takes a dump into account and returns what is wrong with a test, or "".
@@ -148,22 +155,25 @@ func (w *watchdog) look(seen map[string]*progress, dump string, now time.Time) s
 			p.name = name
 		}
 		state, frames, _ := strings.Cut(stack, "\n")
-		switch {
-		case waitsForOthers(stack):
-			p.began, p.since, p.place = now, now, ""
+		if waitsForOthers(stack) {
+			p.began, p.since, p.place, p.bed = now, now, "", ""
 			continue
-		case moves(state) || frames != p.place:
+		}
+		asleep := p.sleeps(state, frames, now, w.polling/2)
+		if asleep || moves(state) || frames != p.place {
 			p.since, p.place = now, frames
 		}
-		stuck, longest := w.stuck, w.longest
+		stuck, polling, longest := w.stuck, w.polling, w.longest
 		if d, ok := allowed.Load(id); ok {
 			longest = max(longest, d.(time.Duration))
-			stuck = max(stuck, d.(time.Duration))
+			stuck, polling = max(stuck, d.(time.Duration)), max(polling, d.(time.Duration))
 		}
 		switch waited, ran := now.Sub(p.since), now.Sub(p.began); {
 		case report != "":
 		case waited >= stuck && blocked(state) >= stuck.Truncate(time.Minute):
 			report = fmt.Sprintf("testwait: %s has waited for %v in %s:\n\n%s", p.title(), waited.Round(time.Second/10), waitingIn(frames), stack)
+		case asleep && now.Sub(p.slept) >= polling:
+			report = fmt.Sprintf("testwait: %s has polled for %v in %s:\n\n%s", p.title(), now.Sub(p.slept).Round(time.Second/10), waitingIn(frames), stack)
 		case ran >= longest:
 			report = fmt.Sprintf("testwait: %s has run for %v, and is in %s:\n\n%s", p.title(), ran.Round(time.Second/10), waitingIn(frames), stack)
 		}
@@ -174,6 +184,35 @@ func (w *watchdog) look(seen map[string]*progress, dump string, now time.Time) s
 		}
 	}
 	return report
+}
+
+// sleeps takes a look into account, and reports whether the test is asleep. Where it was
+// not seen asleep at a place for as long as awake, it has left it.
+func (p *progress) sleeps(state, frames string, now time.Time, awake time.Duration) bool {
+	if !strings.Contains(state, "[sleep") {
+		return false
+	}
+	if lines := linesOf(frames); lines != p.bed || now.Sub(p.seen) > awake {
+		p.bed, p.slept = lines, now
+	}
+	p.seen = now
+	return true
+}
+
+// linesOf returns the lines of a stack, without arguments and without package time: a
+// line of source for each frame, the innermost first.
+func linesOf(frames string) string {
+	var b strings.Builder
+	all := strings.Split(frames, "\n")
+	for i := 0; i+1 < len(all); i += 2 {
+		if strings.HasPrefix(all[i], "time.") || strings.HasPrefix(all[i], "created by ") {
+			continue
+		}
+		at, _, _ := strings.Cut(strings.TrimSpace(all[i+1]), " +0x")
+		b.WriteString(at)
+		b.WriteByte('\n')
+	}
+	return b.String()
 }
 
 func (p *progress) title() string {

@@ -1,9 +1,12 @@
 package testwait
 
 import (
+	"errors"
+	"fmt"
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -34,7 +37,7 @@ func TestAHangIsReported(t *testing.T) {
 	var out lockedBuilder
 	codes := make(chan int, 1)
 	w := &watchdog{
-		stuck: 100 * time.Millisecond, longest: time.Hour, every: 5 * time.Millisecond, out: &out,
+		stuck: 100 * time.Millisecond, polling: time.Hour, longest: time.Hour, every: 5 * time.Millisecond, out: &out,
 		exit: func(code int) { codes <- code; end() },
 		tests: runs(func() int {
 			hanging(t, done)
@@ -65,6 +68,15 @@ func stackOf(id, state, inner string) string {
 		"pkg.TestX(0x1)\n\t/src/x_test.go:9 +0x1\ntesting.tRunner(0x1, 0x2)\n\t/go/testing.go:2036 +0x1\ncreated by testing.(*T).Run in goroutine 1\n\t/go/testing.go:2101 +0x1"
 }
 
+// polls is a test in a function that polls, at a line of it.
+func polls(line int, state string) string {
+	sleep := ""
+	if state == "sleep" {
+		sleep = "time.Sleep(0xf4240)\n\t/go/time.go:1 +0x1\n"
+	}
+	return stackOf("7", state, sleep+fmt.Sprintf("rooms.poll(0x%d)\n\t/src/poll.go:%d +0x1\n", line, line))
+}
+
 func TestLook(t *testing.T) {
 	t.Parallel()
 	const wait = "pkg.wait(0x7)\n\t/src/wait.go:3 +0x1\n"
@@ -90,6 +102,16 @@ func TestLook(t *testing.T) {
 		"waits for a subtest": {
 			dumps: []string{stackOf("7", "chan receive", "testing.(*T).Run(0x1)\n\t/go/testing.go:1 +0x1\n"), stackOf("7", "chan receive", "testing.(*T).Run(0x1)\n\t/go/testing.go:1 +0x1\n"), stackOf("7", "chan receive", "testing.(*T).Run(0x1)\n\t/go/testing.go:1 +0x1\n")},
 		},
+		"polls": {
+			dumps:  []string{polls(3, "sleep"), polls(3, "sleep"), polls(3, "sleep"), polls(3, "sleep"), polls(4, "runnable"), polls(3, "sleep")},
+			report: "rooms.TestX has polled for 2.5s in rooms.poll at /src/poll.go:3",
+		},
+		"polls for one thing after the other": {
+			dumps: []string{polls(3, "sleep"), polls(3, "sleep"), polls(7, "sleep"), polls(7, "sleep"), polls(3, "sleep"), polls(3, "sleep")},
+		},
+		"has polled, and goes on": {
+			dumps: []string{polls(3, "sleep"), polls(3, "sleep"), stackOf("7", "select", wait), stackOf("7", "runnable", wait), polls(3, "sleep"), polls(3, "sleep")},
+		},
 		"another test by the same number": {
 			dumps: []string{stackOf("7", "select", wait), "", stackOf("7", "select", wait), stackOf("7", "select", wait)},
 		},
@@ -99,7 +121,7 @@ func TestLook(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			w := &watchdog{stuck: time.Second, longest: 3 * time.Second}
+			w := &watchdog{stuck: time.Second, polling: 5 * time.Second / 2, longest: 3 * time.Second}
 			seen := map[string]*progress{}
 			report := ""
 			for i, dump := range c.dumps {
@@ -146,7 +168,7 @@ func TestAllow(t *testing.T) {
 	t.Parallel()
 	Allow(t, time.Hour)
 	id := goroutineID(ownStack())
-	w := &watchdog{stuck: time.Second, longest: time.Second}
+	w := &watchdog{stuck: time.Second, polling: time.Second, longest: time.Second}
 	seen := map[string]*progress{}
 	stack := stackOf(id, "select", "")
 	for _, after := range []time.Duration{0, time.Minute} {
@@ -156,6 +178,76 @@ func TestAllow(t *testing.T) {
 	}
 	if report := w.look(seen, stack, time.Unix(0, 0).Add(time.Hour)); report == "" {
 		t.Error("an hour is over, and nothing is reported")
+	}
+}
+
+// A test that polls for what never comes ends the run too, though its place changes.
+func TestAPollWithoutEndIsReported(t *testing.T) {
+	t.Parallel()
+	var over atomic.Bool
+	var out lockedBuilder
+	codes := make(chan int, 1)
+	w := &watchdog{
+		stuck: time.Hour, polling: 100 * time.Millisecond, longest: time.Hour, every: 5 * time.Millisecond, out: &out,
+		exit: func(code int) { codes <- code; over.Store(true) },
+		tests: runs(func() int {
+			t.Run("polls", func(t *testing.T) { pollUntil(&over) })
+			return 0
+		}),
+	}
+	w.Run()
+	select {
+	case <-codes:
+	default:
+		t.Fatal("the watchdog has not ended the process")
+	}
+	for _, want := range []string{"has polled for ", " in holdmetrics/internal/testwait.pollUntil at "} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("%q is missing in %.1000s", want, out.String())
+		}
+	}
+}
+
+//go:noinline
+func pollUntil(over *atomic.Bool) {
+	for !over.Load() {
+		time.Sleep(time.Millisecond)
+	}
+}
+
+// recorder is a test that fails without failing this one.
+type recorder struct {
+	testing.TB
+	failure string
+}
+
+func (r *recorder) Helper() {}
+func (r *recorder) Fatalf(format string, args ...any) {
+	r.failure = fmt.Sprintf(format, args...)
+	panic(r)
+}
+
+// Poll ends by itself, and says what it waited for.
+func TestPoll(t *testing.T) {
+	t.Parallel()
+	tries := 0
+	Poll(t, "the third try", func() error {
+		if tries++; tries < 3 {
+			return errors.New("too early")
+		}
+		return nil
+	})
+	r := &recorder{}
+	func() {
+		defer func() {
+			if recover() != r {
+				t.Error("it did not fail")
+			}
+		}()
+		pollFor(r, 10*time.Millisecond, "the flood recedes", func() error { return errors.New("the water is at 3 m") })
+	}()
+	if !strings.HasPrefix(r.failure, "waited ") || !strings.HasSuffix(r.failure, " until the flood recedes: the water is at 3 m") {
+		t.Errorf("failed with %q", r.failure)
 	}
 }
 

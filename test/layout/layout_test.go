@@ -331,6 +331,58 @@ func TestTable(t *testing.T) {
 	t.Log("\n" + out.String())
 }
 
+// Every package with tests runs them under the watchdog, so that a test that hangs fails
+// within two minutes and names what it waits for.
+func TestTestsAreWatched(t *testing.T) {
+	t.Parallel()
+	seen := 0
+	for _, p := range list(t) {
+		names, err := filepath.Glob(filepath.Join(p.Dir, "*_test.go"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(names) == 0 {
+			continue
+		}
+		seen++
+		if !slices.ContainsFunc(names, func(name string) bool {
+			watched, err := watches(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return watched
+		}) {
+			t.Errorf("the tests of %s may hang: give it the TestMain that holdmetrics/internal/testwait shows", p.path())
+		}
+	}
+	if seen < 20 {
+		t.Errorf("%d packages with tests were found only", seen)
+	}
+}
+
+// watches reports whether a file has a TestMain, or what it calls, that starts the watchdog.
+func watches(path string) (found bool, err error) {
+	file, err := parser.ParseFile(token.NewFileSet(), path, nil, 0)
+	if err != nil {
+		return false, err
+	}
+	ast.Inspect(file, func(n ast.Node) bool {
+		call, ok := n.(*ast.CallExpr)
+		if !ok {
+			return true
+		}
+		switch f := call.Fun.(type) {
+		case *ast.SelectorExpr:
+			x, ok := f.X.(*ast.Ident)
+			found = found || ok && x.Name == "testwait" && f.Sel.Name == "Watch"
+		case *ast.Ident: // in the package itself
+			found = found || file.Name.Name == "testwait" && f.Name == "Watch"
+		}
+		return true
+	})
+	return found, nil
+}
+
 // A larger package and a larger type are seen, and generated files are not counted.
 func TestMeasure(t *testing.T) {
 	t.Parallel()
