@@ -203,12 +203,36 @@ func (g *Gateway) status(ctx context.Context) (*query.Status, error) {
 // may come again. Call it before the servers are stopped.
 func (g *Gateway) Drain() { g.hub.Drain() }
 
-// Close waits for the last goroutines of streams that have ended. Call it when
-// the servers have stopped.
-func (g *Gateway) Close() {
+// Close waits for the last goroutines of streams that have ended, and closes the
+// generations. Call it when the servers have stopped. If ctx ends first, it returns what
+// it waits for, which then goes on by itself.
+func (g *Gateway) Close(ctx context.Context) error {
 	g.hub.Drain()
-	g.grpc.Wait()
-	g.hub.Wait()
-	g.Release()
-	g.reads.Close()
+	steps := []struct {
+		awaited string
+		wait    func()
+	}{
+		{"the gRPC streams to end", g.grpc.Wait},
+		{"the watches to end", g.hub.Wait},
+		{"the prepared generation to close", g.Release},
+		{"the active generation to close", g.reads.Close},
+	}
+	var at atomic.Int32
+	closed := make(chan struct{})
+	go func() {
+		defer close(closed)
+		for _, s := range steps {
+			s.wait()
+			at.Add(1)
+		}
+	}()
+	select {
+	case <-closed:
+		return nil
+	case <-ctx.Done():
+	}
+	if i := int(at.Load()); i < len(steps) {
+		return fmt.Errorf("gateway: close: still waiting for %s, %d requests under way: %w", steps[i].awaited, g.reads.Active().Pinned()-1, context.Cause(ctx))
+	}
+	return nil
 }

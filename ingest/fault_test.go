@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -200,7 +201,7 @@ func TestMaxWait(t *testing.T) {
 	f := make(fates, 1)
 	f.send(t, p, 0)
 	d := open("gold", "alice", 1)
-	if _, err := p.Record(t.Context(), &d); !errors.Is(err, ErrBusy) {
+	if _, err := p.Record(t.Context(), &d); !errors.Is(err, ErrBusy) || !strings.Contains(err.Error(), ": waited 1ms for room, 1 events of ") {
 		t.Errorf("%v", err)
 	}
 	r, err := p.RecordBatch(context.WithoutCancel(t.Context()), []hold.Draft{d, {}, d})

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -104,9 +105,16 @@ func TestImport(t *testing.T) {
 	}
 	soon, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 	defer cancel()
-	if _, err := early.TimeOf(soon, 1, nil, time.Now()); !errors.Is(err, context.DeadlineExceeded) {
+	if _, err := early.TimeOf(soon, 1, nil, time.Now()); !errors.Is(err, context.DeadlineExceeded) || !errors.Is(err, ErrUnfinishedImport) {
 		t.Errorf("a reader did not wait: %v", err)
 	}
+	// A wait without a limit of its own ends with words too.
+	early.settleWithin = 300 * time.Millisecond
+	if _, err := early.TimeOf(t.Context(), 7, nil, time.Now()); !errors.Is(err, ErrUnfinishedImport) || errors.Is(err, context.DeadlineExceeded) ||
+		!strings.Contains(err.Error(), "the time of position 7 of the log is not known after ") || !strings.Contains(err.Error(), " of 700 messages of log origin") {
+		t.Errorf("a reader was not told why: %v", err)
+	}
+	early.settleWithin = time.Minute
 	read := make(chan error, 1)
 	go func() {
 		got := int64(0)

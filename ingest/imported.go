@@ -39,8 +39,10 @@ const LogTimeHeader = "Holdmetrics-Log-Time"
 const (
 	// importSubject is followed by the name of the import and a partition.
 	importSubject = "hold.import."
-	// importLook is how often somebody who waits for an import looks.
-	importLook = 200 * time.Millisecond
+	// importLook is how often somebody who waits for an import looks, and settleWithin
+	// how long they wait before they hear why.
+	importLook   = 200 * time.Millisecond
+	settleWithin = 10 * time.Second
 	// mostLateTimes is how many messages of an import may have no room for the header.
 	mostLateTimes = 1000
 )
@@ -109,11 +111,12 @@ func (l *Log) Imported() (logID string, through uint64) {
 // or for what was imported the time that it had in the log that it comes from. Every
 // reader of the log goes by it.
 //
-// While an import fills the log it waits for its end. It asks the server once, and
-// only where the log was empty when it was opened. The error is that of ctx.
+// While an import fills the log it waits for the end of the import. It asks the server
+// only if the log was empty when it was opened, until it has one answer. After some
+// seconds without one, or when ctx ends, the error is an [*UnsettledError].
 func (l *Log) TimeOf(ctx context.Context, position uint64, header nats.Header, stored time.Time) (int64, error) {
 	if !l.settled.Load() {
-		if err := l.settle(ctx); err != nil {
+		if err := l.settle(ctx, position); err != nil {
 			return 0, err
 		}
 	}
@@ -137,16 +140,57 @@ func (n *importNote) timeOf(position uint64, header nats.Header) (int64, bool) {
 	return at, ok
 }
 
+// UnsettledError is the error of a wait for the log's time of a message: it is not known
+// yet whether the log is an imported one. It matches [ErrUnfinishedImport] if the log is
+// being filled, and the error of the context that ended.
+type UnsettledError struct {
+	Position uint64
+	Waited   time.Duration
+	Last     error // of the last look at the log
+	Cause    error // the end of the caller's context; nil: the wait was over
+}
+
+// Error says which message it is about, and what was last heard of the log.
+func (e *UnsettledError) Error() string {
+	text := fmt.Sprintf("ingest: the time of position %d of the log is not known after %v", e.Position, e.Waited.Round(time.Millisecond))
+	if e.Cause != nil {
+		text += fmt.Sprintf(" (%v)", e.Cause)
+	}
+	return fmt.Sprintf("%s: last heard: %v", text, e.Last)
+}
+
+// Unwrap returns the causes.
+func (e *UnsettledError) Unwrap() []error {
+	if e.Cause == nil {
+		return []error{e.Last}
+	}
+	return []error{e.Cause, e.Last}
+}
+
+// errUnheard stands for what was last heard if nothing was.
+var errUnheard = errors.New("nothing")
+
 // settle finds out whether the messages of a log that was empty when it was opened
 // are imported. One look after the first message settles that for good, since an
 // import begins with an empty log.
-func (l *Log) settle(ctx context.Context) error {
-	for !l.settled.Load() {
-		if err := l.trySettle(ctx); err == nil {
+func (l *Log) settle(ctx context.Context, position uint64) error {
+	most := l.settleWithin
+	if most == 0 {
+		most = settleWithin
+	}
+	within, cancel := context.WithTimeout(ctx, most)
+	defer cancel()
+	last := errUnheard
+	for began := time.Now(); !l.settled.Load(); {
+		err := l.trySettle(within)
+		if err == nil {
 			break // several may do so at once, and find the same
 		}
-		if err := backoff.Wait(ctx, importLook); err != nil {
-			return err
+		if within.Err() == nil || last == errUnheard {
+			last = err // what the end of the wait has cut off says less
+		}
+		if backoff.Wait(within, importLook) != nil {
+			return &UnsettledError{Position: position, Waited: time.Since(began), Last: last, Cause: context.Cause(ctx)}
 		}
 	}
 	return nil
@@ -159,14 +203,14 @@ func (l *Log) trySettle(ctx context.Context) error {
 	}
 	have := info.CachedInfo().Config
 	if have.Metadata[metaLogID] != l.id {
-		return errors.New("another log") // which the readers will find out
+		return fmt.Errorf("it is another log, of id %q", have.Metadata[metaLogID]) // which the readers will find out
 	}
 	note, err := parseImport(have.Metadata)
 	if err != nil {
 		return err
 	}
 	if note != nil && note.Token != "" {
-		return ErrUnfinishedImport
+		return &UnfinishedImportError{LogID: note.LogID, Through: note.Through, Last: info.CachedInfo().State.LastSeq}
 	}
 	if err := errors.Join(l.openLimits(&have), l.openHorizons(&have, time.Time{})); err != nil {
 		return err

@@ -58,6 +58,8 @@ type Log struct {
 
 	imported atomic.Pointer[importNote] // nil: nothing was
 	settled  atomic.Bool                // imported is known for good
+
+	settleWithin time.Duration // 0: settleWithin
 }
 
 // OpenLog opens the event log of a JetStream account, and makes what is absent of it.

@@ -36,8 +36,8 @@ type ProducerOptions struct {
 	MaxPending int
 	// MaxPendingBytes is the same in bytes of encoded events; at least 4 KiB.
 	MaxPendingBytes int
-	// MaxWait is how long a caller waits for quota before ErrBusy; negative: until
-	// its context ends. A batch waits so long for each piece of it.
+	// MaxWait is how long a caller waits for quota before ErrBusy. A batch waits so
+	// long for each piece of it.
 	MaxWait time.Duration
 	// AttemptTimeout is how long one publish waits for its acknowledgement.
 	AttemptTimeout time.Duration
@@ -62,7 +62,7 @@ func (o ProducerOptions) withDefaults() ProducerOptions {
 		o.MaxPendingBytes = DefaultMaxPendingBytes
 	}
 	o.MaxPendingBytes = max(o.MaxPendingBytes, minPendingBytes)
-	if o.MaxWait == 0 {
+	if o.MaxWait <= 0 {
 		o.MaxWait = DefaultMaxWait
 	}
 	if o.AttemptTimeout <= 0 {
@@ -256,20 +256,21 @@ func (p *Producer) admit(ctx context.Context, events, bytes int) error {
 	if p.quota.tryTake(events, bytes) {
 		return nil
 	}
-	if p.o.MaxWait > 0 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeoutCause(ctx, p.o.MaxWait, errWaited)
-		defer cancel()
-	}
-	err := p.quota.take(ctx, events, bytes)
-	if err == nil || errors.Is(err, ErrBusy) {
+	within, cancel := context.WithTimeoutCause(ctx, p.o.MaxWait, errWaited)
+	defer cancel()
+	switch err := p.quota.take(within, events, bytes); {
+	case errors.Is(err, errWaited):
+		taken, of := p.quota.taken()
+		return fmt.Errorf("%w: waited %v for room, %d events of %d bytes wait", ErrBusy, p.o.MaxWait, taken, of)
+	case err == nil || errors.Is(err, ErrBusy):
 		return err
+	default:
+		return fmt.Errorf("%w: %w", ErrBusy, err)
 	}
-	return fmt.Errorf("%w: %w", ErrBusy, err)
 }
 
 // errWaited is the cause of a wait that MaxWait ended.
-var errWaited = fmt.Errorf("%w (waited MaxWait)", ErrBusy)
+var errWaited = errors.New("MaxWait is over")
 
 // doneFunc makes a plain function a receiver of results.
 type doneFunc func(position uint64, err error)

@@ -35,8 +35,8 @@ const (
 )
 
 // AnswerApplied answers the questions of [Applied] for the partitions of this
-// worker until stop is called, which waits for the last answer.
-func (w *Worker) AnswerApplied(conn *nats.Conn, generation string) (stop func(), err error) {
+// worker until stop is called, which waits for the last answer, or until its context ends.
+func (w *Worker) AnswerApplied(conn *nats.Conn, generation string) (stop func(context.Context) error, err error) {
 	o := responder.Options{AtOnce: appliedAtOnce, Within: appliedWithin}
 	r, err := responder.Start(conn, appliedPrefix+generation+".*", o, func(m *nats.Msg) func(context.Context) {
 		partition, err := strconv.Atoi(m.Subject[strings.LastIndexByte(m.Subject, '.')+1:])

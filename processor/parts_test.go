@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"holdmetrics/hold"
+	"holdmetrics/ingest"
 	"holdmetrics/projection"
 	"holdmetrics/projection/storetest"
 )
@@ -144,5 +145,25 @@ func TestWaitsSayWhatTheyWaitedFor(t *testing.T) {
 	const want = "processor: partition 0: position 9 is not stored, it is at 5: context deadline exceeded; last heard: it is running, applied up to position 6, with 0 messages to come: flush: it is away"
 	if err.Error() != want {
 		t.Fatalf("%v\nwant %s", err, want)
+	}
+}
+
+// What the reader waits for is shown as long as nothing else is wrong.
+func TestWhatTheReaderWaitsForIsShown(t *testing.T) {
+	t.Parallel()
+	p := partsOf(t, Config{}, nil)
+	p.board.in.awaits(ingest.ErrUnfinishedImport)
+	p.note()
+	if s := p.board.now(); !errors.Is(s.LastError, ingest.ErrUnfinishedImport) {
+		t.Errorf("%v", s.LastError)
+	}
+	p.board.lastError("flush", errAway)
+	if s, _ := p.board.snapshot(); !errors.Is(s.LastError, errAway) {
+		t.Errorf("%v", s.LastError)
+	}
+	p.board.lastError("flush", nil)
+	p.board.in.awaits(nil)
+	if s, _ := p.board.snapshot(); s.LastError != nil {
+		t.Errorf("%v", s.LastError)
 	}
 }

@@ -46,6 +46,7 @@ type prefetchBuffer struct {
 	bytes  int
 	closed bool
 	heard  heard
+	waits  error // what the log's client waits for; nil: for messages
 }
 
 // heard is what the log's client has handed over in all.
@@ -128,6 +129,20 @@ func (b *prefetchBuffer) atEnd(position uint64) {
 	case b.ended <- struct{}{}:
 	default:
 	}
+}
+
+// awaits notes what the log's client waits for before it hands over more; nil: messages.
+func (b *prefetchBuffer) awaits(err error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.waits = err
+}
+
+// awaited returns what the log's client waits for, or nil.
+func (b *prefetchBuffer) awaited() error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.waits
 }
 
 // all is what was put in since the beginning, whether it was taken or not.

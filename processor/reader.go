@@ -277,7 +277,7 @@ func (r *reader) handle(ctx context.Context, msg jetstream.Msg, n uint64) error 
 		}
 	}
 	headers, data := msg.Headers(), msg.Data()
-	logTime, err := r.log.TimeOf(ctx, meta.Sequence.Stream, headers, meta.Timestamp) // waits while an import fills the log
+	logTime, err := r.timeOf(ctx, meta.Sequence.Stream, headers, meta.Timestamp)
 	if err != nil {
 		return err
 	}
@@ -298,4 +298,20 @@ func (r *reader) handle(ctx context.Context, msg jetstream.Msg, n uint64) error 
 		r.after = meta.Sequence.Stream
 	}
 	return nil
+}
+
+// timeOf is the log's time of a message. It waits for as long as an import fills the log,
+// which may be hours, and shows what it waits for meanwhile.
+func (r *reader) timeOf(ctx context.Context, position uint64, header nats.Header, stored time.Time) (int64, error) {
+	for said := false; ; {
+		at, err := r.log.TimeOf(ctx, position, header, stored)
+		if ctx.Err() != nil || !errors.Is(err, ingest.ErrUnfinishedImport) {
+			r.in.awaits(nil)
+			return at, err
+		}
+		if r.in.awaits(err); !said {
+			r.logger.Warn("waiting for an import of the log to finish", zap.Error(err))
+			said = true
+		}
+	}
 }

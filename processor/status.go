@@ -183,9 +183,7 @@ func (b *board) tell() {
 func (b *board) snapshot() (PartitionStatus, <-chan struct{}) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	s := b.status
-	s.look(b.in) // the reader goes on while a batch is applied
-	return s, b.moved
+	return b.shown(), b.moved
 }
 
 // now is the public status, which the metrics show from then on too: no batch that
@@ -193,9 +191,18 @@ func (b *board) snapshot() (PartitionStatus, <-chan struct{}) {
 func (b *board) now() PartitionStatus {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	s := b.status
-	s.look(b.in)
+	s := b.shown()
 	b.metrics.note(&s)
+	return s
+}
+
+// shown is the status of this moment. b.mu is held.
+func (b *board) shown() PartitionStatus {
+	s := b.status
+	s.look(b.in) // the reader goes on while a batch is applied
+	if s.LastError == nil {
+		s.LastError = b.in.awaited()
+	}
 	return s
 }
 

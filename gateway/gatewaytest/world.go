@@ -111,7 +111,11 @@ func (w *World) serve(t testing.TB) {
 		if err := <-served; err != nil && !errors.Is(err, grpc.ErrServerStopped) {
 			t.Errorf("serve: %v", err)
 		}
-		w.Gateway.Close()
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		defer cancel()
+		if err := w.Gateway.Close(ctx); err != nil {
+			t.Error(err)
+		}
 		web.CloseClientConnections()
 		web.Close()
 	})

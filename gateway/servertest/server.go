@@ -174,7 +174,7 @@ func (s *Server) startProcessor(ctx context.Context, js jetstream.JetStream, eve
 }
 
 func (s *Server) startGateway(gate *gateway.Gateway) error {
-	s.group.Add("the gateway", service.Do(gate.Close))
+	s.group.Add("the gateway", gate.Close)
 	s.Handler = gate.Handler()
 	listener := bufconn.Listen(pipeBytes)
 	rpc := grpc.NewServer(gate.ServerOptions()...)

@@ -90,9 +90,12 @@ func ServeFiles(conn *nats.Conn, dir string, copy func(ctx context.Context, dir 
 	return d, nil
 }
 
-// Close ends a backup that is under way, and removes its copy.
-func (d *FileServer) Close() error {
-	d.requests.Stop()
+// Close ends a backup that is under way, and removes its copy. If ctx ends first, the
+// copy stays until the next start.
+func (d *FileServer) Close(ctx context.Context) error {
+	if err := d.requests.Stop(ctx); err != nil {
+		return fmt.Errorf("backup: %w", err)
+	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.forget()

@@ -31,7 +31,7 @@ func TestFileServer(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer files.Close()
+	defer files.Close(t.Context())
 	var out bytes.Buffer
 	w, err := NewWriter(&out, "test", time.Unix(1, 0), nil)
 	if err != nil {
@@ -84,7 +84,7 @@ func TestFileServerRefuses(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() { files.Close() }()
+	defer func() { files.Close(t.Context()) }()
 	begin := func() error { return ask(t.Context(), js.Conn(), "begin", nil, time.Minute, nil) }
 	if err := begin(); err == nil || !strings.Contains(err.Error(), "disk full") {
 		t.Errorf("a copy that fails: %v", err)
@@ -112,7 +112,7 @@ func TestFileServerRefuses(t *testing.T) {
 		}
 		time.Sleep(time.Millisecond) // a timer sends no event
 	}
-	if err := files.Close(); err != nil {
+	if err := files.Close(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	checkNoCopy(t, dir)

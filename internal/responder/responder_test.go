@@ -3,6 +3,7 @@ package responder_test
 import (
 	"context"
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -18,6 +19,16 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(testwait.Watch(m)) }
 
 const patience = time.Minute
 
+// stop stops a responder, once more than necessary.
+func stop(t *testing.T, r *responder.Responder) {
+	t.Helper()
+	for range 2 {
+		if err := r.Stop(context.WithoutCancel(t.Context())); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 // A request is answered by its work; one that the handler declines gets no answer.
 func TestAnswers(t *testing.T) {
 	t.Parallel()
@@ -31,7 +42,7 @@ func TestAnswers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer r.Stop()
+	defer stop(t, r)
 	answer, err := conn.Request("echo.yes", []byte("x"), patience)
 	if err != nil || string(answer.Data) != "x" {
 		t.Errorf("answered %v, %v", answer, err)
@@ -58,7 +69,7 @@ func TestAtOnce(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer r.Stop()
+	defer stop(t, r)
 	to := nats.NewInbox()
 	answers, err := conn.SubscribeSync(to)
 	if err != nil {
@@ -107,10 +118,40 @@ func TestStopWaitsForTheWork(t *testing.T) {
 		t.Fatal(err)
 	}
 	<-started
-	r.Stop()
+	stop(t, r)
 	if !ended {
 		t.Error("Stop did not wait for the work")
 	}
+}
+
+// Stop waits no longer than its context for work that does not end, and says so.
+func TestStopIsBounded(t *testing.T) {
+	t.Parallel()
+	conn := natstest.Connect(t, natstest.Start(t))
+	started, release, told := make(chan struct{}), make(chan struct{}), make(chan struct{})
+	r, err := responder.Start(conn, "stuck", responder.Options{}, func(*nats.Msg) func(context.Context) {
+		return func(ctx context.Context) {
+			close(started)
+			<-ctx.Done()
+			close(told)
+			<-release
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := conn.PublishRequest("stuck", "nobody", nil); err != nil {
+		t.Fatal(err)
+	}
+	<-started
+	soon, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+	defer cancel()
+	if err := r.Stop(soon); !errors.Is(err, responder.ErrRunning) || !errors.Is(err, context.DeadlineExceeded) || !strings.HasPrefix(err.Error(), "stuck: requests are still worked on: 1 of them: ") {
+		t.Error(err)
+	}
+	<-told
+	close(release)
+	stop(t, r)
 }
 
 // A responder of a connection that is closed can be stopped.
@@ -122,7 +163,7 @@ func TestStopAfterTheConnection(t *testing.T) {
 		t.Fatal(err)
 	}
 	conn.Close()
-	r.Stop()
+	stop(t, r)
 	if _, err := responder.Start(conn, "x", responder.Options{}, nil); !errors.Is(err, nats.ErrConnectionClosed) {
 		t.Errorf("start on a closed connection: %v", err)
 	}

@@ -85,8 +85,8 @@ const (
 var errFull = errors.New("full")
 
 // answer answers questions about a generation until stop is called, which waits
-// for the last answer.
-func answer(conn *nats.Conn, g *Instance) (stop func(), err error) {
+// for the last answer, or until its context ends.
+func answer(conn *nats.Conn, g *Instance) (stop func(context.Context) error, err error) {
 	o := responder.Options{AtOnce: answersAtOnce, Within: answerWithin}
 	r, err := responder.Start(conn, readPrefix+g.Name+".*", o, func(m *nats.Msg) func(context.Context) {
 		partition, err := strconv.Atoi(m.Subject[strings.LastIndexByte(m.Subject, '.')+1:])

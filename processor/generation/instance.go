@@ -79,11 +79,11 @@ func (s *Supervisor) open(ctx context.Context, r *Record) (g *Instance, err erro
 	if err != nil {
 		return g, err
 	}
-	g.parts.Add("replies to gateways", service.Do(stop))
+	g.parts.Add("replies to gateways", stop)
 	if stop, err = answer(s.cfg.Conn, g); err != nil {
 		return g, err
 	}
-	g.parts.Add("replies to comparisons", service.Do(stop))
+	g.parts.Add("replies to comparisons", stop)
 	return g, nil
 }
 

@@ -66,20 +66,19 @@ func (p *ports) serve(gate *gateway.Gateway, group *service.Group) {
 			group.Fail(fmt.Errorf("the HTTP server failed: %w", err))
 		}
 	})
-	group.Add("the gRPC and HTTP servers", func(context.Context) error {
+	group.Add("the gRPC and HTTP servers", func(ctx context.Context) error {
 		gate.Drain()
 		serving.Go(func() {
 			late := time.AfterFunc(callGrace, rpc.Stop)
 			defer late.Stop()
 			rpc.GracefulStop()
 		})
-		ctx, cancel := context.WithTimeout(context.Background(), callGrace)
+		graceful, cancel := context.WithTimeout(ctx, callGrace)
 		defer cancel()
-		if err := web.Shutdown(ctx); err != nil {
+		if err := web.Shutdown(graceful); err != nil {
 			_ = web.Close() // the grace is over; that is no failure
 		}
 		serving.Wait()
-		gate.Close()
-		return nil
+		return gate.Close(ctx)
 	})
 }

@@ -125,7 +125,7 @@ func (p *Server) startOver(ctx context.Context, ports *ports, policy hold.Policy
 	if err != nil {
 		return err
 	}
-	p.group.Add("backups", service.Func(backups.Close))
+	p.group.Add("backups", backups.Close)
 	p.Producer = ingest.NewProducer(p.Events, ingest.ProducerOptions{Limits: p.settings.Limits})
 	p.group.AddWithin("events on their way to the log", flightGrace, p.Producer.Close)
 	p.startup.waitFor("the snapshots")

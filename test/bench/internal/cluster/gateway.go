@@ -57,7 +57,7 @@ func (c *Cluster) listen(gate *gateway.Gateway) error {
 	ended := make(chan error, 2)
 	go func() { ended <- grpcServer.Serve(grpcListener) }()
 	go func() { ended <- httpServer.Serve(httpListener) }()
-	c.parts.Add("the gateway", service.Func(func() error {
+	c.parts.Add("the gateway", func(ctx context.Context) error {
 		grpcServer.Stop()
 		err := httpServer.Close()
 		for range cap(ended) {
@@ -65,8 +65,7 @@ func (c *Cluster) listen(gate *gateway.Gateway) error {
 				err = errors.Join(err, e)
 			}
 		}
-		gate.Close()
-		return err
-	}))
+		return errors.Join(err, gate.Close(ctx))
+	})
 	return nil
 }
