@@ -74,7 +74,7 @@ func polls(line int, state string) string {
 	if state == "sleep" {
 		sleep = "time.Sleep(0xf4240)\n\t/go/time.go:1 +0x1\n"
 	}
-	return stackOf("7", state, sleep+fmt.Sprintf("rooms.poll(0x%d)\n\t/src/poll.go:%d +0x1\n", line, line))
+	return stackOf("7", state, sleep+fmt.Sprintf("pkg.poll(0x%d)\n\t/src/poll.go:%d +0x1\n", line, line))
 }
 
 func TestLook(t *testing.T) {
@@ -104,7 +104,7 @@ func TestLook(t *testing.T) {
 		},
 		"polls": {
 			dumps:  []string{polls(3, "sleep"), polls(3, "sleep"), polls(3, "sleep"), polls(3, "sleep"), polls(4, "runnable"), polls(3, "sleep")},
-			report: "rooms.TestX has polled for 2.5s in rooms.poll at /src/poll.go:3",
+			report: "pkg.TestX has polled for 2.5s in pkg.poll at /src/poll.go:3",
 		},
 		"polls for one thing after the other": {
 			dumps: []string{polls(3, "sleep"), polls(3, "sleep"), polls(7, "sleep"), polls(7, "sleep"), polls(3, "sleep"), polls(3, "sleep")},
