@@ -22,6 +22,7 @@ import (
 	"holdmetrics/cmd/holdmetrics/internal/settings"
 	"holdmetrics/ingest"
 	"holdmetrics/internal/testwait"
+	"holdmetrics/test/build"
 )
 
 func TestMain(m *testing.M) {
@@ -57,6 +58,10 @@ func TestScripts(t *testing.T) {
 			}
 			for _, name := range append([]string{"HTTP_HOST", "HTTP_PORT", settings.EnvConfig}, settings.Unused["serve"]...) {
 				env.Setenv(name, "")
+			}
+			for _, pair := range build.QuickEnd() {
+				name, value, _ := strings.Cut(pair, "=")
+				env.Setenv(name, value)
 			}
 			return nil
 		},
@@ -117,7 +122,7 @@ func (s *servers) serve(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(err)
 	cmd := exec.Command(binary, append(free, args...)...)
 	cmd.Dir = ts.MkAbs(".")
-	cmd.Env = append(os.Environ(), "LOG_LEVEL=", "POLICY=")
+	cmd.Env = append(append(os.Environ(), "LOG_LEVEL=", "POLICY="), build.QuickEnd()...)
 	log, err := os.OpenFile(ts.MkAbs("serve.log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	ts.Check(err)
 	cmd.Stderr = log

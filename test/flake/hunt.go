@@ -177,7 +177,7 @@ func prepare(ctx context.Context, p *plan, dir string, progress io.Writer) (all 
 	if err := build.To(ctx, product, p.race); err != nil {
 		return nil, nil, err
 	}
-	env = append(os.Environ(), build.Variable+"="+product)
+	env = append(append(os.Environ(), build.Variable+"="+product), build.QuickEnd()...)
 	for _, line := range strings.Split(strings.TrimSpace(string(text)), "\n") {
 		path, source, ok := strings.Cut(line, " ")
 		if !ok {
