@@ -51,8 +51,8 @@ With --closing the balances at the end are kept in a file, with which --opening
 continues: tomorrow's file needs no history. That file is CSV: token_id,
 holder_id, balance and since for each pair, and one last row without token and
 holder, whose as_of is the time of the last row that it covers, and whose decimals
-and nft are how values were read. Rows that are not later than as_of, and other
-units, are refused. --closing may name the file of --opening: it is replaced whole,
+and nft are how values were read, with the other options that change figures. Rows
+that are not later than as_of, and other options, are refused. --closing may name the file of --opening: it is replaced whole,
 after everything was acknowledged. A bad row ends the import.
 
 Without --opening, files of a token of which the server has open balances are refused,

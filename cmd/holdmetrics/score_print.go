@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"math/big"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -147,10 +148,23 @@ func (b *book) print(c *cobra.Command, q *scoreQuery, s *source) error {
 	return out.Close()
 }
 
+// blockText is the text of a column of explain whose second is a block.
+func blockText(name, text string, h *hold.Contribution) string {
+	switch {
+	case name == "start":
+		return strconv.FormatInt(h.Start/1e9, 10)
+	case name == "end" && h.End != 0:
+		return strconv.FormatInt(h.End/1e9, 10)
+	}
+	return text
+}
+
 // blockColumn is the name of a column whose second is a block.
 func blockColumn(name string) string {
 	switch {
-	case strings.HasSuffix(name, "held_seconds"):
+	case name == "start" || name == "end":
+		return name + "_block"
+	case strings.HasSuffix(name, "_seconds"):
 		return strings.TrimSuffix(name, "seconds") + "blocks"
 	case strings.HasSuffix(name, "score"):
 		return name + "_blocks"
@@ -195,7 +209,13 @@ func (b *book) printHolds(c *cobra.Command, q *scoreQuery, s *source) error {
 	if q.format == "table" {
 		columns = explainTable(b.rules.Version())
 	}
-	out, err := printing.NewRowWriter(c.OutOrStdout(), q.format, namesOf(columns))
+	names := namesOf(columns)
+	if s.byBlock {
+		for i := range names {
+			names[i] = blockColumn(names[i])
+		}
+	}
+	out, err := printing.NewRowWriter(c.OutOrStdout(), q.format, names)
 	if err != nil {
 		return err
 	}
@@ -212,7 +232,9 @@ func (b *book) printHolds(c *cobra.Command, q *scoreQuery, s *source) error {
 			row := contributionOf(&contributions[i], k.token, b.pairs[k].Policy(), q.window)
 			fields := make([]string, len(columns))
 			for j, column := range columns {
-				fields[j] = column.of(row)
+				if fields[j] = column.of(row); s.byBlock {
+					fields[j] = blockText(column.name, fields[j], &contributions[i])
+				}
 			}
 			if err := out.Write(fields...); err != nil {
 				return err

@@ -78,8 +78,7 @@ func (r *Rules) IDs() string { return r.ids() }
 
 // Normalisation returns how ids of holders and of tokens are normalised, each "none" or
 // "evm". It returns empty texts if the rules leave that open: the file has no ids, and
-// names no address in mixed case, which rules without ids compare as it stands. The
-// canonical text leaves "ids: none" out, so rules read from it leave that open too.
+// names no address in mixed case, which rules without ids compare as it stands.
 func (r *Rules) Normalisation() (holders, tokens string) {
 	if !r.saysIDs && !r.evmHolders && !r.evmTokens && !mixedCase.MatchString(r.text) {
 		return "", ""

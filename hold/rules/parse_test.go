@@ -281,6 +281,31 @@ func TestValues(t *testing.T) {
 }
 
 // What a file means, and nothing else, makes its version.
+// TestIDsNoneIsKept: it does not change the version, and the text that is stored keeps it.
+func TestIDsNoneIsKept(t *testing.T) {
+	t.Parallel()
+	open, err := rules.Parse([]byte("policy: merge\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for text, want := range map[string]string{
+		"policy: merge\n": "", "policy: merge\nids: none\n": "none", "policy: merge\nids: {holders: none}\n": "none",
+	} {
+		r, err := rules.Parse([]byte(text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		again, err := rules.Parse([]byte(r.Text()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		holders, tokens := again.Normalisation()
+		if holders != want || tokens != want || r.Version() != open.Version() || again.Version() != open.Version() || again.Text() != r.Text() {
+			t.Errorf("%q: %q, %q, %s, %q", text, holders, tokens, r.Version(), again.Text())
+		}
+	}
+}
+
 func TestVersion(t *testing.T) {
 	t.Parallel()
 	same := []string{full, `tokens:

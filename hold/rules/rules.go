@@ -3,6 +3,7 @@ package rules
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"strings"
 
 	"holdmetrics/hold"
 )
@@ -42,13 +43,19 @@ func (r *Rules) seal() {
 	r.text = r.canonical()
 	sum := sha256.Sum256([]byte("holdmetrics rules 1\n" + r.text))
 	r.version = hex.EncodeToString(sum[:])[:versionDigits]
+	if r.saysIDs && !r.evmHolders && !r.evmTokens {
+		// It counts as rules without the key do, so the version is the same. But imports
+		// follow it, so the text that is stored keeps it.
+		policy, rest, _ := strings.Cut(r.text, "\n")
+		r.text = policy + "\nids: " + idsNone + "\n" + rest
+	}
 }
 
 // Version is a hash of what the rules mean; see the package.
 func (r *Rules) Version() string { return r.version }
 
 // Text is the one canonical text of these rules: a rules file that [Parse] reads
-// into equal ones.
+// into equal ones. It says "ids: none" if the file does.
 func (r *Rules) Text() string { return r.text }
 
 // Warnings are what the file says in vain, or what may not be meant, by line.

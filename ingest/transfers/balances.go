@@ -3,8 +3,6 @@ package transfers
 import (
 	"fmt"
 	"io"
-	"maps"
-	"slices"
 	"strconv"
 
 	"github.com/holiman/uint256"
@@ -78,6 +76,8 @@ func (l *Ledger) LoadOpening(name string) error {
 		}
 		if row[colToken] == "" && row[colHolder] == "" {
 			err = l.openAsOf(&row)
+		} else if row[colHolder] == "" && row[colBalance] == leftOutText && row[colToken] != "" {
+			l.leftOut = append(l.leftOut, l.tokens.add(row[colToken]))
 		} else {
 			var o opening
 			if o, err = l.open(&row); err == nil && pairs[[2]uint32{o.token, o.holder}] {
@@ -97,21 +97,9 @@ func (l *Ledger) LoadOpening(name string) error {
 	case !l.opened:
 		return &rows.Error{Place: place, Err: fmt.Errorf("%w: the last row, which has as_of and no holder, is missing; was the file copied whole?", ErrOpening)}
 	case latest > l.openedAt:
-		return &rows.Error{Place: place, Err: fmt.Errorf("%w: a balance since %s is later than as_of", ErrOpening, formatTime(latest))}
+		return &rows.Error{Place: place, Err: fmt.Errorf("%w: a balance since %s is later than as_of", ErrOpening, l.opt.when(latest))}
 	}
 	return nil
-}
-
-// unitsText names the units of the values, for the last row of a file of balances.
-func (o *Options) unitsText() string {
-	text := strconv.Itoa(o.Decimals)
-	for _, token := range slices.Sorted(maps.Keys(o.DecimalsOfToken)) {
-		text += fmt.Sprintf(" %s=%d", token, o.DecimalsOfToken[token])
-	}
-	if o.Columns.Decimals != "" {
-		text += " by " + o.Columns.Decimals
-	}
-	return text
 }
 
 // openAsOf reads the row that describes the file.
@@ -130,10 +118,7 @@ func (l *Ledger) openAsOf(row *[balanceWidth]string) error {
 	if was := row[colNFT]; was != strconv.FormatBool(l.opt.NFT) {
 		return fmt.Errorf("%w: they were made with --nft=%s; give it again", ErrOpening, rows.Clip(was))
 	}
-	if was := row[colDecimals]; was != l.opt.unitsText() {
-		return fmt.Errorf("%w: they were made with --decimals %s, and this is --decimals %s; units do not mix", ErrOpening, rows.Clip(was), l.opt.unitsText())
-	}
-	return nil
+	return l.checkManner(row[colDecimals])
 }
 
 // parseOpeningTime reads a time that SaveClosing wrote.
@@ -155,6 +140,9 @@ func (l *Ledger) open(row *[balanceWidth]string) (opening, error) {
 	}
 	if units.IsZero() || l.opt.NFT && units != *oneUnit {
 		return opening{}, fmt.Errorf("%w: a balance of %s", ErrOpening, rows.Clip(balance))
+	}
+	if err := l.contracts.state(token, row[colDecimals]); err != nil {
+		return opening{}, err
 	}
 	since, err := parseOpeningTime(row[colSince])
 	if err != nil {

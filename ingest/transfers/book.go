@@ -107,7 +107,7 @@ func (b *book) run(ctx context.Context, emit func(rows.Event) bool) (bool, error
 	for i := 0; i < len(l.records); {
 		b.at = l.records[i].at
 		if l.opened && b.at <= l.openedAt {
-			return true, &rows.Error{Place: l.place(&l.records[i]), Err: fmt.Errorf("%w: they already hold what happened up to %s; give only later rows", ErrOpening, formatTime(l.openedAt))}
+			return true, &rows.Error{Place: l.place(&l.records[i]), Err: fmt.Errorf("%w: they already hold what happened up to %s; give only later rows", ErrOpening, l.opt.when(l.openedAt))}
 		}
 		start := i
 		snapshot := false
@@ -121,7 +121,7 @@ func (b *book) run(ctx context.Context, emit func(rows.Event) bool) (bool, error
 				continue
 			}
 			if of, ok := l.openedOf[r.token]; ok && b.at <= of {
-				return true, &rows.Error{Place: l.place(r), Err: fmt.Errorf("%w: the server's hold what happened to %s up to %s; give only later rows", ErrOpening, rows.Clip(l.tokens.texts[r.token]), formatTime(of))}
+				return true, &rows.Error{Place: l.place(r), Err: fmt.Errorf("%w: the server's hold what happened to %s up to %s; give only later rows", ErrOpening, rows.Clip(l.tokens.texts[r.token]), l.opt.when(of))}
 			}
 			if err := b.apply(r, int32(i)); err != nil {
 				if err := b.blame(r.token, int32(i), err); err != nil {
@@ -209,7 +209,7 @@ func (b *book) state(r *record, i int32, value uint256.Int) error {
 	if a.states&flagStatement != 0 {
 		if a.stated != value {
 			return fmt.Errorf("%w: %s of %s has %s and %s at %s", ErrStatement, rows.Clip(b.l.holders.texts[a.holder]), rows.Clip(b.l.tokens.texts[a.token]),
-				b.text(a.token, &a.stated), b.text(a.token, &value), formatTime(b.at))
+				b.text(a.token, &a.stated), b.text(a.token, &value), b.l.opt.when(b.at))
 		}
 		b.l.summary.EqualStatements++
 	}
@@ -332,7 +332,7 @@ func (b *book) settleToken(token uint32, touched []int32, emit func(rows.Event) 
 	}
 	if one {
 		if owners > 1 {
-			return true, b.blame(token, place, fmt.Errorf("%w: %s at %s", ErrTwice, rows.Clip(b.l.tokens.texts[token]), formatTime(b.at)))
+			return true, b.blame(token, place, fmt.Errorf("%w: %s at %s", ErrTwice, rows.Clip(b.l.tokens.texts[token]), b.l.opt.when(b.at)))
 		}
 		b.supply[token] = owners
 	}
@@ -389,14 +389,14 @@ func (b *book) next(a *account) (uint256.Int, error) {
 	var sum, balance uint256.Int
 	if a.states&flagStatement != 0 {
 		if a.states&flagInterval != 0 && a.interval && a.states&flagUntil == 0 {
-			return balance, fmt.Errorf("%w: %s of %s has an interval from %s within another one", ErrStatement, b.holder(a), b.token(a), formatTime(b.at))
+			return balance, fmt.Errorf("%w: %s of %s has an interval from %s within another one", ErrStatement, b.holder(a), b.token(a), b.l.opt.when(b.at))
 		}
 		balance = a.stated
 		return balance, b.fits(a, &balance)
 	}
 	if a.states&flagUntil != 0 {
 		if !a.interval {
-			return balance, fmt.Errorf("%w: %s of %s has an interval to %s that overlaps another one", ErrStatement, b.holder(a), b.token(a), formatTime(b.at))
+			return balance, fmt.Errorf("%w: %s of %s has an interval to %s that overlaps another one", ErrStatement, b.holder(a), b.token(a), b.l.opt.when(b.at))
 		}
 		return balance, nil
 	}
@@ -405,11 +405,11 @@ func (b *book) next(a *account) (uint256.Int, error) {
 	}
 	if _, under := balance.SubOverflow(&sum, &a.out); under {
 		if _, one := b.supply[a.token]; one {
-			return balance, fmt.Errorf("%w: %s is not owned by %s at %s", ErrOwner, b.token(a), b.holder(a), formatTime(b.at))
+			return balance, fmt.Errorf("%w: %s is not owned by %s at %s", ErrOwner, b.token(a), b.holder(a), b.l.opt.when(b.at))
 		}
 		short := new(uint256.Int).Sub(&a.out, &sum)
 		return balance, fmt.Errorf("%w: at the end of %s, %s of %s would be %s below zero; are earlier transfers missing (or --opening)? --on-bad-token skip leaves the token out",
-			ErrOverdraw, formatTime(b.at), b.holder(a), b.token(a), b.text(a.token, short))
+			ErrOverdraw, b.l.opt.when(b.at), b.holder(a), b.token(a), b.text(a.token, short))
 	}
 	return balance, b.fits(a, &balance)
 }
@@ -471,6 +471,14 @@ func (b *book) sorted() []*account {
 	}
 	slices.SortFunc(all, b.compare)
 	return all
+}
+
+// when is a time in words.
+func (o *Options) when(ns int64) string {
+	if o.ByBlock {
+		return fmt.Sprintf("block %d", ns/1e9)
+	}
+	return formatTime(ns)
 }
 
 func formatTime(ns int64) string { return time.Unix(0, ns).UTC().Format(time.RFC3339Nano) }

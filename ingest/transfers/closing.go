@@ -11,6 +11,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -132,6 +133,18 @@ func (b *book) exactText(a *account) string {
 	return whole.Dec() + "." + digits
 }
 
+// leftOutTokens are the tokens that are left out, here or in the opening balances.
+func (l *Ledger) leftOutTokens() (all []string) {
+	for token := range l.bad {
+		all = append(all, l.tokens.texts[token])
+	}
+	for _, token := range l.leftOut {
+		all = append(all, l.tokens.texts[l.tokens.means[token]])
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
+}
+
 func (l *Ledger) writeBalances(w io.Writer) error {
 	out := csv.NewWriter(w)
 	if err := out.Write(balanceColumns[:]); err != nil {
@@ -140,12 +153,18 @@ func (l *Ledger) writeBalances(w io.Writer) error {
 	var row [balanceWidth]string
 	for _, a := range l.book.sorted() {
 		row[colToken], row[colHolder], row[colSince] = l.tokens.texts[a.token], l.holders.texts[a.holder], seconds(a.since)
-		row[colBalance] = l.book.exactText(a)
+		row[colBalance], row[colDecimals] = l.book.exactText(a), l.contracts.stated(l.tokens.texts[a.token])
 		if err := out.Write(row[:]); err != nil {
 			return err
 		}
 	}
-	row = [balanceWidth]string{colDecimals: l.opt.unitsText(), colNFT: strconv.FormatBool(l.opt.NFT)}
+	for _, token := range l.leftOutTokens() {
+		row = [balanceWidth]string{colToken: token, colBalance: leftOutText}
+		if err := out.Write(row[:]); err != nil {
+			return err
+		}
+	}
+	row = [balanceWidth]string{colDecimals: l.mannerText(), colNFT: strconv.FormatBool(l.opt.NFT)}
 	if asOf := max(l.at, l.openedAt); asOf > 0 {
 		row[colAsOf] = seconds(asOf)
 	}

@@ -2,6 +2,7 @@ package transfers
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 
 	"github.com/holiman/uint256"
@@ -82,6 +83,36 @@ func decimalsOf(all map[string]*decimalsSeen, base string, way IDs) *decimalsSee
 		all[base] = seen
 	}
 	return seen
+}
+
+// state notes the decimals of a token that opening balances state; an empty text states
+// none. Later rows without decimals are read by them.
+func (c *contracts) state(token, text string) error {
+	if text == "" {
+		return nil
+	}
+	n, err := blockNumber(text)
+	if err != nil || n > MaxDecimals {
+		return fmt.Errorf("%w: decimals %s", ErrOpening, rows.Quote(text))
+	}
+	decimalsOf(c.seen, contractOf(token), c.opt.Tokens).stated = int(n)
+	return nil
+}
+
+// stated returns the decimals that the rows of a token stated, or "" if none did.
+func (c *contracts) stated(token string) string {
+	if seen := decimalsOf(c.seen, contractOf(token), c.opt.Tokens); seen.stated >= 0 {
+		return strconv.Itoa(seen.stated)
+	}
+	return ""
+}
+
+// contractOf is a token without its id.
+func contractOf(token string) string {
+	if i := strings.LastIndexByte(token, '/'); i >= 0 {
+		return token[:i]
+	}
+	return token
 }
 
 // sameToken reports whether an option names a token.

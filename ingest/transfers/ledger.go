@@ -32,12 +32,16 @@ type Ledger struct {
 	rows            int64
 	loaded          bool
 
+	evmHolders, evmTokens bool // ids are normalised as addresses
+
 	// Opening balances.
-	opening  []opening
-	opened   bool
-	openedAt int64            // ns: the opening balances hold everything up to and with it
-	openedOf map[uint32]int64 // as openedAt, by token, of balances that a server has
-	firstOf  map[string]int64 // ns: the first record of a token; nil: not asked for
+	opening   []opening
+	opened    bool
+	openedAt  int64            // ns: the opening balances hold everything up to and with it
+	leftOut   []uint32         // tokens that they do not hold
+	openedIDs string           // how their ids were normalised, as idsText has it
+	openedOf  map[uint32]int64 // as openedAt, by token, of balances that a server has
+	firstOf   map[string]int64 // ns: the first record of a token; nil: not asked for
 
 	bad     map[uint32]*rows.Error // tokens that are left out
 	book    *book                  // after Events
@@ -91,16 +95,16 @@ func (l *Ledger) Load(ctx context.Context, files ...string) error {
 
 // prepare normalises ids, keeps one record of each log and sorts by time.
 func (l *Ledger) prepare() error {
-	base := func(s string) string {
-		if i := strings.LastIndexByte(s, '/'); i >= 0 {
-			return s[:i]
-		}
-		return s
+	if err := l.continueIDs(); err != nil {
+		return err
 	}
 	whole := func(s string) string { return s }
-	evmHolders := l.holders.normalise(l.opt.Holders, whole, nullOf(l.opt.Null))
-	evmTokens := l.tokens.normalise(l.opt.Tokens, base, nil)
-	l.summary.AutoIDs = l.opt.Holders == IDsAuto && evmHolders || l.opt.Tokens == IDsAuto && evmTokens
+	l.evmHolders = l.holders.normalise(l.opt.Holders, whole, nullOf(l.opt.Null))
+	l.evmTokens = l.tokens.normalise(l.opt.Tokens, contractOf, nil)
+	if err := l.checkAuto(); err != nil {
+		return err
+	}
+	l.summary.AutoIDs = l.opt.Holders == IDsAuto && l.evmHolders || l.opt.Tokens == IDsAuto && l.evmTokens
 	badTokens, badHolders := l.tokens.check(), l.holders.check()
 	for i := range l.records {
 		r := &l.records[i]
@@ -126,6 +130,9 @@ func (l *Ledger) prepare() error {
 		return err
 	}
 	l.leaveOut()
+	if err := l.leaveOutAgain(); err != nil {
+		return err
+	}
 	for _, f := range l.faults {
 		l.setBad(l.tokens.means[f.token], f.err)
 	}

@@ -58,7 +58,7 @@ func (l *Ledger) Replace(ctx context.Context, old *Ledger, abandoned, files []st
 			}
 		}
 		if l.at < old.at {
-			yield(rows.Event{}, fmt.Errorf("%w: it ends at %s, and the one that it replaces at %s", ErrBranch, formatTime(l.at), formatTime(old.at)))
+			yield(rows.Event{}, fmt.Errorf("%w: it ends at %s, and the one that it replaces at %s", ErrBranch, l.opt.when(l.at), l.opt.when(old.at)))
 			return
 		}
 		if err := earlier.follow(before, after, gone, files[len(files)-1]); err != nil {
