@@ -284,18 +284,18 @@ func TestValues(t *testing.T) {
 // TestIDsNoneIsKept: it does not change the version, and the text that is stored keeps it.
 func TestIDsNoneIsKept(t *testing.T) {
 	t.Parallel()
-	open, err := rules.Parse([]byte("policy: merge\n"))
+	open, err := rules.Parse("rules.yaml", []byte("policy: merge\n"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	for text, want := range map[string]string{
 		"policy: merge\n": "", "policy: merge\nids: none\n": "none", "policy: merge\nids: {holders: none}\n": "none",
 	} {
-		r, err := rules.Parse([]byte(text))
+		r, err := rules.Parse("rules.yaml", []byte(text))
 		if err != nil {
 			t.Fatal(err)
 		}
-		again, err := rules.Parse([]byte(r.Text()))
+		again, err := rules.Parse("rules.yaml", []byte(r.Text()))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -118,7 +118,7 @@ func (l *Ledger) openAsOf(row *[balanceWidth]string) error {
 	if was := row[colNFT]; was != strconv.FormatBool(l.opt.NFT) {
 		return fmt.Errorf("%w: they were made with --nft=%s; give it again", ErrOpening, rows.Clip(was))
 	}
-	return l.checkManner(row[colDecimals])
+	return l.manner.open(&l.opt, l.thousands, row[colDecimals])
 }
 
 // parseOpeningTime reads a time that SaveClosing wrote.

@@ -164,7 +164,7 @@ func (l *Ledger) writeBalances(w io.Writer) error {
 			return err
 		}
 	}
-	row = [balanceWidth]string{colDecimals: l.mannerText(), colNFT: strconv.FormatBool(l.opt.NFT)}
+	row = [balanceWidth]string{colDecimals: l.manner.text(&l.opt, l.thousands), colNFT: strconv.FormatBool(l.opt.NFT)}
 	if asOf := max(l.at, l.openedAt); asOf > 0 {
 		row[colAsOf] = seconds(asOf)
 	}

@@ -32,16 +32,15 @@ type Ledger struct {
 	rows            int64
 	loaded          bool
 
-	evmHolders, evmTokens bool // ids are normalised as addresses
+	manner manner
 
 	// Opening balances.
-	opening   []opening
-	opened    bool
-	openedAt  int64            // ns: the opening balances hold everything up to and with it
-	leftOut   []uint32         // tokens that they do not hold
-	openedIDs string           // how their ids were normalised, as idsText has it
-	openedOf  map[uint32]int64 // as openedAt, by token, of balances that a server has
-	firstOf   map[string]int64 // ns: the first record of a token; nil: not asked for
+	opening  []opening
+	opened   bool
+	openedAt int64            // ns: the opening balances hold everything up to and with it
+	leftOut  []uint32         // tokens that they do not hold
+	openedOf map[uint32]int64 // as openedAt, by token, of balances that a server has
+	firstOf  map[string]int64 // ns: the first record of a token; nil: not asked for
 
 	bad     map[uint32]*rows.Error // tokens that are left out
 	book    *book                  // after Events
@@ -95,16 +94,16 @@ func (l *Ledger) Load(ctx context.Context, files ...string) error {
 
 // prepare normalises ids, keeps one record of each log and sorts by time.
 func (l *Ledger) prepare() error {
-	if err := l.continueIDs(); err != nil {
+	if err := l.manner.continueIDs(&l.opt); err != nil {
 		return err
 	}
 	whole := func(s string) string { return s }
-	l.evmHolders = l.holders.normalise(l.opt.Holders, whole, nullOf(l.opt.Null))
-	l.evmTokens = l.tokens.normalise(l.opt.Tokens, contractOf, nil)
-	if err := l.checkAuto(); err != nil {
+	l.manner.evmHolders = l.holders.normalise(l.opt.Holders, whole, nullOf(l.opt.Null))
+	l.manner.evmTokens = l.tokens.normalise(l.opt.Tokens, contractOf, nil)
+	if err := l.manner.checkAuto(l.holders, l.tokens); err != nil {
 		return err
 	}
-	l.summary.AutoIDs = l.opt.Holders == IDsAuto && l.evmHolders || l.opt.Tokens == IDsAuto && l.evmTokens
+	l.summary.AutoIDs = l.opt.Holders == IDsAuto && l.manner.evmHolders || l.opt.Tokens == IDsAuto && l.manner.evmTokens
 	badTokens, badHolders := l.tokens.check(), l.holders.check()
 	for i := range l.records {
 		r := &l.records[i]

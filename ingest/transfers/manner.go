@@ -74,22 +74,29 @@ func idsText(holders, tokens bool) string {
 
 const mannerMark = " with "
 
-// mannerText is the units and the other options in the last row of a file of balances.
-func (l *Ledger) mannerText() string {
-	m := l.opt.manner(l.thousands)
-	if ids := idsText(l.evmHolders, l.evmTokens); ids != "" {
+// manner is how a ledger normalises ids, and how its opening balances did.
+type manner struct {
+	opened                bool   // there are opening balances
+	openedIDs             string // how their ids were normalised, as idsText has it
+	evmHolders, evmTokens bool   // ids are normalised as addresses
+}
+
+// text is the units and the other options in the last row of a file of balances.
+func (w *manner) text(opt *Options, thousands string) string {
+	m := opt.manner(thousands)
+	if ids := idsText(w.evmHolders, w.evmTokens); ids != "" {
 		m.Set(mannerIDs, ids)
 	}
-	text := l.opt.units()
+	text := opt.units()
 	if len(m) > 0 {
 		text += mannerMark + m.Encode()
 	}
 	return text
 }
 
-// checkManner compares how a file of balances was made with the options. How its ids
+// open compares how a file of balances was made with the options. How its ids
 // were normalised is kept, until those of the files are known.
-func (l *Ledger) checkManner(text string) error {
+func (w *manner) open(opt *Options, thousands, text string) error {
 	units, was := text, url.Values{}
 	if i := strings.LastIndex(text, mannerMark); i >= 0 {
 		var err error
@@ -98,19 +105,19 @@ func (l *Ledger) checkManner(text string) error {
 		}
 		units = text[:i]
 	}
-	if units != l.opt.units() {
-		return fmt.Errorf("%w: they were made with --decimals %s, and this is --decimals %s; units do not mix", ErrOpening, rows.Clip(units), l.opt.units())
+	if units != opt.units() {
+		return fmt.Errorf("%w: they were made with --decimals %s, and this is --decimals %s; units do not mix", ErrOpening, rows.Clip(units), opt.units())
 	}
-	l.openedIDs = was.Get(mannerIDs)
+	w.opened, w.openedIDs = true, was.Get(mannerIDs)
 	was.Del(mannerIDs)
-	is := l.opt.manner(l.thousands)
+	is := opt.manner(thousands)
 	for _, name := range slices.Sorted(maps.Keys(joined(was, is))) {
 		fits := slices.Equal(was[name], is[name])
 		switch name {
 		case mannerIs: // fewer tokens than before may go on
-			fits = len(was[name]) == 0 || len(is[name]) > 0 && l.opt.allNamed(is[name], was[name])
+			fits = len(was[name]) == 0 || len(is[name]) > 0 && opt.allNamed(is[name], was[name])
 		case mannerIsNot:
-			fits = l.opt.allNamed(was[name], is[name])
+			fits = opt.allNamed(was[name], is[name])
 		}
 		if !fits {
 			return fmt.Errorf("%w: they were made %s, and this is %s; options that change figures stay the same", ErrOpening, flagText(name, was[name]), flagText(name, is[name]))
@@ -148,16 +155,16 @@ func flagText(name string, values []string) string {
 
 // continueIDs normalises ids as those of the opening balances were, if the options leave
 // that open, and else makes sure that the options say the same.
-func (l *Ledger) continueIDs() error {
-	if !l.opened {
+func (w *manner) continueIDs(opt *Options) error {
+	if !w.opened {
 		return nil
 	}
 	for _, way := range []struct {
 		of    *IDs
 		which string
-	}{{&l.opt.Holders, "holders"}, {&l.opt.Tokens, "tokens"}} {
+	}{{&opt.Holders, "holders"}, {&opt.Tokens, "tokens"}} {
 		was := IDsNone
-		if l.openedIDs == "evm" || l.openedIDs == way.which {
+		if w.openedIDs == "evm" || w.openedIDs == way.which {
 			was = IDsEVM
 		}
 		switch {
@@ -172,16 +179,16 @@ func (l *Ledger) continueIDs() error {
 
 // checkAuto refuses to normalise ids by themselves if the opening balances were made
 // without that, and it would make a difference.
-func (l *Ledger) checkAuto() error {
-	if !l.opened {
+func (w *manner) checkAuto(holders, tokens *names) error {
+	if !w.opened {
 		return nil
 	}
 	for _, way := range []struct {
 		evm   bool
 		names *names
 		which string
-	}{{l.evmHolders, l.holders, "holders"}, {l.evmTokens, l.tokens, "tokens"}} {
-		if !way.evm || l.openedIDs == "evm" || l.openedIDs == way.which {
+	}{{w.evmHolders, holders, "holders"}, {w.evmTokens, tokens, "tokens"}} {
+		if !way.evm || w.openedIDs == "evm" || w.openedIDs == way.which {
 			continue
 		}
 		for i, m := range way.names.means {

@@ -30,29 +30,29 @@ func TestOptionsStayTheSame(t *testing.T) {
 		rows          string // of the second day; empty: one of an address
 		want          string // in the error; empty: none
 	}{
-		"nothing":             {want: ""},
-		"round":               {before: Options{Round: RoundDown}, want: `with --round "down", and this is without --round`},
-		"another round":       {before: Options{Round: RoundDown}, after: Options{Round: RoundHalfEven}, want: `this is with --round "half-even"`},
-		"time unit":           {after: Options{Times: times.Reader{Unit: times.Milliseconds}}, want: `without --time-unit, and this is with --time-unit "ms"`},
-		"null":                {before: Options{Null: []string{"dead", "burn"}}, after: Options{Null: []string{"burn"}}, want: `with --null "burn" --null "dead"`},
-		"null in any order":   {before: Options{Null: []string{"dead", "burn", "dead"}}, after: Options{Null: []string{"burn", "dead"}}},
-		"ids":                 {before: Options{Holders: IDsEVM}, after: Options{Holders: IDsNone}, want: "their holders were made with --ids evm, and this is --ids none"},
-		"ids the other way":   {before: Options{}, after: Options{Holders: IDsEVM}, want: "their holders were made with --ids none, and this is --ids evm"},
-		"ids that are open":   {before: Options{Holders: IDsEVM}, after: Options{Holders: IDsAuto}, rows: "T,zero," + upper + ",1,20\nT,zero,ben,1,20"},
-		"ids found":           {before: Options{Holders: IDsAuto}, after: Options{Holders: IDsAuto}},
-		"ids found too late":  {before: Options{Holders: IDsNone}, after: Options{Holders: IDsAuto}, want: "give --ids none"},
-		"ids without letters": {before: Options{Holders: IDsNone}, after: Options{Holders: IDsAuto}, rows: "T,zero," + lower + ",1,20"},
-		"fewer tokens":        {after: Options{TokenIs: []string{"T"}}},
-		"more tokens":         {before: Options{TokenIs: []string{"T"}}, want: `with --token-is "T", and this is without --token-is`},
-		"fewer again":         {before: Options{TokenIs: []string{"T", "U"}}, after: Options{TokenIs: []string{"T"}}},
-		"one left out":        {after: Options{TokenIsNot: []string{"U"}}},
-		"one taken in":        {before: Options{TokenIsNot: []string{"U"}}, want: `with --token-is-not "U"`},
-		"thousands":           {after: Options{Times: times.Reader{}, Numbers: numbers.Format{Thousands: "."}}, want: `with --thousands "."`},
+		"nothing":            {want: ""},
+		"round":              {before: Options{Round: RoundDown}, want: `with --round "down", and this is without --round`},
+		"another round":      {before: Options{Round: RoundDown}, after: Options{Round: RoundHalfEven}, want: `this is with --round "half-even"`},
+		"time unit":          {after: Options{Times: times.Reader{Unit: times.Milliseconds}}, want: `without --time-unit, and this is with --time-unit "ms"`},
+		"null":               {before: Options{Null: []string{"dead", "burn"}}, after: Options{Null: []string{"burn"}}, want: `with --null "burn" --null "dead"`},
+		"null in any order":  {before: Options{Null: []string{"dead", "burn", "dead"}}, after: Options{Null: []string{"burn", "dead"}}},
+		"ids":                {before: Options{Holders: IDsEVM}, after: Options{Holders: IDsNone}, want: "their holders were made with --ids evm, and this is --ids none"},
+		"ids the other way":  {before: Options{}, after: Options{Holders: IDsEVM}, want: "their holders were made with --ids none, and this is --ids evm"},
+		"ids that are open":  {before: Options{Holders: IDsEVM}, after: Options{Holders: IDsAuto}, rows: "T,zero," + upper + ",1,20\nT,zero,ben,1,20"},
+		"ids found":          {before: Options{Holders: IDsAuto}, after: Options{Holders: IDsAuto}},
+		"ids found too late": {before: Options{Holders: IDsNone}, after: Options{Holders: IDsAuto}, want: "give --ids none"},
+		"ids in lower case":  {before: Options{Holders: IDsNone}, after: Options{Holders: IDsAuto}, rows: "T,zero," + lower + ",1,20"},
+		"fewer tokens":       {after: Options{TokenIs: []string{"T"}}},
+		"more tokens":        {before: Options{TokenIs: []string{"T"}}, want: `with --token-is "T", and this is without --token-is`},
+		"fewer again":        {before: Options{TokenIs: []string{"T", "U"}}, after: Options{TokenIs: []string{"T"}}},
+		"one left out":       {after: Options{TokenIsNot: []string{"U"}}},
+		"one taken in":       {before: Options{TokenIsNot: []string{"U"}}, want: `with --token-is-not "U"`},
+		"thousands":          {after: Options{Times: times.Reader{}, Numbers: numbers.Format{Thousands: "."}}, want: `with --thousands "."`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			day := "T,zero," + upper + ",5,10"
-			if name == "ids found too late" || name == "ids without letters" || name == "ids the other way" {
+			if name == "ids found too late" || name == "ids in lower case" || name == "ids the other way" {
 				day = "T,zero," + lower + ",5,10"
 			}
 			opening := close1(t, tt.before, "", "closing.csv", day)
