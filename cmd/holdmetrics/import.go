@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"text/tabwriter"
 	"time"
 
@@ -141,10 +143,13 @@ func importCommand(c *cobra.Command, open openSource) {
 			return err
 		}
 		start := time.Now()
-		t := &upload.Tally{Holders: make(map[string]struct{})}
+		t := &upload.Tally{Holders: make(map[string]struct{}), Tokens: make(map[string]struct{})}
 		err = sendAll(c.Context(), *server, s, t)
 		bar.Clear()
 		reported := s.tell(c.ErrOrStderr())
+		if s.ledger == nil {
+			tellLookalikes(c.ErrOrStderr(), slices.Sorted(maps.Keys(t.Holders)), slices.Sorted(maps.Keys(t.Tokens)))
+		}
 		if err == nil && s.done != nil {
 			err = s.done()
 		}

@@ -242,12 +242,7 @@ func (b *book) lookalikes(out io.Writer, s *source) {
 			tokens = append(tokens, k.token)
 		}
 	}
-	var notes summaries
-	notes.lookalikes("holders", transfers.Lookalikes(holders))
-	notes.lookalikes("tokens", transfers.Lookalikes(tokens))
-	for _, text := range notes.notes {
-		fmt.Fprintln(out, "holdmetrics: "+text)
-	}
+	tellLookalikes(out, holders, tokens)
 }
 
 // keys are the pairs by holder, then token.

@@ -138,6 +138,16 @@ func (s *summaries) lookalikes(what string, pairs []transfers.Lookalike) {
 	}
 }
 
+// tellLookalikes warns of different ids of events that look alike.
+func tellLookalikes(out io.Writer, holders, tokens []string) {
+	var s summaries
+	s.lookalikes("holders", transfers.Lookalikes(holders))
+	s.lookalikes("tokens", transfers.Lookalikes(tokens))
+	for _, text := range s.notes {
+		fmt.Fprintln(out, "holdmetrics: "+text)
+	}
+}
+
 // quoteID is an id with everything escaped that cannot be seen.
 func quoteID(id string) string {
 	return `"` + rows.Visible(id) + `"`

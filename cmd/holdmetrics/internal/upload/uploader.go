@@ -27,12 +27,29 @@ const (
 // BatchStream is the client's end of BroadcastBatch.
 type BatchStream = grpc.BidiStreamingClient[holdpb.HoldBatch, holdpb.HoldBatchAck]
 
-// Tally counts the events of an import. Holders must be a map.
+// Tally counts the events of an import. Holders and Tokens must be maps.
 type Tally struct {
 	Events       int64 // that the rows came to
 	Acknowledged int64
 	Refused      int64
 	Holders      map[string]struct{}
+	Tokens       map[string]struct{}
+
+	token string // of the last event
+}
+
+// note keeps the ids of an event.
+func (t *Tally) note(d *hold.Draft) {
+	if _, known := t.Holders[d.Holder]; !known {
+		t.Holders[strings.Clone(d.Holder)] = struct{}{} // it may hold on to its whole row
+	}
+	if d.Token == t.token {
+		return
+	}
+	if _, known := t.Tokens[d.Token]; !known {
+		t.Tokens[strings.Clone(d.Token)] = struct{}{} // as above
+	}
+	t.token = d.Token
 }
 
 // RefusedError is an event that the server did not accept.
@@ -93,9 +110,7 @@ func send(stream BatchStream, events iter.Seq2[rows.Event, error], sent chan<- [
 			bad.AddUnsent(row)
 			continue
 		}
-		if _, known := t.Holders[e.Draft.Holder]; !known {
-			t.Holders[strings.Clone(e.Draft.Holder)] = struct{}{} // it may hold on to its whole row
-		}
+		t.note(&e.Draft)
 		batch, places = append(batch, connect.MessageOf(&e.Draft)), append(places, e.Place)
 		if len(batch) == BatchEvents {
 			if err := flush(); err != nil {
