@@ -239,14 +239,8 @@ func TestReadsRefuse(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			if status.Code(c.err) != c.code || gatewaytest.Violated(c.err) != c.field {
-				t.Errorf("gRPC: %v (%q)", c.err, gatewaytest.Violated(c.err))
-			}
-			resp, body := gatewaytest.Do(t, http.MethodGet, w.Url+c.path, "")
-			p := gatewaytest.ProblemOf(t, resp, body)
-			if resp.StatusCode != c.status || c.location != "" && (len(p.Errors) == 0 || p.Errors[0].Location != c.location) {
-				t.Errorf("GET %s: %d %s", c.path, resp.StatusCode, body)
-			}
+			gatewaytest.RefusedByGRPC(t, c.err, c.code, c.field)
+			gatewaytest.RefusedByHTTP(t, w.Url+c.path, c.status, c.location)
 		})
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/encoding"
 	"google.golang.org/grpc/mem"
 	"google.golang.org/grpc/status"
@@ -328,5 +329,24 @@ func Expect(t *testing.T, next func() string, want ...string) {
 		if got != line {
 			t.Fatalf("got %q, want %q", got, line)
 		}
+	}
+}
+
+// RefusedByGRPC fails the test unless err has the code and names the field.
+func RefusedByGRPC(t *testing.T, err error, code codes.Code, field string) {
+	t.Helper()
+	if status.Code(err) != code || Violated(err) != field {
+		t.Errorf("gRPC: %v (%q), want %v (%q)", err, Violated(err), code, field)
+	}
+}
+
+// RefusedByHTTP fails the test unless a GET is answered by a problem document with the
+// status, and with the location of the error unless that is empty.
+func RefusedByHTTP(t *testing.T, url string, status int, location string) {
+	t.Helper()
+	resp, body := Do(t, http.MethodGet, url, "")
+	p := ProblemOf(t, resp, body)
+	if resp.StatusCode != status || location != "" && (len(p.Errors) == 0 || p.Errors[0].Location != location) {
+		t.Errorf("GET %s: %d %s", url, resp.StatusCode, body)
 	}
 }

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -290,14 +289,9 @@ func TestWatchRefuses(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			if _, err := gatewaytest.Received(w.Metrics().Stats(t.Context(), c.req)); status.Code(err) != c.code || gatewaytest.Violated(err) != c.field {
-				t.Errorf("gRPC: %v (%q)", err, gatewaytest.Violated(err))
-			}
-			resp, body := gatewaytest.Do(t, http.MethodGet, w.Url+c.path, "")
-			p := gatewaytest.ProblemOf(t, resp, body)
-			if resp.StatusCode != c.status || c.location != "" && (len(p.Errors) == 0 || p.Errors[0].Location != c.location) {
-				t.Errorf("GET: %d %s", resp.StatusCode, body)
-			}
+			_, err := gatewaytest.Received(w.Metrics().Stats(t.Context(), c.req))
+			gatewaytest.RefusedByGRPC(t, err, c.code, c.field)
+			gatewaytest.RefusedByHTTP(t, w.Url+c.path, c.status, c.location)
 		})
 	}
 	if _, err := gatewaytest.Received(w.Query().GetSnapshot(t.Context(), &holdpb.StatsRequest{Watch: true})); status.Code(err) != codes.InvalidArgument || gatewaytest.Violated(err) != "watch" {
