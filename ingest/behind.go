@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"time"
 
+	"holdmetrics/internal/consumer"
+
 	"github.com/nats-io/nats.go/jetstream"
 )
 
@@ -46,22 +48,12 @@ func (l *Log) Behind(ctx context.Context, partition int, position uint64) (Behin
 	if err != nil {
 		return fail(err)
 	}
-	consumer, err := l.js.CreateConsumer(ctx, StreamName, jetstream.ConsumerConfig{
-		Description:       "a look at how much is behind",
-		DeliverPolicy:     jetstream.DeliverByStartSequencePolicy,
-		OptStartSeq:       first.Position,
-		AckPolicy:         jetstream.AckNonePolicy,
-		InactiveThreshold: behindIdle,
-		MemoryStorage:     true,
-		Replicas:          1,
-		FilterSubject:     subject,
-	})
+	counting, err := l.js.CreateConsumer(ctx, StreamName, consumer.From(first.Position, "a look at how much is behind", subject, behindIdle))
 	if err != nil {
 		return fail(err)
 	}
-	info := consumer.CachedInfo()
-	_ = l.js.DeleteConsumer(ctx, StreamName, info.Name) // else it ends by itself
-	b := Behind{Messages: max(info.NumPending, 1), First: first.Time}
+	consumer.Drop(ctx, l.js, StreamName, counting, behindIdle)
+	b := Behind{Messages: max(counting.CachedInfo().NumPending, 1), First: first.Time}
 	of := uint64(EventsIn(first.Data))
 	b.Events = of
 	if b.Messages == 1 {

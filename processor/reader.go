@@ -14,6 +14,7 @@ import (
 
 	"holdmetrics/ingest"
 	"holdmetrics/internal/backoff"
+	"holdmetrics/internal/consumer"
 )
 
 const (
@@ -88,7 +89,7 @@ func (l jetStreamLog) read(ctx context.Context, partition int, after uint64, in 
 	for p := range r.origins {
 		r.origins[p] = l.DeadLetters().Origin(p)
 	}
-	consumer, err := r.open(ctx)
+	opened, err := r.open(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -96,7 +97,7 @@ func (l jetStreamLog) read(ctx context.Context, partition int, after uint64, in 
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		r.run(reading, consumer)
+		r.run(reading, opened)
 	}()
 	return func() {
 		cancel()
@@ -108,37 +109,30 @@ func (l jetStreamLog) read(ctx context.Context, partition int, after uint64, in 
 func (r *reader) open(ctx context.Context) (jetstream.Consumer, error) {
 	ctx, cancel := context.WithTimeout(ctx, readRequest)
 	defer cancel()
-	config := jetstream.ConsumerConfig{
-		Description:       "a worker that reads " + r.what,
-		DeliverPolicy:     jetstream.DeliverByStartSequencePolicy,
-		OptStartSeq:       r.after + 1,
-		AckPolicy:         jetstream.AckNonePolicy,
-		InactiveThreshold: readIdle,
-		MemoryStorage:     true,
-		Replicas:          1,
-	}
+	subject := ""
 	if r.partition != everyPartition {
-		config.FilterSubject = ingest.LogSubject(r.partition)
+		subject = ingest.LogSubject(r.partition)
 	}
-	consumer, err := r.log.JetStream().CreateConsumer(ctx, ingest.StreamName, config)
+	config := consumer.From(r.after+1, "a worker that reads "+r.what, subject, readIdle)
+	opened, err := r.log.JetStream().CreateConsumer(ctx, ingest.StreamName, config)
 	if err != nil {
 		return nil, fmt.Errorf("processor: read %s: %w", r.what, err)
 	}
-	return consumer, nil
+	return opened, nil
 }
 
 // run reads until ctx ends, with one consumer after the other.
-func (r *reader) run(ctx context.Context, consumer jetstream.Consumer) {
+func (r *reader) run(ctx context.Context, from jetstream.Consumer) {
 	pauses := backoff.Backoff{First: retryFirst, Most: readRequest}
 	for {
-		if consumer != nil {
-			from := r.after
-			err := r.follow(ctx, consumer)
+		if from != nil {
+			before := r.after
+			err := r.follow(ctx, from)
 			if ctx.Err() != nil {
 				return
 			}
 			r.logger.Warn("reading the log was interrupted; it goes on behind the last message", zap.Uint64("position", r.after), zap.Error(err))
-			if r.after > from {
+			if r.after > before {
 				pauses.Reset()
 			}
 		}
@@ -146,8 +140,8 @@ func (r *reader) run(ctx context.Context, consumer jetstream.Consumer) {
 			return
 		}
 		var err error
-		if consumer, err = r.open(ctx); err != nil {
-			consumer = nil
+		if from, err = r.open(ctx); err != nil {
+			from = nil
 			r.logger.Debug("the log cannot be read", zap.Error(err))
 		}
 	}
@@ -155,7 +149,7 @@ func (r *reader) run(ctx context.Context, consumer jetstream.Consumer) {
 
 // follow hands over what a consumer gives until ctx ends or something casts doubt on
 // it, and returns when the last message was handed over.
-func (r *reader) follow(ctx context.Context, consumer jetstream.Consumer) error {
+func (r *reader) follow(ctx context.Context, from jetstream.Consumer) error {
 	conn := r.log.JetStream().Conn()
 	lost := conn.StatusChanged(nats.RECONNECTING, nats.DISCONNECTED, nats.CLOSED)
 	defer conn.RemoveStatusListener(lost)
@@ -176,7 +170,7 @@ func (r *reader) follow(ctx context.Context, consumer jetstream.Consumer) error 
 	)
 	// The handler waits while the prefetch buffer is full. The client counts its heartbeats
 	// only between handlers and asks for no more meanwhile, so a wait is harmless.
-	reading, err := consumer.Consume(func(msg jetstream.Msg) {
+	reading, err := from.Consume(func(msg jetstream.Msg) {
 		handling.Lock()
 		defer handling.Unlock()
 		if over {
@@ -227,7 +221,9 @@ func (r *reader) follow(ctx context.Context, consumer jetstream.Consumer) error 
 	over = true
 	handling.Unlock()
 	<-reading.Closed()
-	r.leave(ctx, consumer)
+	// Where partitions change hands often, consumers that stay would be many, and each
+	// costs the server something with every message.
+	consumer.Drop(ctx, r.log.JetStream(), ingest.StreamName, from, readLeave)
 	return err
 }
 
@@ -245,18 +241,6 @@ func (r *reader) end(ctx context.Context) (position uint64) {
 		return 0
 	}
 	return position
-}
-
-// leave takes a consumer away. Where that does not get through the server drops it
-// after readIdle. Until then it costs the server something with every message, and
-// where partitions change hands often they would be many.
-func (r *reader) leave(ctx context.Context, consumer jetstream.Consumer) {
-	if !r.log.JetStream().Conn().IsConnected() {
-		return
-	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), readLeave)
-	defer cancel()
-	_ = r.log.JetStream().DeleteConsumer(ctx, ingest.StreamName, consumer.CachedInfo().Name)
 }
 
 // handle hands over the n-th message of a consumer.

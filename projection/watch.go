@@ -10,6 +10,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"holdmetrics/internal/backoff"
+	"holdmetrics/internal/consumer"
 )
 
 const (
@@ -25,6 +26,7 @@ const (
 	watchRetryFirst = 50 * time.Millisecond
 	watchRetryLast  = 5 * time.Second
 	watchRequest    = 10 * time.Second // for one request to the broker
+	watchLeave      = time.Second      // for deleting a consumer
 	// watchPatience is how long nothing may come while something is missing. Then the
 	// pass ends, and the next one has another consumer. A pass that misses nothing
 	// asks the bucket as often whether it should.
@@ -98,15 +100,15 @@ func (v *View) follow(ctx context.Context, pass uint32) (complete bool, err erro
 	if err != nil {
 		return false, err
 	}
-	consumer, err := v.newConsumer(ctx)
+	reading, err := v.newConsumer(ctx)
 	if err != nil {
 		return false, err
 	}
-	defer v.dropConsumer(ctx, consumer)
+	defer consumer.Drop(ctx, v.js, v.stream, reading, watchLeave)
 
 	p := newWatchPass(v, pass, mark)
 	v.positions.reset()
-	consume, err := consumer.Consume(func(msg jetstream.Msg) { v.gate.pass(func() { p.handle(msg) }) },
+	consume, err := reading.Consume(func(msg jetstream.Msg) { v.gate.pass(func() { p.handle(msg) }) },
 		jetstream.PullMaxMessages(watchBatch), jetstream.PullHeartbeat(watchHeartbeat),
 		jetstream.ConsumeErrHandler(func(_ jetstream.ConsumeContext, err error) { p.fail(err) }))
 	if err != nil {
@@ -260,24 +262,7 @@ func (v *View) mark(ctx context.Context) (uint64, error) {
 func (v *View) newConsumer(ctx context.Context) (jetstream.Consumer, error) {
 	ctx, cancel := context.WithTimeout(ctx, watchRequest)
 	defer cancel()
-	return v.js.CreateConsumer(ctx, v.stream, jetstream.ConsumerConfig{
-		Description:       "a view of the snapshots",
-		DeliverPolicy:     jetstream.DeliverLastPerSubjectPolicy,
-		FilterSubject:     v.prefix + ">",
-		AckPolicy:         jetstream.AckNonePolicy,
-		InactiveThreshold: watchIdle,
-		MemoryStorage:     true,
-		Replicas:          1,
-	})
-}
-
-// dropConsumer tells the broker that the watch is over; if that does not get
-// through, it finds out after watchIdle.
-func (v *View) dropConsumer(ctx context.Context, consumer jetstream.Consumer) {
-	if !v.js.Conn().IsConnected() {
-		return
-	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
-	defer cancel()
-	_ = v.js.DeleteConsumer(ctx, v.stream, consumer.CachedInfo().Name)
+	config := consumer.Config("a view of the snapshots", v.prefix+">", watchIdle)
+	config.DeliverPolicy = jetstream.DeliverLastPerSubjectPolicy
+	return v.js.CreateConsumer(ctx, v.stream, config)
 }
