@@ -87,9 +87,6 @@ func (c *Chain) Join(next *Chain) bool {
 	return true
 }
 
-// Len returns the number of holds in the chain.
-func (c *Chain) Len() int { return c.len }
-
 // Settled returns the settled amount of all holds of the chain.
 func (c *Chain) Settled() Amount { return amountOf(&c.total) }
 

@@ -38,3 +38,6 @@ func rootField(t *timeline, name string) string {
 func OpenUnchecked(policy Policy, root []byte, pages Pages) (*Pair, error) {
 	return openRoot(policy, root, pages, true)
 }
+
+// Len returns the number of holds in the chain.
+func (c *Chain) Len() int { return c.len }

@@ -248,31 +248,6 @@ func appendTimestamp(dst []byte, num protowire.Number, ns int64) []byte {
 	return protowire.AppendBytes(dst, t)
 }
 
-// SnapshotUntil returns when the line of a snapshot breaks; 0 if it has no such time or
-// does not decode.
-func SnapshotUntil(value []byte) int64 {
-	for b := value; len(b) > 0; {
-		num, kind, n := protowire.ConsumeTag(b)
-		if n < 0 {
-			break
-		}
-		b = b[n:]
-		if num == statUntil && kind == protowire.BytesType {
-			text, n := protowire.ConsumeBytes(b)
-			if n < 0 {
-				break
-			}
-			until, _ := readTimestamp(text)
-			return until
-		}
-		if n = protowire.ConsumeFieldValue(num, kind, b); n < 0 {
-			break
-		}
-		b = b[n:]
-	}
-	return 0
-}
-
 // settledFields are those of the settled figures.
 var settledFields = [...]protowire.Number{statTotalSeconds, statWeightedScore, statSettled, statSettledHeld}
 

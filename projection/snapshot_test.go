@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"testing"
 
+	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 
 	"holdmetrics/hold"
@@ -100,4 +101,29 @@ func TestSnapshotDoesNotDecode(t *testing.T) {
 			t.Errorf("%q: %v", bad, err)
 		}
 	}
+}
+
+// SnapshotUntil returns when the line of a snapshot breaks; 0 if it has no such time or
+// does not decode.
+func SnapshotUntil(value []byte) int64 {
+	for b := value; len(b) > 0; {
+		num, kind, n := protowire.ConsumeTag(b)
+		if n < 0 {
+			break
+		}
+		b = b[n:]
+		if num == statUntil && kind == protowire.BytesType {
+			text, n := protowire.ConsumeBytes(b)
+			if n < 0 {
+				break
+			}
+			until, _ := readTimestamp(text)
+			return until
+		}
+		if n = protowire.ConsumeFieldValue(num, kind, b); n < 0 {
+			break
+		}
+		b = b[n:]
+	}
+	return 0
 }

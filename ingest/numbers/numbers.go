@@ -196,9 +196,6 @@ func digitsOnly(s string) bool {
 	return true
 }
 
-// IsZero reports whether the number is 0.
-func (d Decimal) IsZero() bool { return d.digits == "" }
-
 // Negative reports whether the number is below 0.
 func (d Decimal) Negative() bool { return d.negative }
 

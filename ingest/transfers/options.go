@@ -48,17 +48,6 @@ type Columns struct {
 	ID, Type, Decimals           string
 }
 
-// DefaultColumns are the names that ethereum-etl gives.
-func DefaultColumns() Columns {
-	return Columns{
-		Token: "token_address",
-		From:  "from_address",
-		To:    "to_address",
-		Value: "value",
-		Time:  "block_timestamp",
-	}
-}
-
 // IDs is how ids are normalised before anything is counted.
 type IDs int
 

@@ -291,3 +291,14 @@ func TestFilesThatDoNotFit(t *testing.T) {
 		t.Errorf("a gzip file that was cut: %v", err)
 	}
 }
+
+// DefaultColumns are the names that ethereum-etl gives.
+func DefaultColumns() Columns {
+	return Columns{
+		Token: "token_address",
+		From:  "from_address",
+		To:    "to_address",
+		Value: "value",
+		Time:  "block_timestamp",
+	}
+}
