@@ -25,6 +25,7 @@ import (
 // holder. So what a generation says of a holder at a position is known: as many
 // times its multiplier as the holder has events up to there.
 type testLog struct {
+	fakes.Log  // for what is the same for all logs
 	partitions int
 
 	mu      sync.Mutex

@@ -133,11 +133,10 @@ func (s *sealer) seal(pr *pair, horizon int64) {
 	s.mem.cache.count(pr)
 }
 
-// sealedIDs is of how many hold_ids of a pair something may be sealed, where the store
-// has a bound.
+// sealedIDs returns the most hold_ids of a pair of which something may be sealed.
 func (s *sealer) sealedIDs() int {
-	if store, bounded := s.store.(interface{ SealedIDs() int }); bounded {
-		return store.SealedIDs()
+	if most := s.store.Capabilities().SealedIDs; most > 0 {
+		return most
 	}
 	return math.MaxInt
 }

@@ -164,6 +164,9 @@ type Capabilities struct {
 	// RemovesSealed: the store keeps facts, which cannot all go in the moment in which
 	// what was sealed takes their place (RemoveSealed).
 	RemovesSealed bool
+	// SealedIDs is the most hold_ids of one pair of which something may be sealed. 0: any
+	// number.
+	SealedIDs int
 }
 
 // ErrUnsupported is returned by methods of a [Store] that it has no capability for.

@@ -181,15 +181,9 @@ const whySlowWithin = time.Second
 // BlockedByImport is the import for which the log acknowledges nothing, and nothing
 // of it is applied; err if there is none.
 func (s *Service) BlockedByImport(ctx context.Context, err error) error {
-	log, asks := s.cfg.Log.(interface {
-		Importing(ctx context.Context) error
-	})
-	if !asks {
-		return err
-	}
 	within, cancel := context.WithTimeout(context.WithoutCancel(ctx), whySlowWithin)
 	defer cancel()
-	if why := log.Importing(within); errors.Is(why, ingest.ErrUnfinishedImport) {
+	if why := s.cfg.Log.Importing(within); errors.Is(why, ingest.ErrUnfinishedImport) {
 		return unavailable("the log takes and gives no events while an import fills it", why)
 	}
 	return err

@@ -36,17 +36,14 @@ func (b *Generation) standings(ctx context.Context, owned []PartitionStatus) ([]
 			}
 			// What an owner that goes on says is a moment old. Of one that does not, the
 			// log's client may have stood still for as long, with its count.
-			counts, can := b.S.cfg.Log.(interface {
-				Behind(ctx context.Context, partition int, position uint64) (ingest.Behind, error)
-			})
-			if !can || s.Position >= s.end || !s.Unknown && s.Moving && s.LastError == "" && s.LogTime != 0 {
+			if s.Position >= s.end || !s.Unknown && s.Moving && s.LastError == "" && s.LogTime != 0 {
 				return nil
 			}
 			partition := s.Partition
 			if b.wholeLog() {
 				partition = ingest.Everywhere
 			}
-			s.behind, err = counts.Behind(ctx, partition, s.Position)
+			s.behind, err = b.S.cfg.Log.Behind(ctx, partition, s.Position)
 			return err
 		})
 	}

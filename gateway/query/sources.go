@@ -3,6 +3,7 @@ package query
 import (
 	"context"
 
+	"holdmetrics/ingest"
 	"holdmetrics/projection"
 )
 
@@ -14,6 +15,13 @@ type Log interface {
 	Partitions() int
 	End(ctx context.Context, partition int) (uint64, error)
 	LastPosition(ctx context.Context) (uint64, error)
+	// Behind counts what a partition, or [ingest.Everywhere], has behind a position.
+	Behind(ctx context.Context, partition int, position uint64) (ingest.Behind, error)
+	// Importing returns an error that matches [ingest.ErrUnfinishedImport] while an import
+	// fills the log.
+	Importing(ctx context.Context) error
+	// Horizon is the latest horizon up to which the log is sealed, in nanoseconds; 0: none.
+	Horizon() int64
 }
 
 // Snapshots are the current HoldStats of all holders. *projection.View is one.

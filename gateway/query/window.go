@@ -88,12 +88,7 @@ func (s *Service) Window(in Times) (w Window, err error) {
 
 // horizon is the latest horizon that the log knows: before it nothing can be read any
 // more; 0: there is none.
-func (s *Service) horizon() int64 {
-	if log, seals := s.cfg.Log.(interface{ Horizon() int64 }); seals {
-		return log.Horizon()
-	}
-	return 0
-}
+func (s *Service) horizon() int64 { return s.cfg.Log.Horizon() }
 
 // horizonOf is the same of a view.
 func horizonOf(view projection.PartitionView) int64 {

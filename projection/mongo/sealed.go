@@ -232,10 +232,7 @@ func noteDocument(prefix string, partition int, position int64, k projection.Pai
 	}
 }
 
-// sealedIDs is of how many hold_ids of one pair something may be sealed: each leaves 8
-// bytes in the pair's document, which has room for 16 MB, and for what several
+// sealedIDs is the most hold_ids of one pair of which something may be sealed. Each
+// leaves 8 bytes in the pair's document, which has room for 16 MB, and for what several
 // flushes that got no checkpoint have written.
 const sealedIDs = 100_000
-
-// SealedIDs is of how many hold_ids of one pair something may be sealed at most.
-func (s *Store) SealedIDs() int { return sealedIDs }

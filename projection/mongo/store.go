@@ -189,7 +189,7 @@ func (s *Store) Ping(ctx context.Context) error {
 // Capabilities of the store: it keeps facts, and several processes have it open. What a
 // flush has written cannot be seen before its checkpoint.
 func (s *Store) Capabilities() projection.Capabilities {
-	return projection.Capabilities{AtomicFlush: true, Claims: true, RemovesSealed: true}
+	return projection.Capabilities{AtomicFlush: true, Claims: true, RemovesSealed: true, SealedIDs: sealedIDs}
 }
 
 // Page is not for a store that keeps facts.

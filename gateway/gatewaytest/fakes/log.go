@@ -40,6 +40,17 @@ func (l *Log) LastPosition(context.Context) (last uint64, err error) {
 	return last, l.Err
 }
 
+// Behind returns nothing.
+func (l *Log) Behind(context.Context, int, uint64) (ingest.Behind, error) {
+	return ingest.Behind{}, nil
+}
+
+// Importing returns nil.
+func (l *Log) Importing(context.Context) error { return nil }
+
+// Horizon returns 0: the log is not sealed.
+func (l *Log) Horizon() int64 { return 0 }
+
 // Producer checks events as the real one does; its fields set what happens then.
 type Producer struct {
 	Err  error
