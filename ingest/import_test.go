@@ -112,7 +112,7 @@ func TestImport(t *testing.T) {
 	early.settleWithin = 300 * time.Millisecond
 	if _, err := early.TimeOf(t.Context(), 7, nil, time.Now()); !errors.Is(err, ErrUnfinishedImport) || errors.Is(err, context.DeadlineExceeded) ||
 		!strings.Contains(err.Error(), "the time of position 7 of the log is not known after ") || !strings.Contains(err.Error(), " of 700 messages of log origin") {
-		t.Errorf("a reader was not told why: %v", err)
+		t.Errorf("a reader got an error that does not say why: %v", err)
 	}
 	early.settleWithin = time.Minute
 	read := make(chan error, 1)

@@ -128,12 +128,12 @@ func TestStopWaitsForTheWork(t *testing.T) {
 func TestStopIsBounded(t *testing.T) {
 	t.Parallel()
 	conn := natstest.Connect(t, natstest.Start(t))
-	started, release, told := make(chan struct{}), make(chan struct{}), make(chan struct{})
+	started, release, cancelled := make(chan struct{}), make(chan struct{}), make(chan struct{})
 	r, err := responder.Start(conn, "stuck", responder.Options{}, func(*nats.Msg) func(context.Context) {
 		return func(ctx context.Context) {
 			close(started)
 			<-ctx.Done()
-			close(told)
+			close(cancelled)
 			<-release
 		}
 	})
@@ -149,7 +149,7 @@ func TestStopIsBounded(t *testing.T) {
 	if err := r.Stop(soon); !errors.Is(err, responder.ErrRunning) || !errors.Is(err, context.DeadlineExceeded) || !strings.HasPrefix(err.Error(), "stuck: requests are still worked on: 1 of them: ") {
 		t.Error(err)
 	}
-	<-told
+	<-cancelled
 	close(release)
 	stop(t, r)
 }

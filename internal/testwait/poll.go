@@ -14,8 +14,8 @@ const (
 )
 
 // Poll calls check until it returns nil. After [PollLimit] it fails the test with what it
-// waited for and the last error. It is for what tells nobody when it changes; what tells
-// is waited for. It must be called by the goroutine that runs the test.
+// waited for and the last error. It is for what sends no event when it changes; an event
+// is awaited instead. It must be called by the goroutine that runs the test.
 func Poll(t testing.TB, what string, check func() error) {
 	t.Helper()
 	pollFor(t, PollLimit, what, check)

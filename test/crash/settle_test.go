@@ -38,7 +38,7 @@ func settle(t *testing.T, conn *grpc.ClientConn) {
 	}
 }
 
-// settling is what a door says of the partitions until they settle.
+// settling is what a gateway reports of the partitions until they settle.
 type settling struct {
 	began      time.Time
 	partitions map[uint32]*course
@@ -62,7 +62,7 @@ func (s *settling) done() bool {
 	return len(s.partitions) > 0
 }
 
-// look takes in what a door says, and reports whether anything got on.
+// look takes in what a gateway reports, and reports whether anything got on.
 func (s *settling) look(now time.Time, status *holdpb.StatusAnswer, err error) (progress bool) {
 	at := ms(now.Sub(s.began))
 	if err != nil {

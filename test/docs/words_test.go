@@ -35,7 +35,7 @@ var words = []struct {
 	{regexp.MustCompile(`(?i)\b(soil|hungry)\b`), "markDirty, starved"},
 	{regexp.MustCompile(`(?i)\banew\b`), "again"},
 	{regexp.MustCompile(`(?i)\bwhoever\b`), "a subject"},
-	{regexp.MustCompile(`(?i)\btold\b|\btells nobody\b`), "is reported, sent, or received"},
+	{regexp.MustCompile(`(?i)\b(is|are|was|were|be|been) told\b|\btells nobody\b`), "is reported, sent, or received"},
 	{regexp.MustCompile(`(?i)\bsays whether\b`), "reports whether"},
 	{regexp.MustCompile(`(?i)\bas far as\b`), "if, or up to"},
 	{regexp.MustCompile(`(?i)\bwhere there is none\b|\bwhere it differs\b`), "if there is none"},
