@@ -196,12 +196,19 @@ func shares(t *testing.T, conn *grpc.ClientConn, want map[string]int) {
 
 func record(t *testing.T, conn *grpc.ClientConn, holder string, from, to int64) {
 	t.Helper()
-	ack, err := holdpb.NewHoldMetricsClient(conn).Record(t.Context(), &holdpb.HoldMsg{
+	if err := tryRecord(t.Context(), conn, holder, from, to); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func tryRecord(ctx context.Context, conn *grpc.ClientConn, holder string, from, to int64) error {
+	ack, err := holdpb.NewHoldMetricsClient(conn).Record(ctx, &holdpb.HoldMsg{
 		TokenId: "t", HolderId: holder, Start: &timestamppb.Timestamp{Seconds: from}, End: &timestamppb.Timestamp{Seconds: to},
 	})
-	if err != nil || !ack.GetOk() {
-		t.Fatal(ack, err)
+	if err == nil && !ack.GetOk() {
+		err = errors.New(ack.String())
 	}
+	return err
 }
 
 // snapshots waits until a gateway has these settled seconds of every holder.

@@ -16,6 +16,7 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+	"golang.org/x/sync/errgroup"
 
 	"holdmetrics/hold"
 	"holdmetrics/ingest"
@@ -36,11 +37,15 @@ func TestRestoreToThreeServers(t *testing.T) {
 	}
 	p, stop := started(t, t.TempDir())
 	here := "nats://" + p.Broker.Address().String()
+	var events errgroup.Group // at once: one after the other each waits for the disk
 	for i := range 300 {
-		d := hold.Draft{Token: "T", Holder: fmt.Sprintf("h%d", i%20), Start: hold.StampOf(int64(100+i) * 1e9), End: hold.StampOf(int64(200+i) * 1e9)}
-		if _, err := p.Producer.Record(t.Context(), &d); err != nil {
-			t.Fatal(err)
-		}
+		events.Go(func() error {
+			_, err := p.Producer.Record(t.Context(), &hold.Draft{Token: "T", Holder: fmt.Sprintf("h%d", i%20), Start: hold.StampOf(int64(100+i) * 1e9), End: hold.StampOf(int64(200+i) * 1e9)})
+			return err
+		})
+	}
+	if err := events.Wait(); err != nil {
+		t.Fatal(err)
 	}
 	said("seal", "--before", "1000", "--nats-url", here)
 	file := filepath.Join(t.TempDir(), "log.backup")

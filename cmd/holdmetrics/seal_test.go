@@ -12,6 +12,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/bson"
 	driver "go.mongodb.org/mongo-driver/v2/mongo"
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
+	"golang.org/x/sync/errgroup"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/timestamppb"
@@ -39,9 +40,13 @@ func TestSealCluster(t *testing.T) {
 	a := worker()
 	shares(t, conn, map[string]int{"a": 4})
 	const holders, holds, horizon = 5, 100, 200_000
+	var events errgroup.Group // at once: one after the other each waits for the disk
 	for i := range int64(holders * holds) {
 		at := 1000 * (i/holders + 1)
-		record(t, conn, fmt.Sprint("h", i%holders), at, at+10*(i%holders+1))
+		events.Go(func() error { return tryRecord(t.Context(), conn, fmt.Sprint("h", i%holders), at, at+10*(i%holders+1)) })
+	}
+	if err := events.Wait(); err != nil {
+		t.Fatal(err)
 	}
 	said := func(want int, args ...string) string {
 		t.Helper()

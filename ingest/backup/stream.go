@@ -10,6 +10,8 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"holdmetrics/internal/backoff"
 )
 
 // The client library does not know the part of the JetStream API that copies
@@ -183,11 +185,18 @@ func restoreStream(ctx context.Context, conn *nats.Conn, s Stream, replicas int,
 	return nil
 }
 
-// send sends a chunk and reads its answer into made, where that is wanted.
+// send sends a chunk and reads its answer into made, where that is wanted. The subject
+// was named by one server of a cluster: the one that this program is connected to may
+// hear a moment later that somebody listens to it. A chunk that nobody has received may
+// be sent again.
 func send(ctx context.Context, conn *nats.Conn, to string, chunk []byte, patience time.Duration, made any) error {
 	within, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
+	pauses := backoff.Backoff{First: 10 * time.Millisecond, Most: time.Second}
 	m, err := conn.RequestWithContext(within, to, chunk)
+	for errors.Is(err, nats.ErrNoResponders) && pauses.Wait(within) == nil {
+		m, err = conn.RequestWithContext(within, to, chunk)
+	}
 	if err != nil {
 		return err
 	}
