@@ -57,6 +57,9 @@ func summarize(l *transfers.Summary, named, byBlock bool) *summaries {
 		if from.Decimals != "" {
 			s.note("%s: decimals from column %s; --decimals overrides it", rows.Safe(from.File), rows.Quote(from.Decimals))
 		}
+		if from.UnusedDecimals != "" {
+			s.note("warning: %s: column %s is not used, and seems to have the decimals of each token: --decimals-column %[2]s reads it", rows.Safe(from.File), rows.Quote(from.UnusedDecimals))
+		}
 		if from.ID != "" {
 			s.note("%s: each id of column %s is a token of its own", rows.Safe(from.File), rows.Quote(from.ID))
 		}
@@ -134,7 +137,11 @@ func (s *summaries) lookalikes(what string, pairs []transfers.Lookalike) {
 			s.note("and %d more such pairs of %s", len(pairs)-i, what)
 			return
 		}
-		s.note("warning: %s %s and %s differ in case or in invisible characters alone, and count as two", what, quoteID(p.A), quoteID(p.B))
+		how := "differ in case or in invisible characters alone"
+		if p.Address() {
+			how = "are two spellings of an address"
+		}
+		s.note("warning: %s %s and %s %s, and count as two", what, quoteID(p.A), quoteID(p.B), how)
 	}
 }
 

@@ -132,6 +132,33 @@ var strangers = []situation{
 		args:  []string{"events", "a.ndjson"}, want: map[string]string{}, code: 1, err: "a.ndjson:1: color is not a field of an event; --lenient ignores it",
 	},
 	{
+		name:  "names in another spelling",
+		files: map[string]string{"a.ndjson": `{"tokenId":"T","holderId":"a","start":100}` + "\n"},
+		args:  []string{"events", "a.ndjson"}, want: map[string]string{}, code: 1, err: "a.ndjson:1: tokenId is not a field of an event: write token_id",
+	},
+	{
+		name:  "columns in another spelling",
+		files: map[string]string{"a.csv": "Token ID,holder_id,start\nT,a,100\n"},
+		args:  []string{"events", "a.csv"}, want: map[string]string{}, code: 1, err: `unknown column "Token ID": write token_id`,
+	},
+	{
+		name:  "an address in spellings that auto leaves alone",
+		files: map[string]string{"a.csv": rowsOf(transfersHeader, "T,zero,ann,1,100", "T,zero,0x"+strings.Repeat("0", 24)+ann[2:]+",1,100", `T,zero,\x`+ann[2:]+",1,100", "T,zero,a.eth,1,100")},
+		args:  []string{"transfers", "a.csv", "--as-of", "200"}, want: map[string]string{ann: "100", "0x" + strings.Repeat("0", 24) + ann[2:]: "100", `\x` + ann[2:]: "100", "a.eth": "100"},
+		err: "are two spellings of an address, and count as two",
+	},
+	{
+		name:  "a column of decimals that is not used",
+		files: map[string]string{"a.csv": "token_address,from_address,to_address,value,block_timestamp,token_decimals\nT,,a,100,100,2\n"},
+		args:  []string{"transfers", "a.csv", "--decimals", "1", "--as-of", "200"}, want: map[string]string{"a": "1000"},
+		err: `warning: a.csv: column "token_decimals" is not used, and seems to have the decimals of each token: --decimals-column "token_decimals" reads it`,
+	},
+	{
+		name:  "a balance that is cut to nothing",
+		files: map[string]string{"a.csv": rowsOf(transfersHeader, "T,zero,a,1,100", "T,zero,b,1000000,100")},
+		args:  []string{"transfers", "a.csv", "--decimals", "24", "--round", "down", "--as-of", "200"}, want: map[string]string{"b": "0.0000000000000001"}, err: "rounded: 1",
+	},
+	{
 		name:  "hold_ids of a column, with one of its own",
 		files: map[string]string{"a.csv": "lot,token_id,holder_id,start,end,weight,hold_id\n1,T,a,100,,2,\n2,T,a,100,,2,\n9,T,a,100,,1,own\n,T,a,,150,,own\n"},
 		args:  []string{"events", "a.csv", "--hold-id-from", "lot", "--policy", "sum", "--as-of", "200"}, want: map[string]string{"a": "450"},

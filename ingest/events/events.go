@@ -185,7 +185,7 @@ func (r *Reader) nextJSON(f *rows.File) func(*rows.Event) error {
 		if err == nil {
 			err = r.finish(&e.Draft, decoder.Picked)
 		} else if errors.Is(err, ingest.ErrUnknownField) {
-			err = fmt.Errorf("%w; --lenient ignores it", err)
+			err = fmt.Errorf("%w%s", err, meant(err))
 		}
 		if err != nil {
 			return &badRow{&rows.Error{Place: place, Err: err}}
@@ -193,6 +193,29 @@ func (r *Reader) nextJSON(f *rows.File) func(*rows.Event) error {
 		r.weigh(decoder.Weight, e)
 		return nil
 	}
+}
+
+// meant says what to do about a field that no event has.
+func meant(err error) string {
+	var field *hold.FieldError
+	if errors.As(err, &field) {
+		if name := written(field.Field); name != "" {
+			return ": write " + name
+		}
+	}
+	return "; --lenient ignores it"
+}
+
+// written returns the column that a name means in another spelling, such as tokenId, or
+// "" if it means none.
+func written(name string) string {
+	separators := strings.NewReplacer("_", "", "-", "", " ", "")
+	for _, column := range columnNames {
+		if strings.EqualFold(separators.Replace(name), separators.Replace(column)) {
+			return column
+		}
+	}
+	return ""
 }
 
 // forever is the first instant of 9999-12-31, which stands for an open end.
@@ -302,6 +325,9 @@ func (r *Reader) columnsOf(f *rows.File, table *rows.Table) (columns, error) {
 		case name == r.HoldIDFrom, r.Lenient, strings.HasPrefix(name, "_"):
 			c.skipped[i] = true
 		default:
+			if column := written(name); column != "" {
+				return fail(fmt.Errorf("%w: unknown column %s: write %s", rows.ErrHeader, rows.Quote(name), column))
+			}
 			return fail(fmt.Errorf("%w: unknown column %s; the columns are %s; --lenient ignores others", rows.ErrHeader, rows.Quote(name), strings.Join(columnNames, ", ")))
 		}
 	}

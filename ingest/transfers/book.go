@@ -362,6 +362,9 @@ func (b *book) settleAccount(a *account, emit func(rows.Event) bool) bool {
 	before := *a
 	a.balance = balance
 	weight, rounded := b.weigh(a)
+	if rounded && emit != nil {
+		b.l.summary.Rounded++
+	}
 	if weight == before.weight {
 		return true // it changed behind the last digit alone
 	}
@@ -369,9 +372,6 @@ func (b *book) settleAccount(a *account, emit func(rows.Event) bool) bool {
 	a.since = b.at
 	if emit == nil {
 		return true
-	}
-	if rounded {
-		b.l.summary.Rounded++
 	}
 	if !before.weight.IsZero() {
 		e := b.event(&before)

@@ -156,8 +156,16 @@ func nullOf(more []string) func(string) bool {
 	}
 }
 
-// Lookalike is two ids that differ in case or in invisible characters alone.
+// Lookalike is two ids that differ in case or in invisible characters alone, or that
+// are two spellings of one address.
 type Lookalike struct{ A, B string }
+
+// Address reports whether the two differ in how an address is written, and not in case
+// or invisible characters.
+func (l Lookalike) Address() bool {
+	return len(l.A) != len(l.B) && (len(l.A) == paddedAddress || len(l.B) == paddedAddress) ||
+		strings.HasPrefix(l.A, `\`) != strings.HasPrefix(l.B, `\`)
+}
 
 // Lookalikes finds ids that a reader takes for one. The ids are different.
 func Lookalikes(ids []string) (pairs []Lookalike) {
@@ -193,17 +201,30 @@ func Lookalikes(ids []string) (pairs []Lookalike) {
 // isFolded reports whether an id is certain to be its own folded form.
 func isFolded(s string) bool {
 	for i := range len(s) {
-		if c := s[i]; c <= ' ' || c >= 0x7f || 'A' <= c && c <= 'Z' {
+		if c := s[i]; c <= ' ' || c >= 0x7f || 'A' <= c && c <= 'Z' || c == '\\' {
 			return false
 		}
 	}
-	return true
+	return len(s) != paddedAddress
 }
 
-// fold is an id in lower case without invisible characters.
+// paddedAddress is how long an address is that was padded to 32 bytes, as in the topics
+// of logs.
+const paddedAddress = 66
+
+// fold is an id in lower case without invisible characters. All spellings of an address
+// are folded to one.
 func fold(s string) string {
 	if isFolded(s) {
 		return s
+	}
+	if len(s) == paddedAddress && strings.Trim(s[2:paddedAddress-40], "0") == "" {
+		if a, is := address(s[:2] + s[paddedAddress-40:]); is {
+			return a
+		}
+	}
+	if a, is := address(s); is {
+		return a
 	}
 	return strings.ToLower(strings.Map(func(r rune) rune {
 		if rows.Invisible(r) {

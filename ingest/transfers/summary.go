@@ -41,6 +41,8 @@ type Source struct {
 	Decimals string   // the column of the decimals that a preset named; may be empty
 	ID       string   // the column of ids that a preset found; may be empty
 	Unused   []string // columns that say nothing here
+
+	UnusedDecimals string // the column among them that seems to have decimals; may be empty
 }
 
 // BadToken is a token that was left out.
@@ -59,6 +61,9 @@ type Correction struct {
 	units uint256.Int
 }
 
+// decimalsNames are names of columns that have the decimals of the row's token.
+var decimalsNames = []string{"decimals", "tokendecimals", "tokendecimal", "contractdecimals", "rawcontractdecimal"}
+
 // noteColumns notes how the columns of a file were found.
 func (l *Ledger) noteColumns(file string, header []string, m *mapping) {
 	l.opt.Numbers.Thousands = l.thousands
@@ -76,6 +81,9 @@ func (l *Ledger) noteColumns(file string, header []string, m *mapping) {
 	for i, name := range header {
 		if !slices.Contains(used, i) && name != "" {
 			s.Unused = append(s.Unused, name)
+			if m.decimals < 0 && len(m.values) > 0 && !l.opt.NFT && len(l.opt.DecimalsOfToken) == 0 && slices.Contains(decimalsNames, bareName(name)) {
+				s.UnusedDecimals = name
+			}
 		}
 	}
 	if !slices.ContainsFunc(l.summary.Sources, func(t Source) bool {
