@@ -41,7 +41,7 @@ func (s *source) tell(out io.Writer) *summaries {
 	}
 	summary := s.summary()
 	for _, text := range summary.notes {
-		fmt.Fprintln(out, "holdmetrics: "+text)
+		fmt.Fprintln(out, "holdmetrics: "+rows.Safe(text))
 	}
 	return summary
 }
@@ -151,7 +151,7 @@ func tellLookalikes(out io.Writer, holders, tokens []string) {
 	s.lookalikes("holders", transfers.Lookalikes(holders))
 	s.lookalikes("tokens", transfers.Lookalikes(tokens))
 	for _, text := range s.notes {
-		fmt.Fprintln(out, "holdmetrics: "+text)
+		fmt.Fprintln(out, "holdmetrics: "+rows.Safe(text))
 	}
 }
 

@@ -132,6 +132,16 @@ var strangers = []situation{
 		args:  []string{"events", "a.ndjson"}, want: map[string]string{}, code: 1, err: "a.ndjson:1: color is not a field of an event; --lenient ignores it",
 	},
 	{
+		name:  "what would move a cursor in names of files and fields",
+		files: map[string]string{"a\x1b[2J.ndjson": `{"\u001b[31mx":1}` + "\n"},
+		args:  []string{"events", "a\x1b[2J.ndjson"}, want: map[string]string{}, code: 1, err: `a\x1b[2J.ndjson:1: \x1b[31mx is not a field of an event`,
+	},
+	{
+		name:  "what would move a cursor in a note",
+		files: map[string]string{"a\x1b.csv": rowsOf(transfersHeader, "T,zero,a,1,100", "T,zero,a,1,100")},
+		args:  []string{"transfers", "a\x1b.csv", "--as-of", "200"}, want: map[string]string{"a": "200"}, err: `first at a\x1b.csv:3`,
+	},
+	{
 		name:  "names in another spelling",
 		files: map[string]string{"a.ndjson": `{"tokenId":"T","holderId":"a","start":100}` + "\n"},
 		args:  []string{"events", "a.ndjson"}, want: map[string]string{}, code: 1, err: "a.ndjson:1: tokenId is not a field of an event: write token_id",

@@ -66,7 +66,7 @@ func (b *BadRows) Tell(out io.Writer) {
 	})
 	first = first[:min(len(first), ShownBadRows)]
 	for _, err := range first {
-		fmt.Fprintln(out, err)
+		fmt.Fprintln(out, rows.Safe(err.Error()))
 	}
 	if more := b.count - int64(len(first)); more > 0 {
 		fmt.Fprintf(out, "and %s\n", printing.Counted(more, "more bad row", "more bad rows"))
