@@ -81,7 +81,7 @@ func (w *weather) call(ctx context.Context, often int, errs ...error) error {
 func TestAnyFaultLeavesTheSameState(t *testing.T) {
 	t.Parallel()
 	for _, atomic := range []bool{true, false} {
-		for seed := range seeds(40) {
+		for seed := range seeds(t, 40) {
 			t.Run(fmt.Sprintf("atomic=%v/%d", atomic, seed), func(t *testing.T) {
 				t.Parallel()
 				r := rand.New(rand.NewPCG(seed, 6))

@@ -66,7 +66,7 @@ func eventSoup(r *rand.Rand) (*memLog, ingest.Origin) {
 // a worker runs there that knew the log when it was empty.
 func TestImportedLogDecidesTheSame(t *testing.T) {
 	t.Parallel()
-	for seed := range seeds(8) {
+	for seed := range seeds(t, 8) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			t.Parallel()
 			ctx := context.Background()

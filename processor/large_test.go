@@ -53,7 +53,7 @@ func whaleLog(r *rand.Rand, messages int) *memLog {
 // whatever died meanwhile.
 func TestLargePairsInASmallCache(t *testing.T) {
 	t.Parallel()
-	for seed := range seeds(6) {
+	for seed := range seeds(t, 6) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			t.Parallel()
 			r := rand.New(rand.NewPCG(seed, 9))

@@ -11,7 +11,7 @@ import (
 // before, and stays within its bound.
 func TestLineEndsAgainstAModel(t *testing.T) {
 	t.Parallel()
-	for seed := range seeds(30) {
+	for seed := range seeds(t, 30) {
 		r := rand.New(rand.NewPCG(seed, 21))
 		most := 2 + r.IntN(20)
 		l, model := newLineEnds(most), map[string]lineEnd{}

@@ -77,9 +77,9 @@ func TestWorkersOverALyingBroker(t *testing.T) {
 		return f
 	}
 	for name, faults := range map[string]func(uint64) faultynats.Faults{"mild": faultynats.Mild, "hard": hard, "silent": silent} {
-		for seed := range seeds(9) {
-			if name == "silent" && seed > 0 && !allSeeds {
-				break // it takes a quarter of a minute until silence is noticed
+		for seed := range seeds(t, 9) {
+			if name == "silent" && seed%4 > 0 && !allSeeds {
+				continue // it takes a quarter of a minute until silence is noticed
 			}
 			t.Run(fmt.Sprint(name, "/", seed), func(t *testing.T) {
 				t.Parallel()

@@ -3,6 +3,7 @@ package processor
 import (
 	"context"
 	"errors"
+	"iter"
 	"maps"
 	"os"
 	"runtime"
@@ -16,6 +17,7 @@ import (
 
 	"holdmetrics/hold"
 	"holdmetrics/ingest"
+	"holdmetrics/internal/testseed"
 	"holdmetrics/internal/testwait"
 	"holdmetrics/projection"
 	holdpb "holdmetrics/proto"
@@ -26,14 +28,14 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(testwait.Watch(m)) }
 // allSeeds has property tests try all their seeds, as a hunt for faults should.
 var allSeeds = os.Getenv("HOLDMETRICS_SEEDS") == "all"
 
-// seeds is how many seeds a property test tries of those that it has: a third, so that
-// the tests of the package end within half a minute, or all of them with
-// HOLDMETRICS_SEEDS=all.
-func seeds(most uint64) uint64 {
-	if allSeeds {
-		return most
+// seeds are those of its seeds that a property test tries: a third, so that the tests of
+// the package end within half a minute, all of them with HOLDMETRICS_SEEDS=all, or a
+// fresh one in a run of a hunt.
+func seeds(t testing.TB, most uint64) iter.Seq[uint64] {
+	if !allSeeds {
+		most = (most + 2) / 3
 	}
-	return (most + 2) / 3
+	return testseed.Seeds(t.Name(), most)
 }
 
 // memLog is a log in memory.

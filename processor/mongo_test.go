@@ -97,7 +97,7 @@ func TestAnyCrashLeavesTheSameStateInMongo(t *testing.T) {
 	t.Cleanup(func() { _ = server.Close() })
 	t.Log("tested with", server.Name)
 	prefix := fmt.Sprint("holdmetrics_processor_", time.Now().UnixNano())
-	for seed := range seeds(12) {
+	for seed := range seeds(t, 12) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			t.Parallel()
 			r := rand.New(rand.NewPCG(seed, 5))

@@ -133,7 +133,7 @@ func (c *crashing) Flush(ctx context.Context, b *projection.Batch) error {
 func TestAnyCrashLeavesTheSameState(t *testing.T) {
 	t.Parallel()
 	for _, atomic := range []bool{true, false} {
-		for seed := range seeds(60) {
+		for seed := range seeds(t, 60) {
 			t.Run(fmt.Sprintf("atomic=%v/%d", atomic, seed), func(t *testing.T) {
 				t.Parallel()
 				r := rand.New(rand.NewPCG(seed, 4))

@@ -118,7 +118,7 @@ func linesAt(bucket *memBucket, facts map[projection.PairKey][]hold.Fact, rules 
 // depends on the time alone, not on how it came there.
 func TestLinesAreRefreshed(t *testing.T) {
 	t.Parallel()
-	for seed := range seeds(40) {
+	for seed := range seeds(t, 40) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			t.Parallel()
 			r := rand.New(rand.NewPCG(seed, 22))

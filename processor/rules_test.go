@@ -82,7 +82,7 @@ func randomRules(r *rand.Rand, named bool) *someRules {
 // give, wherever they lie in the log.
 func TestNormalisedHolders(t *testing.T) {
 	t.Parallel()
-	for seed := range seeds(30) {
+	for seed := range seeds(t, 30) {
 		partitions := 4 // between which case moves no holder
 		if seed%2 == 0 {
 			partitions = 7 // between which it moves nearly all of randomDraft's

@@ -67,7 +67,7 @@ func TestSealedLogInMongo(t *testing.T) {
 	t.Parallel()
 	server := mongoServer(t)
 	prefix := fmt.Sprint("holdmetrics_sealed_", time.Now().UnixNano())
-	for seed := range seeds(8) {
+	for seed := range seeds(t, 8) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			t.Parallel()
 			r := rand.New(rand.NewPCG(seed, 23))

@@ -78,7 +78,7 @@ func (r *running) swept(t testing.TB, log *memLog, store projection.Store) {
 // that was never sealed; and the figures are those of such a pair.
 func TestSealedLog(t *testing.T) {
 	t.Parallel()
-	for seed := range seeds(14) {
+	for seed := range seeds(t, 14) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			t.Parallel()
 			r := rand.New(rand.NewPCG(seed, 17))

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/cespare/xxhash/v2"
+
+	"holdmetrics/internal/testseed"
 )
 
 // Faults are the lies of a [Broker]. Each rate is the share of the messages that it
@@ -47,8 +49,8 @@ func Mild(seed uint64) Faults {
 	}
 }
 
-// SeedOf is a seed for a test of that name.
-func SeedOf(name string) uint64 { return xxhash.Sum64String(name) }
+// SeedOf is a seed for a test of that name; see [testseed.Of].
+func SeedOf(name string) uint64 { return testseed.Of(name) }
 
 // Hard are Mild, with messages that come twice or are lost.
 func Hard(seed uint64) Faults {

@@ -10,11 +10,13 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"holdmetrics/internal/testseed"
 	"holdmetrics/test/build"
 )
 
@@ -23,6 +25,7 @@ type target struct {
 	name   string // its path below the module's
 	dir    string
 	binary string
+	draws  bool // package rapid is in it
 }
 
 // result is what became of the runs of a package.
@@ -30,6 +33,7 @@ type result struct {
 	name           string
 	runs, failures int
 	slowest, total time.Duration
+	cpu            time.Duration // of all runs
 }
 
 // hunt builds the packages and runs them until the plan is carried out or ctx ends.
@@ -111,10 +115,18 @@ func (h *hunter) run(ctx context.Context, t target, j job) {
 	if h.plan.short {
 		args = append(args, "-test.short")
 	}
+	if h.plan.draws > 0 && t.draws {
+		args = append(args, "-rapid.checks", strconv.Itoa(h.plan.draws))
+	}
 	var out bytes.Buffer
 	cmd := exec.CommandContext(ctx, t.binary, args...)
 	cmd.Dir, cmd.Stdout, cmd.Stderr = t.dir, &out, &out
 	cmd.Env = append(slices.Clip(h.env), fmt.Sprintf("GOMAXPROCS=%d", procs))
+	seed := ""
+	if h.plan.seed > 0 {
+		seed = fmt.Sprintf("%s=%d", testseed.Variable, h.plan.seed+uint64(j.round))
+		cmd.Env = append(cmd.Env, seed)
+	}
 	ownGroup(cmd)
 	cmd.WaitDelay = 10 * time.Second
 	began := time.Now()
@@ -126,19 +138,24 @@ func (h *hunter) run(ctx context.Context, t target, j job) {
 	var kept error
 	if err != nil {
 		name := fmt.Sprintf("%s-%d.log", strings.ReplaceAll(t.name, "/", "_"), j.round+1)
-		head := fmt.Sprintf("%s, run %d, GOMAXPROCS=%d, %v after %v: %s %s\n\n", t.name, j.round+1, procs, err, took.Round(time.Millisecond), t.binary, strings.Join(args, " "))
+		head := fmt.Sprintf("%s, run %d, GOMAXPROCS=%d %s, %v after %v: %s %s\n\n", t.name, j.round+1, procs, seed, err, took.Round(time.Millisecond), t.binary, strings.Join(args, " "))
 		kept = keep(filepath.Join(h.plan.keep, name), head, out.Bytes())
 	}
-	h.record(j, procs, took, err, kept)
+	cpu := time.Duration(0)
+	if s := cmd.ProcessState; s != nil {
+		cpu = s.UserTime() + s.SystemTime()
+	}
+	h.record(j, procs, took, cpu, err, kept)
 }
 
 // record takes a run into the results, and reports it.
-func (h *hunter) record(j job, procs int, took time.Duration, err, kept error) {
+func (h *hunter) record(j job, procs int, took, cpu time.Duration, err, kept error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	r := &h.results[j.target]
 	r.runs++
 	r.total += took
+	r.cpu += cpu
 	r.slowest = max(r.slowest, took)
 	outcome := "ok"
 	if err != nil {
@@ -172,12 +189,15 @@ func prepare(ctx context.Context, p *plan, dir string, progress io.Writer) (all 
 	if err != nil {
 		return nil, nil, fmt.Errorf("listing packages: %w", err)
 	}
-	product := filepath.Join(dir, "holdmetrics")
-	fmt.Fprintln(progress, "building the product")
-	if err := build.To(ctx, product, p.race); err != nil {
-		return nil, nil, err
+	env = append(os.Environ(), build.QuickEnd()...)
+	if bytes.Contains(text, []byte("holdmetrics/cmd/")) || bytes.Contains(text, []byte("holdmetrics/test")) {
+		product := filepath.Join(dir, "holdmetrics")
+		fmt.Fprintln(progress, "building the product")
+		if err := build.To(ctx, product, p.race); err != nil {
+			return nil, nil, err
+		}
+		env = append(env, build.Variable+"="+product)
 	}
-	env = append(append(os.Environ(), build.Variable+"="+product), build.QuickEnd()...)
 	for _, line := range strings.Split(strings.TrimSpace(string(text)), "\n") {
 		path, source, ok := strings.Cut(line, " ")
 		if !ok {
@@ -193,6 +213,11 @@ func prepare(ctx context.Context, p *plan, dir string, progress io.Writer) (all 
 		if out, err := exec.CommandContext(ctx, "go", append(args, path)...).CombinedOutput(); err != nil {
 			return nil, nil, fmt.Errorf("building the tests of %s: %w\n%s", t.name, err, out)
 		}
+		code, err := os.ReadFile(t.binary)
+		if err != nil {
+			return nil, nil, err
+		}
+		t.draws = bytes.Contains(code, []byte("rapid.checks")) // the name of its flag
 		all = append(all, t)
 	}
 	return all, env, nil

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -58,6 +59,22 @@ func TestFailuresAreCountedAndKept(t *testing.T) {
 	}
 	if !strings.Contains(progress.String(), "some/package 2/6, GOMAXPROCS=2") || !strings.Contains(progress.String(), "FAILED: exit status 1") {
 		t.Error(progress.String())
+	}
+}
+
+// Each round has a seed of its own, and a package with properties few draws of each.
+func TestRoundsHaveSeeds(t *testing.T) {
+	t.Parallel()
+	p := &plan{procs: []int{1}, runs: 2, parallel: 1, limit: time.Minute, keep: filepath.Join(t.TempDir(), "kept"), seed: 41, draws: 3}
+	h := &hunter{plan: p, env: os.Environ(), results: []result{{name: "some/package"}}, progress: &bytes.Buffer{}}
+	drawing := fakeTarget(t, "#!/bin/sh\necho \"seed $HOLDMETRICS_TEST_SEED of $@\"\nfalse\n")
+	drawing.draws = true
+	for round, want := range []string{"seed 41 of ", "seed 42 of "} {
+		h.run(t.Context(), drawing, job{0, round})
+		text, err := os.ReadFile(filepath.Join(p.keep, fmt.Sprintf("some_package-%d.log", round+1)))
+		if err != nil || !strings.Contains(string(text), want) || !strings.Contains(string(text), "-rapid.checks 3") || !strings.Contains(string(text), "GOMAXPROCS=1 HOLDMETRICS_TEST_SEED=4") {
+			t.Errorf("%s, %v", text, err)
+		}
 	}
 }
 

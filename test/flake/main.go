@@ -3,8 +3,12 @@
 // the machine starved: GOMAXPROCS goes through 1, 2 and 4, a busy loop competes for
 // the processor, and the tests of a package come in another order each time.
 //
-// It prints a table of packages with their runs, failures and slowest run, and keeps
-// the output of every failed run. It exits with 1 if a run has failed.
+// Tests that draw at random draw a little in each run, by a seed that no other run has:
+// so many short runs try more than one long one. A run is repeated with
+// HOLDMETRICS_TEST_SEED set to its seed.
+//
+// It prints a table of packages with their runs, failures, slowest run and processor time,
+// and keeps the output of every failed run. It exits with 1 if a run has failed.
 package main
 
 import (
@@ -13,6 +17,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"os"
 	"os/signal"
 	"strconv"
@@ -45,6 +50,8 @@ type plan struct {
 	race     bool
 	short    bool
 	run      string // the tests to run; empty: all
+	seed     uint64 // of the first round; 0: tests draw the same in every run
+	draws    int    // of each property of rapid; 0: its default
 	limit    time.Duration
 	keep     string // the directory of failed outputs
 }
@@ -93,6 +100,8 @@ func parse(args []string, out io.Writer) (*plan, error) {
 	f.BoolVar(&p.race, "race", true, "build with the race detector")
 	f.BoolVar(&p.short, "short", false, "pass -short to the tests")
 	f.StringVar(&p.run, "run", "", "regular `expression` of the tests to run (default: all)")
+	f.Uint64Var(&p.seed, "seed", rand.Uint64N(1<<32)+1, "`seed` of the first round, which the next ones follow; 0: all draw the same")
+	f.IntVar(&p.draws, "draws", 10, "draws of each property that package rapid checks; 0: its default, 100")
 	f.DurationVar(&p.limit, "timeout", 10*time.Minute, "time limit of one run of a package")
 	f.StringVar(&p.keep, "keep", "flake-failures", "`directory` for the output of failed runs")
 	if err := f.Parse(args); err != nil {
@@ -111,8 +120,8 @@ func parse(args []string, out io.Writer) (*plan, error) {
 		p.procs = append(p.procs, n)
 	}
 	switch {
-	case p.runs < 0 || p.parallel < 1 || p.busy < 0:
-		return nil, errors.New("-runs and -busy must not be negative, and -parallel must be at least 1")
+	case p.runs < 0 || p.parallel < 1 || p.busy < 0 || p.draws < 0:
+		return nil, errors.New("-runs, -busy and -draws must not be negative, and -parallel must be at least 1")
 	case p.runs == 0 && p.duration <= 0:
 		return nil, errors.New("-runs 0 runs for ever: give a -duration")
 	}

@@ -1,0 +1,46 @@
+package testseed
+
+import (
+	"os"
+	"slices"
+	"testing"
+
+	"holdmetrics/internal/testwait"
+)
+
+func TestMain(m *testing.M) { os.Exit(testwait.Watch(m).Run()) }
+
+func TestSeeds(t *testing.T) {
+	t.Parallel()
+	if got := slices.Collect(seeds("a", 3, 0)); !slices.Equal(got, []uint64{0, 1, 2}) {
+		t.Errorf("without a hunt: %v", got)
+	}
+	for range seeds("a", 3, 0) {
+		break // it may be left
+	}
+	seen := map[uint64]bool{}
+	for run := range uint64(10) {
+		for _, name := range []string{"a", "b"} {
+			got := slices.Collect(seeds(name, 3, run+1))
+			if len(got) != 1 || !slices.Equal(got, slices.Collect(seeds(name, 3, run+1))) || got[0] != of(name, run+1) {
+				t.Errorf("run %d: %v", run+1, got)
+			}
+			seen[got[0]] = true
+		}
+	}
+	if len(seen) != 20 {
+		t.Errorf("%d different seeds of 20", len(seen))
+	}
+	if of("a", 0) == of("b", 0) || of("a", 0) == of("a", 1) {
+		t.Error("seeds are equal that should not be")
+	}
+}
+
+func TestTheSeedOfARun(t *testing.T) {
+	for text, want := range map[string]uint64{"": 0, "7": 7, "nonsense": 0} {
+		t.Setenv(Variable, text)
+		if got := fresh(); got != want {
+			t.Errorf("%q: %d, want %d", text, got, want)
+		}
+	}
+}
