@@ -22,10 +22,15 @@ import (
 	holdpb "holdmetrics/proto"
 )
 
-// startServer runs a server for the test and connects to it.
+// startServer runs a server and connects to it. In a test a broker with faults stands
+// between them; benchmarks measure the server.
 func startServer(tb testing.TB) jetstream.JetStream {
 	tb.Helper()
-	return natstest.JetStream(tb, natstest.Start(tb))
+	s := natstest.Start(tb)
+	if _, ok := tb.(*testing.T); !ok {
+		return natstest.JetStream(tb, s)
+	}
+	return natstest.JetStream(tb, natstest.Mild(tb, s))
 }
 
 // The whole way on a real log: frames and raw messages in, store and bucket out,

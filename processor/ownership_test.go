@@ -39,9 +39,10 @@ type fleet struct {
 	sent int
 }
 
+// newFleet makes a fleet on a server behind a broker with faults.
 func newFleet(t *testing.T, partitions int) *fleet {
 	t.Helper()
-	s := natstest.Start(t)
+	s := natstest.Mild(t, natstest.Start(t))
 	return openFleet(t, partitions, 1, func() (string, []nats.Option) { return "", []nats.Option{nats.InProcessServer(s)} })
 }
 

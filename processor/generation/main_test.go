@@ -12,8 +12,8 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(testwait.Watch(m)) }
 
-// connect starts a broker for a test, and connects to it.
+// connect starts a server for a test, and connects to it by way of a broker with faults.
 func connect(t *testing.T) jetstream.JetStream {
 	t.Helper()
-	return natstest.JetStream(t, natstest.Start(t))
+	return natstest.JetStream(t, natstest.Mild(t, natstest.Start(t)))
 }

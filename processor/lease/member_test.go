@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/goleak"
 
@@ -20,6 +21,12 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(testwait.Watch(m)) }
 
 // patience is how long a test waits for what must come; only a failure takes it.
 const patience = time.Minute
+
+// connect connects to a server by way of a broker with faults.
+func connect(t *testing.T, s *server.Server) jetstream.JetStream {
+	t.Helper()
+	return natstest.JetStream(t, natstest.Mild(t, s))
+}
 
 func join(t *testing.T, js jetstream.JetStream, cfg Config) *Member {
 	t.Helper()
@@ -69,8 +76,8 @@ func claim(t *testing.T, m *Member, partition int) *Lease {
 func TestClaimAndHandOver(t *testing.T) {
 	t.Parallel()
 	s := natstest.Start(t)
-	a := join(t, natstest.JetStream(t, s), Config{Worker: "a", Lease: time.Minute})
-	b := join(t, natstest.JetStream(t, s), Config{Worker: "b", Lease: time.Minute})
+	a := join(t, connect(t, s), Config{Worker: "a", Lease: time.Minute})
+	b := join(t, connect(t, s), Config{Worker: "b", Lease: time.Minute})
 	until(t, a.View(), "b is known to a", func() bool { return len(a.View().Workers()) == 2 })
 
 	first := claim(t, a, 3)
@@ -110,7 +117,7 @@ func TestClaimAndHandOver(t *testing.T) {
 func TestReleaseAfterRenewalUnknown(t *testing.T) {
 	t.Parallel()
 	s := natstest.Start(t)
-	js := natstest.JetStream(t, s)
+	js := connect(t, s)
 	m := join(t, js, Config{Worker: "a", Lease: time.Minute})
 	l := claim(t, m, 0)
 	at := l.Last()
@@ -135,9 +142,9 @@ func TestReleaseAfterRenewalUnknown(t *testing.T) {
 func TestRunsOut(t *testing.T) {
 	t.Parallel()
 	s := natstest.Start(t)
-	js := natstest.JetStream(t, s)
+	js := connect(t, s)
 	a := join(t, js, Config{Worker: "a", Lease: time.Second})
-	b := join(t, natstest.JetStream(t, s), Config{Worker: "b", Lease: time.Second})
+	b := join(t, connect(t, s), Config{Worker: "b", Lease: time.Second})
 	l := claim(t, a, 0)
 	until(t, b.View(), "a owns", func() bool { return b.View().Owners()[0].Worker == "a" })
 	js.Conn().Close()
@@ -163,7 +170,7 @@ func TestSleeper(t *testing.T) {
 	asleep, wake := make(chan struct{}), make(chan struct{})
 	defer close(wake)
 	naps := 0
-	a := join(t, natstest.JetStream(t, s), Config{
+	a := join(t, connect(t, s), Config{
 		Worker: "a", Lease: time.Second,
 		Now: func() time.Time { return began },
 		Report: func() json.RawMessage {
@@ -176,7 +183,7 @@ func TestSleeper(t *testing.T) {
 	})
 	l := claim(t, a, 0)
 	<-asleep
-	b := join(t, natstest.JetStream(t, s), Config{Worker: "b", Lease: time.Minute})
+	b := join(t, connect(t, s), Config{Worker: "b", Lease: time.Minute})
 	until(t, b.View(), "it is free", func() bool { _, owned := b.View().Owners()[0]; return !owned })
 	l2 := claim(t, b, 0)
 	if err := l.Confirm(t.Context()); !errors.Is(err, ErrLost) {
@@ -191,7 +198,7 @@ func TestSleeper(t *testing.T) {
 func TestReportsAndView(t *testing.T) {
 	t.Parallel()
 	s := natstest.Start(t)
-	js := natstest.JetStream(t, s)
+	js := connect(t, s)
 	v := Watch(js, "1", nil)
 	defer v.Close()
 	m := join(t, js, Config{Worker: "a", Lease: time.Minute, Version: "9", Report: func() json.RawMessage { return json.RawMessage(`{"x":1}`) }})
@@ -209,7 +216,7 @@ func TestReportsAndView(t *testing.T) {
 func TestBucketIsMadeAgain(t *testing.T) {
 	t.Parallel()
 	s := natstest.Start(t)
-	js := natstest.JetStream(t, s)
+	js := connect(t, s)
 	m := join(t, js, Config{Worker: "a", Lease: time.Second})
 	l := claim(t, m, 0)
 	if err := js.DeleteKeyValue(t.Context(), Bucket("1")); err != nil {
@@ -219,7 +226,7 @@ func TestBucketIsMadeAgain(t *testing.T) {
 	if err := l.Release(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	again := Watch(natstest.JetStream(t, s), "1", nil)
+	again := Watch(connect(t, s), "1", nil)
 	defer again.Close()
 	until(t, again, "the worker is known again", func() bool { return len(again.Workers()) == 1 })
 	claim(t, m, 0)
@@ -245,7 +252,7 @@ func TestViewOfABrokerThatMiscounts(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			s := natstest.Start(t)
-			js := natstest.JetStream(t, s)
+			js := connect(t, s)
 			kv, err := openBucket(t.Context(), js, "1", 1)
 			if err != nil {
 				t.Fatal(err)
@@ -275,7 +282,7 @@ func TestViewOfABrokerThatMiscounts(t *testing.T) {
 func TestWorkersOfABrokerThatIsSilent(t *testing.T) {
 	t.Parallel()
 	s := natstest.Start(t)
-	if _, err := openBucket(t.Context(), natstest.JetStream(t, s), "1", 1); err != nil {
+	if _, err := openBucket(t.Context(), connect(t, s), "1", 1); err != nil {
 		t.Fatal(err)
 	}
 	broker, err := faultynats.Start(s, faultynats.Faults{})
