@@ -23,6 +23,7 @@ import (
 	"io"
 	"os"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -84,7 +85,31 @@ func (w *watchdog) Run() int {
 		close(stop)
 		<-done
 	}()
-	return w.tests.Run()
+	code := w.tests.Run()
+	awaitEnds(allStacks, endsWithin)
+	return code
+}
+
+// endsWithin is how long [awaitEnds] waits for goroutines that end by themselves.
+const endsWithin = 10 * time.Second
+
+// endless are goroutines of a NATS server that its WaitForShutdown does not wait for: two
+// for each stream, one for each file of a stream or consumer. They are told to end, and
+// on a busy machine may come to it seconds later.
+var endless = []string{
+	"server.(*stream).internalLoop(", "server.(*stream).signalConsumersLoop(",
+	"server.(*fileStore).flushStreamStateLoop(", "server.(*msgBlock).flushLoop(", "server.(*consumerFileStore).flushLoop(",
+}
+
+// awaitEnds waits until the goroutines of servers that were shut down have ended, so that
+// a check for leaks that follows finds those alone which do not end.
+func awaitEnds(stacks func() string, within time.Duration) {
+	for over := time.Now().Add(within); time.Now().Before(over); time.Sleep(pollFirst) {
+		dump := stacks()
+		if !slices.ContainsFunc(endless, func(call string) bool { return strings.Contains(dump, call) }) {
+			return
+		}
+	}
 }
 
 func (w *watchdog) watch(stop <-chan struct{}) {

@@ -215,6 +215,27 @@ func pollUntil(over *atomic.Bool) {
 	}
 }
 
+// The goroutines that a NATS server does not wait for are waited for, but not for long.
+func TestAwaitEnds(t *testing.T) {
+	t.Parallel()
+	running := "goroutine 8 [select]:\ngithub.com/nats-io/nats-server/v2/server.(*stream).internalLoop(0x1)\n\t/src/stream.go:1 +0x1"
+	looks := 0
+	awaitEnds(func() string {
+		if looks++; looks < 3 {
+			return running
+		}
+		return "goroutine 1 [running]:\nmain.main()\n\t/src/main.go:1 +0x1"
+	}, time.Hour)
+	if looks != 3 {
+		t.Errorf("%d looks", looks)
+	}
+	looks = 0
+	awaitEnds(func() string { looks++; return running }, 5*time.Millisecond)
+	if looks == 0 {
+		t.Error("no look")
+	}
+}
+
 // recorder is a test that fails without failing this one.
 type recorder struct {
 	testing.TB

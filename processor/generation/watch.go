@@ -7,6 +7,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"holdmetrics/internal/backoff"
+	"holdmetrics/internal/kvwatch"
 )
 
 // Watch sends whenever a record, `active` or `prepare` may have changed, once at the
@@ -58,7 +59,7 @@ func (r *Registry) follow(ctx context.Context, patterns []string, tell func()) (
 	if err != nil {
 		return pauseAgain
 	}
-	defer w.Stop()
+	defer kvwatch.End(w, requestTimeout)
 	tell() // what came before the watch was open
 	for {
 		select {

@@ -16,6 +16,7 @@ import (
 	"go.uber.org/zap"
 
 	"holdmetrics/internal/backoff"
+	"holdmetrics/internal/kvwatch"
 )
 
 // Worker is a live worker, as its key says.
@@ -214,7 +215,7 @@ func (v *View) pass(ctx context.Context) (complete bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	defer drop(w)
+	defer kvwatch.End(w, requestTimeout)
 	if !slow.Stop() {
 		return false, errInterrupted
 	}
@@ -304,24 +305,6 @@ func (v *View) err() error {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	return v.lastErr
-}
-
-// drop ends a watch, and takes what the client still has of it: it waits for
-// somebody to do so before it closes the channel.
-func drop(w jetstream.KeyWatcher) {
-	_ = w.Stop()
-	timer := time.NewTimer(requestTimeout)
-	defer timer.Stop()
-	for {
-		select {
-		case _, ok := <-w.Updates():
-			if !ok {
-				return
-			}
-		case <-timer.C:
-			return
-		}
-	}
 }
 
 // readAgain has the bucket read again from the start.

@@ -16,6 +16,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"holdmetrics/internal/backoff"
 	"holdmetrics/internal/testseed"
 	"holdmetrics/test/build"
 )
@@ -95,6 +96,11 @@ func (h *hunter) feed(ctx context.Context, todo chan<- job, targets int) {
 	}
 	for round := 0; h.plan.runs == 0 || round < h.plan.runs; round++ {
 		for i := range targets {
+			for h.plan.load > 0 && loadAverage() > h.plan.load {
+				if backoff.Wait(ctx, loadAgain) != nil {
+					return
+				}
+			}
 			select {
 			case todo <- job{i, round}:
 			case <-ctx.Done():
@@ -102,6 +108,22 @@ func (h *hunter) feed(ctx context.Context, todo chan<- job, targets int) {
 			}
 		}
 	}
+}
+
+// loadAgain is the pause between two looks at the load of the machine.
+const loadAgain = time.Second
+
+// loadAverage is the machine's load of the last minute; 0 if the system does not tell.
+func loadAverage() float64 {
+	text, err := os.ReadFile("/proc/loadavg")
+	if err != nil {
+		return 0
+	}
+	var load float64
+	if _, err := fmt.Sscan(string(text), &load); err != nil {
+		return 0
+	}
+	return load
 }
 
 // run runs a test binary once, and keeps its output if it fails. A run that Ctrl-C

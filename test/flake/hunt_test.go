@@ -78,6 +78,25 @@ func TestRoundsHaveSeeds(t *testing.T) {
 	}
 }
 
+// On a machine that is too busy no run starts, until the time is over.
+func TestABusyMachineIsLeftAlone(t *testing.T) {
+	t.Parallel()
+	if loadAverage() == 0 {
+		t.Skip("the system does not tell its load")
+	}
+	h := &hunter{plan: &plan{runs: 1, duration: time.Millisecond, load: loadAverage() / 1e9}}
+	todo := make(chan job, 1)
+	h.feed(t.Context(), todo, 1)
+	if len(todo) != 0 {
+		t.Error("a run was started")
+	}
+	h.plan.load, h.plan.duration = 1e9, time.Minute
+	h.feed(t.Context(), todo, 1)
+	if len(todo) != 1 {
+		t.Error("no run was started on an idle machine")
+	}
+}
+
 // A run that Ctrl-C ends is killed with what it started, and is no failure.
 func TestAnInterruptedRunDoesNotCount(t *testing.T) {
 	t.Parallel()

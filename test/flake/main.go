@@ -52,6 +52,7 @@ type plan struct {
 	run      string // the tests to run; empty: all
 	seed     uint64 // of the first round; 0: tests draw the same in every run
 	draws    int    // of each property of rapid; 0: its default
+	load     float64
 	limit    time.Duration
 	keep     string // the directory of failed outputs
 }
@@ -102,6 +103,7 @@ func parse(args []string, out io.Writer) (*plan, error) {
 	f.StringVar(&p.run, "run", "", "regular `expression` of the tests to run (default: all)")
 	f.Uint64Var(&p.seed, "seed", rand.Uint64N(1<<32)+1, "`seed` of the first round, which the next ones follow; 0: all draw the same")
 	f.IntVar(&p.draws, "draws", 10, "draws of each property that package rapid checks; 0: its default, 100")
+	f.Float64Var(&p.load, "load", 0, "start no run while the machine's load average is above this; 0: do not look")
 	f.DurationVar(&p.limit, "timeout", 10*time.Minute, "time limit of one run of a package")
 	f.StringVar(&p.keep, "keep", "flake-failures", "`directory` for the output of failed runs")
 	if err := f.Parse(args); err != nil {

@@ -4,11 +4,13 @@ package connect
 import (
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/spf13/cobra"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
@@ -25,9 +27,20 @@ func ServerFlag(c *cobra.Command) *string {
 	return c.Flags().String("server", defaultServer, "the server's gRPC `address`")
 }
 
-// Dial opens a connection; that nobody answers shows with the first call.
+const (
+	// serverPing is the silence after which a call asks whether the server is there, and
+	// serverSilence how long the answer may take. A server that stands still, or whose
+	// machine is gone, ends every call by then.
+	serverPing    = 20 * time.Second // servers take no ping more often than every 10 s
+	serverSilence = 10 * time.Second
+)
+
+// Dial opens a connection; that nobody answers shows with the first call, and that the
+// server has fallen silent ends a call after half a minute.
 func Dial(server string) (*grpc.ClientConn, error) {
-	conn, err := grpc.NewClient(server, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	conn, err := grpc.NewClient(server,
+		grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: serverPing, Timeout: serverSilence}))
 	if err != nil {
 		return nil, usage.Errorf("--server %q: %w", server, err)
 	}
