@@ -71,9 +71,10 @@ type Config struct {
 	Logger     *zap.Logger
 	Registerer prometheus.Registerer // nil: metrics are kept, and shown nowhere
 
-	turn        int // holders that a partition publishes at once; 0: turnHolders
-	refreshMost int // ends of lines that a partition keeps in memory; 0: refreshMost
-	refreshWalk int // holders of the store that are looked at at once for such ends; 0: refreshWalk
+	turn        int           // holders that a partition publishes at once; 0: turnHolders
+	refreshMost int           // ends of lines that a partition keeps in memory; 0: refreshMost
+	auditEvery  time.Duration // least pause between two comparisons of all snapshots with the store; 0: auditEvery
+	refreshWalk int           // holders of the store that are looked at at once for such ends; 0: refreshWalk
 }
 
 func (c *Config) setDefaults(log eventLog) error {
@@ -86,6 +87,7 @@ func (c *Config) setDefaults(log eventLog) error {
 	setDefault(&c.turn, turnHolders)
 	setDefault(&c.refreshMost, refreshMost)
 	setDefault(&c.refreshWalk, refreshWalk)
+	setDefault(&c.auditEvery, auditEvery)
 	setDefault(&c.GCInterval, DefaultGCInterval)
 	setDefault(&c.StopTimeout, DefaultStopTimeout)
 	setDefault(&c.lookEvery, lookEvery)

@@ -12,6 +12,7 @@ type lineEnd struct {
 	position uint64 // of the snapshot
 	until    int64  // ns
 	stored   bool   // found in the store: the bucket may have a later line of the same position
+	differs  bool   // the bucket has another snapshot than the store, whatever its line
 
 	slot int // in lineEnds.order
 }

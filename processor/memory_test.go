@@ -257,6 +257,9 @@ func (b *memBucket) SetOwed(_ context.Context, partition int, owed bool) error {
 	return nil
 }
 
+func (b *memBucket) Renew(context.Context) (bool, error) { return false, nil }
+func (b *memBucket) Renewals() uint64                    { return 0 }
+
 func (b *memBucket) Values(_ context.Context, keys []string) ([][]byte, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

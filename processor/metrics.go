@@ -17,6 +17,7 @@ type metrics struct {
 	flushSeconds *prometheus.HistogramVec
 	flushBytes   *prometheus.HistogramVec
 	published    *prometheus.CounterVec
+	replaced     *prometheus.CounterVec
 	publishTime  *prometheus.HistogramVec
 	lagMessages  *prometheus.GaugeVec
 	lagEvents    *prometheus.GaugeVec
@@ -51,6 +52,7 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 		flushSeconds: histogram("flush_seconds", "How long a flush took, with the dead letters it waited for.", seconds),
 		flushBytes:   histogram("flush_bytes", "Estimated size of a flush.", prometheus.ExponentialBuckets(1<<10, 4, 9)),
 		published:    counter("snapshots_published_total", "Snapshots acknowledged by the bucket."),
+		replaced:     counter("snapshots_replaced_total", "Snapshots that differed from the store and were published again."),
 		publishTime:  histogram("publish_seconds", "How long a publish took, its encoding included.", seconds),
 		lagMessages:  gauge("lag_messages", "Messages of the partition that are not applied: those that are read, and those behind them as last heard."),
 		lagEvents:    gauge("lag_events", "Events of the partition that are not applied: those that are read are counted, the others estimated."),
@@ -66,7 +68,7 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 	}
 	return m, errors.Join(
 		r.Register(m.applied), r.Register(m.duplicates), r.Register(m.rejected), r.Register(m.excluded),
-		r.Register(m.flushSeconds), r.Register(m.flushBytes), r.Register(m.published), r.Register(m.publishTime),
+		r.Register(m.flushSeconds), r.Register(m.flushBytes), r.Register(m.published), r.Register(m.replaced), r.Register(m.publishTime),
 		r.Register(m.lagMessages), r.Register(m.lagEvents), r.Register(m.lagEstimated), r.Register(m.lagSeconds), r.Register(m.position),
 		r.Register(m.cacheBytes), r.Register(m.dirtyBytes), r.Register(m.failed),
 	)
@@ -75,7 +77,8 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 // partitionMetrics are one partition's, looked up once. They are counted once a
 // batch, a flush or a publish, never once an event.
 type partitionMetrics struct {
-	applied, duplicates, excluded, published         prometheus.Counter
+	applied, duplicates, excluded                    prometheus.Counter
+	published, replaced                              prometheus.Counter
 	rejected                                         *prometheus.CounterVec
 	flushSeconds, flushBytes, publishTime            prometheus.Observer
 	lagMessages, lagEvents, lagEstimated, lagSeconds prometheus.Gauge
@@ -89,6 +92,7 @@ func (m *metrics) partition(id int) *partitionMetrics {
 		duplicates:   m.duplicates.WithLabelValues(label),
 		excluded:     m.excluded.WithLabelValues(label),
 		published:    m.published.WithLabelValues(label),
+		replaced:     m.replaced.WithLabelValues(label),
 		rejected:     m.rejected.MustCurryWith(prometheus.Labels{"partition": label}),
 		flushSeconds: m.flushSeconds.WithLabelValues(label),
 		flushBytes:   m.flushBytes.WithLabelValues(label),

@@ -14,6 +14,8 @@ type controls struct {
 	deadLetters atomic.Uint64 // dead letters are written of messages up to this position
 	beside      atomic.Int64  // how many workers share the bounds of memory
 	pace        *pace         // nil: as fast as it goes
+
+	shown atomic.Pointer[shown] // see Worker.SetShown
 }
 
 // SetDeadLetters has dead letters written of the messages up to a position; 0 is

@@ -147,6 +147,7 @@ func (p *partition) loop(ctx context.Context) error {
 		case <-p.seals.turn(full):
 			err = p.seals.sweep(ctx)
 		case d := <-refreshed:
+			p.pub.noteReplaced(&d)
 			err = p.pub.refresh.finish(d, func(err error) { p.board.lastError("refresh the lines of snapshots", err) })
 		case <-refresh:
 			p.pub.refresh.rouse()

@@ -18,6 +18,8 @@ type snapshots interface {
 	Owed(ctx context.Context, partition int) (bool, error)
 	SetOwed(ctx context.Context, partition int, owed bool) error
 	Values(ctx context.Context, keys []string) ([][]byte, error)
+	Renew(ctx context.Context) (bool, error)
+	Renewals() uint64
 	Generation() string
 }
 
@@ -105,7 +107,7 @@ func newPublisher(s *scope, mem *memory, flush *flusher, bucket snapshots, turn 
 		jobs: make(chan *publishJob, 1), done: make(chan publishDone, 1),
 	}
 	if bucket != nil {
-		p.refresh = newRefresher(s.id, s.cfg)
+		p.refresh = newRefresher(s)
 	}
 	return p
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"holdmetrics/hold"
@@ -56,12 +57,16 @@ type refresher struct {
 	store     projection.Store
 	bucket    snapshots // set by begin
 	now       func() time.Time
+	applied   func() uint64 // the position up to which the partition is applied
+	wanted    *atomic.Bool  // somebody asks for a comparison of the snapshots
+	shown     *atomic.Pointer[shown]
 	chunk     int // lines that are drawn at once
 	step      int // holders that a walk reads at once
 
 	ends     *lineEnds
 	begun    bool
 	walking  bool
+	audits   audits
 	over     []*lineEnd // of the walk: over already, so the index need not keep them
 	after    string     // the walk has passed this holder
 	from     uint64     // the walk waits until the store has this position
@@ -84,6 +89,7 @@ type refreshJob struct {
 	ends []*lineEnd
 	walk bool
 	last string // walk: begin behind this holder
+	with *shown // walk: compare these, too; nil: none
 }
 
 // refreshDone is what became of a job.
@@ -93,14 +99,21 @@ type refreshDone struct {
 	known  []lineEnd                 // ends of later pieces that the bucket has already
 	behind []*lineEnd                // the store's view did not have these yet
 	found  []lineEnd                 // walk
+	differ []*lineEnd                // walk: the bucket has other snapshots of these
+	took   time.Duration             // walk
 	last   string                    // walk: the last holder; "": the walk is over
 	err    error
 }
 
-func newRefresher(partition int, cfg *Config) *refresher {
+func newRefresher(s *scope) *refresher {
+	partition, cfg := s.id, s.cfg
 	return &refresher{
 		partition: partition, rules: cfg.Rules, store: cfg.Store, now: cfg.Now, chunk: cfg.turn, step: cfg.refreshWalk,
-		ends: newLineEnds(cfg.refreshMost), drawing: map[string]bool{}, timer: stoppedTimer(),
+		audits:  audits{every: cfg.auditEvery},
+		applied: func() uint64 { status, _ := s.board.snapshot(); return status.Position },
+		wanted:  &s.board.auditWanted,
+		shown:   &s.controls.shown,
+		ends:    newLineEnds(cfg.refreshMost), drawing: map[string]bool{}, timer: stoppedTimer(),
 		jobs: make(chan *refreshJob, 1), done: make(chan refreshDone, 1),
 	}
 }
@@ -114,6 +127,9 @@ func (r *refresher) begin(bucket snapshots, position uint64) {
 
 func (r *refresher) walk(position uint64) {
 	r.walking, r.after, r.from, r.look = true, "", position, true
+	if of := r.current(); r.audits.of != of {
+		r.audits.of, r.audits.published = of, false
+	}
 	r.over, r.ends.horizon = nil, 0
 }
 
@@ -160,7 +176,7 @@ func (r *refresher) next(position, stored uint64, is latest) *refreshJob {
 		}
 		for _, e := range due {
 			switch {
-			case !is(e.holder, e.position) || r.ends.byHolder[e.holder] != nil: // another snapshot is on its way
+			case !is(e.holder, e.position) || r.ends.byHolder[e.holder] != nil && !e.differs: // another snapshot is on its way
 			case e.position > stored:
 				early = append(early, e)
 			default:
@@ -173,11 +189,11 @@ func (r *refresher) next(position, stored uint64, is latest) *refreshJob {
 	if len(job.ends) > 0 {
 		return job
 	}
-	if r.ends.horizon != 0 && r.ends.horizon <= now && !r.walking {
+	if !r.walking && (r.ends.horizon != 0 && r.ends.horizon <= now || r.audits.due(time.Now(), r.wanted, r.current())) {
 		r.walk(position)
 	}
 	if r.walking && stored >= r.from {
-		job.walk, job.last = true, r.after
+		job.walk, job.last, job.with = true, r.after, r.audits.of.with
 		return job
 	}
 	return nil
@@ -190,14 +206,14 @@ func (r *refresher) arm() {
 		return
 	}
 	next := r.ends.next()
-	if next == r.armedFor {
+	if next == r.armedFor && next != 0 {
 		return
 	}
 	r.timer.Stop()
-	if r.armedFor = next; next == 0 {
-		return
+	wait := r.audits.wait(time.Now())
+	if r.armedFor = next; next != 0 {
+		wait = min(time.Duration(next-r.now().UnixNano()), refreshLook, wait)
 	}
-	wait := min(time.Duration(next-r.now().UnixNano()), refreshLook)
 	if wait <= 0 {
 		wait = refreshSoon
 	}
@@ -239,7 +255,10 @@ func (r *refresher) finish(d refreshDone, note func(error)) error {
 	if len(d.behind) > 0 {
 		r.look = false // not before a flush, or the timer
 	}
-	if d.job.walk && d.err == nil {
+	if r.begun && r.walking && r.audits.of != r.current() {
+		r.walk(r.from) // from the beginning: what was compared is no longer there
+		d.differ, d.found = nil, nil
+	} else if d.job.walk && d.err == nil {
 		for i := range d.found {
 			if e := &d.found[i]; e.until <= d.job.now {
 				r.over = append(r.over, e)
@@ -247,7 +266,9 @@ func (r *refresher) finish(d refreshDone, note func(error)) error {
 				r.ends.offer(*e)
 			}
 		}
+		r.over = append(r.over, d.differ...)
 		r.after, r.walking = d.last, d.last != ""
+		r.audits.step(d, !r.walking)
 	}
 	if d.err != nil && lasting(d.err) {
 		return fmt.Errorf("processor: partition %d: refresh the lines of snapshots: %w", r.partition, d.err)
@@ -292,24 +313,38 @@ func (r *refresher) run(ctx context.Context) {
 	}
 }
 
-// find reads the next holders of the store, and keeps those whose lines end.
+// find reads the next holders of the store, compares their snapshots, and keeps the
+// ends of their lines.
 func (r *refresher) find(ctx context.Context, d *refreshDone) error {
+	began := time.Now()
 	enough := errors.New("enough")
-	n := 0
+	var holders []projection.HolderRecord
 	err := r.store.Holders(ctx, r.partition, d.job.last, func(h *projection.HolderRecord) error {
-		if until := h.Figures.Line.Until; until != 0 {
-			d.found = append(d.found, lineEnd{holder: strings.Clone(h.Holder), position: h.Position, until: until, stored: true})
-		}
-		if n++; n < r.step {
+		h.Holder = strings.Clone(h.Holder)
+		if holders = append(holders, *h); len(holders) < r.step {
 			return nil
 		}
-		d.last = strings.Clone(h.Holder)
+		d.last = h.Holder
 		return enough
 	})
-	if errors.Is(err, enough) {
-		return nil
+	if err != nil && !errors.Is(err, enough) {
+		return err
 	}
-	return err
+	fits, err := r.audit(ctx, holders, d.job.with)
+	if err != nil {
+		return err
+	}
+	for i := range holders {
+		h := &holders[i]
+		switch until := h.Figures.Line.Until; {
+		case !fits[i]:
+			d.differ = append(d.differ, &lineEnd{holder: h.Holder, position: h.Position, until: 1, differs: true})
+		case until != 0:
+			d.found = append(d.found, lineEnd{holder: h.Holder, position: h.Position, until: until, stored: true})
+		}
+	}
+	d.took = time.Since(began)
+	return nil
 }
 
 // draw draws the lines of a job.

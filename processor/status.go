@@ -61,6 +61,7 @@ type PartitionStatus struct {
 	Done       bool   // everything up to Config.Until is applied, and nothing follows
 	Paused     bool   // it applies nothing for now; see Worker.Pause
 	Resting    bool   // it waits because of Config.MaxRate
+	Audited    bool   // its snapshots were compared with the store, and agree
 
 	// Since when the partition has been at one piece of work, by Config.Now; zero
 	// where it is not. What takes longer than it should is stuck: see Stuck.
@@ -75,7 +76,8 @@ type PartitionStatus struct {
 	settled  uint64 // messages of the same
 	first    int64  // the log's time of the first message handed over
 
-	refreshed bool // no line of a snapshot is known to be over that was not drawn
+	audited   audited // what the last walk compared, or compares
+	refreshed bool    // no line of a snapshot is known to be over that was not drawn
 }
 
 // Ahead is what a partition knows of the log behind its position. Events come in
@@ -112,6 +114,8 @@ type board struct {
 	wake   chan struct{} // somebody waits for wanted
 	wanted atomic.Uint64 // position that somebody waits for
 
+	auditWanted atomic.Bool // see Worker.Audit
+
 	mu     sync.Mutex
 	status PartitionStatus
 	moved  chan struct{} // closed and replaced when status changes what waiters look at
@@ -142,6 +146,13 @@ func (p *partition) note() {
 	s.Pairs, s.CacheBytes, s.DirtyBytes = len(p.mem.cache.ring), p.mem.cache.bytes, p.changes.bytes+p.flush.inFlight
 	s.End, s.Resting = p.mem.tail, p.feed.resting
 	s.refreshed = p.pub.refresh == nil || p.pub.refresh.idle()
+	if audited := p.pub.audited(); audited != s.Audited {
+		s.Audited = audited
+		p.board.tell()
+	}
+	if r := p.pub.refresh; r != nil {
+		s.audited = r.audits.of
+	}
 	if s.State == CatchingUp && (p.mem.position >= p.mem.tail || p.feed.done) && p.pub.backlog == nil {
 		s.State = Running
 		p.board.tell()
@@ -328,6 +339,8 @@ func (w *Worker) Ready(ctx context.Context, within time.Duration) error {
 			return fmt.Errorf("partition %d is %s: %w", s.Partition, s.State, s.LastError)
 		case s.State != Running:
 			return fmt.Errorf("partition %d is %s, at position %d", s.Partition, s.State, s.Position)
+		case w.cfg.Ownership == nil && (!s.Audited || s.audited != w.toAudit()):
+			return fmt.Errorf("partition %d: its snapshots are being compared with the store", s.Partition)
 		}
 	}
 	return nil

@@ -30,6 +30,9 @@ type SnapshotConfig struct {
 	// as durable as the broker's sync_interval says, and the bucket takes atomic
 	// batches.
 	Async bool
+	// Check reports whether a view may take a value of the bucket; nil: it takes every
+	// value. See CheckSnapshot.
+	Check func(key string, value []byte) bool
 }
 
 // BucketName is the name of a generation's bucket.

@@ -137,6 +137,9 @@ func (p *watchPass) apply(msg jetstream.Msg, sequence uint64) {
 		return
 	}
 	gone := removed(msg.Headers())
+	if !v.damaged.note(key, msg.Data(), gone) {
+		return
+	}
 	switch {
 	case p.staging != nil:
 		same := !gone && v.table.same(key, msg.Data(), p.pass)

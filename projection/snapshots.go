@@ -38,6 +38,7 @@ type Snapshots struct {
 	stream    jetstream.Stream
 	prefix    string // of subjects
 	burst     burst  // of a bucket that has one owner
+	renewal   renewal
 }
 
 // OpenSnapshots opens the bucket of a generation, and makes it if it does not exist.

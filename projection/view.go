@@ -32,6 +32,7 @@ type View struct {
 	done      chan struct{} // closed when the watch has ended for good
 	lastErr   atomic.Pointer[error]
 	heard     heard
+	damaged   damagedKeys
 	patience  time.Duration // watchPatience
 
 	gate      gate
@@ -55,6 +56,7 @@ func (s *Snapshots) watch(ctx context.Context, js jetstream.JetStream, patience 
 		js: js, stream: name, prefix: s.prefix,
 		ready: make(chan struct{}), cancel: cancel, done: make(chan struct{}), patience: patience,
 	}
+	v.damaged.check = s.config.Check
 	v.gate.init()
 	v.table.init()
 	v.positions.init()
@@ -105,6 +107,30 @@ func (v *View) Err() error {
 	}
 	return nil
 }
+
+// End returns the sequence of the bucket's last message, and Heard that of the last one
+// that the view has had. A view that has heard an end has all that the bucket had then.
+func (v *View) End(ctx context.Context) (uint64, error) { return v.end(ctx) }
+
+// Heard is described at [View.End].
+func (v *View) Heard() uint64 { return v.heard.sequence.Load() }
+
+// Closed reports whether the view was closed.
+func (v *View) Closed() bool {
+	select {
+	case <-v.done:
+		return true
+	default:
+		return false
+	}
+}
+
+// Damaged returns how many snapshots of the bucket cannot be read, and the key of one.
+// Of their holders the view has what came before, if anything.
+func (v *View) Damaged() (count int, one string) { return v.damaged.look() }
+
+// IsDamaged reports whether the snapshot of a holder cannot be read.
+func (v *View) IsDamaged(key string) bool { return v.damaged.has(key) }
 
 // Len is the number of holders.
 func (v *View) Len() int { return v.table.len() }

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -202,4 +203,100 @@ func size(t *testing.T, path string) int64 {
 		t.Fatal(err)
 	}
 	return info.Size()
+}
+
+// The snapshot bucket is damaged in every way that a disk and a client have: the server
+// finds out at its start, and while it runs, and publishes again from the store.
+func TestDamagedBucket(t *testing.T) {
+	t.Parallel()
+	const holders = 2000
+	began := time.Now()
+	dir := t.TempDir()
+	s := start(t, dir)
+	s.recordHolders(0, holders)
+	right := func(when string) {
+		t.Helper()
+		s.awaitReady()
+		if wrong, refused := s.figures(holders); wrong != nil || refused != nil {
+			t.Fatal(when, wrong, refused)
+		}
+		t.Logf("right %s, after %v", when, time.Since(began).Round(time.Millisecond))
+	}
+	right("at first")
+	s.stop()
+
+	blocks, err := filepath.Glob(filepath.Join(dir, "nats", "jetstream", "$G", "streams", "KV_HOLD_STATS_1", "msgs", "*.blk"))
+	if err != nil || len(blocks) == 0 {
+		t.Fatal(blocks, err)
+	}
+	for _, name := range blocks {
+		flip(t, name, 40)
+	}
+	s = start(t, dir)
+	right("with a flipped block")
+
+	// The bucket is emptied, and its positions are written again by what comes next.
+	_, js := s.natsConn()
+	bucket, err := js.Stream(t.Context(), "KV_HOLD_STATS_1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := bucket.Purge(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	s.recordHolders(0, 100)
+	s.stop()
+	s = start(t, dir)
+	right("with an empty bucket")
+
+	// Others write to it while the server runs: something that is no snapshot, and a
+	// snapshot of another holder.
+	_, js = s.natsConn()
+	other, err := js.KeyValue(t.Context(), "HOLD_STATS_1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	entry, err := other.Get(t.Context(), holderName(7))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for key, value := range map[string][]byte{holderName(5): []byte("\x0a\xff no snapshot"), holderName(6): entry.Value()} {
+		if _, err := other.Put(t.Context(), key, value); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.eventually("the snapshots are replaced", func() error {
+		notReady := s.try("/readyz", nil)
+		wrong, refused := s.figures(holders)
+		return errors.Join(notReady, wrong, refused)
+	})
+	replaced := 0
+	for line := range strings.Lines(s.metrics()) {
+		if fields := strings.Fields(line); len(fields) == 2 && strings.HasPrefix(line, "holdmetrics_snapshots_replaced_total{") {
+			n, err := strconv.Atoi(fields[1])
+			if err != nil {
+				t.Fatal(line, err)
+			}
+			replaced += n
+		}
+	}
+	if replaced < 2 {
+		t.Errorf("the metric counts %d snapshots that were replaced, want 2 at least", replaced)
+	}
+	s.stop()
+}
+
+// metrics are the metrics of the server.
+func (s *server) metrics() string {
+	s.t.Helper()
+	response, err := http.Get(s.http + "/metrics")
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer response.Body.Close()
+	text, err := io.ReadAll(response.Body)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return string(text)
 }

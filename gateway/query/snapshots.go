@@ -97,6 +97,9 @@ func (b *Generation) current(ctx context.Context, q *StatsQuery, fn func(*Snapsh
 		values := make([][]byte, 0, len(keys))
 		for _, key := range keys {
 			c, ok := b.Snapshots.Lookup(key)
+			if !ok && b.Snapshots.IsDamaged(key) {
+				return unavailable("the snapshots", fmt.Errorf("that of key %s cannot be read, and is published again from the store", key))
+			}
 			if !ok {
 				return projection.ErrNotFound
 			}

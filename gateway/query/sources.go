@@ -35,6 +35,8 @@ type Snapshots interface {
 	Len() int
 	// Lookup is the current snapshot of a holder's key.
 	Lookup(key string) (projection.Change, bool)
+	// IsDamaged reports whether the latest snapshot of a holder's key cannot be read.
+	IsDamaged(key string) bool
 	// Each is All, with when each snapshot came.
 	Each(fn func(projection.Change) bool)
 	// AppendChanges, AppendLatest, Changed and Last follow what changes, as [projection.View] has it.

@@ -46,7 +46,7 @@ func (s *Supervisor) open(ctx context.Context, r *Record) (g *Instance, err erro
 	}
 	g.parts.AddWithin("the store of generation "+r.Name, storeClose, service.Close(g.Store))
 	snapshots := s.cfg.Snapshots
-	snapshots.Generation = r.Name
+	snapshots.Generation, snapshots.Check = r.Name, projection.CheckSnapshot
 	err = s.cfg.Retry(ctx, "the snapshot bucket cannot be opened", func(ctx context.Context) (err error) {
 		g.Snapshots, err = projection.OpenSnapshots(ctx, s.cfg.Worker.Log.JetStream(), snapshots)
 		return err

@@ -138,6 +138,9 @@ func (s *Snapshots) Len() (n int) {
 	return n
 }
 
+// IsDamaged returns false: no snapshot is damaged.
+func (s *Snapshots) IsDamaged(string) bool { return false }
+
 // Lookup returns the snapshot of a key, if there is one.
 func (s *Snapshots) Lookup(key string) (projection.Change, bool) {
 	s.mu.Lock()

@@ -209,7 +209,7 @@ func (g *Gateway) openWith(ctx context.Context, r *generation.Record, wait retry
 	}
 	var view *projection.View
 	err = wait(ctx, "the snapshot bucket cannot be opened", func(ctx context.Context) error {
-		snapshots, err := projection.OpenSnapshots(ctx, g.js, projection.SnapshotConfig{Generation: r.Name, Replicas: g.settings.Cluster.Replicas})
+		snapshots, err := projection.OpenSnapshots(ctx, g.js, projection.SnapshotConfig{Generation: r.Name, Replicas: g.settings.Cluster.Replicas, Check: projection.CheckSnapshot})
 		if err != nil {
 			return err
 		}

@@ -3,6 +3,8 @@ package app
 import (
 	"context"
 	"errors"
+	"fmt"
+	"sync"
 	"time"
 
 	"holdmetrics/projection"
@@ -28,8 +30,44 @@ func (p *Server) Ready(ctx context.Context) error {
 func viewReady(v *projection.View) error {
 	select {
 	case <-v.Ready():
-		return nil
 	default:
 		return errors.New("the snapshots are not read yet")
 	}
+	if n, key := v.Damaged(); n > 0 {
+		return fmt.Errorf("%d snapshots cannot be read, one of them that of key %s: they are published again from the store; if this lasts, look for who else writes to the bucket", n, key)
+	}
+	return nil
+}
+
+// levelView makes sure, once, that a view has what the bucket had when the partitions
+// became ready: what they published last may still be on its way.
+type levelView struct {
+	mu   sync.Mutex
+	end  uint64 // of the bucket at that time; 0: not asked yet
+	done bool
+}
+
+func (l *levelView) ready(ctx context.Context, v *projection.View) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.done {
+		return nil
+	}
+	if l.end == 0 {
+		end, err := v.End(ctx)
+		if err != nil {
+			return fmt.Errorf("the end of the snapshots is not known: %w", err)
+		}
+		l.end = end
+	}
+	// A watch that begins again shows what it has heard when it is complete.
+	heard := v.Heard()
+	if err := v.Err(); err != nil {
+		return err
+	}
+	if heard < l.end {
+		return fmt.Errorf("the snapshots are read up to %d of %d", heard, l.end)
+	}
+	l.done = true
+	return nil
 }

@@ -195,6 +195,8 @@ func (p *Server) open(ctx context.Context, r *generation.Record) (gateway.Backen
 	if err != nil {
 		return gateway.Backend{}, err
 	}
+	g.Worker.SetShown(view)
+	var level levelView
 	return gateway.Backend{
 		Generation:   r.Name,
 		RulesVersion: r.Version,
@@ -205,7 +207,13 @@ func (p *Server) open(ctx context.Context, r *generation.Record) (gateway.Backen
 			if err := g.Ready(ctx, moveWithin); err != nil {
 				return err
 			}
-			return viewReady(view)
+			if err := viewReady(view); err != nil {
+				if n, _ := view.Damaged(); n > 0 {
+					g.Worker.Audit()
+				}
+				return err
+			}
+			return level.ready(ctx, view)
 		},
 		Owners: owners{id: serveID, version: p.version, worker: g.Worker},
 		Rules:  g.Rules,

@@ -1,0 +1,203 @@
+package processor
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"go.uber.org/zap"
+
+	"holdmetrics/ingest"
+	"holdmetrics/projection"
+)
+
+// The walk over the store's holders compares the snapshot of each with what the store
+// has: a bucket may lose messages, or get some that nobody of ours wrote, and nothing
+// else would notice. What differs is drawn from the store and published again. The
+// partition is not ready before the first walk is over; later ones are repeated with
+// pauses, which are much longer than the walks.
+
+const (
+	// auditEvery is the least pause between two walks.
+	auditEvery = 30 * time.Second
+	// auditShare is how many times longer than a walk the pause after it is.
+	auditShare = 50
+)
+
+// audits is what a refresher knows of its walks.
+type audits struct {
+	every time.Duration // least pause
+	once  bool          // the first walk is over
+	of    audited       // the last walk, or the one under way
+	next  time.Time     // of the next walk; zero: none is due
+	took  time.Duration // by the walk so far
+
+	published bool // what the first walk found is in the bucket
+}
+
+// step notes a step of a walk. over: it was the last one.
+func (a *audits) step(d refreshDone, over bool) {
+	a.took += d.took
+	if over {
+		a.once, a.next = true, time.Now().Add(max(a.every, auditShare*a.took))
+		a.took = 0
+	}
+}
+
+// due reports whether it is time for another walk. A walk that is wanted begins as soon
+// as the one before is over.
+func (a *audits) due(now time.Time, wanted *atomic.Bool, current audited) bool {
+	return a.once && (!now.Before(a.next) || a.of != current || wanted.CompareAndSwap(true, false))
+}
+
+// audited is what a walk compares with the store.
+type audited struct {
+	with     *shown // nil: no reader's snapshots
+	renewals uint64 // of the bucket
+}
+
+// current is what a walk that begins now compares.
+func (r *refresher) current() audited { return audited{r.shown.Load(), r.bucket.Renewals()} }
+
+// errRenewed says that the bucket was emptied, so that all of it is to be published again.
+var errRenewed = errors.New("the bucket has lost snapshots, and was emptied: all of them are published again")
+
+// Shown are the snapshots that readers in this process see; *projection.View is one.
+type Shown interface {
+	Wait(ctx context.Context) error // until they are read for the first time
+	Get(key string) (value []byte, ok bool)
+	Closed() bool
+}
+
+type shown struct{ Shown }
+
+// toAudit is what the partitions compare with the store, or will soon.
+func (w *Worker) toAudit() (of audited) {
+	if w.bucket != nil {
+		of = audited{w.shown.Load(), w.bucket.Renewals()}
+	}
+	return of
+}
+
+// SetShown has the snapshots that readers see compared with the store as well, from now
+// on. The partitions are not ready before that was done once.
+func (w *Worker) SetShown(s Shown) {
+	w.shown.Store(&shown{s})
+	w.Audit()
+}
+
+// audited reports whether the bucket has, after the first walk, all that the store has.
+func (p *publisher) audited() bool {
+	r := p.refresh
+	switch {
+	case r == nil:
+		return true
+	case !r.begun || r.audits.of != r.current():
+		return false
+	case r.audits.published:
+		return true
+	}
+	r.audits.published = r.audits.once && !r.walking && !r.busy && len(r.over) == 0 && len(r.drawn) == 0 && !(p.busy && p.refreshed)
+	return r.audits.published
+}
+
+// noteReplaced counts what a walk found, and logs it.
+func (p *publisher) noteReplaced(d *refreshDone) {
+	if n := len(d.differ); n > 0 && d.err == nil {
+		p.metrics.replaced.Add(float64(n))
+		p.logger.Warn("snapshots differ from what the store has; they are published again",
+			zap.Int("snapshots", n), zap.String("one", d.differ[0].holder))
+	}
+}
+
+// Audit has all snapshots compared with the store soon, and what differs published again.
+func (w *Worker) Audit() {
+	for _, p := range w.running() {
+		p.board.auditWanted.Store(true)
+		p.board.rouse()
+	}
+}
+
+// wait is the time until the next walk.
+func (a *audits) wait(now time.Time) time.Duration {
+	if a.next.IsZero() {
+		return refreshLook
+	}
+	// Another partition may find meanwhile that the bucket must be emptied.
+	return min(a.next.Sub(now), refreshLook)
+}
+
+// shownFits reports whether readers see a snapshot that can be right: it may be an
+// older one for a moment.
+func shownFits(h *projection.HolderRecord, value []byte, applied uint64) bool {
+	if s, err := projection.ReadSnapshot(value); value != nil && err == nil && s.Position < h.Position {
+		return true
+	}
+	return snapshotFits(h, value, applied)
+}
+
+// audit reports of each holder whether its snapshot fits what the store has of it.
+func (r *refresher) audit(ctx context.Context, holders []projection.HolderRecord, with *shown) ([]bool, error) {
+	if len(holders) == 0 {
+		return nil, nil
+	}
+	keys := make([]string, len(holders))
+	for i := range holders {
+		keys[i] = ingest.SubjectToken(holders[i].Holder)
+	}
+	values, err := r.bucket.Values(ctx, keys)
+	if err != nil {
+		return nil, err
+	}
+	if slices.ContainsFunc(values, func(v []byte) bool { return v == nil }) {
+		// All walks begin again if this empties the bucket.
+		if renewed, err := r.bucket.Renew(ctx); err != nil || renewed {
+			return nil, errors.Join(err, errRenewed)
+		}
+	}
+	seen := make([][]byte, len(keys))
+	if with != nil && with.Closed() {
+		with = nil
+	}
+	if with != nil {
+		switch err := with.Wait(ctx); {
+		case errors.Is(err, projection.ErrClosed):
+			with = nil // nobody reads it any more
+		case err != nil:
+			return nil, err
+		default:
+			for i, key := range keys {
+				seen[i], _ = with.Get(key)
+			}
+		}
+	}
+	applied := r.applied() // after the snapshots were read: none of them is ahead of it
+	fits := make([]bool, len(holders))
+	for i := range holders {
+		fits[i] = snapshotFits(&holders[i], values[i], applied) && (with == nil || shownFits(&holders[i], seen[i], applied))
+	}
+	return fits, nil
+}
+
+// snapshotFits reports whether a snapshot can be the latest one of a holder of which the
+// store has h. A partition that is applied up to a position has published none of a
+// later one. The line of a snapshot may be a later piece than the store has.
+func snapshotFits(h *projection.HolderRecord, value []byte, applied uint64) bool {
+	if value == nil {
+		return false
+	}
+	s, err := projection.ReadSnapshot(value)
+	if err != nil || string(s.Holder) != h.Holder {
+		return false
+	}
+	if s.Position != h.Position {
+		return s.Position > h.Position && s.Position <= applied
+	}
+	f := &h.Figures
+	if s.Settled != f.Settled || s.UpdatedAt != h.UpdatedAt {
+		return false
+	}
+	return s.Line.Since != f.Line.Since || s.Line.Base == f.Line.Base && s.Line.Rate == f.Line.Rate && s.Line.HeldRate == f.Line.HeldRate
+}
