@@ -152,6 +152,7 @@ func New(cfg Config) (*Gateway, error) {
 	g.hub = watch.NewHub(g.reads, cfg.Snapshots)
 	g.intake = intake.New(intake.Config{
 		Producer: cfg.Producer, Rules: func() hold.Rules { return g.reads.Active().Rules },
+		Pairs: g.reads, Sealed: g.reads.Sealed,
 		RecordWait: cfg.RecordWait, StreamWait: cfg.StreamWait, Blocked: g.reads.BlockedByImport, Observer: g.metrics,
 	})
 	g.grpc = grpcapi.New(grpcapi.Config{

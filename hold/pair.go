@@ -160,6 +160,9 @@ type representation interface {
 	firstCrossing(t int64) int64 // the earliest start of a hold that crosses t, or forever
 	startsBefore(t int64) bool   // whether anything is before t
 	stopSpent(at int64) bool     // whether the stop of that instant ended a hold of an earlier one
+	// stopEnds returns the weight of the hold that the stop of that instant ends; false:
+	// there is none.
+	stopEnds(at int64) (Weight, bool)
 	eachID(yield func(id string, g *identified) bool)
 	id(id string) *identified // nil: not known
 	pageKeys() [][]byte       // of all pages that may be stored, but the one with the empty key

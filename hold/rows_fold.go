@@ -311,3 +311,16 @@ func (s *rows) stopSpent(at int64) bool {
 	}
 	return false
 }
+
+func (s *rows) stopEnds(at int64) (Weight, bool) {
+	f := s.fold()
+	for i := range s.list {
+		if r := &s.list[i]; r.at == at && r.is(rowStop) {
+			if f.ended[i] == 0 {
+				return Weight{}, false
+			}
+			return Weight(s.weightOf(&s.list[f.ended[i]-1])), true
+		}
+	}
+	return Weight{}, false
+}

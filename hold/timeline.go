@@ -281,6 +281,18 @@ func (t *timeline) stopSpent(at int64) bool {
 	return e != nil && e.Is(interval.Matched) && e.Eff < at
 }
 
+func (t *timeline) stopEnds(at int64) (Weight, bool) {
+	defer t.tree.Guard()
+	if t.err() != nil {
+		return Weight{}, false
+	}
+	e := t.tree.Find(&interval.Key{At: at, Kind: interval.EntryStop})
+	if e == nil || !e.Is(interval.Matched) {
+		return Weight{}, false
+	}
+	return Weight(e.Weight), true
+}
+
 func (t *timeline) eachID(yield func(id string, g *identified) bool) { t.ids.each(&t.tree, yield) }
 
 func (t *timeline) id(id string) *identified {

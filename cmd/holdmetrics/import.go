@@ -150,6 +150,7 @@ func importCommand(c *cobra.Command, open openSource) {
 		if s.ledger == nil {
 			tellLookalikes(c.ErrOrStderr(), slices.Sorted(maps.Keys(t.Holders)), slices.Sorted(maps.Keys(t.Tokens)))
 		}
+		t.Overruled.Tell(c.ErrOrStderr())
 		if err == nil && s.done != nil {
 			err = s.done()
 		}
@@ -224,6 +225,9 @@ func summary(out io.Writer, s *source, t *upload.Tally, reported *summaries, too
 	fmt.Fprintf(w, "holders\t%d\n", len(t.Holders))
 	fmt.Fprintf(w, "acknowledged\t%d\n", t.Acknowledged)
 	fmt.Fprintf(w, "refused\t%d\n", max(t.Refused, s.bad.Rows()))
+	if n := t.Overruled.Count; n > 0 {
+		fmt.Fprintf(w, "without effect\t%d\n", n)
+	}
 	fmt.Fprintf(w, "seconds\t%.2f\n", took.Seconds())
 	fmt.Fprintf(w, "events/s\t%.0f\n", float64(t.Acknowledged)/max(took.Seconds(), 1e-9))
 	return w.Flush()

@@ -101,6 +101,9 @@ func sendOne(c *cobra.Command, server string, d *hold.Draft) error {
 	if !ack.GetOk() {
 		return errors.New(ack.GetError())
 	}
+	if note := ack.GetNote(); note != "" {
+		fmt.Fprintln(c.ErrOrStderr(), "holdmetrics: note: the event "+rows.Safe(note))
+	}
 	_, err = fmt.Fprintf(c.OutOrStdout(), "accepted at position %d\n", ack.GetPosition())
 	return err
 }

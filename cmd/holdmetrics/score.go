@@ -118,6 +118,7 @@ func scoreCommand(c *cobra.Command, open openSource, columns bool) {
 			return printing.Interrupted(err)
 		}
 		b.lookalikes(c.ErrOrStderr(), s)
+		b.overruled.Tell(c.ErrOrStderr())
 		if n := s.bad.Rows(); n > 0 {
 			return fmt.Errorf("%s refused, so no scores are printed", printing.Counted(n, "row was", "rows were"))
 		}
@@ -170,6 +171,8 @@ type book struct {
 	pairs  map[pairKey]*hold.Pair
 	names  map[string]string
 	sorted []pairKey // after read
+
+	overruled upload.Overruled
 }
 
 func (b *book) read(ctx context.Context, s *source) error {
@@ -204,6 +207,16 @@ func (b *book) read(ctx context.Context, s *source) error {
 		}
 		f := checked.Fact()
 		f.HoldID = strings.Clone(f.HoldID) // it may hold on to its whole row
+		if f.HoldID != "" {
+			standing := p.Standing(f.HoldID)
+			why := standing.Overruled(&f)
+			if why.By == hold.NotOverruled {
+				why = p.StopOverruled(&f)
+			}
+			if why.By != hold.NotOverruled {
+				b.overruled.Add(e.Place, why.String())
+			}
+		}
 		p.Add(f)
 	}
 	return nil

@@ -37,6 +37,7 @@ func (s *Server) broadcastBatch(stream grpc.ServerStream) error {
 func (s *Server) receiveBatches(ctx context.Context, stream grpc.ServerStream, acks *replies[batchOutcome]) error {
 	var raw rawMessage
 	var b opened
+	events := s.cfg.Intake.Stream()
 	for {
 		if err := stream.RecvMsg(&raw); err != nil {
 			return endOfStream(err)
@@ -51,7 +52,7 @@ func (s *Server) receiveBatches(ctx context.Context, stream grpc.ServerStream, a
 			return nil // its answer ends the stream
 		}
 		refusals, at := b.refused, b.at
-		s.cfg.Intake.SendBatch(ctx, b.drafts, func(r ingest.BatchResult) {
+		events.SendBatch(ctx, b.drafts, func(r intake.Batch) {
 			acks.answer(seq, s.batchOutcome(r, at, refusals))
 		})
 	}
@@ -59,30 +60,36 @@ func (s *Server) receiveBatches(ctx context.Context, stream grpc.ServerStream, a
 
 // batchOutcome turns the producer's result into the ack. at gives the places in
 // the batch of the drafts that were sent, or is nil where they are all of it.
-func (s *Server) batchOutcome(r ingest.BatchResult, at []uint32, refusals []*holdpb.HoldRefusal) batchOutcome {
-	s.cfg.Intake.Cfg.Observer.Accepted(intake.BroadcastBatch, r.Accepted)
+func (s *Server) batchOutcome(r intake.Batch, at []uint32, refusals []*holdpb.HoldRefusal) batchOutcome {
+	s.cfg.Intake.Observer().Accepted(intake.BroadcastBatch, r.Accepted)
 	for range refusals {
-		s.cfg.Intake.Cfg.Observer.Event(intake.BroadcastBatch, ingest.ErrMalformed)
+		s.cfg.Intake.Observer().Event(intake.BroadcastBatch, ingest.ErrMalformed)
+	}
+	placeOf := func(index int) uint32 {
+		if at != nil {
+			return at[index]
+		}
+		return uint32(index)
 	}
 	var fatal error
 	for _, refusal := range r.Refused {
-		s.cfg.Intake.Cfg.Observer.Event(intake.BroadcastBatch, refusal.Err)
+		s.cfg.Intake.Observer().Event(intake.BroadcastBatch, refusal.Err)
 		if !failure.Refused(refusal.Err) {
 			fatal = refusal.Err
 			continue
 		}
 		f := failure.Of(refusal.Err)
-		index := uint32(refusal.Index)
-		if at != nil {
-			index = at[refusal.Index]
-		}
-		refusals = append(refusals, &holdpb.HoldRefusal{Index: index, Error: f.Message, Field: f.Field})
+		refusals = append(refusals, &holdpb.HoldRefusal{Index: placeOf(refusal.Index), Error: f.Message, Field: f.Field})
 	}
 	if fatal != nil {
 		return batchOutcome{err: fatal}
 	}
 	slices.SortFunc(refusals, func(a, b *holdpb.HoldRefusal) int { return int(a.Index) - int(b.Index) })
-	return batchOutcome{ack: &holdpb.HoldBatchAck{Accepted: uint64(r.Accepted), Position: r.Position, Refused: refusals}}
+	ack := &holdpb.HoldBatchAck{Accepted: uint64(r.Accepted), Position: r.Position, Refused: refusals}
+	for _, note := range r.Notes {
+		ack.Notes = append(ack.Notes, &holdpb.HoldNote{Index: placeOf(note.Index), Note: note.Text})
+	}
+	return batchOutcome{ack: ack}
 }
 
 // opened is a batch whose events are decoded. Its drafts are used again for the

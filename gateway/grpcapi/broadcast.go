@@ -31,8 +31,8 @@ const (
 
 // outcome is what became of one event.
 type outcome struct {
-	position uint64
-	err      error
+	receipt intake.Receipt
+	err     error
 }
 
 // broadcast answers every event of a stream with one ack, in order, each once
@@ -48,13 +48,13 @@ func (s *Server) broadcast(stream grpc.ServerStream) error {
 	s.receivers.Go(func() { acks.close(s.receiveEvents(ctx, stream, acks)) })
 	var ack holdpb.HoldAck
 	return acks.send(ctx, s.cfg.StreamWait, func(o outcome) error {
-		s.cfg.Intake.Cfg.Observer.Event(intake.Broadcast, o.err)
+		s.cfg.Intake.Observer().Event(intake.Broadcast, o.err)
 		switch {
 		case o.err == nil:
-			ack.Ok, ack.Position, ack.Error, ack.Field = true, o.position, "", ""
+			ack.Ok, ack.Position, ack.Note, ack.Error, ack.Field = true, o.receipt.Position, o.receipt.Note, "", ""
 		case failure.Refused(o.err):
 			f := failure.Of(o.err)
-			ack.Ok, ack.Position, ack.Error, ack.Field = false, 0, f.Message, f.Field
+			ack.Ok, ack.Position, ack.Note, ack.Error, ack.Field = false, 0, "", f.Message, f.Field
 		default:
 			return o.err
 		}
@@ -67,6 +67,7 @@ func (s *Server) broadcast(stream grpc.ServerStream) error {
 func (s *Server) receiveEvents(ctx context.Context, stream grpc.ServerStream, acks *replies[outcome]) error {
 	var raw rawMessage
 	var d hold.Draft
+	events := s.cfg.Intake.Stream()
 	for {
 		if err := stream.RecvMsg(&raw); err != nil {
 			return endOfStream(err)
@@ -76,8 +77,8 @@ func (s *Server) receiveEvents(ctx context.Context, stream grpc.ServerStream, ac
 			return err
 		}
 		if err = ingest.DecodeEvent(raw.bytes, &d); err == nil {
-			err = s.cfg.Intake.Send(ctx, &d, func(position uint64, err error) {
-				acks.answer(seq, outcome{position, err})
+			err = events.Send(ctx, &d, func(r intake.Receipt, err error) {
+				acks.answer(seq, outcome{r, err})
 			})
 		}
 		if err == nil {

@@ -13,9 +13,9 @@ import (
 func (s *Server) record(ctx context.Context, event []byte) (*holdpb.HoldAck, error) {
 	var d hold.Draft
 	err := ingest.DecodeEvent(event, &d)
-	position, err := s.cfg.Intake.Record(ctx, intake.Record, &d, err)
+	r, err := s.cfg.Intake.Record(ctx, intake.Record, &d, err)
 	if err != nil {
 		return nil, err
 	}
-	return &holdpb.HoldAck{Ok: true, Position: position}, nil
+	return &holdpb.HoldAck{Ok: true, Position: r.Position, Note: r.Note}, nil
 }

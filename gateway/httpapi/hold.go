@@ -64,6 +64,7 @@ type holdOutput struct {
 	Body struct {
 		Status   string `json:"status" enum:"accepted" doc:"The log has the event" example:"accepted"`
 		Position uint64 `json:"position" doc:"Of the log, of what holds the event. Reads take it as after" example:"42"`
+		Note     string `json:"note,omitempty" doc:"Why the event changes nothing, where that is known: another event of its hold_id takes precedence. Absent promises nothing"`
 	}
 }
 
@@ -111,14 +112,14 @@ func (s *Server) countIgnored(e intake.Endpoint, n int) {
 func (s *Server) postHold(ctx context.Context, in *holdInput) (*holdOutput, error) {
 	var d hold.Draft
 	ignored := 0
-	r := s.eventReader(times.Reader{UTC: true}, &ignored)
-	err := r.Decode(in.RawBody, &d)
+	reader := s.eventReader(times.Reader{UTC: true}, &ignored)
+	err := reader.Decode(in.RawBody, &d)
 	s.countIgnored(intake.PostHold, ignored)
-	position, err := s.cfg.Intake.Record(ctx, intake.PostHold, &d, err)
+	r, err := s.cfg.Intake.Record(ctx, intake.PostHold, &d, err)
 	if err != nil {
 		return nil, s.fail(err, "body")
 	}
 	out := &holdOutput{}
-	out.Body.Status, out.Body.Position = "accepted", position
+	out.Body.Status, out.Body.Position, out.Body.Note = "accepted", r.Position, r.Note
 	return out, nil
 }

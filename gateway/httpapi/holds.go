@@ -26,17 +26,19 @@ type holdsInput struct {
 }
 
 // HoldsLine is a line of the answer of POST /holds: every one but the last is
-// about an event that was refused.
+// about an event that was refused, or has a note.
 type HoldsLine struct {
 	Line  uint64 `json:"line" doc:"Of the body, counted from 1; empty lines count" example:"2"`
 	Field string `json:"field,omitempty" doc:"The field that is wrong; absent where it is no single one" example:"holder_id"`
-	Error string `json:"error" doc:"What is wrong" example:"holder_id is required"`
+	Error string `json:"error,omitempty" doc:"What is wrong; absent where the event was accepted" example:"holder_id is required"`
+	Note  string `json:"note,omitempty" doc:"Why an accepted event changes nothing, where that is known" example:"changes nothing: revision 2 of this hold_id takes precedence; send a greater revision"`
 }
 
 // HoldsSummary is the last line.
 type HoldsSummary struct {
 	Accepted uint64 `json:"accepted" doc:"Events that the log has" example:"99999"`
 	Refused  uint64 `json:"refused" doc:"Lines that were refused; each has a line of its own above" example:"1"`
+	Noted    uint64 `json:"noted,omitempty" doc:"Accepted events that are known to change nothing; each has a line of its own above" example:"1"`
 	Position uint64 `json:"position" doc:"The greatest position of the log that holds one of the events; 0: none. Reads take it as after" example:"42"`
 	Error    string `json:"error,omitempty" doc:"Why the body was not taken to its end. Absent: it was"`
 	ResumeAt uint64 `json:"resume_at,omitempty" doc:"With error: the first line to send again. Later ones may be accepted too; sending them twice is harmless"`
@@ -66,11 +68,11 @@ func (s *Server) addHolds(api huma.API) {
 		Summary:     "Record many hold events",
 		Description: "NDJSON in, NDJSON out: each line of the body is an event as POST /hold takes it, of at most 64 KiB; the body may have any length, and may be compressed with gzip. " +
 			"Empty lines are skipped. A bad line is refused by itself and its neighbours go on. A time needs a zone. " +
-			"The answer has a HoldsLine for each refused line, in order, then one HoldsSummary: its last line, to be read in any case. It comes when the log has every event that was accepted. " +
+			"The answer has a HoldsLine for each refused line and for each accepted event with a note, in order, then one HoldsSummary: its last line, to be read in any case. It comes when the log has every event that was accepted. " +
 			"Where the log fails before any event was accepted, the answer is 429 or 503; after that it is 200, and the summary has an error. Sending anything again is harmless. " +
 			"Answers of more than 256 KiB begin while the body is still read: a client that may have that many refusals reads while it sends.",
 		Responses: map[string]*huma.Response{"200": {
-			Description: "A HoldsLine for each refused line, then one HoldsSummary",
+			Description: "A HoldsLine for each line that was refused or has a note, then one HoldsSummary",
 			Content:     map[string]*huma.MediaType{ndjson: {Schema: &huma.Schema{AnyOf: []*huma.Schema{line, summary}}}},
 		}},
 		SkipValidateParams: true, // an unknown encoding is 415, not 422
@@ -104,7 +106,7 @@ func (s *Server) postHolds(ctx context.Context, w http.ResponseWriter, r *http.R
 		lines:  lineReader{r: body, buf: make([]byte, lineBuffer)},
 		answer: holdsAnswer{w: w},
 	}
-	in.reader = s.eventReader(times.Reader{}, &in.ignored)
+	in.reader, in.events = s.eventReader(times.Reader{}, &in.ignored), s.cfg.Intake.Stream()
 	in.run()
 	body.release(in.failed == nil)
 	if err := in.answer.finish(in); err != nil {

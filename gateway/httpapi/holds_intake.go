@@ -43,6 +43,7 @@ type holdsIntake struct {
 	body   *holdsBody
 	lines  lineReader
 	reader ingest.JSONReader // of a line
+	events *intake.Stream
 	// ignored counts the fields that reader passed over.
 	ignored int
 	line    uint64       // last one that was cut
@@ -60,9 +61,10 @@ type holdsIntake struct {
 
 // holdsPiece is some lines of a body on their way to the log.
 type holdsPiece struct {
-	first, last uint64   // lines
-	lines       []uint64 // of each draft that was sent
-	refused     []HoldsLine
+	first, last uint64      // lines
+	lines       []uint64    // of each draft that was sent
+	refused     []HoldsLine // and those with a note
+	noted       int
 
 	// Filled in by the producer, before done.
 	accepted int
@@ -149,7 +151,7 @@ func (in *holdsIntake) fresh() *holdsPiece {
 
 // refuse notes a line that is no event.
 func (in *holdsIntake) refuse(p *holdsPiece, err error) {
-	in.s.cfg.Intake.Cfg.Observer.Event(intake.PostHolds, err)
+	in.s.cfg.Intake.Observer().Event(intake.PostHolds, err)
 	p.refused = append(p.refused, refusedLine(in.line, err))
 }
 
@@ -163,8 +165,8 @@ func refusedLine(line uint64, err error) HoldsLine {
 // send hands a piece to the producer, which has encoded it when this returns.
 func (in *holdsIntake) send(p *holdsPiece) {
 	in.flight = append(in.flight, p)
-	observer, alarm := in.s.cfg.Intake.Cfg.Observer, &in.alarm
-	in.s.cfg.Intake.SendBatch(in.ctx, in.drafts, func(r ingest.BatchResult) {
+	observer, alarm := in.s.cfg.Intake.Observer(), &in.alarm
+	in.events.SendBatch(in.ctx, in.drafts, func(r intake.Batch) {
 		observer.Accepted(intake.PostHolds, r.Accepted)
 		p.accepted, p.position = r.Accepted, r.Position
 		for _, refusal := range r.Refused {
@@ -178,6 +180,10 @@ func (in *holdsIntake) send(p *holdsPiece) {
 				alarm.Store(true)
 			}
 		}
+		for _, note := range r.Notes {
+			p.refused = append(p.refused, HoldsLine{Line: p.lines[note.Index], Note: note.Text})
+		}
+		p.noted = len(r.Notes)
 		slices.SortFunc(p.refused, func(a, b HoldsLine) int { return int(a.Line) - int(b.Line) })
 		p.done <- struct{}{}
 	})
@@ -224,7 +230,8 @@ func (in *holdsIntake) settleFirst() {
 	p := in.flight[0]
 	in.flight = slices.Delete(in.flight, 0, 1)
 	in.summary.Accepted += uint64(p.accepted)
-	in.summary.Refused += uint64(len(p.refused))
+	in.summary.Refused += uint64(len(p.refused) - p.noted)
+	in.summary.Noted += uint64(p.noted)
 	in.summary.Position = max(in.summary.Position, p.position)
 	for i := range p.refused {
 		in.answer.add(&p.refused[i])

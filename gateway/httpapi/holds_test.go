@@ -87,10 +87,10 @@ func TestPostHolds(t *testing.T) {
 		"empty lines":          {"\n\r\n" + gatewaytest.GoodLine(1) + "\r\n \t\n\n", 1, nil},
 		"only empty lines":     {strings.Repeat("\n", 5000), 0, nil},
 		"as long as it may":    {fits + "\n" + fits, 2, nil},
-		"too long by one":      {fits + " \n" + gatewaytest.GoodLine(1), 1, []httpapi.HoldsLine{{1, "", "longer than"}}},
-		"too long":             {gatewaytest.GoodLine(1) + "\n" + long + long + long + "\n" + gatewaytest.GoodLine(2) + "\n", 2, []httpapi.HoldsLine{{2, "", "longer than"}}},
-		"too long at the end":  {gatewaytest.GoodLine(1) + "\n" + long + long, 1, []httpapi.HoldsLine{{2, "", "longer than"}}},
-		"too long, then wrong": {long + "\n{}\n" + long + "\n", 0, []httpapi.HoldsLine{{1, "", "longer"}, {2, "token_id", "required"}, {3, "", "longer"}}},
+		"too long by one":      {fits + " \n" + gatewaytest.GoodLine(1), 1, []httpapi.HoldsLine{{1, "", "longer than", ""}}},
+		"too long":             {gatewaytest.GoodLine(1) + "\n" + long + long + long + "\n" + gatewaytest.GoodLine(2) + "\n", 2, []httpapi.HoldsLine{{2, "", "longer than", ""}}},
+		"too long at the end":  {gatewaytest.GoodLine(1) + "\n" + long + long, 1, []httpapi.HoldsLine{{2, "", "longer than", ""}}},
+		"too long, then wrong": {long + "\n{}\n" + long + "\n", 0, []httpapi.HoldsLine{{1, "", "longer", ""}, {2, "token_id", "required", ""}, {3, "", "longer", ""}}},
 		"bad among good": {strings.Join([]string{
 			gatewaytest.GoodLine(1),
 			`{"token_id":"t","start":5}`,
@@ -101,7 +101,7 @@ func TestPostHolds(t *testing.T) {
 			"{\"token_id\":\"\xff\",\"holder_id\":\"h\",\"start\":5}",
 			`{"token_id":"t","holder_id":"h","start":5,"end":4}`,
 			gatewaytest.GoodLine(3),
-		}, "\n"), 3, []httpapi.HoldsLine{{2, "holder_id", "required"}, {4, "wieght", "not a field"}, {6, "", "malformed"}, {7, "", "UTF-8"}, {8, "end", "before"}}},
+		}, "\n"), 3, []httpapi.HoldsLine{{2, "holder_id", "required", ""}, {4, "wieght", "not a field", ""}, {6, "", "malformed", ""}, {7, "", "UTF-8", ""}, {8, "end", "before", ""}}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -3,13 +3,11 @@ package intake
 import "holdmetrics/hold"
 
 // accept returns what a server refuses of an event beside [hold.Draft.Check], which
-// comes later: what the rules refuse, and what a log may have but no client may send.
+// comes later: what the rules refuse, and what a log may have but no client may send. A
+// stop with a weight is another matter: see stopWeight.
 func accept(d *hold.Draft, rules hold.Rules) error {
 	if err := d.CheckStrict(); err != nil {
 		return err
-	}
-	if field := stopWeight(d); field != "" {
-		return &hold.FieldError{Field: field, Err: hold.ErrStopWeight}
 	}
 	return d.AcceptedBy(rules)
 }

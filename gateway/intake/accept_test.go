@@ -1,17 +1,33 @@
 package intake
 
 import (
+	"context"
 	"errors"
 	"testing"
+	"time"
 
 	"holdmetrics/gateway/gatewaytest/fakes"
 	"holdmetrics/hold"
-	"holdmetrics/ingest"
 )
+
+// newIntake is an intake of a producer that takes everything.
+func newIntake(pairs Pairs, rules hold.Rules) *Intake {
+	return New(Config{
+		Producer: &fakes.Producer{}, Rules: func() hold.Rules { return rules }, Pairs: pairs,
+		Sealed: func() bool { return false }, RecordWait: time.Minute, StreamWait: time.Minute,
+		Blocked: func(_ context.Context, err error) error { return err }, Observer: counted{},
+	})
+}
+
+// counted is an observer that counts nothing.
+type counted struct{}
+
+func (counted) Accepted(Endpoint, int) {}
+func (counted) Event(Endpoint, error)  {}
 
 func TestServersRefuse(t *testing.T) {
 	t.Parallel()
-	in := New(Config{Producer: &fakes.Producer{}, Rules: func() hold.Rules { return hold.PlainRules(hold.Merge) }})
+	in := newIntake(nil, hold.PlainRules(hold.Merge))
 	start, end := hold.StampOf(1_600_000_000e9), hold.StampOf(1_600_000_001e9)
 	epoch := hold.Stamp{Set: true}
 	for _, c := range []struct {
@@ -38,17 +54,17 @@ func TestServersRefuse(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			batch := make(chan ingest.BatchResult, 1)
-			in.SendBatch(t.Context(), []hold.Draft{c.draft}, func(r ingest.BatchResult) { batch <- r })
+			batch := make(chan Batch, 1)
+			in.Stream().SendBatch(t.Context(), []hold.Draft{c.draft}, func(r Batch) { batch <- r })
 			errs := map[string]error{}
 			if r := <-batch; len(r.Refused) > 0 {
 				errs["batch"] = r.Refused[0].Err
 			} else {
 				errs["batch"] = nil
 			}
-			_, errs["record"] = in.producer.Record(t.Context(), &c.draft)
+			_, errs["record"] = in.Record(t.Context(), Record, &c.draft, nil)
 			sent := make(chan error, 1)
-			if errs["send"] = in.Send(t.Context(), &c.draft, func(_ uint64, err error) { sent <- err }); errs["send"] == nil {
+			if errs["send"] = in.Stream().Send(t.Context(), &c.draft, func(_ Receipt, err error) { sent <- err }); errs["send"] == nil {
 				errs["send"] = <-sent
 			}
 			for by, err := range errs {

@@ -51,10 +51,12 @@ type Observer interface {
 	Event(e Endpoint, err error)
 }
 
-// Config is what an intake is made of. Every field is required.
+// Config is what an intake is made of. Every field but Pairs is required.
 type Config struct {
 	Producer   Producer
 	Rules      func() hold.Rules // of the active generation
+	Pairs      Pairs             // nil: there is no store
+	Sealed     func() bool       // whether the log was sealed
 	RecordWait time.Duration     // longest wait of a single event for the log
 	StreamWait time.Duration     // longest wait of a stream for the next answer of the log
 	// Blocked returns why the log acknowledges nothing, or err if it does not know.
@@ -62,47 +64,96 @@ type Config struct {
 	Observer Observer
 }
 
+// Receipt is what an acknowledged event came to.
+type Receipt struct {
+	Position uint64 // of the log, that holds the event
+	Note     string // why the event changes nothing, where that is known
+}
+
+// Note is the note of an event of a batch.
+type Note struct {
+	Index int
+	Text  string
+}
+
+// Batch is what became of a batch. Notes are of events that were accepted, by ascending
+// index.
+type Batch struct {
+	ingest.BatchResult
+	Notes []Note
+}
+
 // Intake takes events into the log, by the rules of the active generation, and counts
 // them. It is safe for concurrent use.
+//
+// An event goes into the log as it was sent. Ids are normalised by the log's readers,
+// each generation by its own rules: what one made of an id, no other could undo, and
+// what the log says would depend on which was active. The processor decides again what
+// rules refuse, since not all events come through an endpoint, and rules may change on
+// the way.
 type Intake struct {
-	Cfg      Config
-	producer ruledProducer
+	cfg   Config
+	notes *notes
 }
 
 // New returns an intake that sends to the producer of cfg.
-func New(cfg Config) *Intake {
-	return &Intake{Cfg: cfg, producer: ruledProducer{cfg.Producer, cfg.Rules}}
-}
+func New(cfg Config) *Intake { return &Intake{cfg: cfg, notes: newNotes(&cfg)} }
+
+// Observer counts what becomes of events.
+func (in *Intake) Observer() Observer { return in.cfg.Observer }
 
 // Record sends one event and returns when the log has it. decoded is the error of
 // its decoding, if any. After RecordWait the client learns that the log is slow, so
 // that it can go elsewhere or come back.
-func (in *Intake) Record(ctx context.Context, e Endpoint, d *hold.Draft, decoded error) (position uint64, err error) {
+func (in *Intake) Record(ctx context.Context, e Endpoint, d *hold.Draft, decoded error) (r Receipt, err error) {
 	if err = decoded; err == nil {
-		ctx, cancel := context.WithTimeoutCause(ctx, in.Cfg.RecordWait, ErrSlow)
+		ctx, cancel := context.WithTimeoutCause(ctx, in.cfg.RecordWait, ErrSlow)
 		defer cancel()
-		if position, err = in.producer.Record(ctx, d); err != nil {
+		if r, err = in.record(ctx, d); err != nil {
 			err = in.WhySlow(ctx, err)
 		}
 	}
-	in.Cfg.Observer.Event(e, err)
-	return position, err
+	in.cfg.Observer.Event(e, err)
+	return r, err
 }
 
-// Send is Producer.Send by the rules.
-func (in *Intake) Send(ctx context.Context, d *hold.Draft, done func(position uint64, err error)) error {
-	return in.producer.Send(ctx, d, done)
+func (in *Intake) record(ctx context.Context, d *hold.Draft) (r Receipt, err error) {
+	if err := accept(d, in.cfg.Rules()); err != nil {
+		return r, err
+	}
+	if stopWeight(d) != "" {
+		if err := in.checkStops(ctx, []hold.Draft{*d}, []int{0})[0]; err != nil {
+			return r, err
+		}
+	}
+	noted := in.prepareOne(ctx, d)
+	if r.Position, err = in.cfg.Producer.Record(ctx, d); err != nil {
+		return r, err
+	}
+	r.Note = in.noteOf(noted)
+	return r, nil
 }
 
-// SendBatch is Producer.SendBatch by the rules.
-func (in *Intake) SendBatch(ctx context.Context, drafts []hold.Draft, done func(ingest.BatchResult)) {
-	in.producer.SendBatch(ctx, drafts, done)
+// prepareOne is notes.prepare of one event. Most have no hold_id.
+func (in *Intake) prepareOne(ctx context.Context, d *hold.Draft) *prepared {
+	if d.HoldID == "" {
+		return nil
+	}
+	return in.notes.prepare(ctx, []hold.Draft{*d})
+}
+
+// noteOf returns the note of one event that the log has now, or "".
+func (in *Intake) noteOf(p *prepared) string {
+	for _, note := range p.finish(in.notes, func(int) bool { return true }) {
+		return note.Text
+	}
+	return ""
 }
 
 // WhySlow replaces err by the reason why the log is slow, if it is and one is known.
 func (in *Intake) WhySlow(ctx context.Context, err error) error {
 	if errors.Is(err, ErrSlow) || errors.Is(err, ingest.ErrNotAcknowledged) {
-		return in.Cfg.Blocked(ctx, err)
+		return in.cfg.Blocked(ctx, err)
 	}
 	return err
 }

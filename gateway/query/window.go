@@ -90,6 +90,9 @@ func (s *Service) Window(in Times) (w Window, err error) {
 // more; 0: there is none.
 func (s *Service) horizon() int64 { return s.cfg.Log.Horizon() }
 
+// Sealed reports whether the log is known to be sealed up to some instant.
+func (s *Service) Sealed() bool { return s.horizon() != 0 }
+
 // horizonOf is the same of a view.
 func horizonOf(view projection.PartitionView) int64 {
 	c, _ := view.Checkpoint()

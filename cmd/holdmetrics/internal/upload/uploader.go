@@ -13,6 +13,7 @@ import (
 	"google.golang.org/grpc"
 
 	"holdmetrics/cmd/holdmetrics/internal/connect"
+	"holdmetrics/cmd/holdmetrics/internal/printing"
 	"holdmetrics/hold"
 	"holdmetrics/ingest/rows"
 	holdpb "holdmetrics/proto"
@@ -32,6 +33,7 @@ type Tally struct {
 	Events       int64 // that the rows came to
 	Acknowledged int64
 	Refused      int64
+	Overruled    Overruled
 	Holders      map[string]struct{}
 	Tokens       map[string]struct{}
 
@@ -50,6 +52,27 @@ func (t *Tally) note(d *hold.Draft) {
 		t.Tokens[strings.Clone(d.Token)] = struct{}{} // as above
 	}
 	t.token = d.Token
+}
+
+// Overruled counts events that change nothing, because others take precedence. The zero
+// value has none.
+type Overruled struct {
+	Count int64
+	first string
+}
+
+// Add counts an event, with the note that says why.
+func (o *Overruled) Add(place rows.Place, note string) {
+	if o.Count++; o.Count == 1 {
+		o.first = fmt.Sprintf("%s: %s", place, rows.Safe(note))
+	}
+}
+
+// Tell says how many there were, and names the first.
+func (o *Overruled) Tell(out io.Writer) {
+	if o.Count > 0 {
+		fmt.Fprintf(out, "holdmetrics: %s without effect, first %s\n", printing.Counted(o.Count, "event is", "events are"), o.first)
+	}
 }
 
 // RefusedError is an event that the server did not accept.
@@ -181,6 +204,11 @@ func receive(stream BatchStream, sent <-chan []rows.Place, refused chan<- struct
 				stop(row)
 			} else {
 				bad.addRefusal(row)
+			}
+		}
+		for _, n := range ack.GetNotes() {
+			if i := int(n.GetIndex()); i < len(places) {
+				t.Overruled.Add(places[i], n.GetNote())
 			}
 		}
 	}

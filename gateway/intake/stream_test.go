@@ -7,7 +7,6 @@ import (
 
 	"holdmetrics/gateway/gatewaytest/fakes"
 	"holdmetrics/hold"
-	"holdmetrics/ingest"
 )
 
 // lotsNeedIDs are rules by which the holds of lots need a hold_id; ids are in lower case.
@@ -25,7 +24,7 @@ func (lotsNeedIDs) NormalisesHolders() bool { return true }
 // Each refusal within a batch is reported at its index, by rules and by the producer.
 func TestBatchesGoByTheRules(t *testing.T) {
 	t.Parallel()
-	in := New(Config{Producer: &fakes.Producer{}, Rules: func() hold.Rules { return lotsNeedIDs{hold.PlainRules(hold.Merge)} }})
+	in := newIntake(nil, lotsNeedIDs{hold.PlainRules(hold.Merge)})
 	good := fakes.Held("X", "A", 1_600_000_000, 1_600_000_001, 1)
 	bare := fakes.Held("LOTS", "a", 1_600_000_000, 1_600_000_001, 1)
 	wrong := fakes.Held("x", "a", 1_600_000_001, 1_600_000_000, 1)
@@ -43,8 +42,8 @@ func TestBatchesGoByTheRules(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			before := slices.Clone(c.drafts)
-			done := make(chan ingest.BatchResult, 1)
-			in.SendBatch(t.Context(), c.drafts, func(r ingest.BatchResult) { done <- r })
+			done := make(chan Batch, 1)
+			in.Stream().SendBatch(t.Context(), c.drafts, func(r Batch) { done <- r })
 			r := <-done
 			var got []int
 			for _, refusal := range r.Refused {
