@@ -122,7 +122,7 @@ func (s *Standing) precedes(f *Fact) bool {
 }
 
 // MayOverruleStop reports whether a stop may change nothing. Only the pair knows:
-// see [Pair.StopOverruled].
+// see [StopOverruled].
 func (s *Standing) MayOverruleStop(f *Fact) bool {
 	if f.Kind != KindStop {
 		return false
@@ -132,8 +132,8 @@ func (s *Standing) MayOverruleStop(f *Fact) bool {
 		s.stopped && compareActive(s.stop, idStop{f.Revision, f.End}) < 0
 }
 
-// Standing returns what the pair knows of a hold_id.
-func (p *Pair) Standing(holdID string) (s Standing) {
+// StandingOf returns what a pair knows of a hold_id.
+func StandingOf(p *Pair, holdID string) (s Standing) {
 	g := p.facts().id(holdID)
 	if g == nil {
 		return s
@@ -152,7 +152,7 @@ func (p *Pair) Standing(holdID string) (s Standing) {
 
 // StopOverruled returns why a stop with a hold_id changes nothing, by the facts that the
 // pair has. A later fact may change that.
-func (p *Pair) StopOverruled(f *Fact) Overruled {
+func StopOverruled(p *Pair, f *Fact) Overruled {
 	g := p.facts().id(f.HoldID)
 	if g == nil || f.Kind != KindStop || len(g.holds) == 0 {
 		return Overruled{}
@@ -185,7 +185,7 @@ func (p *Pair) StopOverruled(f *Fact) Overruled {
 
 // StopEnds returns the weight of the hold that a stop ends, once the pair has the stop.
 // It reports false if the stop ends nothing.
-func (p *Pair) StopEnds(f *Fact) (Weight, bool) {
+func StopEnds(p *Pair, f *Fact) (Weight, bool) {
 	if f.Kind != KindStop {
 		return Weight{}, false
 	}

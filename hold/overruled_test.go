@@ -53,13 +53,13 @@ func TestWhatIsOverruledChangesNothing(t *testing.T) {
 		if why.By != hold.NotOverruled && (!same || why.Now || why.String() == "") {
 			t.Fatalf("%+v of %+v: %v, but %v became %v", f, facts[:known], why, before, after)
 		}
-		stop := pair.StopOverruled(&f)
+		stop := hold.StopOverruled(pair, &f)
 		if stop.By != hold.NotOverruled && (!same || !stop.Now || stop.String() == "") {
 			t.Fatalf("%+v of %+v: %v, but %v became %v", f, facts, stop, before, after)
 		}
 
 		// What the pair knows of the id is enough for holds and retracts of lower revisions.
-		all := pair.Standing("a")
+		all := hold.StandingOf(pair, "a")
 		for _, o := range facts {
 			lower := o.Kind == hold.KindHold && f.Revision < o.Revision && (f.Kind == hold.KindHold || f.Kind == hold.KindRetractHold)
 			if lower && all.Overruled(&f).By == hold.NotOverruled {
@@ -69,7 +69,7 @@ func TestWhatIsOverruledChangesNothing(t *testing.T) {
 		if stop.By != hold.NotOverruled && !all.MayOverruleStop(&f) {
 			t.Fatalf("%+v of %+v: %v, which the standing does not suspect", f, facts, stop)
 		}
-		if other := pair.Standing("b"); other != (hold.Standing{}) {
+		if other := hold.StandingOf(pair, "b"); other != (hold.Standing{}) {
 			t.Fatalf("another id stands as %+v", other)
 		}
 	})
@@ -95,7 +95,7 @@ func TestWhatAStopEnds(t *testing.T) {
 		policy := rapid.SampledFrom([]hold.Policy{hold.Merge, hold.Sum}).Draw(t, "policy")
 		pair := hold.PairFromFacts(policy, slices.Values(facts))
 		isNew := pair.Add(stop)
-		weight, ends := pair.StopEnds(&stop)
+		weight, ends := hold.StopEnds(pair, &stop)
 		var of []hold.Hold
 		for h := range pair.Holds() {
 			if h.HoldID == stop.HoldID && h.End == stop.End {

@@ -208,10 +208,10 @@ func (b *book) read(ctx context.Context, s *source) error {
 		f := checked.Fact()
 		f.HoldID = strings.Clone(f.HoldID) // it may hold on to its whole row
 		if f.HoldID != "" {
-			standing := p.Standing(f.HoldID)
+			standing := hold.StandingOf(p, f.HoldID)
 			why := standing.Overruled(&f)
 			if why.By == hold.NotOverruled {
-				why = p.StopOverruled(&f)
+				why = hold.StopOverruled(p, &f)
 			}
 			if why.By != hold.NotOverruled {
 				b.overruled.Add(e.Place, why.String())

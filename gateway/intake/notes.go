@@ -198,10 +198,10 @@ func (n *notes) look(ctx context.Context, p *prepared, drafts []hold.Draft) {
 
 // read returns what a pair has of the event's hold_id.
 func (e *noted) read(pair *hold.Pair, holdID string, position uint64) *found {
-	f := &found{standing: pair.Standing(holdID)}
+	f := &found{standing: hold.StandingOf(pair, holdID)}
 	stop := e.fact
 	stop.HoldID = holdID
-	if why := pair.StopOverruled(&stop); why.By != hold.NotOverruled {
+	if why := hold.StopOverruled(pair, &stop); why.By != hold.NotOverruled {
 		f.text = fmt.Sprintf("%s (as of position %d)", why, position)
 	}
 	return f

@@ -74,7 +74,7 @@ func (in *Intake) checkStopsOf(ctx context.Context, key projection.PairKey, draf
 					}
 					stop := event.Fact()
 					p.Add(stop)
-					weight, ends := p.StopEnds(&stop)
+					weight, ends := hold.StopEnds(p, &stop)
 					if p.Err() != nil {
 						return p.Err()
 					}
