@@ -73,9 +73,13 @@ func Connect(tb testing.TB, s nats.InProcessConnProvider, options ...nats.Option
 	return dial(tb, "", append(options, nats.InProcessServer(s))...)
 }
 
+// connectLimit is the time limit of one attempt to connect.
+const connectLimit = time.Minute
+
 func dial(tb testing.TB, url string, options ...nats.Option) *nats.Conn {
 	tb.Helper()
 	closed := make(chan struct{})
+	options = append([]nats.Option{nats.Timeout(connectLimit)}, options...) // the default of 2 s is short for a busy machine
 	nc, err := nats.Connect(url, append(options, nats.ClosedHandler(func(*nats.Conn) { close(closed) }))...)
 	if err != nil {
 		tb.Fatal(err)
