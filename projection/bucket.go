@@ -6,8 +6,11 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+
+	"holdmetrics/internal/backoff"
 )
 
 // The snapshot bucket is a NATS key-value bucket: a stream KV_<bucket> whose
@@ -160,18 +163,29 @@ func PublishedPositions(ctx context.Context, js jetstream.JetStream, generation 
 // ReadFromLeader has a key-value bucket be read from its stream's leader, and gives the
 // bucket to do so. A direct read, which every such bucket begins with, is answered by
 // any replica, also by one that is behind the others.
+//
+// The bucket that it gives asks the leader: it has seen the settings itself. One that
+// was opened before another process changed them would ask for direct reads for ever,
+// which nobody answers any more.
 func ReadFromLeader(ctx context.Context, js jetstream.JetStream, kv jetstream.KeyValue) (jetstream.KeyValue, error) {
-	stream, err := js.Stream(ctx, "KV_"+kv.Bucket())
-	if err != nil {
-		return nil, err
+	const tries = 10
+	pauses := backoff.Backoff{First: 10 * time.Millisecond, Most: time.Second}
+	for range tries {
+		status, err := kv.Status(ctx) // the bucket goes by what this reads
+		if err != nil {
+			return nil, err
+		}
+		c := status.(*jetstream.KeyValueBucketStatus).StreamInfo().Config
+		if !c.AllowDirect {
+			return kv, nil
+		}
+		c.AllowDirect = false
+		if _, err := js.UpdateStream(ctx, c); err != nil {
+			return nil, err
+		}
+		if err := pauses.Wait(ctx); err != nil {
+			return nil, err
+		}
 	}
-	c := stream.CachedInfo().Config
-	if !c.AllowDirect {
-		return kv, nil
-	}
-	c.AllowDirect = false
-	if _, err := js.UpdateStream(ctx, c); err != nil {
-		return nil, err
-	}
-	return js.KeyValue(ctx, kv.Bucket())
+	return nil, fmt.Errorf("projection: bucket %s allows direct reads again and again (hint: nats stream edit %s --no-allow-direct)", kv.Bucket(), "KV_"+kv.Bucket())
 }

@@ -309,6 +309,13 @@ func (r *Registry) putFor(ctx context.Context, key string, v any, ttl time.Durat
 
 func get[T any](ctx context.Context, r *Registry, key string) (v T, revision uint64, err error) {
 	e, err := r.kv.Get(ctx, key)
+	if errors.Is(err, nats.ErrNoResponders) {
+		// The bucket was opened by Find before a server or worker had it read from the
+		// leader. Its status says so, and the bucket goes by that from then on.
+		if _, err = r.kv.Status(ctx); err == nil {
+			e, err = r.kv.Get(ctx, key)
+		}
+	}
 	if errors.Is(err, jetstream.ErrKeyNotFound) || errors.Is(err, jetstream.ErrInvalidKey) {
 		return v, 0, fmt.Errorf("%w: %q", ErrUnknown, strings.TrimPrefix(key, recordPrefix))
 	}

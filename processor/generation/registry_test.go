@@ -74,6 +74,26 @@ func TestReadFromTheLeader(t *testing.T) {
 	}
 }
 
+// A registry that was found before a server had the bucket read from the leader goes on
+// after that.
+func TestFoundBeforeItIsReadFromTheLeader(t *testing.T) {
+	t.Parallel()
+	js := connect(t)
+	if _, err := js.CreateKeyValue(t.Context(), jetstream.KeyValueConfig{Bucket: Bucket, LimitMarkerTTL: markerTTL}); err != nil {
+		t.Fatal(err)
+	}
+	r, err := Find(t.Context(), js)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Open(t.Context(), js, 1); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.Active(t.Context()); !errors.Is(err, ErrUnknown) {
+		t.Error(err)
+	}
+}
+
 func TestRecords(t *testing.T) {
 	t.Parallel()
 	r := opened(t)
