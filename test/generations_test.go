@@ -134,7 +134,7 @@ func TestGenerationsAreSwitched(t *testing.T) {
 	t.Parallel()
 	s := &switched{server: start(t, t.TempDir()), events: map[string]uint64{}, rules: map[string]string{}}
 	s.connect()
-	ctx, cancel := context.WithTimeout(t.Context(), 4*patience) // of the whole test
+	ctx, cancel := context.WithTimeout(t.Context(), 2*patience) // of the whole test
 	defer cancel()
 	first, err := s.registry.Get(ctx, "1")
 	if err != nil {

@@ -16,12 +16,14 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
 
+	"holdmetrics/internal/testwait"
 	"holdmetrics/test/build"
 )
 
-// patience is how long anything may take before a test gives up on it: less than
-// the watchdog allows, so that the test names what it waited for.
-const patience = 50 * time.Second
+// patience is how long anything may take before a test gives up on it: far more than it
+// takes on a busy machine, and less than the watchdog allows, so that the test names what
+// it waited for.
+const patience = 3 * time.Minute
 
 // server is a running 'holdmetrics serve'.
 type server struct {
@@ -36,6 +38,7 @@ type server struct {
 // start runs a server on a data directory and waits until it serves.
 func start(t *testing.T, dir string, flags ...string) *server {
 	t.Helper()
+	testwait.Allow(t, 2*patience)
 	s := &server{t: t, dir: dir, log: new(bytes.Buffer)}
 	args := append([]string{"serve", "--data-dir", dir, "--grpc-address", "127.0.0.1:0", "--http-address", "127.0.0.1:0", "--nats-address", "127.0.0.1:0"}, flags...)
 	s.cmd = exec.Command(binary, args...)

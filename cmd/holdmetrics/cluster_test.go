@@ -28,9 +28,16 @@ import (
 	holdpb "holdmetrics/proto"
 )
 
-// clusterPatience is how long a test waits for what must come: less than the
-// watchdog allows, so that the test names what it waited for.
-const clusterPatience = 50 * time.Second
+// clusterPatience is how long a test waits for what must come: far more than it takes on
+// a busy machine, and less than [patiently] allows, so that the test names what it
+// waited for.
+const clusterPatience = 3 * time.Minute
+
+// patiently has the watchdog leave a test alone for longer than its waits may take.
+func patiently(t *testing.T) {
+	t.Helper()
+	testwait.Allow(t, 2*clusterPatience)
+}
 
 // database is the MongoDB server that the tests share, each with a database of its
 // own. It is started by the first test that needs it.
@@ -74,6 +81,7 @@ func (w withDatabase) Run() int {
 // startNATS runs a NATS server for other processes, and returns its URL.
 func startNATS(t *testing.T) string {
 	t.Helper()
+	patiently(t)
 	return natstest.Start(t, natstest.Listening).ClientURL()
 }
 
@@ -87,6 +95,7 @@ type command struct {
 
 func start(t *testing.T, args ...string) *command {
 	t.Helper()
+	patiently(t)
 	ctx, stop := context.WithCancel(context.Background())
 	in, out := io.Pipe()
 	c := &command{stop: stop, ended: make(chan int, 1), lines: make(chan string, 100), err: &lockedBuffer{}}

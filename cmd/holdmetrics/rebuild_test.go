@@ -23,6 +23,7 @@ import (
 // started is a server within the test, stopped by what is returned.
 func started(t *testing.T, dir string) (*app.Server, func()) {
 	t.Helper()
+	patiently(t)
 	p := app.NewServer(&settings.Settings{
 		DataDir: dir, GRPCAddress: "127.0.0.1:0", HTTPAddress: "127.0.0.1:0", NATSAddress: "127.0.0.1:0",
 		Limits: hold.DefaultLimits(), GCInterval: time.Minute, StartTimeout: settings.DefaultStartTimeout,
@@ -52,7 +53,7 @@ func awaitReady(t *testing.T, p *app.Server, want bool) error {
 		if (err == nil) == want {
 			return err
 		}
-		if time.Since(began) > time.Minute {
+		if time.Since(began) > clusterPatience {
 			t.Fatalf("ready: %v", err)
 		}
 		time.Sleep(time.Millisecond) // a look has no event to wait for
@@ -108,7 +109,7 @@ func TestSnapshotsFollowAStoreThatIsMadeAgain(t *testing.T) {
 	for changed := view.Changed(); snapshot(t, view).ScoreExact != "30"; changed = view.Changed() {
 		select {
 		case <-changed:
-		case <-time.After(time.Minute):
+		case <-time.After(clusterPatience):
 			t.Fatalf("the snapshot stays at %v", snapshot(t, view))
 		}
 	}

@@ -98,7 +98,7 @@ func TestRestoreToThreeServers(t *testing.T) {
 		s.Shutdown()
 		s.WaitForShutdown()
 		eventually(t, "the other two go on", func() error {
-			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 			defer cancel()
 			log, err := ingest.FindLog(ctx, js)
 			if err != nil {

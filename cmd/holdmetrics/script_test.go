@@ -155,7 +155,7 @@ func until(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	wanted, err := regexp.Compile("(?m)" + args[0])
 	ts.Check(err)
-	for over := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) {
+	for over := time.Now().Add(clusterPatience); ; time.Sleep(10 * time.Millisecond) {
 		ts.Check(ts.Exec(args[1], args[2:]...))
 		if wanted.MatchString(ts.ReadFile("stdout")) {
 			return
@@ -183,7 +183,7 @@ func (s *servers) end(ts *testscript.TestScript, signal syscall.Signal) error {
 		return err
 	}
 	// A server that hangs fails the test instead of hanging it.
-	late := time.AfterFunc(time.Minute, func() { _ = cmd.Process.Kill() })
+	late := time.AfterFunc(clusterPatience, func() { _ = cmd.Process.Kill() })
 	defer late.Stop()
 	if err := cmd.Wait(); err != nil {
 		text, _ := os.ReadFile(filepath.Join(cmd.Dir, "serve.log"))
@@ -236,7 +236,7 @@ func awaitDeadLetters(ts *testscript.TestScript, _ bool, args []string) {
 		if fmt.Sprint(n) == args[0] {
 			return
 		}
-		if time.Since(began) > time.Minute {
+		if time.Since(began) > clusterPatience {
 			ts.Fatalf("%d dead letters, want %s", n, args[0])
 		}
 		time.Sleep(5 * time.Millisecond) // a look has no event to wait for

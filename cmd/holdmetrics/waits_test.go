@@ -30,7 +30,7 @@ func TestWorkerThatWaitsAnswers(t *testing.T) { // alone: its port must stay fre
 		c := start(t, append([]string{"worker", "--metrics-address", at, "--worker-id", "w"}, args...)...)
 		client := &http.Client{Timeout: clusterPatience}
 		// It listens a moment after the start.
-		for over := time.Now().Add(20 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		for over := time.Now().Add(clusterPatience); ; time.Sleep(10 * time.Millisecond) {
 			answer, err := client.Get("http://" + at + "/healthz")
 			if err == nil {
 				answer.Body.Close()
@@ -47,7 +47,7 @@ func TestWorkerThatWaitsAnswers(t *testing.T) { // alone: its port must stay fre
 			t.Errorf("%s is away: metrics %d %.200s", away, code, text)
 		}
 		for _, path := range []string{"/readyz", "/status"} {
-			for over := time.Now().Add(20 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+			for over := time.Now().Add(clusterPatience); ; time.Sleep(10 * time.Millisecond) {
 				code, text := get(t, "http://"+at+path)
 				if code != http.StatusServiceUnavailable {
 					t.Fatalf("%s is away: %s %d %s", away, path, code, text)
