@@ -125,11 +125,30 @@ func (p *tab) open(hash string) {
 // await waits until an expression of the page is true.
 func (p *tab) await(t *testing.T, what, expression string) {
 	t.Helper()
-	_, err := chromedp.Run(p.ctx, chromedp.Poll[bool]("Boolean("+expression+")", chromedp.WithPollingInterval(50*time.Millisecond), chromedp.WithPollingTimeout(patience)))
-	if err != nil {
+	began := time.Now()
+	for {
+		_, err := chromedp.Run(p.ctx, chromedp.Poll[bool]("Boolean("+expression+")", chromedp.WithPollingInterval(50*time.Millisecond), chromedp.WithPollingTimeout(patience)))
+		if err == nil {
+			return
+		}
+		// A document that is about to be replaced takes with it what was asked of it.
+		if leaves(err) && time.Since(began) < patience {
+			continue
+		}
 		text, _ := chromedp.Run(p.ctx, chromedp.Evaluate[string](`document.body.innerText.slice(0, 2000)`))
 		t.Fatalf("%s: %v; the page shows:\n%s", what, err, text)
 	}
+}
+
+// leaves reports whether an expression was asked of a document that the browser has just
+// left for another one.
+func leaves(err error) bool {
+	for _, text := range []string{"Cannot find context with specified id", "Execution context was destroyed", "Inspected target navigated or closed"} {
+		if strings.Contains(err.Error(), text) {
+			return true
+		}
+	}
+	return false
 }
 
 func value[T any](t *testing.T, p *tab, expression string) T {
