@@ -1,11 +1,13 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"slices"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -30,14 +32,32 @@ const (
 	// askedOpen is how many holders of a token are looked at for open balances that the
 	// files do not have.
 	askedOpen = 100
-	// askedAtOnce is how many holders are asked for at once.
+	// askedAtOnce is how many calls are on their way at once.
 	askedAtOnce = 8
+	// askedEach is up to how many tokens are asked for one by one. A file of NFTs has
+	// thousands, for which the scores of all tokens are read once.
+	askedEach = 16
+	// askedOthers is how many rows of other tokens are passed over for each token that is
+	// looked for. With more of them, the tokens are asked for one by one.
+	askedOthers = 1000
+	// askedFirst is how many tokens are compared first, because a file whose history is
+	// missing is refused by its first token.
+	askedFirst = 16
 )
 
 // continuing compares the files of a ledger with what a server has.
 type continuing struct {
 	query  holdpb.HoldMetricsQueryClient
 	ledger *transfers.Ledger
+	// after is the position that the server waits for; 0: what the log holds when it is
+	// asked. One such wait is enough.
+	after uint64
+}
+
+// tokenHolders are holders of a token.
+type tokenHolders struct {
+	token   string
+	holders []string // in order
 }
 
 // known is what a server has of the holders of a token.
@@ -46,49 +66,88 @@ type known struct {
 	named map[string]bool // those of the files that it knows
 }
 
+// pair is a holder's token.
+type pair struct{ token, holder string }
+
+// inFiles are the tokens and holders of the files.
+func (c *continuing) inFiles() (all []tokenHolders) {
+	for token, holders := range c.ledger.Pairs() {
+		all = append(all, tokenHolders{token, holders})
+	}
+	return all
+}
+
 // fromNothing refuses files of tokens of which the server has open balances that the
 // files do not come to themselves, and rows that contradict what the server has of
 // their time. Files that say nothing new are accepted: to import them again changes
 // nothing.
 func (c *continuing) fromNothing(ctx context.Context) error {
-	var comparison *transfers.Comparison
-	for token, holders := range c.ledger.Pairs() {
-		known, err := c.holdersOf(ctx, token, holders)
-		if err != nil {
+	files := c.inFiles()
+	known, err := c.survey(ctx, files)
+	if err != nil {
+		return err
+	}
+	files = slices.DeleteFunc(files, func(t tokenHolders) bool { return known[t.token] == nil })
+	if len(files) == 0 {
+		return nil
+	}
+	comparison, err := c.ledger.Compare(ctx)
+	if err != nil {
+		return err
+	}
+	first := min(len(files), askedFirst)
+	for _, part := range [][]tokenHolders{files[:first], files[first:]} {
+		if err := c.compare(ctx, comparison, part, known); err != nil {
 			return err
 		}
-		if len(known.open) == 0 && len(known.named) == 0 {
-			continue
+	}
+	return nil
+}
+
+// compare refuses tokens as fromNothing does.
+func (c *continuing) compare(ctx context.Context, comparison *transfers.Comparison, files []tokenHolders, known map[string]*known) error {
+	var asked []pair
+	for _, t := range files {
+		for _, holder := range known[t.token].open {
+			asked = append(asked, pair{t.token, holder})
 		}
-		if comparison == nil {
-			if comparison, err = c.ledger.Compare(ctx); err != nil {
-				return err
+	}
+	open, err := c.balancesOf(ctx, asked)
+	if err != nil {
+		return err
+	}
+	missing := map[string]*transfers.Balance{}
+	for _, p := range asked {
+		for i := range open[p] {
+			if b := &open[p][i]; b.Until.IsZero() && missing[p.token] == nil && !comparison.Knows(b) {
+				missing[p.token] = b
 			}
 		}
-		missing, err := c.missing(ctx, comparison, token, known.open)
-		if err != nil {
-			return err
-		}
-		refuse := func() error {
-			return fmt.Errorf("%w, such as that of %s of %s since %s: continue from the balances that --closing wrote (--opening FILE), or from those of the server (--append)",
-				errContinue, rows.Clip(missing.Holder), rows.Clip(token), instant(missing.Since))
-		}
-		holders = slices.DeleteFunc(holders, func(h string) bool {
-			return !known.named[h] && (missing == nil || comparison.Repeats(token, h, nil))
-		})
-		if missing != nil && slices.ContainsFunc(holders, func(h string) bool { return !known.named[h] }) {
-			return refuse()
-		}
-		all, err := c.balancesOf(ctx, token, holders)
-		if err != nil {
-			return err
-		}
-		for i, holder := range holders {
-			if missing != nil && !comparison.Repeats(token, holder, all[i]) {
-				return refuse()
+	}
+	refuse := func(b *transfers.Balance) error {
+		return fmt.Errorf("%w, such as that of %s of %s since %s: continue from the balances that --closing wrote (--opening FILE), or from those of the server (--append)",
+			errContinue, rows.Clip(b.Holder), rows.Clip(b.Token), instant(b.Since))
+	}
+	asked = asked[:0]
+	for _, t := range files {
+		for _, holder := range t.holders {
+			switch {
+			case known[t.token].named[holder]:
+				asked = append(asked, pair{t.token, holder})
+			case missing[t.token] != nil && !comparison.Repeats(t.token, holder, nil):
+				return refuse(missing[t.token])
 			}
 		}
-		if err := conflict(comparison, token, holders, all); err != nil {
+	}
+	all, err := c.balancesOf(ctx, asked)
+	if err != nil {
+		return err
+	}
+	for _, p := range asked {
+		if b := missing[p.token]; b != nil && !comparison.Repeats(p.token, p.holder, all[p]) {
+			return refuse(b)
+		}
+		if err := conflict(comparison, p, all[p]); err != nil {
 			return err
 		}
 	}
@@ -99,38 +158,44 @@ func (c *continuing) fromNothing(ctx context.Context) error {
 // files, just before the first row of each token. With snapshots these are all pairs of
 // the tokens.
 func (c *continuing) fromServer(ctx context.Context, snapshots bool) error {
-	type asked struct {
-		token   string
-		holders []string
-		all     [][]transfers.Balance
+	files := c.inFiles()
+	known, err := c.survey(ctx, files)
+	if err != nil {
+		return err
 	}
-	var tokens []asked
-	overlap := false
-	for token, holders := range c.ledger.Pairs() {
+	var asked []pair
+	for _, t := range files {
+		if known[t.token] == nil {
+			continue
+		}
+		holders := slices.DeleteFunc(t.holders, func(h string) bool { return !known[t.token].named[h] })
 		if snapshots {
-			all, err := c.openHoldersOf(ctx, token)
+			open, err := c.openHoldersOf(ctx, t.token)
 			if err != nil {
 				return err
 			}
-			holders = append(holders, all...)
+			holders = append(holders, open...)
 			slices.Sort(holders)
 			holders = slices.Compact(holders)
 		}
-		all, err := c.balancesOf(ctx, token, holders)
-		if err != nil {
-			return err
+		for _, holder := range holders {
+			asked = append(asked, pair{t.token, holder})
 		}
-		tokens = append(tokens, asked{token, holders, all})
-		for i, holder := range holders {
-			overlap = overlap || c.ledger.Overlap(all[i])
-			before := c.ledger.Covering(all[i])
-			if len(before) > 1 {
-				return usage.Errorf("--append: %s of %s has %d holds at once on the server, and a balance is one: give --opening", rows.Clip(holder), rows.Clip(token), len(before))
-			}
-			for _, b := range before {
-				if err := c.ledger.AddOpening(b); err != nil {
-					return err
-				}
+	}
+	all, err := c.balancesOf(ctx, asked)
+	if err != nil {
+		return err
+	}
+	overlap := false
+	for _, p := range asked {
+		overlap = overlap || c.ledger.Overlap(all[p])
+		before := c.ledger.Covering(all[p])
+		if len(before) > 1 {
+			return usage.Errorf("--append: %s of %s has %d holds at once on the server, and a balance is one: give --opening", rows.Clip(p.holder), rows.Clip(p.token), len(before))
+		}
+		for _, b := range before {
+			if err := c.ledger.AddOpening(b); err != nil {
+				return err
 			}
 		}
 	}
@@ -141,8 +206,8 @@ func (c *continuing) fromServer(ctx context.Context, snapshots bool) error {
 	if err != nil {
 		return err
 	}
-	for _, t := range tokens {
-		if err := conflict(comparison, t.token, t.holders, t.all); err != nil {
+	for _, p := range asked {
+		if err := conflict(comparison, p, all[p]); err != nil {
 			return err
 		}
 	}
@@ -151,44 +216,74 @@ func (c *continuing) fromServer(ctx context.Context, snapshots bool) error {
 
 func instant(t time.Time) string { return t.UTC().Format(time.RFC3339Nano) }
 
-// conflict refuses a token whose rows contradict the balances of the server.
-func conflict(comparison *transfers.Comparison, token string, holders []string, all [][]transfers.Balance) error {
-	for i, holder := range holders {
-		if b, is := comparison.Conflict(token, holder, all[i]); is {
-			until := "on"
-			if !b.Until.IsZero() {
-				until = "to " + instant(b.Until)
-			}
-			return fmt.Errorf("%w, such as %s of %s from %s %s, which %s has there: give only rows that are later than what was imported, or all rows of that time",
-				errOverlap, b.Weight, rows.Clip(token), instant(b.Since), until, rows.Clip(holder))
-		}
+// conflict refuses rows that contradict the balances that the server has of a pair.
+func conflict(comparison *transfers.Comparison, p pair, all []transfers.Balance) error {
+	b, is := comparison.Conflict(p.token, p.holder, all)
+	if !is {
+		return nil
 	}
-	return nil
+	until := "on"
+	if !b.Until.IsZero() {
+		until = "to " + instant(b.Until)
+	}
+	return fmt.Errorf("%w, such as %s of %s from %s %s, which %s has there: give only rows that are later than what was imported, or all rows of that time",
+		errOverlap, b.Weight, rows.Clip(p.token), instant(b.Since), until, rows.Clip(p.holder))
 }
 
-// missing returns an open balance of one of some holders that the files do not come to,
-// or nil.
-func (c *continuing) missing(ctx context.Context, comparison *transfers.Comparison, token string, holders []string) (*transfers.Balance, error) {
-	all, err := c.balancesOf(ctx, token, holders)
-	if err != nil {
-		return nil, err
+// survey returns what the server knows of each token that it knows.
+func (c *continuing) survey(ctx context.Context, files []tokenHolders) (map[string]*known, error) {
+	all := map[string]*known{}
+	holders := make(map[string][]string, len(files))
+	for _, t := range files {
+		holders[t.token] = t.holders
 	}
-	for _, of := range all {
-		for i := range of {
-			if of[i].Until.IsZero() && !comparison.Knows(&of[i]) {
-				return &of[i], nil
-			}
+	note := func(token string, row *holdpb.Score) {
+		k := all[token]
+		if k == nil {
+			k = &known{named: map[string]bool{}}
+			all[token] = k
+		}
+		if isOpen(row) && len(k.open) < askedOpen {
+			k.open = append(k.open, row.GetHolderId())
+		}
+		if _, in := slices.BinarySearch(holders[token], row.GetHolderId()); in {
+			k.named[row.GetHolderId()] = true
 		}
 	}
-	return nil, nil
+	if len(files) > askedEach {
+		others := 0
+		err := c.each(ctx, "", func(row *holdpb.Score) bool {
+			if _, asked := holders[row.GetTokenId()]; asked {
+				note(row.GetTokenId(), row)
+			} else {
+				others++
+			}
+			return others <= askedOthers*len(files)
+		})
+		if err != nil || others <= askedOthers*len(files) {
+			return all, err
+		}
+		clear(all)
+	}
+	for _, t := range files {
+		err := c.each(ctx, t.token, func(row *holdpb.Score) bool {
+			note(t.token, row)
+			return true
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	return all, nil
 }
 
-// each calls f with every row of the scores of a token. The server answers after it has
-// applied everything that was acknowledged.
-func (c *continuing) each(ctx context.Context, token string, f func(row *holdpb.Score)) error {
+// each calls f with every row of the scores of a token, or of all tokens if it is empty,
+// until f returns false. The server answers the first call after it has applied
+// everything that was acknowledged.
+func (c *continuing) each(ctx context.Context, token string, f func(row *holdpb.Score) bool) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel() // ends the stream
-	stream, err := c.query.Scores(ctx, &holdpb.ScoresRequest{TokenId: token, ByToken: true})
+	stream, err := c.query.Scores(ctx, &holdpb.ScoresRequest{TokenId: token, ByToken: true, After: c.after})
 	if err != nil {
 		return err
 	}
@@ -200,7 +295,10 @@ func (c *continuing) each(ctx context.Context, token string, f func(row *holdpb.
 		if err != nil {
 			return err
 		}
-		f(row)
+		c.after = 1 // which is there: a row comes from an event
+		if !f(row) {
+			return nil
+		}
 	}
 }
 
@@ -208,46 +306,56 @@ func isOpen(row *holdpb.Score) bool {
 	return row.GetScore() != row.GetSettledScore() || row.GetHeldSeconds() != row.GetSettledHeldSeconds()
 }
 
-// holdersOf returns what the server knows of the holders of a token.
-func (c *continuing) holdersOf(ctx context.Context, token string, inFiles []string) (known, error) {
-	k := known{named: map[string]bool{}}
-	err := c.each(ctx, token, func(row *holdpb.Score) {
-		if isOpen(row) && len(k.open) < askedOpen {
-			k.open = append(k.open, row.GetHolderId())
-		}
-		if _, in := slices.BinarySearch(inFiles, row.GetHolderId()); in {
-			k.named[row.GetHolderId()] = true
-		}
-	})
-	return k, err
-}
-
 // openHoldersOf returns all holders of a token with something that is not settled.
 func (c *continuing) openHoldersOf(ctx context.Context, token string) (holders []string, err error) {
-	err = c.each(ctx, token, func(row *holdpb.Score) {
+	err = c.each(ctx, token, func(row *holdpb.Score) bool {
 		if isOpen(row) {
 			holders = append(holders, row.GetHolderId())
 		}
+		return true
 	})
 	return holders, err
 }
 
-// balancesOf returns the holds without hold_id of each of some holders of a token.
-func (c *continuing) balancesOf(ctx context.Context, token string, holders []string) ([][]transfers.Balance, error) {
-	all := make([][]transfers.Balance, len(holders))
+// balancesOf returns the holds without hold_id of some pairs. A holder of several of the
+// tokens is asked for once.
+func (c *continuing) balancesOf(ctx context.Context, pairs []pair) (map[pair][]transfers.Balance, error) {
+	tokens := map[string][]string{} // of a holder
+	for _, p := range pairs {
+		tokens[p.holder] = append(tokens[p.holder], p.token)
+	}
+	all := make(map[pair][]transfers.Balance, len(pairs))
+	for _, p := range pairs {
+		all[p] = nil
+	}
+	var mu sync.Mutex
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(askedAtOnce)
-	for i, holder := range holders {
-		group.Go(func() (err error) {
-			all[i], err = c.balances(ctx, token, holder)
+	for holder, of := range tokens {
+		group.Go(func() error {
+			token := ""
+			if len(of) == 1 {
+				token = of[0]
+			}
+			found, err := c.balances(ctx, token, holder)
+			mu.Lock()
+			defer mu.Unlock()
+			for _, b := range found {
+				if p := (pair{b.Token, b.Holder}); err == nil {
+					if before, asked := all[p]; asked {
+						all[p] = append(before, b)
+					}
+				}
+			}
 			return err
 		})
 	}
 	return all, group.Wait()
 }
 
+// balances returns the holds of a holder without hold_id, of a token or of all.
 func (c *continuing) balances(ctx context.Context, token, holder string) (all []transfers.Balance, err error) {
-	stream, err := c.query.Explain(ctx, &holdpb.ExplainRequest{HolderId: holder, TokenId: token})
+	stream, err := c.query.Explain(ctx, &holdpb.ExplainRequest{HolderId: holder, TokenId: token, After: c.after})
 	if err != nil {
 		return nil, err
 	}
@@ -262,7 +370,7 @@ func (c *continuing) balances(ctx context.Context, token, holder string) (all []
 		if h.GetStart() == nil || h.GetHoldId() != "" {
 			continue // what was sealed, and what files of transfers do not state
 		}
-		b := transfers.Balance{Token: token, Holder: holder, Weight: h.GetWeight(), Since: h.GetStart().AsTime()}
+		b := transfers.Balance{Token: cmp.Or(token, h.GetTokenId()), Holder: holder, Weight: h.GetWeight(), Since: h.GetStart().AsTime()}
 		if h.GetEnd() != nil {
 			b.Until = h.GetEnd().AsTime()
 		}
