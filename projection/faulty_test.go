@@ -14,6 +14,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"holdmetrics/internal/faultynats"
+	"holdmetrics/internal/testseed"
 	"holdmetrics/projection"
 )
 
@@ -132,7 +133,7 @@ func TestWaitPositionSaysWhatIsMissing(t *testing.T) {
 func TestPositionsAreTrue(t *testing.T) {
 	t.Parallel()
 	const rounds = 300
-	for seed := range uint64(4) {
+	for seed := range testseed.Seeds(t.Name(), 4) {
 		for name, f := range map[string]faultynats.Faults{
 			"low":  {Seed: seed, PendingLow: 1},
 			"mild": faultynats.Mild(seed),

@@ -17,6 +17,7 @@ import (
 
 	"holdmetrics/hold"
 	"holdmetrics/ingest"
+	"holdmetrics/internal/testseed"
 	"holdmetrics/internal/testwait"
 )
 
@@ -128,8 +129,8 @@ func TestRoundTrip(t *testing.T) {
 	for _, name := range []string{"log.ndjson", "log.ndjson.gz", "log.ndjson.zst", "log.parquet"} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			for seed := range uint64(20) {
-				h, want := soup(rand.New(rand.NewPCG(seed, 1)), 1+int(seed)*20)
+			for seed := range testseed.Seeds(t.Name(), 20) {
+				h, want := soup(rand.New(rand.NewPCG(seed, 1)), 1+int(seed%20)*20)
 				path := filepath.Join(t.TempDir(), name)
 				format, err := FormatOf(path, "")
 				if err != nil {

@@ -15,6 +15,7 @@ import (
 
 	"holdmetrics/hold"
 	"holdmetrics/ingest/rows"
+	"holdmetrics/internal/testseed"
 )
 
 type pair struct{ token, holder string }
@@ -107,7 +108,7 @@ func chain(r *rand.Rand, balances map[string]int, from, to int) []string {
 func TestReplaceIsAsIfNeverSent(t *testing.T) {
 	t.Parallel()
 	skipped := 0
-	for seed := range uint64(100) {
+	for seed := range testseed.Seeds(t.Name(), 100) {
 		r := rand.New(rand.NewPCG(seed, 21))
 		balances := map[string]int{}
 		past := file(t, "past.csv", chain(r, balances, 1, 10)...)

@@ -28,16 +28,18 @@ func of(name string, run uint64) uint64 {
 }
 
 // Seeds returns the seeds that a property is tried with: 0 to n-1 or, in a run of a hunt,
-// a single fresh one.
+// a hundredth of as many fresh ones, at least one.
 func Seeds(name string, n uint64) iter.Seq[uint64] { return seeds(name, n, fresh()) }
 
 func seeds(name string, n, run uint64) iter.Seq[uint64] {
 	return func(yield func(uint64) bool) {
 		if run != 0 {
-			yield(of(name, run))
-			return
+			n = max(n/100, 1)
 		}
 		for seed := range n {
+			if run != 0 {
+				seed = of(fmt.Sprint(name, "/", seed), run)
+			}
 			if !yield(seed) {
 				return
 			}

@@ -14,6 +14,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 
 	"holdmetrics/hold"
+	"holdmetrics/internal/testseed"
 	"holdmetrics/projection"
 )
 
@@ -68,7 +69,7 @@ func wholeState(t *testing.T, s *Store, pairs int) uint64 {
 func TestCrash(t *testing.T) {
 	t.Parallel()
 	const pairs = 40
-	for seed := range uint64(20) {
+	for seed := range testseed.Seeds(t.Name(), 20) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			t.Parallel()
 			rng := rand.New(rand.NewPCG(seed, 1))

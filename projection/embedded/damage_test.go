@@ -15,6 +15,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"holdmetrics/hold"
+	"holdmetrics/internal/testseed"
 	"holdmetrics/projection"
 )
 
@@ -190,7 +191,7 @@ func TestDamagedFiles(t *testing.T) {
 		return
 	}
 	cut, closed := storedFiles(t)
-	for seed := range uint64(24) {
+	for seed := range testseed.Seeds(t.Name(), 24) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			rng := rand.New(rand.NewPCG(seed, 16))
 			files := []*vfs.MemFS{cut, closed}[seed%2].CrashClone(vfs.CrashCloneCfg{})

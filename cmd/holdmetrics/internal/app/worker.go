@@ -287,7 +287,7 @@ func (w *Worker) serve(port net.Listener) (stop func() error) {
 		}
 		answer(rw, http.StatusOK, body)
 	})
-	web := &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}
+	web := &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second, WriteTimeout: 30 * time.Second}
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
