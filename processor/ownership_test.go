@@ -94,7 +94,7 @@ func (f *fleet) connect() jetstream.JetStream {
 	f.t.Helper()
 	closed := make(chan struct{})
 	url, options := f.options()
-	nc, err := nats.Connect(url, append(options, nats.ClosedHandler(func(*nats.Conn) { close(closed) }))...)
+	nc, err := nats.Connect(url, append(options, nats.Timeout(time.Minute), nats.ClosedHandler(func(*nats.Conn) { close(closed) }))...)
 	if err != nil {
 		f.t.Fatal(err)
 	}

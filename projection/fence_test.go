@@ -204,7 +204,11 @@ func TestFenceCutsOff(t *testing.T) {
 				}
 			}
 		}()
-		<-begun
+		select {
+		case <-begun:
+		case err := <-ended:
+			t.Fatalf("the owner ended before it was cut off: %v", err)
+		}
 		f := fence(t, s, 0)
 		v, err := s.Watch(ctx)
 		if err != nil {

@@ -46,7 +46,7 @@ func (b *broker) start() {
 		b.tb.Fatal(err)
 	}
 	s.Start()
-	if !s.ReadyForConnections(10 * time.Second) {
+	if !s.ReadyForConnections(time.Minute) {
 		b.tb.Fatal("the broker does not start")
 	}
 	b.s, b.port = s, s.Addr().(*net.TCPAddr).Port
