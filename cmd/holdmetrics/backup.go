@@ -85,7 +85,7 @@ restore' makes a data directory, or the streams of a cluster, of it.`,
 			if err != nil {
 				return err
 			}
-			return tellBackup(c.OutOrStdout(), m, "")
+			return tellBackup(printing.SafeText(c.OutOrStdout()), m, "")
 		},
 	}
 	c.AddCommand(verify)
@@ -129,7 +129,7 @@ func makeBackup(c *cobra.Command, name string, write func(*backup.Writer) error)
 	if err := app.SyncPath(filepath.Dir(name)); err != nil {
 		return err
 	}
-	return tellBackup(c.OutOrStdout(), m, fmt.Sprintf("seconds\t%.2f\n", time.Since(began).Seconds()))
+	return tellBackup(printing.SafeText(c.OutOrStdout()), m, fmt.Sprintf("seconds\t%.2f\n", time.Since(began).Seconds()))
 }
 
 func writeBackup(to io.Writer, wrote func(int), write func(*backup.Writer) error) (*backup.Manifest, error) {
@@ -195,7 +195,7 @@ func backupStopped(c *cobra.Command, dir string, w *backup.Writer) error {
 	if err := addDataDir(c.Context(), dir, w); err != nil {
 		return err
 	}
-	b, err := app.StartPrivateBroker(filepath.Join(dir, app.NATSName), newLogger(c.ErrOrStderr(), zap.WarnLevel))
+	b, err := app.StartPrivateBroker(filepath.Join(dir, app.NATSName), printing.NewLogger(c.ErrOrStderr(), zap.WarnLevel))
 	if err != nil {
 		return err
 	}

@@ -78,7 +78,7 @@ goes back, and 'drop' removes one.`,
 			}
 			for _, g := range all {
 				if g.LastError != "" {
-					fmt.Fprintf(c.ErrOrStderr(), "generation %s: %s\n", g.Record.Name, strings.ReplaceAll(g.LastError, "\n", "; "))
+					fmt.Fprintf(printing.SafeText(c.ErrOrStderr()), "generation %s: %s\n", g.Record.Name, strings.ReplaceAll(g.LastError, "\n", "; "))
 				}
 			}
 			return nil
@@ -99,7 +99,7 @@ goes back, and 'drop' removes one.`,
 			if text == "" {
 				text = "policy: " + g.Policy + "\n"
 			}
-			_, err = fmt.Fprint(c.OutOrStdout(), text)
+			_, err = fmt.Fprint(printing.SafeText(c.OutOrStdout()), text)
 			return err
 		})
 	}
@@ -126,7 +126,7 @@ func withGenerations(c *cobra.Command, f func(ctx context.Context, o *generation
 			return err
 		}
 		o := &generation.Operator{Log: log, Registry: records, Notify: func(text string) {
-			fmt.Fprintln(c.ErrOrStderr(), strings.ReplaceAll(text, "\n", "; "))
+			fmt.Fprintln(printing.SafeText(c.ErrOrStderr()), strings.ReplaceAll(text, "\n", "; "))
 		}}
 		return printing.Interrupted(f(ctx, o))
 	})

@@ -143,7 +143,7 @@ func checkEmpty(dir string) error {
 }
 
 func fillDataDir(c *cobra.Command, name string, m *backup.Manifest, dir string) error {
-	b, err := app.StartPrivateBroker(filepath.Join(dir, app.NATSName), newLogger(c.ErrOrStderr(), zap.ErrorLevel))
+	b, err := app.StartPrivateBroker(filepath.Join(dir, app.NATSName), printing.NewLogger(c.ErrOrStderr(), zap.ErrorLevel))
 	if err != nil {
 		return err
 	}

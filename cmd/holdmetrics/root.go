@@ -16,6 +16,7 @@ import (
 	"holdmetrics/cmd/holdmetrics/internal/logcmd"
 	"holdmetrics/cmd/holdmetrics/internal/settings"
 	"holdmetrics/cmd/holdmetrics/internal/usage"
+	"holdmetrics/ingest/rows"
 )
 
 // The exit codes.
@@ -47,7 +48,8 @@ func run(ctx context.Context, args []string, io streams) int {
 		return exitOK
 	}
 	// One line, so that logs and scripts can take it whole.
-	fmt.Fprintln(io.err, "holdmetrics: "+settings.SecretsOf(cmd).Hide(oneLine(err.Error())))
+	// What a file, a client or a server says is escaped, as everywhere on a terminal.
+	fmt.Fprintln(io.err, "holdmetrics: "+settings.SecretsOf(cmd).Hide(rows.Safe(oneLine(err.Error()))))
 	if errors.As(err, new(usage.Error)) {
 		fmt.Fprintf(io.err, "See '%s --help'.\n", cmd.CommandPath())
 		return exitUsage

@@ -6,6 +6,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"holdmetrics/cmd/holdmetrics/internal/app"
+	"holdmetrics/cmd/holdmetrics/internal/printing"
 	"holdmetrics/hold/rules"
 )
 
@@ -52,6 +53,6 @@ func openRules(c *cobra.Command, path string) (*rules.Rules, error) {
 		if warning {
 			p.Text = "warning: " + p.Text
 		}
-		fmt.Fprintln(c.ErrOrStderr(), p)
+		fmt.Fprintln(printing.SafeText(c.ErrOrStderr()), p)
 	})
 }

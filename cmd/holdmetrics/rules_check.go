@@ -50,10 +50,11 @@ where there is an error; a warning changes nothing.`,
 		if err != nil {
 			return err
 		}
-		out := bufio.NewWriter(c.OutOrStdout())
+		text := bufio.NewWriter(c.OutOrStdout())
+		out := printing.SafeText(text)
 		switch {
 		case canonical:
-			fmt.Fprint(out, r.Text())
+			fmt.Fprint(text, r.Text())
 		case len(tokens)+len(holders) > 0:
 			checkIDs(out, r, tokens, holders)
 		default:
@@ -62,7 +63,7 @@ where there is an error; a warning changes nothing.`,
 				return err
 			}
 		}
-		return out.Flush()
+		return text.Flush()
 	}
 	return c
 }
@@ -218,7 +219,8 @@ policy merge.`,
 		if len(tokens) > 0 {
 			changes = rules.DiffTokens(old, next, tokens)
 		}
-		out := bufio.NewWriter(c.OutOrStdout())
+		text := bufio.NewWriter(c.OutOrStdout())
+		out := printing.SafeText(text)
 		fmt.Fprintf(out, "%s %s -> %s %s\n", args[0], old.Version(), args[1], next.Version())
 		switch {
 		case old.Version() == next.Version():
@@ -232,7 +234,7 @@ policy merge.`,
 				fmt.Fprintf(out, "  %s\n", how)
 			}
 		}
-		if err := out.Flush(); err != nil {
+		if err := text.Flush(); err != nil {
 			return err
 		}
 		if exitCode && len(changes) > 0 {

@@ -14,6 +14,7 @@ import (
 	"go.uber.org/zap"
 
 	"holdmetrics/cmd/holdmetrics/internal/app"
+	"holdmetrics/cmd/holdmetrics/internal/printing"
 	"holdmetrics/cmd/holdmetrics/internal/settings"
 )
 
@@ -159,7 +160,7 @@ func TestSecretsAreHidden(t *testing.T) {
 	settings.WorkerFlags(worker)
 	s := settings.SecretsOf(worker)
 	var out bytes.Buffer
-	log := newLogger(s.Writer(&out), zap.WarnLevel)
+	log := printing.NewLogger(s.Writer(&out), zap.WarnLevel)
 	for _, text := range []string{`s3c"/ret`, "s3c%22%2Fret", `bob:s3c%22%2Fret`, `s3cret"oken`, "s3c,ret-3", "ann:s3c,ret-3"} {
 		err := fmt.Errorf("parse %q and %s", "nats://"+text+"@h", text)
 		log.Error("it broke", zap.Error(err))

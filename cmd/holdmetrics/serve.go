@@ -7,10 +7,9 @@ import (
 	"io"
 
 	"github.com/spf13/cobra"
-	"go.uber.org/zap"
-	"go.uber.org/zap/zapcore"
 
 	"holdmetrics/cmd/holdmetrics/internal/app"
+	"holdmetrics/cmd/holdmetrics/internal/printing"
 	"holdmetrics/cmd/holdmetrics/internal/settings"
 	"holdmetrics/cmd/holdmetrics/internal/usage"
 )
@@ -38,17 +37,9 @@ this order of precedence. 'holdmetrics config serve' shows what is in force.`,
 			return err
 		}
 		settings.WarnUnused(c.ErrOrStderr(), "serve", settings.EnvironmentOf(c))
-		return runUntil(c.Context(), app.NewServer(s, version(), newLogger(c.ErrOrStderr(), s.LogLevel)), c.OutOrStdout())
+		return runUntil(c.Context(), app.NewServer(s, version(), printing.NewLogger(c.ErrOrStderr(), s.LogLevel)), c.OutOrStdout())
 	}
 	return c
-}
-
-// newLogger writes lines for people.
-func newLogger(out io.Writer, level zapcore.Level) *zap.Logger {
-	config := zap.NewProductionEncoderConfig()
-	config.EncodeTime = zapcore.ISO8601TimeEncoder
-	config.EncodeLevel = zapcore.CapitalLevelEncoder
-	return zap.New(zapcore.NewCore(zapcore.NewConsoleEncoder(config), zapcore.Lock(zapcore.AddSync(out)), level))
 }
 
 // program is a process that serve, gateway or worker runs.
@@ -101,7 +92,7 @@ that need a store (scores as of a time, by token, windows, histories).
 			return err
 		}
 		settings.WarnUnused(c.ErrOrStderr(), "gateway", settings.EnvironmentOf(c))
-		log := newLogger(settings.SecretsOf(c).Writer(c.ErrOrStderr()), s.LogLevel)
+		log := printing.NewLogger(settings.SecretsOf(c).Writer(c.ErrOrStderr()), s.LogLevel)
 		return runUntil(c.Context(), app.NewGateway(s, version(), log), c.OutOrStdout())
 	}
 	return c
@@ -135,7 +126,7 @@ from the log whenever it acquires a partition; no gateway can read that store.
 			return usage.Errorf("a worker needs a database: set MONGODB_URL (or --%s), or ask for a store of this worker alone with --%s %s", settings.KeyMongoURL, settings.KeyStore, settings.StoreEmbedded)
 		}
 		settings.WarnUnused(c.ErrOrStderr(), "worker", settings.EnvironmentOf(c))
-		log := newLogger(settings.SecretsOf(c).Writer(c.ErrOrStderr()), s.LogLevel)
+		log := printing.NewLogger(settings.SecretsOf(c).Writer(c.ErrOrStderr()), s.LogLevel)
 		return runUntil(c.Context(), app.NewWorker(s, version(), log), c.OutOrStdout())
 	}
 	return c

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"holdmetrics/cmd/holdmetrics/internal/connect"
+	"holdmetrics/cmd/holdmetrics/internal/printing"
 	holdpb "holdmetrics/proto"
 )
 
@@ -39,7 +40,7 @@ moves unless it failed, has no owner, or has been at one thing for too long.`,
 		if err != nil {
 			return connect.CallError(*server, err)
 		}
-		return writeStatus(c.OutOrStdout(), answer)
+		return writeStatus(printing.SafeText(c.OutOrStdout()), answer)
 	}
 	return c
 }
