@@ -45,7 +45,7 @@ func (o Overruled) String() string {
 }
 
 // Standing is the part of the facts of one hold_id that decides which others change
-// nothing, as far as the facts are known. The zero value knows none. An answer stays
+// nothing, by the facts that are known. The zero value knows none. An answer stays
 // true whatever other facts there are: the greatest revision only grows.
 type Standing struct {
 	held, retracted, stopped bool

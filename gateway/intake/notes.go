@@ -150,8 +150,8 @@ func (n *notes) key(rules hold.Rules, d *hold.Draft) (key idKey) {
 	return key
 }
 
-// look reads what the store has of the hold_ids that this server has not seen, as far
-// as the limit goes. Without an answer there are fewer notes.
+// look reads what the store has of the hold_ids that this server has not seen, up to
+// the limit. Without an answer there are fewer notes.
 func (n *notes) look(ctx context.Context, p *prepared, drafts []hold.Draft) {
 	ctx, cancel := context.WithTimeout(ctx, lookWithin)
 	defer cancel()

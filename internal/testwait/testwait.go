@@ -94,8 +94,8 @@ func (w *watchdog) Run() int {
 const endsWithin = 10 * time.Second
 
 // endless are goroutines of a NATS server that its WaitForShutdown does not wait for: two
-// for each stream, one for each file of a stream or consumer. They are told to end, and
-// on a busy machine may come to it seconds later.
+// for each stream, one for each file of a stream or consumer. They are asked to end,
+// and on a busy machine end seconds later.
 var endless = []string{
 	"server.(*stream).internalLoop(", "server.(*stream).signalConsumersLoop(",
 	"server.(*fileStore).flushStreamStateLoop(", "server.(*msgBlock).flushLoop(", "server.(*consumerFileStore).flushLoop(",
