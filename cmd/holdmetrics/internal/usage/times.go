@@ -9,7 +9,7 @@ import (
 )
 
 // TimeHelp says how a flag takes a time.
-const TimeHelp = "RFC 3339, unix seconds, or now"
+const TimeHelp = "RFC 3339, a date, unix seconds, or now"
 
 // ParseStamp reads the time that a flag gives; an empty text is none.
 func ParseStamp(flag, text string, now int64) (hold.Stamp, error) {
