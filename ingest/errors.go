@@ -32,6 +32,9 @@ var (
 	// The event was not taken. (Hint: the log is slower than the producers. Send
 	// less at once, look at the disk of the NATS server, or raise MaxPending.)
 	ErrBusy = errors.New("ingest: too many events wait for the log; retry later, or look at the disk of the NATS server")
+	// ErrNotWritable: the log takes no events for now, as ProducerOptions.Gate says. The
+	// event was not taken.
+	ErrNotWritable = errors.New("ingest: the log takes no events for now")
 	// ErrClosed: the producer is closed. The event was not taken.
 	ErrClosed = errors.New("ingest: producer is closed")
 	// ErrNotAcknowledged: the log did not acknowledge the event. It may be in the

@@ -174,6 +174,13 @@ func (l *Log) info(ctx context.Context) (*jetstream.StreamInfo, error) {
 	return info, nil
 }
 
+// Probe writes an empty frame to the log, which has no events and changes nothing. It
+// returns why the log takes no messages, or nil.
+func (l *Log) Probe(ctx context.Context) error {
+	_, err := logPublisher{l.js}.publish(ctx, LogSubject(0), []byte{frameMagic0, frameMagic1, frameVersion})
+	return err
+}
+
 // Look asks the broker which log there is now, and its last position. Another id
 // than [Log.ID], or none, means that the log was deleted or recreated under this one.
 // A broker that was the leader until a moment ago may answer with what it had then.

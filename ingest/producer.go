@@ -32,6 +32,9 @@ type ProducerOptions struct {
 	// Now is the clock that events are checked against, in nanoseconds since the
 	// epoch; default the system's.
 	Now func() int64
+	// Gate returns why no event is to be taken now, or nil; default nil. It is asked for
+	// every event, and so must be fast. Its error wraps ErrNotWritable.
+	Gate func() error
 	// MaxPending is how many events may wait for the log at once, over all partitions.
 	MaxPending int
 	// MaxPendingBytes is the same in bytes of encoded events; at least 4 KiB.
@@ -252,6 +255,11 @@ func (p *Producer) freshFrame() *openFrame { return p.frames.Get().(*openFrame) 
 func (p *Producer) admit(ctx context.Context, events, bytes int) error {
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("%w: %w", ErrBusy, context.Cause(ctx))
+	}
+	if p.o.Gate != nil {
+		if err := p.o.Gate(); err != nil {
+			return err
+		}
 	}
 	if p.quota.tryTake(events, bytes) {
 		return nil

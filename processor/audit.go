@@ -56,10 +56,13 @@ func (a *audits) due(now time.Time, wanted *atomic.Bool, current audited) bool {
 type audited struct {
 	with     *shown // nil: no reader's snapshots
 	renewals uint64 // of the bucket
+	rechecks uint64
 }
 
 // current is what a walk that begins now compares.
-func (r *refresher) current() audited { return audited{r.shown.Load(), r.bucket.Renewals()} }
+func (r *refresher) current() audited {
+	return audited{r.shown.Load(), r.bucket.Renewals(), r.recheck.Load()}
+}
 
 // errRenewed says that the bucket was emptied, so that all of it is to be published again.
 var errRenewed = errors.New("the bucket has lost snapshots, and was emptied: all of them are published again")
@@ -76,9 +79,16 @@ type shown struct{ Shown }
 // toAudit is what the partitions compare with the store, or will soon.
 func (w *Worker) toAudit() (of audited) {
 	if w.bucket != nil {
-		of = audited{w.shown.Load(), w.bucket.Renewals()}
+		of = audited{w.shown.Load(), w.bucket.Renewals(), w.recheck.Load()}
 	}
 	return of
+}
+
+// Recheck has all snapshots compared with the store again, after something may have
+// happened to the bucket. Until that is over the worker is not ready.
+func (w *Worker) Recheck() {
+	w.recheck.Add(1)
+	w.Audit()
 }
 
 // SetShown has the snapshots that readers see compared with the store as well, from now

@@ -15,7 +15,8 @@ type controls struct {
 	beside      atomic.Int64  // how many workers share the bounds of memory
 	pace        *pace         // nil: as fast as it goes
 
-	shown atomic.Pointer[shown] // see Worker.SetShown
+	shown   atomic.Pointer[shown] // see Worker.SetShown
+	recheck atomic.Uint64         // how often Worker.Recheck was called
 }
 
 // SetDeadLetters has dead letters written of the messages up to a position; 0 is

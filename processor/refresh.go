@@ -60,6 +60,7 @@ type refresher struct {
 	applied   func() uint64 // the position up to which the partition is applied
 	wanted    *atomic.Bool  // somebody asks for a comparison of the snapshots
 	shown     *atomic.Pointer[shown]
+	recheck   *atomic.Uint64
 	chunk     int // lines that are drawn at once
 	step      int // holders that a walk reads at once
 
@@ -113,6 +114,7 @@ func newRefresher(s *scope) *refresher {
 		applied: func() uint64 { status, _ := s.board.snapshot(); return status.Position },
 		wanted:  &s.board.auditWanted,
 		shown:   &s.controls.shown,
+		recheck: &s.controls.recheck,
 		ends:    newLineEnds(cfg.refreshMost), drawing: map[string]bool{}, timer: stoppedTimer(),
 		jobs: make(chan *refreshJob, 1), done: make(chan refreshDone, 1),
 	}

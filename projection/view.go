@@ -108,12 +108,15 @@ func (v *View) Err() error {
 	return nil
 }
 
-// End returns the sequence of the bucket's last message, and Heard that of the last one
-// that the view has had. A view that has heard an end has all that the bucket had then.
-func (v *View) End(ctx context.Context) (uint64, error) { return v.end(ctx) }
+// Mark writes a message of the reader's own to the bucket and returns its sequence. A
+// view that has heard it follows the bucket, and has all that it had before.
+func (v *View) Mark(ctx context.Context) (uint64, error) { return v.mark(ctx) }
 
-// Heard is described at [View.End].
-func (v *View) Heard() uint64 { return v.heard.sequence.Load() }
+// Heard returns the sequence of the bucket's last message that the view has had, and when
+// it came. A broker that was opened again may give a sequence a second time.
+func (v *View) Heard() (sequence uint64, at time.Time) {
+	return v.heard.sequence.Load(), time.Unix(0, v.heard.at.Load())
+}
 
 // Closed reports whether the view was closed.
 func (v *View) Closed() bool {

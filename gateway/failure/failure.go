@@ -87,6 +87,8 @@ func Of(err error) Failure {
 		return Failure{Kind: NoStore, Message: query.ErrNoStore.Error()}
 	case errors.Is(err, query.ErrStale):
 		return Failure{Kind: Stale, Message: err.Error()}
+	case errors.Is(err, ingest.ErrNotWritable):
+		return Failure{Kind: Unavailable, Message: err.Error(), Retry: true}
 	// These two come before the ends of contexts, which they may wrap, because they
 	// are more specific. A caller that gave up on a slow log was not acknowledged.
 	case errors.Is(err, ingest.ErrBusy), errors.Is(err, intake.ErrSlow), errors.Is(err, query.ErrCrowded):

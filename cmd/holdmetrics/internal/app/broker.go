@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -20,6 +21,11 @@ import (
 // and to listen.
 const brokerStart = 2 * time.Minute
 
+// maxStore is the limit of the streams on disk: none. Left open, the server takes three
+// quarters of what is free at the start, and after a restart on a fuller disk refuses
+// what it already has.
+const maxStore = 1 << 60
+
 // BrokerName is what the embedded NATS server calls itself.
 const BrokerName = "holdmetrics"
 
@@ -28,6 +34,10 @@ const BrokerName = "holdmetrics"
 type Broker struct {
 	server *server.Server
 	Conn   *nats.Conn
+
+	storeDir      string
+	reopened      atomic.Uint64 // how often its streams were opened again
+	failedToWrite *atomic.Bool  // it has logged so
 }
 
 // startBroker starts a NATS server that keeps its streams in dir, synced to disk
@@ -50,16 +60,14 @@ func startBroker(dir, address string, log *zap.Logger) (*Broker, error) {
 		return nil, err
 	}
 	opts := &server.Options{
-		ServerName: BrokerName,
-		Host:       host,
-		Port:       int(port),
-		NoSigs:     true, // signals are ours
-		JetStream:  true,
-		StoreDir:   dir,
-		SyncAlways: true,
-		// Left open, the server takes three quarters of what is free at the start, and
-		// after a restart on a fuller disk refuses what it already has.
-		JetStreamMaxStore: 1 << 60,
+		ServerName:        BrokerName,
+		Host:              host,
+		Port:              int(port),
+		NoSigs:            true, // signals are ours
+		JetStream:         true,
+		StoreDir:          dir,
+		SyncAlways:        true,
+		JetStreamMaxStore: maxStore,
 	}
 	if port == 0 {
 		opts.Port = server.RANDOM_PORT
@@ -76,7 +84,7 @@ func StartPrivateBroker(dir string, log *zap.Logger) (*Broker, error) {
 		NoSigs:            true,
 		JetStream:         true,
 		StoreDir:          dir,
-		JetStreamMaxStore: 1 << 60,
+		JetStreamMaxStore: maxStore,
 	}, log)
 }
 
@@ -86,8 +94,8 @@ func runBroker(opts *server.Options, log *zap.Logger) (*Broker, error) {
 	if err != nil {
 		return nil, fmt.Errorf("the embedded NATS server does not start: %w", err)
 	}
-	fatal := new(atomic.Pointer[string])
-	s.SetLoggerV2(&brokerLog{log.Named("nats").Sugar(), fatal}, log.Core().Enabled(zap.DebugLevel), false, false)
+	fatal, failedToWrite := new(atomic.Pointer[string]), new(atomic.Bool)
+	s.SetLoggerV2(&brokerLog{log.Named("nats").Sugar(), fatal, failedToWrite}, log.Core().Enabled(zap.DebugLevel), false, false)
 	s.Start()
 	if !s.ReadyForConnections(brokerStart) {
 		err := errors.New("it was not ready in time")
@@ -97,7 +105,7 @@ func runBroker(opts *server.Options, log *zap.Logger) (*Broker, error) {
 		stopServer(s)
 		return nil, fmt.Errorf("the embedded NATS server does not start: %w", err)
 	}
-	b := &Broker{server: s}
+	b := &Broker{server: s, storeDir: opts.StoreDir, failedToWrite: failedToWrite}
 	b.Conn, err = nats.Connect("", nats.InProcessServer(s), nats.Name("holdmetrics serve"), nats.MaxReconnects(-1))
 	if err != nil {
 		stopServer(s)
@@ -108,6 +116,20 @@ func runBroker(opts *server.Options, log *zap.Logger) (*Broker, error) {
 
 // Address returns where outside clients connect to.
 func (b *Broker) Address() net.Addr { return b.server.Addr() }
+
+// reopen closes the streams of the server and opens them again from their files.
+// Connections stay. Consumers are gone, and are made again by those who had them.
+func (b *Broker) reopen() error {
+	if err := b.server.ShutdownJetStream(); err != nil {
+		return fmt.Errorf("closing the streams: %w", err)
+	}
+	// The server takes the rest from its options.
+	if err := b.server.EnableJetStream(&server.JetStreamConfig{StoreDir: b.storeDir, MaxStore: maxStore}); err != nil {
+		return fmt.Errorf("opening the streams again: %w", err)
+	}
+	b.reopened.Add(1)
+	return nil
+}
 
 // Close closes the connection and stops the server.
 func (b *Broker) Close() {
@@ -124,7 +146,19 @@ func stopServer(s *server.Server) {
 // debug lines.
 type brokerLog struct {
 	*zap.SugaredLogger
-	fatal *atomic.Pointer[string] // what made it give up
+	fatal         *atomic.Pointer[string] // what made it give up
+	failedToWrite *atomic.Bool
+}
+
+// Errorf notes what says that a stream keeps an error of a write, and refuses all others.
+func (l *brokerLog) Errorf(format string, v ...any) {
+	text := fmt.Sprintf(format, v...)
+	for _, sign := range []string{"failed to store a msg", "critical write error", "will be DISABLED"} {
+		if strings.Contains(text, sign) {
+			l.failedToWrite.Store(true)
+		}
+	}
+	l.SugaredLogger.Errorf("%s", text)
 }
 
 func (l *brokerLog) Noticef(format string, v ...any) { l.Debugf(format, v...) }

@@ -39,33 +39,40 @@ func viewReady(v *projection.View) error {
 	return nil
 }
 
-// levelView makes sure, once, that a view has what the bucket had when the partitions
-// became ready: what they published last may still be on its way.
+// levelView makes sure that a view has what the bucket had when the partitions became
+// ready, and follows it: what they published last may still be on its way. It does so
+// once, and again when the streams of the broker were opened again.
 type levelView struct {
-	mu   sync.Mutex
-	end  uint64 // of the bucket at that time; 0: not asked yet
-	done bool
+	mu       sync.Mutex
+	end      uint64 // of the bucket at that time; 0: not asked yet
+	asked    time.Time
+	done     bool
+	reopened uint64 // how often the streams were opened again by then
 }
 
-func (l *levelView) ready(ctx context.Context, v *projection.View) error {
+func (l *levelView) ready(ctx context.Context, v *projection.View, reopened uint64) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.reopened != reopened {
+		l.reopened, l.end, l.done = reopened, 0, false
+	}
 	if l.done {
 		return nil
 	}
 	if l.end == 0 {
-		end, err := v.End(ctx)
+		l.asked = time.Now()
+		end, err := v.Mark(ctx)
 		if err != nil {
-			return fmt.Errorf("the end of the snapshots is not known: %w", err)
+			return fmt.Errorf("the snapshots take no message: %w", err)
 		}
 		l.end = end
 	}
 	// A watch that begins again shows what it has heard when it is complete.
-	heard := v.Heard()
+	heard, at := v.Heard()
 	if err := v.Err(); err != nil {
 		return err
 	}
-	if heard < l.end {
+	if heard < l.end || at.Before(l.asked) {
 		return fmt.Errorf("the snapshots are read up to %d of %d", heard, l.end)
 	}
 	l.done = true

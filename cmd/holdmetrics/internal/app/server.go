@@ -45,6 +45,7 @@ type Server struct {
 	Generations *generation.Supervisor
 	Producer    *ingest.Producer
 
+	writes *writes
 	rules  *rules.Rules      // that the settings name; nil: none
 	active generation.Record // of the generation that was active at the start
 
@@ -59,6 +60,9 @@ func NewServer(s *settings.Settings, version string, log *zap.Logger) *Server {
 // Start starts everything. After an error Stop must be called, as after a start that
 // succeeded.
 func (p *Server) Start(ctx context.Context) error {
+	if err := roomToStart(p.settings.DataDir); err != nil {
+		return err
+	}
 	lock, err := LockDataDir(p.settings.DataDir)
 	if err != nil {
 		return err
@@ -126,7 +130,10 @@ func (p *Server) startOver(ctx context.Context, ports *ports, policy hold.Policy
 		return err
 	}
 	p.group.Add("backups", backups.Close)
-	p.Producer = ingest.NewProducer(p.Events, ingest.ProducerOptions{Limits: p.settings.Limits})
+	p.writes = &writes{dir: p.settings.DataDir, broker: p.Broker, probe: p.Events.Probe, mended: p.recheck, log: p.log}
+	p.writes.lookAtDisk()
+	p.group.Go("the look at the disk", p.writes.run)
+	p.Producer = ingest.NewProducer(p.Events, ingest.ProducerOptions{Limits: p.settings.Limits, Gate: p.writes.err})
 	p.group.AddWithin("events on their way to the log", flightGrace, p.Producer.Close)
 	p.startup.waitFor("the snapshots")
 	served, err := p.open(ctx, &p.active)
@@ -149,6 +156,15 @@ func (p *Server) startOver(ctx context.Context, ports *ports, policy hold.Policy
 	ports.serve(gate, p.group)
 	p.follow(generation.FollowerConfig{ID: serveID, Registry: p.Records, Gateway: gate.Following(p.open), Logger: p.log.Named("generations")})
 	return nil
+}
+
+// recheck has the snapshots of all generations compared with their stores again.
+func (p *Server) recheck() {
+	for _, name := range p.Generations.Names() {
+		if g, err := p.Generations.Get(name); err == nil {
+			g.Worker.Recheck()
+		}
+	}
 }
 
 // Banner returns the lines that tell an operator what is served where.
@@ -204,6 +220,9 @@ func (p *Server) open(ctx context.Context, r *generation.Record) (gateway.Backen
 		Snapshots:    view,
 		WaitApplied:  g.Worker.WaitApplied,
 		Ready: func(ctx context.Context) error {
+			if err := p.writes.err(); err != nil {
+				return err
+			}
 			if err := g.Ready(ctx, moveWithin); err != nil {
 				return err
 			}
@@ -213,7 +232,7 @@ func (p *Server) open(ctx context.Context, r *generation.Record) (gateway.Backen
 				}
 				return err
 			}
-			return level.ready(ctx, view)
+			return level.ready(ctx, view, p.Broker.reopened.Load())
 		},
 		Owners: owners{id: serveID, version: p.version, worker: g.Worker},
 		Rules:  g.Rules,
