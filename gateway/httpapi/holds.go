@@ -53,7 +53,7 @@ type HoldsSummary struct {
 // bounded: an answer that grows beyond it is begun (with full duplex, or
 // net/http would first throw the rest of the body away), and goes on while the
 // body is read. A client that then does not read is held back by flow control, and
-// cut off after writeTimeout.
+// cut off after Config.SendStall.
 const heldAnswer = 256 << 10
 
 func (s *Server) addHolds(api huma.API) {
