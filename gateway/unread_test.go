@@ -229,18 +229,47 @@ func TestASmallAnswerThatNobodyReadsEnds(t *testing.T) {
 	}
 }
 
-// The time limit of an answer ends with it: the next request on the connection has a
-// whole one, however long the client has waited.
+// deadlines is a listener whose connections report the time limits that writes get.
+type deadlines struct {
+	net.Listener
+	set chan time.Time
+}
+
+func (d *deadlines) Accept() (net.Conn, error) {
+	c, err := d.Listener.Accept()
+	return &limitedConn{c, d.set}, err
+}
+
+type limitedConn struct {
+	net.Conn
+	set chan time.Time
+}
+
+func (c *limitedConn) SetWriteDeadline(t time.Time) error {
+	c.set <- t
+	return c.Conn.SetWriteDeadline(t)
+}
+
+// The time limit of an answer ends with it, so that the next thing which is said on the
+// connection has a whole one, however long the client has waited.
 func TestAnAnswersLimitEndsWithIt(t *testing.T) {
 	t.Parallel()
-	w, _ := unreadWorld(t)
-	c, err := net.Dial("tcp", strings.TrimPrefix(w.Url, "http://"))
+	w := gatewaytest.NewWorld(t)
+	listener := &deadlines{bufconn.Listen(64 << 10), make(chan time.Time, 100)}
+	web := w.Gateway.HTTPServer()
+	var serving sync.WaitGroup
+	serving.Go(func() { _ = web.Serve(listener) })
+	t.Cleanup(func() {
+		web.Close()
+		serving.Wait()
+	})
+	c, err := listener.Listener.(*bufconn.Listener).DialContext(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer c.Close()
 	in := bufio.NewReader(c)
-	for range 3 {
+	for range 2 {
 		if _, err := io.WriteString(c, "GET /healthz HTTP/1.1\r\nHost: h\r\n\r\n"); err != nil {
 			t.Fatal(err)
 		}
@@ -252,13 +281,14 @@ func TestAnAnswersLimitEndsWithIt(t *testing.T) {
 			t.Fatal(answer.Status, err)
 		}
 		answer.Body.Close()
-		<-time.After(2 * w.Cfg.SendStall) // longer than an answer has
-	}
-	if _, err := io.WriteString(c, "nonsense\r\n\r\n"); err != nil {
-		t.Fatal(err)
-	}
-	answer, err := http.ReadResponse(in, nil)
-	if err != nil || answer.StatusCode != http.StatusBadRequest {
-		t.Fatal(answer, err)
+		limits := 0
+		for at := range listener.set {
+			if at.IsZero() && limits > 0 {
+				break
+			}
+			if !at.IsZero() {
+				limits++
+			}
+		}
 	}
 }

@@ -221,7 +221,7 @@ func TestStalledWatcherIsClosed(t *testing.T) {
 	snapshots := fakes.ReadySnapshots(stats...)
 	w := gatewaytest.NewWorld(t, func(w *gatewaytest.World) {
 		w.Cfg.Snapshots = snapshots
-		w.Cfg.SendStall = 200 * time.Millisecond
+		w.Cfg.SendStall = time.Second // for those who read, a busy machine must not be slower
 	})
 	_, stalled := gatewaytest.WatchOf(t, w, &holdpb.StatsRequest{})
 	c, err := net.Dial("tcp", strings.TrimPrefix(w.Url, "http://"))
