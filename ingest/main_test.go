@@ -34,10 +34,12 @@ func connect(tb testing.TB, s *server.Server, options ...nats.Option) jetstream.
 // openLog makes a log of its own for a test.
 func openLog(tb testing.TB) *Log {
 	tb.Helper()
-	l, err := OpenLog(tb.Context(), connect(tb, natstest.Start(tb)), LogConfig{})
-	if err != nil {
-		tb.Fatal(err)
-	}
+	js := connect(tb, natstest.Start(tb))
+	var l *Log
+	testwait.Poll(tb, "the log opens", func() (err error) { // a busy machine takes longer than a request may
+		l, err = OpenLog(tb.Context(), js, LogConfig{})
+		return err
+	})
 	return l
 }
 

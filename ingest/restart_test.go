@@ -59,9 +59,9 @@ func TestServerRestart(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := newTestProducer(t, l, ProducerOptions{AttemptTimeout: 50 * time.Millisecond, RetryWait: time.Millisecond})
+	p := newTestProducer(t, l, ProducerOptions{AttemptTimeout: 500 * time.Millisecond, RetryWait: time.Millisecond})
 
-	const n = 2000
+	const n = 800
 	acked, restarted := make(chan hold.Draft, n), make(chan struct{})
 	go func() {
 		defer close(restarted)

@@ -23,6 +23,7 @@ import (
 	"holdmetrics/hold"
 	"holdmetrics/ingest"
 	"holdmetrics/internal/natstest"
+	"holdmetrics/internal/testwait"
 	"holdmetrics/projection/storetest"
 	holdpb "holdmetrics/proto"
 )
@@ -148,10 +149,11 @@ func (w *World) Apply(t *testing.T, position uint64, logTime int64, drafts ...ho
 func OpenLog(t *testing.T) (*ingest.Log, jetstream.JetStream) {
 	t.Helper()
 	js := natstest.JetStream(t, natstest.Mild(t, natstest.Start(t)))
-	l, err := ingest.OpenLog(t.Context(), js, ingest.LogConfig{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	var l *ingest.Log
+	testwait.Poll(t, "the log opens", func() (err error) { // a busy machine takes longer than a request may
+		l, err = ingest.OpenLog(t.Context(), js, ingest.LogConfig{})
+		return err
+	})
 	return l, js
 }
 
