@@ -73,13 +73,13 @@ func (s *Snapshots) valuesDirect(ctx context.Context, keys []string, values [][]
 		return err
 	}
 	conn := s.js.Conn()
-	inbox := nats.NewInbox()
-	answers, err := conn.SubscribeSync(inbox)
+	replies := nats.NewInbox()
+	answers, err := conn.SubscribeSync(replies)
 	if err != nil {
 		return fmt.Errorf("projection: read snapshots: %w", err)
 	}
 	defer func() { _ = answers.Unsubscribe() }()
-	if err := conn.PublishRequest(s.directSubject(), inbox, body); err != nil {
+	if err := conn.PublishRequest(s.directSubject(), replies, body); err != nil {
 		return fmt.Errorf("projection: read snapshots: %w", err)
 	}
 	ctx, cancel := context.WithTimeout(ctx, valuesWithin)
