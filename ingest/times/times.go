@@ -54,7 +54,7 @@ func (u Unit) String() string { return unitNames[u] }
 type Reader struct {
 	UTC  bool   // a time without a zone is UTC; else it is an error
 	Unit Unit   // of numbers
-	Hint string // how to say that times without a zone are UTC; may be empty
+	Hint string // how to say that times of a file without a zone are UTC; empty: it is no file
 }
 
 // Parse reads a time. The empty text is "not given": a Stamp that is not Set. The
@@ -309,7 +309,11 @@ func (r Reader) parseNumber(s string) (hold.Stamp, string) {
 				return hold.Stamp{}, "is a date and a time without separators: write " + date + "T" + s[8:10] + ":" + s[10:12] + ":" + s[12:] + "Z if it is UTC"
 			}
 			if unit, ok := likelyUnit(seconds); ok {
-				return hold.Stamp{}, fmt.Sprintf("is absurd as seconds and fits as %s: give the unit of times (--time-unit %s)", unitWords[unit], unit)
+				what := "write it in seconds"
+				if r.Hint != "" { // it is of a file, whose reading has options
+					what = fmt.Sprintf("give the unit of times (--time-unit %s)", unit)
+				}
+				return hold.Stamp{}, fmt.Sprintf("is absurd as seconds and fits as %s: %s", unitWords[unit], what)
 			}
 		}
 		return hold.Stamp{Seconds: seconds, Nanos: nanos, Set: true}, ""

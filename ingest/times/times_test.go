@@ -40,7 +40,10 @@ func TestOneInstantInManySpellings(t *testing.T) {
 		if got, err := (Reader{Unit: unit}).Parse(s); err != nil || got != want {
 			t.Errorf("%q in %s: %+v, %v", s, unit, got, err)
 		}
-		if _, err := (Reader{}).Parse(s); err == nil || !strings.Contains(err.Error(), "--time-unit "+unit.String()) {
+		if _, err := (Reader{}).Parse(s); err == nil || !strings.Contains(err.Error(), "fits as "+unitWords[unit]+": write it in seconds") {
+			t.Errorf("%s: %v; want the unit in words", s, err)
+		}
+		if _, err := (Reader{Hint: "give --utc"}).Parse(s); err == nil || !strings.Contains(err.Error(), "--time-unit "+unit.String()) {
 			t.Errorf("%q: %v, want a hint at %s", s, err, unit)
 		}
 	}
