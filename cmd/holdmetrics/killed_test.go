@@ -71,8 +71,24 @@ func TestActivateWasKilled(t *testing.T) {
 	said(exitOK, "activate", "1") // which is active: it ends what was left
 	gatewaysAre(t, r, "it is let go of", 1, func(d *generation.GatewayState) bool { return d.Prepared == "" && d.Active == "1" })
 
-	// By itself.
-	kill(time.Second)
+	// By itself. How long a gateway takes to load it is for the machine to say.
+	for ttl, loaded := time.Second, false; !loaded; ttl *= 2 {
+		if _, err := r.PrepareFor(t.Context(), "2", ttl); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, "it is loaded, or its time is over", func() error {
+			gateways, err := r.Gateways(t.Context())
+			if err != nil {
+				return err
+			}
+			loaded = slices.ContainsFunc(gateways, func(d generation.GatewayState) bool { return d.Prepared == "2" && d.Active == "1" })
+			left, err := r.Prepared(t.Context())
+			if err == nil && !loaded && left.Generation != "" {
+				err = fmt.Errorf("%+v", gateways)
+			}
+			return err
+		})
+	}
 	gatewaysAre(t, r, "it is let go of in time", 1, func(d *generation.GatewayState) bool { return d.Prepared == "" && d.Active == "1" })
 	if out := said(exitOK, "generations", "--format", "csv"); !strings.Contains(out, "2,ready,") {
 		t.Error(out)
