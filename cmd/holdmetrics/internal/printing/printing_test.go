@@ -18,7 +18,7 @@ const nasty = "a\x1b[2J\r\nb\u202ec\u200b\xff"
 // seen fails the test if a text has anything that cannot be seen.
 func seen(t *testing.T, what, text string) {
 	t.Helper()
-	if strings.ContainsAny(text, "\x1b\r\u202e\u200b\x9b") || strings.Contains(text, "\xff") {
+	if strings.ContainsAny(text, "\x1b\r\u202e\u200b\u009b") || strings.Contains(text, "\xff") {
 		t.Errorf("%s: %q", what, text)
 	}
 }
