@@ -128,6 +128,27 @@ func TestNestedJSONIsFlat(t *testing.T) {
 	}
 }
 
+// CSV with two columns of one name is refused too: one of the values would be lost.
+func TestAMemberThatIsGivenTwiceIsNoRow(t *testing.T) {
+	t.Parallel()
+	for _, text := range []string{
+		"{\"v\":1,\"w\":2}\n{\"v\":1,\"v\":2}\n",
+		"[{\"v\":1,\"w\":2},\n{\"w\":{\"x\":1},\"v\":null,\"v\":2}]",
+		"{\"v\":{\"a\":1}}\n{\"v\":{\"a\":1,\"a\":1}}\n",
+	} {
+		got, err := readAll(write(t, []byte(text)))
+		var at *Error
+		if !errors.Is(err, ErrRow) || !errors.As(err, &at) || at.Place.Line != 2 || len(got) != 1 {
+			t.Errorf("%q: %d rows and %v, want one and the second refused", text, len(got), err)
+		}
+	}
+	// A row takes precedence over what stands around it.
+	got, err := readAll(write(t, []byte(`{"items":[{"v":1,"transfers":[{"v":2},{"v":3}]}]}`)))
+	if want := []map[string]string{{"v": "2"}, {"v": "3"}}; err != nil || !cmp.Equal(want, got) {
+		t.Errorf("got %v, %v, want %v", got, err, want)
+	}
+}
+
 func TestColumnsOfParquet(t *testing.T) {
 	t.Parallel()
 	type record struct {

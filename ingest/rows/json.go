@@ -30,6 +30,8 @@ type jsonSource struct {
 	depth  int // of the array that the objects stand in, 0 or 1
 	value  bytes.Buffer
 	index  map[string]int
+	seen   []int     // by column: the last object that had it
+	object int       // the object that is read
 	queue  []jsonRow // rows that were read and not returned
 	failed error     // comes after the queue
 }
@@ -142,18 +144,25 @@ func (s *jsonSource) fill() {
 // row makes the cells of an object, and the columns that are new.
 func (s *jsonSource) row(object wrapped, place Place) jsonRow {
 	cells := make([]string, len(s.table.header), len(s.table.header)+4)
+	var bad error
 	set := func(name, text string) {
 		i, ok := s.index[name]
 		if !ok {
 			i = len(s.table.header)
 			s.index[name] = i
 			s.table.header = append(s.table.header, name)
+			s.seen = append(s.seen, 0)
 		}
+		if s.seen[i] == s.object && bad == nil {
+			bad = &Error{place, fmt.Errorf("%w: %s is given twice", ErrRow, Quote(name))}
+		}
+		s.seen[i] = s.object
 		for len(cells) <= i {
 			cells = append(cells, "")
 		}
 		cells[i] = Trim(text)
 	}
+	s.object++
 	if object.outer != nil {
 		flatten(object.outer, "", func(name, text string) {
 			if !strings.HasPrefix(name, "transfers.") {
@@ -161,8 +170,9 @@ func (s *jsonSource) row(object wrapped, place Place) jsonRow {
 			}
 		})
 	}
+	s.object++ // what the row says takes precedence
 	flatten(object.value, "", set)
-	return jsonRow{cells: cells, place: place}
+	return jsonRow{cells: cells, place: place, err: bad}
 }
 
 func syntaxError(value []byte) error {
