@@ -39,6 +39,7 @@ type book struct {
 	touched  []int32
 	at       int64
 	equal    map[uint64]uint64 // rows of one time by hash
+	counting bool              // this run is that of the summary
 }
 
 func newBook(l *Ledger) *book {
@@ -104,6 +105,7 @@ func (b *book) indexOf(token, holder uint32) int32 {
 // returns false if emit did.
 func (b *book) run(ctx context.Context, emit func(rows.Event) bool) (bool, error) {
 	l := b.l
+	b.counting = emit != nil
 	for i := 0; i < len(l.records); {
 		b.at = l.records[i].at
 		if l.opened && b.at <= l.openedAt {
@@ -197,7 +199,9 @@ func (b *book) touch(token, holder uint32, i int32) *account {
 // state takes a statement of balance.
 func (b *book) state(r *record, i int32, value uint256.Int) error {
 	if r.to == nobody {
-		b.l.summary.OfNobody++
+		if b.counting {
+			b.l.summary.OfNobody++
+		}
 		return nil
 	}
 	a := b.touch(r.token, r.to, i)
@@ -211,7 +215,9 @@ func (b *book) state(r *record, i int32, value uint256.Int) error {
 			return fmt.Errorf("%w: %s of %s has %s and %s at %s", ErrStatement, rows.Clip(b.l.holders.texts[a.holder]), rows.Clip(b.l.tokens.texts[a.token]),
 				b.text(a.token, &a.stated), b.text(a.token, &value), b.l.opt.when(b.at))
 		}
-		b.l.summary.EqualStatements++
+		if b.counting {
+			b.l.summary.EqualStatements++
+		}
 	}
 	a.states |= kind
 	a.stated = value

@@ -68,7 +68,7 @@ func (l *Ledger) eachItem(row []string, m *mapping, info *tokenInfo, k kind, pla
 		}
 	}
 	if len(ids) != len(values) || batch && !listed && len(ids) > 1 && value != "" {
-		return l.blame(info.index, place, fmt.Errorf("%w: the batch has %d ids and other values, %s", ErrValue, len(ids), rows.Quote(value)))
+		return l.blame(info.index, place, fmt.Errorf("%w: there are %d ids, and the values are %s", ErrBatch, len(ids), rows.Quote(value)))
 	}
 	type item struct {
 		token, id string

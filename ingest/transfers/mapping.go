@@ -93,6 +93,9 @@ func (o *Options) mapTransfers(header []string) (*mapping, error) {
 	}
 	o.findTime(&f, m, p)
 	m.tx, m.logIndex, m.batch, m.removed = f.find(c.Tx, p.tx), f.find(c.LogIndex, p.logIndex), f.find(c.Batch, p.batch), f.find(c.Removed, p.removed)
+	if f.err == nil {
+		f.err = halfIdentity(c, m)
+	}
 	m.decimals = f.find(c.Decimals, nil)
 	if c.Decimals == "" && !o.DecimalsGiven && !o.NFT {
 		m.decimals = f.find("", p.decimals)
@@ -103,6 +106,20 @@ func (o *Options) mapTransfers(header []string) (*mapping, error) {
 		return nil, f.err
 	}
 	return m, o.checkIDs(header, m)
+}
+
+// halfIdentity returns an error if an option names a part of what identifies a log, and
+// the file does not have the rest: the option would have no effect.
+func halfIdentity(c *Columns, m *mapping) error {
+	switch {
+	case c.Tx != "" && m.logIndex < 0 && !m.preset.unique:
+		return fmt.Errorf("%w: the transaction alone does not identify a log: name the column of the log index too (--log-index)", ErrColumns)
+	case c.LogIndex != "" && m.tx < 0:
+		return fmt.Errorf("%w: the log index alone does not identify a log: name the column of the transaction too (--tx)", ErrColumns)
+	case c.Batch != "" && m.tx < 0:
+		return fmt.Errorf("%w: the place in a batch alone does not identify a log: name the columns of the transaction and the log index too (--tx, --log-index)", ErrColumns)
+	}
+	return nil
 }
 
 // findTime finds the column of the time or, by block, of its number.

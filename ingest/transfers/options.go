@@ -24,6 +24,8 @@ var (
 	ErrToken     = errors.New("the token is empty")
 	ErrHolder    = errors.New("the holder is empty")
 	ErrType      = errors.New("the type of the token is unknown")
+	ErrMark      = errors.New("the mark of a removed log is neither true nor false")
+	ErrBatch     = errors.New("the ids and the values of a batch do not match")
 	ErrIdentity  = errors.New("the same log has other content")
 	ErrRemoved   = errors.New("a removed log needs the columns of its transaction and its log index")
 	ErrStatement = errors.New("the statements of balance contradict each other")

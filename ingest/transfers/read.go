@@ -158,7 +158,6 @@ func (l *Ledger) readStatement(row []string, m *mapping, place rows.Place, more 
 		return l.blame(info.index, place, err)
 	}
 	r.to = l.holders.add(row[m.to])
-	r.row = hashRow(l.identifier.a, row)
 	if r.flags&flagSnapshot != 0 && m.validFrom < 0 && l.opt.SkipBadTokens && r.at != l.marked {
 		l.marked = r.at
 		l.append(mark(r, info.index)) // the snapshot is one, also if this row is bad
@@ -216,7 +215,7 @@ func removed(row []string, m *mapping) (flags, error) {
 	case "true", "1", "t", "yes":
 		return flagRemoved, nil
 	default:
-		return 0, fmt.Errorf("%w: removed is true or false, not %s", ErrValue, rows.Quote(s))
+		return 0, fmt.Errorf("%w: %s", ErrMark, rows.Quote(s))
 	}
 }
 

@@ -258,6 +258,73 @@ func TestSeveralFilesAreOne(t *testing.T) {
 	same(t, got, "T b 10-open x5", "T b 10-20 x5", "T b 20-open x4")
 }
 
+// A run that looks for bad tokens comes before the one that is reported.
+func TestStatementsAreCountedOnce(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	path := filepath.Join(dir, "b.csv")
+	text := "token_id,holder_id,balance,time\nT,a,5,10\nT,a,5,10\nT,,7,10\n"
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, opt := range []Options{{Statements: true}, {Statements: true, SkipBadTokens: true}, {Statements: true, Unchecked: true}} {
+		opt.Columns.Token = "token_id"
+		_, l, err := read(t, opt, "", path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := l.Summary()
+		if s.EqualStatements != 1 || s.OfNobody != 1 || s.Equal != 0 {
+			t.Errorf("skip %t: %d equal statements, %d of nobody and %d equal rows, want 1, 1 and 0", opt.SkipBadTokens, s.EqualStatements, s.OfNobody, s.Equal)
+		}
+	}
+}
+
+func TestHalfAnIdentityIsRefused(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "t.csv")
+	text := "token_address,from_address,to_address,value,block_timestamp,tx,place,part\nT,,a,5,10,0xab,1,0\nT,,a,5,10,0xab,1,0\n"
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	tests := []struct{ tx, index, batch, hint string }{
+		{"tx", "", "", "--log-index"},
+		{"", "place", "", "--tx"},
+		{"", "", "part", "--tx"},
+		{"tx", "place", "", ""},
+	}
+	for _, tt := range tests {
+		c := DefaultColumns()
+		c.Tx, c.LogIndex, c.Batch = tt.tx, tt.index, tt.batch
+		_, l, err := read(t, Options{Columns: c}, "", path)
+		if tt.hint == "" {
+			if err != nil || l.Summary().Duplicates != 1 {
+				t.Errorf("%+v: %v, %d duplicates, want 1", tt, err, l.Summary().Duplicates)
+			}
+			continue
+		}
+		if !errors.Is(err, ErrColumns) || !strings.Contains(err.Error(), tt.hint) {
+			t.Errorf("%+v: %v, want an error that names %s", tt, err, tt.hint)
+		}
+	}
+}
+
+func TestMarksAndBatchesThatDoNotFitAreNamed(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]error{
+		"token_address,from_address,to_address,value,block_timestamp,removed\nT,,a,5,10,maybe\n":       ErrMark,
+		"token_address,from_address,to_address,ids,value,block_timestamp\nT,,a,\"[7,8]\",\"[5]\",10\n": ErrBatch,
+	} {
+		path := filepath.Join(t.TempDir(), "t.csv")
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, _, err := read(t, Options{}, "", path); !errors.Is(err, want) || errors.Is(err, ErrValue) {
+			t.Errorf("got %v, want %v", err, want)
+		}
+	}
+}
+
 func TestFilesThatDoNotFit(t *testing.T) {
 	t.Parallel()
 	plain := file(t, "t.csv", "T,zero,a,5,10")
