@@ -53,6 +53,33 @@ func TestPositionNeedsNoFurtherMessage(t *testing.T) {
 	}
 }
 
+// A mark that is late is waited for, as readiness does: over a broker that delivers all
+// late, a view has not heard it when Mark returns.
+func TestMarkIsHeard(t *testing.T) {
+	t.Parallel()
+	b := startBroker(t)
+	s := openSnapshots(t, b.connect(), true)
+	publish(t, s, 3, entries(2, "first"), 4)
+	_, js := b.behind(faultynats.Faults{Late: 1, MaxDelay: 300 * time.Millisecond})
+	v := watchOn(t, s, js)
+	asked := time.Now()
+	sequence, err := v.Mark(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := v.WaitHeard(t.Context(), sequence, asked); err != nil {
+		t.Error(err)
+	}
+	if heard, at := v.Heard(); heard < sequence || at.Before(asked) {
+		t.Errorf("the view has heard %d at %v, want %d after %v", heard, at, sequence, asked)
+	}
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := v.WaitHeard(ended, sequence+1_000_000, asked); !errors.Is(err, context.Canceled) {
+		t.Errorf("of a message that never came: %v", err)
+	}
+}
+
 // A consumer delivers nothing from some message on; its heartbeats go on, or do not.
 // The view finds out by itself.
 func TestViewLeavesASilentConsumer(t *testing.T) {

@@ -118,6 +118,24 @@ func (v *View) Heard() (sequence uint64, at time.Time) {
 	return v.heard.sequence.Load(), time.Unix(0, v.heard.at.Load())
 }
 
+// WaitHeard returns when the view has had a message of the bucket that came after since
+// and has at least the given sequence; or with ctx's error.
+func (v *View) WaitHeard(ctx context.Context, sequence uint64, since time.Time) error {
+	for {
+		moved := v.heard.moved.wait()
+		if heard, at := v.Heard(); heard >= sequence && !at.Before(since) {
+			return nil
+		}
+		select {
+		case <-moved:
+		case <-v.done:
+			return ErrClosed
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
 // Closed reports whether the view was closed.
 func (v *View) Closed() bool {
 	select {
@@ -253,12 +271,14 @@ func (v *View) WaitPosition(ctx context.Context, partition int, position uint64)
 type heard struct {
 	sequence   atomic.Uint64 // in the bucket
 	stored, at atomic.Int64  // by the broker's clock, and when it came; unix nanoseconds
+	moved      signal
 }
 
 func (h *heard) note(meta *jetstream.MsgMetadata) {
 	h.sequence.Store(meta.Sequence.Stream)
 	h.stored.Store(meta.Timestamp.UnixNano())
 	h.at.Store(time.Now().UnixNano())
+	h.moved.raise()
 }
 
 func (v *View) waitError(ctx context.Context, partition int, wanted, reached uint64) error {

@@ -15,6 +15,9 @@ import (
 // load balancer's patience.
 const moveWithin = 10 * time.Second
 
+// levelWithin is how long a question for readiness waits for snapshots on their way.
+const levelWithin = 2 * time.Second
+
 // Ready returns why the active generation is not ready, or nil: its store does not
 // answer, or a partition failed, has not reached what the log held at the start, or
 // does not move.
@@ -67,12 +70,16 @@ func (l *levelView) ready(ctx context.Context, v *projection.View, reopened uint
 		}
 		l.end = end
 	}
-	// A watch that begins again shows what it has heard when it is complete.
-	heard, at := v.Heard()
+	// The mark is on its way, as a rule for a moment. A watch that begins again shows
+	// what it has heard when it is complete.
+	waiting, cancel := context.WithTimeout(ctx, levelWithin)
+	defer cancel()
+	late := v.WaitHeard(waiting, l.end, l.asked)
 	if err := v.Err(); err != nil {
 		return err
 	}
-	if heard < l.end || at.Before(l.asked) {
+	if late != nil {
+		heard, _ := v.Heard()
 		return fmt.Errorf("the snapshots are read up to %d of %d", heard, l.end)
 	}
 	l.done = true
