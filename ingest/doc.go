@@ -5,7 +5,7 @@
 // # The log
 //
 // OpenLog opens, or makes, two streams of a NATS JetStream account: HOLD_EVENTS,
-// the log, from which everything else can be rebuilt, and HOLD_DLQ, the dead
+// the log, from which everything else can be rebuilt, and HOLD_DLQ, the
 // dead letters. A holder's events all lie in one partition, stored as
 // hold.log.<partition>. Which one follows from the holder's subject token
 // (SubjectToken, Partition), and the NATS server computes the same for what raw
@@ -36,12 +36,12 @@
 // replay does not create it again.
 //
 // A log can be filled with another one (BeginImport), whose messages keep their
-// positions and times. So the time of a message is what Log.TimeOf says; see
+// positions and times. So the time of a message is that of Log.TimeOf; see
 // imported.go. Package archive keeps a log in a file.
 //
 // A raw producer sets no Nats-Msg-Id. The server drops a message whose id it has
-// seen in the 100 ms before, also where it says something else, and that cannot
-// be switched off. Nobody needs it: an equal event counts once, whenever it comes.
+// seen in the 100 ms before, even if it is a different event, and that cannot be
+// switched off. Nothing needs it: an equal event counts once, whenever it comes.
 //
 // # The producer
 //
@@ -51,10 +51,10 @@
 //	                         ▲                                         │
 //	                         └──────── done(position, err) ◀── PubAck ─┘
 //
-// A quota bounds it: so many events and bytes may wait for the log, and no
-// more (MaxPending, MaxPendingBytes). A caller without quota waits, and after
-// MaxWait it gets ErrBusy. Each batcher has one frame in flight. A lone event does
-// not wait for company; under load, frames fill by themselves.
+// A quota limits the events and bytes that wait for the log (MaxPending,
+// MaxPendingBytes). A caller without quota waits, and after
+// MaxWait it gets ErrBusy. Each batcher has one frame in flight. A single
+// event does not wait for others; under load, frames fill.
 //
 // There are four ways in, and a program needs one Producer, whichever it takes:
 //

@@ -22,7 +22,7 @@
 //		     │ Stopped                            │
 //		     │                                    │
 //		     └───────────▶ Failed ◀───────────────┘
-//		   foreign or shorter log      fenced by a newer owner, damaged store
+//		   another or shorter log      fenced by a newer owner, damaged store
 //
 //	  - Loading: reads the checkpoint, and compares it with the log and with what
 //	    the snapshot bucket has.
@@ -31,24 +31,24 @@
 //	    bucket was ahead of the store.
 //	  - Running: applies events as they come.
 //	  - Stopped: the context ended; what was applied is flushed and published,
-//	    or Run says that it could not be, and the next start applies it again.
-//	  - Failed: stopped for good by an error that trying again cannot heal; its
-//	    neighbours go on. Errors that may pass, such as a store that is away, fail
+//	    or Run returns that it was not, and the next start applies it again.
+//	  - Failed: stopped by an error that a retry cannot heal; the other partitions
+//	    go on. Errors that may pass, such as a store that is away, fail
 //	    nothing: they are tried again with growing pauses while the reader waits.
 //
 // # Owners that follow one another
 //
-// With [Config.Ownership] a worker is one of several, and runs the partitions
-// that fall to it, as package lease has it. A partition goes from owner to owner
-// by what the drawing above shows, once for each owner, and these steps:
+// With [Config.Ownership] a worker is one of several, and runs the partitions that
+// package lease assigns to it. Each owner of a partition goes through the states above,
+// between these steps:
 //
-//	claim the lease ▶ put up the fence (epoch) ▶ tell the store (epoch) ▶ Loading … Stopped ▶ release the lease
+//	claim the lease ▶ write the fence (epoch) ▶ tell the store (epoch) ▶ Loading … Stopped ▶ release the lease
 //
-// From its fence on, the bucket refuses a former owner; from its epoch on, the
-// store does. Before each flush the owner looks whether its lease may be over by
-// its own clock, and if so, drops everything: what was not flushed is in the log.
-// So a former owner can add, at most, one flush that was already under way, of
-// messages that were in the log before.
+// After the fence is written, the bucket refuses a former owner. After the epoch is
+// written, the store does. Before each flush the owner checks by its own clock if its
+// lease may have expired. If so, it drops everything: what was not flushed is in the log.
+// So a former owner can add at most one flush that was already under way, of messages
+// that were in the log before.
 //
 // # What makes a run repeatable
 //

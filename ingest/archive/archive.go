@@ -1,11 +1,11 @@
-// Package archive keeps a log in a file: what is needed to look at its events
-// elsewhere, and to fill an empty log with them, so that every decision about every
-// event comes out as it did the first time.
+// Package archive writes a log to a file and reads it back. The file has what is needed
+// to look at the events elsewhere, and to import them into an empty log: every event is
+// then accepted or refused as it was the first time.
 //
-// There are two forms. NDJSON has a line for each message of the log; Parquet has a
-// row for each event. Both say the events in words. Where those words do not come to
-// the very bytes of a message (what is malformed, or was written in another way than
-// ours), the bytes stand beside them, and count.
+// There are two forms. NDJSON has a line for each message of the log, and Parquet has a
+// row for each event. Both have the fields of the events as text. If encoding these
+// fields does not give the bytes of the message again (it is malformed, or a producer
+// encoded it in another way), the file also has the bytes, and an import uses them.
 package archive
 
 import (

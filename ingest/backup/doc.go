@@ -1,15 +1,15 @@
-// Package backup copies event logs, and what stands beside them, into one file,
-// and makes them again from it, while everything runs.
+// Package backup copies event logs, other streams and files into one file while they are
+// in use, and restores them from it.
 //
-// A backup is a tar file. Its first entry says what it is, [Manifest] lists the
-// others with size and SHA-256, and the last one has the SHA-256 of every byte before
-// it. So a file of which one bit was changed, which was cut off or has anything behind
-// its end shows itself, and mostly says where. Between the first and the manifest are:
+// A backup is a tar file. Its first entry describes it. The [Manifest] lists the other
+// entries with size and SHA-256. The last entry has the SHA-256 of every byte before it.
+// So a changed bit, a missing end and anything after the end are detected, mostly with
+// the place. Between the first entry and the manifest are:
 //
-//	files/<path>          what the server gave of its data directory, such as stores
+//	files/<path>          files of the server's data directory, such as stores
 //	streams/<name>/<part> a snapshot of a JetStream stream, in parts
 //
-// The files of the server ([FileServer]) are copied before the streams, and the event log is
-// the last of these. So nothing in a backup is ahead of its log, and what the log
-// had acknowledged when the backup began is in it.
+// The files of the server ([FileServer]) are copied before the streams, and the event
+// log last. So nothing in a backup is ahead of its log, and the backup has everything
+// that the log had acknowledged when the backup began.
 package backup

@@ -1,9 +1,8 @@
-// Package rows is what the importers share: import files, plain or gzip, read
-// row by row, each row with the place where it stands, and the events that the
-// rows come to.
+// Package rows reads import files row by row: CSV, JSON or Parquet, plain or compressed
+// with gzip or zstd. Each row has the place where it was read. The importers share the
+// package, and its type for the events that rows give.
 //
-// Nothing in it keeps more than a row in memory, and nothing is safe for
-// concurrent use.
+// Nothing in it is safe for concurrent use.
 package rows
 
 import (
@@ -12,7 +11,7 @@ import (
 	"holdmetrics/hold"
 )
 
-// Place is where a row stands.
+// Place is the file and the line of a row.
 type Place struct {
 	File string
 	Line int // from 1; 0: the file as a whole
