@@ -13,16 +13,16 @@
 //	checkpoints   one document a partition, and its owner's epoch
 //	hold_meta     the store's format and its fixed values
 //
-// What is there for people (dates of milliseconds, doubles, names) stands beside
-// the exact values, which alone are read back.
+// Fields for people (dates in milliseconds, doubles, names) are beside the exact
+// values. Only the exact values are read back.
 //
 // # One checkpoint at a time
 //
 // A flush is many writes, and readers must not see half of one. So nothing that a
 // flush writes can be seen before its checkpoint, which is its last write:
 //
-//   - A fact says the position of the log where it first stands. At a checkpoint
-//     of position P the facts with position <= P are there, and no others.
+//   - A fact has the position of the log that first states it. At a checkpoint of
+//     position P the facts with position <= P count, and no others.
 //   - A document of figures has its last few versions, each with the epoch and
 //     the position of the flush that wrote it. At a checkpoint (P, E) the version
 //     with the greatest (epoch, position) counts, of those with position <= P and
@@ -40,12 +40,12 @@
 //
 // # Owners
 //
-// Figures and checkpoints are written by upserts whose filter lets pass a smaller
-// (epoch, position) only. Where the document has another one the server answers
-// E11000, since the upsert then tries to insert the same _id; the same comes
-// where two upserts race. So E11000 there means: read it. A greater epoch is
-// [projection.ErrFenced]. The same epoch and position has been written already. A
-// smaller one is tried again. E11000 on a fact means that it is there.
+// Figures and checkpoints are written by upserts whose filter matches only a document
+// with a smaller (epoch, position). Otherwise the upsert tries to insert the same _id,
+// and the server answers E11000. The same happens if two upserts race. So after E11000
+// the store reads the document: a greater epoch is [projection.ErrFenced], the same
+// epoch and position was written already, and a smaller one is tried again. For a fact,
+// E11000 means that it is there.
 //
 // Store.Claim writes an owner's epoch before its first flush, so that from then
 // on no older owner can move the checkpoint. It is a write of its own that a

@@ -47,7 +47,7 @@ const (
 // Cluster are the settings of processes that share a NATS cluster.
 type Cluster struct {
 	NATSURL        string
-	NATSMonitor    string // empty: nobody looks
+	NATSMonitor    string // empty: no check
 	Replicas       int
 	Partitions     int
 	Mongo          mongo.Config
@@ -62,7 +62,7 @@ type Cluster struct {
 func clusterFlags(c *cobra.Command) {
 	f := c.Flags()
 	f.String(KeyNATSURL, "nats://127.0.0.1:4222", "`URL` of the NATS servers; several with commas (NATS_URL)")
-	f.String(KeyNATSMonitor, "", "monitoring `URL` of a NATS server, to look at how it syncs to disk (NATS_MONITOR_URL; default: nobody looks)")
+	f.String(KeyNATSMonitor, "", "monitoring `URL` of a NATS server, to check how it syncs to disk (NATS_MONITOR_URL; default: no check)")
 	f.Int(KeyReplicas, 1, "replicas of the log, the buckets and the dead letters when they are made: 3 on a cluster (REPLICAS)")
 	f.Int(keyPartitions, ingest.DefaultPartitions, "partitions of the log when it is made; fixed from then on (PARTITIONS)")
 	f.String(KeyMongoURL, "", "`URL` of the MongoDB database (MONGODB_URL or MONGODB_URI)")
@@ -74,7 +74,7 @@ func clusterFlags(c *cobra.Command) {
 	f.String(keyLogLevel, "warn", logLevelUsage)
 	f.String(KeyConfig, "", "YAML `file` of settings, named as the flags are (HOLDMETRICS_CONFIG)")
 	startFlag(f)
-	f.String(KeyPprof, "", "loopback `address` that gives profiles of the program at /debug/pprof/ (PPROF_ADDRESS; default: none is opened)")
+	f.String(KeyPprof, "", "loopback `address` that serves profiles of the program at /debug/pprof/ (PPROF_ADDRESS; default: none)")
 }
 
 // GatewayFlags adds the flags of gateway to a command.
@@ -100,7 +100,7 @@ func WorkerFlags(c *cobra.Command) {
 	f.String(keyRules, "", rulesUsage)
 	f.String(keyWorkerID, "", "`name` of this worker, of letters, digits, '-' and '_'; one process at a time (WORKER_ID; default: made of the host's name)")
 	run := Duration(lease.DefaultLease)
-	f.Var(&run, keyLease, "how long a partition stays with a worker that is not heard of; whole seconds (LEASE)")
+	f.Var(&run, keyLease, "how long a partition stays with a worker that does not renew its lease; whole seconds (LEASE)")
 	flush := Duration(processor.DefaultFlushInterval)
 	f.Var(&flush, keyFlushInterval, "from the first change to its flush to the store (FLUSH_INTERVAL)")
 	gc := Duration(processor.DefaultGCInterval)

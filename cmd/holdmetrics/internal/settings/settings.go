@@ -123,7 +123,7 @@ func ServeFlags(c *cobra.Command) {
 	f.String(keyLogLevel, "warn", logLevelUsage)
 	f.String(KeyConfig, "", "YAML `file` of settings, named as the flags are (HOLDMETRICS_CONFIG)")
 	startFlag(f)
-	f.String(KeyPprof, "", "loopback `address` that gives profiles of the program at /debug/pprof/ (PPROF_ADDRESS; default: none is opened)")
+	f.String(KeyPprof, "", "loopback `address` that serves profiles of the program at /debug/pprof/ (PPROF_ADDRESS; default: none)")
 }
 
 // DefaultStartTimeout is the time limit of a start.
