@@ -11,7 +11,7 @@ import (
 	"holdmetrics/hold/internal/coding"
 )
 
-// maxID is the longest id, in bytes.
+// maxID is the longest id, in bytes (S6.1).
 const maxID = 256
 
 // MaxTime is the latest instant that an event may name: 2200-01-01T00:00:00Z (S6.6).
@@ -71,7 +71,7 @@ type Event struct {
 }
 
 // Check validates the draft and returns it as an event (docs/semantics.md, section 6).
-// The error is a [*FieldError] with the field and the reason. now is the caller's
+// The error is a [*FieldError] with the field and the reason (S6.10). now is the caller's
 // clock in nanoseconds since the epoch. Check is the only implementation of these
 // rules. Every server calls it, and the processor calls it again.
 func (d *Draft) Check(now int64, lim Limits) (Event, error) {
@@ -86,7 +86,7 @@ func (d *Draft) Check(now int64, lim Limits) (Event, error) {
 		return Event{}, err
 	}
 	var err error
-	if d.End.Set && (d.End.Seconds != 0 || d.End.Nanos != 0) {
+	if d.End.Set && (d.End.Seconds != 0 || d.End.Nanos != 0) { // S6.3
 		if e.End, err = checkTime("end", d.End, now, lim.MaxFutureEnd); err != nil {
 			return Event{}, err
 		}
@@ -96,10 +96,10 @@ func (d *Draft) Check(now int64, lim Limits) (Event, error) {
 		if e.Start, err = checkTime("start", d.Start, now, lim.MaxClockSkew); err != nil {
 			return Event{}, err
 		}
-		if e.End != 0 && e.End < e.Start {
+		if e.End != 0 && e.End < e.Start { // S6.5
 			return Event{}, &FieldError{Field: "end", Err: ErrOrder, Detail: formatTime(e.End) + " is before " + formatTime(e.Start)}
 		}
-	case e.End == 0 && !(d.Retract && d.HoldID != ""):
+	case e.End == 0 && !(d.Retract && d.HoldID != ""): // S6.4
 		return Event{}, &FieldError{Field: "start", Err: ErrRequired, Detail: "only a stop (an end alone) and a retract by hold_id go without"}
 	}
 	if e.Weight, e.HasWeight, err = d.weight(); err != nil {
@@ -131,7 +131,7 @@ func (d *Draft) CheckBy(rules Rules, now int64, lim Limits) (Event, error) {
 	return e, nil
 }
 
-// weight reads both forms of the weight. Both are checked, even if only one counts.
+// weight reads both forms of the weight (S6.9). Both are checked, even if only one counts.
 func (d *Draft) weight() (Weight, bool, error) {
 	w, err := WeightFromFloat(d.Weight)
 	if err != nil {
@@ -194,14 +194,14 @@ func checkTime(field string, t Stamp, now, ahead int64) (int64, error) {
 	if t.Nanos < 0 || t.Nanos > 999_999_999 {
 		return 0, &FieldError{Field: field, Err: ErrTime, Detail: strconv.Itoa(int(t.Nanos)) + " nanoseconds"}
 	}
-	if t.Seconds < 0 || t.Seconds == 0 && t.Nanos == 0 || t.Seconds > MaxTime/1e9 {
+	if t.Seconds < 0 || t.Seconds == 0 && t.Nanos == 0 || t.Seconds > MaxTime/1e9 { // S6.3, S6.6
 		return 0, &FieldError{Field: field, Err: ErrTime, Detail: strconv.FormatInt(t.Seconds, 10) + " seconds since the epoch"}
 	}
 	ns := t.Seconds*1e9 + int64(t.Nanos)
 	if ns > MaxTime {
 		return 0, &FieldError{Field: field, Err: ErrTime, Detail: formatTime(ns)}
 	}
-	if ns > now && ns-now > ahead {
+	if ns > now && ns-now > ahead { // S6.7
 		return 0, &FieldError{Field: field, Err: ErrFuture, Detail: formatTime(ns) + " is more than " + time.Duration(ahead).String() + " ahead of " + formatTime(now)}
 	}
 	return ns, nil

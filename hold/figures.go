@@ -9,7 +9,7 @@ import (
 	"holdmetrics/hold/internal/limbs"
 )
 
-// Amount is a score and the time held beside it.
+// Amount is a score (S1.4) and the time held beside it (S1.5).
 type Amount struct {
 	Score Score
 	Held  Held
@@ -77,7 +77,7 @@ func (l Line) Plus(m Line) Line {
 	}
 }
 
-// Figures are what is kept of a pair, or of a holder as the sum of its pairs.
+// Figures are what is kept of a pair, or of a holder as the sum of its pairs (S1.6).
 type Figures struct {
 	Settled Amount // ended holds only
 	Line    Line   // every hold

@@ -41,7 +41,7 @@ func ParsePolicy(name string) (Policy, error) {
 	return 0, fmt.Errorf("hold: policy %q is not one of merge, sum", name)
 }
 
-// Hold is an effective hold: what the facts of a pair come to (S2.5).
+// Hold is an effective hold (S1.1): what the facts of a pair come to (S2.5).
 type Hold struct {
 	Start, End int64  // ns; an End of 0: open
 	Weight     Weight // 1 if none was stated

@@ -111,7 +111,7 @@ type Rule struct {
 	Shortest   int64  // ns; shorter runs do not count
 	BoostBy    BoostBy
 	Boosts     []Boost // by ascending After
-	NeedsID    bool    // events of this token must carry a hold_id
+	NeedsID    bool    // events of this token must carry a hold_id (S8.10)
 }
 
 // Accepts returns a [*FieldError] if the rule refuses an event of the token with this

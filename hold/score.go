@@ -11,16 +11,16 @@ import (
 const scoreDigits = 33
 
 // Score is an exact sum of weight x time in units of 1e-33 weight-seconds, 384
-// bits wide: one hold at the extremes takes 245.4 bits as weight x nanoseconds,
-// which leaves room for 2^64 of them and a multiplier below 10^6 of 6 digits
-// after the point. Scores compare with ==.
+// bits wide (S7.3): one hold at the extremes takes 245.4 bits as weight x nanoseconds,
+// and a multiplier and a boost factor at most 59.8 more. This leaves room for 2^78 such
+// holds. Scores compare with ==.
 type Score [6]uint64
 
 // Rate is how a score grows, in units of 1e-24 weight: rate x nanoseconds is a
 // score.
 type Rate [6]uint64
 
-// Held is a length of time in nanoseconds, 128 bits wide, since it adds up over
+// Held is a length of time in nanoseconds (S7.4), 128 bits wide, since it adds up over
 // tokens. Helds compare with ==.
 type Held [2]uint64
 

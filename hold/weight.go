@@ -16,7 +16,7 @@ const (
 )
 
 // Weight is a decimal with up to 37 digits before the point and 18 after it,
-// as an integer of 1e-18 units. The zero value is 0. Weights compare with ==.
+// as an integer of 1e-18 units (S7.2). The zero value is 0. Weights compare with ==.
 type Weight uint256.Int
 
 // One is the weight of a hold that was given none.
@@ -29,7 +29,7 @@ var maxWeight = func() Weight {
 }()
 
 // ParseWeight reads the exact form of a weight: 1 to 37 digits, then optionally
-// a point and 1 to 18 digits, and nothing else. Its errors wrap [ErrWeight].
+// a point and 1 to 18 digits, and nothing else (S6.9). Its errors wrap [ErrWeight].
 func ParseWeight(s string) (Weight, error) {
 	intPart, frac := s, ""
 	for i := 0; i < len(s); i++ {

@@ -11,7 +11,7 @@ import (
 	"holdmetrics/hold"
 )
 
-// AcceptedAhead is by how many nanoseconds the log's clock may lag behind that of
+// AcceptedAhead (S6.8) is by how many nanoseconds the log's clock may lag behind that of
 // a server that accepted an event. Readers of the log judge by a message's time and
 // that much more, so that what a server accepted is never refused later.
 const AcceptedAhead = int64(time.Minute)

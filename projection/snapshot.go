@@ -14,8 +14,8 @@ import (
 	holdpb "holdmetrics/proto"
 )
 
-// The wire form of a snapshot is a HoldStat. It is encoded and taken apart here and
-// nowhere else.
+// The wire form of a snapshot is a HoldStat. It is encoded here and nowhere else, and
+// taken apart here; gateway/httpapi decodes it as a whole to answer in JSON.
 
 // EncodeSnapshot returns the snapshot of a holder, by a version of the rules and in a
 // generation. The same record always gives the same bytes.
