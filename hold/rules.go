@@ -102,7 +102,7 @@ func (r *Rule) Check() error {
 // Nothing is rounded (S7.3). The unit of a score is 1e-33: 1e-18 of a weight, 1e-9 of a
 // second, 1e-6 of Multiplier x Factor. [Rule.Check] refuses factors that need more
 // digits. Nothing overflows: weight x time of a hold takes at most 245.4 bits, and a
-// Multiplier and a Factor add at most 59.8 bits. So 384 bits hold the sum of 2^78 holds.
+// Multiplier and a Factor add at most 59.8 bits. So 383 bits hold the sum of 2^77 holds.
 type Rule struct {
 	Policy     Policy
 	Multiplier uint64 // in 1e-6 units; 0 counts nothing

@@ -12,8 +12,8 @@ const scoreDigits = 33
 
 // Score is an exact sum of weight x time in units of 1e-33 weight-seconds, 384
 // bits wide (S7.3): one hold at the extremes takes 245.4 bits as weight x nanoseconds,
-// and a multiplier and a boost factor at most 59.8 more. This leaves room for 2^78 such
-// holds. Scores compare with ==.
+// and a multiplier and a boost factor at most 59.8 more. With a bit for the sign of a
+// difference this leaves room for 2^77 such holds. Scores compare with ==.
 type Score [6]uint64
 
 // Rate is how a score grows, in units of 1e-24 weight: rate x nanoseconds is a
