@@ -4,6 +4,7 @@ import (
 	"strconv"
 	"strings"
 	"unicode"
+	"unicode/utf8"
 )
 
 // This file has the checks that servers and files make beyond [Draft.Check]. The
@@ -22,14 +23,24 @@ func (d *Draft) CheckStrict() error {
 	return nil
 }
 
-// TrimID returns an id without the characters at either end that [Invisible] reports.
-// Files are read without them.
+// TrimID returns an id without the characters at either end that [Invisible] reports,
+// but with the variation selector of an emoji at its end, which is part of how one types
+// it. Files are read without them.
 func TrimID(id string) string {
 	if id == "" || plainByte(id[0]) && plainByte(id[len(id)-1]) {
 		return id
 	}
-	return strings.TrimFunc(id, Invisible)
+	trimmed := strings.TrimFunc(id, Invisible)
+	if end := len(id) - len(strings.TrimLeftFunc(id, Invisible)) + len(trimmed); end < len(id) {
+		selector, width := utf8.DecodeRuneInString(id[end:])
+		if last, _ := utf8.DecodeLastRuneInString(trimmed); isSelector(selector) && last > unicode.MaxASCII && !unicode.In(last, unicode.L, unicode.M, unicode.N) {
+			return id[end-len(trimmed) : end+width]
+		}
+	}
+	return trimmed
 }
+
+func isSelector(r rune) bool { return r >= '\ufe00' && r <= '\ufe0f' }
 
 // plainByte reports whether a byte is a visible character by itself.
 func plainByte(b byte) bool { return b > ' ' && b < 0x7f }
@@ -42,7 +53,7 @@ func Invisible(r rune) bool {
 	case '\u00ad', '\u034f', '\u061c', '\u115f', '\u1160', '\u17b4', '\u17b5', '\u180e', '\u3164', '\uffa0', '\ufeff':
 		return true
 	}
-	if r >= '\u200b' && r <= '\u200f' || r >= '\u202a' && r <= '\u202e' || r >= '\u2060' && r <= '\u206f' || r >= '\ufe00' && r <= '\ufe0f' {
+	if r >= '\u200b' && r <= '\u200f' || r >= '\u202a' && r <= '\u202e' || r >= '\u2060' && r <= '\u206f' || isSelector(r) {
 		return true
 	}
 	return unicode.IsSpace(r)

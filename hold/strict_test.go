@@ -14,7 +14,7 @@ func TestCheckStrict(t *testing.T) {
 	if err := plain.CheckStrict(); err != nil {
 		t.Errorf("blanks within ids: %v", err)
 	}
-	for _, id := range []string{"❤\ufe0fa", "\u0301a", "é"} {
+	for _, id := range []string{"❤\ufe0fa", "❤\ufe0f", "ann ❤\ufe0f", "\u0301a", "é"} {
 		d := plain
 		d.Holder = id
 		if err := d.CheckStrict(); err != nil || hold.TrimID(id) != id {
@@ -38,6 +38,17 @@ func TestCheckStrict(t *testing.T) {
 					t.Errorf("TrimID(%q) is %q", id, got)
 				}
 			}
+		}
+	}
+}
+
+func TestTrimIDKeepsEmoji(t *testing.T) {
+	t.Parallel()
+	for id, want := range map[string]string{
+		" ❤\ufe0f\u200b ": "❤\ufe0f", "❤\ufe0f\ufe0f": "❤\ufe0f", "❤ \ufe0f": "❤", "\ufe0f": "", "\ufe0f❤": "❤", "ä\ufe0f": "ä",
+	} {
+		if got := hold.TrimID(id); got != want {
+			t.Errorf("TrimID(%+q) is %+q, want %+q", id, got, want)
 		}
 	}
 }

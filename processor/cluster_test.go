@@ -15,6 +15,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"holdmetrics/ingest"
+	"holdmetrics/internal/testwait"
 	"holdmetrics/processor/lease"
 )
 
@@ -114,6 +115,7 @@ func TestClusterThatLosesServers(t *testing.T) {
 		t.Skip("elections take their time")
 	}
 	t.Parallel()
+	testwait.Allow(t, 5*time.Minute) // servers come and go while it writes
 	c := startCluster(t)
 	f := openFleet(t, 4, 3, c.connection)
 	defer f.forward()()

@@ -200,25 +200,31 @@ func TestRulesMoveHoldersWhereItIsKnown(t *testing.T) {
 		t.Fatal(err)
 	}
 	moved := map[int]int{}
-	rapid.Check(t, func(t *rapid.T) {
-		id := rapid.OneOf(
-			rapid.StringMatching(`0x[0-9a-fA-F]{40}`), rapid.StringMatching(`0[xX][0-9a-gA-G.ÄK=_-]{39,41}`), rapid.String(),
-		).Draw(t, "id")
+	look := func(fail func(format string, args ...any), id string) {
 		named := evm.Holder(id)
 		if named == id {
 			return
 		}
 		if ingest.SubjectToken(id) != id || ingest.SubjectToken(named) != named || strings.ToLower(id) != named {
-			t.Fatalf("%q becomes %q", id, named)
+			fail("%q becomes %q", id, named)
 		}
 		for partitions := 1; partitions <= 64; partitions++ {
 			if ingest.Partition(id, partitions) == ingest.Partition(named, partitions) {
 				continue
 			}
 			if moved[partitions]++; !readsWhole(evm, partitions) {
-				t.Fatalf("of %d partitions, %q is in another one than %q", partitions, id, named)
+				fail("of %d partitions, %q is in another one than %q", partitions, id, named)
 			}
 		}
+	}
+	// Enough that some are moved, however few are drawn below.
+	for i := range 100 {
+		look(t.Fatalf, fmt.Sprintf("0x%040X", 0xABCDEF*(i+1)))
+	}
+	rapid.Check(t, func(t *rapid.T) {
+		look(t.Fatalf, rapid.OneOf(
+			rapid.StringMatching(`0x[0-9a-fA-F]{40}`), rapid.StringMatching(`0[xX][0-9a-gA-G.ÄK=_-]{39,41}`), rapid.String(),
+		).Draw(t, "id"))
 	})
 	for partitions := 1; partitions <= 64; partitions++ {
 		if want := 32%partitions != 0; readsWhole(evm, partitions) != want || (moved[partitions] > 0) != want {

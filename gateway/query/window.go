@@ -22,7 +22,7 @@ var (
 )
 
 // ErrProjected means that a time is in the future, which a read has to allow.
-var ErrProjected = errors.New("is in the future: ask for projected to assume that open holds stay open")
+var ErrProjected = errors.New("is in the future: ask for projected figures (projected=true, or --projected) to assume that open holds stay open")
 
 // Window is the time that a read is about: the figures as of an instant, or what
 // they gained since another one.

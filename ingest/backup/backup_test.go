@@ -108,12 +108,15 @@ func TestStreamsWhileTheyAreWritten(t *testing.T) {
 	var producing sync.WaitGroup
 	began := make(chan struct{})
 	producing.Go(func() {
+		start := sync.OnceFunc(func() { close(began) })
+		defer start()
 		for i := 0; ctx.Err() == nil; i++ {
 			if err := put(i); err != nil {
+				t.Error(err)
 				return
 			}
 			if i == 10 {
-				close(began)
+				start()
 			}
 		}
 	})
