@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"math/rand/v2"
+	"strings"
 	"testing"
 
 	"google.golang.org/protobuf/encoding/protowire"
@@ -101,6 +102,88 @@ func TestSnapshotDoesNotDecode(t *testing.T) {
 			t.Errorf("%q: %v", bad, err)
 		}
 	}
+}
+
+// The cheap check of a value agrees with the reader, whatever byte is changed, cut or
+// put in, and for numbers at the limits of their width.
+func TestCheckSnapshotIsReadSnapshot(t *testing.T) {
+	t.Parallel()
+	r := rand.New(rand.NewPCG(5, 6))
+	same := func(value []byte) bool {
+		t.Helper()
+		s, err := ReadSnapshot(value)
+		want := err == nil && isKeyOf("alice", s.Holder)
+		if got := CheckSnapshot("alice", value); got != want {
+			t.Fatalf("%q is checked as %v, and read: %v, %q", value, got, err, s.Holder)
+		}
+		return want
+	}
+	good, bad := 0, 0
+	for range 20_000 {
+		record := someRecord(t, r)
+		value, err := EncodeSnapshot(record, "none", "1")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range r.IntN(3) {
+			at := r.IntN(len(value))
+			switch r.IntN(4) {
+			case 0:
+				value[at] ^= 1 << r.IntN(8)
+			case 1:
+				value[at] = "0123456789.-x"[r.IntN(13)]
+			case 2:
+				value = append(value[:at], value[at+1:]...)
+			default:
+				value = append(value[:at:at], append([]byte{byte(r.Uint32())}, value[at:]...)...)
+			}
+		}
+		if same(value) {
+			good++
+		} else {
+			bad++
+		}
+	}
+	if good < 1000 || bad < 1000 {
+		t.Errorf("%d values are good and %d are bad", good, bad)
+	}
+	for _, field := range []protowire.Number{statSettled, statBase, statRate, statSettledHeld, statHeldBase} {
+		for whole := range 130 {
+			for _, fraction := range []int{0, 1, 9, 10, 24, 25, 33, 34} {
+				text := strings.Repeat("9", whole)
+				if fraction > 0 {
+					text += "." + strings.Repeat("9", fraction)
+				}
+				value := protowire.AppendString(protowire.AppendTag(nil, statHolder, protowire.BytesType), "alice")
+				same(protowire.AppendString(protowire.AppendTag(value, field, protowire.BytesType), text))
+			}
+		}
+	}
+}
+
+func BenchmarkCheckSnapshot(b *testing.B) {
+	record := HolderRecord{Holder: "alice", UpdatedAt: 1_700_000_000e9, Position: 12345, Figures: hold.Figures{
+		Settled: hold.Amount{Score: hold.Score{1, 2, 3}, Held: hold.Held{86400e9}},
+		Line:    hold.Line{Base: hold.Amount{Score: hold.Score{3, 2, 1}, Held: hold.Held{86400e9}}, Rate: hold.Rate{1, 2}, HeldRate: 1, Since: 1_700_000_000e9},
+	}}
+	value, err := EncodeSnapshot(&record, hold.NoRulesVersion, "1")
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Run("check", func(b *testing.B) {
+		for b.Loop() {
+			if !CheckSnapshot("alice", value) {
+				b.Fatal("it is bad")
+			}
+		}
+	})
+	b.Run("read", func(b *testing.B) {
+		for b.Loop() {
+			if _, err := ReadSnapshot(value); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
 }
 
 // SnapshotUntil returns when the line of a snapshot breaks; 0 if it has no such time or
