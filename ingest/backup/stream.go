@@ -194,8 +194,13 @@ func send(ctx context.Context, conn *nats.Conn, to string, chunk []byte, patienc
 	defer cancel()
 	pauses := backoff.Backoff{First: 10 * time.Millisecond, Most: time.Second}
 	m, err := conn.RequestWithContext(within, to, chunk)
+	nobody := false
 	for errors.Is(err, nats.ErrNoResponders) && pauses.Wait(within) == nil {
+		nobody = true
 		m, err = conn.RequestWithContext(within, to, chunk)
+	}
+	if nobody && errors.Is(err, context.DeadlineExceeded) {
+		return fmt.Errorf("%w: %w", nats.ErrNoResponders, err) // why it took so long
 	}
 	if err != nil {
 		return err

@@ -13,7 +13,7 @@ import (
 func TestAChunkThatNobodyTakesIsSentAgain(t *testing.T) {
 	t.Parallel()
 	conn := startServer(t).Conn()
-	if err := send(t.Context(), conn, "chunks", []byte("x"), 50*time.Millisecond, nil); !errors.Is(err, nats.ErrNoResponders) {
+	if err := send(t.Context(), conn, "chunks", []byte("x"), 2*time.Second, nil); !errors.Is(err, nats.ErrNoResponders) {
 		t.Errorf("nobody takes it: %v", err)
 	}
 	sent := make(chan error, 1)
