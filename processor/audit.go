@@ -1,6 +1,7 @@
 package processor
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"slices"
@@ -186,7 +187,8 @@ func (r *refresher) audit(ctx context.Context, holders []projection.HolderRecord
 	applied := r.applied() // after the snapshots were read: none of them is ahead of it
 	fits := make([]bool, len(holders))
 	for i := range holders {
-		fits[i] = snapshotFits(&holders[i], values[i], applied) && (with == nil || shownFits(&holders[i], seen[i], applied))
+		fits[i] = snapshotFits(&holders[i], values[i], applied) &&
+			(with == nil || bytes.Equal(seen[i], values[i]) || shownFits(&holders[i], seen[i], applied))
 	}
 	return fits, nil
 }
