@@ -14,6 +14,7 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	"holdmetrics/cmd/holdmetrics/internal/connect"
+	"holdmetrics/internal/backoff"
 	holdpb "holdmetrics/proto"
 )
 
@@ -54,13 +55,14 @@ func newFollower(client holdpb.HoldMetricsClient, server string, req *holdpb.Sta
 // the server refuses the request.
 func (f *follower) next(ctx context.Context) (*holdpb.HoldStat, error) {
 	var since time.Time // of the interruption
-	wait := firstReconnect
+	waits := backoff.Backoff{First: firstReconnect, Most: lastReconnect}
 	for {
 		s, err := f.receive(ctx)
 		switch {
 		case err == nil && s.GetMark():
 			f.marked(s.GetResumeFrom())
-			since, wait = time.Time{}, firstReconnect
+			since = time.Time{}
+			waits.Reset()
 			continue
 		case err == nil:
 			if f.interrupted && s.GetComplete() {
@@ -80,15 +82,13 @@ func (f *follower) next(ctx context.Context) (*holdpb.HoldStat, error) {
 			f.note("the watch was interrupted (" + reasonOf(err) + "); connecting again")
 		}
 		f.interrupted = true
+		wait := waits.Next()
 		if time.Since(since)+wait > f.limit {
 			return nil, fmt.Errorf("%w: the server at %s ended the watch, and did not answer for %s: %s", connect.ErrDisconnected, f.server, f.limit, reasonOf(err))
 		}
-		select {
-		case <-time.After(wait):
-		case <-ctx.Done():
-			return nil, ctx.Err()
+		if err := backoff.Wait(ctx, wait); err != nil {
+			return nil, err
 		}
-		wait = min(2*wait, lastReconnect)
 	}
 }
 

@@ -130,7 +130,10 @@ func (p *Server) startOver(ctx context.Context, ports *ports, policy hold.Policy
 		return err
 	}
 	p.group.Add("backups", backups.Close)
-	p.writes = &writes{dir: p.settings.DataDir, broker: p.Broker, probe: p.Events.Probe, mended: p.recheck, log: p.log}
+	p.writes = &writes{
+		dir: p.settings.DataDir, broker: p.Broker, probe: p.Events.Probe, mended: p.recheck, log: p.log,
+		pauses: backoff.Backoff{First: mendFirst, Most: mendMost},
+	}
 	p.writes.lookAtDisk()
 	p.group.Go("the look at the disk", p.writes.run)
 	p.Producer = ingest.NewProducer(p.Events, ingest.ProducerOptions{Limits: p.settings.Limits, Gate: p.writes.err})

@@ -9,6 +9,7 @@ import (
 	"go.uber.org/zap"
 
 	"holdmetrics/ingest"
+	"holdmetrics/internal/backoff"
 	"holdmetrics/projection/embedded"
 )
 
@@ -42,8 +43,8 @@ type writes struct {
 	full atomic.Pointer[error] // the disk has no room; nil: it has
 	sick atomic.Pointer[error] // the broker cannot write; nil: it can
 
-	pause time.Duration // before the next try to mend
-	next  time.Time
+	pauses backoff.Backoff // between tries to mend
+	next   time.Time       // of these
 }
 
 // err returns why no event is taken, or nil. It wraps [ingest.ErrNotWritable].
@@ -84,7 +85,7 @@ func (w *writes) look(ctx context.Context) {
 	}
 	if w.sick.Load() == nil {
 		w.log.Error("no events are taken", zap.Error(errFailedToWrite))
-		w.pause = 0
+		w.pauses.Reset()
 		w.sick.Store(&errFailedToWrite)
 	}
 	err := w.mend(ctx)
@@ -97,8 +98,7 @@ func (w *writes) look(ctx context.Context) {
 	w.broker.failedToWrite.Store(true)
 	err = fmt.Errorf("%w: the broker could not write to its files in %s, and does not yet: %w; look at the disk, and at the limit of open files", ingest.ErrNotWritable, w.dir, err)
 	w.sick.Store(&err)
-	w.pause = min(max(mendFirst, 2*w.pause), mendMost)
-	w.next = time.Now().Add(w.pause)
+	w.next = time.Now().Add(w.pauses.Next())
 }
 
 // mend opens the broker's streams again, and tries to write.
