@@ -118,6 +118,10 @@ type Reader interface {
 	Holder(ctx context.Context, partition int, holder string) (*HolderRecord, error)
 	// Checkpoint returns the checkpoint of the partition, or false if it was never flushed.
 	Checkpoint(ctx context.Context, partition int) (Checkpoint, bool, error)
+	// Load reads pairs, in the order of keys, nil if there is none. One call
+	// serves a whole batch. The records are the caller's to keep; the ends of ctx
+	// and of the further pages of large pairs have nothing to do with each other.
+	Load(ctx context.Context, partition int, keys []PairKey) ([]*PairRecord, error)
 	// Ping returns an error unless the store can be read and written.
 	Ping(ctx context.Context) error
 }
@@ -194,11 +198,6 @@ type Store interface {
 	// Capabilities returns what the store can do. Methods that need a capability which
 	// it does not have return [ErrUnsupported].
 	Capabilities() Capabilities
-
-	// Load reads pairs, in the order of keys, nil if there is none. One call
-	// serves a whole batch. The records are the caller's to keep; the ends of ctx
-	// and of the further pages of large pairs have nothing to do with each other.
-	Load(ctx context.Context, partition int, keys []PairKey) ([]*PairRecord, error)
 
 	// LoadHolders reads holders, in the order given, nil if there is none.
 	LoadHolders(ctx context.Context, partition int, holders []string) ([]*HolderRecord, error)

@@ -14,12 +14,6 @@ import (
 // read is not valid if StoredPairs returns an error.
 func (s *Service) StoredPairs(ctx context.Context, keys []projection.PairKey, fn func(i int, p *hold.Pair, position uint64)) error {
 	return s.with(func(b *Generation) error {
-		store, loads := b.Reader.(interface {
-			Load(ctx context.Context, partition int, keys []projection.PairKey) ([]*projection.PairRecord, error)
-		})
-		if !loads {
-			return ErrNoStore
-		}
 		partitions := map[int][]int{} // places of keys
 		named := make([]projection.PairKey, len(keys))
 		for i, k := range keys {
@@ -40,7 +34,7 @@ func (s *Service) StoredPairs(ctx context.Context, keys []projection.PairKey, fn
 			for j, i := range places {
 				some[j] = named[i]
 			}
-			records, err := store.Load(ctx, partition, some)
+			records, err := b.Reader.Load(ctx, partition, some)
 			if err != nil {
 				return storeError(ctx, err)
 			}

@@ -259,6 +259,10 @@ func (noStore) Checkpoint(context.Context, int) (projection.Checkpoint, bool, er
 	return projection.Checkpoint{}, false, gateway.ErrNoStore
 }
 
+func (noStore) Load(context.Context, int, []projection.PairKey) ([]*projection.PairRecord, error) {
+	return nil, gateway.ErrNoStore
+}
+
 // Ping succeeds: a gateway without a store is healthy.
 func (noStore) Ping(context.Context) error { return nil }
 
