@@ -24,6 +24,7 @@ type Table struct {
 	file   *File
 	header []string
 	source tableSource
+	owner  bool // Close closes the file
 }
 
 // tableSource reads the rows of one kind of file. A row may be shorter than the
@@ -32,6 +33,21 @@ type tableSource interface {
 	next() ([]string, Place, error)
 	repeated() int64
 	close() error
+}
+
+// OpenTable opens a file as [Open] does and reads its header. [Table.Close] closes the
+// file.
+func OpenTable(name string, read func(n int)) (*Table, error) {
+	f, err := Open(name, read)
+	if err != nil {
+		return nil, err
+	}
+	t, err := NewTable(f)
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	t.owner = true
+	return t, nil
 }
 
 // NewTable reads the header of a file. The file stays the caller's to close, after
@@ -83,5 +99,14 @@ func (t *Table) Next() ([]string, Place, error) { return t.source.next() }
 // Repeated is the number of header lines that were passed over within the file.
 func (t *Table) Repeated() int64 { return t.source.repeated() }
 
-// Close releases what the table holds beside the file.
-func (t *Table) Close() error { return t.source.close() }
+// File is the name of the file, for messages.
+func (t *Table) File() string { return t.file.Name() }
+
+// Close releases what the table holds beside the file, and the file if the table opened it.
+func (t *Table) Close() error {
+	err := t.source.close()
+	if t.owner {
+		err = errors.Join(err, t.file.Close())
+	}
+	return err
+}

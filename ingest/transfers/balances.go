@@ -44,12 +44,7 @@ type opening struct {
 // LoadOpening reads the balances to start from, as [Ledger.SaveClosing] wrote
 // them. It comes before any row. Only transfers later than its as_of fit.
 func (l *Ledger) LoadOpening(name string) error {
-	f, err := rows.Open(name, nil)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	table, err := rows.NewTable(f)
+	table, err := rows.OpenTable(name, nil)
 	if err != nil {
 		return err
 	}
@@ -92,7 +87,7 @@ func (l *Ledger) LoadOpening(name string) error {
 			return &rows.Error{Place: place, Err: err}
 		}
 	}
-	place := rows.Place{File: f.Name()}
+	place := rows.Place{File: table.File()}
 	switch {
 	case !l.opened:
 		return &rows.Error{Place: place, Err: fmt.Errorf("%w: the last row, which has as_of and no holder, is missing; was the file copied whole?", ErrOpening)}

@@ -55,12 +55,7 @@ func (c *clock) load() error {
 }
 
 func (c *clock) read(name string) error {
-	f, err := rows.Open(name, nil)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	table, err := rows.NewTable(f)
+	table, err := rows.OpenTable(name, nil)
 	if err != nil {
 		return err
 	}
@@ -69,7 +64,7 @@ func (c *clock) read(name string) error {
 	number := find.need("", []string{"number", "block_number", "blockNumber", "block"}, "blocks")
 	at := find.need("", []string{"timestamp", "block_timestamp", "time", "block_time"}, "blocks")
 	if find.err != nil {
-		return &rows.Error{Place: rows.Place{File: f.Name(), Line: 1}, Err: find.err}
+		return &rows.Error{Place: rows.Place{File: table.File(), Line: 1}, Err: find.err}
 	}
 	for {
 		row, place, err := table.Next()

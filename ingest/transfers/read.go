@@ -15,12 +15,7 @@ import (
 
 // readFile reads a file of transfers, or of statements by the columns of c.
 func (l *Ledger) readFile(ctx context.Context, name string, statements bool, c *Columns, more flags, read func(int)) error {
-	f, err := rows.Open(name, read)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	table, err := rows.NewTable(f)
+	table, err := rows.OpenTable(name, read)
 	if err != nil {
 		return err
 	}
@@ -33,13 +28,13 @@ func (l *Ledger) readFile(ctx context.Context, name string, statements bool, c *
 	}
 	m, err := mapped()
 	if err != nil {
-		return &rows.Error{Place: rows.Place{File: f.Name(), Line: 1}, Err: err}
+		return &rows.Error{Place: rows.Place{File: table.File(), Line: 1}, Err: err}
 	}
 	if len(l.files) > 1<<16-2 {
 		return errors.New("too many files in one call")
 	}
-	l.files = append(l.files, f.Name())
-	l.noteColumns(f.Name(), table.Header(), m)
+	l.files = append(l.files, table.File())
+	l.noteColumns(table.File(), table.Header(), m)
 	for n := 0; ; n++ {
 		if n%1024 == 0 && ctx.Err() != nil {
 			return ctx.Err()
