@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"context"
-	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -50,26 +49,15 @@ func TestImportTakesIDsFromTheServersRules(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			listener, err := net.Listen("tcp", "127.0.0.1:0")
-			if err != nil {
-				t.Fatal(err)
-			}
-			server := grpc.NewServer()
-			holdpb.RegisterHoldMetricsServer(server, &takesAll{before: func() {}})
-			holdpb.RegisterHoldMetricsQueryServer(server, &c.server)
-			served := make(chan error, 1)
-			go func() { served <- server.Serve(listener) }()
-			defer func() {
-				server.Stop()
-				if err := <-served; err != nil {
-					t.Error(err)
-				}
-			}()
+			address := serveGRPC(t, func(server *grpc.Server) {
+				holdpb.RegisterHoldMetricsServer(server, &takesAll{before: func() {}})
+				holdpb.RegisterHoldMetricsQueryServer(server, &c.server)
+			})
 			file := filepath.Join(t.TempDir(), "t.csv")
 			if err := os.WriteFile(file, []byte(c.text), 0o600); err != nil {
 				t.Fatal(err)
 			}
-			args := []string{"import", "transfers", file, "--server", listener.Addr().String()}
+			args := []string{"import", "transfers", file, "--server", address}
 			if c.flag != "" {
 				args = append(args, "--ids", c.flag)
 			}

@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"io"
-	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -44,24 +43,13 @@ func TestClosingThatFailsSaysWhatWasAcknowledged(t *testing.T) {
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	server := grpc.NewServer()
-	holdpb.RegisterHoldMetricsServer(server, &takesAll{before: func() {
-		if err := os.RemoveAll(dir); err != nil {
-			t.Error(err)
-		}
-	}})
-	served := make(chan error, 1)
-	go func() { served <- server.Serve(listener) }()
-	defer func() {
-		server.Stop()
-		if err := <-served; err != nil {
-			t.Error(err)
-		}
-	}()
+	address := serveGRPC(t, func(server *grpc.Server) {
+		holdpb.RegisterHoldMetricsServer(server, &takesAll{before: func() {
+			if err := os.RemoveAll(dir); err != nil {
+				t.Error(err)
+			}
+		}})
+	})
 
 	file := filepath.Join(t.TempDir(), "t.csv")
 	const text = "token_address,from_address,to_address,value,block_timestamp\nT,0x00,a,5,10\n"
@@ -69,7 +57,7 @@ func TestClosingThatFailsSaysWhatWasAcknowledged(t *testing.T) {
 		t.Fatal(err)
 	}
 	var out, errText bytes.Buffer
-	code := run(t.Context(), []string{"import", "transfers", file, "--server", listener.Addr().String(), "--closing", filepath.Join(dir, "c.csv")},
+	code := run(t.Context(), []string{"import", "transfers", file, "--server", address, "--closing", filepath.Join(dir, "c.csv")},
 		streams{in: strings.NewReader(""), out: &out, err: &errText})
 	if code != exitFailed || !strings.Contains(errText.String(), "the closing balances were not written: ") ||
 		!strings.Contains(errText.String(), "; 1 event was acknowledged; running this again changes nothing") {

@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"net"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -48,16 +47,9 @@ func sends(from string, end error, messages ...*holdpb.HoldStat) func(*holdpb.St
 // watchScripted runs stats --watch against a scripted server.
 func watchScripted(t *testing.T, s *scripted, args ...string) (code int, out, errText string) {
 	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	server := grpc.NewServer()
-	holdpb.RegisterHoldMetricsServer(server, s)
-	go server.Serve(listener) //nolint:errcheck // Stop ends it
-	t.Cleanup(server.Stop)
+	address := serveGRPC(t, func(server *grpc.Server) { holdpb.RegisterHoldMetricsServer(server, s) })
 	var outText, problems strings.Builder
-	code = run(t.Context(), append([]string{"stats", "--watch", "--server", listener.Addr().String()}, args...), streams{out: &outText, err: &problems})
+	code = run(t.Context(), append([]string{"stats", "--watch", "--server", address}, args...), streams{out: &outText, err: &problems})
 	return code, outText.String(), problems.String()
 }
 

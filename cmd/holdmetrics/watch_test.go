@@ -38,16 +38,30 @@ func (w *onLine) Write(b []byte) (int, error) {
 	return w.Builder.Write(b)
 }
 
-func TestWatchEndsWithCtrlC(t *testing.T) {
-	t.Parallel()
+// serveGRPC runs a server of services that register adds, and returns its address. It
+// ends with the test.
+func serveGRPC(t *testing.T, register func(*grpc.Server)) (address string) {
+	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	server := grpc.NewServer()
-	holdpb.RegisterHoldMetricsServer(server, oneStat{})
-	go server.Serve(listener) //nolint:errcheck // Stop ends it
-	t.Cleanup(server.Stop)
+	register(server)
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(listener) }()
+	t.Cleanup(func() {
+		server.Stop()
+		if err := <-served; err != nil {
+			t.Error(err)
+		}
+	})
+	return listener.Addr().String()
+}
+
+func TestWatchEndsWithCtrlC(t *testing.T) {
+	t.Parallel()
+	address := serveGRPC(t, func(server *grpc.Server) { holdpb.RegisterHoldMetricsServer(server, oneStat{}) })
 
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
@@ -57,7 +71,7 @@ func TestWatchEndsWithCtrlC(t *testing.T) {
 			cancel() // as the signal does
 		}
 	}}
-	code := run(ctx, []string{"stats", "--watch", "--server", listener.Addr().String()}, streams{out: out, err: &errText})
+	code := run(ctx, []string{"stats", "--watch", "--server", address}, streams{out: out, err: &errText})
 	if code != exitOK || errText.Len() > 0 || !strings.HasSuffix(out.String(), "\nalice,7,,5,,,0\n") {
 		t.Errorf("exit code %d, %q, %q", code, errText.String(), out.String())
 	}

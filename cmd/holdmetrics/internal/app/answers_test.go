@@ -6,13 +6,11 @@ import (
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats-server/v2/server"
-	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/zap"
 
 	"holdmetrics/cmd/holdmetrics/internal/settings"
 	"holdmetrics/internal/faultynats"
+	"holdmetrics/internal/natstest"
 	"holdmetrics/processor/generation"
 )
 
@@ -21,7 +19,8 @@ import (
 // might take.
 func TestAnswersAtAStartMayBeLost(t *testing.T) {
 	t.Parallel()
-	broker, js := faultyNATS(t)
+	broker := natstest.Before(t, natstest.Start(t), faultynats.Faults{})
+	js := natstest.JetStream(t, broker)
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Second)
 	defer cancel()
 	g := NewGateway(&settings.Settings{}, "test", zap.NewNop())
@@ -41,33 +40,4 @@ func TestAnswersAtAStartMayBeLost(t *testing.T) {
 	if n := broker.Counts().LostReplies; n != 1 {
 		t.Errorf("%d answers were lost", n)
 	}
-}
-
-// faultyNATS starts a NATS server, and returns a broker before it and a client of that.
-func faultyNATS(t *testing.T) (*faultynats.Broker, jetstream.JetStream) {
-	t.Helper()
-	s, err := server.NewServer(&server.Options{JetStream: true, StoreDir: t.TempDir(), DontListen: true, NoSigs: true, NoLog: true})
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.Start()
-	t.Cleanup(func() {
-		s.Shutdown()
-		s.WaitForShutdown()
-	})
-	broker, err := faultynats.Start(s, faultynats.Faults{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = broker.Close() })
-	conn, err := nats.Connect(broker.URL())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(conn.Close)
-	js, err := jetstream.New(conn)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return broker, js
 }

@@ -7,39 +7,19 @@ import (
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
-	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
 
 	"holdmetrics/ingest"
+	"holdmetrics/internal/natstest"
 )
 
 func TestBrokerWarnings(t *testing.T) {
 	t.Parallel()
 	for _, always := range []bool{false, true} {
-		s, err := server.NewServer(&server.Options{
-			Host: "127.0.0.1", Port: server.RANDOM_PORT, HTTPHost: "127.0.0.1", HTTPPort: server.RANDOM_PORT,
-			JetStream: true, StoreDir: t.TempDir(), SyncAlways: always, SyncInterval: 2 * time.Minute, NoSigs: true, NoLog: true,
+		s := natstest.Start(t, natstest.Listening, func(o *server.Options) {
+			o.HTTPHost, o.HTTPPort = "127.0.0.1", server.RANDOM_PORT
+			o.SyncAlways, o.SyncInterval = always, 2*time.Minute
 		})
-		if err != nil {
-			t.Fatal(err)
-		}
-		s.Start()
-		t.Cleanup(func() {
-			s.Shutdown()
-			s.WaitForShutdown()
-		})
-		if !s.ReadyForConnections(30 * time.Second) {
-			t.Fatal("the NATS server did not start")
-		}
-		conn, err := nats.Connect(s.ClientURL())
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(conn.Close)
-		js, err := jetstream.New(conn)
-		if err != nil {
-			t.Fatal(err)
-		}
+		js := natstest.JetStreamAt(t, s.ClientURL())
 		if _, err := ingest.OpenLog(t.Context(), js, ingest.LogConfig{}); err != nil {
 			t.Fatal(err)
 		}
