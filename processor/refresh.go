@@ -77,7 +77,8 @@ type refresher struct {
 	drawing  map[string]bool           // holders of the job, and of drawn; without those that events overtook
 	drawn    []projection.HolderRecord // snapshots with the pieces that hold now, to be published
 	timer    *time.Timer
-	armedFor int64 // what next was when timer was set; 0: it is not
+	armed    bool  // the timer is set
+	armedFor int64 // what next was then
 
 	jobs chan *refreshJob
 	done chan refreshDone
@@ -208,12 +209,12 @@ func (r *refresher) arm() {
 		return
 	}
 	next := r.ends.next()
-	if next == r.armedFor && next != 0 {
+	if r.armed && next == r.armedFor {
 		return
 	}
 	r.timer.Stop()
 	wait := r.audits.wait(time.Now())
-	if r.armedFor = next; next != 0 {
+	if r.armed, r.armedFor = true, next; next != 0 {
 		wait = min(time.Duration(next-r.now().UnixNano()), refreshLook, wait)
 	}
 	if wait <= 0 {
@@ -223,7 +224,7 @@ func (r *refresher) arm() {
 }
 
 // rouse has the clock looked at again.
-func (r *refresher) rouse() { r.look, r.armedFor = true, 0 }
+func (r *refresher) rouse() { r.look, r.armed = true, false }
 
 // finish takes the result of a job. An error that trying again cannot heal is
 // returned; any other is left to the next try, and reported to note.
