@@ -138,10 +138,11 @@ func (n *notes) prepare(ctx context.Context, drafts []hold.Draft) *prepared {
 }
 
 func (n *notes) key(rules hold.Rules, d *hold.Draft) (key idKey) {
+	texts := [...]string{rules.Holder(d.Holder), rules.Token(d.Token), d.HoldID}
 	for i, seed := range n.seeds {
 		var h maphash.Hash
 		h.SetSeed(seed)
-		for _, text := range []string{rules.Holder(d.Holder), rules.Token(d.Token), d.HoldID} {
+		for _, text := range texts {
 			_, _ = h.WriteString(text)
 			_ = h.WriteByte(0) // no id has it
 		}
