@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"slices"
 	"sync"
 	"time"
@@ -62,7 +63,7 @@ type tokenHolders struct {
 
 // known is what a server has of the holders of a token.
 type known struct {
-	open  []string        // holders with something that is not settled, the first of them
+	open  []string        // holders with something that is not settled, the first or all of them
 	named map[string]bool // those of the files that it knows
 }
 
@@ -83,7 +84,7 @@ func (c *continuing) inFiles() (all []tokenHolders) {
 // nothing.
 func (c *continuing) fromNothing(ctx context.Context) error {
 	files := c.inFiles()
-	known, err := c.survey(ctx, files)
+	known, err := c.survey(ctx, files, askedOpen)
 	if err != nil {
 		return err
 	}
@@ -159,7 +160,11 @@ func (c *continuing) compare(ctx context.Context, comparison *transfers.Comparis
 // the tokens.
 func (c *continuing) fromServer(ctx context.Context, snapshots bool) error {
 	files := c.inFiles()
-	known, err := c.survey(ctx, files)
+	mostOpen := 0
+	if snapshots {
+		mostOpen = math.MaxInt
+	}
+	known, err := c.survey(ctx, files, mostOpen)
 	if err != nil {
 		return err
 	}
@@ -170,11 +175,7 @@ func (c *continuing) fromServer(ctx context.Context, snapshots bool) error {
 		}
 		holders := slices.DeleteFunc(t.holders, func(h string) bool { return !known[t.token].named[h] })
 		if snapshots {
-			open, err := c.openHoldersOf(ctx, t.token)
-			if err != nil {
-				return err
-			}
-			holders = append(holders, open...)
+			holders = append(holders, known[t.token].open...)
 			slices.Sort(holders)
 			holders = slices.Compact(holders)
 		}
@@ -230,8 +231,9 @@ func conflict(comparison *transfers.Comparison, p pair, all []transfers.Balance)
 		errOverlap, b.Weight, rows.Clip(p.token), instant(b.Since), until, rows.Clip(p.holder))
 }
 
-// survey returns what the server knows of each token that it knows.
-func (c *continuing) survey(ctx context.Context, files []tokenHolders) (map[string]*known, error) {
+// survey returns what the server knows of each token that it knows, with at most mostOpen
+// of the holders that have something open.
+func (c *continuing) survey(ctx context.Context, files []tokenHolders, mostOpen int) (map[string]*known, error) {
 	all := map[string]*known{}
 	holders := make(map[string][]string, len(files))
 	for _, t := range files {
@@ -243,7 +245,7 @@ func (c *continuing) survey(ctx context.Context, files []tokenHolders) (map[stri
 			k = &known{named: map[string]bool{}}
 			all[token] = k
 		}
-		if isOpen(row) && len(k.open) < askedOpen {
+		if isOpen(row) && len(k.open) < mostOpen {
 			k.open = append(k.open, row.GetHolderId())
 		}
 		if _, in := slices.BinarySearch(holders[token], row.GetHolderId()); in {
@@ -304,17 +306,6 @@ func (c *continuing) each(ctx context.Context, token string, f func(row *holdpb.
 
 func isOpen(row *holdpb.Score) bool {
 	return row.GetScore() != row.GetSettledScore() || row.GetHeldSeconds() != row.GetSettledHeldSeconds()
-}
-
-// openHoldersOf returns all holders of a token with something that is not settled.
-func (c *continuing) openHoldersOf(ctx context.Context, token string) (holders []string, err error) {
-	err = c.each(ctx, token, func(row *holdpb.Score) bool {
-		if isOpen(row) {
-			holders = append(holders, row.GetHolderId())
-		}
-		return true
-	})
-	return holders, err
 }
 
 // balancesOf returns the holds without hold_id of some pairs. A holder of several of the
