@@ -25,7 +25,7 @@ var ErrNoDeadLetter = errors.New("ingest: there is no such dead letter")
 // ID is the name of a dead letter, <partition>.<sequence>.<index>.
 func (d *DeadLetter) ID() string { return strings.TrimPrefix(d.Subject(), deadLetterPrefix) }
 
-// ParseLetterID reads an id, as DeadLetter.ID writes it, into the three numbers of
+// ParseDeadLetterID reads an id, as DeadLetter.ID writes it, into the three numbers of
 // the dead letter. The error matches ErrDeadLetter.
 func ParseDeadLetterID(id string) (DeadLetter, error) {
 	parts := strings.Split(id, ".")
