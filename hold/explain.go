@@ -144,32 +144,20 @@ func (e *explained) add(h Hold) {
 // close counts the holds of the run, keeps those that belong in the answer, and resets
 // the run.
 func (e *explained) close() {
-	a, b := e.counts(e.start, e.end)
+	a, b := e.r.counts(e.from, e.start, e.end)
 	jumped := a < b && a < e.from
 	for i := range e.parts {
 		c := &e.parts[i]
-		end := e.endOf(c)
-		from, to := e.counts(c.Start, end)
-		from, to = max(c.Start, from), min(end, to)
-		c.Alone = e.over(&c.Weight, c.Start, c.Start, from, to)
-		c.weighed, c.scaled = c.Weight.over(MultiplierOne, from, to).Score, c.Weight.over(e.r.Multiplier, from, to).Score
-		c.Plain = c.Weight.over(MultiplierOne, max(c.Start, e.from), end)
+		e.r.explainAlone(c, e.from, e.to)
 		if e.r.Policy == Sum {
-			origin := e.start
-			if e.r.boostsHolds() {
-				origin = c.Start
-			}
-			c.Counted = e.over(&c.Weight, origin, c.Start, max(c.Start, a), min(end, b))
+			c.Counted = e.r.summed(&c.Hold, e.start, a, b, e.to)
 		}
 	}
 	if e.r.Policy == Merge {
 		e.countHeaviest(a, b)
 	}
 	for i := range e.parts {
-		c := &e.parts[i]
-		end, start := e.endOf(c), max(c.Start, e.from)
-		reaches := end > start || end == start && c.Start >= e.from && c.End == c.Start
-		if reaches || jumped && end > c.Start {
+		if c := &e.parts[i]; c.explained(e.from, e.to, jumped) {
 			e.earlier = append(e.earlier, *c)
 		}
 	}
@@ -186,42 +174,70 @@ func (w *Weight) over(multiplier uint64, a, b int64) Amount {
 	return Amount{rate.Times(uint64(b - a)), HeldOf(uint64(b - a))}
 }
 
-func (e *explained) endOf(c *Contribution) int64 {
-	if c.End == 0 || c.End > e.to {
-		return e.to
-	}
-	return c.End
+// explainAlone sets what a hold is in the window by itself.
+func (r *Rule) explainAlone(c *Contribution, from, to int64) {
+	end := c.endBy(to)
+	a, b := r.counts(from, c.Start, end)
+	a, b = max(c.Start, a), min(end, b)
+	c.Alone = r.over(&c.Weight, c.Start, c.Start, a, b)
+	c.weighed, c.scaled = c.Weight.over(MultiplierOne, a, b).Score, c.Weight.over(r.Multiplier, a, b).Score
+	c.Plain = c.Weight.over(MultiplierOne, max(c.Start, from), end)
 }
 
-// counts returns the part of a run over [start, end) that counts in the window: what
-// counts as of the window's end and did not count as of its beginning. The run is cut
-// at the window's end.
-func (e *explained) counts(start, end int64) (from, to int64) {
-	from, to = start, end
-	switch {
-	case end-start < e.r.Shortest:
-		return 0, 0
-	case end < e.from:
-		return 0, 0 // both have all of it
-	case start < e.from && e.from-start >= e.r.Shortest:
-		from = e.from
+// summed returns what a hold counts under sum in a run that began at start, of which
+// [a, b) counts.
+func (r *Rule) summed(h *Hold, start, a, b, to int64) Amount {
+	if r.boostsHolds() {
+		start = h.Start
 	}
-	return max(from, e.r.SeasonFrom), min(to, e.r.seasonTo())
+	return r.over(&h.Weight, start, h.Start, max(h.Start, a), min(h.endBy(to), b))
+}
+
+// explained reports whether a hold has a row: it reaches into the window, or its run
+// became long enough there.
+func (h *Hold) explained(from, to int64, jumped bool) bool {
+	end, start := h.endBy(to), max(h.Start, from)
+	reaches := end > start || end == start && h.Start >= from && h.End == h.Start
+	return reaches || jumped && end > h.Start
+}
+
+// endBy returns the end of a hold that is cut at to.
+func (h *Hold) endBy(to int64) int64 {
+	if h.End == 0 || h.End > to {
+		return to
+	}
+	return h.End
+}
+
+// counts returns the part of a run over [start, end) that counts in a window that
+// begins at from: what counts as of the window's end and did not count as of its
+// beginning. The run is cut at the window's end.
+func (r *Rule) counts(from, start, end int64) (a, b int64) {
+	a, b = start, end
+	switch {
+	case end-start < r.Shortest:
+		return 0, 0
+	case end < from:
+		return 0, 0 // both have all of it
+	case start < from && from-start >= r.Shortest:
+		a = from
+	}
+	return max(a, r.SeasonFrom), min(b, r.seasonTo())
 }
 
 // over returns the amount of a weight over [a, b). It is boosted by the age since
 // origin, or since hold if boosts are by hold.
-func (e *explained) over(w *Weight, origin, hold, a, b int64) Amount {
+func (r *Rule) over(w *Weight, origin, hold, a, b int64) Amount {
 	if a >= b {
 		return Amount{}
 	}
-	if !e.r.boostsHolds() {
+	if !r.boostsHolds() {
 		var level Rate
 		copy(level[:], w[:])
-		return Amount{e.r.levelScore(&level, origin, a, b), HeldOf(uint64(b - a))}
+		return Amount{r.levelScore(&level, origin, a, b), HeldOf(uint64(b - a))}
 	}
 	var total Score
-	for c, more := e.r.firstPiece(hold, b, (*interval.Weight)(w)), true; more; c, more = e.r.nextPiece(&c) {
+	for c, more := r.firstPiece(hold, b, (*interval.Weight)(w)), true; more; c, more = r.nextPiece(&c) {
 		if from := max(a, c.start); from < c.end {
 			total = total.Add(c.rate.Times(uint64(c.end - from)))
 		}
@@ -239,7 +255,7 @@ func (e *explained) countHeaviest(a, b int64) {
 	var all []piece
 	cuts := make([]int64, 0, 2*len(e.parts))
 	for i := range e.parts {
-		start, end := e.parts[i].Start, min(e.endOf(&e.parts[i]), b)
+		start, end := e.parts[i].Start, min(e.parts[i].endBy(e.to), b)
 		if start >= end || end <= a {
 			continue
 		}
@@ -247,7 +263,7 @@ func (e *explained) countHeaviest(a, b int64) {
 			if c.end <= a {
 				continue
 			}
-			c.start, c.index = max(c.start, a), i
+			c.start, c.index = max(c.start, a), int64(i)
 			all = append(all, c)
 			cuts = append(cuts, c.start, c.end)
 		}

@@ -41,3 +41,8 @@ func OpenUnchecked(policy Policy, root []byte, pages Pages) (*Pair, error) {
 
 // Len returns the number of holds in the chain.
 func (c *Chain) Len() int { return c.len }
+
+// EachContributionIn is EachContribution with pages and an overlay of those sizes.
+func (r *Rule) EachContributionIn(p *Pair, from, to int64, page, pieces int, yield func(*Contribution) bool) error {
+	return r.eachContribution(p, from, to, page, pieces, yield)
+}

@@ -93,6 +93,12 @@ func (s *ids) follow(tree *interval.Tree) {
 // each yields the record of each hold_id, by id, until yield returns false. It
 // reports whether it came to the end. Records that are read do not stay in memory.
 func (s *ids) each(tree *interval.Tree, yield func(id string, g *identified) bool) bool {
+	return s.eachOf(tree, nil, yield)
+}
+
+// eachOf is each for the hold_ids whose entries have one of some ords; nil: for all. It
+// may yield others, and does not decode most of them.
+func (s *ids) eachOf(tree *interval.Tree, ords map[int64]struct{}, yield func(id string, g *identified) bool) bool {
 	here := slices.Sorted(maps.Keys(s.known))
 	more := true
 	upTo := func(id string, all bool) {
@@ -108,6 +114,11 @@ func (s *ids) each(tree *interval.Tree, yield func(id string, g *identified) boo
 		// A record in memory is newer than its page.
 		var failed error
 		err := pager.Pages().Scan([]byte{pageOfID}, func(page Page) bool {
+			if ords != nil && len(here) == 0 && len(page.Data) > 0 && page.Data[0] == pageFacts {
+				if _, asked := ords[idOrd(page.Key[1:])]; !asked {
+					return true
+				}
+			}
 			id := string(page.Key[1:])
 			upTo(id, false)
 			if !more {

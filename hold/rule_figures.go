@@ -1,6 +1,12 @@
 package hold
 
-import "math"
+import (
+	"math"
+	"sort"
+
+	"holdmetrics/hold/internal/interval"
+	"holdmetrics/hold/internal/limbs"
+)
 
 // byRuns reports whether the rule measures runs or ages. Otherwise its figures are the
 // curve of the policy, cut by the season, and cost no more than those of a plain rule.
@@ -123,4 +129,119 @@ func (p *Pair) settledIn(t, from, to int64) Amount {
 	}
 	total := p.facts().settled(t, from, to)
 	return amountOf(&total)
+}
+
+// Series adds up the figures of pairs, each by its rule, as of fixed instants. A pair
+// costs what changes of it between the instants, not their number: a figure that goes on
+// in a line is added where the line begins and taken away where it ends. Scores wrap
+// meanwhile, which does no harm.
+type Series struct {
+	at     []int64
+	begins []seriesLine // at the instants; the last one is behind them
+}
+
+// seriesLine is the sum of lines as they would be at time 0, and what is settled.
+type seriesLine struct {
+	base     Amount
+	rate     Rate
+	heldRate Held
+	settled  Amount
+	weight   Rate
+}
+
+// SeriesPoint is the sum of pairs as of an instant.
+type SeriesPoint struct {
+	Live, Settled Amount
+	Rate          Rate // of the live score
+	Weight        Rate // what is held, by the policies of the pairs, whatever the rules
+}
+
+// NewSeries returns a series that has no pairs. The instants must ascend, and must not
+// be changed.
+func NewSeries(at []int64) *Series {
+	return &Series{at: at, begins: make([]seriesLine, len(at)+1)}
+}
+
+// Add adds a pair. It calls more before each reading of the pair, with about how many of
+// its holds that looks at; if more returns false, it gives up and returns false, and the
+// series has no meaning.
+func (s *Series) Add(r *Rule, p *Pair, more func(holds int) bool) bool {
+	holds := 1
+	if r.byRuns() {
+		holds = p.Len() // runs are followed from the beginning
+	}
+	for i := 0; i < len(s.at); {
+		if !more(holds) {
+			return false
+		}
+		at := s.at[i]
+		line, until := r.Figures(p, at).Line, p.nextBreak(at)
+		if line.Until != 0 {
+			until = min(until, line.Until)
+		}
+		l := seriesLine{base: line.Base, rate: line.Rate, heldRate: HeldOf(line.HeldRate), settled: r.SettledAt(p, at), weight: line.Rate}
+		if r.byRuns() || r.hasSeason() || r.Multiplier != MultiplierOne {
+			l.weight = p.Figures(at).Line.Rate
+		}
+		var held Held
+		limbs.Mul(held[:], l.heldRate[:], uint64(at))
+		l.base = l.base.Sub(Amount{l.rate.Times(uint64(at)), held})
+		end := i + sort.Search(len(s.at)-i, func(j int) bool { return s.at[i+j] >= until })
+		end = max(end, i+1)
+		s.begins[i].add(&l)
+		s.begins[end].sub(&l)
+		i = end
+	}
+	return true
+}
+
+// nextBreak returns the first start or end of a hold after t, or forever.
+func (p *Pair) nextBreak(t int64) int64 {
+	if p.grown != nil {
+		return p.grown.nextBreak(t)
+	}
+	next := int64(forever)
+	p.eachSpan(func(s *interval.Span) bool {
+		if s.Start > t {
+			next = min(next, s.Start)
+		} else if s.End > t {
+			next = min(next, s.End)
+		}
+		return s.Start <= t
+	})
+	return next
+}
+
+func (t *timeline) nextBreak(at int64) int64 {
+	defer t.tree.Guard()
+	if t.err() != nil {
+		return forever
+	}
+	return interval.NextBreak(&t.tree, at)
+}
+
+func (l *seriesLine) add(m *seriesLine) {
+	l.base, l.rate, l.heldRate = l.base.Add(m.base), l.rate.Add(m.rate), l.heldRate.Add(m.heldRate)
+	l.settled, l.weight = l.settled.Add(m.settled), l.weight.Add(m.weight)
+}
+
+func (l *seriesLine) sub(m *seriesLine) {
+	l.base, l.rate, l.heldRate = l.base.Sub(m.base), l.rate.Sub(m.rate), l.heldRate.Sub(m.heldRate)
+	l.settled, l.weight = l.settled.Sub(m.settled), l.weight.Sub(m.weight)
+}
+
+// Points returns the sums, one for each instant.
+func (s *Series) Points() []SeriesPoint {
+	points := make([]SeriesPoint, len(s.at))
+	var l seriesLine
+	for i := range points {
+		l.add(&s.begins[i])
+		var held Held
+		limbs.Mul(held[:], l.heldRate[:], uint64(s.at[i]))
+		points[i] = SeriesPoint{
+			Live:    l.base.Add(Amount{l.rate.Times(uint64(s.at[i])), held}),
+			Settled: l.settled, Rate: l.rate, Weight: l.weight,
+		}
+	}
+	return points
 }

@@ -161,7 +161,7 @@ type piece struct {
 	step       int           // of the boost; -1: before the first
 	start, end int64
 	rate       Rate
-	index      int // of the hold; orders pieces of equal rate
+	index      int64 // of the hold; orders pieces of equal rate
 }
 
 // firstPiece returns the first piece of a hold over [start, end).

@@ -2,6 +2,8 @@ package query
 
 import (
 	"context"
+	"errors"
+	"fmt"
 
 	"holdmetrics/hold"
 	"holdmetrics/projection"
@@ -72,21 +74,32 @@ func (b *Generation) explain(ctx context.Context, q ExplainQuery, emit func(*Con
 			Token: r.Key.Token, Rule: b.ruleOf(r.Key.Token), Policy: pair.Policy(),
 			Applied: applied, From: &b.Backend, settles: q.From == 0,
 		}
-		parts := rule.Explain(pair, q.From, q.At)
-		if err := r.Check(pair); err != nil {
-			return err
-		}
 		if sealed, is := rule.ExplainSealed(pair); is && !q.HasFrom {
+			if err := r.Check(pair); err != nil {
+				return err
+			}
 			row.Sealed, row.Contribution = true, sealed
 			if err := emit(&row); err != nil {
 				return err
 			}
 			row.Sealed = false
 		}
-		for _, row.Contribution = range parts {
-			if err := emit(&row); err != nil {
-				return err
-			}
+		var failed error
+		err = rule.EachContribution(pair, q.From, q.At, func(c *hold.Contribution) bool {
+			row.Contribution = *c
+			failed = emit(&row)
+			return failed == nil
+		})
+		switch {
+		case failed != nil:
+			return failed
+		case errors.Is(err, hold.ErrEntangled):
+			return &hold.FieldError{Field: "from", Err: ErrCostly, Detail: fmt.Sprintf("%v (token %q); ask for a window that fewer holds reach into", err, r.Key.Token)}
+		case err != nil:
+			return err
+		}
+		if err := r.Check(pair); err != nil {
+			return err
 		}
 		return ctx.Err()
 	})

@@ -2,6 +2,7 @@ package query
 
 import (
 	"context"
+	"fmt"
 	"math/bits"
 
 	"holdmetrics/hold"
@@ -11,6 +12,11 @@ import (
 const (
 	MaxPoints     = 1000 // the most instants that a history has
 	DefaultPoints = 100  // if the query names no number
+
+	// historyCost is how many readings of pairs a history may take. A reading by a rule
+	// that measures runs counts as many times as the pair has holds. It is some
+	// seconds of one core.
+	historyCost = 20_000_000
 )
 
 // HistoryQuery asks for the score of a holder over time.
@@ -53,37 +59,43 @@ func (b *Generation) history(ctx context.Context, q HistoryQuery) ([]Point, erro
 		}
 		from = max(from, horizonOf(view))
 	}
-	points := make([]Point, n)
-	applied := appliedThrough(view)
-	for i := range points {
+	instants := make([]int64, n)
+	for i := range instants {
 		hi, lo := bits.Mul64(uint64(q.At-from), uint64(i))
 		step, _ := bits.Div64(hi, lo, n-1)
-		points[i] = Point{At: from + int64(step), Applied: applied, From: &b.Backend}
+		instants[i] = from + int64(step)
 	}
-	none := true
+	series := hold.NewSeries(instants)
+	none, left := true, int64(historyCost)
 	err = holderPairs(ctx, view, q.Holder, q.Token, func(r *projection.PairRecord) error {
 		none = false
 		pair, err := r.Open()
 		if err != nil {
 			return err
 		}
-		rule := b.Rules.Of(r.Key.Token)
-		for i := range points {
-			if err := ctx.Err(); err != nil {
-				return err
-			}
-			p := &points[i]
-			at := Window{At: p.At}
-			f := at.of(rule, pair)
-			p.Live, p.Settled = p.Live.Add(f.live), p.Settled.Add(f.settled)
-			p.Weight, p.Rate = p.Weight.Add(f.weight), p.Rate.Add(f.rate)
+		whole := series.Add(b.Rules.Of(r.Key.Token), pair, func(holds int) bool {
+			left -= int64(holds)
+			return left >= 0 && ctx.Err() == nil
+		})
+		switch {
+		case whole:
+			return r.Check(pair)
+		case ctx.Err() != nil:
+			return ctx.Err()
 		}
-		return r.Check(pair)
+		return &hold.FieldError{Field: "points", Err: ErrCostly, Detail: fmt.Sprintf("with %d instants more than %d readings of holds would be needed; ask for fewer points, or for one token", n, int64(historyCost))}
 	})
 	if err == nil && none {
 		err = projection.ErrNotFound
 	}
-	return points, storeError(ctx, err)
+	if err != nil {
+		return nil, storeError(ctx, err)
+	}
+	points, applied := make([]Point, n), appliedThrough(view)
+	for i, p := range series.Points() {
+		points[i] = Point{At: instants[i], Live: p.Live, Settled: p.Settled, Weight: p.Weight, Rate: p.Rate, Applied: applied, From: &b.Backend}
+	}
+	return points, nil
 }
 
 // firstStart returns the start of the first hold that a history is about, or the end

@@ -18,6 +18,7 @@ var (
 	ErrCursor      = errors.New("is not a cursor of this query")
 	ErrChoice      = errors.New("is not one of the choices")
 	ErrTogether    = errors.New("does not go with the other fields")
+	ErrCostly      = errors.New("asks for more than one read may cost")
 	ErrSealed      = errors.New("is before the horizon up to which the log was sealed")
 )
 

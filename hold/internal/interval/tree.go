@@ -50,6 +50,9 @@ func (tree *Tree) Must(k *Key) *Entry {
 // returns false.
 func (tree *Tree) VisitAt(k *Key, fn func(*Entry) bool) { tree.root.visitAt(k, fn) }
 
+// NextBreak returns the first start or end of a hold of a tree after t, or Forever.
+func NextBreak(tree *Tree, t int64) int64 { return tree.root.nextBreak(t, Forever) }
+
 // VisitIn calls fn for the holds that start before to and do not end before from, by
 // start.
 func (tree *Tree) VisitIn(from, to int64, fn func(*Entry)) { tree.root.visitIn(from, to, fn) }
@@ -314,13 +317,70 @@ func (tree *Tree) Each(fn func(*Entry) bool) bool {
 				return false
 			}
 		}
-		if loaded && !leaf.dirty && !leaf.inFlight {
-			tree.size -= leaf.below()
-			leaf.entries, leaf.absent = nil, true
-		}
+		leaf.leave(loaded)
 		from = next
 	}
 	return true
+}
+
+// EachReaching is Each for the entries of the leaf that k belongs to and those behind
+// it. It leaves out leaves all of whose holds end at lo or before.
+func (tree *Tree) EachReaching(k Key, lo int64, fn func(*Entry) bool) bool {
+	for from := &k; from != nil; {
+		leaf, next, loaded := reachingAt(tree, from, lo)
+		if leaf == nil {
+			return tree.Err() == nil
+		}
+		for i := range leaf.entries {
+			if !fn(&leaf.entries[i]) {
+				leaf.leave(loaded)
+				return false
+			}
+		}
+		leaf.leave(loaded)
+		from = next
+	}
+	return true
+}
+
+// leave takes a leaf that was read for a walk out of memory again.
+func (n *node) leave(loaded bool) {
+	if loaded && !n.dirty && !n.inFlight {
+		n.pager.tree.size -= n.below()
+		n.entries, n.absent = nil, true
+	}
+}
+
+// reachingAt is leafAt for the first leaf from k on that has holds which end after lo.
+// It returns no leaf, too, if there is none.
+func reachingAt(tree *Tree, k *Key, lo int64) (leaf *node, next *Key, loaded bool) {
+	defer tree.Guard()
+	if tree.Err() != nil {
+		return nil, nil, false
+	}
+	return tree.root.reachingAt(k, lo)
+}
+
+func (n *node) reachingAt(k *Key, lo int64) (leaf *node, next *Key, loaded bool) {
+	if n.lastEnd[AllHolds] <= lo {
+		return nil, nil, false
+	}
+	loaded = n.absent
+	n.here()
+	if n.leaf() {
+		return n, nil, loaded
+	}
+	for i := n.route(k); i < len(n.kids); i++ {
+		leaf, next, loaded = n.kids[i].reachingAt(k, lo)
+		if leaf == nil {
+			continue
+		}
+		if next == nil && i+1 < len(n.kids) {
+			next = &n.kids[i+1].first
+		}
+		return leaf, next, loaded
+	}
+	return nil, nil, false
 }
 
 // leafAt returns the leaf that k belongs to, the first key of the next leaf (nil:
