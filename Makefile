@@ -40,7 +40,7 @@ flake:
 
 # Processes are killed again and again, and nothing may be lost. A short run is part of test.
 crash:
-	$(GO) test -race -count=1 -v -timeout 2h ./test/crash -production -kills 200 $(ARGS)
+	$(GO) test -race -count=1 -v -timeout 2h ./test/crash -production -kills 200 -days 200 $(ARGS)
 	$(GO) test -count=1 -v -timeout 1h ./test/crash -run 'TestHandover$$' -production $(ARGS)
 
 # The whole path beside its ceilings, in one table. ARGS="-rows ingest,bulk -json FILE"; -h says more.

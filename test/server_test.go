@@ -38,10 +38,16 @@ type server struct {
 // start runs a server on a data directory and waits until it serves.
 func start(t *testing.T, dir string, flags ...string) *server {
 	t.Helper()
+	return startBy(t, dir, []string{binary}, flags...)
+}
+
+// startBy is start by a command that runs the server with the arguments behind its own.
+func startBy(t *testing.T, dir string, command []string, flags ...string) *server {
+	t.Helper()
 	testwait.Allow(t, 2*patience)
 	s := &server{t: t, dir: dir, log: new(bytes.Buffer)}
-	args := append([]string{"serve", "--data-dir", dir, "--grpc-address", "127.0.0.1:0", "--http-address", "127.0.0.1:0", "--nats-address", "127.0.0.1:0"}, flags...)
-	s.cmd = exec.Command(binary, args...)
+	args := append(command[1:len(command):len(command)], "serve", "--data-dir", dir, "--grpc-address", "127.0.0.1:0", "--http-address", "127.0.0.1:0", "--nats-address", "127.0.0.1:0")
+	s.cmd = exec.Command(command[0], append(args, flags...)...)
 	s.cmd.Env = append(build.Environment(), "GORACE=atexit_sleep_ms=10 exitcode=0") // races are looked for in its log
 	s.cmd.Stderr = s.log
 	out, err := s.cmd.StdoutPipe()
@@ -55,7 +61,7 @@ func start(t *testing.T, dir string, flags ...string) *server {
 		if !s.ended {
 			s.kill()
 		}
-		if races(s.log.String()) > 0 {
+		if strings.Contains(s.log.String(), "DATA RACE") {
 			t.Error("the server has a data race")
 		}
 		if t.Failed() {
@@ -77,31 +83,6 @@ func start(t *testing.T, dir string, flags ...string) *server {
 	s.ended = true
 	t.Fatalf("the server did not come up: %v\n%s", s.cmd.Wait(), s.log)
 	return nil
-}
-
-// races counts the data races that the log of a server reports, but for one that
-// nats-server 2.15 has with itself: a server whose streams are opened again gives its
-// queues of requests a new value while it reads the former. Requests that it puts into
-// the former queue are answered too.
-func races(log string) (n int) {
-	for _, report := range strings.Split(log, "WARNING: DATA RACE")[1:] {
-		report, _, _ = strings.Cut(report, "==================")
-		if !strings.Contains(report, "server.(*Server).setJetStreamExportSubs()") {
-			n++
-		}
-	}
-	return n
-}
-
-func TestRaces(t *testing.T) {
-	t.Parallel()
-	const ours, theirs = "x\n==================\nWARNING: DATA RACE\nWrite at\n  ours()\n==================\ny\n",
-		"==================\nWARNING: DATA RACE\nWrite at\n  github.com/nats-io/nats-server/v2/server.(*Server).setJetStreamExportSubs()\n==================\n"
-	for log, want := range map[string]int{"": 0, ours: 1, theirs: 0, theirs + ours + theirs + ours: 2} {
-		if got := races(log); got != want {
-			t.Errorf("%d races, want %d, in\n%s", got, want, log)
-		}
-	}
 }
 
 // stop asks the server to stop, as Ctrl-C does, and wants it to do so cleanly.

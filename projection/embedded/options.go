@@ -25,6 +25,7 @@ type Options struct {
 	CacheBytes    int64  // of blocks that were read, at least; 0: a 32nd of the memory, at least 64 MiB
 	Cache         *Cache // that is shared with others, in place of one of CacheBytes; nil: the store has its own
 	MemTableBytes uint64 // of writes not in tables yet, twice, and four times at most; 0: 32 MiB
+	OpenTables    int    // tables that stay open, each a file; 0: 1000
 	Logger        Logger // nil: silence
 
 	bulkBytes   int           // tests write small flushes as tables; 0: defaultBulkBytes
@@ -36,6 +37,8 @@ const (
 	defaultCacheBytes    = 64 << 20
 	cacheShare           = 32
 	defaultMemTableBytes = 32 << 20
+	defaultOpenTables    = 1000
+	openBeside           = 10 // files that Pebble takes off its limit, since they are no tables
 	bloomBits            = 10 // a key: one probe in a hundred is in vain
 	// defaultCloseWithin is longer than the largest flush and the longest read take.
 	defaultCloseWithin = time.Minute
@@ -72,6 +75,7 @@ func (o *Options) pebbleOptions(cache *pebble.Cache, h *health) *pebble.Options 
 		BytesPerSync: 1 << 20,
 		// One core compacts, the other one works.
 		CompactionConcurrencyRange: func() (int, int) { return 1, 2 },
+		MaxOpenFiles:               o.OpenTables + openBeside,
 		Logger:                     pebbleLogger{o.Logger, h},
 		// Without a listener Pebble ends the process at the first damaged block.
 		EventListener: &pebble.EventListener{DataCorruption: h.corrupted, BackgroundError: h.backgroundError},
@@ -93,6 +97,9 @@ func (o Options) withDefaults() Options {
 	if o.MemTableBytes == 0 {
 		o.MemTableBytes = defaultMemTableBytes
 	}
+	if o.OpenTables == 0 {
+		o.OpenTables = defaultOpenTables
+	}
 	if o.bulkBytes == 0 {
 		o.bulkBytes = defaultBulkBytes
 	}
@@ -111,6 +118,9 @@ func (o *Options) check() error {
 	}
 	if o.MemTableBytes < 1<<20 || o.MemTableBytes > 1<<30 {
 		return errors.New("embedded: MemTableBytes is not between 1 MiB and 1 GiB")
+	}
+	if o.OpenTables < 0 {
+		return fmt.Errorf("embedded: OpenTables is %d, below zero", o.OpenTables)
 	}
 	return nil
 }

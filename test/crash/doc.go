@@ -15,6 +15,11 @@
 //     every byte of database and bucket before and after it wakes.
 //   - TestHandover tells how long it takes until others own what a worker had that
 //     was stopped or killed, and how long an event waits meanwhile.
+//   - TestBadDays damages files of the log, the snapshots and the store, fills the disk,
+//     takes memory, files and time away, and lets the network stall. Each day is one
+//     server, and its seed draws what happens. A day ends right if the figures are those
+//     of the acknowledged events, honest if the server says that they are not, and
+//     wrong, with its directory kept, in any other way.
 //
 // Short runs are part of the tests; those with a cluster are skipped where there is no
 // database to start (see package mongotest). The long ones are
@@ -22,6 +27,8 @@
 //	make crash
 //	make crash ARGS="-kills 500 -seed 7"
 //	make crash ARGS="-run TestProduction -seed 7"
+//	make crash ARGS="-run TestBadDays -days 500 -seed 7"
+//	make crash ARGS="-run TestBadDays -days 20 -kind 'full disk'"
 //
 // A run that failed is tried again with its seed. The moments are counted in
 // acknowledgements, so they are about the same ones; what the machine does in

@@ -30,19 +30,26 @@ const maxStore = 1 << 60
 const BrokerName = "holdmetrics"
 
 // Broker is the embedded NATS server, and our own connection to it, which goes
-// through memory and not through a port.
+// through memory and not through a port. The server can be started again from its files
+// (see reopen); connections, ours and those of clients, are then made again.
 type Broker struct {
-	server *server.Server
-	Conn   *nats.Conn
+	Conn *nats.Conn
 
-	storeDir      string
-	reopened      atomic.Uint64 // how often its streams were opened again
-	failedToWrite *atomic.Bool  // it has logged so
+	opts     *server.Options
+	log      *zap.Logger
+	current  atomic.Pointer[brokerLife]
+	reopened atomic.Uint64 // how often it was started again
+}
+
+// brokerLife is one server, from its start to its end.
+type brokerLife struct {
+	server        *server.Server
+	failedToWrite *atomic.Bool // it has logged so
 }
 
 // startBroker starts a NATS server that keeps its streams in dir, synced to disk
 // before every acknowledgement, and listens for outside clients on address.
-func startBroker(dir, address string, log *zap.Logger) (*Broker, error) {
+func startBroker(dir, address string, clients int, log *zap.Logger) (*Broker, error) {
 	host, portText, err := net.SplitHostPort(address)
 	if err != nil {
 		return nil, err
@@ -69,6 +76,9 @@ func startBroker(dir, address string, log *zap.Logger) (*Broker, error) {
 		SyncAlways:        true,
 		JetStreamMaxStore: maxStore,
 	}
+	if clients > 0 {
+		opts.MaxConn = min(clients, server.DEFAULT_MAX_CONNECTIONS) + 1 // and our own
+	}
 	if port == 0 {
 		opts.Port = server.RANDOM_PORT
 	}
@@ -90,12 +100,32 @@ func StartPrivateBroker(dir string, log *zap.Logger) (*Broker, error) {
 
 // runBroker starts a NATS server and connects to it.
 func runBroker(opts *server.Options, log *zap.Logger) (*Broker, error) {
-	s, err := server.NewServer(opts)
-	if err != nil {
-		return nil, fmt.Errorf("the embedded NATS server does not start: %w", err)
+	b := &Broker{opts: opts, log: log}
+	if err := b.launch(); err != nil {
+		return nil, err
 	}
-	fatal, failedToWrite := new(atomic.Pointer[string]), new(atomic.Bool)
-	s.SetLoggerV2(&brokerLog{log.Named("nats").Sugar(), fatal, failedToWrite}, log.Core().Enabled(zap.DebugLevel), false, false)
+	var err error
+	b.Conn, err = nats.Connect("", nats.InProcessServer(b), nats.Name("holdmetrics serve"),
+		nats.MaxReconnects(-1), nats.ReconnectWait(ownReconnect), nats.ReconnectJitter(0, 0))
+	if err != nil {
+		stopServer(b.current.Load().server)
+		return nil, fmt.Errorf("connecting to the embedded NATS server: %w", err)
+	}
+	return b, nil
+}
+
+// ownReconnect is the pause between tries of our own connection to a server that is
+// started again.
+const ownReconnect = 50 * time.Millisecond
+
+// launch starts a server, which becomes the current one.
+func (b *Broker) launch() error {
+	s, err := server.NewServer(b.opts.Clone()) // it changes them
+	if err != nil {
+		return fmt.Errorf("the embedded NATS server does not start: %w", err)
+	}
+	fatal, life := new(atomic.Pointer[string]), &brokerLife{s, new(atomic.Bool)}
+	s.SetLoggerV2(&brokerLog{b.log.Named("nats").Sugar(), fatal, life.failedToWrite}, b.log.Core().Enabled(zap.DebugLevel), false, false)
 	s.Start()
 	if !s.ReadyForConnections(brokerStart) {
 		err := errors.New("it was not ready in time")
@@ -103,29 +133,40 @@ func runBroker(opts *server.Options, log *zap.Logger) (*Broker, error) {
 			err = errors.New(*text)
 		}
 		stopServer(s)
-		return nil, fmt.Errorf("the embedded NATS server does not start: %w", err)
+		return fmt.Errorf("the embedded NATS server does not start: %w", err)
 	}
-	b := &Broker{server: s, storeDir: opts.StoreDir, failedToWrite: failedToWrite}
-	b.Conn, err = nats.Connect("", nats.InProcessServer(s), nats.Name("holdmetrics serve"), nats.MaxReconnects(-1))
-	if err != nil {
-		stopServer(s)
-		return nil, fmt.Errorf("connecting to the embedded NATS server: %w", err)
-	}
-	return b, nil
+	b.current.Store(life)
+	return nil
 }
 
-// Address returns where outside clients connect to.
-func (b *Broker) Address() net.Addr { return b.server.Addr() }
+// InProcessConn connects to the current server.
+func (b *Broker) InProcessConn() (net.Conn, error) { return b.current.Load().server.InProcessConn() }
 
-// reopen closes the streams of the server and opens them again from their files.
-// Connections stay. Consumers are gone, and are made again by those who had them.
-func (b *Broker) reopen() error {
-	if err := b.server.ShutdownJetStream(); err != nil {
-		return fmt.Errorf("closing the streams: %w", err)
+// Address returns where outside clients connect to.
+func (b *Broker) Address() net.Addr { return b.current.Load().server.Addr() }
+
+// failedToWrite reports whether the server has refused a write that it could not store.
+// From then on it refuses all writes of that stream.
+func (b *Broker) failedToWrite() bool { return b.current.Load().failedToWrite.Load() }
+
+// full returns why the server refuses connections, or nil.
+func (b *Broker) full() error {
+	if most := b.opts.MaxConn; most > 0 && b.current.Load().server.NumClients() >= most {
+		return fmt.Errorf("the NATS server has all the %d connections that the limit of open files leaves it, and refuses more: close some, or raise the limit (ulimit -n)", most-1)
 	}
-	// The server takes the rest from its options.
-	if err := b.server.EnableJetStream(&server.JetStreamConfig{StoreDir: b.storeDir, MaxStore: maxStore}); err != nil {
-		return fmt.Errorf("opening the streams again: %w", err)
+	return nil
+}
+
+// reopen stops the server and starts another one from its files, at the same address.
+// If that fails, there is none until the next call.
+func (b *Broker) reopen() error {
+	old := b.current.Load().server
+	if at, ok := old.Addr().(*net.TCPAddr); ok {
+		b.opts.Port = at.Port // the one that was given where any would do
+	}
+	stopServer(old)
+	if err := b.launch(); err != nil {
+		return err
 	}
 	b.reopened.Add(1)
 	return nil
@@ -134,7 +175,7 @@ func (b *Broker) reopen() error {
 // Close closes the connection and stops the server.
 func (b *Broker) Close() {
 	b.Conn.Close()
-	stopServer(b.server)
+	stopServer(b.current.Load().server)
 }
 
 func stopServer(s *server.Server) {

@@ -1,6 +1,7 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -28,6 +29,7 @@ import (
 type Gateway struct {
 	*process
 	records *generation.Registry
+	ports   *ports
 
 	grpcAddr, httpAddr net.Addr
 }
@@ -54,6 +56,8 @@ func (g *Gateway) start(ctx context.Context) error {
 	}
 	g.group.Add("the ports", service.Func(ports.close))
 	g.grpcAddr, g.httpAddr = ports.grpc.Addr(), ports.http.Addr()
+	ports.limit(budgetOf(fileLimit()))
+	g.ports = ports
 	if err := g.startProfiles(); err != nil {
 		return err
 	}
@@ -230,7 +234,7 @@ func (g *Gateway) openWith(ctx context.Context, r *generation.Record, wait retry
 		if !g.conn.IsConnected() {
 			return errors.New("there is no connection to NATS")
 		}
-		return viewReady(view)
+		return cmp.Or(g.ports.err(), viewReady(view))
 	}
 	return b, nil
 }

@@ -1,6 +1,7 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -23,6 +24,7 @@ const callGrace = 3 * time.Second
 // ports are the two that clients connect to.
 type ports struct {
 	grpc, http net.Listener
+	limits     [2]*limitedListener // of both
 }
 
 // openPorts listens at the addresses of the settings.
@@ -48,21 +50,33 @@ func (p *ports) close() error {
 	return nil
 }
 
+// limit gives each server its share of the connections. It must be called before serve,
+// and before err.
+func (p *ports) limit(budget fileBudget) {
+	p.limits = [2]*limitedListener{limitGRPC(p.grpc, budget.clients), limitHTTP(p.http, budget.clients)}
+}
+
+// err returns why a server refuses connections, or nil.
+func (p *ports) err() error {
+	return cmp.Or(p.limits[0].err(), p.limits[1].err())
+}
+
 // serve serves a gateway at both ports, as parts of a group. When they stop, new calls
 // are refused at once, and running calls may finish within callGrace.
 func (p *ports) serve(gate *gateway.Gateway, group *service.Group) {
 	rpc := grpc.NewServer(gate.ServerOptions()...)
 	gate.RegisterGRPC(rpc)
 	web := gate.HTTPServer()
+	probesBeyondLimit(web)
 
 	var serving sync.WaitGroup
 	serving.Go(func() {
-		if err := rpc.Serve(p.grpc); err != nil && !errors.Is(err, grpc.ErrServerStopped) {
+		if err := rpc.Serve(p.limits[0]); err != nil && !errors.Is(err, grpc.ErrServerStopped) {
 			group.Fail(fmt.Errorf("the gRPC server failed: %w", err))
 		}
 	})
 	serving.Go(func() {
-		if err := web.Serve(p.http); !errors.Is(err, http.ErrServerClosed) {
+		if err := web.Serve(p.limits[1]); !errors.Is(err, http.ErrServerClosed) {
 			group.Fail(fmt.Errorf("the HTTP server failed: %w", err))
 		}
 	})

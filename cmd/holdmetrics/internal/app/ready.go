@@ -44,13 +44,13 @@ func viewReady(v *projection.View) error {
 
 // levelView makes sure that a view has what the bucket had when the partitions became
 // ready, and follows it: what they published last may still be on its way. It does so
-// once, and again when the streams of the broker were opened again.
+// once, and again when the broker was started again.
 type levelView struct {
 	mu       sync.Mutex
 	end      uint64 // of the bucket at that time; 0: not asked yet
 	asked    time.Time
 	done     bool
-	reopened uint64 // how often the streams were opened again by then
+	reopened uint64 // how often the broker was started again by then
 }
 
 func (l *levelView) ready(ctx context.Context, v *projection.View, reopened uint64) error {

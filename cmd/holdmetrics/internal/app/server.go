@@ -7,6 +7,7 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -46,6 +47,7 @@ type Server struct {
 	Producer    *ingest.Producer
 
 	writes *writes
+	ports  *ports
 	rules  *rules.Rules      // that the settings name; nil: none
 	active generation.Record // of the generation that was active at the start
 
@@ -86,12 +88,15 @@ func (p *Server) Start(ctx context.Context) error {
 	}
 	p.group.Add("the ports", service.Func(ports.close))
 	p.GRPCAddr, p.httpAddr = ports.grpc.Addr(), ports.http.Addr()
+	budget := budgetOf(fileLimit())
+	ports.limit(budget)
+	p.ports = ports
 	if err := p.startProfiles(); err != nil {
 		return err
 	}
 
 	p.startup.waitFor("the embedded NATS server")
-	if p.Broker, err = startBroker(filepath.Join(p.settings.DataDir, NATSName), p.settings.NATSAddress, p.log); err != nil {
+	if p.Broker, err = startBroker(filepath.Join(p.settings.DataDir, NATSName), p.settings.NATSAddress, budget.clients, p.log); err != nil {
 		return err
 	}
 	p.group.Add("the embedded NATS server", service.Do(p.Broker.Close))
@@ -223,7 +228,7 @@ func (p *Server) open(ctx context.Context, r *generation.Record) (gateway.Backen
 		Snapshots:    view,
 		WaitApplied:  g.Worker.WaitApplied,
 		Ready: func(ctx context.Context) error {
-			if err := p.writes.err(); err != nil {
+			if err := cmp.Or(p.writes.err(), p.ports.err(), p.Broker.full()); err != nil {
 				return err
 			}
 			if err := g.Ready(ctx, moveWithin); err != nil {

@@ -66,7 +66,7 @@ func newEmbeddedStores(dataDir string, events *ingest.Log, log *zap.Logger) (s *
 }
 
 func (s *embeddedStores) open(name string) (projection.Store, error) {
-	store, err := embedded.Open(embedded.Directory(s.dataDir, generation.Namespace(name)), embedded.Options{Cache: s.cache, Logger: storeLog{s.log.Named("store").Sugar()}})
+	store, err := embedded.Open(embedded.Directory(s.dataDir, generation.Namespace(name)), embedded.Options{Cache: s.cache, OpenTables: budgetOf(fileLimit()).store, Logger: storeLog{s.log.Named("store").Sugar()}})
 	if err != nil {
 		return nil, err
 	}

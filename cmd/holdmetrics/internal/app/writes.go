@@ -23,46 +23,84 @@ const (
 	startFree = 4
 	// writesLook is the time between two looks at the disk, and at the broker's errors.
 	writesLook = 500 * time.Millisecond
-	// mendFirst and mendMost are the pauses between two tries to open the streams again.
+	// mendFirst and mendMost are the pauses between two tries to start the broker again.
 	mendFirst = time.Second
 	mendMost  = 30 * time.Second
+	// filesReserve is how many files the log must be able to open.
+	filesReserve = 16
 	// probeWithin bounds one try to write to the log.
 	probeWithin = 5 * time.Second
 )
 
 // writes knows whether the log of this process takes events: whether the disk has room,
-// and whether the embedded broker can write. A broker that could not write once refuses
-// all further writes until its streams are opened again, which writes sees to.
+// whether files can be opened, and whether the embedded broker can write. A broker that
+// could not write once refuses all further writes of that stream until it is started
+// again, which writes sees to.
 type writes struct {
 	dir    string
 	broker *Broker
 	probe  func(context.Context) error // writes to the log
-	mended func()                      // the streams were opened again, and may have lost what was not synced
+	mended func()                      // the broker was started again, and may have lost what was not synced
 	log    *zap.Logger
 
-	full atomic.Pointer[error] // the disk has no room; nil: it has
-	sick atomic.Pointer[error] // the broker cannot write; nil: it can
+	full  condition // the disk has no room
+	files condition // hardly another file can be opened
+	sick  condition // the broker cannot write
 
 	pauses backoff.Backoff // between tries to mend
 	next   time.Time       // of these
 }
 
-// err returns why no event is taken, or nil. It wraps [ingest.ErrNotWritable].
+// err returns why no event is taken, and since when, or nil. It wraps
+// [ingest.ErrNotWritable].
 func (w *writes) err() error {
-	if err := w.full.Load(); err != nil {
-		return *err
+	for _, c := range []*condition{&w.full, &w.files, &w.sick} {
+		if err := c.err(); err != nil {
+			return err
+		}
 	}
-	if err := w.sick.Load(); err != nil {
-		return *err
-	}
-	if w.broker.failedToWrite.Load() {
+	if w.broker.failedToWrite() {
 		return errFailedToWrite
 	}
 	return nil
 }
 
 // errFailedToWrite is the state before the first try to mend.
-var errFailedToWrite = fmt.Errorf("%w: the broker could not write to its files; its streams are opened again", ingest.ErrNotWritable)
+var errFailedToWrite = fmt.Errorf("%w: the broker could not write to its files; it is started again", ingest.ErrNotWritable)
+
+// condition is something that is wrong for a while. It is safe for concurrent use.
+type condition struct{ now atomic.Pointer[wrongSince] }
+
+// wrongSince is what is wrong, and since when.
+type wrongSince struct {
+	err   error
+	since time.Time
+}
+
+// set sets what is wrong; nil: nothing. It reports whether anything was wrong before.
+func (c *condition) set(err error) (before bool) {
+	was := c.now.Load()
+	switch {
+	case err == nil:
+		c.now.Store(nil)
+	case was == nil:
+		c.now.Store(&wrongSince{err, time.Now()})
+	default:
+		c.now.Store(&wrongSince{err, was.since})
+	}
+	return was != nil
+}
+
+// holds reports whether anything is wrong.
+func (c *condition) holds() bool { return c.now.Load() != nil }
+
+// err returns what is wrong and since when, or nil.
+func (c *condition) err() error {
+	if now := c.now.Load(); now != nil {
+		return fmt.Errorf("%w (since %s)", now.err, now.since.UTC().Format(time.RFC3339))
+	}
+	return nil
+}
 
 // run looks until ctx ends.
 func (w *writes) run(ctx context.Context) error {
@@ -80,30 +118,44 @@ func (w *writes) run(ctx context.Context) error {
 
 func (w *writes) look(ctx context.Context) {
 	w.lookAtDisk()
-	if w.full.Load() != nil || !w.broker.failedToWrite.Load() || time.Now().Before(w.next) {
+	w.lookAtFiles()
+	if w.full.holds() || w.files.holds() || !w.isSick() || time.Now().Before(w.next) {
 		return
 	}
-	if w.sick.Load() == nil {
+	if !w.sick.set(errFailedToWrite) {
 		w.log.Error("no events are taken", zap.Error(errFailedToWrite))
 		w.pauses.Reset()
-		w.sick.Store(&errFailedToWrite)
 	}
 	err := w.mend(ctx)
 	if err == nil {
 		w.mended()
-		w.sick.Store(nil)
+		w.sick.set(nil)
 		w.log.Info("the broker writes again")
 		return
 	}
-	w.broker.failedToWrite.Store(true)
-	err = fmt.Errorf("%w: the broker could not write to its files in %s, and does not yet: %w; look at the disk, and at the limit of open files", ingest.ErrNotWritable, w.dir, err)
-	w.sick.Store(&err)
+	w.sick.set(fmt.Errorf("%w: the broker could not write to its files in %s, and does not yet: %w; look at the disk, and at the limit of open files", ingest.ErrNotWritable, w.dir, err))
 	w.next = time.Now().Add(w.pauses.Next())
 }
 
-// mend opens the broker's streams again, and tries to write.
+// lookAtFiles looks whether the log, which opens files as it grows, can open some.
+func (w *writes) lookAtFiles() {
+	if filesLeft(filesReserve) {
+		if w.files.set(nil) {
+			w.log.Info("files can be opened again; events are taken")
+		}
+		return
+	}
+	err := fmt.Errorf("%w: the process has all but a few of the %d files open that it may: close connections, or raise the limit (ulimit -n)", ingest.ErrNotWritable, fileLimit())
+	if !w.files.set(err) {
+		w.log.Error("no events are taken", zap.Error(err))
+	}
+}
+
+// isSick reports whether the broker cannot write, or could not when that was tried last.
+func (w *writes) isSick() bool { return w.sick.holds() || w.broker.failedToWrite() }
+
+// mend starts the broker again, and tries to write.
 func (w *writes) mend(ctx context.Context) error {
-	w.broker.failedToWrite.Store(false)
 	if err := w.broker.reopen(); err != nil {
 		return err
 	}
@@ -117,18 +169,18 @@ func (w *writes) lookAtDisk() {
 	if err != nil {
 		return // what the disk does not say says nothing of its room
 	}
-	was := w.full.Load()
-	if was != nil {
+	was := w.full.holds()
+	if was {
 		least += least / 4 // not to and fro
 	}
 	switch {
-	case free >= least && was != nil:
-		w.full.Store(nil)
+	case free >= least && was:
+		w.full.set(nil)
 		w.log.Info("the disk has room again; events are taken", zap.String("free", mebibytes(free)))
 	case free < least:
 		err := fmt.Errorf("%w: the disk of %s is full, with %s left of the %s that must be free: free some space, and events are taken again", ingest.ErrNotWritable, w.dir, mebibytes(free), mebibytes(least))
-		w.full.Store(&err)
-		if was == nil {
+		w.full.set(err)
+		if !was {
 			w.log.Error("no events are taken", zap.Error(err))
 		}
 	}

@@ -1,0 +1,166 @@
+package app
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+	"net"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// A connection is an open file, and so is each block of the log and each table of the
+// store. Clients get a share of the files that the process may open, so that they cannot
+// take those of the log.
+
+const (
+	// clientShare is which part of the open files each server gives its clients: three
+	// servers leave half of them to the log and the store.
+	clientShare = 6
+	// storeShare is which part a store may have open of its tables, and storeMost how many
+	// it needs at most.
+	storeShare, storeMost = 8, 1000
+	// probesBeyond is how many connections the HTTP server takes beyond its limit, for
+	// health checks alone.
+	probesBeyond = 8
+)
+
+// fileBudget divides what a process may have open. 0: there is no limit.
+type fileBudget struct {
+	clients int // connections of each server
+	store   int // tables of a store
+}
+
+// budgetOf divides a number of open files; 0: it is not known.
+func budgetOf(files int) fileBudget {
+	if files == 0 {
+		return fileBudget{}
+	}
+	return fileBudget{clients: max(files/clientShare, 8), store: min(max(files/storeShare, 16), storeMost)}
+}
+
+// limitedListener is a listener that takes a number of connections at once. It answers
+// and closes what is more, so that clients need not wait for what does not come.
+type limitedListener struct {
+	net.Listener
+	name   string // of the server
+	most   int64  // 0: no limit
+	beyond int64  // connections beyond, which are marked
+	refuse []byte // what a client that is too much reads
+
+	open atomic.Int64
+}
+
+// Accept implements net.Listener.
+func (l *limitedListener) Accept() (net.Conn, error) {
+	for {
+		c, err := l.Listener.Accept()
+		if err != nil {
+			return nil, err
+		}
+		n := l.open.Add(1)
+		tcp, ok := c.(*net.TCPConn)
+		if l.most == 0 || !ok || n <= l.most+l.beyond {
+			if !ok {
+				return &otherConn{Conn: c, leave: l.leave()}, nil
+			}
+			return &limitedConn{TCPConn: tcp, isBeyond: l.most > 0 && n > l.most, leave: l.leave()}, nil
+		}
+		_ = c.SetWriteDeadline(time.Now().Add(100 * time.Millisecond))
+		_, _ = c.Write(l.refuse)
+		_ = tcp.CloseWrite()
+		_ = c.Close()
+		l.open.Add(-1)
+	}
+}
+
+func (l *limitedListener) leave() func() { return sync.OnceFunc(func() { l.open.Add(-1) }) }
+
+// err returns why the server refuses connections, or nil if it does not.
+func (l *limitedListener) err() error {
+	if l.most == 0 || l.open.Load() < l.most {
+		return nil
+	}
+	return fmt.Errorf("the %s server has all the %d connections that the limit of open files leaves it, and refuses more: close some, or raise the limit (ulimit -n)", l.name, l.most)
+}
+
+// limitedConn is a connection that counts. It has all that a TCP connection has, so that
+// servers write to it as they would to that.
+type limitedConn struct {
+	*net.TCPConn
+	isBeyond bool // for health checks alone
+	leave    func()
+}
+
+// Close implements net.Conn.
+func (c *limitedConn) Close() error {
+	defer c.leave()
+	return c.TCPConn.Close()
+}
+
+// otherConn is limitedConn for what is no TCP connection.
+type otherConn struct {
+	net.Conn
+	leave func()
+}
+
+// Close implements net.Conn.
+func (c *otherConn) Close() error {
+	defer c.leave()
+	return c.Conn.Close()
+}
+
+// limitGRPC returns a listener of a gRPC server. A client that is refused reads the
+// reason in the frame that ends a connection of HTTP/2.
+func limitGRPC(l net.Listener, most int) *limitedListener {
+	const settings, goAway, enhanceYourCalm = 4, 7, 11
+	reason := "too many connections: the server has as many as its limit of open files allows"
+	frame := append([]byte{0, 0, 0, settings, 0, 0, 0, 0, 0}, 0, 0, byte(8+len(reason)), goAway, 0, 0, 0, 0, 0)
+	frame = binary.BigEndian.AppendUint32(frame, 0)
+	frame = binary.BigEndian.AppendUint32(frame, enhanceYourCalm)
+	return &limitedListener{Listener: l, name: "gRPC", most: int64(most), refuse: append(frame, reason...)}
+}
+
+// tooMany is the answer of the HTTP server to a client that is refused.
+const tooMany = `{"title":"Service Unavailable","status":503,"detail":"too many connections: the server has as many as its limit of open files allows"}`
+
+// limitHTTP returns a listener of an HTTP server that was prepared by probesBeyondLimit.
+func limitHTTP(l net.Listener, most int) *limitedListener {
+	return &limitedListener{
+		Listener: l, name: "HTTP", most: int64(most), beyond: probesBeyond,
+		refuse: fmt.Appendf(nil, "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/problem+json\r\nRetry-After: 1\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%s", len(tooMany), tooMany),
+	}
+}
+
+// probesBeyondLimit has an HTTP server answer health checks alone on the few connections
+// that its listener takes beyond the limit.
+func probesBeyondLimit(web *http.Server) {
+	served := web.Handler
+	web.ConnContext = func(ctx context.Context, c net.Conn) context.Context {
+		if c, ok := c.(*limitedConn); ok && c.isBeyond {
+			ctx = context.WithValue(ctx, beyondKey{}, true)
+		}
+		return ctx
+	}
+	web.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Context().Value(beyondKey{}) == nil {
+			served.ServeHTTP(w, r)
+			return
+		}
+		w.Header().Set("Connection", "close")
+		switch r.URL.Path {
+		case "/healthz", "/readyz", "/metrics":
+			served.ServeHTTP(w, r)
+		default:
+			w.Header().Set("Content-Type", "application/problem+json")
+			w.Header().Set("Retry-After", "1")
+			w.WriteHeader(http.StatusServiceUnavailable)
+			_, _ = w.Write([]byte(tooMany))
+		}
+	})
+}
+
+// beyondKey marks the context of a connection beyond the limit.
+type beyondKey struct{}
