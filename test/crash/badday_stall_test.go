@@ -48,9 +48,9 @@ func (d *day) stalls() (err error) {
 			err = closed
 		}
 	}()
-	trouble, rounds := make(chan struct{}), d.between(1, 5)
+	disturbed, rounds := make(chan struct{}), d.between(1, 5)
 	go func() {
-		defer close(trouble)
+		defer close(disturbed)
 		for range rounds {
 			time.Sleep(100 * time.Millisecond)
 			network.Stall()
@@ -59,7 +59,7 @@ func (d *day) stalls() (err error) {
 			network.Cut()
 		}
 	}()
-	defer func() { <-trouble }()
+	defer func() { <-disturbed }()
 	others := newCrowd("b", d.seed, 3)
 	for range 10 {
 		batch := others.batch(dayBatch)

@@ -79,7 +79,7 @@ func (s *daySubject) start() error {
 	return s.awaitUp()
 }
 
-// running reports whether the server runs, as far as is known.
+// running reports whether the server runs.
 func (s *daySubject) running() bool {
 	if s.cmd == nil {
 		return false
