@@ -18,7 +18,9 @@ import (
 // has: a bucket may lose messages, or get some that nobody of ours wrote, and nothing
 // else would notice. What differs is drawn from the store and published again. The
 // partition is not ready before the first walk is over; later ones are repeated with
-// pauses, which are much longer than the walks.
+// pauses, which are much longer than the walks. A partition whose store was empty at its
+// start has just published every snapshot, so its first walk compares none: a rebuild
+// would read all of its bucket while the other partitions are still replayed.
 
 const (
 	// auditEvery is the least pause between two walks.

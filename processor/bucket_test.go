@@ -10,6 +10,7 @@ import (
 
 	"holdmetrics/hold"
 	"holdmetrics/ingest"
+	"holdmetrics/internal/testwait"
 	"holdmetrics/projection"
 	"holdmetrics/projection/storetest"
 )
@@ -36,7 +37,9 @@ func TestStoreIsMadeAgain(t *testing.T) {
 	t.Parallel()
 	log, bucket := keptBucket(t, 3000)
 	store := storetest.NewMemory()
-	run(t, Config{Store: store}, log, bucket).finish(t, log)
+	r := run(t, Config{Store: store}, log, bucket)
+	awaitAudit(t, r)
+	r.finish(t, log)
 	compareBucket(t, log, store, bucket)
 	if bucket.backwards != nil {
 		t.Error(bucket.backwards)
@@ -44,12 +47,37 @@ func TestStoreIsMadeAgain(t *testing.T) {
 	if bucket.published != 3000 || bucket.owed[0] || bucket.owed[1] {
 		t.Errorf("%d snapshots published, owed: %v", bucket.published, bucket.owed)
 	}
+	if bucket.asked != 0 {
+		t.Errorf("%d snapshots were compared with what had just been published", bucket.asked)
+	}
 	// It was done once.
 	again := bucket.copy()
-	run(t, Config{Store: store}, log, again).finish(t, log)
+	r = run(t, Config{Store: store}, log, again)
+	awaitAudit(t, r)
+	r.finish(t, log)
 	if again.published != 0 {
 		t.Errorf("%d snapshots published again", again.published)
 	}
+	if again.asked != 3000 {
+		t.Errorf("the second start compared %d snapshots", again.asked)
+	}
+}
+
+// awaitAudit waits until the first walk of every partition is over.
+func awaitAudit(t *testing.T, r *running) {
+	t.Helper()
+	testwait.Poll(t, "all snapshots are compared", func() error {
+		all := r.Status()
+		if len(all) != 2 {
+			return fmt.Errorf("%d partitions run", len(all))
+		}
+		for _, s := range all {
+			if !s.Audited {
+				return fmt.Errorf("partition %d: applied up to %d, not compared", s.Partition, s.Position)
+			}
+		}
+		return nil
+	})
 }
 
 // The process dies while the backfill of the bucket is not complete: before the store is as

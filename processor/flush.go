@@ -100,6 +100,7 @@ type flusher struct {
 	encodedSweep int64  // mem.swept, as the last flush has it
 	stored       uint64 // position of the last flush that was written
 	storedTime   int64  // the log's time of stored
+	fresh        bool   // the store had nothing when this owner began
 	inFlight     int    // estimated bytes of the flush that is being written
 	busy         bool   // a flush is being written
 	began        time.Time

@@ -188,6 +188,7 @@ func closed(b *prefetchBuffer) bool {
 type memBucket struct {
 	mu        sync.Mutex
 	hook      func() error
+	asked     int // snapshots that Values was asked for
 	stats     map[string]*holdpb.HoldStat
 	positions map[int]uint64
 	owed      map[int]bool
@@ -264,6 +265,7 @@ func (b *memBucket) Values(_ context.Context, keys []string) ([][]byte, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	values := make([][]byte, len(keys))
+	b.asked += len(keys)
 	for i, key := range keys {
 		if s := b.stats[key]; s != nil {
 			values[i], _ = proto.Marshal(s)

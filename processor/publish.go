@@ -254,7 +254,7 @@ func (p *publisher) startRefresh(ended bool) (<-chan refreshDone, <-chan time.Ti
 		return nil, nil
 	}
 	if !r.begun {
-		r.begin(p.bucket, p.mem.position)
+		r.begin(p.bucket, p.mem.position, p.flush.fresh)
 	}
 	if !p.busy || !p.refreshed { // else the bucket does not know yet what it is asked about
 		r.start(p.mem.position, p.flush.stored, p.isLatest)

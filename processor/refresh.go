@@ -66,6 +66,7 @@ type refresher struct {
 
 	ends     *lineEnds
 	begun    bool
+	fresh    bool // this owner has published every snapshot, so the first walk compares none
 	walking  bool
 	audits   audits
 	over     []*lineEnd // of the walk: over already, so the index need not keep them
@@ -91,6 +92,7 @@ type refreshJob struct {
 	ends []*lineEnd
 	walk bool
 	last string // walk: begin behind this holder
+	ours bool   // walk: compare nothing, for all snapshots were just published
 	with *shown // walk: compare these, too; nil: none
 }
 
@@ -122,9 +124,10 @@ func newRefresher(s *scope) *refresher {
 }
 
 // begin has the ends of lines looked for that were published before this owner
-// started. The partition is at position, and its bucket has no backlog.
-func (r *refresher) begin(bucket snapshots, position uint64) {
-	r.bucket, r.begun = bucket, true
+// started. The partition is at position, and its bucket has no backlog. fresh: the
+// store was empty, so that this owner has published the snapshots of all holders.
+func (r *refresher) begin(bucket snapshots, position uint64, fresh bool) {
+	r.bucket, r.begun, r.fresh = bucket, true, fresh
 	r.walk(position)
 }
 
@@ -197,6 +200,7 @@ func (r *refresher) next(position, stored uint64, is latest) *refreshJob {
 	}
 	if r.walking && stored >= r.from {
 		job.walk, job.last, job.with = true, r.after, r.audits.of.with
+		job.ours = r.fresh && !r.audits.once
 		return job
 	}
 	return nil
@@ -260,6 +264,7 @@ func (r *refresher) finish(d refreshDone, note func(error)) error {
 	}
 	if r.begun && r.walking && r.audits.of != r.current() {
 		r.walk(r.from) // from the beginning: what was compared is no longer there
+		r.fresh = false
 		d.differ, d.found = nil, nil
 	} else if d.job.walk && d.err == nil {
 		for i := range d.found {
@@ -333,14 +338,16 @@ func (r *refresher) find(ctx context.Context, d *refreshDone) error {
 	if err != nil && !errors.Is(err, enough) {
 		return err
 	}
-	fits, err := r.audit(ctx, holders, d.job.with)
-	if err != nil {
-		return err
+	var fits []bool
+	if !d.job.ours {
+		if fits, err = r.audit(ctx, holders, d.job.with); err != nil {
+			return err
+		}
 	}
 	for i := range holders {
 		h := &holders[i]
 		switch until := h.Figures.Line.Until; {
-		case !fits[i]:
+		case fits != nil && !fits[i]:
 			d.differ = append(d.differ, &lineEnd{holder: h.Holder, position: h.Position, until: 1, differs: true})
 		case until != 0:
 			d.found = append(d.found, lineEnd{holder: h.Holder, position: h.Position, until: until, stored: true})

@@ -62,7 +62,7 @@ func (p *partition) start(ctx context.Context) error {
 	}
 	p.mem.tail = max(end, checkpoint.Position)
 	p.mem.position, p.flush.encoded, p.flush.stored, p.mem.clock = checkpoint.Position, checkpoint.Position, checkpoint.Position, checkpoint.LogTime
-	p.flush.storedTime = checkpoint.LogTime
+	p.flush.storedTime, p.flush.fresh = checkpoint.LogTime, checkpoint.Position == 0
 	p.feed.goal = min(p.mem.tail, p.cfg.Goal)
 	p.mem.unstored = !found
 	p.mem.events, p.mem.rejected = checkpoint.Events, checkpoint.Rejected
