@@ -15,6 +15,7 @@ import (
 	"holdmetrics/cmd/holdmetrics/internal/usage"
 	"holdmetrics/ingest/numbers"
 	"holdmetrics/ingest/rows"
+	"holdmetrics/ingest/sharded"
 	"holdmetrics/ingest/times"
 	"holdmetrics/ingest/transfers"
 )
@@ -292,11 +293,24 @@ func (o *fileFlags) open(files []string, use sourceUse) (*source, error) {
 	}
 	s := &source{
 		events:  func(ctx context.Context) iter.Seq2[rows.Event, error] { return ledger.Events(ctx, files...) },
-		rows:    ledger.Rows,
+		rows:    func() int64 { return ledger.Rows() },
 		summary: func() *summaries { return summarize(ledger.Summary(), opt.Preset != "", opt.ByBlock) },
 		byBlock: opt.ByBlock, snapshots: opt.Snapshots,
 		ledger: ledger,
 		load:   func(ctx context.Context) error { return ledger.Load(ctx, files...) },
+	}
+	if o.opening == "" {
+		s.score = func(ctx context.Context, terms sharded.Terms) (*sharded.Set, error) {
+			quick, err := transfers.New(opt)
+			if err != nil {
+				return nil, err
+			}
+			set, err := quick.Score(ctx, terms, files...)
+			if err == nil {
+				ledger, s.ledger = quick, quick
+			}
+			return set, err
+		}
 	}
 	if o.opening != "" {
 		s.opening = fromFile

@@ -3,8 +3,10 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"runtime"
 	"slices"
 	"strings"
 
@@ -17,6 +19,7 @@ import (
 	"holdmetrics/hold"
 	"holdmetrics/hold/rules"
 	"holdmetrics/ingest/rows"
+	"holdmetrics/ingest/sharded"
 	"holdmetrics/ingest/transfers"
 )
 
@@ -101,7 +104,8 @@ func scoreCommand(c *cobra.Command, open openSource, columns bool) {
 			}
 		}
 		bar := printing.NewProgress(c, files)
-		use := sourceUse{read: bar.Add, score: true}
+		progress := rows.NewProgress(bar.Add)
+		use := sourceUse{read: progress.Add, score: true}
 		use.ids = func() (holders, tokens transfers.IDs, err error) { return idsOf(by) }
 		s, err := open(files, use)
 		if err != nil {
@@ -111,7 +115,10 @@ func scoreCommand(c *cobra.Command, open openSource, columns bool) {
 			return err
 		}
 		b := book{rules: by, now: now, limits: limits, pairs: make(map[pairKey]*hold.Pair), names: make(map[string]string)}
-		err = b.read(c.Context(), s)
+		if err = b.score(c.Context(), &q, s); errors.Is(err, sharded.ErrPlain) {
+			progress.Again()
+			err = b.read(c.Context(), s)
+		}
 		bar.Clear()
 		summary := s.tell(c.ErrOrStderr())
 		if err != nil {
@@ -172,9 +179,29 @@ type book struct {
 	names  map[string]string
 	sorted []pairKey // after read
 
+	set    *sharded.Set // instead of pairs: they were worked out on several cores
+	scored []sharded.Pair
+
 	overruled upload.Overruled
 }
 
+// score works out the pairs of files on all cores. The error matches [sharded.ErrPlain] if
+// they have to be read event by event.
+func (b *book) score(ctx context.Context, q *scoreQuery, s *source) error {
+	if s.score == nil || s.done != nil || q.explain != "" {
+		return sharded.ErrPlain // holds and closing balances are not kept
+	}
+	set, err := s.score(ctx, sharded.Terms{
+		Question: b.question(q, s), AtLast: s.byBlock && s.ledger != nil && !q.hasAsOf, Rules: b.rules, Now: b.now, Limits: b.limits, Cores: runtime.GOMAXPROCS(0),
+	})
+	if err != nil {
+		return err
+	}
+	b.set, b.scored = set, set.Pairs()
+	return nil
+}
+
+// read adds the events of files to their pairs.
 func (b *book) read(ctx context.Context, s *source) error {
 	n := 0
 	for e, err := range s.events(ctx) {
@@ -260,6 +287,13 @@ func (b *book) lookalikes(out io.Writer, s *source) {
 
 // keys are the pairs by holder, then token.
 func (b *book) keys() []pairKey {
+	if b.sorted == nil && b.set != nil {
+		b.sorted = make([]pairKey, len(b.scored))
+		for i := range b.scored {
+			b.sorted[i] = pairKey{b.scored[i].Holder, b.scored[i].Token}
+		}
+		return b.sorted
+	}
 	if b.sorted == nil {
 		b.sorted = make([]pairKey, 0, len(b.pairs))
 		for k := range b.pairs {

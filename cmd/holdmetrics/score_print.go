@@ -15,33 +15,38 @@ import (
 	holdpb "holdmetrics/proto"
 )
 
-// instants are the times that an answer is about.
-func (b *book) instants(q *scoreQuery, s *source) (from, at, settledAt int64) {
-	at, settledAt = b.now, hold.MaxTime
+// question is what an answer is about.
+func (b *book) question(q *scoreQuery, s *source) hold.Question {
+	about := hold.Question{At: b.now, SettledAt: hold.MaxTime}
 	if s.byBlock && s.ledger != nil {
-		at = s.ledger.Summary().Last
+		about.At = s.ledger.Summary().Last
 	}
 	if q.hasAsOf {
-		at, settledAt = q.asOf, q.asOf
+		about.At, about.SettledAt = q.asOf, q.asOf
 	}
 	if q.window {
-		from, settledAt = q.from, at
+		about.Window, about.From, about.SettledAt = true, q.from, about.At
 	}
-	return from, at, settledAt
+	return about
 }
 
-// figures are what a row has: at the end of its time, and before a window.
-type figures struct {
-	live, settled    hold.Amount
-	liveFrom, before hold.Amount
-	weight, rate     hold.Rate
+// answer is the figures of the pair with the i-th key.
+func (b *book) answer(i int, about *hold.Question) hold.Answer {
+	if b.set != nil {
+		return b.set.Answer(&b.scored[i])
+	}
+	key := b.sorted[i]
+	return b.rules.Of(key.token).Answer(b.pairs[key], about)
 }
+
+// figures are what a row has.
+type figures struct{ hold.Answer }
 
 // score, held, settledScore and settledHeld are the exact decimals of a row.
-func (f *figures) score() string        { return difference(f.live.Score, f.liveFrom.Score) }
-func (f *figures) settledScore() string { return difference(f.settled.Score, f.before.Score) }
-func (f *figures) held() string         { return f.live.Held.Sub(f.liveFrom.Held).String() }
-func (f *figures) settledHeld() string  { return f.settled.Held.Sub(f.before.Held).String() }
+func (f *figures) score() string        { return difference(f.Live.Score, f.LiveFrom.Score) }
+func (f *figures) settledScore() string { return difference(f.Settled.Score, f.Before.Score) }
+func (f *figures) held() string         { return f.Live.Held.Sub(f.LiveFrom.Held).String() }
+func (f *figures) settledHeld() string  { return f.Settled.Held.Sub(f.Before.Held).String() }
 
 // difference is a - b, which a boost that falls can make negative.
 func difference(a, b hold.Score) string {
@@ -49,34 +54,6 @@ func difference(a, b hold.Score) string {
 		return "-" + b.Sub(a).String()
 	}
 	return a.Sub(b).String()
-}
-
-// add adds the figures of a pair.
-func (f *figures) add(r *hold.Rule, p *hold.Pair, q *scoreQuery, from, at, settledAt int64) {
-	if q.window {
-		f.live, f.settled = f.live.Add(r.LiveAt(p, at)), f.settled.Add(r.SettledAt(p, settledAt))
-		f.liveFrom, f.before = f.liveFrom.Add(r.LiveAt(p, from)), f.before.Add(r.SettledAt(p, from))
-		return
-	}
-	all := r.Figures(p, at)
-	f.live, f.rate = f.live.Add(all.Line.Base), f.rate.Add(all.Line.Rate)
-	if settledAt == hold.MaxTime {
-		f.settled = f.settled.Add(all.Settled)
-	} else {
-		f.settled = f.settled.Add(r.SettledAt(p, settledAt))
-	}
-	if isPlain(r) {
-		f.weight = f.weight.Add(all.Line.Rate)
-		return
-	}
-	plain := hold.Rule{Policy: p.Policy(), Multiplier: hold.MultiplierOne}
-	unruled := plain.Figures(p, at)
-	f.weight = f.weight.Add(unruled.Line.Rate)
-}
-
-// isPlain reports whether a rule counts weights as they are.
-func isPlain(r *hold.Rule) bool {
-	return r.Multiplier == hold.MultiplierOne && r.SeasonFrom == 0 && r.SeasonTo == 0 && r.Shortest == 0 && len(r.Boosts) == 0
 }
 
 // print writes the scores by holder, then token, as the server does.
@@ -104,10 +81,10 @@ func (b *book) print(c *cobra.Command, q *scoreQuery, s *source) error {
 	if err != nil {
 		return err
 	}
-	from, at, settledAt := b.instants(q, s)
+	about, keys := b.question(q, s), b.keys()
 	totals := map[string]*figures{}
 	if q.share {
-		for _, k := range b.keys() {
+		for i, k := range keys {
 			token := ""
 			if q.byToken {
 				token = k.token
@@ -115,10 +92,11 @@ func (b *book) print(c *cobra.Command, q *scoreQuery, s *source) error {
 			if totals[token] == nil {
 				totals[token] = new(figures)
 			}
-			totals[token].add(b.rules.Of(k.token), b.pairs[k], q, from, at, settledAt)
+			a := b.answer(i, &about)
+			totals[token].Add(&a)
 		}
 	}
-	keys, ctx, printed := b.keys(), c.Context(), 0
+	ctx, printed := c.Context(), 0
 	for i := 0; i < len(keys); {
 		if printed++; printed%checkEvery == 0 && ctx.Err() != nil {
 			return ctx.Err()
@@ -126,7 +104,8 @@ func (b *book) print(c *cobra.Command, q *scoreQuery, s *source) error {
 		key := keys[i]
 		var f figures
 		for ; i < len(keys) && keys[i].holder == key.holder && (!q.byToken || keys[i] == key); i++ {
-			f.add(b.rules.Of(keys[i].token), b.pairs[keys[i]], q, from, at, settledAt)
+			a := b.answer(i, &about)
+			f.Add(&a)
 		}
 		fields := []string{key.token, key.holder, f.score(), f.held(), f.settledScore(), f.settledHeld()}
 		if !q.byToken {
@@ -134,7 +113,7 @@ func (b *book) print(c *cobra.Command, q *scoreQuery, s *source) error {
 			fields = fields[1:]
 		}
 		if !q.window {
-			fields = append(fields, f.weight.String(), f.rate.String())
+			fields = append(fields, f.Weight.String(), f.Rate.String())
 		}
 		if q.share {
 			t := totals[key.token]
@@ -219,7 +198,7 @@ func (b *book) printHolds(c *cobra.Command, q *scoreQuery, s *source) error {
 	if err != nil {
 		return err
 	}
-	from, at, _ := b.instants(q, s)
+	about := b.question(q, s)
 	found := false
 	for _, k := range b.keys() {
 		if k.holder != holder {
@@ -227,7 +206,7 @@ func (b *book) printHolds(c *cobra.Command, q *scoreQuery, s *source) error {
 		}
 		found = true
 		rule := b.rules.Of(k.token)
-		contributions := rule.Explain(b.pairs[k], from, at)
+		contributions := rule.Explain(b.pairs[k], about.From, about.At)
 		for i := range contributions {
 			row := contributionOf(&contributions[i], k.token, b.pairs[k].Policy(), q.window)
 			fields := make([]string, len(columns))

@@ -14,15 +14,19 @@ import (
 	"holdmetrics/cmd/holdmetrics/internal/usage"
 	"holdmetrics/ingest/events"
 	"holdmetrics/ingest/rows"
+	"holdmetrics/ingest/sharded"
 	"holdmetrics/ingest/transfers"
 	holdpb "holdmetrics/proto"
 )
 
 // source is files of rows and the events that they come to.
 type source struct {
-	events  func(ctx context.Context) iter.Seq2[rows.Event, error]
-	rows    func() int64
-	bad     *upload.BadRows   // takes the rows that are passed over; nil: the first bad row ends the reading
+	events func(ctx context.Context) iter.Seq2[rows.Event, error]
+	rows   func() int64
+	bad    *upload.BadRows // takes the rows that are passed over; nil: the first bad row ends the reading
+	// score works out the pairs on several cores; nil: it cannot. An error that matches
+	// [sharded.ErrPlain] means that events has to be called instead. Then nothing has changed.
+	score   func(ctx context.Context, terms sharded.Terms) (*sharded.Set, error)
 	summary func() *summaries // of the rows, once they are read
 	done    func() error      // after success; may be nil
 	byBlock bool              // a second is a block
@@ -93,8 +97,11 @@ func eventFlags(c *cobra.Command) openSource {
 		}
 		return &source{
 			events: func(ctx context.Context) iter.Seq2[rows.Event, error] { return r.Events(ctx, files...) },
-			rows:   r.Rows,
-			bad:    bad,
+			score: func(ctx context.Context, terms sharded.Terms) (*sharded.Set, error) {
+				return r.Score(ctx, terms, files...)
+			},
+			rows: r.Rows,
+			bad:  bad,
 			summary: func() *summaries {
 				s := new(summaries)
 				s.skipped(r.Skipped())

@@ -231,6 +231,14 @@ func (r *Reader) finish(d *hold.Draft, picked string) error {
 			return err
 		}
 	}
+	if err := r.tidy(d); err != nil {
+		return err
+	}
+	return r.stops.check(d)
+}
+
+// tidy makes the weight of a draft plain, and leaves out an end in 9999.
+func (r *Reader) tidy(d *hold.Draft) error {
 	if d.End.Set && d.End.Seconds >= forever {
 		d.End = hold.Stamp{}
 	}
@@ -241,7 +249,7 @@ func (r *Reader) finish(d *hold.Draft, picked string) error {
 		}
 		d.WeightExact = exact
 	}
-	return r.stops.check(d)
+	return nil
 }
 
 // Errors of [Reader.HoldIDFrom].

@@ -9,11 +9,20 @@ import (
 
 // identify returns what names the log of a row, and false if the row does not say.
 func (l *Ledger) identify(row []string, m *mapping) ([]byte, bool) {
+	b, has := appendIdentity(l.scratch[:0], row, m)
+	if has {
+		l.scratch = b
+	}
+	return b, has
+}
+
+// appendIdentity appends what names the log of a row, and returns false if the row does
+// not say.
+func appendIdentity(b []byte, row []string, m *mapping) ([]byte, bool) {
 	tx := cell(row, m.tx)
 	if tx == "" || m.logIndex < 0 && !m.preset.unique {
 		return nil, false
 	}
-	b := l.scratch[:0]
 	b = appendHash(b, tx)
 	b = append(b, 0)
 	if m.logIndex >= 0 {
@@ -24,9 +33,7 @@ func (l *Ledger) identify(row []string, m *mapping) ([]byte, bool) {
 		b = appendIndex(b, index)
 	}
 	b = append(b, 0)
-	b = appendIndex(b, cell(row, m.batch))
-	l.scratch = b
-	return b, true
+	return appendIndex(b, cell(row, m.batch)), true
 }
 
 // appendHash appends the hash of a transaction in one spelling: hex digits in lower

@@ -1,0 +1,231 @@
+package rows
+
+import (
+	"bytes"
+	"encoding/csv"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"unsafe"
+)
+
+// ErrBlocks means that a file cannot be read in blocks, or a row of a block is damaged.
+// [Table.Next] can read the file, or has the error with its place.
+var ErrBlocks = errors.New("the file cannot be read in blocks")
+
+// Blocks cuts the rows of a file into blocks of whole rows, so that several goroutines can
+// read them. The rows of all blocks are those of [Table.Next].
+type Blocks struct {
+	file   *File
+	source *csvSource
+	rest   []byte // of the last block: the beginning of the next row
+	line   int    // lines before the next block
+	quoted bool   // a row before the next block had a quote
+	ended  bool
+}
+
+// Block is some whole rows of a file.
+type Block struct {
+	Line int // lines of the file before the block
+
+	data   []byte
+	quoted bool // a row before the block had a quote
+}
+
+// Blocks returns the rows that [Table.Next] has not returned, as blocks, or nil if the
+// kind of the file does not allow blocks. Next must not be called afterwards.
+func (t *Table) Blocks() *Blocks {
+	s, ok := t.source.(*csvSource)
+	if !ok || s.quoted != nil {
+		return nil
+	}
+	return &Blocks{file: t.file, source: s, line: s.line}
+}
+
+// Next reads the next block into buf, which it enlarges for a row that is longer. The
+// block is valid as long as buf is not changed. After the last block the error is
+// io.EOF.
+func (b *Blocks) Next(buf []byte) (Block, []byte, error) {
+	if b.ended {
+		return Block{}, buf, io.EOF
+	}
+	n := copy(buf, b.rest)
+	if n < len(b.rest) {
+		buf = append(buf, b.rest[n:]...)
+		n = len(b.rest)
+	}
+	b.rest = b.rest[:0]
+	for {
+		read, err := io.ReadFull(b.source.in, buf[n:])
+		n += read
+		switch {
+		case b.file.broken != nil:
+			return Block{}, buf, fmt.Errorf("%w: %w", ErrBlocks, b.file.breakage())
+		case err == io.EOF || err == io.ErrUnexpectedEOF:
+			b.ended = true
+			return b.block(buf[:n]), buf, nil
+		case err != nil:
+			return Block{}, buf, fmt.Errorf("%w: %w", ErrBlocks, err)
+		}
+		if end := b.end(buf[:n]); end > 0 {
+			b.rest = append(b.rest, buf[end:n]...)
+			return b.block(buf[:end]), buf, nil
+		}
+		if n >= maxValue {
+			return Block{}, buf, fmt.Errorf("%w: a row is longer than %d bytes", ErrBlocks, maxValue)
+		}
+		buf = append(buf, make([]byte, len(buf))...)
+	}
+}
+
+// block makes a block of the next bytes of the file.
+func (b *Blocks) block(data []byte) Block {
+	block := Block{Line: b.line, data: data, quoted: b.quoted}
+	b.line += bytes.Count(data, []byte{'\n'})
+	b.quoted = b.quoted || bytes.IndexByte(data, '"') >= 0
+	return block
+}
+
+// end returns where the last whole row of some bytes ends, or 0. Where rows have quotes, a
+// line end within them is not the end of a row: an odd number of quotes stands before it.
+// Quotes that do not fit the reader of the block finds.
+func (b *Blocks) end(data []byte) int {
+	end := bytes.LastIndexByte(data, '\n') + 1
+	quotes := bytes.Count(data, []byte{'"'})
+	if quotes == 0 {
+		return end
+	}
+	quotes -= bytes.Count(data[end:], []byte{'"'})
+	for end > 0 && quotes%2 != 0 {
+		before := bytes.LastIndexByte(data[:end-1], '\n') + 1
+		quotes -= bytes.Count(data[before:end], []byte{'"'})
+		end = before
+	}
+	return end
+}
+
+// BlockReader reads the rows of blocks. Each goroutine has its own.
+type BlockReader struct {
+	header []string
+	comma  byte
+
+	rest    []byte
+	line    int // lines before rest
+	strict  bool
+	quoted  *csv.Reader
+	before  int // lines before what quoted reads
+	fields  []string
+	headers int64
+}
+
+// Reader returns a reader of blocks.
+func (b *Blocks) Reader() *BlockReader {
+	header := b.source.table.header
+	return &BlockReader{header: header, comma: b.source.comma, fields: make([]string, 0, len(header)+1)}
+}
+
+// Reset makes a block the one that is read.
+func (r *BlockReader) Reset(b Block) {
+	r.rest, r.line, r.strict, r.quoted = b.data, b.Line, b.quoted, nil
+}
+
+// Repeated is the number of header lines that were passed over.
+func (r *BlockReader) Repeated() int64 { return r.headers }
+
+// Next returns the next row of the block and its line; at the end the error is io.EOF. The
+// row is valid until the next call. Its strings are parts of the block's buffer, and valid
+// as long as that is not changed. Any other error matches [ErrBlocks].
+func (r *BlockReader) Next() ([]string, int, error) {
+	for {
+		row, line, err := r.read()
+		if err != nil {
+			return nil, 0, err
+		}
+		if row[0] == "" && len(row) > 1 && blank(row) {
+			continue
+		}
+		if row[0] == r.header[0] && slices.Equal(row, r.header) {
+			r.headers++
+			continue
+		}
+		return row, line, nil
+	}
+}
+
+func (r *BlockReader) read() ([]string, int, error) {
+	if r.quoted != nil {
+		return r.readQuoted()
+	}
+	for len(r.rest) > 0 {
+		if r.strict {
+			return r.general()
+		}
+		var line []byte
+		if end := bytes.IndexByte(r.rest, '\n'); end >= 0 {
+			line = r.rest[:end]
+		} else {
+			line = r.rest
+		}
+		if bytes.IndexByte(line, '"') >= 0 {
+			return r.general()
+		}
+		r.rest = r.rest[min(len(line)+1, len(r.rest)):]
+		r.line++
+		if n := len(line); n > 0 && line[n-1] == '\r' {
+			line = line[:n-1]
+		}
+		if len(line) == 0 || line[0] <= ' ' && len(bytes.TrimSpace(line)) == 0 {
+			continue
+		}
+		if !r.split(unsafe.String(unsafe.SliceData(line), len(line))) {
+			return nil, 0, ErrBlocks
+		}
+		return r.fields, r.line, nil
+	}
+	return nil, 0, io.EOF
+}
+
+// split splits a line without quotes, and reports whether it has a field a column.
+func (r *BlockReader) split(line string) bool {
+	fields := r.fields[:0]
+	start := 0
+	for i := 0; i < len(line); i++ {
+		if line[i] == r.comma {
+			if len(fields) == len(r.header) {
+				return false
+			}
+			fields = append(fields, Trim(line[start:i]))
+			start = i + 1
+		}
+	}
+	fields = append(fields, Trim(line[start:]))
+	r.fields = fields
+	return len(fields) == len(r.header)
+}
+
+// general has the general reader read the rest of the block, as from the first quote of
+// the file on.
+func (r *BlockReader) general() ([]string, int, error) {
+	r.before = r.line
+	r.quoted = csv.NewReader(bytes.NewReader(r.rest))
+	r.quoted.ReuseRecord = true
+	r.quoted.Comma = rune(r.comma)
+	r.quoted.FieldsPerRecord = len(r.header)
+	return r.readQuoted()
+}
+
+func (r *BlockReader) readQuoted() ([]string, int, error) {
+	row, err := r.quoted.Read()
+	if err == io.EOF {
+		return nil, 0, io.EOF
+	}
+	if err != nil {
+		return nil, 0, fmt.Errorf("%w: %w", ErrBlocks, err)
+	}
+	line, _ := r.quoted.FieldPos(0)
+	for i := range row {
+		row[i] = Trim(row[i])
+	}
+	return row, r.before + line, nil
+}
