@@ -64,6 +64,7 @@ type Config struct {
 	// PrepareStall is how long a generation that is prepared or switched to may stand
 	// still, in loading or catching up, before that is given up; 0: DefaultPrepareStall.
 	PrepareStall time.Duration
+	Bounds       query.Bounds          // of what reads may ask; zeros stand for defaults
 	Version      string                // shown in the OpenAPI document; may be empty
 	Logger       *zap.Logger           // nil: none
 	Registerer   prometheus.Registerer // takes the gateway's own metrics; nil: none does
@@ -147,7 +148,7 @@ func New(cfg Config) (*Gateway, error) {
 	if g.metrics, err = newMetrics(cfg.Registerer); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrConfig, err)
 	}
-	g.reads = query.New(query.Config{Log: cfg.Log, Now: cfg.Now, Freshness: cfg.Freshness, Logger: cfg.Logger, PrepareStall: cfg.PrepareStall}, cfg.Backend)
+	g.reads = query.New(query.Config{Log: cfg.Log, Now: cfg.Now, Freshness: cfg.Freshness, Logger: cfg.Logger, PrepareStall: cfg.PrepareStall, Bounds: cfg.Bounds}, cfg.Backend)
 	g.metrics.serves(&cfg.Backend)
 	g.hub = watch.NewHub(g.reads, cfg.Snapshots)
 	g.intake = intake.New(intake.Config{

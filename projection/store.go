@@ -146,6 +146,10 @@ type PartitionView interface {
 	Pairs(ctx context.Context, holder string, fn func(*PairRecord) error) error
 	// AllPairs walks all pairs by holder, then token.
 	AllPairs(ctx context.Context, fn func(*PairRecord) error) error
+	// PairsAfter walks the pairs behind a key by holder, then token, up to most of them;
+	// the zero key is before all. It reports whether there may be more. A reader that
+	// waits between two calls pins nothing but the view.
+	PairsAfter(ctx context.Context, after PairKey, most int, fn func(*PairRecord) error) (more bool, err error)
 	// Close releases the view. Closing twice is harmless.
 	Close() error
 }

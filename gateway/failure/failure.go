@@ -30,7 +30,7 @@ const (
 	NotFound          // no such holder
 	NoStore           // the answer is in a store, and this gateway has none
 	Stale             // the requested position was not applied in time
-	Busy              // the log accepts no more for now
+	Busy              // the log accepts no more for now, or too much is asked for at once
 	CursorGone        // the state behind a cursor is gone
 	Stalled           // the client did not read what it was sent
 	Unavailable       // something that the gateway depends on does not answer

@@ -2,15 +2,18 @@ package grpcapi
 
 import (
 	"context"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/status"
 	"google.golang.org/grpc/tap"
 
 	"holdmetrics/gateway/failure"
+	"holdmetrics/gateway/query"
 )
 
 // outflow is what a stream sends to its client. A Send that the client does not take
@@ -38,13 +41,21 @@ type statusWriter interface {
 	WriteStatus(*status.Status) error
 }
 
+// queries is what the names of the methods that read begin with.
+const queries = "/poh.HoldMetricsQuery/"
+
 // outflowKey is where a stream's context has its outflow.
 type outflowKey struct{}
 
 // tap gives the streams of the server a context that ends when their client does not
-// read. A unary answer needs none: it is one message, which is never waited for.
+// read. A unary answer needs none: it is one message, which is never waited for. Reads
+// learn who their client is.
 func (s *Server) tap(ctx context.Context, info *tap.Info) (context.Context, error) {
-	if s.unary[info.FullMethodName] {
+	unary := s.unary[info.FullMethodName]
+	if p, ok := peer.FromContext(ctx); ok && (!unary || strings.HasPrefix(info.FullMethodName, queries)) {
+		ctx = query.WithClient(ctx, query.ClientAt(p.Addr.String()))
+	}
+	if unary {
 		return ctx, nil
 	}
 	ctx, cancel := context.WithCancel(ctx) // the stream's end cancels it, too

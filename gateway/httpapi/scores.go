@@ -53,7 +53,7 @@ func figuresOf(live, settled hold.Amount) ExactFigures {
 	}
 }
 
-var readErrors = []int{http.StatusNotFound, http.StatusUnprocessableEntity, http.StatusServiceUnavailable, http.StatusGatewayTimeout}
+var readErrors = []int{http.StatusNotFound, http.StatusUnprocessableEntity, http.StatusTooManyRequests, http.StatusServiceUnavailable, http.StatusGatewayTimeout}
 
 func (s *Server) addScores(api huma.API) {
 	huma.Register(api, huma.Operation{

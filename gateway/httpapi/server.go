@@ -88,8 +88,14 @@ func (s *Server) HTTPServer() *http.Server {
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    64 << 10,
 		ConnState:         liftDeadline,
+		ConnContext:       ofClient,
 		ErrorLog:          zap.NewStdLog(s.cfg.Logger),
 	}
+}
+
+// ofClient has the reads of a connection know their client.
+func ofClient(ctx context.Context, c net.Conn) context.Context {
+	return query.WithClient(ctx, query.ClientAt(c.RemoteAddr().String()))
 }
 
 // liftDeadline ends the time limit of an answer that has gone out, which would hit what

@@ -29,7 +29,7 @@ func (b *Generation) breakdown(ctx context.Context, q ScoreQuery, emitSum, emitT
 	view := b.S.viewOf(q.Holder, views)
 	sum, count := Row{Holder: q.Holder, From: &b.Backend, Total: sums.all()}, 0
 	var first []Row // at most tokensKept
-	err = holderScores(ctx, view, q, func(r *Row) error {
+	err = b.S.holderScores(ctx, view, q, func(r *Row) error {
 		sum.add(r)
 		sum.Applied = r.Applied
 		if count++; count <= tokensKept {
@@ -61,7 +61,7 @@ func (b *Generation) breakdown(ctx context.Context, q ScoreQuery, emitSum, emitT
 		return nil
 	}
 	skip := tokensKept
-	return storeError(ctx, holderScores(ctx, view, q, func(r *Row) error {
+	return storeError(ctx, b.S.holderScores(ctx, view, q, func(r *Row) error {
 		if skip > 0 {
 			skip--
 			return nil

@@ -46,9 +46,6 @@ func (e *StaleError) Error() string {
 // Unwrap gives the sentinel.
 func (e *StaleError) Unwrap() error { return ErrStale }
 
-// ErrCrowded says that too many reads that add up everything wait for their turn.
-var ErrCrowded = errors.New("gateway: too many reads that add up all holders are under way; ask again later")
-
 // unavailable names what does not answer.
 func unavailable(what string, err error) error {
 	return fmt.Errorf("%w: %s: %w", ErrUnavailable, what, err)

@@ -61,13 +61,33 @@ func (b *Generation) explain(ctx context.Context, q ExplainQuery, emit func(*Con
 		return err
 	}
 	defer view.Close()
+	turn, err := b.S.turn(ctx)
+	if err != nil {
+		return err
+	}
+	defer turn.Leave()
+	emit = pausing(ctx, turn, emit)
 	applied := appliedThrough(view)
 	none := true
 	err = holderPairs(ctx, view, q.Holder, q.Token, func(r *projection.PairRecord) error {
 		none = false
+		if err := turn.Yield(ctx); err != nil {
+			return err
+		}
 		pair, err := r.Open()
 		if err != nil {
 			return err
+		}
+		if pair.Len() > largePair {
+			turn.Pause() // it may wait for long
+			large := b.S.gates.large.Turn(ClientOf(ctx))
+			if err := large.Enter(ctx); err != nil {
+				return crowded(err, "explanations of pairs with many holds", "or for a window")
+			}
+			defer large.Leave()
+			if err := turn.Resume(ctx); err != nil {
+				return err
+			}
 		}
 		rule := b.Rules.Of(r.Key.Token)
 		row := Contribution{

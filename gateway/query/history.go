@@ -6,17 +6,13 @@ import (
 	"math/bits"
 
 	"holdmetrics/hold"
+	"holdmetrics/internal/fair"
 	"holdmetrics/projection"
 )
 
 const (
 	MaxPoints     = 1000 // the most instants that a history has
 	DefaultPoints = 100  // if the query names no number
-
-	// historyCost is how many readings of pairs a history may take. A reading by a rule
-	// that measures runs counts as many times as the pair has holds. It is some
-	// seconds of one core.
-	historyCost = 20_000_000
 )
 
 // HistoryQuery asks for the score of a holder over time.
@@ -52,9 +48,14 @@ func (b *Generation) history(ctx context.Context, q HistoryQuery) ([]Point, erro
 		return nil, err
 	}
 	defer view.Close()
+	turn, err := b.S.turn(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer turn.Leave()
 	from := q.From
 	if !q.HasFrom {
-		if from, err = firstStart(ctx, view, q); err != nil {
+		if from, err = firstStart(ctx, view, turn, q); err != nil {
 			return nil, storeError(ctx, err)
 		}
 		from = max(from, horizonOf(view))
@@ -66,7 +67,7 @@ func (b *Generation) history(ctx context.Context, q HistoryQuery) ([]Point, erro
 		instants[i] = from + int64(step)
 	}
 	series := hold.NewSeries(instants)
-	none, left := true, int64(historyCost)
+	none, left := true, b.S.cfg.Bounds.HistoryCost
 	err = holderPairs(ctx, view, q.Holder, q.Token, func(r *projection.PairRecord) error {
 		none = false
 		pair, err := r.Open()
@@ -75,7 +76,7 @@ func (b *Generation) history(ctx context.Context, q HistoryQuery) ([]Point, erro
 		}
 		whole := series.Add(b.Rules.Of(r.Key.Token), pair, func(holds int) bool {
 			left -= int64(holds)
-			return left >= 0 && ctx.Err() == nil
+			return left >= 0 && turn.Yield(ctx) == nil
 		})
 		switch {
 		case whole:
@@ -83,7 +84,7 @@ func (b *Generation) history(ctx context.Context, q HistoryQuery) ([]Point, erro
 		case ctx.Err() != nil:
 			return ctx.Err()
 		}
-		return &hold.FieldError{Field: "points", Err: ErrCostly, Detail: fmt.Sprintf("with %d instants more than %d readings of holds would be needed; ask for fewer points, or for one token", n, int64(historyCost))}
+		return &hold.FieldError{Field: "points", Err: ErrCostly, Detail: fmt.Sprintf("with %d instants more than %d readings of holds would be needed; ask for fewer points, or for one token", n, b.S.cfg.Bounds.HistoryCost)}
 	})
 	if err == nil && none {
 		err = projection.ErrNotFound
@@ -100,9 +101,12 @@ func (b *Generation) history(ctx context.Context, q HistoryQuery) ([]Point, erro
 
 // firstStart returns the start of the first hold that a history is about, or the end
 // of the history if no hold starts before it.
-func firstStart(ctx context.Context, view projection.PartitionView, q HistoryQuery) (int64, error) {
+func firstStart(ctx context.Context, view projection.PartitionView, turn *fair.Turn, q HistoryQuery) (int64, error) {
 	first := q.At
 	err := holderPairs(ctx, view, q.Holder, q.Token, func(r *projection.PairRecord) error {
+		if err := turn.Yield(ctx); err != nil {
+			return err
+		}
 		pair, err := r.Open()
 		if err != nil {
 			return err

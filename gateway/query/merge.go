@@ -3,14 +3,21 @@ package query
 import (
 	"container/heap"
 	"context"
+	"errors"
 	"sync"
 
 	"holdmetrics/projection"
 )
 
-// stretch is how many rows a partition hands over at once. A partition is read at
-// most two stretches ahead of the client, whatever its size.
-const stretch = 256
+const (
+	// stretch is how many rows a partition hands over at once. A partition is read at
+	// most two stretches ahead of the client, whatever its size. So a client that does not
+	// read has less than a megabyte of rows of 16 partitions waiting for it.
+	stretch = 64
+	// pairsAtOnce is how many pairs are read in one turn. Between two turns a partition
+	// is not read, and nothing is kept but its view.
+	pairsAtOnce = 2 * stretch
+)
 
 // source is one partition's rows, in order.
 type source struct {
@@ -51,7 +58,7 @@ func (h *sources) Pop() any {
 
 // mergeScores merges the partitions, each of which is in order, into one order
 // over all holders.
-func mergeScores(ctx context.Context, q ScoreQuery, views []projection.PartitionView, emit func(*Row) error) error {
+func (s *Service) mergeScores(ctx context.Context, q ScoreQuery, views []projection.PartitionView, emit func(*Row) error) error {
 	reading, cancel := context.WithCancel(ctx)
 	var readers sync.WaitGroup
 	defer func() {
@@ -60,11 +67,11 @@ func mergeScores(ctx context.Context, q ScoreQuery, views []projection.Partition
 	}()
 	all := make([]*source, len(views))
 	for i, view := range views {
-		s := &source{rows: make(chan []Row, 1)}
-		all[i] = s
+		from := &source{rows: make(chan []Row)}
+		all[i] = from
 		readers.Go(func() {
-			defer close(s.rows)
-			s.err = readPartition(reading, view, q, s.rows)
+			defer close(from.rows)
+			from.err = s.readPartition(reading, view, q, from.rows)
 		})
 	}
 	return mergeRows(all, emit)
@@ -97,56 +104,73 @@ func mergeRows(all []*source, emit func(*Row) error) error {
 	return nil
 }
 
+// errTurnOver ends a walk whose turn is over, so that nothing is kept open meanwhile.
+var errTurnOver = errors.New("the turn is over")
+
 // readPartition sends the rows of a partition in stretches.
-func readPartition(ctx context.Context, view projection.PartitionView, q ScoreQuery, out chan<- []Row) error {
-	applied := appliedThrough(view)
-	var rows []Row
-	hand := func() error {
-		select {
-		case out <- rows:
-			rows = make([]Row, 0, stretch)
-			return nil
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		}
-	}
-	var sum Row // of the holder under way, without byToken
-	err := view.AllPairs(ctx, func(r *projection.PairRecord) error {
-		if q.Token != "" && r.Key.Token != q.Token {
-			return nil
-		}
+func (s *Service) readPartition(ctx context.Context, view projection.PartitionView, q ScoreQuery, out chan<- []Row) error {
+	applied, turn := appliedThrough(view), s.gates.turns.Turn(ClientOf(ctx))
+	defer turn.Leave()
+	rows := make([]Row, 0, stretch)
+	var (
+		sum   Row // of the holder under way, without byToken
+		after projection.PairKey
+	)
+	take := func(r *projection.PairRecord) error {
 		row, err := pairRow(r, q)
 		if err != nil {
 			return err
 		}
-		if !q.ByToken && sum.Holder == r.Key.Holder {
+		if !q.ByToken && sum.Holder == after.Holder {
 			sum.add(&row)
 			return nil
 		}
-		// Only between holders or tokens, so that no sum is handed over unfinished.
-		if len(rows) == stretch {
-			if err := hand(); err != nil {
-				return err
-			}
-		}
-		row.Holder, row.Applied = keep(r.Key.Holder, sum.Holder), applied
+		row.Holder, row.Applied = after.Holder, applied
 		if q.ByToken {
-			row.Token = keep(r.Key.Token, sum.Token)
+			row.Token = after.Token
 			rows = append(rows, row)
 		} else if sum.Holder != "" {
 			rows = append(rows, sum)
 		}
 		sum = row
 		return nil
-	})
-	if err != nil {
-		return err
 	}
-	if !q.ByToken && sum.Holder != "" {
-		rows = append(rows, sum)
-	}
-	if len(rows) > 0 {
-		return hand()
+	for more := true; more; {
+		if err := turn.Enter(ctx); err != nil {
+			return err
+		}
+		var err error
+		more, err = view.PairsAfter(ctx, after, pairsAtOnce, func(r *projection.PairRecord) error {
+			after.Holder, after.Token = keep(r.Key.Holder, after.Holder), keep(r.Key.Token, after.Token)
+			if q.Token == "" || r.Key.Token == q.Token {
+				if err := take(r); err != nil {
+					return err
+				}
+			}
+			if turn.Over() {
+				return errTurnOver
+			}
+			return nil
+		})
+		switch {
+		case err == errTurnOver:
+			more = true
+		case err != nil:
+			return err
+		}
+		turn.Leave()
+		if !more && !q.ByToken && sum.Holder != "" {
+			rows = append(rows, sum)
+		}
+		for len(rows) >= stretch || !more && len(rows) > 0 {
+			n := min(stretch, len(rows))
+			select {
+			case out <- rows[:n:n]:
+				rows = append(make([]Row, 0, stretch), rows[n:]...)
+			case <-ctx.Done():
+				return context.Cause(ctx)
+			}
+		}
 	}
 	return nil
 }

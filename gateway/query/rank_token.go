@@ -5,8 +5,8 @@ import (
 	"fmt"
 	"maps"
 	"runtime"
+	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -20,7 +20,8 @@ import (
 // tokenBoard is the board of one token.
 //
 // Snapshots say nothing of tokens, so it is made by one walk over all pairs of
-// the store, when it is first asked for. Then the snapshots say which holders have
+// the store, when it is first asked for; tokens that are asked for meanwhile share the
+// next walk. Then the snapshots say which holders have
 // changed, and their pairs of the token are read again, once the store has what
 // the snapshot has. So it costs the first one who asks a second for every one to
 // two million pairs of the store, and memory as the overall board does for those
@@ -33,10 +34,9 @@ type tokenBoard struct {
 	built chan struct{}          // closed when it is made, or could not be
 	err   error                  // why not; valid once built is closed
 
-	// read counts the rows that were read to make it. refreshing has an item while
-	// a refresh is under way.
-	read       atomic.Uint64
-	refreshing chan struct{}
+	client     string        // that asked for it first
+	askers     int           // requests that wait for it; ranking.mu
+	refreshing chan struct{} // has an item while a refresh is under way
 }
 
 // dirtyHolder is a holder whose row is older than its snapshot. It is read again
@@ -55,8 +55,13 @@ func (t *tokenBoard) changed(holder string, position uint64) {
 }
 
 const (
-	// maxTokenBoards is how many tokens have a board at the same time.
+	// maxTokenBoards is how many tokens have a board at the same time, and of how many one
+	// walk makes the boards.
 	maxTokenBoards = 8
+	// maxAsked is how many boards may wait to be made, and maxAskedEach how many of one
+	// client.
+	maxAsked     = 64
+	maxAskedEach = 16
 	// tokenIdle is after how long without a question a board is no longer kept up to date.
 	tokenIdle = time.Minute
 	// tokenDirty is how many holders may be out of date on a board that is not; beyond
@@ -80,24 +85,28 @@ func (r *ranking) inUse() (boards []*tokenBoard) {
 	return boards
 }
 
-// ofToken returns the board of a token, and makes it if necessary.
+// ofToken returns the board of a token, and has it made if necessary.
 func (r *ranking) ofToken(ctx context.Context, token string) (*tokenBoard, error) {
 	r.mu.Lock()
 	t := r.tokens[token]
 	if t == nil {
-		if r.closed {
+		if err := r.ask(ClientOf(ctx)); err != nil {
 			r.mu.Unlock()
-			return nil, ErrDraining
+			return nil, err
 		}
-		r.forget()
-		t = &tokenBoard{token: token, board: newBoard(r.b.S.Now()), dirty: map[string]dirtyHolder{}, built: make(chan struct{}), refreshing: make(chan struct{}, 1)}
+		t = &tokenBoard{token: token, client: ClientOf(ctx), board: newBoard(r.b.S.Now()), dirty: map[string]dirtyHolder{}, built: make(chan struct{}), refreshing: make(chan struct{}, 1)}
 		r.tokens[token] = t
-		r.running.Go(func() { r.buildToken(t) })
+		r.asked = append(r.asked, t)
+		if !r.building {
+			r.building = true
+			r.running.Go(r.buildAsked)
+		}
 	}
 	t.used = time.Now()
+	t.askers++
 	r.mu.Unlock()
 	// It takes long in a large store, and may, as long as it moves.
-	err := stall.Wait(ctx, r.b.S.cfg.PrepareStall, t.read.Load, func(ctx context.Context) error {
+	err := stall.Wait(ctx, r.b.S.cfg.PrepareStall, r.read.Load, func(ctx context.Context) error {
 		select {
 		case <-t.built:
 			return nil
@@ -105,46 +114,152 @@ func (r *ranking) ofToken(ctx context.Context, token string) (*tokenBoard, error
 			return ctx.Err()
 		}
 	})
+	r.mu.Lock()
+	t.askers--
+	if err != nil && t.askers == 0 {
+		r.abandon(t)
+	}
+	r.mu.Unlock()
 	switch {
 	case err == nil:
 		return t, t.err
 	case ctx.Err() != nil:
 		return nil, context.Cause(ctx)
 	}
-	return nil, unavailable("the store", fmt.Errorf("ranking of token %q, %d rows read so far: %w", token, t.read.Load(), err))
+	return nil, unavailable("the store", fmt.Errorf("ranking of token %q, %d rows read so far: %w", token, r.read.Load(), err))
 }
 
-// forget drops the board that was not used for longest if there are too many.
-func (r *ranking) forget() {
-	if len(r.tokens) < maxTokenBoards {
-		return
+// ask returns an error if a client must not have another board made. r.mu is held.
+func (r *ranking) ask(client string) error {
+	if r.closed {
+		return ErrDraining
 	}
-	var oldest *tokenBoard
-	for _, t := range r.tokens {
-		if oldest == nil || t.used.Before(oldest.used) {
-			oldest = t
+	own := 0
+	for _, t := range r.asked {
+		if t.client == client {
+			own++
 		}
 	}
-	delete(r.tokens, oldest.token)
-}
-
-// buildToken fills a board. From before it reads, changes mark holders as dirty; and
-// it reads what the log had at the beginning, so no change is missed between.
-func (r *ranking) buildToken(t *tokenBoard) {
-	rows, err := r.readToken(r.life, t)
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if err == nil {
-		t.board.load(rows)
-	} else if r.tokens[t.token] == t {
-		delete(r.tokens, t.token) // the next one who asks tries again
+	if len(r.asked) >= maxAsked || own >= maxAskedEach {
+		return fmt.Errorf("%w: %d rankings of tokens are to be made, %d of them for this client: ask again later, for one after the other", ErrCrowded, len(r.asked), own)
 	}
-	t.err = err
-	close(t.built)
+	return nil
 }
 
-// readToken reads all who hold a token.
-func (r *ranking) readToken(ctx context.Context, t *tokenBoard) (rows []*rankRow, err error) {
+// Asked returns the number of boards of tokens that wait to be made.
+func (b *Generation) Asked() int {
+	b.ranks.mu.Lock()
+	defer b.ranks.mu.Unlock()
+	return len(b.ranks.asked)
+}
+
+// abandon drops a board that nobody waits for before it is made. r.mu is held.
+func (r *ranking) abandon(t *tokenBoard) {
+	select {
+	case <-t.built:
+		return
+	default:
+	}
+	if r.tokens[t.token] == t {
+		delete(r.tokens, t.token)
+	}
+	r.asked = slices.DeleteFunc(r.asked, func(o *tokenBoard) bool { return o == t })
+	for _, o := range r.batch {
+		if r.tokens[o.token] == o {
+			return
+		}
+	}
+	if len(r.batch) > 0 {
+		r.stopBatch() // nobody waits for any of it
+	}
+}
+
+// forget drops the boards that were not used for longest if there are too many. r.mu is
+// held.
+func (r *ranking) forget() {
+	for {
+		var oldest *tokenBoard
+		made := 0
+		for _, t := range r.tokens {
+			select {
+			case <-t.built:
+				made++
+				if oldest == nil || t.used.Before(oldest.used) {
+					oldest = t
+				}
+			default:
+			}
+		}
+		if made <= maxTokenBoards {
+			return
+		}
+		delete(r.tokens, oldest.token)
+	}
+}
+
+// buildAsked makes the boards that were asked for, several in one walk, until there are
+// none.
+func (r *ranking) buildAsked() {
+	for {
+		r.mu.Lock()
+		if len(r.asked) == 0 {
+			r.building = false
+			r.mu.Unlock()
+			return
+		}
+		r.batch = r.nextBatch()
+		var ctx context.Context
+		ctx, r.stopBatch = context.WithCancel(r.life)
+		batch, stop := r.batch, r.stopBatch
+		for _, t := range batch {
+			clear(t.dirty) // what changed before is read
+		}
+		r.mu.Unlock()
+		rows, err := r.readTokens(ctx, batch)
+		stop()
+		r.mu.Lock()
+		r.batch = nil
+		for i, t := range batch {
+			if err == nil {
+				t.board.load(rows[i])
+			} else if r.tokens[t.token] == t {
+				delete(r.tokens, t.token) // the next one who asks tries again
+			}
+			t.err = err
+			close(t.built)
+		}
+		r.forget()
+		r.mu.Unlock()
+	}
+}
+
+// nextBatch takes the boards of the next walk, of one client after the other. r.mu is
+// held.
+func (r *ranking) nextBatch() (batch []*tokenBoard) {
+	for len(r.asked) > 0 && len(batch) < maxTokenBoards {
+		taken := map[string]bool{}
+		r.asked = slices.DeleteFunc(r.asked, func(t *tokenBoard) bool {
+			if taken[t.client] || len(batch) == maxTokenBoards {
+				return false
+			}
+			taken[t.client] = true
+			batch = append(batch, t)
+			return true
+		})
+	}
+	return batch
+}
+
+// rankings is the client for whom boards are made. No client's name is like it.
+const rankings = "\x00rankings"
+
+// readTokens reads all who hold some tokens, and gives the rows of each.
+func (r *ranking) readTokens(ctx context.Context, batch []*tokenBoard) (rows [][]*rankRow, err error) {
+	leave, err := r.b.S.walk(ctx, rankings, "rankings of tokens")
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
 	partitions := r.b.S.partitionsOf("")
 	if err := r.b.awaitApplied(ctx, partitions, 0); err != nil {
 		return nil, err
@@ -154,26 +269,42 @@ func (r *ranking) readToken(ctx context.Context, t *tokenBoard) (rows []*rankRow
 		return nil, err
 	}
 	defer closeViews(views)
-	var mu sync.Mutex
-	group, ctx := errgroup.WithContext(ctx)
+	places := make(map[string]int, len(batch))
+	for i, t := range batch {
+		places[t.token] = i
+	}
+	rows = make([][]*rankRow, len(batch))
+	var mu sync.Mutex // of rows
+	group, ctx := errgroup.WithContext(WithClient(ctx, rankings))
 	group.SetLimit(runtime.GOMAXPROCS(0))
 	for _, view := range views {
 		group.Go(func() error {
-			var own []*rankRow
-			err := view.AllPairs(ctx, func(record *projection.PairRecord) error {
-				t.read.Add(1)
-				if record.Key.Token != t.token {
+			turn, err := r.b.S.turn(ctx)
+			if err != nil {
+				return err
+			}
+			defer turn.Leave()
+			own := make([][]*rankRow, len(batch))
+			err = view.AllPairs(ctx, func(record *projection.PairRecord) error {
+				r.read.Add(1)
+				if err := turn.Yield(ctx); err != nil {
+					return err
+				}
+				i, asked := places[record.Key.Token]
+				if !asked {
 					return nil
 				}
 				figures, err := r.b.figuresOf(record, r.b.S.Now())
 				if err == nil {
-					own = append(own, figuresRow(keep(record.Key.Holder, ""), rankFigures{figures.Settled, figures.Line}))
+					own[i] = append(own[i], figuresRow(keep(record.Key.Holder, ""), rankFigures{figures.Settled, figures.Line}))
 				}
 				return err
 			})
 			mu.Lock()
 			defer mu.Unlock()
-			rows = append(rows, own...)
+			for i := range own {
+				rows[i] = append(rows[i], own[i]...)
+			}
 			return err
 		})
 	}

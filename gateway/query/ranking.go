@@ -4,6 +4,7 @@ import (
 	"context"
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"holdmetrics/hold"
@@ -26,6 +27,12 @@ type ranking struct {
 	built   chan struct{} // closed when overall has what there was at the start
 	tokens  map[string]*tokenBoard
 	pins    pins
+
+	asked     []*tokenBoard // to be made
+	batch     []*tokenBoard // being made
+	stopBatch context.CancelFunc
+	building  bool          // a goroutine makes what was asked for
+	read      atomic.Uint64 // rows that were read to make boards
 
 	stop    context.CancelFunc
 	running sync.WaitGroup

@@ -87,9 +87,9 @@ func (b *Generation) scores(ctx context.Context, q ScoreQuery, emit func(*Row) e
 		}
 	}
 	if q.Holder == "" {
-		return storeError(ctx, mergeScores(ctx, q, views, emit))
+		return storeError(ctx, b.S.mergeScores(ctx, q, views, emit))
 	}
-	return storeError(ctx, holderScores(ctx, b.S.viewOf(q.Holder, views), q, emit))
+	return storeError(ctx, b.S.holderScores(ctx, b.S.viewOf(q.Holder, views), q, emit))
 }
 
 // open waits for what a query asks for, opens the views that it needs, and adds
@@ -201,7 +201,13 @@ func (b *Generation) view(ctx context.Context, partition int) (projection.Partit
 }
 
 // holderScores emits the rows of one holder.
-func holderScores(ctx context.Context, view projection.PartitionView, q ScoreQuery, emit func(*Row) error) error {
+func (s *Service) holderScores(ctx context.Context, view projection.PartitionView, q ScoreQuery, emit func(*Row) error) error {
+	turn, err := s.turn(ctx)
+	if err != nil {
+		return err
+	}
+	defer turn.Leave()
+	emit = pausing(ctx, turn, emit)
 	record, err := view.Holder(ctx, q.Holder)
 	if err != nil {
 		return err
@@ -216,6 +222,9 @@ func holderScores(ctx context.Context, view projection.PartitionView, q ScoreQue
 	none := true
 	err = holderPairs(ctx, view, q.Holder, q.Token, func(r *projection.PairRecord) error {
 		none = false
+		if err := turn.Yield(ctx); err != nil {
+			return err
+		}
 		row, err := pairRow(r, q)
 		if err != nil {
 			return err

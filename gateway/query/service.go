@@ -11,7 +11,7 @@ import (
 	"go.uber.org/zap"
 )
 
-// Config is what reads are made of. Every field is required.
+// Config is what reads are made of. Every field is required, but for Bounds.
 type Config struct {
 	Log       Log
 	Now       func() int64  // unix nanoseconds
@@ -19,12 +19,13 @@ type Config struct {
 	Logger    *zap.Logger
 	// PrepareStall is how long a generation that is prepared may stand still.
 	PrepareStall time.Duration
+	Bounds       Bounds // zeros stand for defaults
 }
 
 // Service answers reads from the generation that is active. It is safe for concurrent use.
 type Service struct {
-	cfg  Config
-	sums chan struct{} // places for reads that add up everything
+	cfg   Config
+	gates gates
 
 	active atomic.Pointer[Generation] // see pin
 	made   atomic.Uint64              // generations
@@ -34,7 +35,8 @@ type Service struct {
 
 // New answers from a first generation.
 func New(cfg Config, first Backend) *Service {
-	s := &Service{cfg: cfg, sums: make(chan struct{}, maxSums), seen: make([]atomic.Uint64, cfg.Log.Partitions())}
+	cfg.Bounds = cfg.Bounds.withDefaults()
+	s := &Service{cfg: cfg, gates: newGates(cfg.Bounds), seen: make([]atomic.Uint64, cfg.Log.Partitions())}
 	s.active.Store(NewGeneration(s, first, false))
 	return s
 }
@@ -85,6 +87,13 @@ func (s *Service) with(f func(*Generation) error) error {
 
 // Scores calls emit with a row for each score that is asked for.
 func (s *Service) Scores(ctx context.Context, q ScoreQuery, emit func(*Row) error) error {
+	if q.Holder == "" {
+		leave, err := s.long(ctx)
+		if err != nil {
+			return err
+		}
+		defer leave()
+	}
 	return afresh(func(given func()) error {
 		return s.with(func(b *Generation) error { return b.scores(ctx, q, givenTo(given, emit)) })
 	})
@@ -92,6 +101,11 @@ func (s *Service) Scores(ctx context.Context, q ScoreQuery, emit func(*Row) erro
 
 // Explain calls emit with the contribution of each hold to a score.
 func (s *Service) Explain(ctx context.Context, q ExplainQuery, emit func(*Contribution) error) error {
+	leave, err := s.long(ctx)
+	if err != nil {
+		return err
+	}
+	defer leave()
 	return afresh(func(given func()) error {
 		return s.with(func(b *Generation) error { return b.explain(ctx, q, givenTo(given, emit)) })
 	})
@@ -99,6 +113,11 @@ func (s *Service) Explain(ctx context.Context, q ExplainQuery, emit func(*Contri
 
 // History returns the score of a holder at instants of a period.
 func (s *Service) History(ctx context.Context, q HistoryQuery) (points []Point, err error) {
+	leave, err := s.long(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
 	err = afresh(func(func()) error {
 		return s.with(func(b *Generation) (err error) {
 			points, err = b.history(ctx, q)
@@ -110,6 +129,11 @@ func (s *Service) History(ctx context.Context, q HistoryQuery) (points []Point, 
 
 // Stored calls emit with figures of holders from the stored facts.
 func (s *Service) Stored(ctx context.Context, q *StatsQuery, emit func(*Row) error) error {
+	leave, err := s.long(ctx)
+	if err != nil {
+		return err
+	}
+	defer leave()
 	return afresh(func(given func()) error {
 		return s.with(func(b *Generation) error { return b.stored(ctx, q, givenTo(given, emit)) })
 	})

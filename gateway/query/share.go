@@ -7,20 +7,12 @@ import (
 	"runtime"
 	"strings"
 	"sync"
-	"time"
 
 	"golang.org/x/sync/errgroup"
 
 	"holdmetrics/hold"
 	"holdmetrics/projection"
 )
-
-// maxSums is how many reads may add up everything at the same time. Each goes
-// through every pair of the store, and more of them side by side only take longer.
-const maxSums = 2
-
-// sumPatience is how long such a read waits for its turn.
-const sumPatience = 30 * time.Second
 
 // sums are sums over all holders. A nil *sums has none.
 type sums struct {
@@ -47,16 +39,11 @@ func (s *sums) of(token string) *Totals {
 // sumAll adds up all holders in the window of a query, from the views that the
 // rows are read from, so that shares are of the very sum that they are part of.
 func (b *Generation) sumAll(ctx context.Context, q ScoreQuery, views []projection.PartitionView) (*sums, error) {
-	patience := time.NewTimer(sumPatience)
-	defer patience.Stop()
-	select {
-	case b.S.sums <- struct{}{}:
-		defer func() { <-b.S.sums }()
-	case <-patience.C:
-		return nil, ErrCrowded
-	case <-ctx.Done():
-		return nil, context.Cause(ctx)
+	leave, err := b.S.walk(ctx, ClientOf(ctx), "reads that add up all holders")
+	if err != nil {
+		return nil, err
 	}
+	defer leave()
 	all := &sums{tokens: map[string]*Totals{}}
 	switch {
 	case !q.ByToken:
@@ -83,7 +70,7 @@ func (b *Generation) sumAll(ctx context.Context, q ScoreQuery, views []projectio
 	for _, view := range views {
 		group.Go(func() error {
 			tokens := map[string]*Totals{}
-			total, err := sumView(within, q, view, func(r *projection.PairRecord, live, settled hold.Amount) error {
+			total, err := b.S.sumView(within, q, view, func(r *projection.PairRecord, live, settled hold.Amount) error {
 				if !all.every && !asked[r.Key.Token] {
 					return nil
 				}
@@ -145,8 +132,16 @@ func (s *sums) take(mu *sync.Mutex, tokens map[string]*Totals) error {
 }
 
 // sumView adds up one partition and calls each for every pair.
-func sumView(ctx context.Context, q ScoreQuery, view projection.PartitionView, each func(r *projection.PairRecord, live, settled hold.Amount) error) (total Totals, err error) {
+func (s *Service) sumView(ctx context.Context, q ScoreQuery, view projection.PartitionView, each func(r *projection.PairRecord, live, settled hold.Amount) error) (total Totals, err error) {
+	turn, err := s.turn(ctx)
+	if err != nil {
+		return total, err
+	}
+	defer turn.Leave()
 	err = view.AllPairs(ctx, func(r *projection.PairRecord) error {
+		if err := turn.Yield(ctx); err != nil {
+			return err
+		}
 		if q.Token != "" && r.Key.Token != q.Token {
 			return nil
 		}

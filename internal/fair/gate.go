@@ -1,6 +1,6 @@
-// Package fair shares a bounded number of places among clients. Whoever finds no place
-// waits, and clients take turns: one of many requests waits no longer than the requests
-// of another client that has one.
+// Package fair shares a bounded number of places among clients. A request that finds no
+// place waits, and clients take turns: the only request of one client does not wait for
+// all those of another.
 package fair
 
 import (
@@ -56,8 +56,15 @@ func New(cfg Config) *Gate {
 	return &Gate{cfg: cfg, turns: map[*Turn]struct{}{}, clients: map[string]*client{}}
 }
 
-// Config returns what the gate allows.
-func (g *Gate) Config() Config { return g.cfg }
+// Waiting returns how many requests wait.
+func (g *Gate) Waiting() int { return int(g.waits.Load()) }
+
+// Held returns how many turns have a place.
+func (g *Gate) Held() int {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return len(g.turns)
+}
 
 // Turn is the use that one goroutine makes of a gate. It begins without a place.
 type Turn struct {
@@ -133,10 +140,13 @@ func (t *Turn) Resume(ctx context.Context) error {
 // slice is how long a turn keeps its place while others wait.
 const slice = time.Millisecond
 
-// Yield lets others have the place if the turn has had it for long enough, and waits for
-// another one. Call it between the steps of what takes long.
+// Over reports whether others wait and the turn has had its place for long enough.
+func (t *Turn) Over() bool { return t.gate.waits.Load() > 0 && time.Since(t.began) >= slice }
+
+// Yield lets others have the place if the turn is over, and waits for another one. Call
+// it between the steps of what takes long.
 func (t *Turn) Yield(ctx context.Context) error {
-	if t.gate.waits.Load() == 0 || time.Since(t.began) < slice {
+	if !t.Over() {
 		return nil
 	}
 	t.Leave()
@@ -147,15 +157,15 @@ func (t *Turn) Yield(ctx context.Context) error {
 func (g *Gate) enter(t *Turn) (*waiter, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	c := g.clients[t.client]
-	if c == nil {
-		c = &client{name: t.client}
-		g.clients[t.client] = c
-	}
 	// Those that pause see this one wait, or are seen to pause.
 	g.waits.Add(1)
 	if len(g.turns) >= g.cfg.Places {
 		g.takePaused()
+	}
+	c := g.clients[t.client]
+	if c == nil {
+		c = &client{name: t.client}
+		g.clients[t.client] = c
 	}
 	if len(g.turns) < g.cfg.Places && len(c.waiting) == 0 && g.mayHave(c) {
 		g.waits.Add(-1)

@@ -3,6 +3,7 @@ package embedded
 import (
 	"bytes"
 	"context"
+	"math"
 
 	"github.com/cockroachdb/pebble/v2"
 
@@ -67,22 +68,32 @@ func (v *view) usable(ctx context.Context) error {
 
 func (v *view) Pairs(ctx context.Context, holder string, fn func(*projection.PairRecord) error) error {
 	lower := appendHolderPrefix(nil, v.partition, holder)
-	return v.walk(ctx, lower, afterPrefix(bytes.Clone(lower)), fn)
+	_, err := v.walk(ctx, lower, afterPrefix(bytes.Clone(lower)), math.MaxInt, fn)
+	return err
 }
 
 func (v *view) AllPairs(ctx context.Context, fn func(*projection.PairRecord) error) error {
 	lower, upper := partitionBounds(kindPair, v.partition)
-	return v.walk(ctx, lower, upper, fn)
+	_, err := v.walk(ctx, lower, upper, math.MaxInt, fn)
+	return err
 }
 
-// walk hands out one record after the other, out of the same memory.
-func (v *view) walk(ctx context.Context, lower, upper []byte, fn func(*projection.PairRecord) error) error {
+func (v *view) PairsAfter(ctx context.Context, after projection.PairKey, most int, fn func(*projection.PairRecord) error) (more bool, err error) {
+	lower, upper := partitionBounds(kindPair, v.partition)
+	if after != (projection.PairKey{}) {
+		lower = afterPrefix(appendPairKey(nil, v.partition, after.Holder, after.Token))
+	}
+	return v.walk(ctx, lower, upper, most, fn)
+}
+
+// walk hands out one record after the other, out of the same memory, up to most of them.
+func (v *view) walk(ctx context.Context, lower, upper []byte, most int, fn func(*projection.PairRecord) error) (more bool, err error) {
 	if err := v.usable(ctx); err != nil {
-		return err
+		return false, err
 	}
 	it, err := v.snapshot.NewIter(&pebble.IterOptions{LowerBound: lower, UpperBound: upper})
 	if err != nil {
-		return v.store.readError(err)
+		return false, v.store.readError(err)
 	}
 	defer it.Close()
 	var (
@@ -96,31 +107,34 @@ func (v *view) walk(ctx context.Context, lower, upper []byte, fn func(*projectio
 	for n := 0; it.Valid(); n++ {
 		if n%ctxEvery == 0 {
 			if err := ctx.Err(); err != nil {
-				return err
+				return false, err
 			}
+		}
+		if n == most {
+			return true, nil
 		}
 		prefix = append(prefix[:0], it.Key()...)
 		if record.Key, err = v.pairKey(prefix, record.Key.Holder); err != nil {
-			return err
+			return false, err
 		}
 		pages.pair = prefix
 		record.Pages = record.Pages[:0]
 		arena.reset()
 		if err := readPair(it, &record, prefix, arena.keep); err != nil {
-			return err
+			return false, err
 		}
 		if err := it.Error(); err != nil {
 			break // the pair may not be whole
 		}
 		if err := fn(&record); err != nil {
-			return err
+			return false, err
 		}
 		if record.IsLarge() {
 			// Over the pages of a large pair, which nobody has read yet.
 			it.SeekGE(afterPrefix(bytes.Clone(prefix)))
 		}
 	}
-	return v.store.readError(it.Error())
+	return false, v.store.readError(it.Error())
 }
 
 // pairKey takes a key apart. Most pairs have the holder of the one before.

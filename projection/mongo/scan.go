@@ -10,7 +10,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
 )
 
-// scanBatch is how many documents come at once.
+// scanBatch is how many documents come at once, unless a query says otherwise.
 const scanBatch = 1000
 
 // scan calls fn for each document that is found; raw is valid until fn returns.
@@ -18,7 +18,7 @@ const scanBatch = 1000
 func (c *caller) scan(ctx context.Context, from *driver.Collection, filter any, o *options.FindOptionsBuilder, fn func(raw bson.Raw) error) error {
 	var cursor *driver.Cursor
 	err := c.once(ctx, func(ctx context.Context) (err error) {
-		cursor, err = from.Find(ctx, filter, o.SetBatchSize(scanBatch))
+		cursor, err = from.Find(ctx, filter, options.Find().SetBatchSize(scanBatch), o)
 		return err
 	})
 	if err != nil {

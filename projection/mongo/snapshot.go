@@ -165,7 +165,8 @@ func (n *snapshot) parseHolder(ctx context.Context, id string, raw bson.Raw) (*p
 func (n *snapshot) foldHolder(ctx context.Context, holder string) (*projection.HolderRecord, error) {
 	h := &projection.HolderRecord{Holder: holder}
 	var pairs []*folded
-	err := n.pairs(ctx, holderID(n.prefix, holder), func(l *loading) error {
+	id := holderID(n.prefix, holder)
+	err := n.pairs(ctx, id+separator, id+afterPrefix, 0, func(l *loading) error {
 		position, logTime := l.last()
 		h.Position, h.UpdatedAt = max(h.Position, position), max(h.UpdatedAt, logTime)
 		pairs = append(pairs, n.fold(l))

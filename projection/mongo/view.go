@@ -62,24 +62,53 @@ func (v *view) Pairs(ctx context.Context, holder string, fn func(*projection.Pai
 	if err := v.usable(ctx); err != nil {
 		return err
 	}
-	return v.pairs(ctx, holderID(v.prefix, holder), func(l *loading) error { return stop(fn(&l.record)) })
+	id := holderID(v.prefix, holder)
+	return v.pairs(ctx, id+separator, id+afterPrefix, 0, func(l *loading) error { return stop(fn(&l.record)) })
 }
 
 func (v *view) AllPairs(ctx context.Context, fn func(*projection.PairRecord) error) error {
 	if err := v.usable(ctx); err != nil {
 		return err
 	}
-	return v.pairs(ctx, v.prefix, func(l *loading) error { return stop(fn(&l.record)) })
+	return v.pairs(ctx, v.prefix+separator, v.prefix+afterPrefix, 0, func(l *loading) error { return stop(fn(&l.record)) })
 }
 
-// pairs walks the pairs under an _id's prefix, by holder, then token, each with
-// its facts.
-func (n *snapshot) pairs(ctx context.Context, prefix string, fn func(*loading) error) error {
+func (v *view) PairsAfter(ctx context.Context, after projection.PairKey, most int, fn func(*projection.PairRecord) error) (more bool, err error) {
+	if err := v.usable(ctx); err != nil {
+		return false, err
+	}
+	from := v.prefix + separator
+	if after != (projection.PairKey{}) {
+		from = pairID(v.prefix, after) + separator // before every other id that begins with this one
+	}
+	given := 0
+	// One more than the pairs that are wanted tells whether there are more.
+	err = v.pairs(ctx, from, v.prefix+afterPrefix, most+1, func(l *loading) error {
+		if given == most {
+			return stop(errEnough)
+		}
+		given++
+		return stop(fn(&l.record))
+	})
+	if err == errEnough {
+		return true, nil
+	}
+	return false, err
+}
+
+// pairs walks the pairs whose _id is in a range, by holder, then token, each with its
+// facts. batch is how many come at once; 0: scanBatch.
+func (n *snapshot) pairs(ctx context.Context, from, to string, batch int, fn func(*loading) error) error {
 	if !n.flushed {
 		return nil
 	}
-	find := func() *options.FindOptionsBuilder { return options.Find() }
-	return n.store.walk(ctx, n.what("read pairs"), n.store.pairs, prefix+separator, prefix+afterPrefix, nil, find, func(id string, raw bson.Raw) error {
+	find := func() *options.FindOptionsBuilder {
+		if batch == 0 {
+			return options.Find()
+		}
+		return options.Find().SetBatchSize(int32(batch))
+	}
+	return n.store.walk(ctx, n.what("read pairs"), n.store.pairs, from, to, nil, find, func(id string, raw bson.Raw) error {
 		l, err := n.parsePair(id, raw)
 		if err != nil {
 			return err

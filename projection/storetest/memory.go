@@ -3,6 +3,7 @@ package storetest
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -421,6 +422,22 @@ func (v *memoryView) Pairs(ctx context.Context, holder string, fn func(*projecti
 
 func (v *memoryView) AllPairs(ctx context.Context, fn func(*projection.PairRecord) error) error {
 	return v.walk(ctx, fn, func(projection.PairKey) bool { return true })
+}
+
+// PairsAfter walks up to most pairs behind a key.
+func (v *memoryView) PairsAfter(ctx context.Context, after projection.PairKey, most int, fn func(*projection.PairRecord) error) (more bool, err error) {
+	given, enough := 0, errors.New("enough")
+	err = v.walk(ctx, func(r *projection.PairRecord) error {
+		if given == most {
+			return enough
+		}
+		given++
+		return fn(r)
+	}, func(k projection.PairKey) bool { return k.Compare(after) > 0 })
+	if err == enough {
+		return true, nil
+	}
+	return false, err
 }
 
 func (v *memoryView) walk(ctx context.Context, fn func(*projection.PairRecord) error, want func(projection.PairKey) bool) error {

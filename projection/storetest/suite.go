@@ -39,6 +39,7 @@ func Run(t *testing.T, open func(t *testing.T) Harness) {
 		{"EpochGuard", testEpochGuard},
 		{"ChangedSince", testChangedSince},
 		{"Holders", testHolders},
+		{"PairsAfter", testPairsAfter},
 		{"HolderPairs", testHolderPairs},
 		{"OddIDs", testOddIDs},
 		{"Partitions", testPartitions},
