@@ -8,7 +8,7 @@ func (s Score) less(t Score) Score {
 	return s.Sub(t)
 }
 
-// Change is the difference of two scores. Changes compare with ==.
+// Change is the difference of two scores, such as the score of a window (S1.9). Changes compare with ==.
 type Change struct {
 	By       Score
 	Negative bool

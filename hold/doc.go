@@ -1,7 +1,7 @@
 // Package hold is the domain of holdmetrics: events and their validation, facts, the
 // pairs that keep them, and the exact figures of pairs.
 //
-// The package is pure: no I/O, no clock, no float arithmetic and no goroutines. Values
+// The package is pure: no I/O, no clock, no float arithmetic (S7.5) and no goroutines. Values
 // are safe for concurrent use. Types with pointer methods are not, unless their comment
 // states otherwise.
 //
@@ -16,7 +16,7 @@
 // Facts are only added, and their order does not matter: any permutation and any
 // duplication of the same facts gives the same holds and figures (S2.5).
 //
-// Units: times are nanoseconds since the Unix epoch, weights are units of
+// Units: times are nanoseconds since the Unix epoch (S7.1), weights are units of
 // 1e-18, scores are units of 1e-33 weight-seconds (1e-18 of weight, 1e-9 of a
 // second, 1e-6 of a multiplier), held times are nanoseconds.
 package hold

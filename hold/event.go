@@ -72,7 +72,7 @@ type Event struct {
 
 // Check validates the draft and returns it as an event (docs/semantics.md, section 6).
 // The error is a [*FieldError] with the field and the reason (S6.10). now is the caller's
-// clock in nanoseconds since the epoch. Check is the only implementation of these
+// clock in nanoseconds since the epoch. Every field is checked, used or not (S6.2). Check is the only implementation of these
 // rules. Every server calls it, and the processor calls it again.
 func (d *Draft) Check(now int64, lim Limits) (Event, error) {
 	e := Event{Token: d.Token, Holder: d.Holder, HoldID: d.HoldID, Revision: d.Revision, Retract: d.Retract}

@@ -78,6 +78,7 @@ func (l Line) Plus(m Line) Line {
 }
 
 // Figures are what is kept of a pair, or of a holder as the sum of its pairs (S1.6).
+// With the effective holds they are the canonical state (S10.1).
 type Figures struct {
 	Settled Amount // ended holds only
 	Line    Line   // every hold

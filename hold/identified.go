@@ -9,7 +9,8 @@ import (
 )
 
 // identified is what a pair keeps of one hold_id: its facts, each kind sorted for the
-// questions about it, and the hold that they come to (S3.1 to S3.6). Adding a fact
+// questions about it, and the hold that they come to (S3.1 to S3.6). Facts of other
+// ids, and those without one, have no part in it (S2.6). Adding a fact
 // costs a few searches among the facts of its id, and moving a slice.
 type identified struct {
 	holds        []Fact       // the greatest first: revision, ended over open, start, end, weight

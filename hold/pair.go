@@ -41,7 +41,8 @@ func ParsePolicy(name string) (Policy, error) {
 	return 0, fmt.Errorf("hold: policy %q is not one of merge, sum", name)
 }
 
-// Hold is an effective hold (S1.1): what the facts of a pair come to (S2.5).
+// Hold is an effective hold (S1.1): what the facts of a pair come to (S2.5). As of an
+// instant T it covers [Start, min(End, T)), or [Start, T) if it is open (S1.2).
 type Hold struct {
 	Start, End int64  // ns; an End of 0: open
 	Weight     Weight // 1 if none was stated
@@ -208,13 +209,14 @@ func PairFromFacts(policy Policy, facts iter.Seq[Fact]) *Pair {
 func (p *Pair) Policy() Policy { return p.policy }
 
 // Add adds a fact and brings holds and figures up to date. It reports whether the
-// fact is new; one that is there already changes nothing (S2.3). The fact must be one
+// fact is new; one that is there already changes nothing (S2.3), and none is ever taken out
+// but by sealing (S2.4). The fact must be one
 // that [Event.Fact] returns. Its HoldID is kept.
 func (p *Pair) Add(f Fact) bool { return p.add(&f) }
 
 func (p *Pair) add(f *Fact) bool {
 	if p.grown == nil {
-		if f.HoldID == "" {
+		if f.HoldID == "" { // S2.6, S4.6: without an id, content alone distinguishes facts
 			if added, fits := (*rows)(p).add(f); fits {
 				return added
 			}

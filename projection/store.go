@@ -64,7 +64,7 @@ type PairRecord struct {
 type HolderRecord struct {
 	Holder    string
 	Figures   hold.Figures
-	UpdatedAt int64  // the log's time of the last event applied, unix nanoseconds
+	UpdatedAt int64  // the log's time of the last event applied, unix nanoseconds; of the run's history (S10.2)
 	Position  uint64 // of the log, of that event
 }
 

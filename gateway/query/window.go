@@ -26,7 +26,8 @@ var (
 var ErrProjected = errors.New("is in the future: ask for projected figures (projected=true, or --projected) to assume that open holds stay open")
 
 // Window is the time that a read is about: the figures as of an instant, or what
-// they gained since another one.
+// they gained since another one (S1.9). It is about when something was held, not about
+// when that became known (S1.10).
 type Window struct {
 	At      int64  // the instant, unix nanoseconds; the time of the request where none was asked for
 	field   string // that asked for it; "as_of" where none did

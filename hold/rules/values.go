@@ -10,7 +10,7 @@ import (
 )
 
 // parseMillionths reads a decimal of up to 6 digits on either side of its point
-// as an integer of 1e-6 units.
+// as an integer of 1e-6 units (S8.11).
 func parseMillionths(s string) (uint64, error) {
 	whole, fraction, point := strings.Cut(s, ".")
 	switch {
@@ -64,7 +64,7 @@ var units = []struct {
 	{"ns", 1},
 }
 
-// parseLength reads a length of time like 7d or 1d12h in nanoseconds.
+// parseLength reads a length of time like 7d or 1d12h in nanoseconds (S8.11).
 func parseLength(s string) (int64, error) {
 	wrong := fmt.Errorf("%q is not a length of time; write it like 7d, 36h or 1d12h (w, d, h, m, s, ms, us, ns)", s)
 	if s == "" {
@@ -118,7 +118,7 @@ func formatLength(ns int64) string {
 	return string(out)
 }
 
-// parseInstant reads a time, or a date as its midnight in UTC, in nanoseconds.
+// parseInstant reads a time, or a date as its midnight in UTC, in nanoseconds (S8.11).
 func parseInstant(s string) (int64, error) {
 	t, err := time.Parse(time.RFC3339Nano, s)
 	if err != nil {

@@ -12,7 +12,8 @@ import (
 // ErrDropped: the generation that is waited for is being dropped.
 var ErrDropped = errors.New("generation: is being dropped")
 
-// Request is what a new generation is to be made of.
+// Request is what a new generation is to be made of. Rules change figures only by a new
+// generation, which counts the log by them (S8.2).
 type Request struct {
 	Name    string       // empty: the next number
 	Rules   *rules.Rules // nil: those of the active generation
