@@ -36,6 +36,8 @@ type delivery struct {
 	subjects []string      // the ones to deliver
 	patience time.Duration // 0: readPatience
 
+	headersOnly bool // deliver no data
+
 	last  uint64    // last position delivered, or the one before the first
 	heard time.Time // of the last message, or answer of the stream
 }
@@ -112,6 +114,7 @@ func (d *delivery) consume(ctx context.Context, through uint64, give func(jetstr
 		FilterSubjects: d.subjects,
 		DeliverPolicy:  jetstream.DeliverByStartSequencePolicy,
 		OptStartSeq:    d.last + 1,
+		HeadersOnly:    d.headersOnly,
 	})
 	if err != nil {
 		return false, err

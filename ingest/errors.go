@@ -42,6 +42,9 @@ var (
 	// same fact.
 	ErrNotAcknowledged = errors.New("ingest: not acknowledged by the log")
 
+	// ErrLogDamaged: messages of the log are missing, cannot be read, or are not those
+	// that were applied. See GapError and ReplacedError.
+	ErrLogDamaged = errors.New("ingest: the log is damaged")
 	// ErrLogSettings: a stream exists, but is not one that holds events. See LogSettingsError.
 	ErrLogSettings = errors.New("ingest: stream settings do not fit")
 	// ErrNoLog: there is no event log to look at.

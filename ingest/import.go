@@ -174,6 +174,7 @@ func (i *Import) begin(ctx context.Context, stream jetstream.Stream, carriesOn b
 		return fmt.Errorf("%w: it has %d messages", ErrNotEmpty, i.there)
 	}
 	i.log = &Log{js: i.js, events: stream, id: i.cfg.Metadata[metaLogID], partitions: i.origin.Partitions}
+	i.log.log = i.log
 	i.log.imported.Store(&i.note)
 	i.log.settled.Store(true)
 	return nil

@@ -46,6 +46,7 @@ type LogConfig struct {
 // and what was fixed when they were made. It holds no resources, needs no
 // closing, and is safe for concurrent use.
 type Log struct {
+	Continuity
 	js         jetstream.JetStream
 	events     jetstream.Stream
 	id         string
@@ -103,6 +104,7 @@ func openEvents(js jetstream.JetStream, events jetstream.Stream) (*Log, error) {
 	info := events.CachedInfo()
 	have := info.Config
 	l := &Log{js: js, events: events, id: have.Metadata[metaLogID]}
+	l.log = l
 	err := l.openImport(info)
 	if err != nil {
 		return nil, err
@@ -110,10 +112,11 @@ func openEvents(js jetstream.JetStream, events jetstream.Stream) (*Log, error) {
 	if l.partitions, err = checkEvents(&have); err != nil {
 		return nil, err
 	}
-	if err := errors.Join(l.openLimits(&have), l.openHorizons(&have, time.Time{})); err != nil {
+	if err := errors.Join(l.openLimits(&have), l.openHorizons(&have, time.Time{}), l.openLost(&have)); err != nil {
 		return nil, err
 	}
 	l.sealAfter = sealAfter
+	l.replicated.Store(have.Replicas > 1)
 	if have.Replicas > 1 {
 		l.sealAfter = sealAfterReplicated
 	}
@@ -168,6 +171,7 @@ func (l *Log) info(ctx context.Context) (*jetstream.StreamInfo, error) {
 	if err != nil {
 		return nil, err
 	}
+	l.replicated.Store(info.Config.Replicas > 1)
 	if info.Config.Replicas > 1 && (info.Cluster == nil || info.Cluster.Leader == "") {
 		return nil, ErrNoLeader
 	}

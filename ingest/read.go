@@ -18,6 +18,9 @@ type Range struct {
 	Partitions []int
 	// Follow goes on behind the end of the log, until the context ends.
 	Follow bool
+	// Gaps passes over positions whose messages are missing or cannot be read. Without it
+	// a read of all partitions ends there with a *GapError.
+	Gaps bool
 }
 
 // FindLog opens the event log that there is, for who looks at it, and makes none:
@@ -36,7 +39,8 @@ func FindLog(ctx context.Context, js jetstream.JetStream) (*Log, error) {
 // Read gives the messages of a range by ascending position. It ends with the
 // range; with Follow, when ctx ends, whose error it then gives. Other errors are
 // those of a log that cannot be read; they too are the last that it gives. A
-// message stays valid.
+// message stays valid. Of a read of some partitions, messages that the server cannot read
+// are absent.
 //
 // The connection may be lost and found meanwhile: the reading goes on behind the
 // last message. A stream that does not deliver what it has, or while a range is read
@@ -63,9 +67,13 @@ func (l *Log) read(ctx context.Context, r Range, give func(*Message) bool) error
 		}
 		return fmt.Errorf("ingest: read the log: %w", err)
 	}
-	through := r.To
+	through, whole := r.To, r.Partitions == nil && !r.Gaps
 	if r.To != 0 || !r.Follow {
-		end, err := d.end(ctx)
+		ending := d.end
+		if whole {
+			ending = l.LastPosition // whose message may be one that cannot be read
+		}
+		end, err := ending(ctx)
 		if err != nil {
 			return fail(err)
 		}
@@ -77,14 +85,31 @@ func (l *Log) read(ctx context.Context, r Range, give func(*Message) bool) error
 		}
 	}
 	var failed error // of a message; it says itself where
+	next, enough := max(r.From, 1), false
+	// gap is the error of a read of the whole log that comes to a position.
+	gap := func(position uint64) error {
+		if !whole || position == next {
+			return nil
+		}
+		within := Span{next, position - 1}
+		return l.note(gapError(without([]Span{within}, l.LostPositions(), within)))
+	}
 	err := d.run(ctx, r.From, through, func(msg jetstream.Msg, meta *jetstream.MsgMetadata) (bool, error) {
+		if failed = gap(meta.Sequence.Stream); failed != nil {
+			return false, failed
+		}
 		m, err := l.messageOf(ctx, msg, meta)
 		if err != nil {
 			failed = err
 			return false, err
 		}
-		return give(m), nil
+		next = m.Position + 1
+		enough = !give(m)
+		return !enough, nil
 	})
+	if err == nil && failed == nil && !enough && through >= next {
+		failed = gap(through + 1)
+	}
 	switch {
 	case failed != nil:
 		return failed

@@ -32,7 +32,8 @@ type PartitionCount struct {
 // Verify reads the log, or one partition of it (all: -1), and says what it has. It
 // calls report for everything that is not as it should be:
 //
-//   - The stream does not begin with position 1, or lacks a message.
+//   - The stream does not begin with position 1, lacks a message, or cannot read one,
+//     unless that was accepted as lost.
 //   - An imported message does not say what time it had.
 //   - A partition is not sealed up to the horizon that the settings name.
 //   - A message or an event is refused, and has no dead letter: no processor has
@@ -49,17 +50,24 @@ func (l *Log) Verify(ctx context.Context, partition int, report func(Fault), pro
 		return nil, fmt.Errorf("ingest: verify the log: %w", err)
 	}
 	state := info.State
-	if state.LastSeq > 0 && state.FirstSeq != 1 {
+	if err := l.openLost(&info.Config); err != nil {
+		return nil, err
+	}
+	accepted := uint64(0)
+	for _, s := range l.LostPositions() {
+		accepted += s.Last - s.First + 1
+	}
+	if state.LastSeq > 0 && state.FirstSeq != 1 && !l.covered(Span{1, state.FirstSeq - 1}) {
 		report(Fault{Reason: fmt.Sprintf("the stream begins with position %d: what was before is lost", state.FirstSeq)})
 	}
-	if state.NumDeleted > 0 {
+	if uint64(state.NumDeleted) > accepted {
 		report(Fault{Reason: fmt.Sprintf("%d messages were deleted from the stream", state.NumDeleted)})
 	}
 	counts := make([]PartitionCount, l.partitions)
 	for p := range counts {
 		counts[p].Partition = p
 	}
-	within := Range{To: state.LastSeq}
+	within := Range{To: state.LastSeq, Gaps: true}
 	if partition >= 0 {
 		within.Partitions = []int{partition}
 		counts = counts[partition : partition+1]
@@ -69,14 +77,18 @@ func (l *Log) Verify(ctx context.Context, partition int, report func(Fault), pro
 	}
 	refused := map[deadLetterKey]string{}
 	next := max(state.FirstSeq, 1)
+	missing := func(through uint64) {
+		within := Span{next, through}
+		for _, s := range without([]Span{within}, l.LostPositions(), within) {
+			report(Fault{Position: s.First, Partition: -1, Reason: fmt.Sprintf("positions %d to %d are missing", s.First, s.Last)})
+		}
+	}
 	for m, err := range l.Read(ctx, within) {
 		if err != nil {
 			return nil, err
 		}
 		if partition < 0 {
-			if m.Position != next {
-				report(Fault{Position: next, Partition: -1, Reason: fmt.Sprintf("positions %d to %d are missing", next, m.Position-1)})
-			}
+			missing(m.Position - 1)
 			next = m.Position + 1
 		}
 		if err := l.verifyMessage(ctx, m, &counts[max(0, m.Partition-counts[0].Partition)], refused, report); err != nil {
@@ -86,8 +98,8 @@ func (l *Log) Verify(ctx context.Context, partition int, report func(Fault), pro
 			progress(m.Position)
 		}
 	}
-	if partition < 0 && next <= state.LastSeq {
-		report(Fault{Position: next, Partition: -1, Reason: fmt.Sprintf("positions %d to %d are missing", next, state.LastSeq)})
+	if partition < 0 {
+		missing(state.LastSeq)
 	}
 	for i := range counts {
 		if c := &counts[i]; c.Horizon < horizon {

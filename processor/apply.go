@@ -77,10 +77,14 @@ func (a *applier) process(ctx context.Context, messages []message) error {
 	// would make no score wrong, but the number of events, and a position that steps
 	// back would end the partition at its next checkpoint.
 	var last *message
+	applied, counted := uint64(0), uint64(0)
 	for i, at := 0, a.mem.position; i < len(messages); i++ {
 		if m := &messages[i]; m.position > at {
 			last, at = m, m.position
 			a.decode(m)
+			if applied++; at <= a.mem.stretch.end {
+				counted++
+			}
 		}
 	}
 	if last == nil {
@@ -96,6 +100,9 @@ func (a *applier) process(ctx context.Context, messages []message) error {
 		return a.lost
 	}
 	a.mem.position, a.mem.clock, a.mem.pending = last.position, b.clock, last.pending
+	a.mem.hash = ingest.HashOf(last.at, last.json, last.data)
+	a.mem.messages += applied
+	a.mem.stretch.counted += counted
 	a.mem.events += uint64(len(b.items) - b.refused + b.excluded)
 	a.seals.raise(b.horizon)
 	a.mem.excluded += uint64(b.excluded)

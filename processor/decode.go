@@ -236,6 +236,11 @@ func (l wholeLog) End(ctx context.Context, _ int) (uint64, error) {
 	return last, err
 }
 
+// CountAfter counts the messages of the whole log.
+func (l wholeLog) CountAfter(ctx context.Context, _ int, after uint64) (messages, last uint64, err error) {
+	return l.eventLog.CountAfter(ctx, everyPartition, after)
+}
+
 func (l wholeLog) read(ctx context.Context, _ int, after uint64, in *prefetchBuffer, log *zap.Logger) (func(), error) {
 	return l.eventLog.read(ctx, everyPartition, after, in, log)
 }

@@ -9,6 +9,7 @@ import (
 	"go.uber.org/zap"
 
 	"holdmetrics/hold"
+	"holdmetrics/ingest"
 	"holdmetrics/internal/backoff"
 	"holdmetrics/processor/lease"
 	"holdmetrics/projection"
@@ -88,7 +89,8 @@ func (e *ForeignLogError) Error() string {
 // Unwrap gives [ErrForeignLog].
 func (e *ForeignLogError) Unwrap() error { return ErrForeignLog }
 
-// LogShorterError says where the log ends. It wraps [ErrLogShorter].
+// LogShorterError says where the log ends. It wraps [ErrLogShorter] and
+// [ingest.ErrLogDamaged].
 type LogShorterError struct {
 	Partition       int
 	Checkpoint, End uint64 // positions
@@ -96,12 +98,12 @@ type LogShorterError struct {
 
 // Error names both positions, and says what an operator can do.
 func (e *LogShorterError) Error() string {
-	return fmt.Sprintf("%v: partition %d: applied up to position %d, but the log's last is %d (hint: the log was restored from an older backup or lost its tail; bring the newer log back, or start with an empty store, which is rebuilt from this log)",
+	return fmt.Sprintf("%v: partition %d: applied up to position %d, but the log's last is %d (hint: the log was restored from an older backup or lost its tail; bring the newer log back, or 'holdmetrics log repair' names what is lost, and restores it from a backup)",
 		ErrLogShorter, e.Partition, e.Checkpoint, e.End)
 }
 
-// Unwrap gives [ErrLogShorter].
-func (e *LogShorterError) Unwrap() error { return ErrLogShorter }
+// Unwrap gives [ErrLogShorter] and [ingest.ErrLogDamaged].
+func (e *LogShorterError) Unwrap() []error { return []error{ErrLogShorter, ingest.ErrLogDamaged} }
 
 const (
 	retryFirst = 50 * time.Millisecond
@@ -113,7 +115,7 @@ func lasting(err error) bool {
 	for _, target := range []error{
 		projection.ErrFenced, projection.ErrCorrupt, projection.ErrClosed, projection.ErrBatch, projection.ErrForeign,
 		projection.ErrMetaFixed, projection.ErrRefused, hold.ErrCorrupt, lease.ErrLost, lease.ErrConfig,
-		ErrForeignLog, ErrLogShorter,
+		ErrForeignLog, ErrLogShorter, ingest.ErrLogDamaged,
 	} {
 		if errors.Is(err, target) {
 			return true

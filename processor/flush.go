@@ -193,7 +193,7 @@ func (f *flusher) start() error {
 			Checkpoint: projection.Checkpoint{
 				LogID: f.log.ID(), Position: f.mem.position, Epoch: f.epoch,
 				LogTime: f.mem.clock, Events: f.mem.events, Rejected: f.mem.rejected,
-				Horizon: f.mem.horizon, Swept: f.mem.swept,
+				Horizon: f.mem.horizon, Swept: f.mem.swept, Hash: f.mem.hash, Messages: f.mem.messages,
 			},
 		},
 		deadLetters: f.changes.deadLetters,

@@ -15,8 +15,10 @@ type memory struct {
 	cache *cache
 
 	position uint64 // of the last message applied
+	hash     uint64 // of that message; 0: not known
 	clock    int64  // log time: the greatest timestamp up to position
-	events   uint64 // as in the checkpoint
+	messages uint64 // as in the checkpoint
+	events   uint64
 	rejected uint64
 	excluded uint64 // since the start, unlike events
 	received uint64 // events applied or refused since the log's client began
@@ -27,6 +29,7 @@ type memory struct {
 	horizon  int64  // what was held before is final; 0: nothing is
 	swept    int64  // the horizon up to which all pairs are sealed
 	flushed  uint32 // number of the last flush that was written
+	stretch  stretch
 
 	newHolders     []*holder // entered and to be loaded
 	newPairs       []*pair

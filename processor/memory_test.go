@@ -96,6 +96,25 @@ func (l *memLog) End(_ context.Context, partition int) (uint64, error) {
 	return 0, nil
 }
 
+func (l *memLog) Replicated() bool                         { return true }
+func (l *memLog) Accepted() bool                           { return false }
+func (l *memLog) Damage() error                            { return nil }
+func (l *memLog) Whole(context.Context, uint64) error      { return nil }
+func (l *memLog) Check(context.Context, ingest.Span) error { return nil }
+func (l *memLog) Has(context.Context, ingest.Anchor) error { return nil }
+
+func (l *memLog) CountAfter(_ context.Context, partition int, after uint64) (messages, last uint64, err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, m := range l.messages[partition] {
+		if m.position > after {
+			messages++
+		}
+		last = m.position
+	}
+	return messages, last, nil
+}
+
 func (l *memLog) PublishDeadLetter(ctx context.Context, d ingest.DeadLetter) error {
 	l.mu.Lock()
 	hook := l.deadLetterHook

@@ -119,6 +119,9 @@ func (p *partition) loop(ctx context.Context) error {
 			return err
 		}
 		p.endAtUntil()
+		if err := p.compareStretch(ctx); err != nil {
+			return err
+		}
 		refreshed, refresh := p.pub.startRefresh(p.feed.done)
 		p.board.idle(p.flush.began, p.pub.began)
 		full := p.full()
@@ -144,6 +147,7 @@ func (p *partition) loop(ctx context.Context) error {
 		case <-p.pub.next():
 			err = p.pub.start(ctx, true)
 		case err = <-p.wrongLog:
+		case err = <-p.feed.in.wrong:
 		case <-p.seals.turn(full):
 			err = p.seals.sweep(ctx)
 		case d := <-refreshed:

@@ -38,6 +38,7 @@ type prefetchBuffer struct {
 	limit int
 	ready chan struct{} // has one token while there are messages
 	ended chan struct{} // has one token when atEnd was called
+	wrong chan error    // has one error when the log's client cannot go on for good
 
 	mu     sync.Mutex
 	space  sync.Cond
@@ -77,7 +78,7 @@ func (h *heard) add(m *message, events int) {
 }
 
 func newPrefetchBuffer(limit int) *prefetchBuffer {
-	b := &prefetchBuffer{limit: limit, ready: make(chan struct{}, 1), ended: make(chan struct{}, 1)}
+	b := &prefetchBuffer{limit: limit, ready: make(chan struct{}, 1), ended: make(chan struct{}, 1), wrong: make(chan error, 1)}
 	b.space.L = &b.mu
 	return b
 }
@@ -131,6 +132,14 @@ func (b *prefetchBuffer) atEnd(position uint64) {
 	}
 }
 
+// fail notes why the log's client cannot go on for good.
+func (b *prefetchBuffer) fail(err error) {
+	select {
+	case b.wrong <- err:
+	default:
+	}
+}
+
 // awaits notes what the log's client waits for before it hands over more; nil: messages.
 func (b *prefetchBuffer) awaits(err error) {
 	b.mu.Lock()
@@ -179,6 +188,16 @@ type eventLog interface {
 	// Look says which log there is now, and its last position.
 	Look(ctx context.Context) (id string, last uint64, err error)
 	PublishDeadLetter(ctx context.Context, d ingest.DeadLetter) error
+
+	// What follows finds damage; see [ingest.Log].
+	Replicated() bool
+	Damage() error
+	Accepted() bool
+	Whole(ctx context.Context, from uint64) error
+	Has(ctx context.Context, a ingest.Anchor) error
+	CountAfter(ctx context.Context, partition int, after uint64) (messages, last uint64, err error)
+	Check(ctx context.Context, within ingest.Span) error
+
 	// read puts the messages of a partition, or of everyPartition, behind position
 	// into the prefetch buffer, in order, until stop is called, which waits for the reader's
 	// end. The buffer must be closed first.

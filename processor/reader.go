@@ -74,7 +74,11 @@ type reader struct {
 	origins   []string // of the partitions, for dead letters
 	pull      int      // bytes
 
-	after uint64 // position of the last message that was handed over
+	after uint64  // position of the last message that was handed over
+	last  message // which that was; of its data nothing changes
+
+	damaged time.Time // since when the log is known to be damaged behind it; zero: it is not
+	stood   int       // how often in a row it had no messages that the log should have
 }
 
 func (l jetStreamLog) read(ctx context.Context, partition int, after uint64, in *prefetchBuffer, log *zap.Logger) (func(), error) {
@@ -134,17 +138,70 @@ func (r *reader) run(ctx context.Context, from jetstream.Consumer) {
 			r.logger.Warn("reading the log was interrupted; it goes on behind the last message", zap.Uint64("position", r.after), zap.Error(err))
 			if r.after > before {
 				pauses.Reset()
+				r.stood = 0
+			}
+			if errors.Is(err, errBehind) {
+				r.stood++
 			}
 		}
 		if pauses.Wait(ctx) != nil {
 			return
 		}
-		var err error
-		if from, err = r.open(ctx); err != nil {
+		err := r.check(ctx)
+		if err == nil {
+			from, err = r.open(ctx)
+		}
+		if err != nil {
 			from = nil
 			r.logger.Debug("the log cannot be read", zap.Error(err))
 		}
 	}
+}
+
+// check makes sure, before another consumer is made, that the log still has the last
+// message, and can read what it has behind it where that did not come. Damage is handed
+// over as such once it is sure: a server that was the leader may answer with what it had
+// then.
+func (r *reader) check(ctx context.Context) error {
+	err := r.lacks(ctx)
+	switch {
+	case !errors.Is(err, ingest.ErrLogDamaged):
+		r.damaged = time.Time{}
+		return err
+	case r.damaged.IsZero():
+		r.damaged = time.Now()
+	}
+	if !r.log.Replicated() || time.Since(r.damaged) >= sureAfter {
+		r.in.fail(fmt.Errorf("processor: read %s: %w", r.what, err))
+	}
+	return err
+}
+
+// standsStill is how often a reader makes another consumer, of which the next may be at
+// another server, before it looks whether the messages can be read at all.
+const standsStill = 3
+
+// lacks returns what the log lacks of what it had, or cannot read.
+func (r *reader) lacks(ctx context.Context) error {
+	asking, cancel := context.WithTimeout(ctx, readRequest)
+	defer cancel()
+	if r.last.position != 0 {
+		anchor := ingest.Anchor{Position: r.after, Hash: ingest.HashOf(r.last.at, r.last.json, r.last.data)}
+		if err := r.log.Has(asking, anchor); err != nil {
+			return err
+		}
+	}
+	if err := r.log.Whole(asking, r.after+1); err != nil {
+		return err
+	}
+	if r.stood < standsStill {
+		return nil
+	}
+	end, err := r.log.LastPosition(asking)
+	if err != nil {
+		return err
+	}
+	return r.log.Check(ctx, ingest.Span{First: r.after + 1, Last: end})
 }
 
 // follow hands over what a consumer gives until ctx ends or something casts doubt on
@@ -270,7 +327,7 @@ func (r *reader) handle(ctx context.Context, msg jetstream.Msg, n uint64) error 
 		// prefetch buffer counts the data. Headers may be large, and end here.
 		data = bytes.Clone(data)
 	}
-	if r.in.put(message{
+	m := message{
 		position:  meta.Sequence.Stream,
 		partition: at,
 		at:        logTime,
@@ -278,8 +335,9 @@ func (r *reader) handle(ctx context.Context, msg jetstream.Msg, n uint64) error 
 		json:      len(headers) > 0 && ingest.IsJSON(headers),
 		origin:    r.origins[at],
 		data:      data,
-	}) {
-		r.after = meta.Sequence.Stream
+	}
+	if r.in.put(m) {
+		r.after, r.last = m.position, m
 	}
 	return nil
 }

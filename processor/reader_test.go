@@ -1,8 +1,10 @@
 package processor
 
 import (
+	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"slices"
 	"sync/atomic"
 	"testing"
@@ -12,6 +14,7 @@ import (
 	"go.uber.org/zap"
 
 	"holdmetrics/ingest"
+	"holdmetrics/ingest/backup"
 )
 
 // A connection that breaks over and over, also while the reader waits for space, takes
@@ -86,16 +89,14 @@ func TestReaderLeavesReplicaThatIsBehind(t *testing.T) {
 	leader, late := startServer(t), startServer(t)
 	js := &elsewhere{JetStream: leader, made: make(chan struct{}, 100)}
 	js.at.Store(&late)
-	var log *ingest.Log
-	for _, js := range []jetstream.JetStream{late, js} {
-		var err error
-		if log, err = ingest.OpenLog(t.Context(), js, ingest.LogConfig{Partitions: 2}); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := js.Publish(t.Context(), ingest.LogSubject(1), []byte("1")); err != nil {
-			t.Fatal(err)
-		}
+	log, err := ingest.OpenLog(t.Context(), js, ingest.LogConfig{Partitions: 2})
+	if err != nil {
+		t.Fatal(err)
 	}
+	if _, err := js.Publish(t.Context(), ingest.LogSubject(1), []byte("1")); err != nil {
+		t.Fatal(err)
+	}
+	copyLog(t, leader, late)
 	if _, err := js.Publish(t.Context(), ingest.LogSubject(1), []byte("2")); err != nil {
 		t.Fatal(err)
 	}
@@ -155,4 +156,35 @@ func TestReaderLeavesNothing(t *testing.T) {
 	if n := consumers(); n != 0 {
 		t.Errorf("%d consumers after it", n)
 	}
+}
+
+// copyLog makes the log of a server at another one: the same messages, with the same times.
+func copyLog(t *testing.T, from, to jetstream.JetStream) {
+	t.Helper()
+	var file bytes.Buffer
+	w, err := backup.NewWriter(&file, "test", time.Unix(1, 0), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := w.AddStream(t.Context(), from.Conn(), ingest.StreamName); err != nil {
+		t.Fatal(err)
+	}
+	m, err := w.Close()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := backup.Restore(t.Context(), &file, m, restored{t, to}, nil); err != nil {
+		t.Fatal(err)
+	}
+}
+
+type restored struct {
+	t  *testing.T
+	to jetstream.JetStream
+}
+
+func (r restored) File(backup.File, io.Reader) error { return nil }
+
+func (r restored) Stream(s backup.Stream, from io.Reader) error {
+	return backup.RestoreStream(r.t.Context(), r.to.Conn(), s, 0, from)
 }

@@ -3,11 +3,14 @@ package processor
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"go.uber.org/zap"
 
+	"holdmetrics/ingest"
 	"holdmetrics/internal/backoff"
+	"holdmetrics/projection"
 )
 
 const (
@@ -69,7 +72,7 @@ func (s *scope) sameLog(ctx context.Context, position uint64) error {
 			return nil
 		case err == nil:
 			wrong := compareLog(s.log, s.id, position, id, last)
-			if err, believed := d.weigh(wrong, s.cfg.sureAfter); believed {
+			if err, believed := d.weigh(wrong, sureAfterOf(s.log, s.cfg, wrong)); believed {
 				s.board.lastError(doubtful, err)
 				return err
 			}
@@ -108,7 +111,7 @@ func (s *scope) end(ctx context.Context, applied uint64) (end uint64, has bool, 
 			s.board.lastError(doubtful, nil)
 			return end, has, err
 		}
-		if time.Since(began) >= s.cfg.sureAfter {
+		if !s.log.Replicated() || time.Since(began) >= s.cfg.sureAfter {
 			return end, false, nil
 		}
 		s.board.lastError(doubtful, &LogShorterError{Partition: s.id, Checkpoint: applied, End: end})
@@ -156,6 +159,7 @@ func (w *Worker) watchLog(ctx context.Context) {
 			w.cfg.Logger.Debug("the log could not be looked at", zap.Error(err))
 			continue
 		}
+		damaged := w.lacks(ctx, 1)
 		was := doubts
 		doubts = map[*partition]*doubt{}
 		for i, p := range partitions {
@@ -163,7 +167,11 @@ func (w *Worker) watchLog(ctx context.Context) {
 			if d == nil {
 				d = &doubt{}
 			}
-			err, believed := d.weigh(compareLog(w.log, p.id, positions[i], id, last), w.cfg.sureAfter)
+			wrong := compareLog(w.log, p.id, positions[i], id, last)
+			if wrong == nil && damaged != nil {
+				wrong = w.lacks(ctx, positions[i]+1)
+			}
+			err, believed := d.weigh(wrong, sureAfterOf(w.log, &w.cfg, wrong))
 			if err == nil {
 				continue
 			}
@@ -177,4 +185,165 @@ func (w *Worker) watchLog(ctx context.Context) {
 			}
 		}
 	}
+}
+
+// lacks returns what the server knows that it lacks from a position on; nil where nobody
+// answers.
+func (w *Worker) lacks(ctx context.Context, from uint64) error {
+	within, cancel := context.WithTimeout(ctx, lookWithin)
+	defer cancel()
+	if err := w.log.Whole(within, from); errors.Is(err, ingest.ErrLogDamaged) {
+		return err
+	}
+	return nil
+}
+
+// sureAfterOf is how long the log has to say something that is wrong until it is
+// believed. A log with one replica has no other leader. It may be away for a moment, but
+// what it lacks is lost.
+func sureAfterOf(log eventLog, cfg *Config, wrong error) time.Duration {
+	if errors.Is(wrong, ingest.ErrLogDamaged) && !log.Replicated() {
+		return 0
+	}
+	return cfg.sureAfter
+}
+
+// sure calls look until it finds no damage of the log, or has found some for as long as
+// it takes to believe it.
+func (s *scope) sure(ctx context.Context, look func(context.Context) error) error {
+	for began := time.Now(); ; {
+		err := s.retry(ctx, "compare the log with what was applied", look)
+		if !errors.Is(err, ingest.ErrLogDamaged) || time.Since(began) >= sureAfterOf(s.log, s.cfg, err) {
+			s.board.lastError(doubtful, nil)
+			return err
+		}
+		s.board.lastError(doubtful, err)
+		if err := backoff.Wait(ctx, lookAgain); err != nil {
+			return err
+		}
+	}
+}
+
+// stretch is the part of the log that a partition has to have read until it has what the
+// log had when it started. What was applied of it, before and since, is compared with
+// the log's own count at its end, since a server passes over a message that it cannot
+// read. A checkpoint carries the count, so that a restart does not hide what was passed
+// over.
+type stretch struct {
+	end      uint64 // its last position that can be read
+	counted  uint64 // messages that were applied
+	expected uint64 // messages by the log's count; fewer if it was too busy to be counted
+	compared bool
+}
+
+// countStretch makes sure that the log still has the message of a checkpoint, and counts
+// its messages. It returns the last position of the partition.
+func (p *partition) countStretch(ctx context.Context, c *projection.Checkpoint) (end uint64, err error) {
+	s := stretch{counted: c.Messages}
+	err = p.sure(ctx, func(ctx context.Context) (err error) {
+		if err := p.log.Has(ctx, ingest.Anchor{Position: c.Position, Hash: c.Hash}); err != nil {
+			return err
+		}
+		if s.expected, end, err = p.log.CountAfter(ctx, p.id, 0); err != nil {
+			return err
+		}
+		s.end = end
+		behind := func(position uint64) (uint64, error) {
+			n, _, err := p.log.CountAfter(ctx, p.id, position)
+			return min(n, s.expected), err
+		}
+		if c.Messages == 0 && c.Position > 0 { // of an older program: what it applied is believed
+			n, err := behind(c.Position)
+			if err != nil {
+				return err
+			}
+			s.counted = s.expected - n
+		}
+		if until := p.cfg.Until; until != 0 {
+			n, err := behind(until)
+			if err != nil {
+				return err
+			}
+			s.expected, s.end = s.expected-n, min(s.end, until)
+		}
+		return p.log.Whole(ctx, c.Position+1)
+	})
+	if err != nil {
+		return 0, p.fail("compare the log with the checkpoint", err)
+	}
+	p.mem.stretch, p.mem.messages = s, s.counted
+	return end, nil
+}
+
+// compareStretch compares what was applied with the log's count, once all of the stretch
+// is applied. Where it is less, the positions are read one by one, since a count may be
+// wrong. What cannot be read fails the partition, unless it was accepted as lost.
+func (p *partition) compareStretch(ctx context.Context) error {
+	s := &p.mem.stretch
+	if s.compared || p.mem.position < s.end && !p.feed.done {
+		return nil
+	}
+	if s.counted < s.expected {
+		p.board.applying()
+		err := p.sure(ctx, func(ctx context.Context) error {
+			_, last, err := p.log.Look(ctx)
+			if err != nil {
+				return err
+			}
+			return p.log.Check(ctx, ingest.Span{First: 1, Last: min(last, p.cfg.until())})
+		})
+		if err != nil {
+			return p.fail("read the log", err)
+		}
+		p.mem.messages += s.expected - s.counted // which is not to be looked for again
+	} else if s.counted > s.expected && p.log.Accepted() {
+		p.mem.messages -= s.counted - s.expected // the log has lost what was applied
+	}
+	s.compared = true
+	p.note()
+	return nil
+}
+
+// Damaged returns the damage of the log that failed a partition, or nil. It matches
+// [ingest.ErrLogDamaged].
+func (w *Worker) Damaged() error {
+	for _, p := range w.running() {
+		if s, _ := p.board.snapshot(); s.State == Failed && errors.Is(s.Err, ingest.ErrLogDamaged) {
+			return s.Err
+		}
+	}
+	return nil
+}
+
+// CheckLog returns an error unless the log still has what a store was made from: it
+// matches [ingest.ErrLogDamaged] if the log is shorter or has other messages, and
+// [ErrForeignLog] if it is another log. It reads one message a partition, and is for
+// servers that take events before the partitions are read.
+func CheckLog(ctx context.Context, log *ingest.Log, store projection.Reader) error {
+	checkpoints := make([]projection.Checkpoint, log.Partitions())
+	for p := range checkpoints {
+		var err error
+		if checkpoints[p], _, err = store.Checkpoint(ctx, p); err != nil {
+			return fmt.Errorf("processor: partition %d: read the checkpoint: %w", p, err)
+		}
+	}
+	id, last, err := log.Look(ctx) // after the checkpoints, which go on
+	if err != nil {
+		return err
+	}
+	for p, c := range checkpoints {
+		if c.LogID == "" {
+			continue // never flushed
+		}
+		if c.LogID != log.ID() {
+			return &ForeignLogError{Partition: p, Checkpoint: c.LogID, ID: log.ID()}
+		}
+		if err := compareLog(jetStreamLog{Log: log}, p, c.Position, id, last); err != nil {
+			return err
+		}
+		if err := log.Has(ctx, ingest.Anchor{Position: c.Position, Hash: c.Hash}); err != nil {
+			return fmt.Errorf("processor: partition %d: compare the log with the checkpoint: %w", p, err)
+		}
+	}
+	return nil
 }

@@ -60,7 +60,11 @@ func (p *partition) start(ctx context.Context) error {
 	if !has {
 		return &LogShorterError{Partition: p.id, Checkpoint: checkpoint.Position, End: end}
 	}
-	p.mem.tail = max(end, checkpoint.Position)
+	last, err := p.countStretch(ctx, &checkpoint)
+	if err != nil {
+		return err
+	}
+	p.mem.hash, p.mem.tail = checkpoint.Hash, max(end, last, checkpoint.Position)
 	p.mem.position, p.flush.encoded, p.flush.stored, p.mem.clock = checkpoint.Position, checkpoint.Position, checkpoint.Position, checkpoint.LogTime
 	p.flush.storedTime, p.flush.fresh = checkpoint.LogTime, checkpoint.Position == 0
 	p.feed.goal = min(p.mem.tail, p.cfg.Goal)

@@ -153,7 +153,7 @@ func (p *partition) note() {
 	if r := p.pub.refresh; r != nil {
 		s.audited = r.audits.of
 	}
-	if s.State == CatchingUp && (p.mem.position >= p.mem.tail || p.feed.done) && p.pub.backlog == nil {
+	if s.State == CatchingUp && (p.mem.position >= p.mem.tail || p.feed.done) && p.pub.backlog == nil && p.mem.stretch.compared {
 		s.State = Running
 		p.board.tell()
 	}
@@ -307,7 +307,8 @@ func (s *PartitionStatus) Stuck(now time.Time, within time.Duration) error {
 // Ready is nil where every partition is up with what the log held at the start
 // and moves: it is caught up, or its position and its checkpoint go on. Else it
 // says of the first that does not, why: it failed, is still starting, or has
-// been at one piece of work for longer than within (a [*StuckError]).
+// been at one piece of work for longer than within (a [*StuckError]). Known damage of the
+// log counts too, also where all partitions have passed it.
 //
 // A partition whose messages do not come is noticed by looking twice: the log
 // holds something behind a position that stood still for longer than within.
@@ -318,6 +319,7 @@ func (w *Worker) Ready(ctx context.Context, within time.Duration) error {
 			return err
 		}
 	}
+	damaged := w.log.Damage()
 	for _, p := range w.running() {
 		s, _ := p.board.snapshot()
 		switch {
@@ -343,7 +345,7 @@ func (w *Worker) Ready(ctx context.Context, within time.Duration) error {
 			return fmt.Errorf("partition %d: its snapshots are being compared with the store", s.Partition)
 		}
 	}
-	return nil
+	return damaged
 }
 
 // fed notes whether the log holds messages that the partition has not, and since

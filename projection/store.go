@@ -45,6 +45,13 @@ type Checkpoint struct {
 	Rejected uint64 // events refused since the store was made
 	Horizon  int64  // ns: what was held before is final, at this position and later; 0: nothing is
 	Swept    int64  // the horizon up to which all pairs are sealed
+
+	// Hash is that of the message at Position, as ingest.HashOf gives it; 0: not known, of
+	// a checkpoint that an older program wrote.
+	Hash uint64
+	// Messages is how many messages of the log were applied since the store was made; 0 at
+	// a position that is not: not known, as Hash.
+	Messages uint64
 }
 
 // PairRecord is a pair as it is stored. A store keeps either pages or facts of

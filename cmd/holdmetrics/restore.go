@@ -148,7 +148,10 @@ func fillDataDir(c *cobra.Command, name string, m *backup.Manifest, dir string) 
 		return err
 	}
 	defer b.Close()
-	return unpack(c, name, m, &dataDirTarget{c.Context(), dir, b.Conn})
+	if err := unpack(c, name, m, &dataDirTarget{c.Context(), dir, b.Conn}); err != nil {
+		return err
+	}
+	return backup.CheckRestored(c.Context(), b.Conn, m)
 }
 
 // dataDirTarget makes a data directory.
@@ -199,6 +202,9 @@ func restoreCluster(c *cobra.Command, name string, m *backup.Manifest, url strin
 	}
 	t := &clusterTarget{ctx: c.Context(), conn: conn, replicas: replicas}
 	if err = unpack(c, name, m, t); err == nil {
+		err = backup.CheckRestored(c.Context(), conn, m)
+	}
+	if err == nil {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(c.Context()), time.Minute)

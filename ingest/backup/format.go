@@ -35,6 +35,9 @@ var (
 	ErrVersion = errors.New("backup: of a newer version; restore it with the program that made it, or a newer one")
 	// ErrDamaged: the backup is not as it was written. Nothing of it was used.
 	ErrDamaged = errors.New("backup: damaged; use another one")
+	// ErrUnreadable: every byte of the backup is as it was written, but messages of its
+	// streams are missing or cannot be read.
+	ErrUnreadable = errors.New("backup: it was made of a damaged stream, and cannot be restored whole; use another one")
 	// ErrExists: a stream of the backup is there already. Nothing was changed.
 	ErrExists = errors.New("backup: a stream of that name exists")
 	// ErrNoLog: there is no event log to back up.

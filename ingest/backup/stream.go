@@ -178,9 +178,12 @@ func restoreStream(ctx context.Context, conn *nats.Conn, s Stream, replicas int,
 	if err := json.Unmarshal(config, &expiring); err != nil {
 		return err
 	}
-	if made.State == nil || made.State.Last < s.Last ||
-		!expiring.Messages && (made.State.Messages != s.Messages || made.State.Last != s.Last) {
-		return fmt.Errorf("the server made a stream of %+v of one of %d messages up to %d", made.State, s.Messages, s.Last)
+	if made.State == nil {
+		return errors.New("the server does not say what it made of it")
+	}
+	if made.State.Last < s.Last || !expiring.Messages && (made.State.Messages != s.Messages || made.State.Last != s.Last) {
+		return fmt.Errorf("%w: the server made a stream of %d messages up to %d of one of %d up to %d",
+			ErrUnreadable, made.State.Messages, made.State.Last, s.Messages, s.Last)
 	}
 	return nil
 }

@@ -51,8 +51,20 @@ func (w *Writer) AddFile(name string, size int64, from io.Reader) error {
 }
 
 // AddStream copies a stream as it is now. The error wraps
-// jetstream.ErrStreamNotFound if there is none of that name.
+// jetstream.ErrStreamNotFound if there is none of that name. Of the event log every
+// message is read first; if some are missing or cannot be read, the error matches
+// [ingest.ErrLogDamaged].
 func (w *Writer) AddStream(ctx context.Context, conn *nats.Conn, name string) error {
+	if name == ingest.StreamName {
+		if err := checkLog(ctx, conn); err != nil {
+			return fmt.Errorf("backup: copy stream %s: %w", name, err)
+		}
+	}
+	return w.copyStream(ctx, conn, name)
+}
+
+// copyStream copies a stream, whatever can be read of it.
+func (w *Writer) copyStream(ctx context.Context, conn *nats.Conn, name string) error {
 	part, buf := 0, make([]byte, 0, partBytes)
 	flush := func() error {
 		part++

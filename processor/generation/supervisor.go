@@ -12,6 +12,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"holdmetrics/ingest"
 	"holdmetrics/internal/backoff"
 )
 
@@ -308,7 +309,9 @@ func (s *Supervisor) work(ctx context.Context, m *member) {
 	m.lastErr = fmt.Errorf("the processor stopped: %w", err)
 	active := s.active.Generation == record.Name
 	s.mu.Unlock()
-	if active {
+	// With a damaged log the process goes on: what is stored can still be read, and it
+	// says why it takes no events.
+	if active && !errors.Is(err, ingest.ErrLogDamaged) {
 		select {
 		case s.failed <- m.lastErr:
 		default:

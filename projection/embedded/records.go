@@ -15,7 +15,8 @@ import (
 //
 //	format      the text of formatText
 //	checkpoint  1 <length> <log id> <position> <epoch> <log time> <events> <rejected>
-//	            and, where the log has a horizon, <horizon> <swept>
+//	            then, unless all that follows is 0, <horizon> <swept>, and, unless both
+//	            are 0, <hash> <messages>, which older programs did not write
 //	holder      1 <position> <updated at> <figures>
 //	pair        1 <flags> <policy> <figures> <root page>
 //	page        1 <data>
@@ -132,8 +133,12 @@ func appendCheckpoint(dst []byte, c *projection.Checkpoint) []byte {
 	dst = binary.AppendVarint(dst, c.LogTime)
 	dst = binary.AppendUvarint(dst, c.Events)
 	dst = binary.AppendUvarint(dst, c.Rejected)
-	if c.Horizon != 0 {
+	anchored := c.Hash != 0 || c.Messages != 0
+	if c.Horizon != 0 || anchored {
 		dst = binary.AppendVarint(binary.AppendVarint(dst, c.Horizon), c.Swept)
+	}
+	if anchored {
+		dst = binary.AppendUvarint(binary.AppendUvarint(dst, c.Hash), c.Messages)
 	}
 	return dst
 }
@@ -148,6 +153,9 @@ func parseCheckpoint(b []byte) (projection.Checkpoint, error) {
 	c.Rejected = d.uvarint()
 	if len(d.b) > 0 {
 		c.Horizon, c.Swept = d.varint(), d.varint()
+	}
+	if len(d.b) > 0 {
+		c.Hash, c.Messages = d.uvarint(), d.uvarint()
 	}
 	return c, d.end("a checkpoint")
 }

@@ -186,6 +186,8 @@ func (s *Store) writeCheckpoint(ctx context.Context, partition int, c *projectio
 		{Key: "rejected", Value: int64(c.Rejected)},
 		{Key: "horizon_ns", Value: c.Horizon},
 		{Key: "swept_ns", Value: c.Swept},
+		{Key: "hash", Value: int64(c.Hash)},
+		{Key: "messages", Value: int64(c.Messages)},
 	}}}
 	return s.try(ctx, fmt.Sprintf("write the checkpoint of partition %d", partition), func(ctx context.Context) error {
 		// Plan: IXSCAN of _id.

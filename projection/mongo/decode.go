@@ -254,6 +254,8 @@ func parseCheckpoint(raw bson.Raw) (projection.Checkpoint, bool, error) {
 		c.Events = uint64(d.int64("events"))
 		c.Rejected = uint64(d.int64("rejected"))
 		c.Horizon, c.Swept = d.optionalInt64("horizon_ns"), d.optionalInt64("swept_ns")
+		// Absent in what older programs wrote.
+		c.Hash, c.Messages = uint64(d.optionalInt64("hash")), uint64(d.optionalInt64("messages"))
 	}
 	if d.err != nil {
 		return c, false, corrupt(checkpointsName, raw.Lookup("_id"), d.err)

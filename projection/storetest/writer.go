@@ -44,6 +44,8 @@ func (w *writer) add(holder, token string, f hold.Fact) {
 	w.at.Position++
 	w.at.Events++
 	w.at.LogTime += 1e6
+	w.at.Hash = 1<<63 | w.at.Position
+	w.at.Messages++
 	if p.Add(f) {
 		w.fresh[key] = append(w.fresh[key], projection.LoggedFact{Fact: f, Position: w.at.Position, LogTime: w.at.LogTime})
 	} else if _, dirty := w.fresh[key]; !dirty {

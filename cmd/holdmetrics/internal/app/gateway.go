@@ -9,6 +9,7 @@ import (
 	"os"
 	"regexp"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -32,6 +33,8 @@ type Gateway struct {
 	ports   *ports
 
 	grpcAddr, httpAddr net.Addr
+
+	refused atomic.Pointer[logGuard] // nil: it is starting
 }
 
 // NewGateway returns a gateway that is not started.
@@ -92,7 +95,17 @@ func (g *Gateway) start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	producer := ingest.NewProducer(g.Events, ingest.ProducerOptions{Limits: limits})
+	var reads atomic.Pointer[gateway.Gateway] // nil: it is not made yet
+	guard := &logGuard{conn: g.conn, log: g.log, compare: func(ctx context.Context) error {
+		if gate := reads.Load(); gate != nil {
+			return g.compareLog(ctx, gate.Reads().Active().Reader)
+		}
+		return g.compareLog(ctx, served.Reader)
+	}}
+	guard.look(ctx)
+	g.group.Go("the look at the log", guard.run)
+	g.refused.Store(guard)
+	producer := ingest.NewProducer(g.Events, ingest.ProducerOptions{Limits: limits, Gate: guard.err})
 	g.group.AddWithin("events on their way to the log", flightGrace, producer.Close)
 	gate, err := gateway.New(gateway.Config{
 		Producer:   producer,
@@ -107,9 +120,20 @@ func (g *Gateway) start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	reads.Store(gate)
 	ports.serve(gate, g.group)
 	g.follow(generation.FollowerConfig{ID: gatewayID(), Registry: g.records, Gateway: gate.Following(g.open), Logger: g.log.Named("generations")})
 	return nil
+}
+
+// compareLog compares the log with a store. A gateway without a store knows nothing that
+// the log must have.
+func (g *Gateway) compareLog(ctx context.Context, store projection.Reader) error {
+	err := processor.CheckLog(ctx, g.Events, store)
+	if errors.Is(err, gateway.ErrNoStore) {
+		return g.Events.Damage()
+	}
+	return err
 }
 
 // begin reads which generation is active. Where no worker has begun the first one
@@ -233,6 +257,9 @@ func (g *Gateway) openWith(ctx context.Context, r *generation.Record, wait retry
 	b.Ready = func(context.Context) error {
 		if !g.conn.IsConnected() {
 			return errors.New("there is no connection to NATS")
+		}
+		if guard := g.refused.Load(); guard != nil && guard.err() != nil {
+			return guard.err()
 		}
 		return cmp.Or(g.ports.err(), viewReady(view))
 	}

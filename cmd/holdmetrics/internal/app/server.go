@@ -48,6 +48,7 @@ type Server struct {
 
 	writes *writes
 	ports  *ports
+	guard  *logGuard
 	rules  *rules.Rules      // that the settings name; nil: none
 	active generation.Record // of the generation that was active at the start
 
@@ -135,13 +136,16 @@ func (p *Server) startOver(ctx context.Context, ports *ports, policy hold.Policy
 		return err
 	}
 	p.group.Add("backups", backups.Close)
+	p.guard = &logGuard{conn: p.conn, compare: p.compareLog, failed: p.damaged, log: p.log}
+	p.guard.look(ctx)
+	p.group.Go("the look at the log", p.guard.run)
 	p.writes = &writes{
-		dir: p.settings.DataDir, broker: p.Broker, probe: p.Events.Probe, mended: p.recheck, log: p.log,
+		dir: p.settings.DataDir, broker: p.Broker, probe: p.probe, mended: p.recheck, log: p.log,
 		pauses: backoff.Backoff{First: mendFirst, Most: mendMost},
 	}
 	p.writes.lookAtDisk()
 	p.group.Go("the look at the disk", p.writes.run)
-	p.Producer = ingest.NewProducer(p.Events, ingest.ProducerOptions{Limits: p.settings.Limits, Gate: p.writes.err})
+	p.Producer = ingest.NewProducer(p.Events, ingest.ProducerOptions{Limits: p.settings.Limits, Gate: p.gate})
 	p.group.AddWithin("events on their way to the log", flightGrace, p.Producer.Close)
 	p.startup.waitFor("the snapshots")
 	served, err := p.open(ctx, &p.active)
@@ -164,6 +168,40 @@ func (p *Server) startOver(ctx context.Context, ports *ports, policy hold.Policy
 	ports.serve(gate, p.group)
 	p.follow(generation.FollowerConfig{ID: serveID, Registry: p.Records, Gateway: gate.Following(p.open), Logger: p.log.Named("generations")})
 	return nil
+}
+
+// gate returns why no event is taken, or nil.
+func (p *Server) gate() error {
+	if err := p.writes.err(); err != nil {
+		return err
+	}
+	return p.guard.err()
+}
+
+// probe writes to the log, unless it lacks what was applied: then it takes nothing.
+func (p *Server) probe(ctx context.Context) error {
+	if p.guard.look(ctx); p.guard.err() != nil {
+		return nil
+	}
+	return p.Events.Probe(ctx)
+}
+
+// compareLog compares the log with the store of the active generation.
+func (p *Server) compareLog(ctx context.Context) error {
+	g, err := p.Generations.Active()
+	if err != nil {
+		return err
+	}
+	return processor.CheckLog(ctx, p.Events, g.Store)
+}
+
+// damaged returns the damage of the log that failed a partition of the active generation.
+func (p *Server) damaged() error {
+	g, err := p.Generations.Active()
+	if err != nil {
+		return nil
+	}
+	return g.Worker.Damaged()
 }
 
 // recheck has the snapshots of all generations compared with their stores again.
@@ -228,7 +266,7 @@ func (p *Server) open(ctx context.Context, r *generation.Record) (gateway.Backen
 		Snapshots:    view,
 		WaitApplied:  g.Worker.WaitApplied,
 		Ready: func(ctx context.Context) error {
-			if err := cmp.Or(p.writes.err(), p.ports.err(), p.Broker.full()); err != nil {
+			if err := cmp.Or(p.gate(), p.ports.err(), p.Broker.full()); err != nil {
 				return err
 			}
 			if err := g.Ready(ctx, moveWithin); err != nil {
