@@ -40,7 +40,7 @@ func (r *restartable) set(s *server.Server) {
 // acknowledged is in the log, and nobody waits for ever.
 func TestServerRestart(t *testing.T) {
 	t.Parallel()
-	dir := t.TempDir()
+	dir := natstest.Dir(t)
 	at := func(o *server.Options) { o.StoreDir, o.SyncAlways = dir, true }
 	first := natstest.Start(t, at)
 	address := &restartable{s: first}

@@ -15,6 +15,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"holdmetrics/ingest"
+	"holdmetrics/internal/natstest"
 	"holdmetrics/internal/testwait"
 	"holdmetrics/processor/lease"
 )
@@ -45,7 +46,7 @@ func startCluster(t *testing.T) *natsCluster {
 	for i := range 3 {
 		c.options = append(c.options, &server.Options{
 			ServerName: fmt.Sprintf("n%d", i), Host: "127.0.0.1", Port: server.RANDOM_PORT,
-			JetStream: true, StoreDir: t.TempDir(), NoSigs: true, NoLog: true,
+			JetStream: true, StoreDir: natstest.Dir(t), NoSigs: true, NoLog: true,
 			Cluster: server.ClusterOpts{Name: "c", Host: "127.0.0.1", Port: ports[i]}, Routes: routes,
 		})
 		c.start(i)

@@ -31,7 +31,7 @@ type broker struct {
 }
 
 func startBroker(tb testing.TB) *broker {
-	b := &broker{tb: tb, dir: tb.TempDir(), port: server.RANDOM_PORT}
+	b := &broker{tb: tb, dir: natstest.Dir(tb), port: server.RANDOM_PORT}
 	b.start()
 	tb.Cleanup(b.stop)
 	return b

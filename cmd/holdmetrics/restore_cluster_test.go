@@ -20,6 +20,7 @@ import (
 
 	"holdmetrics/hold"
 	"holdmetrics/ingest"
+	"holdmetrics/internal/natstest"
 )
 
 // A backup of serve, whose log is sealed, becomes the log of three servers that keep
@@ -157,7 +158,7 @@ func threeServers(t *testing.T) (servers []*server.Server, options []*server.Opt
 	for i := range 3 {
 		o := &server.Options{
 			ServerName: fmt.Sprintf("n%d", i), Host: "127.0.0.1", Port: server.RANDOM_PORT,
-			JetStream: true, StoreDir: t.TempDir(), NoSigs: true, NoLog: true,
+			JetStream: true, StoreDir: natstest.Dir(t), NoSigs: true, NoLog: true,
 			Cluster: server.ClusterOpts{Name: "c", Host: "127.0.0.1", Port: ports[i]}, Routes: routes,
 		}
 		s, err := server.NewServer(o)

@@ -5,6 +5,7 @@ package natstest
 import (
 	"errors"
 	"net"
+	"os"
 	"testing"
 	"time"
 
@@ -13,6 +14,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"holdmetrics/internal/faultynats"
+	"holdmetrics/internal/testwait"
 )
 
 // Listening makes a server listen on a free port of the loopback interface, for other
@@ -21,11 +23,26 @@ func Listening(o *server.Options) {
 	o.DontListen, o.Host, o.Port = false, "127.0.0.1", server.RANDOM_PORT
 }
 
+// Dir returns a directory for the streams of a server, which is removed with the test. A
+// server may still write a file of an unfinished atomic batch after its shutdown is over,
+// beside which a removal fails, so it is repeated; testing.TB.TempDir tries once.
+func Dir(tb testing.TB) string {
+	tb.Helper()
+	dir, err := os.MkdirTemp("", "natstest")
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() {
+		testwait.Poll(tb, "the directory of the NATS server is removed", func() error { return os.RemoveAll(dir) })
+	})
+	return dir
+}
+
 // Start runs a server with JetStream in a directory of the test. It listens on no port
 // unless [Listening], or another change of its options, makes it.
 func Start(tb testing.TB, change ...func(*server.Options)) *server.Server {
 	tb.Helper()
-	o := &server.Options{JetStream: true, StoreDir: tb.TempDir(), DontListen: true, NoSigs: true, NoLog: true}
+	o := &server.Options{JetStream: true, StoreDir: Dir(tb), DontListen: true, NoSigs: true, NoLog: true}
 	for _, c := range change {
 		c(o)
 	}
