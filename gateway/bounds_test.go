@@ -18,6 +18,7 @@ import (
 	"holdmetrics/gateway/gatewaytest"
 	"holdmetrics/gateway/gatewaytest/fakes"
 	"holdmetrics/gateway/query"
+	"holdmetrics/gateway/watch"
 	"holdmetrics/hold"
 	"holdmetrics/internal/testwait"
 	"holdmetrics/projection"
@@ -305,4 +306,56 @@ func TestTooManyRankings(t *testing.T) {
 		}
 		return nil
 	})
+}
+
+// Watches and names beyond what may be watched are refused by both APIs, with what to do,
+// and taken again when others have ended.
+func TestTooMuchIsWatched(t *testing.T) {
+	t.Parallel()
+	w := gatewaytest.NewWorld(t, func(w *gatewaytest.World) {
+		w.Cfg.Watching = watch.Bounds{Watches: 3, WatchesEach: 2, Names: 10, NamesEach: 6}
+	})
+	names := func(n int) (names []string) {
+		for i := range n {
+			names = append(names, fmt.Sprint("unknown-", i))
+		}
+		return names
+	}
+	open := func(n int) context.CancelFunc {
+		t.Helper()
+		ctx, cancel := context.WithCancel(t.Context())
+		stream, err := w.Metrics().Stats(ctx, &holdpb.StatsRequest{Watch: true, HolderIds: names(n)})
+		if err == nil {
+			_, err = stream.Recv() // the mark
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		return cancel
+	}
+	refused := func(n int, hint string) {
+		t.Helper()
+		_, err := gatewaytest.Received(w.Metrics().Stats(t.Context(), &holdpb.StatsRequest{Watch: true, HolderIds: names(n)}))
+		if status.Code(err) != codes.ResourceExhausted || !strings.Contains(err.Error(), hint) {
+			t.Errorf("%d names: %v", n, err)
+		}
+	}
+	refused(7, "its share is 6")
+	end := open(4)
+	refused(3, "its share is 6")
+	open(2)
+	refused(0, "this client has 2 watches open")
+	// Another client, by HTTP.
+	resp, body := gatewaytest.Do(t, http.MethodGet, w.Url+"/stats/watch?holders="+strings.Join(names(5), ","), "")
+	if p := gatewaytest.ProblemOf(t, resp, body); resp.StatusCode != http.StatusTooManyRequests || resp.Header.Get("Retry-After") == "" || !strings.Contains(p.Detail, "this server takes 10") {
+		t.Errorf("%d, %v, %s", resp.StatusCode, resp.Header, body)
+	}
+	end()
+	testwait.Poll(t, "the watch has ended", func() error {
+		if n := w.Gateway.Watches().Count(); n != 1 {
+			return fmt.Errorf("%d are open", n)
+		}
+		return nil
+	})
+	open(4)
 }

@@ -65,6 +65,7 @@ type Config struct {
 	// still, in loading or catching up, before that is given up; 0: DefaultPrepareStall.
 	PrepareStall time.Duration
 	Bounds       query.Bounds          // of what reads may ask; zeros stand for defaults
+	Watching     watch.Bounds          // of what may be watched; zeros stand for defaults
 	Version      string                // shown in the OpenAPI document; may be empty
 	Logger       *zap.Logger           // nil: none
 	Registerer   prometheus.Registerer // takes the gateway's own metrics; nil: none does
@@ -150,7 +151,7 @@ func New(cfg Config) (*Gateway, error) {
 	}
 	g.reads = query.New(query.Config{Log: cfg.Log, Now: cfg.Now, Freshness: cfg.Freshness, Logger: cfg.Logger, PrepareStall: cfg.PrepareStall, Bounds: cfg.Bounds}, cfg.Backend)
 	g.metrics.serves(&cfg.Backend)
-	g.hub = watch.NewHub(g.reads, cfg.Snapshots)
+	g.hub = watch.NewHub(g.reads, cfg.Snapshots, cfg.Watching)
 	g.intake = intake.New(intake.Config{
 		Producer: cfg.Producer, Rules: func() hold.Rules { return g.reads.Active().Rules },
 		Pairs: g.reads, Sealed: g.reads.Sealed,

@@ -91,7 +91,7 @@ func Of(err error) Failure {
 		return Failure{Kind: Unavailable, Message: err.Error(), Retry: true}
 	// These two come before the ends of contexts, which they may wrap, because they
 	// are more specific. A caller that gave up on a slow log was not acknowledged.
-	case errors.Is(err, ingest.ErrBusy), errors.Is(err, intake.ErrSlow), errors.Is(err, query.ErrCrowded):
+	case errors.Is(err, ingest.ErrBusy), errors.Is(err, intake.ErrSlow), errors.Is(err, query.ErrCrowded), errors.Is(err, watch.ErrTooMany):
 		return Failure{Kind: Busy, Message: err.Error(), Retry: true}
 	case errors.Is(err, query.ErrCursorGone):
 		return Failure{Kind: CursorGone, Field: "cursor", Message: err.Error()}

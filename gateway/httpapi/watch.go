@@ -44,7 +44,7 @@ func (s *Server) addWatch(api huma.API) {
 			Description: "The events, without end",
 			Content:     map[string]*huma.MediaType{"text/event-stream": {Schema: &huma.Schema{Type: huma.TypeString}}},
 		}},
-		Errors: []int{http.StatusUnprocessableEntity, http.StatusServiceUnavailable, http.StatusGatewayTimeout},
+		Errors: []int{http.StatusUnprocessableEntity, http.StatusTooManyRequests, http.StatusServiceUnavailable, http.StatusGatewayTimeout},
 	}, s.getWatch)
 }
 
@@ -87,6 +87,8 @@ func (s *Server) serveWatch(ctx context.Context, q *watch.Query, w http.Response
 	case errors.Is(err, failure.ErrUnread):
 		s.cfg.Observer.WatchStalled("http")
 		panic(http.ErrAbortHandler)
+	case errors.Is(err, watch.ErrTooMany): // nothing was sent
+		s.writeFailure(w, err, "query")
 	case errors.Is(err, query.ErrDraining), ctx.Err() != nil:
 	default:
 		s.cfg.Logger.Debug("a watch ended", zap.Error(err))

@@ -39,14 +39,15 @@ func (s *watchState) cross(ctx context.Context) (sent int, err error) {
 			return 0, context.Cause(ctx)
 		}
 	}
+	former, known := s.keys, s.sent
 	if err := s.join(); err != nil {
 		return 0, err
 	}
 	point := s.b.Snapshots.Last()
-	if s.keys == nil {
+	if s.ofAll() {
 		sent, err = s.crossAll(ctx, gone, seen, point)
 	} else {
-		sent, err = s.crossSome(ctx)
+		sent, err = s.crossSome(&former, known)
 	}
 	if err != nil {
 		return sent, err
@@ -83,33 +84,42 @@ func (s *watchState) crossAll(ctx context.Context, gone map[string]bool, since, 
 	return sent + all, err
 }
 
-// crossSome is the same for a watch of some holders, which knows what it has sent,
-// maybe under other names.
-func (s *watchState) crossSome(ctx context.Context) (sent int, err error) {
-	now := make(map[string]bool, len(s.keys))
-	for _, key := range s.keys {
-		now[key] = true
-	}
-	for _, key := range slices.Sorted(maps.Keys(s.sent)) {
-		if _, has := s.b.Snapshots.Lookup(key); has && now[key] {
-			continue
+// crossSome is the same for a watch of some holders, which knows what it has sent of
+// former keys, maybe others than it has now.
+func (s *watchState) crossSome(former *nameList, known []uint64) (sent int, err error) {
+	s.sent = nil
+	var names []string // of former keys, of which something was sent
+	for i, number := range known {
+		if number > 0 {
+			names = append(names, former.at(i))
 		}
-		if s.sent[key] > 0 {
+	}
+	if len(names) > 0 {
+		now := make(map[string]bool, s.keys.len())
+		for i := range s.keys.len() {
+			now[s.keys.at(i)] = true
+		}
+		slices.Sort(names)
+		for _, key := range names {
+			if _, has := s.b.Snapshots.Lookup(key); has && now[key] {
+				continue
+			}
 			if _, err := s.tell(&projection.Change{Key: key, Gone: true}); err != nil {
 				return sent, err
 			}
 			sent++
 		}
-		delete(s.sent, key)
 	}
-	for _, key := range s.keys {
-		c, has := s.b.Snapshots.Lookup(key)
+	for i := range s.keys.len() {
+		c, has := s.b.Snapshots.Lookup(s.keys.at(i))
 		if !has {
 			continue
 		}
-		if s.sent[key], err = s.tell(&c); err != nil {
+		number, err := s.tell(&c)
+		if err != nil {
 			return sent, err
 		}
+		s.setSent(i, number)
 		sent++
 	}
 	return sent, nil

@@ -3,6 +3,7 @@
 package watch
 
 import (
+	"errors"
 	"sync"
 	"time"
 
@@ -21,11 +22,16 @@ import (
 type Hub struct {
 	reads *query.Service
 
+	bounds Bounds
+
 	mu        sync.Mutex
 	snapshots query.Snapshots
-	all       map[*watcher]struct{}            // those of all holders
-	byKey     map[string]map[*watcher]struct{} // those of some, by holder key
-	watched   int
+	all       map[*watcher]struct{} // those of all holders
+	some      []*watcher            // those of some holders; nil: the place is free
+	free      []uint32              // places of some
+	byKey     index                 // those of some, by holder key
+	open      usage
+	clients   map[string]*usage
 	sending   int           // watchers that are at work
 	running   bool          // the goroutine
 	empty     chan struct{} // closed when the goroutine is to end
@@ -37,8 +43,11 @@ type Hub struct {
 
 // watcher is a place in the hub.
 type watcher struct {
-	keys []string      // nil: all holders
-	wake chan struct{} // has an item when there may be something new
+	client  string
+	keys    nameList      // none: all holders
+	place   uint32        // among the hub's watchers of some holders
+	entries []uint32      // of the index, by key
+	wake    chan struct{} // has an item when there may be something new
 }
 
 const (
@@ -53,36 +62,83 @@ const (
 )
 
 // NewHub returns a hub for watches of the snapshots s, which reads from r.
-func NewHub(r *query.Service, s query.Snapshots) *Hub {
+func NewHub(r *query.Service, s query.Snapshots, b Bounds) *Hub {
 	return &Hub{
-		reads: r, snapshots: s, all: map[*watcher]struct{}{}, byKey: map[string]map[*watcher]struct{}{}, over: make(chan struct{}),
+		reads: r, snapshots: s, bounds: b.withDefaults(), all: map[*watcher]struct{}{}, byKey: newIndex(), clients: map[string]*usage{}, over: make(chan struct{}),
 	}
 }
 
-// join adds a watcher of holders, or of all. What changes from here on wakes it.
-// After drain it is [ErrDraining].
-func (h *Hub) join(keys []string) (*watcher, error) {
-	w := &watcher{keys: keys, wake: make(chan struct{}, 1)}
+// ErrTooMany means that a watch would be beyond what may be watched at once.
+var ErrTooMany = errors.New("gateway: too much is watched")
+
+// join adds a watcher of holders, or of all if there are no keys. What changes from here
+// on wakes it. It takes the place of a former one; nil: there is none, and the bounds are
+// checked ([ErrTooMany]). After drain the error is [query.ErrDraining].
+func (h *Hub) join(client string, keys nameList, former *watcher) (*watcher, error) {
+	w := &watcher{client: client, keys: keys, wake: make(chan struct{}, 1)}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.stopped {
 		return nil, query.ErrDraining
 	}
-	h.watched++
-	if keys == nil {
-		h.all[w] = struct{}{}
+	if former != nil {
+		h.remove(former)
 	}
-	for _, k := range keys {
-		if h.byKey[k] == nil {
-			h.byKey[k] = map[*watcher]struct{}{}
+	used := h.clients[client]
+	if used == nil {
+		used = &usage{}
+	}
+	if former == nil {
+		if err := h.bounds.check(h.open, *used, keys.len()); err != nil {
+			return nil, err
 		}
-		h.byKey[k][w] = struct{}{}
+	}
+	used.add(keys.len(), 1)
+	h.open.add(keys.len(), 1)
+	h.clients[client] = used
+	if keys.len() == 0 {
+		h.all[w] = struct{}{}
+	} else {
+		h.place(w)
 	}
 	if !h.running {
 		h.running, h.empty = true, make(chan struct{})
 		h.start()
 	}
 	return w, nil
+}
+
+// place puts a watcher of some holders in the index.
+func (h *Hub) place(w *watcher) {
+	if n := len(h.free); n > 0 {
+		w.place, h.free = h.free[n-1], h.free[:n-1]
+		h.some[w.place] = w
+	} else {
+		w.place = uint32(len(h.some))
+		h.some = append(h.some, w)
+	}
+	w.entries = make([]uint32, w.keys.len())
+	for i := range w.entries {
+		w.entries[i] = h.byKey.add(w.keys.at(i), w.place)
+	}
+}
+
+// remove takes a watcher out.
+func (h *Hub) remove(w *watcher) {
+	h.open.add(w.keys.len(), -1)
+	used := h.clients[w.client]
+	if used.add(w.keys.len(), -1); used.watches == 0 {
+		delete(h.clients, w.client)
+	}
+	if w.keys.len() == 0 {
+		delete(h.all, w)
+		return
+	}
+	for i, n := range w.entries {
+		h.byKey.remove(w.keys.at(i), n)
+	}
+	h.some[w.place] = nil
+	h.free = append(h.free, w.place)
 }
 
 // start begins to follow the snapshots, from what is the last change now.
@@ -106,8 +162,8 @@ func (h *Hub) Follows(s query.Snapshots) {
 	for w := range h.all {
 		w.raise()
 	}
-	for _, watchers := range h.byKey {
-		for w := range watchers {
+	for _, w := range h.some {
+		if w != nil {
 			w.raise()
 		}
 	}
@@ -117,15 +173,8 @@ func (h *Hub) Follows(s query.Snapshots) {
 func (h *Hub) leave(w *watcher) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.watched--
-	delete(h.all, w)
-	for _, k := range w.keys {
-		delete(h.byKey[k], w)
-		if len(h.byKey[k]) == 0 {
-			delete(h.byKey, k)
-		}
-	}
-	if h.watched == 0 && h.running {
+	h.remove(w)
+	if h.open.watches == 0 && h.running {
 		h.running = false
 		close(h.empty)
 	}
@@ -142,7 +191,7 @@ func (h *Hub) busy(n int) {
 func (h *Hub) Count() int64 {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return int64(h.watched)
+	return int64(h.open.watches)
 }
 
 // Drain ends all watches; none begins after it.
@@ -205,7 +254,7 @@ func (h *Hub) follow(snapshots query.Snapshots, after uint64, empty <-chan struc
 func (h *Hub) keyed() bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return len(h.byKey) > 0
+	return h.byKey.entries > 0
 }
 
 func (h *Hub) crowded() bool {
@@ -218,9 +267,7 @@ func (h *Hub) wakeSome(changes []projection.Change) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for i := range changes {
-		for w := range h.byKey[changes[i].Key] {
-			w.raise()
-		}
+		h.byKey.each(changes[i].Key, func(place uint32) { h.some[place].raise() })
 	}
 }
 

@@ -31,16 +31,16 @@ func TestTheHubMissesNothingOfWhoJoins(t *testing.T) {
 	t.Parallel()
 	s := &hookedSnapshots{Snapshots: fakes.ReadySnapshots()}
 	s.asked.Store(1 << 20)
-	h := NewHub(nil, s)
+	h := NewHub(nil, s, Bounds{})
 	defer h.Wait()
-	everybody, err := h.join(nil)
+	everybody, err := h.join("", nameList{}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer h.leave(everybody)
 	joined := make(chan *watcher, 1)
 	s.hook = func() {
-		w, err := h.join([]string{ingest.SubjectToken("late")})
+		w, err := h.join("", newNameList([]string{ingest.SubjectToken("late")}), nil)
 		if err != nil {
 			t.Error(err)
 		}

@@ -33,7 +33,7 @@ func TestWatchGoesOnAfterALongRound(t *testing.T) {
 		Log: &fakes.Log{Size: 4}, Now: func() int64 { return fakes.TestNow }, Freshness: time.Minute, Logger: zap.NewNop(),
 	}, query.Backend{Snapshots: snapshots})
 	defer reads.Close()
-	hub := NewHub(reads, snapshots)
+	hub := NewHub(reads, snapshots, Bounds{})
 	defer hub.Wait()
 	b := reads.Pin()
 	defer b.Unpin()

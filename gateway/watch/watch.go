@@ -4,13 +4,11 @@ import (
 	"context"
 	"errors"
 	"math"
-	"slices"
 	"sync"
 	"time"
 
 	"holdmetrics/gateway/query"
 	"holdmetrics/hold"
-	"holdmetrics/ingest"
 	"holdmetrics/projection"
 )
 
@@ -77,35 +75,37 @@ const MaxInterval = time.Hour
 // watchState is what a watcher keeps: a point in the view's history or, where it
 // watches some holders, one of each.
 type watchState struct {
-	h    *Hub
-	b    *query.Generation // pinned; nil between two
-	line *query.Lineage    // of the generation that the watch is at
-	q    *Query
-	sink Sink
-	keys []string // of the holders, as the generation's rules have them; nil: all
+	h       *Hub
+	b       *query.Generation // pinned; nil between two
+	line    *query.Lineage    // of the generation that the watch is at
+	q       *Query
+	sink    Sink
+	holders nameList // as the client named them; none: all
+	keys    nameList // of the holders, as the generation's rules have them
+	client  string
 	// place is where the hub has the watch.
 	place *watcher
 	base  uint64 // watching all: everything up to here was sent
 	// settled is the same of what changed the settled figures; at base or behind it.
 	settled uint64
-	sent    map[string]uint64 // watching some: what was sent of each, 0: nothing
+	sent    []uint64 // watching some: what was sent of each, 0: nothing; nil: nothing of any
 	// seenAt is when the last round ended that sent something: no live figure that was
 	// sent is of a later instant, and none that comes is of an earlier one.
 	seenAt int64
 }
 
 // Watch sends what is current, the mark, and then what changes, until ctx ends or
-// the sink fails.
+// the sink fails. It takes the holders out of q, and keeps them in less memory. The
+// error is [ErrTooMany] if more would be watched than the bounds allow; nothing was sent
+// then.
 func (h *Hub) Watch(ctx context.Context, q *Query, sink Sink) error {
-	s := &watchState{h: h, b: h.reads.Pin(), q: q, sink: sink}
+	s := &watchState{h: h, b: h.reads.Pin(), q: q, sink: sink, client: query.ClientOf(ctx), holders: newNameList(q.Holders)}
+	q.Holders = nil
 	defer s.depart()
 	from := pointOf(s.b, q.From)
 	s.line, s.base, s.settled = s.b.Lineage, from.base, from.settled
 	if s.base > 0 {
 		s.seenAt = h.reads.Now() // what the client has may be as late as that
-	}
-	if len(q.Holders) > 0 {
-		s.sent = make(map[string]uint64, len(q.Holders))
 	}
 	if err := s.join(); err != nil {
 		return err
@@ -164,22 +164,34 @@ func (h *Hub) Watch(ctx context.Context, q *Query, sink Sink) error {
 // join takes the watch's place in the hub, by the names that the rules of the
 // generation have for its holders.
 func (s *watchState) join() error {
-	var keys []string
-	for _, h := range s.q.Named(s.b.Rules).Holders {
-		keys = append(keys, ingest.SubjectToken(h))
-	}
-	if s.place != nil && slices.Equal(keys, s.keys) {
+	keys := keysOf(&s.holders, s.b.Rules)
+	if s.place != nil && keys.equal(&s.keys) {
 		return nil
 	}
-	place, err := s.h.join(keys)
+	place, err := s.h.join(s.client, keys, s.place)
 	if err != nil {
 		return err
 	}
-	if s.place != nil {
-		s.h.leave(s.place)
-	}
 	s.keys, s.place = keys, place
 	return nil
+}
+
+// ofAll reports whether all holders are watched.
+func (s *watchState) ofAll() bool { return s.holders.len() == 0 }
+
+// sentOf returns what was sent of a holder, by the place of its key.
+func (s *watchState) sentOf(i int) uint64 {
+	if s.sent == nil {
+		return 0
+	}
+	return s.sent[i]
+}
+
+func (s *watchState) setSent(i int, number uint64) {
+	if s.sent == nil {
+		s.sent = make([]uint64, s.keys.len())
+	}
+	s.sent[i] = number
 }
 
 // rest waits for the least time between two updates, and says why where the watch
@@ -218,7 +230,7 @@ func (s *watchState) tell(c *projection.Change) (number uint64, err error) {
 
 // begin sends what is current and the mark.
 func (s *watchState) begin(ctx context.Context) (sent int, err error) {
-	resumed := s.base > 0 && s.keys == nil
+	resumed := s.base > 0 && s.ofAll()
 	if resumed {
 		if sent, err = s.recent(ctx); err != nil {
 			return sent, err
@@ -248,7 +260,7 @@ func (s *watchState) point() Point { return Point{s.base, min(s.base, s.settled)
 func (s *watchState) round(ctx context.Context) (sent int, err error) {
 	s.h.busy(1)
 	defer s.h.busy(-1)
-	if s.keys == nil {
+	if s.ofAll() {
 		sent, err = s.recent(ctx)
 	} else {
 		point := s.b.Snapshots.Last()
@@ -306,7 +318,7 @@ func (s *watchState) recent(ctx context.Context) (sent int, err error) {
 // pass goes over the holders of the watch, each once: where all are watched it
 // sends every one, else those that it has not sent as they are now.
 func (s *watchState) pass(ctx context.Context) (sent int, err error) {
-	if s.keys == nil {
+	if s.ofAll() {
 		s.b.Snapshots.Each(func(c projection.Change) bool {
 			if err = ctx.Err(); err == nil {
 				sent++
@@ -316,12 +328,13 @@ func (s *watchState) pass(ctx context.Context) (sent int, err error) {
 		})
 		return sent, err
 	}
-	for _, key := range s.keys {
+	for i := range s.keys.len() {
+		key, before := s.keys.at(i), s.sentOf(i)
 		c, ok := s.b.Snapshots.Lookup(key)
-		before := s.sent[key]
 		switch {
 		case !ok && before > 0:
-			c, s.sent[key] = projection.Change{Key: key, Gone: true}, 0
+			c = projection.Change{Key: key, Gone: true}
+			s.setSent(i, 0)
 		case ok && s.wants(&c, before, before):
 		default:
 			continue
@@ -331,7 +344,7 @@ func (s *watchState) pass(ctx context.Context) (sent int, err error) {
 			return sent, err
 		}
 		if !c.Gone {
-			s.sent[key] = number
+			s.setSent(i, number)
 		}
 		sent++
 	}
