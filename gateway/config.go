@@ -19,6 +19,7 @@ import (
 	"holdmetrics/gateway/query"
 	"holdmetrics/gateway/watch"
 	"holdmetrics/hold"
+	"holdmetrics/internal/inflate"
 )
 
 // DefaultFreshness is how long a read waits for the store to catch up with the
@@ -71,6 +72,8 @@ type Config struct {
 	Registerer   prometheus.Registerer // takes the gateway's own metrics; nil: none does
 	Gatherer     prometheus.Gatherer   // what /metrics shows; nil: nothing
 	HTTP         HTTPOptions
+	// MessageBytes is the largest message of gRPC that is accepted; 0: [grpcapi.MaxMessageBytes].
+	MessageBytes int
 }
 
 // HTTPOptions are choices of the HTTP API.
@@ -81,6 +84,10 @@ type HTTPOptions struct {
 	// Lenient: fields of events in JSON that no event has are ignored and counted, and
 	// not only those that begin with an underscore.
 	Lenient bool
+	// Bodies is how many bodies of POST /holds are read at once; 0: [httpapi.DefaultBodies].
+	Bodies int
+	// Unpack are the limits of a compressed body; zero: the defaults of package inflate.
+	Unpack inflate.Limits
 }
 
 // Gateway serves the gRPC and the HTTP API. It is safe for concurrent use.
@@ -160,12 +167,13 @@ func New(cfg Config) (*Gateway, error) {
 	g.grpc = grpcapi.New(grpcapi.Config{
 		Reads: g.reads, Watches: g.hub, Intake: g.intake, Status: g.status,
 		StreamWait: cfg.StreamWait, SendStall: cfg.SendStall, Observer: g.metrics, Logger: cfg.Logger,
+		MessageBytes: cfg.MessageBytes,
 	})
 	if g.http, err = httpapi.New(httpapi.Config{
 		Reads: g.reads, Watches: g.hub, Intake: g.intake, Status: g.status,
 		StreamWait: cfg.StreamWait, SendStall: cfg.SendStall, Heartbeat: cfg.Heartbeat,
 		Version: cfg.Version, Gatherer: cfg.Gatherer, Observer: g.metrics, Logger: cfg.Logger,
-		CORSOrigins: cfg.HTTP.CORSOrigins, Lenient: cfg.HTTP.Lenient,
+		CORSOrigins: cfg.HTTP.CORSOrigins, Lenient: cfg.HTTP.Lenient, Bodies: cfg.HTTP.Bodies, Unpack: cfg.HTTP.Unpack,
 	}); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrConfig, err)
 	}

@@ -22,7 +22,8 @@ import (
 )
 
 const (
-	// MaxMessageBytes is the largest message that the gRPC API accepts. An event
+	// MaxMessageBytes is the largest message that the gRPC API accepts, unless [Config]
+	// says less. An event
 	// whose fields are all as long as they may be takes 900 bytes, so a HoldBatch of
 	// MaxBatchEvents of them fits.
 	MaxMessageBytes = 64 << 20
@@ -36,11 +37,18 @@ const (
 	// so that nothing is held for it for ever.
 	idlePing    = time.Minute
 	pingTimeout = 20 * time.Second
+	// idleConnection is how long a connection may have no call. Clients connect again by
+	// themselves.
+	idleConnection = 15 * time.Minute
 	// clientPing is how often a client may ping, with or without a stream.
 	clientPing = 10 * time.Second
+	// handshake is how long a new connection may take to begin to speak HTTP/2.
+	handshake = 10 * time.Second
+	// maxHeaderBytes is how large the headers of a call may be. gRPC's own limit is 16 MiB.
+	maxHeaderBytes = 64 << 10
 )
 
-// Config is what a gRPC server is made of. Every field is required.
+// Config is what a gRPC server is made of. Every field but MessageBytes is required.
 type Config struct {
 	Reads      *query.Service
 	Watches    *watch.Hub
@@ -50,6 +58,8 @@ type Config struct {
 	SendStall  time.Duration // longest wait for the client of a stream to take what it is sent
 	Observer   Observer
 	Logger     *zap.Logger
+
+	MessageBytes int // largest message that is accepted; 0: MaxMessageBytes
 }
 
 // Observer counts what goes on. api is grpc.
@@ -75,6 +85,9 @@ type Server struct {
 
 // New returns a server for the gRPC services; register them with Register.
 func New(cfg Config) *Server {
+	if cfg.MessageBytes <= 0 {
+		cfg.MessageBytes = MaxMessageBytes
+	}
 	s := &Server{cfg: cfg, unary: map[string]bool{}}
 	s.stalls.most = cfg.SendStall
 	for _, service := range []*grpc.ServiceDesc{&holdpb.HoldMetrics_ServiceDesc, &holdpb.HoldMetricsQuery_ServiceDesc, &healthpb.Health_ServiceDesc} {
@@ -97,10 +110,12 @@ func (s *Server) Options() []grpc.ServerOption {
 	return []grpc.ServerOption{
 		grpc.ForceServerCodecV2(newCodec()),
 		grpc.InTapHandle(s.tap),
-		grpc.MaxRecvMsgSize(MaxMessageBytes),
+		grpc.MaxRecvMsgSize(s.cfg.MessageBytes),
 		grpc.MaxSendMsgSize(math.MaxInt32),
 		grpc.MaxConcurrentStreams(maxStreams),
-		grpc.KeepaliveParams(keepalive.ServerParameters{Time: idlePing, Timeout: pingTimeout}),
+		grpc.MaxHeaderListSize(maxHeaderBytes),
+		grpc.ConnectionTimeout(handshake),
+		grpc.KeepaliveParams(keepalive.ServerParameters{Time: idlePing, Timeout: pingTimeout, MaxConnectionIdle: idleConnection}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: clientPing, PermitWithoutStream: true}),
 		grpc.ChainUnaryInterceptor(s.observeUnary),
 		grpc.ChainStreamInterceptor(s.observeStream, s.boundStream),
@@ -209,6 +224,9 @@ func metricsService() *grpc.ServiceDesc {
 func recordHandler(srv any, ctx context.Context, decode func(any) error, interceptor grpc.UnaryServerInterceptor) (any, error) {
 	raw := new(rawMessage)
 	if err := decode(raw); err != nil {
+		return nil, err
+	}
+	if err := received(raw); err != nil {
 		return nil, err
 	}
 	call := func(ctx context.Context, req any) (any, error) {

@@ -109,6 +109,14 @@ func (b boundedStream) SendMsg(m any) error {
 	return err
 }
 
+// RecvMsg receives a message. One that was cut is an error.
+func (b boundedStream) RecvMsg(m any) error {
+	if err := b.ServerStream.RecvMsg(m); err != nil {
+		return err
+	}
+	return received(m)
+}
+
 // stalls closes the streams whose clients do not read. One goroutine looks after all
 // of them, as long as there are any.
 type stalls struct {

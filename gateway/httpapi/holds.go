@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"reflect"
 
@@ -68,6 +69,7 @@ func (s *Server) addHolds(api huma.API) {
 		Summary:     "Record many hold events",
 		Description: "NDJSON in, NDJSON out: each line of the body is an event as POST /hold takes it, of at most 64 KiB; the body may have any length, and may be compressed with gzip. " +
 			"Empty lines are skipped. A bad line is refused by itself and its neighbours go on. A time needs a zone. " +
+			"A body that unpacks to very many times its size, or has a million empty lines, is cut short with 413. " +
 			"The answer has a HoldsLine for each refused line and for each accepted event with a note, in order, then one HoldsSummary: its last line, to be read in any case. It comes when the log has every event that was accepted. " +
 			"Where the log fails before any event was accepted, the answer is 429 or 503; after that it is 200, and the summary has an error. Sending anything again is harmless. " +
 			"Answers of more than 256 KiB begin while the body is still read: a client that may have that many refusals reads while it sends.",
@@ -76,7 +78,7 @@ func (s *Server) addHolds(api huma.API) {
 			Content:     map[string]*huma.MediaType{ndjson: {Schema: &huma.Schema{AnyOf: []*huma.Schema{line, summary}}}},
 		}},
 		SkipValidateParams: true, // an unknown encoding is 415, not 422
-		Errors: []int{http.StatusBadRequest, http.StatusRequestTimeout, http.StatusUnsupportedMediaType,
+		Errors: []int{http.StatusBadRequest, http.StatusRequestTimeout, http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType,
 			http.StatusTooManyRequests, http.StatusServiceUnavailable},
 	}, func(ctx context.Context, _ *holdsInput) (*huma.StreamResponse, error) {
 		return &huma.StreamResponse{Body: func(hctx huma.Context) {
@@ -94,9 +96,31 @@ func (s *Server) addHolds(api huma.API) {
 	}
 }
 
+// places are how many of a thing there may be at once.
+type places chan struct{}
+
+// tryTake takes a place, and reports whether there was one.
+func (p places) tryTake() bool {
+	select {
+	case p <- struct{}{}:
+		return true
+	default:
+		return false
+	}
+}
+
+// give gives a place back.
+func (p places) give() { <-p }
+
 // postHolds takes a body and answers it.
 func (s *Server) postHolds(ctx context.Context, w http.ResponseWriter, r *http.Request) {
-	body, bad := openBody(w, r)
+	if !s.bodies.tryTake() {
+		writeProblem(w, problem{status: http.StatusTooManyRequests, retry: true,
+			message: fmt.Sprintf("%d bodies are read already, and that is the most: retry later, or send fewer at once", cap(s.bodies))})
+		return
+	}
+	defer s.bodies.give()
+	body, bad := openBody(ctx, w, r, s.cfg.Unpack)
 	if bad != nil {
 		writeProblem(w, *bad)
 		return

@@ -28,6 +28,13 @@ const (
 	holdsInFlight = 16
 )
 
+// mostEmpty is how many empty lines a body may have beside those of events: a line takes
+// a byte, of which compression leaves next to nothing.
+const mostEmpty = 1 << 20
+
+// errEmptyLines ends a body of nothing.
+var errEmptyLines = fmt.Errorf("the body has more than %d empty lines: send events", mostEmpty)
+
 var errLineTooLong = fmt.Errorf("%w: the line is longer than %d bytes", ingest.ErrMalformed, MaxLineBytes)
 
 // holdsIntake takes one body of POST /holds to the log.
@@ -47,6 +54,7 @@ type holdsIntake struct {
 	// ignored counts the fields that reader passed over.
 	ignored int
 	line    uint64       // last one that was cut
+	empty   int          // lines so far that are
 	drafts  []hold.Draft // of the piece that is filled; their strings are in the buffer of lines
 
 	flight []*holdsPiece // in the order of the body
@@ -76,7 +84,7 @@ type holdsPiece struct {
 
 // run returns when the fate of every line is known, or failed says why it is not.
 func (in *holdsIntake) run() {
-	for in.failed == nil && !in.alarm.Load() && in.answer.err == nil {
+	for in.failed == nil && !in.alarm.Load() && in.answer.err == nil && in.ctx.Err() == nil {
 		if p := in.cut(); p != nil {
 			in.send(p)
 			in.settle(holdsInFlight - 1)
@@ -85,10 +93,17 @@ func (in *holdsIntake) run() {
 		if in.lines.err != nil {
 			break
 		}
+		if in.empty > mostEmpty {
+			in.lines.err = errEmptyLines
+			break
+		}
 		in.settleDone()
 		in.lines.fill()
 	}
 	in.s.countIgnored(intake.PostHolds, in.ignored)
+	if err := in.ctx.Err(); err != nil && in.lines.err == nil {
+		in.lines.err = err
+	}
 	unread := in.failed == nil && in.lines.err != nil && in.lines.err != io.EOF
 	in.settle(0)
 	if unread && in.failed == nil {
@@ -117,6 +132,7 @@ func (in *holdsIntake) cut() *holdsPiece {
 			continue
 		}
 		if line = bytes.TrimSpace(line); len(line) == 0 {
+			in.empty++
 			continue
 		}
 		in.drafts = append(in.drafts, hold.Draft{})

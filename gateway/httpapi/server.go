@@ -22,6 +22,7 @@ import (
 	"holdmetrics/gateway/query"
 	"holdmetrics/gateway/watch"
 	"holdmetrics/gateway/web"
+	"holdmetrics/internal/inflate"
 )
 
 const (
@@ -33,8 +34,8 @@ const (
 	idleTimeout   = 2 * time.Minute  // between two requests of a connection
 )
 
-// Config is what an HTTP server is made of. Every field is required, but for Version,
-// CORSOrigins and Lenient.
+// Config is what an HTTP server is made of. Every field is required, but for Version
+// and those from CORSOrigins on.
 type Config struct {
 	Reads      *query.Service
 	Watches    *watch.Hub
@@ -50,7 +51,14 @@ type Config struct {
 
 	CORSOrigins []string // whose pages may read
 	Lenient     bool     // ignore fields of events that no event has
+
+	Bodies int            // bodies of POST /holds that are read at once, at most; 0: DefaultBodies
+	Unpack inflate.Limits // of a compressed body; zero: the defaults of package inflate
 }
+
+// DefaultBodies is how many bodies of POST /holds are read at once, unless [Config] says
+// otherwise.
+const DefaultBodies = 256
 
 // Observer counts what goes on. api is http.
 type Observer interface {
@@ -64,13 +72,20 @@ type Observer interface {
 type Server struct {
 	cfg     Config
 	handler http.Handler
+	bodies  places // of POST /holds
 	// What watchers share.
 	events, settledEvents watch.Encodings
 }
 
 // New returns a server of the HTTP API. It fails if a route cannot be registered.
 func New(cfg Config) (s *Server, err error) {
-	s = &Server{cfg: cfg}
+	if cfg.Bodies <= 0 {
+		cfg.Bodies = DefaultBodies
+	}
+	if cfg.Unpack == (inflate.Limits{}) {
+		cfg.Unpack = inflate.Limits{Free: inflate.DefaultFree, Ratio: inflate.DefaultRatio, Most: inflate.DefaultMost}
+	}
+	s = &Server{cfg: cfg, bodies: make(places, cfg.Bodies)}
 	s.handler, err = s.routes()
 	return s, err
 }
