@@ -58,6 +58,10 @@ type DeadLetter struct {
 	ContentType string // of Data, as its producer said: JSONContentType, or empty for protobuf
 	Data        []byte // the bytes as they came, or the first of them
 
+	// Framed: its event is one of a frame. The dead letters of a frame share a message of
+	// the stream.
+	Framed bool
+
 	// Truncated and Size are for readers of dead letters. DeadLetters.Publish computes
 	// them, and heeds them where a dead letter that was cut is published again.
 	Truncated bool // Data is not all; the rest is in the message of the log that Sequence names
@@ -68,7 +72,8 @@ type DeadLetter struct {
 	Outcome string
 }
 
-// Subject is the subject of the dead letter in its stream.
+// Subject is the subject of the dead letter in its stream, unless it shares the message
+// of its frame.
 func (d *DeadLetter) Subject() string {
 	return deadLetterPrefix + strconv.Itoa(d.Partition) + "." + strconv.FormatUint(d.Sequence, 10) + "." + strconv.Itoa(d.Index)
 }
@@ -198,13 +203,16 @@ func ReadDeadLetter(subject string, header nats.Header, data []byte) (DeadLetter
 	return d, nil
 }
 
-// Count returns the number of dead letters that are kept, including resolved ones.
-func (s DeadLetters) Count(ctx context.Context) (uint64, error) {
-	stream, err := s.log.js.Stream(ctx, DeadLetterStream)
-	if err != nil {
-		return 0, fmt.Errorf("ingest: stream %s: %w", DeadLetterStream, err)
+// Count returns the number of dead letters that are kept, including resolved ones. It
+// reads them all.
+func (s DeadLetters) Count(ctx context.Context) (n uint64, err error) {
+	for _, err := range s.All(ctx) {
+		if err != nil {
+			return 0, err
+		}
+		n++
 	}
-	return stream.CachedInfo().State.Msgs, nil
+	return n, nil
 }
 
 // oneLine makes a text fit for a header: valid UTF-8, no control characters, no

@@ -1,14 +1,19 @@
 package ingest
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"iter"
+	"maps"
 	"strconv"
 	"strings"
+	"sync/atomic"
+	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+	"golang.org/x/sync/errgroup"
 
 	"holdmetrics/hold"
 )
@@ -77,23 +82,54 @@ func (d *DeadLetter) otherLog(id string) bool {
 // error matches ErrNoDeadLetter if there is none.
 func (s DeadLetters) Get(ctx context.Context, id DeadLetter) (DeadLetter, error) {
 	d, _, err := s.at(ctx, &id)
-	return d, err
-}
-
-// at is Get, with the sequence of the dead letter in its stream.
-func (s DeadLetters) at(ctx context.Context, id *DeadLetter) (d DeadLetter, at uint64, err error) {
-	stream, err := s.log.js.Stream(ctx, DeadLetterStream)
-	if err == nil {
-		var raw *jetstream.RawStreamMsg
-		if raw, err = stream.GetLastMsgForSubject(ctx, id.Subject()); err == nil {
-			d, err = ReadDeadLetter(raw.Subject, raw.Header, raw.Data)
-			return d, raw.Sequence, err
+	if !errors.Is(err, ErrNoDeadLetter) {
+		return d, err
+	}
+	stream, streamErr := s.log.js.Stream(ctx, DeadLetterStream)
+	if errors.Is(streamErr, jetstream.ErrStreamNotFound) {
+		return DeadLetter{}, err
+	}
+	if streamErr != nil {
+		return DeadLetter{}, fmt.Errorf("ingest: dead letter %s: %w", id.ID(), streamErr)
+	}
+	framed, _, frameErr := readDeadFrame(ctx, stream, &id)
+	for i := range framed {
+		if framed[i].Index == id.Index {
+			return framed[i], nil
 		}
 	}
-	if errors.Is(err, jetstream.ErrStreamNotFound) || errors.Is(err, jetstream.ErrMsgNotFound) {
+	if frameErr != nil && !errors.Is(frameErr, ErrNoDeadLetter) {
+		return DeadLetter{}, fmt.Errorf("ingest: dead letter %s: %w", id.ID(), frameErr)
+	}
+	return DeadLetter{}, err
+}
+
+// at returns a dead letter that has a message of its own, with the sequence of that in
+// its stream.
+func (s DeadLetters) at(ctx context.Context, id *DeadLetter) (d DeadLetter, at uint64, err error) {
+	stream, err := s.log.js.Stream(ctx, DeadLetterStream)
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
 		return DeadLetter{}, 0, fmt.Errorf("%w: %s", ErrNoDeadLetter, id.ID())
 	}
-	return DeadLetter{}, 0, fmt.Errorf("ingest: dead letter %s: %w", id.ID(), err)
+	if err != nil {
+		return DeadLetter{}, 0, fmt.Errorf("ingest: dead letter %s: %w", id.ID(), err)
+	}
+	return s.lone(ctx, stream, id)
+}
+
+// lone is at, of a stream that is open.
+func (s DeadLetters) lone(ctx context.Context, stream jetstream.Stream, id *DeadLetter) (d DeadLetter, at uint64, err error) {
+	raw, err := stream.GetLastMsgForSubject(ctx, id.Subject())
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return DeadLetter{}, 0, fmt.Errorf("%w: %s", ErrNoDeadLetter, id.ID())
+	}
+	if err == nil {
+		d, err = ReadDeadLetter(raw.Subject, raw.Header, raw.Data)
+	}
+	if err != nil {
+		return DeadLetter{}, 0, fmt.Errorf("ingest: dead letter %s: %w", id.ID(), err)
+	}
+	return d, raw.Sequence, nil
 }
 
 // All yields the dead letters that there are when it begins, including resolved
@@ -129,8 +165,16 @@ func (s DeadLetters) each(ctx context.Context, give func(DeadLetter) bool) error
 	}
 	err = reader.run(ctx, 1, min(end, state.LastSeq), func(msg jetstream.Msg, _ *jetstream.MsgMetadata) (bool, error) {
 		// Anybody may publish there; messages that are not dead letters are skipped.
-		d, err := ReadDeadLetter(msg.Subject(), msg.Headers(), msg.Data())
-		return err != nil || give(d), nil
+		deadLetters, err := ReadDeadLetters(msg.Subject(), msg.Headers(), msg.Data())
+		if err != nil {
+			return true, nil
+		}
+		for _, d := range deadLetters {
+			if !give(d) {
+				return false, nil
+			}
+		}
+		return true, nil
 	})
 	switch {
 	case ctx.Err() != nil && err != nil:
@@ -146,12 +190,67 @@ func (s DeadLetters) each(ctx context.Context, give func(DeadLetter) bool) error
 // keeps it from creating the dead letter again. Resolving it again changes only the
 // recorded outcome.
 func (s DeadLetters) Resolve(ctx context.Context, d DeadLetter, outcome string) error {
+	_, err := s.ResolveAll(ctx, []DeadLetter{d}, outcome)
+	return err
+}
+
+// resolveAtOnce is how many messages of dead letters are written together.
+const resolveAtOnce = 32
+
+// ResolveAll resolves many dead letters, and those of one frame together. It returns how
+// many are resolved, which with an error may be some of them.
+func (s DeadLetters) ResolveAll(ctx context.Context, deadLetters []DeadLetter, outcome string) (int, error) {
+	type frame struct {
+		partition int
+		sequence  uint64
+	}
+	frames := map[frame][]DeadLetter{}
+	group, within := errgroup.WithContext(ctx)
+	group.SetLimit(resolveAtOnce)
+	var resolved atomic.Int64
+	one := func(d DeadLetter) error {
+		d.resolve(outcome)
+		if err := s.publish(within, &d, false); err != nil {
+			return err
+		}
+		resolved.Add(1)
+		return nil
+	}
+	for _, d := range deadLetters {
+		if d.Framed {
+			at := frame{d.Partition, d.Sequence}
+			frames[at] = append(frames[at], d)
+			continue
+		}
+		group.Go(func() error { return one(d) })
+	}
+	for _, of := range frames {
+		group.Go(func() error {
+			gone, err := s.resolveFramed(within, of, outcome)
+			if err != nil {
+				return fmt.Errorf("ingest: resolve dead letters of %s: %w", of[0].frameSubject(), err)
+			}
+			resolved.Add(int64(len(of) - len(gone)))
+			// The stream has dropped them. A tombstone of its own keeps each from coming back.
+			for _, d := range gone {
+				if err := one(d); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+	err := group.Wait()
+	return int(resolved.Load()), err
+}
+
+// resolve makes a tombstone of the dead letter.
+func (d *DeadLetter) resolve(outcome string) {
 	d.Outcome = outcome
 	if !d.Truncated {
 		d.Truncated, d.Size = true, max(d.Size, len(d.Data)) // the log has it
 	}
 	d.Data = nil
-	return s.publish(ctx, &d, false)
 }
 
 // Whole returns a dead letter with all its bytes. If it was cut, or resolved, they
@@ -189,4 +288,73 @@ func (d *DeadLetter) Decode(into *hold.Draft) error {
 		return fmt.Errorf("%w: a frame that cannot be read", ErrFrame)
 	}
 	return DecodeEvent(d.Data, into)
+}
+
+// DefaultDeadLetterBytes is how many bytes of dead letters are kept unless LogConfig says
+// otherwise. That is some two million bad events of frames.
+const DefaultDeadLetterBytes = 256 << 20
+
+// deadLetterMessages is how many messages a budget has place for: one a KiB. The server
+// keeps the subject of each in memory.
+func deadLetterMessages(budget int64) int64 { return max(budget>>10, 1) }
+
+// setDeadLetterBudget gives the stream of dead letters its budget; 0: it keeps the one that
+// it has. A stream of an earlier version has none. What it holds is not deleted for
+// the first one, which therefore may be larger.
+func setDeadLetterBudget(ctx context.Context, js jetstream.JetStream, info *jetstream.StreamInfo, budget int64) error {
+	asked := strconv.FormatInt(budget, 10)
+	known, budgeted := info.Config.Metadata[metaDeadLetters]
+	if budget == 0 && budgeted || known == asked {
+		return nil
+	}
+	cfg := info.Config
+	bytes := cmp.Or(budget, DefaultDeadLetterBytes)
+	messages := deadLetterMessages(bytes)
+	if !budgeted {
+		asked = strconv.FormatInt(bytes, 10)
+		bytes, messages = max(bytes, int64(info.State.Bytes)), max(messages, int64(info.State.Msgs))
+	}
+	cfg.MaxBytes, cfg.MaxMsgs = bytes, messages
+	cfg.Metadata = maps.Clone(cfg.Metadata)
+	if cfg.Metadata == nil {
+		cfg.Metadata = map[string]string{}
+	}
+	cfg.Metadata[metaDeadLetters] = asked
+	if _, err := js.UpdateStream(ctx, cfg); err != nil {
+		return fmt.Errorf("ingest: set the budget of stream %s to %d bytes (hint: may this user update streams?): %w", DeadLetterStream, bytes, err)
+	}
+	return nil
+}
+
+// DeadLetterUsage is what the dead letters take of their budget.
+type DeadLetterUsage struct {
+	Bytes, MaxBytes       uint64    // 0: no limit
+	Messages, MaxMessages uint64    // 0: no limit
+	Since                 time.Time // the oldest was stored; zero: there are none
+}
+
+// Full reports whether the next dead letters take the place of the oldest. The limits of a
+// stream go by whole messages, so a full stream has a little less than its limit.
+func (u *DeadLetterUsage) Full() bool {
+	return u.MaxBytes > 0 && u.Bytes >= u.MaxBytes-u.MaxBytes/64 || u.MaxMessages > 0 && u.Messages >= u.MaxMessages
+}
+
+// Usage returns what the dead letters take of their budget.
+func (s DeadLetters) Usage(ctx context.Context) (u DeadLetterUsage, err error) {
+	stream, err := s.log.js.Stream(ctx, DeadLetterStream)
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		return u, nil
+	}
+	if err != nil {
+		return u, fmt.Errorf("ingest: stream %s: %w", DeadLetterStream, err)
+	}
+	info := stream.CachedInfo()
+	u = DeadLetterUsage{
+		Bytes: info.State.Bytes, MaxBytes: uint64(max(info.Config.MaxBytes, 0)),
+		Messages: info.State.Msgs, MaxMessages: uint64(max(info.Config.MaxMsgs, 0)),
+	}
+	if u.Messages > 0 {
+		u.Since = info.State.FirstTime
+	}
+	return u, nil
 }

@@ -1,14 +1,20 @@
 package ingest
 
 import (
+	"bytes"
 	"errors"
+	"fmt"
+	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
+	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"golang.org/x/sync/errgroup"
 
 	"holdmetrics/hold"
+	"holdmetrics/internal/natstest"
 )
 
 func deadLettersOf(t *testing.T, l *Log) []DeadLetter {
@@ -39,8 +45,8 @@ func TestResolvedDeadLetterStaysResolved(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	bytes := AppendEvent(nil, &second)
-	d := DeadLetter{Partition: 3, Sequence: ack.Sequence, Index: 1, Reason: "too early", Kind: "future", Field: "start", Data: bytes}
+	event := AppendEvent(nil, &second)
+	d := DeadLetter{Partition: 3, Sequence: ack.Sequence, Index: 1, Reason: "too early", Kind: "future", Field: "start", Data: event}
 	other := DeadLetter{Partition: 3, Sequence: ack.Sequence, Index: 0, Reason: "other", Data: []byte("x")}
 	for _, deadLetter := range []DeadLetter{d, other} {
 		if err := l.DeadLetters().Publish(t.Context(), deadLetter); err != nil {
@@ -55,7 +61,7 @@ func TestResolvedDeadLetterStaysResolved(t *testing.T) {
 			t.Fatal(err)
 		}
 		got, err := l.DeadLetters().Get(t.Context(), DeadLetter{Partition: 3, Sequence: ack.Sequence, Index: 1})
-		if err != nil || got.Outcome != how || got.Reason != "too early" || got.Kind != "future" || got.Field != "start" || len(got.Data) != 0 || got.Size != len(bytes) {
+		if err != nil || got.Outcome != how || got.Reason != "too early" || got.Kind != "future" || got.Field != "start" || len(got.Data) != 0 || got.Size != len(event) {
 			t.Fatalf("resolved dead letter %+v, %v", got, err)
 		}
 		whole, err := l.DeadLetters().Whole(t.Context(), got)
@@ -230,5 +236,272 @@ func TestDeadLettersOfAnotherLog(t *testing.T) {
 		if got, err := l.DeadLetters().Get(t.Context(), fresh); err != nil || got.Outcome != DeadLetterDropped {
 			t.Fatalf("%+v, %v", got, err)
 		}
+	}
+}
+
+// deadLettersOfFrame are the dead letters of n events of one frame of a log.
+func deadLettersOfFrame(l *Log, position uint64, n int) []DeadLetter {
+	out := make([]DeadLetter, n)
+	for i := range out {
+		data := AppendEvent(nil, &hold.Draft{Token: "gold", Holder: fmt.Sprintf("h%d", i)})
+		out[i] = DeadLetter{
+			Partition: 3, Sequence: position, Index: i, Framed: true, Reason: "start is required", Kind: "required", Field: "start",
+			Origin: l.DeadLetters().Origin(3), Data: data, Size: len(data),
+		}
+	}
+	return out
+}
+
+// deadLetterMessagesOf is how many messages the stream of dead letters has, and how many it ever had.
+func deadLetterMessagesOf(t *testing.T, l *Log) (now, ever uint64) {
+	t.Helper()
+	s, err := l.js.Stream(t.Context(), DeadLetterStream)
+	if err != nil {
+		t.Fatal(err)
+	}
+	state := s.CachedInfo().State
+	return state.Msgs, state.LastSeq
+}
+
+// The dead letters of a frame are one message, however often they are published and by
+// however many at once, and are read, resolved and published again as others are.
+func TestDeadLettersOfAFrame(t *testing.T) {
+	t.Parallel()
+	l := openLog(t)
+	all := deadLettersOfFrame(l, 7, MaxFrameEvents)
+	var publishing errgroup.Group
+	for i := range 4 { // two partitions may each refuse a part of a frame, and both may begin again
+		publishing.Go(func() error { return l.DeadLetters().PublishAll(t.Context(), all[i%2*100:i%2*100+300]) })
+	}
+	if err := publishing.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.DeadLetters().PublishAll(t.Context(), all); err != nil {
+		t.Fatal(err)
+	}
+	now, ever := deadLetterMessagesOf(t, l)
+	if now != 1 || ever > 3 {
+		t.Errorf("%d messages, %d were written", now, ever)
+	}
+	if got := deadLettersOf(t, l); !reflect.DeepEqual(got, all) {
+		t.Fatalf("%d dead letters, such as %+v", len(got), got[0])
+	}
+	got, err := l.DeadLetters().Get(t.Context(), DeadLetter{Partition: 3, Sequence: 7, Index: 200})
+	if err != nil || !reflect.DeepEqual(got, all[200]) {
+		t.Fatalf("%+v, %v", got, err)
+	}
+	if _, err := l.DeadLetters().Get(t.Context(), DeadLetter{Partition: 3, Sequence: 7, Index: MaxFrameEvents}); !errors.Is(err, ErrNoDeadLetter) {
+		t.Errorf("one that there is not: %v", err)
+	}
+	var resolving errgroup.Group
+	for i := range 8 {
+		resolving.Go(func() error {
+			n, err := l.DeadLetters().ResolveAll(t.Context(), all[i*50:(i+1)*50], DeadLetterDropped)
+			if err == nil && n != 50 {
+				return fmt.Errorf("%d were resolved", n)
+			}
+			return err
+		})
+	}
+	if err := resolving.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.DeadLetters().PublishAll(t.Context(), all); err != nil { // a tail that is applied again
+		t.Fatal(err)
+	}
+	resolved := 0
+	for _, d := range deadLettersOf(t, l) {
+		if (d.Outcome == DeadLetterDropped) != (d.Index < 400) || (len(d.Data) == 0) != (d.Index < 400) || d.Size != len(all[d.Index].Data) {
+			t.Errorf("%+v", d)
+		}
+		if d.Outcome != "" {
+			resolved++
+		}
+	}
+	if resolved != 400 {
+		t.Errorf("%d are resolved", resolved)
+	}
+	now, _ = deadLetterMessagesOf(t, l)
+	if now != 1 {
+		t.Errorf("%d messages", now)
+	}
+}
+
+// Dead letters of a frame that an earlier version stored one by one stay as they are.
+func TestDeadLettersOfAFrameFromAnEarlierVersion(t *testing.T) {
+	t.Parallel()
+	l := openLog(t)
+	all := deadLettersOfFrame(l, 7, 5)
+	for i := range 3 {
+		if err := l.DeadLetters().Publish(t.Context(), all[i]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	lone := all[1]
+	lone.Framed = false // as it is read
+	if err := l.DeadLetters().Resolve(t.Context(), lone, DeadLetterRetried); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if err := l.DeadLetters().PublishAll(t.Context(), all); err != nil {
+			t.Fatal(err)
+		}
+	}
+	outcomes := map[int]string{}
+	for _, d := range deadLettersOf(t, l) {
+		if _, twice := outcomes[d.Index]; twice || d.Framed != (d.Index >= 3) {
+			t.Errorf("again, or where it does not belong: %+v", d)
+		}
+		outcomes[d.Index] = d.Outcome
+	}
+	if want := map[int]string{0: "", 1: DeadLetterRetried, 2: "", 3: "", 4: ""}; !reflect.DeepEqual(outcomes, want) {
+		t.Errorf("%v", outcomes)
+	}
+}
+
+// Dead letters of a frame of a log that was created again take the place of the old ones.
+func TestDeadLettersOfAFrameOfAnotherLog(t *testing.T) {
+	t.Parallel()
+	l := openLog(t)
+	all := deadLettersOfFrame(l, 7, 3)
+	old := slices.Clone(all)
+	for i := range old {
+		old[i].Origin, old[i].Reason = "log another hold.log.3", "old"
+	}
+	for _, batch := range [][]DeadLetter{old, all[1:]} {
+		if err := l.DeadLetters().PublishAll(t.Context(), batch); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := deadLettersOf(t, l); !reflect.DeepEqual(got, all[1:]) {
+		t.Errorf("%+v", got)
+	}
+}
+
+// A message of dead letters is never larger than the server takes: the largest events are cut,
+// and the log has the rest. Where even the names do not fit, each is stored by itself.
+func TestDeadLettersOfAFrameAreCutToWhatFits(t *testing.T) {
+	t.Parallel()
+	for _, limit := range []int32{64 << 10, 4 << 10} {
+		l, err := OpenLog(t.Context(), connect(t, natstest.Start(t, func(o *server.Options) { o.MaxPayload = limit })), LogConfig{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		all := deadLettersOfFrame(l, 7, MaxFrameEvents)
+		all[10].Data = bytes.Repeat([]byte("x"), 60<<10)
+		all[10].Size = len(all[10].Data)
+		all[11].Reason = strings.Repeat("é", 10<<10)
+		if err := l.DeadLetters().PublishAll(t.Context(), all); err != nil {
+			t.Fatal(err)
+		}
+		got := deadLettersOf(t, l)
+		if len(got) != len(all) {
+			t.Fatalf("limit %d: %d dead letters", limit, len(got))
+		}
+		slices.SortFunc(got, func(a, b DeadLetter) int { return a.Index - b.Index })
+		for i, d := range got {
+			if cut := i == 10; d.Truncated != cut || d.Size != all[i].Size || d.Framed != (limit > 10<<10) || !bytes.HasPrefix(all[i].Data, d.Data) {
+				t.Errorf("limit %d: %d: %+v", limit, i, d)
+			}
+		}
+	}
+}
+
+// What is no body of dead letters is passed over, and a version that is not known is named.
+func TestReadDeadLettersRefuses(t *testing.T) {
+	t.Parallel()
+	l := openLog(t)
+	m, err := frameMessage(deadLettersOfFrame(l, 7, 2), 1<<20, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := ReadDeadLetters(m.Subject, m.Header, m.Data); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		name, subject, version string
+		data                   []byte
+	}{
+		{"subject", "hold.dlq.3.7.0", "1", m.Data},
+		{"partition", "hold.dlq.x.7.frame", "1", m.Data},
+		{"version", m.Subject, "2", m.Data},
+		{"empty", m.Subject, "1", nil},
+		{"damaged", m.Subject, "1", m.Data[:len(m.Data)-1]},
+		{"no reason", m.Subject, "1", []byte{0x12, 0x02, 0x10, 0x05}},
+	} {
+		if got, err := ReadDeadLetters(c.subject, nats.Header{headerFrame: {c.version}}, c.data); !errors.Is(err, ErrDeadLetter) {
+			t.Errorf("%s: %+v, %v", c.name, got, err)
+		}
+	}
+}
+
+// The dead letters have a budget: beyond it the oldest go, and nobody waits. A stream of an
+// earlier version gets one that has place for all that it holds.
+func TestDeadLetterBudget(t *testing.T) {
+	t.Parallel()
+	js := connect(t, natstest.Start(t))
+	old := deadLetterConfig(LogConfig{Replicas: 1})
+	old.MaxBytes, old.MaxMsgs, old.Metadata = -1, -1, nil
+	if _, err := js.CreateStream(t.Context(), old); err != nil {
+		t.Fatal(err)
+	}
+	open := func(budget int64) *Log {
+		t.Helper()
+		l, err := OpenLog(t.Context(), js, LogConfig{DeadLetterBytes: budget})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return l
+	}
+	data := bytes.Repeat([]byte("x"), 100<<10)
+	publish := func(l *Log, from, to int) {
+		t.Helper()
+		for i := from; i < to; i++ {
+			if err := l.DeadLetters().Publish(t.Context(), DeadLetter{Sequence: uint64(i), Reason: "r", Data: data}); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	usage := func(l *Log) DeadLetterUsage {
+		t.Helper()
+		u, err := l.DeadLetters().Usage(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return u
+	}
+	if _, err := OpenLog(t.Context(), js, LogConfig{}); err != nil { // makes the log
+		t.Fatal(err)
+	}
+	if u := usage(open(0)); u.MaxBytes != DefaultDeadLetterBytes || u.MaxMessages != DefaultDeadLetterBytes>>10 || u.Full() || !u.Since.IsZero() {
+		t.Errorf("%+v", u)
+	}
+	l := open(1 << 20)
+	publish(l, 1, 31)
+	u := usage(l)
+	if u.MaxBytes != 1<<20 || u.Bytes > 1<<20 || u.Messages > 10 || u.Messages < 9 || u.Since.IsZero() {
+		t.Errorf("%+v", u)
+	}
+	if got := deadLettersOf(t, l); got[len(got)-1].Sequence != 30 {
+		t.Errorf("the last one is %+v", got[len(got)-1].ID())
+	}
+	if u := usage(open(0)); u.MaxBytes != 1<<20 {
+		t.Errorf("one that does not ask for it has changed the budget: %+v", u)
+	}
+	js2 := connect(t, natstest.Start(t))
+	if _, err := js2.CreateStream(t.Context(), old); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 30 {
+		if _, err := js2.Publish(t.Context(), fmt.Sprintf("hold.dlq.0.%d.0", i+1), data); err != nil {
+			t.Fatal(err)
+		}
+	}
+	js = js2
+	if u := usage(open(1 << 20)); u.Messages != 30 || u.MaxBytes < u.Bytes {
+		t.Errorf("the first budget has deleted something: %+v", u)
+	}
+	if u := usage(open(1 << 20)); u.Messages != 30 {
+		t.Errorf("the second start has deleted something: %+v", u)
 	}
 }

@@ -1,6 +1,7 @@
 package ingest
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -30,6 +31,9 @@ const (
 
 	metaLogID      = "holdmetrics_log_id"
 	metaPartitions = "holdmetrics_partitions"
+
+	// metaDeadLetters has the budget of the dead letters as it was asked for.
+	metaDeadLetters = "holdmetrics_budget"
 )
 
 // LogConfig says how a log is made. It counts only if there is no log yet, since
@@ -40,6 +44,9 @@ type LogConfig struct {
 	// Limits are what the log begins with; zero: hold.DefaultLimits. Those of a
 	// log that exists are changed by SetLimits.
 	Limits hold.Limits
+	// DeadLetterBytes is how many bytes of dead letters are kept at most; beyond it the
+	// oldest go. 0: as the stream of them has it, DefaultDeadLetterBytes when it is made.
+	DeadLetterBytes int64
 }
 
 // Log is an opened event log: the stream of events, the stream of dead letters,
@@ -92,8 +99,11 @@ func OpenLog(ctx context.Context, js jetstream.JetStream, cfg LogConfig) (*Log, 
 	if err != nil {
 		return nil, err
 	}
-	have := deadLetters.CachedInfo().Config
-	if err := checkDeadLetters(&have); err != nil {
+	have := deadLetters.CachedInfo()
+	if err := checkDeadLetters(&have.Config); err != nil {
+		return nil, err
+	}
+	if err := setDeadLetterBudget(ctx, js, have, cfg.DeadLetterBytes); err != nil {
 		return nil, err
 	}
 	return l, nil
@@ -253,6 +263,7 @@ func compression(replicas int) jetstream.StoreCompression {
 }
 
 func deadLetterConfig(cfg LogConfig) jetstream.StreamConfig {
+	budget := cmp.Or(cfg.DeadLetterBytes, DefaultDeadLetterBytes)
 	return jetstream.StreamConfig{
 		Name:              DeadLetterStream,
 		Description:       "holdmetrics: events that could not be applied, with the reason.",
@@ -262,8 +273,11 @@ func deadLetterConfig(cfg LogConfig) jetstream.StreamConfig {
 		Replicas:          cfg.Replicas,
 		MaxMsgsPerSubject: 1,
 		Discard:           jetstream.DiscardOld,
+		MaxBytes:          budget,
+		MaxMsgs:           deadLetterMessages(budget),
 		Compression:       compression(cfg.Replicas),
 		Duplicates:        100 * time.Millisecond,
+		Metadata:          map[string]string{metaDeadLetters: strconv.FormatInt(budget, 10)},
 	}
 }
 

@@ -186,17 +186,22 @@ func (a *applier) touch(it *item) {
 	}
 }
 
-// sendLetters starts publishing the batch's dead letters, in bytes of their own:
+// sendDeadLetters starts publishing the batch's dead letters, in bytes of their own:
 // the messages they were cut from may be large.
 func (a *applier) sendDeadLetters() {
 	if len(a.batch.deadLetters) == 0 {
 		return
 	}
-	out := make([]ingest.DeadLetter, len(a.batch.deadLetters))
-	for i, l := range a.batch.deadLetters {
-		l.Data = append([]byte(nil), l.Data...)
-		out[i] = l
+	size := 0
+	for i := range a.batch.deadLetters {
+		size += len(a.batch.deadLetters[i].Data)
 	}
-	a.changes.deadLetters.send(a.background, out, a.log.PublishDeadLetter, a.retry)
+	out, data := slices.Clone(a.batch.deadLetters), make([]byte, 0, size)
+	for i := range out {
+		from := len(data)
+		data = append(data, out[i].Data...)
+		out[i].Data = data[from:len(data):len(data)]
+	}
+	a.changes.deadLetters.send(a.background, out, a.log.PublishDeadLetters, a.retry)
 	clear(a.batch.deadLetters)
 }

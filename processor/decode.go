@@ -188,6 +188,7 @@ func (a *applier) refuse(m *message, index int, data []byte, err error) {
 		Kind:      kind,
 		Origin:    m.origin,
 		Data:      data,
+		Framed:    !m.json && ingest.IsFrame(m.data),
 	}
 	if m.json {
 		deadLetter.ContentType = ingest.JSONContentType
@@ -199,7 +200,7 @@ func (a *applier) refuse(m *message, index int, data []byte, err error) {
 	a.batch.deadLetterBytes += len(data) + deadLetterOverhead
 }
 
-// letterOverhead is what a dead letter takes in memory beside its data.
+// deadLetterOverhead is what a dead letter takes in memory beside its data.
 const deadLetterOverhead = 512
 
 // Where rules normalise holders, an event may lie in another partition than its

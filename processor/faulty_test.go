@@ -18,7 +18,7 @@ type logOp string
 const (
 	opEnd        logOp = "End"
 	opLook       logOp = "Look"
-	opDeadLetter logOp = "PublishDeadLetter"
+	opDeadLetter logOp = "PublishDeadLetters"
 	opAfter      logOp = "AfterLetter" // the dead letter was stored: an error is an answer that got lost
 	opRead       logOp = "read"
 	opMessage    logOp = "message" // one is about to be handed on; a hook that blocks makes the log slow
@@ -84,14 +84,15 @@ func (l *faultyLog) Look(ctx context.Context) (string, uint64, error) {
 	return id, last, truly
 }
 
-func (l *faultyLog) PublishDeadLetter(ctx context.Context, d ingest.DeadLetter) error {
-	if err := l.ask(ctx, opDeadLetter, d.Partition); err != nil {
+func (l *faultyLog) PublishDeadLetters(ctx context.Context, deadLetters []ingest.DeadLetter) error {
+	partition := deadLetters[0].Partition
+	if err := l.ask(ctx, opDeadLetter, partition); err != nil {
 		return err
 	}
-	if err := l.eventLog.PublishDeadLetter(ctx, d); err != nil {
+	if err := l.eventLog.PublishDeadLetters(ctx, deadLetters); err != nil {
 		return err
 	}
-	return l.ask(ctx, opAfter, d.Partition)
+	return l.ask(ctx, opAfter, partition)
 }
 
 // relay is one reading of a partition through a faultyLog.

@@ -1,6 +1,7 @@
 package processor
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -286,30 +287,38 @@ func notFlushed(err error) error {
 	return err
 }
 
-// lettersAtOnce is how many dead letters of one batch are on their way together.
+// deadLettersAtOnce is how many messages of dead letters are on their way together.
 const deadLettersAtOnce = 32
 
 // deadLetters are the dead letters of the messages between two checkpoints. A flush
 // waits for them, so no checkpoint passes an event that is neither in the store
-// nor durable as a dead letter. A dead letter has a subject of its own, so sending
-// it again after a crash changes nothing.
+// nor durable as a dead letter. Those of one message of the log are stored together, and
+// storing them again after a crash changes nothing.
 type deadLetters struct {
 	wg  sync.WaitGroup
 	mu  sync.Mutex
 	err error // the first; only the end of the context makes one
 }
 
-// send publishes the dead letters in the background. Each is tried until it is
-// stored or ctx ends. Their bytes must stay as they are.
-func (l *deadLetters) send(ctx context.Context, batch []ingest.DeadLetter, publish func(context.Context, ingest.DeadLetter) error, retry func(ctx context.Context, what string, f func(context.Context) error) error) {
-	l.wg.Add(1)
-	go func() {
-		defer l.wg.Done()
+// send publishes the dead letters in the background, those of one message of the log
+// together. Each is tried until it is stored or ctx ends. Their bytes must stay as they are.
+func (l *deadLetters) send(ctx context.Context, batch []ingest.DeadLetter, publish func(context.Context, []ingest.DeadLetter) error, retry func(ctx context.Context, what string, f func(context.Context) error) error) {
+	// What a seal refuses comes behind the other refusals of its message.
+	slices.SortStableFunc(batch, func(a, b ingest.DeadLetter) int {
+		return cmp.Or(cmp.Compare(a.Sequence, b.Sequence), cmp.Compare(a.Index, b.Index))
+	})
+	l.wg.Go(func() {
 		var group errgroup.Group
 		group.SetLimit(deadLettersAtOnce)
-		for i := range batch {
+		for len(batch) > 0 {
+			n := 1
+			for n < len(batch) && batch[n].Sequence == batch[0].Sequence {
+				n++
+			}
+			of := batch[:n:n]
+			batch = batch[n:]
 			group.Go(func() error {
-				return retry(ctx, "publish a dead letter", func(ctx context.Context) error { return publish(ctx, batch[i]) })
+				return retry(ctx, "publish a dead letter", func(ctx context.Context) error { return publish(ctx, of) })
 			})
 		}
 		if err := group.Wait(); err != nil {
@@ -319,7 +328,7 @@ func (l *deadLetters) send(ctx context.Context, batch []ingest.DeadLetter, publi
 			}
 			l.mu.Unlock()
 		}
-	}()
+	})
 }
 
 // wait returns when all dead letters are stored, or the error of one that is not.

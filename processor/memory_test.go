@@ -115,7 +115,16 @@ func (l *memLog) CountAfter(_ context.Context, partition int, after uint64) (mes
 	return messages, last, nil
 }
 
-func (l *memLog) PublishDeadLetter(ctx context.Context, d ingest.DeadLetter) error {
+func (l *memLog) PublishDeadLetters(ctx context.Context, deadLetters []ingest.DeadLetter) error {
+	for _, d := range deadLetters {
+		if err := l.publishDeadLetter(ctx, d); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (l *memLog) publishDeadLetter(ctx context.Context, d ingest.DeadLetter) error {
 	l.mu.Lock()
 	hook := l.deadLetterHook
 	l.mu.Unlock()

@@ -187,7 +187,8 @@ type eventLog interface {
 	KnowsHorizon(ctx context.Context, horizon int64) (bool, error)
 	// Look says which log there is now, and its last position.
 	Look(ctx context.Context) (id string, last uint64, err error)
-	PublishDeadLetter(ctx context.Context, d ingest.DeadLetter) error
+	// PublishDeadLetters stores the dead letters of one message.
+	PublishDeadLetters(ctx context.Context, d []ingest.DeadLetter) error
 
 	// What follows finds damage; see [ingest.Log].
 	Replicated() bool

@@ -50,9 +50,9 @@ type jetStreamLog struct {
 	behind time.Duration // readBehind
 }
 
-// PublishDeadLetter stores a dead letter in the log's stream of them.
-func (l jetStreamLog) PublishDeadLetter(ctx context.Context, d ingest.DeadLetter) error {
-	return l.DeadLetters().Publish(ctx, d)
+// PublishDeadLetters stores the dead letters of one message in the log's stream of them.
+func (l jetStreamLog) PublishDeadLetters(ctx context.Context, d []ingest.DeadLetter) error {
+	return l.DeadLetters().PublishAll(ctx, d)
 }
 
 // reader reads a partition of the log, or all of it, into a prefetch buffer.

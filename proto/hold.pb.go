@@ -2796,6 +2796,200 @@ func (x *StatusAnswer) GetTokenIds() string {
 	return ""
 }
 
+// DeadLetterFrame is the body of a message of the stream HOLD_DLQ that has the header
+// Hold-Frame: 1. It holds the dead letters of one frame of the log. Its subject is
+// hold.dlq.PARTITION.SEQUENCE.frame. The dead letter of a message of the log that is no
+// frame has a message of its own, on hold.dlq.PARTITION.SEQUENCE.0.
+type DeadLetterFrame struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Reasons       []*DeadLetterReason    `protobuf:"bytes,1,rep,name=reasons,proto3" json:"reasons,omitempty"`
+	DeadLetters   []*FramedDeadLetter    `protobuf:"bytes,2,rep,name=dead_letters,json=deadLetters,proto3" json:"dead_letters,omitempty"` // by ascending index
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeadLetterFrame) Reset() {
+	*x = DeadLetterFrame{}
+	mi := &file_hold_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeadLetterFrame) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeadLetterFrame) ProtoMessage() {}
+
+func (x *DeadLetterFrame) ProtoReflect() protoreflect.Message {
+	mi := &file_hold_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeadLetterFrame.ProtoReflect.Descriptor instead.
+func (*DeadLetterFrame) Descriptor() ([]byte, []int) {
+	return file_hold_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *DeadLetterFrame) GetReasons() []*DeadLetterReason {
+	if x != nil {
+		return x.Reasons
+	}
+	return nil
+}
+
+func (x *DeadLetterFrame) GetDeadLetters() []*FramedDeadLetter {
+	if x != nil {
+		return x.DeadLetters
+	}
+	return nil
+}
+
+// DeadLetterReason is a reason that several dead letters of a frame may share.
+type DeadLetterReason struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Reason        string                 `protobuf:"bytes,1,opt,name=reason,proto3" json:"reason,omitempty"`
+	Kind          string                 `protobuf:"bytes,2,opt,name=kind,proto3" json:"kind,omitempty"`   // one word
+	Field         string                 `protobuf:"bytes,3,opt,name=field,proto3" json:"field,omitempty"` // the field that was refused, where one was
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeadLetterReason) Reset() {
+	*x = DeadLetterReason{}
+	mi := &file_hold_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeadLetterReason) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeadLetterReason) ProtoMessage() {}
+
+func (x *DeadLetterReason) ProtoReflect() protoreflect.Message {
+	mi := &file_hold_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeadLetterReason.ProtoReflect.Descriptor instead.
+func (*DeadLetterReason) Descriptor() ([]byte, []int) {
+	return file_hold_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *DeadLetterReason) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *DeadLetterReason) GetKind() string {
+	if x != nil {
+		return x.Kind
+	}
+	return ""
+}
+
+func (x *DeadLetterReason) GetField() string {
+	if x != nil {
+		return x.Field
+	}
+	return ""
+}
+
+// FramedDeadLetter is the dead letter of one event of a frame.
+type FramedDeadLetter struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Index         uint32                 `protobuf:"varint,1,opt,name=index,proto3" json:"index,omitempty"`    // of the event within its frame
+	Reason        uint32                 `protobuf:"varint,2,opt,name=reason,proto3" json:"reason,omitempty"`  // place in DeadLetterFrame.reasons
+	Data          []byte                 `protobuf:"bytes,3,opt,name=data,proto3" json:"data,omitempty"`       // the event, or the first bytes of it
+	Size          uint64                 `protobuf:"varint,4,opt,name=size,proto3" json:"size,omitempty"`      // bytes of the event in the log, where data is not all of it; else 0
+	Outcome       string                 `protobuf:"bytes,5,opt,name=outcome,proto3" json:"outcome,omitempty"` // retried or dropped; empty: it is open
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FramedDeadLetter) Reset() {
+	*x = FramedDeadLetter{}
+	mi := &file_hold_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FramedDeadLetter) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FramedDeadLetter) ProtoMessage() {}
+
+func (x *FramedDeadLetter) ProtoReflect() protoreflect.Message {
+	mi := &file_hold_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FramedDeadLetter.ProtoReflect.Descriptor instead.
+func (*FramedDeadLetter) Descriptor() ([]byte, []int) {
+	return file_hold_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *FramedDeadLetter) GetIndex() uint32 {
+	if x != nil {
+		return x.Index
+	}
+	return 0
+}
+
+func (x *FramedDeadLetter) GetReason() uint32 {
+	if x != nil {
+		return x.Reason
+	}
+	return 0
+}
+
+func (x *FramedDeadLetter) GetData() []byte {
+	if x != nil {
+		return x.Data
+	}
+	return nil
+}
+
+func (x *FramedDeadLetter) GetSize() uint64 {
+	if x != nil {
+		return x.Size
+	}
+	return 0
+}
+
+func (x *FramedDeadLetter) GetOutcome() string {
+	if x != nil {
+		return x.Outcome
+	}
+	return ""
+}
+
 var File_hold_proto protoreflect.FileDescriptor
 
 const file_hold_proto_rawDesc = "" +
@@ -3106,7 +3300,20 @@ const file_hold_proto_rawDesc = "" +
 	"lagSeconds\x12\x1d\n" +
 	"\n" +
 	"holder_ids\x18\x0f \x01(\tR\tholderIds\x12\x1b\n" +
-	"\ttoken_ids\x18\x10 \x01(\tR\btokenIds*\x1f\n" +
+	"\ttoken_ids\x18\x10 \x01(\tR\btokenIds\"|\n" +
+	"\x0fDeadLetterFrame\x12/\n" +
+	"\areasons\x18\x01 \x03(\v2\x15.poh.DeadLetterReasonR\areasons\x128\n" +
+	"\fdead_letters\x18\x02 \x03(\v2\x15.poh.FramedDeadLetterR\vdeadLetters\"T\n" +
+	"\x10DeadLetterReason\x12\x16\n" +
+	"\x06reason\x18\x01 \x01(\tR\x06reason\x12\x12\n" +
+	"\x04kind\x18\x02 \x01(\tR\x04kind\x12\x14\n" +
+	"\x05field\x18\x03 \x01(\tR\x05field\"\x82\x01\n" +
+	"\x10FramedDeadLetter\x12\x14\n" +
+	"\x05index\x18\x01 \x01(\rR\x05index\x12\x16\n" +
+	"\x06reason\x18\x02 \x01(\rR\x06reason\x12\x12\n" +
+	"\x04data\x18\x03 \x01(\fR\x04data\x12\x12\n" +
+	"\x04size\x18\x04 \x01(\x04R\x04size\x12\x18\n" +
+	"\aoutcome\x18\x05 \x01(\tR\aoutcome*\x1f\n" +
 	"\x06RankBy\x12\v\n" +
 	"\aSETTLED\x10\x00\x12\b\n" +
 	"\x04LIVE\x10\x012\xc6\x01\n" +
@@ -3141,7 +3348,7 @@ func file_hold_proto_rawDescGZIP() []byte {
 }
 
 var file_hold_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_hold_proto_msgTypes = make([]protoimpl.MessageInfo, 23)
+var file_hold_proto_msgTypes = make([]protoimpl.MessageInfo, 26)
 var file_hold_proto_goTypes = []any{
 	(RankBy)(0),                   // 0: poh.RankBy
 	(*Empty)(nil),                 // 1: poh.Empty
@@ -3167,87 +3374,92 @@ var file_hold_proto_goTypes = []any{
 	(*PartitionState)(nil),        // 21: poh.PartitionState
 	(*WorkerState)(nil),           // 22: poh.WorkerState
 	(*StatusAnswer)(nil),          // 23: poh.StatusAnswer
-	(*timestamppb.Timestamp)(nil), // 24: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),   // 25: google.protobuf.Duration
+	(*DeadLetterFrame)(nil),       // 24: poh.DeadLetterFrame
+	(*DeadLetterReason)(nil),      // 25: poh.DeadLetterReason
+	(*FramedDeadLetter)(nil),      // 26: poh.FramedDeadLetter
+	(*timestamppb.Timestamp)(nil), // 27: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),   // 28: google.protobuf.Duration
 }
 var file_hold_proto_depIdxs = []int32{
-	24, // 0: poh.HoldMsg.start:type_name -> google.protobuf.Timestamp
-	24, // 1: poh.HoldMsg.end:type_name -> google.protobuf.Timestamp
+	27, // 0: poh.HoldMsg.start:type_name -> google.protobuf.Timestamp
+	27, // 1: poh.HoldMsg.end:type_name -> google.protobuf.Timestamp
 	2,  // 2: poh.HoldBatch.events:type_name -> poh.HoldMsg
 	7,  // 3: poh.HoldBatchAck.refused:type_name -> poh.HoldRefusal
 	6,  // 4: poh.HoldBatchAck.notes:type_name -> poh.HoldNote
-	24, // 5: poh.HoldStat.updated_at:type_name -> google.protobuf.Timestamp
-	24, // 6: poh.HoldStat.since:type_name -> google.protobuf.Timestamp
-	24, // 7: poh.HoldStat.until:type_name -> google.protobuf.Timestamp
-	24, // 8: poh.HoldStat.as_of:type_name -> google.protobuf.Timestamp
-	24, // 9: poh.HoldStat.applied_through:type_name -> google.protobuf.Timestamp
-	25, // 10: poh.StatsRequest.min_interval:type_name -> google.protobuf.Duration
-	24, // 11: poh.StatsRequest.as_of:type_name -> google.protobuf.Timestamp
-	24, // 12: poh.StatsRequest.from:type_name -> google.protobuf.Timestamp
-	24, // 13: poh.StatsRequest.to:type_name -> google.protobuf.Timestamp
-	25, // 14: poh.StatsRequest.heartbeat:type_name -> google.protobuf.Duration
-	24, // 15: poh.ScoresRequest.as_of:type_name -> google.protobuf.Timestamp
-	24, // 16: poh.ScoresRequest.from:type_name -> google.protobuf.Timestamp
-	24, // 17: poh.ScoresRequest.to:type_name -> google.protobuf.Timestamp
-	24, // 18: poh.Score.as_of:type_name -> google.protobuf.Timestamp
-	24, // 19: poh.Score.applied_through:type_name -> google.protobuf.Timestamp
-	24, // 20: poh.Score.from:type_name -> google.protobuf.Timestamp
-	24, // 21: poh.ExplainRequest.as_of:type_name -> google.protobuf.Timestamp
-	24, // 22: poh.ExplainRequest.from:type_name -> google.protobuf.Timestamp
-	24, // 23: poh.ExplainRequest.to:type_name -> google.protobuf.Timestamp
-	24, // 24: poh.Contribution.start:type_name -> google.protobuf.Timestamp
-	24, // 25: poh.Contribution.end:type_name -> google.protobuf.Timestamp
-	24, // 26: poh.Contribution.as_of:type_name -> google.protobuf.Timestamp
-	24, // 27: poh.Contribution.from:type_name -> google.protobuf.Timestamp
-	24, // 28: poh.Contribution.applied_through:type_name -> google.protobuf.Timestamp
-	24, // 29: poh.HistoryRequest.from:type_name -> google.protobuf.Timestamp
-	24, // 30: poh.HistoryRequest.to:type_name -> google.protobuf.Timestamp
-	24, // 31: poh.ScorePoint.as_of:type_name -> google.protobuf.Timestamp
-	24, // 32: poh.ScorePoint.applied_through:type_name -> google.protobuf.Timestamp
+	27, // 5: poh.HoldStat.updated_at:type_name -> google.protobuf.Timestamp
+	27, // 6: poh.HoldStat.since:type_name -> google.protobuf.Timestamp
+	27, // 7: poh.HoldStat.until:type_name -> google.protobuf.Timestamp
+	27, // 8: poh.HoldStat.as_of:type_name -> google.protobuf.Timestamp
+	27, // 9: poh.HoldStat.applied_through:type_name -> google.protobuf.Timestamp
+	28, // 10: poh.StatsRequest.min_interval:type_name -> google.protobuf.Duration
+	27, // 11: poh.StatsRequest.as_of:type_name -> google.protobuf.Timestamp
+	27, // 12: poh.StatsRequest.from:type_name -> google.protobuf.Timestamp
+	27, // 13: poh.StatsRequest.to:type_name -> google.protobuf.Timestamp
+	28, // 14: poh.StatsRequest.heartbeat:type_name -> google.protobuf.Duration
+	27, // 15: poh.ScoresRequest.as_of:type_name -> google.protobuf.Timestamp
+	27, // 16: poh.ScoresRequest.from:type_name -> google.protobuf.Timestamp
+	27, // 17: poh.ScoresRequest.to:type_name -> google.protobuf.Timestamp
+	27, // 18: poh.Score.as_of:type_name -> google.protobuf.Timestamp
+	27, // 19: poh.Score.applied_through:type_name -> google.protobuf.Timestamp
+	27, // 20: poh.Score.from:type_name -> google.protobuf.Timestamp
+	27, // 21: poh.ExplainRequest.as_of:type_name -> google.protobuf.Timestamp
+	27, // 22: poh.ExplainRequest.from:type_name -> google.protobuf.Timestamp
+	27, // 23: poh.ExplainRequest.to:type_name -> google.protobuf.Timestamp
+	27, // 24: poh.Contribution.start:type_name -> google.protobuf.Timestamp
+	27, // 25: poh.Contribution.end:type_name -> google.protobuf.Timestamp
+	27, // 26: poh.Contribution.as_of:type_name -> google.protobuf.Timestamp
+	27, // 27: poh.Contribution.from:type_name -> google.protobuf.Timestamp
+	27, // 28: poh.Contribution.applied_through:type_name -> google.protobuf.Timestamp
+	27, // 29: poh.HistoryRequest.from:type_name -> google.protobuf.Timestamp
+	27, // 30: poh.HistoryRequest.to:type_name -> google.protobuf.Timestamp
+	27, // 31: poh.ScorePoint.as_of:type_name -> google.protobuf.Timestamp
+	27, // 32: poh.ScorePoint.applied_through:type_name -> google.protobuf.Timestamp
 	0,  // 33: poh.TopRequest.by:type_name -> poh.RankBy
-	24, // 34: poh.RankedHolder.until:type_name -> google.protobuf.Timestamp
+	27, // 34: poh.RankedHolder.until:type_name -> google.protobuf.Timestamp
 	17, // 35: poh.TopAnswer.holders:type_name -> poh.RankedHolder
-	24, // 36: poh.TopAnswer.as_of:type_name -> google.protobuf.Timestamp
-	24, // 37: poh.TopAnswer.applied_through:type_name -> google.protobuf.Timestamp
+	27, // 36: poh.TopAnswer.as_of:type_name -> google.protobuf.Timestamp
+	27, // 37: poh.TopAnswer.applied_through:type_name -> google.protobuf.Timestamp
 	0,  // 38: poh.RankRequest.by:type_name -> poh.RankBy
 	17, // 39: poh.RankAnswer.holder:type_name -> poh.RankedHolder
-	24, // 40: poh.RankAnswer.as_of:type_name -> google.protobuf.Timestamp
-	24, // 41: poh.RankAnswer.applied_through:type_name -> google.protobuf.Timestamp
-	24, // 42: poh.PartitionState.applied_through:type_name -> google.protobuf.Timestamp
-	24, // 43: poh.WorkerState.started:type_name -> google.protobuf.Timestamp
-	24, // 44: poh.WorkerState.heard:type_name -> google.protobuf.Timestamp
+	27, // 40: poh.RankAnswer.as_of:type_name -> google.protobuf.Timestamp
+	27, // 41: poh.RankAnswer.applied_through:type_name -> google.protobuf.Timestamp
+	27, // 42: poh.PartitionState.applied_through:type_name -> google.protobuf.Timestamp
+	27, // 43: poh.WorkerState.started:type_name -> google.protobuf.Timestamp
+	27, // 44: poh.WorkerState.heard:type_name -> google.protobuf.Timestamp
 	21, // 45: poh.StatusAnswer.partitions:type_name -> poh.PartitionState
 	22, // 46: poh.StatusAnswer.workers:type_name -> poh.WorkerState
-	24, // 47: poh.StatusAnswer.at:type_name -> google.protobuf.Timestamp
-	2,  // 48: poh.HoldMetrics.Broadcast:input_type -> poh.HoldMsg
-	2,  // 49: poh.HoldMetrics.Record:input_type -> poh.HoldMsg
-	9,  // 50: poh.HoldMetrics.Stats:input_type -> poh.StatsRequest
-	4,  // 51: poh.HoldMetrics.BroadcastBatch:input_type -> poh.HoldBatch
-	9,  // 52: poh.HoldMetricsQuery.GetSnapshot:input_type -> poh.StatsRequest
-	1,  // 53: poh.HoldMetricsQuery.HealthCheck:input_type -> poh.Empty
-	10, // 54: poh.HoldMetricsQuery.Scores:input_type -> poh.ScoresRequest
-	12, // 55: poh.HoldMetricsQuery.Explain:input_type -> poh.ExplainRequest
-	14, // 56: poh.HoldMetricsQuery.History:input_type -> poh.HistoryRequest
-	16, // 57: poh.HoldMetricsQuery.Top:input_type -> poh.TopRequest
-	19, // 58: poh.HoldMetricsQuery.Rank:input_type -> poh.RankRequest
-	1,  // 59: poh.HoldMetricsQuery.Status:input_type -> poh.Empty
-	3,  // 60: poh.HoldMetrics.Broadcast:output_type -> poh.HoldAck
-	3,  // 61: poh.HoldMetrics.Record:output_type -> poh.HoldAck
-	8,  // 62: poh.HoldMetrics.Stats:output_type -> poh.HoldStat
-	5,  // 63: poh.HoldMetrics.BroadcastBatch:output_type -> poh.HoldBatchAck
-	8,  // 64: poh.HoldMetricsQuery.GetSnapshot:output_type -> poh.HoldStat
-	3,  // 65: poh.HoldMetricsQuery.HealthCheck:output_type -> poh.HoldAck
-	11, // 66: poh.HoldMetricsQuery.Scores:output_type -> poh.Score
-	13, // 67: poh.HoldMetricsQuery.Explain:output_type -> poh.Contribution
-	15, // 68: poh.HoldMetricsQuery.History:output_type -> poh.ScorePoint
-	18, // 69: poh.HoldMetricsQuery.Top:output_type -> poh.TopAnswer
-	20, // 70: poh.HoldMetricsQuery.Rank:output_type -> poh.RankAnswer
-	23, // 71: poh.HoldMetricsQuery.Status:output_type -> poh.StatusAnswer
-	60, // [60:72] is the sub-list for method output_type
-	48, // [48:60] is the sub-list for method input_type
-	48, // [48:48] is the sub-list for extension type_name
-	48, // [48:48] is the sub-list for extension extendee
-	0,  // [0:48] is the sub-list for field type_name
+	27, // 47: poh.StatusAnswer.at:type_name -> google.protobuf.Timestamp
+	25, // 48: poh.DeadLetterFrame.reasons:type_name -> poh.DeadLetterReason
+	26, // 49: poh.DeadLetterFrame.dead_letters:type_name -> poh.FramedDeadLetter
+	2,  // 50: poh.HoldMetrics.Broadcast:input_type -> poh.HoldMsg
+	2,  // 51: poh.HoldMetrics.Record:input_type -> poh.HoldMsg
+	9,  // 52: poh.HoldMetrics.Stats:input_type -> poh.StatsRequest
+	4,  // 53: poh.HoldMetrics.BroadcastBatch:input_type -> poh.HoldBatch
+	9,  // 54: poh.HoldMetricsQuery.GetSnapshot:input_type -> poh.StatsRequest
+	1,  // 55: poh.HoldMetricsQuery.HealthCheck:input_type -> poh.Empty
+	10, // 56: poh.HoldMetricsQuery.Scores:input_type -> poh.ScoresRequest
+	12, // 57: poh.HoldMetricsQuery.Explain:input_type -> poh.ExplainRequest
+	14, // 58: poh.HoldMetricsQuery.History:input_type -> poh.HistoryRequest
+	16, // 59: poh.HoldMetricsQuery.Top:input_type -> poh.TopRequest
+	19, // 60: poh.HoldMetricsQuery.Rank:input_type -> poh.RankRequest
+	1,  // 61: poh.HoldMetricsQuery.Status:input_type -> poh.Empty
+	3,  // 62: poh.HoldMetrics.Broadcast:output_type -> poh.HoldAck
+	3,  // 63: poh.HoldMetrics.Record:output_type -> poh.HoldAck
+	8,  // 64: poh.HoldMetrics.Stats:output_type -> poh.HoldStat
+	5,  // 65: poh.HoldMetrics.BroadcastBatch:output_type -> poh.HoldBatchAck
+	8,  // 66: poh.HoldMetricsQuery.GetSnapshot:output_type -> poh.HoldStat
+	3,  // 67: poh.HoldMetricsQuery.HealthCheck:output_type -> poh.HoldAck
+	11, // 68: poh.HoldMetricsQuery.Scores:output_type -> poh.Score
+	13, // 69: poh.HoldMetricsQuery.Explain:output_type -> poh.Contribution
+	15, // 70: poh.HoldMetricsQuery.History:output_type -> poh.ScorePoint
+	18, // 71: poh.HoldMetricsQuery.Top:output_type -> poh.TopAnswer
+	20, // 72: poh.HoldMetricsQuery.Rank:output_type -> poh.RankAnswer
+	23, // 73: poh.HoldMetricsQuery.Status:output_type -> poh.StatusAnswer
+	62, // [62:74] is the sub-list for method output_type
+	50, // [50:62] is the sub-list for method input_type
+	50, // [50:50] is the sub-list for extension type_name
+	50, // [50:50] is the sub-list for extension extendee
+	0,  // [0:50] is the sub-list for field type_name
 }
 
 func init() { file_hold_proto_init() }
@@ -3262,7 +3474,7 @@ func file_hold_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_hold_proto_rawDesc), len(file_hold_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   23,
+			NumMessages:   26,
 			NumExtensions: 0,
 			NumServices:   2,
 		},

@@ -229,12 +229,11 @@ func drop(ctx context.Context, c *cobra.Command, log *ingest.Log, q *deadLetterQ
 			return err
 		}
 	}
-	for i := range found {
-		if err := log.DeadLetters().Resolve(ctx, found[i], ingest.DeadLetterDropped); err != nil {
-			return fmt.Errorf("%w; %d of %s dropped, and running this again drops the rest", printing.Interrupted(err), i, count)
-		}
+	dropped, err := log.DeadLetters().ResolveAll(ctx, found, ingest.DeadLetterDropped)
+	if err != nil {
+		return fmt.Errorf("%w; %d of %s dropped, and running this again drops the rest", printing.Interrupted(err), dropped, count)
 	}
-	_, err := fmt.Fprintf(c.OutOrStdout(), "dropped %s\n", count)
+	_, err = fmt.Fprintf(c.OutOrStdout(), "dropped %s\n", count)
 	return err
 }
 

@@ -6,7 +6,6 @@ import (
 	"io"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/sync/errgroup"
 
 	"holdmetrics/cmd/holdmetrics/internal/connect"
 	"holdmetrics/cmd/holdmetrics/internal/printing"
@@ -16,9 +15,6 @@ import (
 	"holdmetrics/ingest"
 	holdpb "holdmetrics/proto"
 )
-
-// resolveAtOnce is how many dead letters are resolved together.
-const resolveAtOnce = 32
 
 // kindSealed is the kind of dead letters whose events came too late for a sealed
 // pair. A server does not know that, and a horizon never goes down.
@@ -143,17 +139,16 @@ func (r *retry) send(ctx context.Context, server string, stream upload.BatchStre
 	for _, refusal := range ack.GetRefused() {
 		refused[int(refusal.GetIndex())] = refusal.GetError()
 	}
-	group, within := errgroup.WithContext(ctx)
-	group.SetLimit(resolveAtOnce)
+	var accepted []ingest.DeadLetter
 	for i := range r.deadLetters {
 		if reason, is := refused[i]; is {
 			r.refuse(&r.deadLetters[i], reason)
 			continue
 		}
 		r.retried++
-		group.Go(func() error { return r.log.DeadLetters().Resolve(within, r.deadLetters[i], ingest.DeadLetterRetried) })
+		accepted = append(accepted, r.deadLetters[i])
 	}
-	err = group.Wait()
+	_, err = r.log.DeadLetters().ResolveAll(ctx, accepted, ingest.DeadLetterRetried)
 	r.deadLetters, r.events = r.deadLetters[:0], r.events[:0]
 	return printing.Interrupted(err)
 }
