@@ -26,6 +26,14 @@ const brokerStart = 2 * time.Minute
 // what it already has.
 const maxStore = 1 << 60
 
+const (
+	// brokerWrite is how long a client of the embedded NATS server may leave what it is
+	// sent untaken.
+	brokerWrite = 10 * time.Second
+	// maxSubs is how many subscriptions a connection to it may have.
+	maxSubs = 10_000
+)
+
 // BrokerName is what the embedded NATS server calls itself.
 const BrokerName = "holdmetrics"
 
@@ -49,7 +57,7 @@ type brokerLife struct {
 
 // startBroker starts a NATS server that keeps its streams in dir, synced to disk
 // before every acknowledgement, and listens for outside clients on address.
-func startBroker(dir, address string, clients int, log *zap.Logger) (*Broker, error) {
+func startBroker(dir, address string, clients int, n *process) (*Broker, error) {
 	host, portText, err := net.SplitHostPort(address)
 	if err != nil {
 		return nil, err
@@ -75,14 +83,20 @@ func startBroker(dir, address string, clients int, log *zap.Logger) (*Broker, er
 		StoreDir:          dir,
 		SyncAlways:        true,
 		JetStreamMaxStore: maxStore,
+		// The server keeps nothing of ours in memory, so this is for outside users.
+		JetStreamMaxMemory: n.settings.Bounds.NATSMemoryBytes,
+		MaxConn:            n.settings.Bounds.NATSConnections + 1, // and our own
+		MaxPending:         n.memory.outbound,
+		WriteDeadline:      brokerWrite,
+		MaxSubs:            maxSubs,
 	}
 	if clients > 0 {
-		opts.MaxConn = min(clients, server.DEFAULT_MAX_CONNECTIONS) + 1 // and our own
+		opts.MaxConn = min(opts.MaxConn, clients+1)
 	}
 	if port == 0 {
 		opts.Port = server.RANDOM_PORT
 	}
-	return runBroker(opts, log)
+	return runBroker(opts, n.log)
 }
 
 // StartPrivateBroker starts a NATS server that only this process can reach. It
@@ -152,7 +166,7 @@ func (b *Broker) failedToWrite() bool { return b.current.Load().failedToWrite.Lo
 // full returns why the server refuses connections, or nil.
 func (b *Broker) full() error {
 	if most := b.opts.MaxConn; most > 0 && b.current.Load().server.NumClients() >= most {
-		return fmt.Errorf("the NATS server has all the %d connections that the limit of open files leaves it, and refuses more: close some, or raise the limit (ulimit -n)", most-1)
+		return fmt.Errorf("the NATS server has all the %d connections that it takes, and refuses more: close some, or raise the limit (--nats-connections and ulimit -n)", most-1)
 	}
 	return nil
 }

@@ -41,6 +41,23 @@ func budgetOf(files int) fileBudget {
 	return fileBudget{clients: max(files/clientShare, 8), store: min(max(files/storeShare, 16), storeMost)}
 }
 
+// connectionBytes is about what an idle connection takes of the memory.
+const connectionBytes = 64 << 10
+
+// fileBudget divides what the process may have open. The settings and the memory of the
+// process may leave clients less of it.
+func (n *process) fileBudget() fileBudget {
+	b := budgetOf(fileLimit())
+	fewer := func(most int) {
+		if most > 0 && (b.clients == 0 || most < b.clients) {
+			b.clients = most
+		}
+	}
+	fewer(n.settings.Bounds.Connections)
+	fewer(int(n.memory.total / 8 / connectionBytes))
+	return b
+}
+
 // limitedListener is a listener that takes a number of connections at once. It answers
 // and closes what is more, so that clients need not wait for what does not come.
 type limitedListener struct {
@@ -83,7 +100,7 @@ func (l *limitedListener) err() error {
 	if l.most == 0 || l.open.Load() < l.most {
 		return nil
 	}
-	return fmt.Errorf("the %s server has all the %d connections that the limit of open files leaves it, and refuses more: close some, or raise the limit (ulimit -n)", l.name, l.most)
+	return fmt.Errorf("the %s server has all the %d connections that it takes, and refuses more: close some, or raise the limit (--max-connections, ulimit -n and --memory-limit)", l.name, l.most)
 }
 
 // limitedConn is a connection that counts. It has all that a TCP connection has, so that
@@ -116,7 +133,7 @@ func (c *otherConn) Close() error {
 // reason in the frame that ends a connection of HTTP/2.
 func limitGRPC(l net.Listener, most int) *limitedListener {
 	const settings, goAway, enhanceYourCalm = 4, 7, 11
-	reason := "too many connections: the server has as many as its limit of open files allows"
+	reason := "too many connections: the server has as many as it takes"
 	frame := append([]byte{0, 0, 0, settings, 0, 0, 0, 0, 0}, 0, 0, byte(8+len(reason)), goAway, 0, 0, 0, 0, 0)
 	frame = binary.BigEndian.AppendUint32(frame, 0)
 	frame = binary.BigEndian.AppendUint32(frame, enhanceYourCalm)
@@ -124,7 +141,7 @@ func limitGRPC(l net.Listener, most int) *limitedListener {
 }
 
 // tooMany is the answer of the HTTP server to a client that is refused.
-const tooMany = `{"title":"Service Unavailable","status":503,"detail":"too many connections: the server has as many as its limit of open files allows"}`
+const tooMany = `{"title":"Service Unavailable","status":503,"detail":"too many connections: the server has as many as it takes"}`
 
 // limitHTTP returns a listener of an HTTP server that was prepared by probesBeyondLimit.
 func limitHTTP(l net.Listener, most int) *limitedListener {

@@ -59,7 +59,7 @@ func (g *Gateway) start(ctx context.Context) error {
 	}
 	g.group.Add("the ports", service.Func(ports.close))
 	g.grpcAddr, g.httpAddr = ports.grpc.Addr(), ports.http.Addr()
-	ports.limit(budgetOf(fileLimit()))
+	ports.limit(g.fileBudget())
 	g.ports = ports
 	if err := g.startProfiles(); err != nil {
 		return err
@@ -105,17 +105,18 @@ func (g *Gateway) start(ctx context.Context) error {
 	guard.look(ctx)
 	g.group.Go("the look at the log", guard.run)
 	g.refused.Store(guard)
-	producer := ingest.NewProducer(g.Events, ingest.ProducerOptions{Limits: limits, Gate: guard.err})
+	producer := ingest.NewProducer(g.Events, ingest.ProducerOptions{Limits: limits, Gate: guard.err, MaxPendingBytes: int(g.memory.pending)})
 	g.group.AddWithin("events on their way to the log", flightGrace, producer.Close)
 	gate, err := gateway.New(gateway.Config{
-		Producer:   producer,
-		Log:        g.Events,
-		Backend:    served,
-		Version:    g.version,
-		Logger:     g.log.Named("gateway"),
-		Registerer: g.Registry,
-		Gatherer:   g.Registry,
-		HTTP:       gateway.HTTPOptions{CORSOrigins: g.settings.CORSOrigins, Lenient: g.settings.Lenient},
+		Producer:     producer,
+		Log:          g.Events,
+		Backend:      served,
+		Version:      g.version,
+		Logger:       g.log.Named("gateway"),
+		Registerer:   g.Registry,
+		Gatherer:     g.Registry,
+		HTTP:         g.httpOptions(),
+		MessageBytes: int(g.memory.message),
 	})
 	if err != nil {
 		return err

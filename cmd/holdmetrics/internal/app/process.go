@@ -16,9 +16,11 @@ import (
 
 	"holdmetrics/cmd/holdmetrics/internal/settings"
 	"holdmetrics/cmd/holdmetrics/internal/usage"
+	"holdmetrics/gateway"
 	"holdmetrics/hold"
 	"holdmetrics/ingest"
 	"holdmetrics/internal/backoff"
+	"holdmetrics/internal/inflate"
 	"holdmetrics/internal/service"
 	"holdmetrics/processor/generation"
 	"holdmetrics/processor/lease"
@@ -102,10 +104,12 @@ type process struct {
 	Events *ingest.Log
 
 	pprofAddr net.Addr // nil: no profiles
+	memory    memory
 }
 
 func newProcess(s *settings.Settings, version string, log *zap.Logger) *process {
 	p := &process{settings: s, version: version, log: log, Registry: prometheus.NewRegistry(), group: service.New(), try: startTry}
+	p.memory = shareMemory(LimitMemory(s.Bounds.Memory))
 	p.Registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return p
 }
@@ -201,6 +205,7 @@ func (n *process) openLog(ctx context.Context) error {
 	return n.patiently(ctx, "the event log cannot be opened", func(ctx context.Context) (err error) {
 		n.Events, err = ingest.OpenLog(ctx, n.js, ingest.LogConfig{
 			Partitions: n.settings.Cluster.Partitions, Replicas: n.settings.Cluster.Replicas, Limits: n.settings.Limits,
+			DeadLetterBytes: n.settings.Bounds.DeadLetterBytes,
 		})
 		return err
 	})
@@ -232,4 +237,13 @@ func (n *process) agreeOnLimits(ctx context.Context, others []string) (hold.Limi
 		return n.Events.SetLimits(ctx, n.settings.Limits)
 	})
 	return n.settings.Limits, err
+}
+
+// httpOptions are what the settings and the memory of the process say of HTTP.
+func (n *process) httpOptions() gateway.HTTPOptions {
+	b := &n.settings.Bounds
+	return gateway.HTTPOptions{
+		CORSOrigins: n.settings.CORSOrigins, Lenient: n.settings.Lenient, Bodies: n.memory.bodies(b.Bodies),
+		Unpack: inflate.Limits{Free: inflate.DefaultFree, Ratio: b.UnpackRatio, Most: b.UnpackedBytes},
+	}
 }

@@ -89,7 +89,7 @@ func (p *Server) Start(ctx context.Context) error {
 	}
 	p.group.Add("the ports", service.Func(ports.close))
 	p.GRPCAddr, p.httpAddr = ports.grpc.Addr(), ports.http.Addr()
-	budget := budgetOf(fileLimit())
+	budget := p.fileBudget()
 	ports.limit(budget)
 	p.ports = ports
 	if err := p.startProfiles(); err != nil {
@@ -97,7 +97,7 @@ func (p *Server) Start(ctx context.Context) error {
 	}
 
 	p.startup.waitFor("the embedded NATS server")
-	if p.Broker, err = startBroker(filepath.Join(p.settings.DataDir, NATSName), p.settings.NATSAddress, budget.clients, p.log); err != nil {
+	if p.Broker, err = startBroker(filepath.Join(p.settings.DataDir, NATSName), p.settings.NATSAddress, budget.clients, p.process); err != nil {
 		return err
 	}
 	p.group.Add("the embedded NATS server", service.Do(p.Broker.Close))
@@ -145,7 +145,7 @@ func (p *Server) startOver(ctx context.Context, ports *ports, policy hold.Policy
 	}
 	p.writes.lookAtDisk()
 	p.group.Go("the look at the disk", p.writes.run)
-	p.Producer = ingest.NewProducer(p.Events, ingest.ProducerOptions{Limits: p.settings.Limits, Gate: p.gate})
+	p.Producer = ingest.NewProducer(p.Events, ingest.ProducerOptions{Limits: p.settings.Limits, Gate: p.gate, MaxPendingBytes: int(p.memory.pending)})
 	p.group.AddWithin("events on their way to the log", flightGrace, p.Producer.Close)
 	p.startup.waitFor("the snapshots")
 	served, err := p.open(ctx, &p.active)
@@ -153,14 +153,15 @@ func (p *Server) startOver(ctx context.Context, ports *ports, policy hold.Policy
 		return err
 	}
 	gate, err := gateway.New(gateway.Config{
-		Producer:   p.Producer,
-		Log:        p.Events,
-		Backend:    served,
-		Version:    p.version,
-		Logger:     p.log.Named("gateway"),
-		Registerer: p.Registry,
-		Gatherer:   p.Registry,
-		HTTP:       gateway.HTTPOptions{CORSOrigins: p.settings.CORSOrigins, Lenient: p.settings.Lenient},
+		Producer:     p.Producer,
+		Log:          p.Events,
+		Backend:      served,
+		Version:      p.version,
+		Logger:       p.log.Named("gateway"),
+		Registerer:   p.Registry,
+		Gatherer:     p.Registry,
+		HTTP:         p.httpOptions(),
+		MessageBytes: int(p.memory.message),
 	})
 	if err != nil {
 		return errors.Join(err, served.Snapshots.Close())
@@ -232,7 +233,7 @@ const importLook = 500 * time.Millisecond
 func (p *Server) openLog(ctx context.Context) error {
 	for logged := false; ; logged = true {
 		err := p.bounded(ctx, func(ctx context.Context) (err error) {
-			p.Events, err = ingest.OpenLog(ctx, p.js, ingest.LogConfig{Limits: p.settings.Limits})
+			p.Events, err = ingest.OpenLog(ctx, p.js, ingest.LogConfig{Limits: p.settings.Limits, DeadLetterBytes: p.settings.Bounds.DeadLetterBytes})
 			return err
 		})
 		if !errors.Is(err, ingest.ErrUnfinishedImport) {
@@ -311,13 +312,13 @@ func (p *Server) begin(ctx context.Context, policy hold.Policy, fresh bool) erro
 // startGenerations runs a worker for every generation until stop, which waits for
 // their last flushes.
 func (p *Server) startGenerations(ctx context.Context) (err error) {
-	stores, closeStores := newEmbeddedStores(p.settings.DataDir, p.Events, p.log)
+	stores, closeStores := newEmbeddedStores(p.process)
 	p.group.Add("the cache of the stores", service.Func(closeStores))
 	p.Generations, err = generation.Start(ctx, generation.Config{
 		Registry:   p.Records,
 		Conn:       p.conn,
 		Stores:     stores,
-		Worker:     processor.Config{Log: p.Events, GCInterval: p.settings.GCInterval, Logger: p.log.Named("processor")},
+		Worker:     processor.Config{Log: p.Events, GCInterval: p.settings.GCInterval, CacheBytes: int(p.memory.pairs), FlushBytes: int(p.memory.unsaved), Logger: p.log.Named("processor")},
 		Snapshots:  projection.SnapshotConfig{Async: true},
 		ID:         serveID,
 		Registerer: p.Registry,

@@ -54,19 +54,22 @@ func fixMeta(ctx context.Context, store projection.Store, g *generation.Record, 
 type embeddedStores struct {
 	dataDir string
 	events  *ingest.Log
-	log     *zap.Logger
-	cache   *embedded.Cache // of all generations together
+	options embedded.Options // with the cache of all generations together
 }
 
-// newEmbeddedStores are those in a data directory; close ends what they share, once
-// all of them are closed.
-func newEmbeddedStores(dataDir string, events *ingest.Log, log *zap.Logger) (s *embeddedStores, close func() error) {
-	cache := embedded.NewCache(embedded.Options{})
-	return &embeddedStores{dataDir, events, log, cache}, func() error { cache.Close(); return nil }
+// newEmbeddedStores are those in the data directory of a process; close ends what they
+// share, once all of them are closed.
+func newEmbeddedStores(p *process) (s *embeddedStores, close func() error) {
+	o := embedded.Options{
+		CacheBytes: p.memory.blocks, MemTableBytes: uint64(p.memory.memTable),
+		OpenTables: p.fileBudget().store, Logger: storeLog{p.log.Named("store").Sugar()},
+	}
+	o.Cache = embedded.NewCache(o)
+	return &embeddedStores{p.settings.DataDir, p.Events, o}, func() error { o.Cache.Close(); return nil }
 }
 
 func (s *embeddedStores) open(name string) (projection.Store, error) {
-	store, err := embedded.Open(embedded.Directory(s.dataDir, generation.Namespace(name)), embedded.Options{Cache: s.cache, OpenTables: budgetOf(fileLimit()).store, Logger: storeLog{s.log.Named("store").Sugar()}})
+	store, err := embedded.Open(embedded.Directory(s.dataDir, generation.Namespace(name)), s.options)
 	if err != nil {
 		return nil, err
 	}

@@ -111,7 +111,7 @@ func (w *Worker) chooseStores() error {
 		return err
 	}
 	w.group.Add("the lock of the data directory", service.Close(lock))
-	stores, closeStores := newEmbeddedStores(w.settings.DataDir, w.Events, w.log)
+	stores, closeStores := newEmbeddedStores(w.process)
 	w.group.Add("the cache of the stores", service.Func(closeStores))
 	w.stores = stores
 	return nil
@@ -204,6 +204,7 @@ func (w *Worker) run(ctx context.Context) (err error) {
 		Registry: w.records, Conn: w.conn, Stores: w.stores,
 		Worker: processor.Config{
 			Log: w.Events, GCInterval: w.settings.GCInterval, FlushInterval: w.settings.Cluster.FlushInterval,
+			CacheBytes: int(w.memory.pairs), FlushBytes: int(w.memory.unsaved),
 			Logger: w.log.Named("processor"),
 			Ownership: &processor.Ownership{Lease: lease.Config{
 				Replicas: w.settings.Cluster.Replicas, Lease: w.settings.Cluster.Lease,

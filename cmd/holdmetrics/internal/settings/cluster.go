@@ -74,6 +74,7 @@ func clusterFlags(c *cobra.Command) {
 	f.String(keyLogLevel, "warn", logLevelUsage)
 	f.String(KeyConfig, "", "YAML `file` of settings, named as the flags are (HOLDMETRICS_CONFIG)")
 	startFlag(f)
+	memoryFlag(f)
 	f.String(KeyPprof, "", "loopback `address` that serves profiles of the program at /debug/pprof/ (PPROF_ADDRESS; default: none)")
 }
 
@@ -84,6 +85,7 @@ func GatewayFlags(c *cobra.Command) {
 	f.String(KeyGRPC, "0.0.0.0:60051", "gRPC `address`; port 0 takes a free one (GRPC_ADDRESS)")
 	f.String(KeyHTTP, "0.0.0.0:8000", "HTTP `address` (HTTP_HOST, HTTP_PORT)")
 	httpFlags(f)
+	gatewayBoundFlags(f)
 	limits := hold.DefaultLimits()
 	LimitFlags(f, &limits)
 	f.Lookup(KeyMaxClockSkew).Usage += " (MAX_CLOCK_SKEW)"
@@ -98,6 +100,7 @@ func WorkerFlags(c *cobra.Command) {
 	f.String(KeyDataDir, "data", "`directory` of the embedded store (DATA_DIR)")
 	f.String(KeyPolicy, "", "how overlapping holds of a pair count: merge or sum; fixed when the store is made (POLICY; default merge)")
 	f.String(keyRules, "", rulesUsage)
+	deadLetterFlag(f)
 	f.String(keyWorkerID, "", "`name` of this worker, of letters, digits, '-' and '_'; one process at a time (WORKER_ID; default: made of the host's name)")
 	run := Duration(lease.DefaultLease)
 	f.Var(&run, keyLease, "how long a partition stays with a worker that does not renew its lease; whole seconds (LEASE)")

@@ -41,6 +41,8 @@ type Settings struct {
 	CORSOrigins []string // whose pages may read by HTTP
 	Lenient     bool     // ignore fields of events in JSON that no event has
 
+	Bounds Bounds
+
 	Cluster Cluster // of gateway and worker
 }
 
@@ -76,6 +78,15 @@ var Environment = map[string]string{
 	"START_TIMEOUT":  KeyStartTimeout,
 	"CORS_ORIGIN":    keyCORSOrigin,
 	"LENIENT":        keyLenient,
+
+	"MEMORY_LIMIT":       KeyMemoryLimit,
+	"DEAD_LETTER_BYTES":  KeyDeadLetterBytes,
+	"MAX_CONNECTIONS":    KeyConnections,
+	"MAX_BODIES":         KeyBodies,
+	"MAX_UNPACK_RATIO":   KeyUnpackRatio,
+	"MAX_UNPACKED_BYTES": KeyUnpackedBytes,
+	"NATS_MEMORY_BYTES":  KeyNATSMemory,
+	"NATS_CONNECTIONS":   KeyNATSConnections,
 
 	"NATS_URL":         KeyNATSURL,
 	"NATS_MONITOR_URL": KeyNATSMonitor,
@@ -123,6 +134,10 @@ func ServeFlags(c *cobra.Command) {
 	f.String(keyLogLevel, "warn", logLevelUsage)
 	f.String(KeyConfig, "", "YAML `file` of settings, named as the flags are (HOLDMETRICS_CONFIG)")
 	startFlag(f)
+	memoryFlag(f)
+	deadLetterFlag(f)
+	gatewayBoundFlags(f)
+	brokerFlags(f)
 	f.String(KeyPprof, "", "loopback `address` that serves profiles of the program at /debug/pprof/ (PPROF_ADDRESS; default: none)")
 }
 
@@ -216,6 +231,9 @@ func Parse(k *koanf.Koanf, flags *pflag.FlagSet) (*Settings, error) {
 		s.Limits.MaxClockSkew = 1
 	}
 	if err := s.parseHTTP(k, has, bad); err != nil {
+		return nil, err
+	}
+	if err := s.Bounds.parse(k, has, bad); err != nil {
 		return nil, err
 	}
 	if err := s.Cluster.parse(k, has, bad); err != nil {

@@ -1,0 +1,75 @@
+package app
+
+import (
+	"math"
+	"runtime/debug"
+
+	"holdmetrics/projection"
+)
+
+// memory is how a process shares out the memory that it may use. All of it is in bytes.
+// What is not listed is either small or the data itself, such as the snapshots of
+// all holders that a gateway shows.
+type memory struct {
+	total    int64 // 0: nothing limits it
+	heap     int64 // soft limit of the collector
+	pairs    int64 // cache of the processor
+	unsaved  int64 // applied and not flushed
+	blocks   int64 // cache of the embedded store, outside of the heap
+	memTable int64 // of the embedded store, up to memTables times, outside of the heap
+	pending  int64 // events on their way to the log
+	message  int64 // largest message of gRPC
+	outbound int64 // what the NATS server keeps for a client that does not read
+}
+
+const (
+	// programBytes is what the program itself and the runtime take, which the collector
+	// does not count.
+	programBytes = 64 << 20
+	memTables    = 4
+)
+
+// shareMemory shares out a limit; 0: none is known.
+func shareMemory(total int64) memory {
+	if total == 0 {
+		return memory{}
+	}
+	part := func(share, least, most int64) int64 { return min(max(total/share, least), most) }
+	m := memory{
+		total:    total,
+		pairs:    part(6, 8<<20, math.MaxInt64),
+		unsaved:  part(16, 4<<20, math.MaxInt64),
+		blocks:   part(32, 8<<20, math.MaxInt64),
+		memTable: part(64, 2<<20, 32<<20),
+		pending:  part(16, 4<<20, 64<<20),
+		message:  part(16, 8<<20, 64<<20),
+		outbound: part(32, 4<<20, 64<<20),
+	}
+	m.heap = total - programBytes - m.blocks - memTables*m.memTable
+	return m
+}
+
+// bodyBytes is about what a body of POST /holds takes while it is read.
+const bodyBytes = 512 << 10
+
+// bodies is how many bodies of POST /holds may be read at once, where the settings allow
+// so many.
+func (m *memory) bodies(most int) int {
+	if m.total == 0 {
+		return most
+	}
+	return min(most, max(int(m.total/16/bodyBytes), 8))
+}
+
+// LimitMemory has the process keep to a limit of memory: the one of the settings, or
+// GOMEMLIMIT, or that of the control group; 0 where there is neither. It returns the limit.
+func LimitMemory(setting int64) int64 {
+	limit := setting
+	if limit == 0 {
+		limit = int64(projection.StatedMemoryLimit())
+	}
+	if limit != 0 {
+		debug.SetMemoryLimit(max(shareMemory(limit).heap, limit/2))
+	}
+	return limit
+}
