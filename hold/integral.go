@@ -59,11 +59,21 @@ func (r *Rule) isPlain() bool { return r.Multiplier == MultiplierOne && !r.hasSe
 //
 // The zero Integral has no holds. It is not safe for concurrent use.
 type Integral struct {
-	last          int64 // start of the last hold
-	reach         int64 // the latest end; forever: a hold is open
-	level         [4]uint64
-	live, settled closedArea
-	window        *[2]closedArea // of the beginning of a window: live and settled
+	last    int64     // start of the last hold
+	reach   int64     // the latest end; forever: a hold is open
+	sum     [4]uint64 // of what counts in both the live and the settled score; in units of an area
+	covered [2]cover  // the time held, live and settled
+	rare    *rareSums // nil: nothing of it
+}
+
+// rareSums are sums that most integrals do not have, or have only at the end.
+type rareSums struct {
+	level         [4]uint64 // at the instant of the question
+	live, settled [4]uint64 // what counts in one of the scores alone
+	from          [2]struct {
+		sum [4]uint64
+		cover
+	} // at the beginning of a window: live and settled
 }
 
 // Closed reports whether integrals can answer by the rule: it does not measure runs or
@@ -84,25 +94,41 @@ func (i *Integral) Add(q *Question, r *Rule, start, end int64, w *Weight) bool {
 		to = forever
 	}
 	i.reach = max(i.reach, to)
-	if start <= q.At && q.At < to {
-		limbs.Add(i.level[:], w[:]) // under Merge there is no other
-	}
-	from, until := r.SeasonFrom, r.seasonTo()
-	fits := i.live.add(max(start, from), min(to, q.At, until), w)
+	from, until := max(start, r.SeasonFrom), min(to, r.seasonTo())
+	live, settled := min(until, q.At), from
 	if to <= q.SettledAt {
-		fits = i.settled.add(max(start, from), min(to, until), w) && fits
+		settled = until
 	}
+	i.covered[0].add(from, live)
+	i.covered[1].add(from, settled)
+	if live == settled && !q.Window && to <= q.At {
+		return addProduct(&i.sum, from, live, w) // as most do
+	}
+	rare := i.makeRare()
+	if start <= q.At && q.At < to {
+		limbs.Add(rare.level[:], w[:]) // under Merge there is no other
+	}
+	fits := addProduct(&rare.live, from, live, w)
+	fits = addProduct(&rare.settled, from, settled, w) && fits
 	if !q.Window {
 		return fits
 	}
-	if i.window == nil {
-		i.window = new([2]closedArea)
-	}
-	fits = i.window[0].add(max(start, from), min(to, q.From, until), w) && fits
+	live, settled = min(until, q.From), from
 	if to <= q.From {
-		fits = i.window[1].add(max(start, from), min(to, until), w) && fits
+		settled = until
+	}
+	for j, end := range [2]int64{live, settled} {
+		rare.from[j].add(from, end)
+		fits = addProduct(&rare.from[j].sum, from, end, w) && fits
 	}
 	return fits
+}
+
+func (i *Integral) makeRare() *rareSums {
+	if i.rare == nil {
+		i.rare = new(rareSums)
+	}
+	return i.rare
 }
 
 // Empty reports whether no hold was added.
@@ -111,66 +137,75 @@ func (i *Integral) Empty() bool { return i.last == 0 }
 // Answer returns the figures by the rule. It equals [Rule.Answer] of the pair of the
 // facts.
 func (i *Integral) Answer(q *Question, r *Rule) Answer {
-	a := Answer{Live: r.scale(i.live.amount()), Settled: r.scale(i.settled.amount())}
+	rare := i.rare
+	if rare == nil {
+		rare = new(rareSums)
+	}
+	a := Answer{
+		Live:    r.scale(i.covered[0].amount(&i.sum, &rare.live)),
+		Settled: r.scale(i.covered[1].amount(&i.sum, &rare.settled)),
+	}
 	if q.Window {
-		if i.window != nil {
-			a.LiveFrom, a.Before = r.scale(i.window[0].amount()), r.scale(i.window[1].amount())
-		}
+		var none [4]uint64
+		a.LiveFrom = r.scale(rare.from[0].amount(&rare.from[0].sum, &none))
+		a.Before = r.scale(rare.from[1].amount(&rare.from[1].sum, &none))
 		return a
 	}
-	limbs.Mul(a.Weight[:], i.level[:], MultiplierOne)
+	limbs.Mul(a.Weight[:], rare.level[:], MultiplierOne)
 	if q.At >= r.SeasonFrom && q.At < r.seasonTo() {
 		a.Rate = Rate(Score(a.Weight).scaled(r.Multiplier))
 	}
 	return a
 }
 
-// closedArea is an [interval.Area] in fewer bytes. The holds come by start.
-type closedArea struct {
-	sum   [4]uint64
+// cover is the length of a union of intervals that come by start.
+type cover struct {
 	held  uint64
 	reach int64
 }
 
-// add adds a hold over [start, end), and reports whether the sum fits.
-func (c *closedArea) add(start, end int64, w *Weight) bool {
+func (c *cover) add(start, end int64) {
+	if start = max(start, c.reach); start < end {
+		c.held += uint64(end - start)
+		c.reach = end
+	}
+}
+
+// amount returns the amount of two sums with the time held.
+func (c *cover) amount(a, b *[4]uint64) Amount {
+	area := interval.Area{Held: c.held}
+	copy(area.Sum[:], a[:])
+	var more [6]uint64
+	copy(more[:], b[:])
+	limbs.Add(area.Sum[:], more[:])
+	return amountOf(&area)
+}
+
+// addProduct adds a weight over [start, end) to a sum, and reports whether that fits.
+func addProduct(sum *[4]uint64, start, end int64, w *Weight) bool {
 	if start >= end {
 		return true
 	}
 	ns := uint64(end - start)
-	if start >= c.reach {
-		c.held += ns
-		c.reach = end
-	} else if end > c.reach {
-		c.held += uint64(end - c.reach)
-		c.reach = end
-	}
 	hi0, lo0 := bits.Mul64(w[0], ns)
+	var carry uint64
 	if w[1]|w[2]|w[3] == 0 {
-		var carry uint64
-		c.sum[0], carry = bits.Add64(c.sum[0], lo0, 0)
-		c.sum[1], carry = bits.Add64(c.sum[1], hi0, carry)
-		c.sum[2], carry = bits.Add64(c.sum[2], 0, carry)
-		c.sum[3], carry = bits.Add64(c.sum[3], 0, carry)
+		sum[0], carry = bits.Add64(sum[0], lo0, 0)
+		sum[1], carry = bits.Add64(sum[1], hi0, carry)
+		sum[2], carry = bits.Add64(sum[2], 0, carry)
+		sum[3], carry = bits.Add64(sum[3], 0, carry)
 		return carry == 0
 	}
 	hi1, lo1 := bits.Mul64(w[1], ns)
 	hi2, lo2 := bits.Mul64(w[2], ns)
 	hi3, lo3 := bits.Mul64(w[3], ns)
-	var carry uint64
 	lo1, carry = bits.Add64(lo1, hi0, 0)
 	lo2, carry = bits.Add64(lo2, hi1, carry)
 	lo3, carry = bits.Add64(lo3, hi2, carry)
 	over := hi3 + carry
-	c.sum[0], carry = bits.Add64(c.sum[0], lo0, 0)
-	c.sum[1], carry = bits.Add64(c.sum[1], lo1, carry)
-	c.sum[2], carry = bits.Add64(c.sum[2], lo2, carry)
-	c.sum[3], carry = bits.Add64(c.sum[3], lo3, carry)
+	sum[0], carry = bits.Add64(sum[0], lo0, 0)
+	sum[1], carry = bits.Add64(sum[1], lo1, carry)
+	sum[2], carry = bits.Add64(sum[2], lo2, carry)
+	sum[3], carry = bits.Add64(sum[3], lo3, carry)
 	return over == 0 && carry == 0
-}
-
-func (c *closedArea) amount() Amount {
-	area := interval.Area{Held: c.held}
-	copy(area.Sum[:], c.sum[:])
-	return amountOf(&area)
 }

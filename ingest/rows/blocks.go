@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 	"unsafe"
 )
 
@@ -30,7 +31,8 @@ type Block struct {
 	Line int // lines of the file before the block
 
 	data   []byte
-	quoted bool // a row before the block had a quote
+	quotes bool // the block has quotes
+	quoted bool // a row before the block had one
 }
 
 // Blocks returns the rows that [Table.Next] has not returned, as blocks, or nil if the
@@ -81,9 +83,9 @@ func (b *Blocks) Next(buf []byte) (Block, []byte, error) {
 
 // block makes a block of the next bytes of the file.
 func (b *Blocks) block(data []byte) Block {
-	block := Block{Line: b.line, data: data, quoted: b.quoted}
+	block := Block{Line: b.line, data: data, quoted: b.quoted, quotes: bytes.IndexByte(data, '"') >= 0}
 	b.line += bytes.Count(data, []byte{'\n'})
-	b.quoted = b.quoted || bytes.IndexByte(data, '"') >= 0
+	b.quoted = b.quoted || block.quotes
 	return block
 }
 
@@ -111,8 +113,9 @@ type BlockReader struct {
 	comma  byte
 
 	rest    []byte
-	line    int // lines before rest
-	strict  bool
+	line    int  // lines before rest
+	strict  bool // the general reader reads the block
+	quotes  bool // the block has quotes
 	quoted  *csv.Reader
 	before  int // lines before what quoted reads
 	fields  []string
@@ -127,7 +130,7 @@ func (b *Blocks) Reader() *BlockReader {
 
 // Reset makes a block the one that is read.
 func (r *BlockReader) Reset(b Block) {
-	r.rest, r.line, r.strict, r.quoted = b.data, b.Line, b.quoted, nil
+	r.rest, r.line, r.strict, r.quotes, r.quoted = b.data, b.Line, b.quoted, b.quotes, nil
 }
 
 // Repeated is the number of header lines that were passed over.
@@ -167,7 +170,7 @@ func (r *BlockReader) read() ([]string, int, error) {
 		} else {
 			line = r.rest
 		}
-		if bytes.IndexByte(line, '"') >= 0 {
+		if r.quotes && bytes.IndexByte(line, '"') >= 0 {
 			return r.general()
 		}
 		r.rest = r.rest[min(len(line)+1, len(r.rest)):]
@@ -189,17 +192,18 @@ func (r *BlockReader) read() ([]string, int, error) {
 // split splits a line without quotes, and reports whether it has a field a column.
 func (r *BlockReader) split(line string) bool {
 	fields := r.fields[:0]
-	start := 0
-	for i := 0; i < len(line); i++ {
-		if line[i] == r.comma {
-			if len(fields) == len(r.header) {
-				return false
-			}
-			fields = append(fields, Trim(line[start:i]))
-			start = i + 1
+	for {
+		end := strings.IndexByte(line, r.comma)
+		if end < 0 {
+			break
 		}
+		if len(fields) == len(r.header) {
+			return false
+		}
+		fields = append(fields, Trim(line[:end]))
+		line = line[end+1:]
 	}
-	fields = append(fields, Trim(line[start:]))
+	fields = append(fields, Trim(line))
 	r.fields = fields
 	return len(fields) == len(r.header)
 }

@@ -9,9 +9,9 @@ import (
 )
 
 // ShardBits is the number of bits of a hash that name a shard. The pairs of 200,000
-// holders are then 3,000 a shard, which fit the cache of a core.
+// holders are then 1,600 a shard, which fit the cache of a core.
 const (
-	ShardBits = 6
+	ShardBits = 7
 	Shards    = 1 << ShardBits
 )
 

@@ -14,10 +14,16 @@ type Name struct {
 
 // names is the holders of a shard: each spelling once, and what it means.
 type names struct {
-	slots   []slot
-	texts   []string
-	meaning []uint32 // by index: the index of the id that counts, or nobody
-	skipped []bool   // by index: it is excluded
+	slots []slot
+	all   []spelled
+}
+
+// spelled is a spelling of a holder.
+type spelled struct {
+	text    string
+	meaning uint32 // the index of the id that counts, or nobody
+	first   uint32 // of an id: 1 + its first pair
+	skipped bool   // of an id: it is excluded
 }
 
 // slot is a place of the hash table.
@@ -28,6 +34,20 @@ type slot struct {
 
 // nobody is the meaning of what names no holder.
 const nobody = 1<<32 - 1
+
+// guess returns 1 + the index of a text of that hash, or 0. It does not look at the text,
+// so that the processor does not wait for it.
+func (n *names) guess(hash uint64) uint32 {
+	if len(n.slots) == 0 {
+		return 0
+	}
+	mask := uint64(len(n.slots) - 1)
+	for i := hash & mask; ; i = (i + 1) & mask {
+		if s := &n.slots[i]; s.index == 0 || s.hash == hash {
+			return s.index
+		}
+	}
+}
 
 // find returns the index of a text, or false.
 func (n *names) find(hash uint64, text []byte) (uint32, bool) {
@@ -40,7 +60,7 @@ func (n *names) find(hash uint64, text []byte) (uint32, bool) {
 		if s.index == 0 {
 			return 0, false
 		}
-		if s.hash == hash && n.texts[s.index-1] == string(text) {
+		if s.hash == hash && n.all[s.index-1].text == string(text) {
 			return s.index - 1, true
 		}
 	}
@@ -48,7 +68,8 @@ func (n *names) find(hash uint64, text []byte) (uint32, bool) {
 
 // insert adds a text that is not there. The text is copied.
 func (n *names) insert(hash uint64, text string) uint32 {
-	if 2*(len(n.texts)+1) > len(n.slots) {
+	i := uint32(len(n.all))
+	if 2*(len(n.all)+1) > len(n.slots) {
 		old := n.slots
 		n.slots = make([]slot, max(64, 2*len(old)))
 		for _, s := range old {
@@ -57,11 +78,9 @@ func (n *names) insert(hash uint64, text string) uint32 {
 			}
 		}
 	}
-	n.texts = append(n.texts, strings.Clone(text))
-	n.meaning = append(n.meaning, uint32(len(n.texts)-1))
-	n.skipped = append(n.skipped, false)
-	n.place(slot{hash, uint32(len(n.texts))})
-	return uint32(len(n.texts) - 1)
+	n.all = append(n.all, spelled{text: strings.Clone(text), meaning: i})
+	n.place(slot{hash, i + 1})
+	return i
 }
 
 func (n *names) place(s slot) {
@@ -77,7 +96,7 @@ func (n *names) place(s slot) {
 // spelling that is new.
 func (n *names) meant(seed, hash uint64, text []byte, holder func(string) (Name, error)) (uint32, error) {
 	if i, ok := n.find(hash, text); ok {
-		return n.meaning[i], nil
+		return n.all[i].meaning, nil
 	}
 	name, err := holder(string(text))
 	if err != nil {
@@ -86,10 +105,10 @@ func (n *names) meant(seed, hash uint64, text []byte, holder func(string) (Name,
 	i := n.insert(hash, string(text))
 	switch {
 	case name.Nobody:
-		n.meaning[i] = nobody
+		n.all[i].meaning = nobody
 		return nobody, nil
-	case name.ID == n.texts[i]:
-		n.skipped[i] = name.Excluded
+	case name.ID == n.all[i].text:
+		n.all[i].skipped = name.Excluded
 		return i, nil
 	}
 	of := hashOf(seed, name.ID)
@@ -99,8 +118,8 @@ func (n *names) meant(seed, hash uint64, text []byte, holder func(string) (Name,
 	id, ok := n.find(of, []byte(name.ID))
 	if !ok {
 		id = n.insert(of, name.ID)
-		n.skipped[id] = name.Excluded
+		n.all[id].skipped = name.Excluded
 	}
-	n.meaning[i] = id
+	n.all[i].meaning = id
 	return id, nil
 }

@@ -10,8 +10,7 @@ import (
 type shard struct {
 	set   *Set
 	names names
-	first []uint32          // by holder: 1 + its first pair
-	more  map[uint64]uint32 // of token and holder: 1 + the pair, if it is not the first
+	more  map[uint64]uint32 // of token and holder: 1 + the pair, if it is not the holder's first
 	pairs []pair
 	sums  []hold.Integral // by pair; without rows
 	lots  []lot           // by pair; if there are moves
@@ -29,42 +28,70 @@ type lot struct {
 	weight hold.Weight
 }
 
+// atOnce is how many items are looked up at once. With more pairs than fit the caches,
+// a look-up mostly waits for memory, and those of several items do not wait for each
+// other.
+const atOnce = 64
+
 // apply applies what the batch has for the shard.
 func (s *shard) apply(l *list) error {
-	for i := range l.items {
-		it := &l.items[i]
-		holder, err := s.names.meant(s.set.seed, it.hash, l.ids[it.id:it.id+uint32(it.idLen)], s.set.config.Holder)
-		if err != nil {
-			return err
+	var of [atOnce]uint32
+	for from := 0; from < len(l.items); from += atOnce {
+		items := l.items[from:min(from+atOnce, len(l.items))]
+		for i := range items {
+			of[i] = s.names.guess(items[i].hash)
 		}
-		if holder == nobody || s.names.skipped[holder] {
-			continue
+		for i := range items {
+			it := &items[i]
+			text := l.ids[it.id : it.id+uint32(it.idLen)]
+			if guess := of[i]; guess != 0 && s.names.all[guess-1].text == string(text) {
+				of[i] = s.names.all[guess-1].meaning
+				continue
+			}
+			var err error
+			if of[i], err = s.names.meant(s.set.seed, it.hash, text, s.set.config.Holder); err != nil {
+				return err
+			}
 		}
-		p := s.pairOf(it.token, holder)
-		switch {
-		case it.what&kindMask >= isIn:
-			err = s.move(p, it)
-		case s.set.config.KeepRows:
-			s.rows.add(p, it)
-		default:
-			err = s.hold(p, it)
+		for i := range items {
+			if holder := of[i]; holder != nobody {
+				if n := &s.names.all[holder]; n.skipped {
+					of[i] = nobody
+				} else {
+					of[i] = s.pairOf(n, holder, items[i].token)
+				}
+			}
 		}
-		if err != nil {
-			return err
+		for i := range items {
+			if of[i] == nobody {
+				continue
+			}
+			if err := s.applyTo(of[i], &items[i]); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
 }
 
-// pairOf returns the index of a pair.
-func (s *shard) pairOf(token, holder uint32) uint32 {
-	for len(s.first) <= int(holder) {
-		s.first = append(s.first, 0)
+func (s *shard) applyTo(p uint32, it *item) error {
+	switch {
+	case it.what&kindMask >= isIn:
+		return s.move(p, it)
+	case s.set.config.KeepRows:
+		s.rows.add(p, it)
+		return nil
+	default:
+		return s.hold(p, it)
 	}
-	i := s.first[holder]
+}
+
+// pairOf returns the index of a pair.
+func (s *shard) pairOf(n *spelled, holder, token uint32) uint32 {
+	i := n.first
 	switch {
 	case i == 0:
-		s.first[holder] = uint32(len(s.pairs)) + 1
+		n.first = uint32(len(s.pairs)) + 1
 	case s.pairs[i-1].token == token:
 		return i - 1
 	default:
@@ -169,7 +196,7 @@ func (s *shard) appendPairs(list []Pair, number uint32) []Pair {
 		if !s.set.config.KeepRows && s.sums[i].Empty() {
 			continue // what came went within one instant
 		}
-		list = append(list, Pair{Holder: s.names.texts[p.holder], Token: s.set.tokens[p.token].id, token: p.token, shard: number, pair: uint32(i)})
+		list = append(list, Pair{Holder: s.names.all[p.holder].text, Token: s.set.tokens[p.token].id, token: p.token, shard: number, pair: uint32(i)})
 	}
 	return list
 }

@@ -221,10 +221,12 @@ func (j *transferJob) Parse(worker, slot int, block rows.Block, into *sharded.Ba
 	p.clock.lastText = "" // of a block that is gone
 	p.slot = &j.s.slots[slot]
 	p.slot.reset()
+	p.alone = p.alone[:0]
 	p.into = into
 	for {
 		row, line, err := p.rows.Next()
 		if err == io.EOF {
+			p.hashAlone() // it may have others in the next block
 			p.slot.end()
 			return nil
 		}
@@ -293,6 +295,7 @@ type transferParser struct {
 	tokens  map[string]*tokenOf
 	last    *tokenOf
 	scratch []byte
+	alone   []string // the row of a time that has no other one yet, without a hash
 
 	count, coins, unselected int64
 }
@@ -463,6 +466,10 @@ func (p *transferParser) note(row []string, line int, at int64) error {
 		s.first = at
 	}
 	if at != s.last {
+		if s.last == s.first {
+			p.hashAlone() // it may have others in the block before
+		}
+		p.alone = p.alone[:0]
 		s.next(at)
 	}
 	if key, has := appendIdentity(p.scratch[:0], row, p.m); has {
@@ -472,6 +479,21 @@ func (p *transferParser) note(row []string, line int, at int64) error {
 		s.logs[shard] = append(s.logs[shard], log)
 		return nil
 	}
+	if len(s.tail.rows) == 0 {
+		// Most rows are the only ones of their time, and need no hash.
+		p.alone = append(p.alone[:0], row...)
+		s.tail.rows = append(s.tail.rows, rowHash{0, int32(line), uint16(len(p.s.l.files))})
+		return nil
+	}
+	p.hashAlone()
 	s.tail.rows = append(s.tail.rows, rowHash{sharded.HashRow(p.s.seed, row), int32(line), uint16(len(p.s.l.files))})
 	return nil
+}
+
+// hashAlone hashes the row that was alone so far.
+func (p *transferParser) hashAlone() {
+	if len(p.alone) > 0 {
+		p.slot.tail.rows[0].hash = sharded.HashRow(p.s.seed, p.alone)
+		p.alone = p.alone[:0]
+	}
 }
