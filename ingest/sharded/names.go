@@ -1,8 +1,10 @@
 package sharded
 
 import (
+	"encoding/binary"
 	"fmt"
 	"strings"
+	"unsafe"
 )
 
 // Name is what the spelling of a holder means.
@@ -16,14 +18,31 @@ type Name struct {
 type names struct {
 	slots []slot
 	all   []spelled
+	long  []string
 }
 
-// spelled is a spelling of a holder.
+// spelled is a spelling of a holder. Texts lie in it, so that one line of the cache has
+// all that a look-up reads.
 type spelled struct {
-	text    string
+	short   [shortText]byte
+	size    uint8  // of the text in short; longText: it is in the list of long ones, at the index in short
+	skipped bool   // of an id: it is excluded
 	meaning uint32 // the index of the id that counts, or nobody
 	first   uint32 // of an id: 1 + its first pair
-	skipped bool   // of an id: it is excluded
+}
+
+const (
+	shortText = 54
+	longText  = 255
+)
+
+// text returns the text of an index. It is valid until another one is inserted.
+func (n *names) text(i uint32) string {
+	s := &n.all[i]
+	if s.size == longText {
+		return n.long[binary.LittleEndian.Uint32(s.short[:])]
+	}
+	return unsafe.String(&s.short[0], s.size)
 }
 
 // slot is a place of the hash table.
@@ -60,7 +79,7 @@ func (n *names) find(hash uint64, text []byte) (uint32, bool) {
 		if s.index == 0 {
 			return 0, false
 		}
-		if s.hash == hash && n.all[s.index-1].text == string(text) {
+		if s.hash == hash && n.text(s.index-1) == string(text) {
 			return s.index - 1, true
 		}
 	}
@@ -78,7 +97,15 @@ func (n *names) insert(hash uint64, text string) uint32 {
 			}
 		}
 	}
-	n.all = append(n.all, spelled{text: strings.Clone(text), meaning: i})
+	s := spelled{meaning: i, size: uint8(len(text))}
+	if len(text) <= shortText {
+		copy(s.short[:], text)
+	} else {
+		s.size = longText
+		binary.LittleEndian.PutUint32(s.short[:], uint32(len(n.long)))
+		n.long = append(n.long, strings.Clone(text))
+	}
+	n.all = append(n.all, s)
 	n.place(slot{hash, i + 1})
 	return i
 }
@@ -107,7 +134,7 @@ func (n *names) meant(seed, hash uint64, text []byte, holder func(string) (Name,
 	case name.Nobody:
 		n.all[i].meaning = nobody
 		return nobody, nil
-	case name.ID == n.all[i].text:
+	case name.ID == n.text(i):
 		n.all[i].skipped = name.Excluded
 		return i, nil
 	}

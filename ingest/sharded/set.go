@@ -110,10 +110,10 @@ func (s *Set) Tokens() []string {
 // order.
 func (s *Set) Holders(f func(id string)) {
 	for i := range s.shards {
-		all := s.shards[i].names.all
-		for j := range all {
-			if all[j].meaning == uint32(j) {
-				f(all[j].text)
+		n := &s.shards[i].names
+		for j := range n.all {
+			if n.all[j].meaning == uint32(j) {
+				f(n.text(uint32(j)))
 			}
 		}
 	}
