@@ -12,7 +12,7 @@ import (
 	"holdmetrics/gateway/gatewaytest/fakes"
 )
 
-// The index finds whoever was added and not removed, and nobody twice.
+// The index finds each watcher that was added and not removed, once.
 func TestIndex(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {

@@ -135,7 +135,7 @@ func TestPause(t *testing.T) {
 	}
 }
 
-// Who must not wait, or has waited long enough, is told so; who goes leaves nothing.
+// A request that must not wait, or has waited long enough, is refused; one that is given up leaves nothing.
 func TestFull(t *testing.T) {
 	t.Parallel()
 	l := newLine(t, fair.Config{Places: 1, Waiting: 3, WaitingEach: 2, Patience: time.Hour})

@@ -117,6 +117,8 @@ func (g *Gateway) start(ctx context.Context) error {
 		Gatherer:     g.Registry,
 		HTTP:         g.httpOptions(),
 		MessageBytes: int(g.memory.message),
+		Bounds:       g.settings.Reads,
+		Watching:     g.settings.Watches,
 	})
 	if err != nil {
 		return err

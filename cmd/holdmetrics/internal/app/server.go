@@ -162,6 +162,8 @@ func (p *Server) startOver(ctx context.Context, ports *ports, policy hold.Policy
 		Gatherer:     p.Registry,
 		HTTP:         p.httpOptions(),
 		MessageBytes: int(p.memory.message),
+		Bounds:       p.settings.Reads,
+		Watching:     p.settings.Watches,
 	})
 	if err != nil {
 		return errors.Join(err, served.Snapshots.Close())

@@ -85,6 +85,7 @@ func GatewayFlags(c *cobra.Command) {
 	f.String(KeyGRPC, "0.0.0.0:60051", "gRPC `address`; port 0 takes a free one (GRPC_ADDRESS)")
 	f.String(KeyHTTP, "0.0.0.0:8000", "HTTP `address` (HTTP_HOST, HTTP_PORT)")
 	httpFlags(f)
+	readingFlags(f)
 	gatewayBoundFlags(f)
 	limits := hold.DefaultLimits()
 	LimitFlags(f, &limits)

@@ -15,6 +15,8 @@ import (
 	"go.uber.org/zap/zapcore"
 
 	"holdmetrics/cmd/holdmetrics/internal/usage"
+	"holdmetrics/gateway/query"
+	"holdmetrics/gateway/watch"
 	"holdmetrics/hold"
 	"holdmetrics/processor"
 )
@@ -42,6 +44,9 @@ type Settings struct {
 	Lenient     bool     // ignore fields of events in JSON that no event has
 
 	Bounds Bounds
+
+	Reads   query.Bounds // of what reads may ask
+	Watches watch.Bounds // of what may be watched
 
 	Cluster Cluster // of gateway and worker
 }
@@ -78,6 +83,15 @@ var Environment = map[string]string{
 	"START_TIMEOUT":  KeyStartTimeout,
 	"CORS_ORIGIN":    keyCORSOrigin,
 	"LENIENT":        keyLenient,
+
+	"MAX_READS":                keyReads,
+	"MAX_READS_CLIENT":         keyReadsEach,
+	"READ_WAIT":                keyReadWait,
+	"MAX_HISTORY_COST":         keyHistoryCost,
+	"MAX_WATCHES":              keyWatches,
+	"MAX_WATCHES_CLIENT":       keyWatchesEach,
+	"MAX_WATCHED_NAMES":        keyNames,
+	"MAX_WATCHED_NAMES_CLIENT": keyNamesEach,
 
 	"MEMORY_LIMIT":       KeyMemoryLimit,
 	"DEAD_LETTER_BYTES":  KeyDeadLetterBytes,
@@ -122,6 +136,7 @@ func ServeFlags(c *cobra.Command) {
 	f.String(KeyGRPC, "0.0.0.0:60051", "gRPC `address`; port 0 takes a free one (GRPC_ADDRESS)")
 	f.String(KeyHTTP, net.JoinHostPort(defaultHTTPHost, defaultHTTPPort), "HTTP `address` (HTTP_HOST, HTTP_PORT)")
 	httpFlags(f)
+	readingFlags(f)
 	f.String(KeyNATS, "127.0.0.1:4222", "NATS `address` for outside clients (NATS_ADDRESS)")
 	f.String(KeyPolicy, "", "how overlapping holds of a pair count: merge or sum; fixed when the data directory is made (POLICY; default merge)")
 	f.String(keyRules, "", rulesUsage)
@@ -234,6 +249,9 @@ func Parse(k *koanf.Koanf, flags *pflag.FlagSet) (*Settings, error) {
 		return nil, err
 	}
 	if err := s.Bounds.parse(k, has, bad); err != nil {
+		return nil, err
+	}
+	if err := s.parseReading(k, has, bad); err != nil {
 		return nil, err
 	}
 	if err := s.Cluster.parse(k, has, bad); err != nil {
