@@ -1,10 +1,14 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"math/big"
+	"runtime"
 	"strconv"
 	"strings"
+	"sync"
+	"sync/atomic"
 
 	"github.com/spf13/cobra"
 
@@ -81,33 +85,122 @@ func (b *book) print(c *cobra.Command, q *scoreQuery, s *source) error {
 	if err != nil {
 		return err
 	}
-	about, keys := b.question(q, s), b.keys()
+	about, ctx := b.question(q, s), c.Context()
 	totals := map[string]*figures{}
 	if q.share {
-		for i, k := range keys {
-			token := ""
-			if q.byToken {
-				token = k.token
-			}
-			if totals[token] == nil {
-				totals[token] = new(figures)
-			}
-			a := b.answer(i, &about)
-			totals[token].Add(&a)
+		err := inParts(ctx, b.parts(), func(from, to int) map[string]*figures { return b.totals(q, &about, from, to) },
+			func(part map[string]*figures) error {
+				for token, f := range part {
+					addTo(totals, token, &f.Answer)
+				}
+				return nil
+			})
+		if err != nil {
+			return err
 		}
 	}
-	ctx, printed := c.Context(), 0
-	for i := 0; i < len(keys); {
-		if printed++; printed%checkEvery == 0 && ctx.Err() != nil {
-			return ctx.Err()
+	err = inParts(ctx, b.parts(), func(from, to int) [][]string { return b.rows(q, &about, totals, from, to) },
+		func(rows [][]string) error {
+			for _, fields := range rows {
+				if err := out.Write(fields...); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	if err != nil {
+		return err
+	}
+	return out.Close()
+}
+
+// partKeys is about how many pairs are worked out at once on one core.
+const partKeys = 1024
+
+// parts returns where the parts of the keys end. No holder is in two parts.
+func (b *book) parts() (ends []int) {
+	keys := b.keys()
+	for end := 0; end < len(keys); {
+		end = min(end+partKeys, len(keys))
+		for end < len(keys) && keys[end].holder == keys[end-1].holder {
+			end++
 		}
-		key := keys[i]
+		ends = append(ends, end)
+	}
+	return ends
+}
+
+// inParts calls work with the limits of each part, on all cores, and done with what it
+// returns, part by part in their order.
+func inParts[T any](ctx context.Context, ends []int, work func(from, to int) T, done func(T) error) error {
+	results := make([]T, 4*runtime.GOMAXPROCS(0))
+	from := 0
+	for len(ends) > 0 {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		n := min(len(results), len(ends))
+		var next atomic.Int64
+		var working sync.WaitGroup
+		for range min(n, runtime.GOMAXPROCS(0)) {
+			working.Go(func() {
+				for i := int(next.Add(1)) - 1; i < n; i = int(next.Add(1)) - 1 {
+					begin := from
+					if i > 0 {
+						begin = ends[i-1]
+					}
+					results[i] = work(begin, ends[i])
+				}
+			})
+		}
+		working.Wait()
+		for _, result := range results[:n] {
+			if err := done(result); err != nil {
+				return err
+			}
+		}
+		from, ends = ends[n-1], ends[n:]
+	}
+	return nil
+}
+
+// totals are the sums of some pairs, by token, or by "" without --by-token.
+func (b *book) totals(q *scoreQuery, about *hold.Question, from, to int) map[string]*figures {
+	totals := map[string]*figures{}
+	for i := from; i < to; i++ {
+		token := ""
+		if q.byToken {
+			token = b.sorted[i].token
+		}
+		a := b.answer(i, about)
+		addTo(totals, token, &a)
+	}
+	return totals
+}
+
+func addTo(totals map[string]*figures, token string, a *hold.Answer) {
+	if totals[token] == nil {
+		totals[token] = new(figures)
+	}
+	totals[token].Add(a)
+}
+
+// rows are the rows of some pairs.
+func (b *book) rows(q *scoreQuery, about *hold.Question, totals map[string]*figures, from, to int) [][]string {
+	rows := make([][]string, 0, to-from)
+	for i := from; i < to; {
+		key := b.sorted[i]
 		var f figures
-		for ; i < len(keys) && keys[i].holder == key.holder && (!q.byToken || keys[i] == key); i++ {
-			a := b.answer(i, &about)
+		for ; i < to && b.sorted[i].holder == key.holder && (!q.byToken || b.sorted[i] == key); i++ {
+			a := b.answer(i, about)
 			f.Add(&a)
 		}
-		fields := []string{key.token, key.holder, f.score(), f.held(), f.settledScore(), f.settledHeld()}
+		score, held := f.score(), f.held()
+		settled, settledHeld := score, held
+		if f.Live != f.Settled || f.LiveFrom != f.Before { // of most they are equal
+			settled, settledHeld = f.settledScore(), f.settledHeld()
+		}
+		fields := []string{key.token, key.holder, score, held, settled, settledHeld}
 		if !q.byToken {
 			key.token = ""
 			fields = fields[1:]
@@ -117,14 +210,12 @@ func (b *book) print(c *cobra.Command, q *scoreQuery, s *source) error {
 		}
 		if q.share {
 			t := totals[key.token]
-			live, settled := t.score(), t.settledScore()
-			fields = append(fields, live, settled, share(f.score(), live, q.digits), share(f.settledScore(), settled, q.digits))
+			allLive, allSettled := t.score(), t.settledScore()
+			fields = append(fields, allLive, allSettled, share(score, allLive, q.digits), share(settled, allSettled, q.digits))
 		}
-		if err := out.Write(fields...); err != nil {
-			return err
-		}
+		rows = append(rows, fields)
 	}
-	return out.Close()
+	return rows
 }
 
 // blockText is the text of a column of explain whose second is a block.

@@ -35,6 +35,7 @@ func main() {
 // options are the command line.
 type options struct {
 	json, rows, profile string
+	python              string
 	list, quick         bool
 	repeat              int
 }
@@ -46,6 +47,7 @@ func parseOptions(args []string, complaints io.Writer) (options, error) {
 	f.StringVar(&o.json, "json", "", "write the table to this `file` as well, as JSON")
 	f.StringVar(&o.rows, "rows", "", "run these rows only, `a,b`")
 	f.StringVar(&o.profile, "profile", "", "write CPU profiles of what was measured to this `directory`")
+	f.StringVar(&o.python, "python", "python3", "`program` that has the package duckdb, for the row files")
 	f.BoolVar(&o.list, "list", false, "list the rows")
 	f.BoolVar(&o.quick, "quick", false, "smaller sizes: shows that everything runs, not how fast")
 	f.IntVar(&o.repeat, "repeat", 3, "repetitions of the rows that are not long; the median is shown")
@@ -91,7 +93,7 @@ func run(ctx context.Context, args []string, out, progress io.Writer) error {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	b := &bench{quick: o.quick, profile: o.profile, dir: dir,
+	b := &bench{quick: o.quick, python: o.python, profile: o.profile, dir: dir,
 		log: func(format string, args ...any) { fmt.Fprintf(progress, format+"\n", args...) }}
 	lines, failed := b.runRows(ctx, rows, o.repeat)
 	if err := report.Print(out, lines); err != nil {

@@ -32,13 +32,14 @@ func allRows() []row {
 		ingestRow{}, bulkRow{}, broadcastRow{}, recordRow{}, holdsRow{},
 		scoreRow{}, applyRow{}, replayRow{}, workersRow{}, mongoRow{}, sustainedRow{}, freshnessRow{},
 		watchRow{}, rankRow{},
-		memoryRow{}, pairRow{}, coldStartRow{},
+		memoryRow{}, pairRow{}, coldStartRow{}, filesRow{},
 	}
 }
 
 // bench is what rows share: sizes, a place for files, and the program under test.
 type bench struct {
 	quick   bool
+	python  string                           // that has DuckDB, to compare with
 	profile string                           // directory for CPU profiles of children; empty: none
 	dir     string                           // temporary; removed at the end
 	dirs    int                              // made

@@ -1,7 +1,13 @@
 package main
 
 import (
+	"bufio"
+	"bytes"
+	"errors"
 	"math"
+	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -87,5 +93,49 @@ func TestScoreSlice(t *testing.T) {
 	}
 	if exact, bare := scoreSlice(events).Score.Float64(), sumSlice(events); exact < bare*0.999999 || exact > bare*1.000001 {
 		t.Errorf("the score is %g, the sum %g", exact, bare)
+	}
+}
+
+// The files of the row of files are what the row says: distinct holds in the order of
+// their starts, and senders that have what they send.
+func TestFilesOfRows(t *testing.T) {
+	t.Parallel()
+	const n = 3000
+	var events, transfers bytes.Buffer
+	for _, f := range []struct {
+		to    *bytes.Buffer
+		write func(*bufio.Writer, int) error
+	}{{&events, writeEvents}, {&transfers, writeTransfers}} {
+		w := bufio.NewWriter(f.to)
+		if err := errors.Join(f.write(w, n), w.Flush()); err != nil {
+			t.Fatal(err)
+		}
+		if lines := bytes.Count(f.to.Bytes(), []byte("\n")); lines != n+1 {
+			t.Errorf("%d lines", lines)
+		}
+	}
+	last := ""
+	for _, row := range strings.Split(strings.TrimSpace(events.String()), "\n")[1:] {
+		start := strings.Split(row, ",")[2]
+		if start <= last {
+			t.Fatalf("%s starts at or before %s", row, last)
+		}
+		last = start
+	}
+	dir := t.TempDir()
+	ours, theirs := filepath.Join(dir, "a.csv"), filepath.Join(dir, "b.csv")
+	for name, text := range map[string]string{ours: "holder_id,score\na,1.5\nb,20\nc,0\n", theirs: "h,score\na,1.5000\nb,20\n"} {
+		if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := sameFileScores(ours, theirs); err != nil {
+		t.Error(err)
+	}
+	if err := os.WriteFile(theirs, []byte("h,score\na,1.5\nb,2\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if sameFileScores(ours, theirs) == nil {
+		t.Error("20 and 2 are the same score")
 	}
 }
