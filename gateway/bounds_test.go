@@ -105,7 +105,7 @@ func slowReaders(t *testing.T, w *gatewaytest.World, n int, path string) {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { c.Close() })
-		if _, err := fmt.Fprintf(c, "GET %s HTTP/1.1\r\nHost: h\r\n\r\n", path); err != nil {
+		if _, err := fmt.Fprintf(c, "GET %s HTTP/1.1\r\nHost: localhost\r\n\r\n", path); err != nil {
 			t.Fatal(err)
 		}
 		reading.Go(func() { // the server has begun to answer

@@ -81,6 +81,9 @@ type HTTPOptions struct {
 	// CORSOrigins are the origins whose pages may read, exactly as browsers send them;
 	// see [httpapi.CheckOrigin].
 	CORSOrigins []string
+	// Names are those by which clients reach the server, beside addresses and localhost;
+	// see [httpapi.CheckName]. Under other names no request is served.
+	Names []string
 	// Lenient: fields of events in JSON that no event has are ignored and counted, and
 	// not only those that begin with an underscore.
 	Lenient bool
@@ -120,6 +123,11 @@ func New(cfg Config) (*Gateway, error) {
 	}
 	for _, origin := range cfg.HTTP.CORSOrigins {
 		if err := httpapi.CheckOrigin(origin); err != nil {
+			return nil, fmt.Errorf("%w: %w", ErrConfig, err)
+		}
+	}
+	for _, name := range cfg.HTTP.Names {
+		if err := httpapi.CheckName(name); err != nil {
 			return nil, fmt.Errorf("%w: %w", ErrConfig, err)
 		}
 	}
@@ -173,7 +181,7 @@ func New(cfg Config) (*Gateway, error) {
 		Reads: g.reads, Watches: g.hub, Intake: g.intake, Status: g.status,
 		StreamWait: cfg.StreamWait, SendStall: cfg.SendStall, Heartbeat: cfg.Heartbeat,
 		Version: cfg.Version, Gatherer: cfg.Gatherer, Observer: g.metrics, Logger: cfg.Logger,
-		CORSOrigins: cfg.HTTP.CORSOrigins, Lenient: cfg.HTTP.Lenient, Bodies: cfg.HTTP.Bodies, Unpack: cfg.HTTP.Unpack,
+		CORSOrigins: cfg.HTTP.CORSOrigins, Names: cfg.HTTP.Names, Lenient: cfg.HTTP.Lenient, Bodies: cfg.HTTP.Bodies, Unpack: cfg.HTTP.Unpack,
 	}); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrConfig, err)
 	}

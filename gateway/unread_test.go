@@ -178,7 +178,7 @@ func TestAnswersThatNobodyReadsEnd(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer c.Close()
-			if _, err := fmt.Fprintf(c, "GET %s HTTP/1.1\r\nHost: h\r\n\r\n", path); err != nil {
+			if _, err := fmt.Fprintf(c, "GET %s HTTP/1.1\r\nHost: localhost\r\n\r\n", path); err != nil {
 				t.Fatal(err)
 			}
 			name, _, _ := strings.Cut(path, "?")
@@ -219,7 +219,7 @@ func TestASmallAnswerThatNobodyReadsEnds(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	if _, err := io.WriteString(c, "GET /metrics HTTP/1.1\r\nHost: h\r\n\r\n"); err != nil {
+	if _, err := io.WriteString(c, "GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n"); err != nil {
 		t.Fatal(err)
 	}
 	select {
@@ -270,7 +270,7 @@ func TestAnAnswersLimitEndsWithIt(t *testing.T) {
 	defer c.Close()
 	in := bufio.NewReader(c)
 	for range 2 {
-		if _, err := io.WriteString(c, "GET /healthz HTTP/1.1\r\nHost: h\r\n\r\n"); err != nil {
+		if _, err := io.WriteString(c, "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"); err != nil {
 			t.Fatal(err)
 		}
 		answer, err := http.ReadResponse(in, nil)

@@ -50,6 +50,9 @@ func Do(t *testing.T, method, url, body string) (*http.Response, []byte) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if method == http.MethodPost {
+		req.Header.Set("Content-Type", ContentType(url))
+	}
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
 		t.Fatal(err)
@@ -60,6 +63,14 @@ func Do(t *testing.T, method, url, body string) (*http.Response, []byte) {
 		t.Fatal(err)
 	}
 	return resp, got
+}
+
+// ContentType returns the content type of the events that a path takes.
+func ContentType(url string) string {
+	if strings.HasSuffix(url, "/holds") {
+		return "application/x-ndjson"
+	}
+	return "application/json"
 }
 
 // Get reads a path of the HTTP server, and fails the test unless the status is want.

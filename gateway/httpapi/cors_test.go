@@ -27,6 +27,7 @@ func TestOtherOrigins(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		req.Header.Set("Content-Type", "application/json")
 		for i := 0; i < len(headers); i += 2 {
 			req.Header.Set(headers[i], headers[i+1])
 		}
@@ -53,7 +54,7 @@ func TestOtherOrigins(t *testing.T) {
 		{"another port", "GET", "/stats", []string{origin, page + ":8443"}, 200, false, true},
 		{"a sandbox", "GET", "/stats", []string{origin, "null"}, 200, false, true},
 		{"no page", "GET", "/stats", nil, 200, false, true},
-		{"an event", "POST", "/hold", []string{origin, page}, 422, false, false},
+		{"an event", "POST", "/hold", []string{origin, page}, 403, false, false},
 		{"the page of this server", "GET", "/", []string{origin, page}, 200, false, false},
 		{"metrics", "GET", "/metrics", []string{origin, page}, 200, false, false},
 		{"a preflight", "OPTIONS", "/stats/watch", []string{origin, page, method, "GET"}, 204, true, true},

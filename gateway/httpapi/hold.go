@@ -79,7 +79,7 @@ func (s *Server) addHold(api huma.API) {
 		SkipValidateBody: true,
 		MaxBodyBytes:     MaxBodyBytes + 1, // huma refuses a body of exactly the limit
 		BodyReadTimeout:  bodyTimeout,
-		Errors: []int{http.StatusBadRequest, http.StatusRequestEntityTooLarge, http.StatusUnprocessableEntity,
+		Errors: []int{http.StatusBadRequest, http.StatusForbidden, http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType, http.StatusMisdirectedRequest, http.StatusUnprocessableEntity,
 			http.StatusTooManyRequests, http.StatusServiceUnavailable},
 	}, s.postHold)
 	body := api.OpenAPI().Paths["/hold"].Post.RequestBody

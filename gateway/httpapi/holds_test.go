@@ -35,6 +35,7 @@ func postLines(t *testing.T, w *gatewaytest.World, body io.Reader, header ...str
 	if err != nil {
 		t.Fatal(err)
 	}
+	req.Header.Set("Content-Type", "application/x-ndjson")
 	for i := 0; i < len(header); i += 2 {
 		req.Header.Set(header[i], header[i+1])
 	}
@@ -270,6 +271,7 @@ func TestPostHoldsOfAClientThatLeaves(t *testing.T) {
 			t.Error(err)
 			return
 		}
+		req.Header.Set("Content-Type", "application/x-ndjson")
 		if resp, err := http.DefaultClient.Do(req); err == nil {
 			resp.Body.Close()
 			t.Error("there was an answer")

@@ -50,6 +50,7 @@ type Config struct {
 	Logger     *zap.Logger
 
 	CORSOrigins []string // whose pages may read
+	Names       []string // by which clients reach the server, beside addresses and localhost; see CheckName
 	Lenient     bool     // ignore fields of events that no event has
 
 	Bodies int            // bodies of POST /holds that are read at once, at most; 0: DefaultBodies
@@ -151,7 +152,7 @@ func (s *Server) routes() (http.Handler, error) {
 	mux.Handle("GET /docs", fixed("text/html; charset=utf-8", page))
 	mux.Handle("GET /redoc", fixed("text/html; charset=utf-8", page)) // another name that clients of the original service have
 	mux.Handle("GET /metrics", promhttp.HandlerFor(s.cfg.Gatherer, promhttp.HandlerOpts{ErrorLog: zap.NewStdLog(s.cfg.Logger)}))
-	return s.observeHTTP(mux, newCORS(s.cfg.CORSOrigins, api.OpenAPI())), nil
+	return s.observeHTTP(mux, newCORS(s.cfg.CORSOrigins, api.OpenAPI()), newTrust(s.cfg.Names)), nil
 }
 
 // apiConfig leaves out what huma would serve by itself: its documentation page
@@ -185,7 +186,7 @@ func fixed(contentType string, body []byte) http.Handler {
 
 // observeHTTP answers what no path takes with a problem document, counts requests
 // by their pattern, and logs them for debugging.
-func (s *Server) observeHTTP(mux *http.ServeMux, origins *cors) http.Handler {
+func (s *Server) observeHTTP(mux *http.ServeMux, origins *cors, trust *trust) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		seen := &statusWriter{ResponseWriter: w, control: http.NewResponseController(w), most: s.cfg.SendStall}
 		if r.URL.Path == "/hold/" { // the original service took it too
@@ -193,6 +194,10 @@ func (s *Server) observeHTTP(mux *http.ServeMux, origins *cors) http.Handler {
 		}
 		handler, pattern := mux.Handler(r)
 		defer func() { s.observedHTTP(r, pattern, seen) }() // also where an answer is cut off
+		if f := trust.refuses(r); f != nil {
+			writeProblem(seen, *f)
+			return
+		}
 		if origins.serve(seen, r, mux) {
 			return
 		}

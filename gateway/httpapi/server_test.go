@@ -240,7 +240,7 @@ func TestStatsOnAKeptConnection(t *testing.T) {
 	defer c.Close()
 	r := bufio.NewReader(c)
 	for range 3 {
-		if _, err := io.WriteString(c, "GET /stats HTTP/1.1\r\nHost: h\r\n\r\n"); err != nil {
+		if _, err := io.WriteString(c, "GET /stats HTTP/1.1\r\nHost: localhost\r\n\r\n"); err != nil {
 			t.Fatal(err)
 		}
 		resp, err := http.ReadResponse(r, nil)

@@ -229,7 +229,7 @@ func TestStalledWatcherIsClosed(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	if _, err := io.WriteString(c, "GET /stats/watch HTTP/1.1\r\nHost: h\r\n\r\n"); err != nil {
+	if _, err := io.WriteString(c, "GET /stats/watch HTTP/1.1\r\nHost: localhost\r\n\r\n"); err != nil {
 		t.Fatal(err)
 	}
 	for _, api := range []string{"grpc", "http"} {

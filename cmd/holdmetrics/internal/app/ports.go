@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"os"
 	"sync"
 	"time"
 
@@ -14,6 +15,7 @@ import (
 
 	"holdmetrics/cmd/holdmetrics/internal/settings"
 	"holdmetrics/gateway"
+	"holdmetrics/gateway/httpapi"
 	"holdmetrics/internal/service"
 )
 
@@ -54,6 +56,15 @@ func (p *ports) close() error {
 // and before err.
 func (p *ports) limit(budget fileBudget) {
 	p.limits = [2]*limitedListener{limitGRPC(p.grpc, budget.clients), limitHTTP(p.http, budget.clients)}
+}
+
+// ownNames are those by which clients may reach the HTTP server: the name of the machine,
+// and those of the settings.
+func ownNames(s *settings.Settings) []string {
+	if own, err := os.Hostname(); err == nil && httpapi.CheckName(own) == nil {
+		return append([]string{own}, s.HTTPNames...)
+	}
+	return s.HTTPNames
 }
 
 // err returns why a server refuses connections, or nil.

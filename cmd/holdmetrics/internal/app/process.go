@@ -243,7 +243,7 @@ func (n *process) agreeOnLimits(ctx context.Context, others []string) (hold.Limi
 func (n *process) httpOptions() gateway.HTTPOptions {
 	b := &n.settings.Bounds
 	return gateway.HTTPOptions{
-		CORSOrigins: n.settings.CORSOrigins, Lenient: n.settings.Lenient, Bodies: n.memory.bodies(b.Bodies),
+		CORSOrigins: n.settings.CORSOrigins, Names: ownNames(n.settings), Lenient: n.settings.Lenient, Bodies: n.memory.bodies(b.Bodies),
 		Unpack: inflate.Limits{Free: inflate.DefaultFree, Ratio: b.UnpackRatio, Most: b.UnpackedBytes},
 	}
 }

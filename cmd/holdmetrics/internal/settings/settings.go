@@ -41,6 +41,7 @@ type Settings struct {
 	PprofAddress string // empty: no profiles
 
 	CORSOrigins []string // whose pages may read by HTTP
+	HTTPNames   []string // by which clients reach the HTTP server
 	Lenient     bool     // ignore fields of events in JSON that no event has
 
 	Bounds Bounds
@@ -82,6 +83,7 @@ var Environment = map[string]string{
 	"PPROF_ADDRESS":  KeyPprof,
 	"START_TIMEOUT":  KeyStartTimeout,
 	"CORS_ORIGIN":    keyCORSOrigin,
+	"HTTP_NAMES":     keyHTTPNames,
 	"LENIENT":        keyLenient,
 
 	"MAX_READS":                keyReads,
