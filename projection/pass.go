@@ -196,7 +196,7 @@ func (p *watchPass) answered(end uint64) error {
 	return nil
 }
 
-// overdue returns what is wrong, as nothing has come for the view's patience; nil if
+// overdue returns what is wrong, as nothing has come for as long as the pass has patience; nil if
 // nothing had to come.
 func (p *watchPass) overdue() (err error) {
 	p.view.gate.pass(func() {

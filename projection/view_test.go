@@ -235,3 +235,26 @@ func TestViewCloses(t *testing.T) {
 		t.Errorf("%d holders after close, want 5", v.Len())
 	}
 }
+
+// A view becomes ready on a machine that is slower than its patience, whose first passes
+// all end before their answers have come.
+func TestViewOfASlowMachine(t *testing.T) {
+	t.Parallel()
+	js := startBroker(t).connect()
+	s := openSnapshots(t, js, false)
+	all := entries(50, "value")
+	publish(t, s, 0, all, 1)
+	v, err := s.WatchOn(within(t), js, 100*time.Microsecond)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = v.Close() })
+	select {
+	case <-v.Ready():
+	case <-within(t).Done():
+		t.Fatalf("the view never became ready: %v", v.Err())
+	}
+	if got := contents(v); !maps.Equal(got, contentsOf(all)) {
+		t.Errorf("the view has %d holders, or other values", len(got))
+	}
+}

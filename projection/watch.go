@@ -31,9 +31,13 @@ const (
 	// pass ends, and the next one has another consumer. A pass that misses nothing
 	// asks the bucket as often whether it should.
 	watchPatience = 5 * time.Second
+	// watchPatienceMost bounds the patience, which doubles with each pass in a row that
+	// does not become complete: a machine that is slower than the patience would begin
+	// the same pass again and again.
+	watchPatienceMost = 30 * time.Second
 
-	// checkTimeout is for one question where the bucket ends, checkTries how often it
-	// is asked before the pass ends, checkSpacing the time between two of them: under
+	// checkTimeout is for one question where the bucket ends, or half of a greater
+	// patience; checkTries is how often it is asked before the pass ends, checkSpacing the time between two of them: under
 	// load, positions become known that much later.
 	checkTimeout = 2 * time.Second
 	checkTries   = 3
@@ -53,14 +57,17 @@ var (
 // the start of the bucket.
 func (v *View) watch(ctx context.Context) {
 	pauses := backoff.Backoff{First: watchRetryFirst, Most: watchRetryLast}
+	patience := v.patience
 	for pass := uint32(1); ; pass++ {
-		complete, err := v.follow(ctx, pass)
+		complete, err := v.follow(ctx, pass, patience)
 		if ctx.Err() != nil {
 			return
 		}
 		err = fmt.Errorf("projection: watch of %s: %w", v.stream, err)
 		v.lastErr.Store(&err)
+		patience = min(2*patience, max(v.patience, watchPatienceMost))
 		if complete {
+			patience = v.patience
 			pauses.Reset()
 		}
 		if pauses.Wait(ctx) != nil {
@@ -86,9 +93,9 @@ func (v *View) watch(ctx context.Context) {
 // it is; what is new waits in the staging area of the pass.
 //
 // Nothing here waits for a message that may never come. A consumer that delivers
-// nothing, though the bucket has more, is found within two times the view's
+// nothing, though the bucket has more, is found within two times the pass's
 // patience, whatever its heartbeats and its counts of pending messages claim.
-func (v *View) follow(ctx context.Context, pass uint32) (complete bool, err error) {
+func (v *View) follow(ctx context.Context, pass uint32, patience time.Duration) (complete bool, err error) {
 	ctx, release := whileConnected(ctx, v.js.Conn())
 	defer release()
 	defer func() {
@@ -119,7 +126,7 @@ func (v *View) follow(ctx context.Context, pass uint32) (complete bool, err erro
 		<-consume.Closed()
 		complete = p.complete
 	}()
-	return false, v.attend(ctx, p)
+	return false, v.attend(ctx, p, patience)
 }
 
 // whileConnected returns a context that ends with ctx or when the connection is lost,
@@ -146,9 +153,9 @@ func whileConnected(ctx context.Context, conn *nats.Conn) (_ context.Context, re
 
 // attend does what a pass needs beside the messages that come, until the pass ends
 // with an error.
-func (v *View) attend(ctx context.Context, p *watchPass) error {
-	patience := time.NewTicker(v.patience)
-	defer patience.Stop()
+func (v *View) attend(ctx context.Context, p *watchPass, patience time.Duration) error {
+	silence := time.NewTicker(patience)
+	defer silence.Stop()
 	spacing := time.NewTimer(0)
 	defer spacing.Stop()
 	<-spacing.C
@@ -156,7 +163,7 @@ func (v *View) attend(ctx context.Context, p *watchPass) error {
 	for wanted, before := false, uint64(0); ; {
 		if wanted && spaced {
 			wanted, spaced = false, false
-			if err := v.check(ctx, p); err != nil {
+			if err := v.check(ctx, p, patience); err != nil {
 				return err
 			}
 			spacing.Reset(checkSpacing)
@@ -172,7 +179,7 @@ func (v *View) attend(ctx context.Context, p *watchPass) error {
 			spaced = true
 		case <-ctx.Done():
 			err = context.Cause(ctx)
-		case <-patience.C:
+		case <-silence.C:
 			received := p.received.Load()
 			if received == before {
 				// A question that is open now was asked a whole patience ago, or the
@@ -193,10 +200,10 @@ func (v *View) attend(ctx context.Context, p *watchPass) error {
 //
 // The stream's leader answers, whose word is as new as a majority's but for a leader
 // that was cut off from the others and has not noticed yet.
-func (v *View) check(ctx context.Context, p *watchPass) error {
+func (v *View) check(ctx context.Context, p *watchPass, patience time.Duration) error {
 	v.gate.pass(p.ask)
 	for try := 1; ; try++ {
-		end, err := v.end(ctx)
+		end, err := v.end(ctx, patience)
 		if err == nil {
 			v.gate.pass(func() { err = p.answered(end) })
 			return err
@@ -208,8 +215,8 @@ func (v *View) check(ctx context.Context, p *watchPass) error {
 }
 
 // end is the last sequence of the bucket.
-func (v *View) end(ctx context.Context) (uint64, error) {
-	ctx, cancel := context.WithTimeout(ctx, min(checkTimeout, v.patience))
+func (v *View) end(ctx context.Context, patience time.Duration) (uint64, error) {
+	ctx, cancel := context.WithTimeout(ctx, min(max(checkTimeout, patience/2), patience))
 	defer cancel()
 	stream, err := v.js.Stream(ctx, v.stream)
 	if err != nil {
