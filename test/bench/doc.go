@@ -32,6 +32,7 @@
 // (sync_interval: always), and that the store syncs each flush.
 //
 // Of several repetitions, the one with the median ratio is shown, value and peer
-// of the same repetition side by side. Everything runs on one machine: load and
+// of the same repetition side by side. The last column is the peak of memory: the largest
+// resident set that one process of the row had, whether it loads or is measured. Everything runs on one machine: load and
 // server share its cores, in a row as in its peer.
 package main

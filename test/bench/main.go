@@ -118,7 +118,9 @@ func (b *bench) runRows(ctx context.Context, rows []row, repeat int) (lines []re
 		began := time.Now()
 		var repetitions [][]report.Line
 		for i := range r.repeats(repeat) {
+			b.takePeak()
 			got, err := r.run(ctx, b)
+			peak := b.takePeak()
 			b.clean()
 			if ctx.Err() != nil {
 				return lines, context.Cause(ctx)
@@ -132,6 +134,7 @@ func (b *bench) runRows(ctx context.Context, rows []row, repeat int) (lines []re
 			}
 			for j := range got {
 				l := &got[j]
+				l.Peak = peak
 				b.log("%s %d/%d: %s: %s %s, against %s, %s", r.name(), i+1, r.repeats(repeat), l.Name, report.Number(l.Value), l.Unit, report.Number(l.AgainstValue), l.Note)
 			}
 			repetitions = append(repetitions, got)

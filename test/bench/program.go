@@ -55,7 +55,9 @@ func (b *bench) startProgram(ctx context.Context, args, env []string, said func(
 				said(p, f[0], f[1])
 			}
 		}
-		p.done <- p.cmd.Wait()
+		err := p.cmd.Wait()
+		b.ended(p.cmd.ProcessState)
+		p.done <- err
 	}()
 	select {
 	case <-up:

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"holdmetrics/test/bench/internal/child"
@@ -30,7 +31,7 @@ type row interface {
 func allRows() []row {
 	return []row{
 		ingestRow{}, bulkRow{}, broadcastRow{}, recordRow{}, holdsRow{},
-		scoreRow{}, applyRow{}, replayRow{}, workersRow{}, mongoRow{}, sustainedRow{}, freshnessRow{},
+		scoreRow{}, applyRow{}, replayRow{}, workersRow{}, mongoRow{}, sustainedRow{}, limitedRow{}, freshnessRow{},
 		watchRow{}, rankRow{},
 		memoryRow{}, pairRow{}, coldStartRow{}, filesRow{},
 	}
@@ -45,6 +46,7 @@ type bench struct {
 	dirs    int                              // made
 	cleaned int                              // and removed
 	log     func(format string, args ...any) // progress
+	peak    atomic.Int64                     // largest resident set of a process that has ended; see takePeak
 
 	buildOnce sync.Once
 	binary    string
@@ -118,8 +120,23 @@ func (often) repeats(n int) int { return n }
 // startChild starts a child in a role and returns when it has answered; see
 // [child.Start].
 func (b *bench) startChild(ctx context.Context, role string, cores int, input, ready any) (*child.Process, error) {
-	return child.Start(ctx, b.profile, role, cores, input, ready)
+	return child.Start(ctx, b.profile, role, cores, input, ready, b.ended)
 }
+
+// ended notes how much memory a process had at most.
+func (b *bench) ended(p *os.ProcessState) {
+	peak := int64(child.PeakMemory(p))
+	for {
+		known := b.peak.Load()
+		if peak <= known || b.peak.CompareAndSwap(known, peak) {
+			return
+		}
+	}
+}
+
+// takePeak returns the largest resident set, in bytes, of all processes that have ended
+// since it was called before; 0: it is not known.
+func (b *bench) takePeak() int { return int(b.peak.Swap(0)) }
 
 // call runs a child that answers once, with its result, and then ends.
 func (b *bench) call(ctx context.Context, role string, cores int, input, result any) error {

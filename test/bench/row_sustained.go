@@ -53,27 +53,64 @@ func (sustainedRow) run(ctx context.Context, b *bench) (_ []report.Line, err err
 	if err != nil {
 		return nil, err
 	}
-	dir, err := b.tempDir("sustained")
+	in, out, _, err := b.sustain(ctx)
 	if err != nil {
-		return nil, err
-	}
-	s, err := b.startServe(ctx, dir)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, s.stop()) }()
-	if err := s.ready(ctx); err != nil {
-		return nil, err
-	}
-	in := load.Input{At: s.at, Window: load.Window{Count: time.Duration(b.size(60)) * time.Second}, Holders: sustainedHolders, Workers: bulkStreams, Batch: 1024}
-	var out sustainedOutput
-	if err := b.call(ctx, "sustained", 0, in, &out); err != nil {
 		return nil, err
 	}
 	return []report.Line{
 		{Name: "sustained", Value: out.PerSecond, Unit: "events/s", Fsync: true,
 			Against: "log ingest", AgainstValue: peer, Aim: report.Aim{report.RatioAtLeast(0.3)}, Note: fmt.Sprintf("for %v", in.Window.Count)},
 		{Name: "sustained, lag at the end", Value: float64(out.Lag) / float64(time.Millisecond), Unit: "ms", Fsync: true, Aim: report.Aim{report.AtMost(1000)}},
+	}, nil
+}
+
+// sustain sends events to the real program, with more in its environment, and returns
+// also the program's peak of memory, in bytes.
+func (b *bench) sustain(ctx context.Context, env ...string) (in load.Input, out sustainedOutput, peak int, err error) {
+	dir, err := b.tempDir("sustained")
+	if err != nil {
+		return in, out, 0, err
+	}
+	s, err := b.startServe(ctx, dir, env...)
+	if err != nil {
+		return in, out, 0, err
+	}
+	defer func() { err = errors.Join(err, s.stop()) }()
+	if err := s.ready(ctx); err != nil {
+		return in, out, 0, err
+	}
+	in = load.Input{At: s.at, Window: load.Window{Count: time.Duration(b.size(60)) * time.Second}, Holders: sustainedHolders, Workers: bulkStreams, Batch: 1024}
+	if err := b.call(ctx, "sustained", 0, in, &out); err != nil {
+		return in, out, 0, err
+	}
+	peak, err = memoryOf(s.cmd.Process.Pid, "VmHWM:")
+	return in, out, peak, err
+}
+
+// limitedRow is sustainedRow with a limit of memory, which it would exceed without one. It
+// shows the peak of the program, and what the limit costs.
+type limitedRow struct{ once }
+
+// memoryLimit is the limit of limitedRow, in MiB.
+const memoryLimit = 300
+
+func (limitedRow) name() string { return "limited" }
+func (limitedRow) about() string {
+	return "limited: sustained with GOMEMLIMIT=300MiB, peak of memory"
+}
+
+func (limitedRow) run(ctx context.Context, b *bench) ([]report.Line, error) {
+	_, free, unlimited, err := b.sustain(ctx)
+	if err != nil {
+		return nil, err
+	}
+	_, out, peak, err := b.sustain(ctx, fmt.Sprintf("GOMEMLIMIT=%dMiB", memoryLimit))
+	if err != nil {
+		return nil, err
+	}
+	return []report.Line{
+		{Name: "limited, peak", Value: float64(peak >> 20), Unit: "MB", Fsync: true, Against: "no limit", AgainstValue: float64(unlimited >> 20), Aim: report.Aim{report.AtMost(memoryLimit)}},
+		{Name: "limited", Value: out.PerSecond, Unit: "events/s", Fsync: true, Against: "no limit", AgainstValue: free.PerSecond, Aim: report.Aim{report.RatioAtLeast(0.5)}},
 	}, nil
 }
 

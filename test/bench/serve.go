@@ -34,9 +34,9 @@ type served struct {
 	profiled sync.WaitGroup
 }
 
-// startServe starts the real program on a data directory, and returns when it
-// says where it listens.
-func (b *bench) startServe(ctx context.Context, dir string) (*served, error) {
+// startServe starts the real program on a data directory, with more in its environment,
+// and returns when it says where it listens.
+func (b *bench) startServe(ctx context.Context, dir string, env ...string) (*served, error) {
 	s := &served{}
 	args := []string{"serve", "--data-dir", dir,
 		"--grpc-address", "127.0.0.1:0", "--http-address", "127.0.0.1:0", "--nats-address", "127.0.0.1:0"}
@@ -44,7 +44,7 @@ func (b *bench) startServe(ctx context.Context, dir string) (*served, error) {
 		args = append(args, "--pprof-address", "127.0.0.1:0")
 	}
 	var err error
-	s.program, err = b.startProgram(ctx, args, nil, func(p *program, what, where string) {
+	s.program, err = b.startProgram(ctx, args, env, func(p *program, what, where string) {
 		switch what {
 		case "gRPC":
 			s.at.GRPC = where

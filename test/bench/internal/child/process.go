@@ -34,13 +34,13 @@ type Process struct {
 // Start starts this program in a role, gives it its input as JSON, and
 // returns when it has answered with its first value, which goes to ready. The child
 // writes a CPU profile to the directory profile unless that is empty, and has as many
-// cores as the machine if cores is 0.
+// cores as the machine if cores is 0. ended is called when it has ended.
 //
 //	parent                         child
 //	  input (one JSON value) ──▶
 //	                         ◀──   ready or result (one JSON value)
 //	  end of input           ──▶   stops, and exits
-func Start(ctx context.Context, profile, role string, cores int, input, ready any) (*Process, error) {
+func Start(ctx context.Context, profile, role string, cores int, input, ready any, ended func(*os.ProcessState)) (*Process, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
@@ -75,7 +75,9 @@ func Start(ctx context.Context, profile, role string, cores int, input, ready an
 		}
 		answered <- err
 		_, _ = io.Copy(io.Discard, out)
-		p.done <- cmd.Wait()
+		end := cmd.Wait()
+		ended(cmd.ProcessState)
+		p.done <- end
 	}()
 	select {
 	case err = <-answered:

@@ -18,6 +18,7 @@ type jsonLine struct {
 	Aim          string   `json:"aim"`
 	Met          bool     `json:"met"`
 	Fsync        bool     `json:"fsync"`
+	PeakMemory   int      `json:"peak_memory,omitempty"` // bytes
 	Note         string   `json:"note,omitempty"`
 	Skipped      string   `json:"skipped,omitempty"` // why; then the values mean nothing
 }
@@ -28,7 +29,7 @@ func JSON(lines []Line) ([]byte, error) {
 	for i := range lines {
 		l := &lines[i]
 		out[i] = jsonLine{Row: l.Name, Value: l.Value, Unit: l.Unit, Against: l.Against,
-			Aim: l.Aim.describe(l.Unit), Met: l.met(), Fsync: l.Fsync, Note: l.Note, Skipped: l.Skipped}
+			Aim: l.Aim.describe(l.Unit), Met: l.met(), Fsync: l.Fsync, PeakMemory: l.Peak, Note: l.Note, Skipped: l.Skipped}
 		if l.Against != "" && l.Skipped == "" {
 			out[i].AgainstValue = &l.AgainstValue
 		}

@@ -14,6 +14,7 @@ type Line struct {
 	AgainstValue float64
 	Aim          Aim
 	Fsync        bool // behind the value; where the peer differs, against says so
+	Peak         int  // bytes, the largest resident set of all processes of the row; 0: not known
 	Note         string
 	Skipped      string // why it was not measured; empty: it was
 	Void         bool   // what the row demands did not happen (the note says what): no aim is met

@@ -12,7 +12,7 @@ import (
 // Print writes the lines as a table with notes.
 func Print(w io.Writer, lines []Line) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "row\tvalue\tagainst, same run\tvalue\tratio\taim\tmet\tfsync")
+	fmt.Fprintln(t, "row\tvalue\tagainst, same run\tvalue\tratio\taim\tmet\tfsync\tpeak")
 	for i := range lines {
 		l := &lines[i]
 		against, againstValue, ratio := "-", "-", "-"
@@ -26,8 +26,8 @@ func Print(w io.Writer, lines []Line) error {
 		if l.Skipped != "" {
 			value, against, againstValue, ratio = "skipped", orDash(l.Against), "-", "-"
 		}
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", l.Name, value,
-			against, againstValue, ratio, orDash(l.Aim.describe(l.Unit)), l.verdict(), onOff(l.Fsync))
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", l.Name, value,
+			against, againstValue, ratio, orDash(l.Aim.describe(l.Unit)), l.verdict(), onOff(l.Fsync), l.peak())
 	}
 	if err := t.Flush(); err != nil {
 		return err
@@ -80,6 +80,14 @@ func (l *Line) verdict() string {
 		return "yes"
 	}
 	return "no"
+}
+
+// peak is the peak of memory, or a dash if it is not known.
+func (l *Line) peak() string {
+	if l.Peak == 0 {
+		return "-"
+	}
+	return fmt.Sprintf("%d MB", l.Peak>>20)
 }
 
 func onOff(b bool) string {

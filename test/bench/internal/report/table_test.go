@@ -11,7 +11,7 @@ import (
 
 func tableLines() []Line {
 	return []Line{
-		{Name: "log ingest", Value: 1_700_000, Unit: "events/s", Against: "one by one", AgainstValue: 6000, Aim: Aim{RatioAtLeast(100)}, Fsync: true},
+		{Name: "log ingest", Value: 1_700_000, Unit: "events/s", Against: "one by one", AgainstValue: 6000, Aim: Aim{RatioAtLeast(100)}, Fsync: true, Peak: 300 << 20},
 		{Name: "lag", Value: 1500, Unit: "ms", Aim: Aim{AtMost(1000)}, Note: "for 60s"},
 		{Name: "p50", Value: 0.25, Unit: "ms", Against: "put", AgainstValue: 0.5},
 	}
@@ -23,10 +23,10 @@ func TestPrintTable(t *testing.T) {
 	if err := Print(&out, tableLines()); err != nil {
 		t.Fatal(err)
 	}
-	want := `row         value               against, same run  value           ratio  aim          met  fsync
-log ingest  1,700,000 events/s  one by one         6,000 events/s  283    >= 100x      yes  on
-lag         1,500 ms            -                  -               -      <= 1,000 ms  no   off
-p50         0.25 ms             put                0.5 ms          0.5    -            -    off
+	want := `row         value               against, same run  value           ratio  aim          met  fsync  peak
+log ingest  1,700,000 events/s  one by one         6,000 events/s  283    >= 100x      yes  on     300 MB
+lag         1,500 ms            -                  -               -      <= 1,000 ms  no   off    -
+p50         0.25 ms             put                0.5 ms          0.5    -            -    off    -
 lag: for 60s
 `
 	if diff := cmp.Diff(want, out.String()); diff != "" {
@@ -45,7 +45,7 @@ func TestEncodeJSON(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := []map[string]any{
-		{"row": "log ingest", "value": 1.7e6, "unit": "events/s", "against": "one by one", "against_value": 6000.0, "ratio": 1.7e6 / 6000, "aim": ">= 100x", "met": true, "fsync": true},
+		{"row": "log ingest", "value": 1.7e6, "unit": "events/s", "against": "one by one", "against_value": 6000.0, "ratio": 1.7e6 / 6000, "aim": ">= 100x", "met": true, "fsync": true, "peak_memory": float64(300 << 20)},
 		{"row": "lag", "value": 1500.0, "unit": "ms", "against": "", "against_value": nil, "ratio": nil, "aim": "<= 1,000 ms", "met": false, "fsync": false, "note": "for 60s"},
 		{"row": "p50", "value": 0.25, "unit": "ms", "against": "put", "against_value": 0.5, "ratio": 0.5, "aim": "", "met": true, "fsync": false},
 	}
@@ -76,8 +76,8 @@ func TestSkippedLine(t *testing.T) {
 	if err := Print(&out, lines); err != nil {
 		t.Fatal(err)
 	}
-	want := `row    value    against, same run  value  ratio  aim      met  fsync
-flush  skipped  bulk               -      -      >= 0.9x  -    off
+	want := `row    value    against, same run  value  ratio  aim      met  fsync  peak
+flush  skipped  bulk               -      -      >= 0.9x  -    off    -
 flush: there is no Java
 `
 	if diff := cmp.Diff(want, out.String()); diff != "" {
