@@ -19,6 +19,7 @@ import (
 	"holdmetrics/gateway/query"
 	"holdmetrics/gateway/watch"
 	"holdmetrics/hold"
+	"holdmetrics/ingest"
 	"holdmetrics/internal/inflate"
 )
 
@@ -55,6 +56,9 @@ type Config struct {
 	Log      query.Log
 	// Backend is the generation that is served first. See [Gateway.Prepare] for others.
 	query.Backend
+
+	// DeadLetters returns what the dead letters take of their budget; nil: that is not shown.
+	DeadLetters func(context.Context) (ingest.DeadLetterUsage, error)
 
 	Now        func() int64  // unix nanoseconds; nil: the system's clock
 	Freshness  time.Duration // longest wait of a read for the store; 0: DefaultFreshness
@@ -214,6 +218,12 @@ func (g *Gateway) status(ctx context.Context) (*query.Status, error) {
 	s, err := g.reads.Status(ctx)
 	if err == nil {
 		s.Watchers, s.Version, s.Prepared = g.hub.Count(), g.cfg.Version, g.Prepared()
+	}
+	if err == nil && g.cfg.DeadLetters != nil {
+		// Where they cannot be read, the rest is worth knowing all the same.
+		if usage, err := g.cfg.DeadLetters(ctx); err == nil {
+			s.DeadLetters = &usage
+		}
 	}
 	return s, err
 }

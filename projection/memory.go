@@ -11,15 +11,7 @@ import (
 // group, else what the machine has, and no more than GOMEMLIMIT; 0 where nothing
 // says. What keeps a cache takes its default from it.
 func MemoryLimit() int {
-	return limitOf(memlimit.ApplyFallback(memlimit.FromCgroup, memlimit.FromSystem))
-}
-
-// StatedMemoryLimit is MemoryLimit without what the machine has: GOMEMLIMIT or the limit of
-// the control group, the smaller one; 0 if there is neither.
-func StatedMemoryLimit() int { return limitOf(memlimit.FromCgroup) }
-
-func limitOf(of memlimit.Provider) int {
-	bytes, err := of()
+	bytes, err := memlimit.ApplyFallback(memlimit.FromCgroup, memlimit.FromSystem)()
 	if err != nil || bytes > math.MaxInt {
 		bytes = 0
 	}

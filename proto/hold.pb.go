@@ -2648,8 +2648,9 @@ type StatusAnswer struct {
 	LagSeconds         float64                `protobuf:"fixed64,14,opt,name=lag_seconds,json=lagSeconds,proto3" json:"lag_seconds,omitempty"` // of the partition that is furthest behind
 	// How the rules of the active generation normalise ids: "none" or "evm". Empty: the
 	// rules leave it open, or the server is of an earlier version.
-	HolderIds     string `protobuf:"bytes,15,opt,name=holder_ids,json=holderIds,proto3" json:"holder_ids,omitempty"`
-	TokenIds      string `protobuf:"bytes,16,opt,name=token_ids,json=tokenIds,proto3" json:"token_ids,omitempty"`
+	HolderIds     string           `protobuf:"bytes,15,opt,name=holder_ids,json=holderIds,proto3" json:"holder_ids,omitempty"`
+	TokenIds      string           `protobuf:"bytes,16,opt,name=token_ids,json=tokenIds,proto3" json:"token_ids,omitempty"`
+	DeadLetters   *DeadLetterState `protobuf:"bytes,17,opt,name=dead_letters,json=deadLetters,proto3" json:"dead_letters,omitempty"` // absent: not known
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2796,6 +2797,99 @@ func (x *StatusAnswer) GetTokenIds() string {
 	return ""
 }
 
+func (x *StatusAnswer) GetDeadLetters() *DeadLetterState {
+	if x != nil {
+		return x.DeadLetters
+	}
+	return nil
+}
+
+// DeadLetterState is what the stream of dead letters holds, and what it may hold. When it is
+// full, the oldest go. Limits of 0 are none.
+type DeadLetterState struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Messages      uint64                 `protobuf:"varint,1,opt,name=messages,proto3" json:"messages,omitempty"` // those of a frame are one
+	MaxMessages   uint64                 `protobuf:"varint,2,opt,name=max_messages,json=maxMessages,proto3" json:"max_messages,omitempty"`
+	Bytes         uint64                 `protobuf:"varint,3,opt,name=bytes,proto3" json:"bytes,omitempty"`
+	MaxBytes      uint64                 `protobuf:"varint,4,opt,name=max_bytes,json=maxBytes,proto3" json:"max_bytes,omitempty"`
+	Since         *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=since,proto3" json:"since,omitempty"` // the oldest was stored; absent: there are none
+	Full          bool                   `protobuf:"varint,6,opt,name=full,proto3" json:"full,omitempty"`  // the next ones take the place of the oldest
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeadLetterState) Reset() {
+	*x = DeadLetterState{}
+	mi := &file_hold_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeadLetterState) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeadLetterState) ProtoMessage() {}
+
+func (x *DeadLetterState) ProtoReflect() protoreflect.Message {
+	mi := &file_hold_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeadLetterState.ProtoReflect.Descriptor instead.
+func (*DeadLetterState) Descriptor() ([]byte, []int) {
+	return file_hold_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *DeadLetterState) GetMessages() uint64 {
+	if x != nil {
+		return x.Messages
+	}
+	return 0
+}
+
+func (x *DeadLetterState) GetMaxMessages() uint64 {
+	if x != nil {
+		return x.MaxMessages
+	}
+	return 0
+}
+
+func (x *DeadLetterState) GetBytes() uint64 {
+	if x != nil {
+		return x.Bytes
+	}
+	return 0
+}
+
+func (x *DeadLetterState) GetMaxBytes() uint64 {
+	if x != nil {
+		return x.MaxBytes
+	}
+	return 0
+}
+
+func (x *DeadLetterState) GetSince() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Since
+	}
+	return nil
+}
+
+func (x *DeadLetterState) GetFull() bool {
+	if x != nil {
+		return x.Full
+	}
+	return false
+}
+
 // DeadLetterFrame is the body of a message of the stream HOLD_DLQ that has the header
 // Hold-Frame: 1. It holds the dead letters of one frame of the log. Its subject is
 // hold.dlq.PARTITION.SEQUENCE.frame. The dead letter of a message of the log that is no
@@ -2810,7 +2904,7 @@ type DeadLetterFrame struct {
 
 func (x *DeadLetterFrame) Reset() {
 	*x = DeadLetterFrame{}
-	mi := &file_hold_proto_msgTypes[23]
+	mi := &file_hold_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2822,7 +2916,7 @@ func (x *DeadLetterFrame) String() string {
 func (*DeadLetterFrame) ProtoMessage() {}
 
 func (x *DeadLetterFrame) ProtoReflect() protoreflect.Message {
-	mi := &file_hold_proto_msgTypes[23]
+	mi := &file_hold_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2835,7 +2929,7 @@ func (x *DeadLetterFrame) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeadLetterFrame.ProtoReflect.Descriptor instead.
 func (*DeadLetterFrame) Descriptor() ([]byte, []int) {
-	return file_hold_proto_rawDescGZIP(), []int{23}
+	return file_hold_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *DeadLetterFrame) GetReasons() []*DeadLetterReason {
@@ -2864,7 +2958,7 @@ type DeadLetterReason struct {
 
 func (x *DeadLetterReason) Reset() {
 	*x = DeadLetterReason{}
-	mi := &file_hold_proto_msgTypes[24]
+	mi := &file_hold_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2876,7 +2970,7 @@ func (x *DeadLetterReason) String() string {
 func (*DeadLetterReason) ProtoMessage() {}
 
 func (x *DeadLetterReason) ProtoReflect() protoreflect.Message {
-	mi := &file_hold_proto_msgTypes[24]
+	mi := &file_hold_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2889,7 +2983,7 @@ func (x *DeadLetterReason) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeadLetterReason.ProtoReflect.Descriptor instead.
 func (*DeadLetterReason) Descriptor() ([]byte, []int) {
-	return file_hold_proto_rawDescGZIP(), []int{24}
+	return file_hold_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *DeadLetterReason) GetReason() string {
@@ -2927,7 +3021,7 @@ type FramedDeadLetter struct {
 
 func (x *FramedDeadLetter) Reset() {
 	*x = FramedDeadLetter{}
-	mi := &file_hold_proto_msgTypes[25]
+	mi := &file_hold_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2939,7 +3033,7 @@ func (x *FramedDeadLetter) String() string {
 func (*FramedDeadLetter) ProtoMessage() {}
 
 func (x *FramedDeadLetter) ProtoReflect() protoreflect.Message {
-	mi := &file_hold_proto_msgTypes[25]
+	mi := &file_hold_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2952,7 +3046,7 @@ func (x *FramedDeadLetter) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FramedDeadLetter.ProtoReflect.Descriptor instead.
 func (*FramedDeadLetter) Descriptor() ([]byte, []int) {
-	return file_hold_proto_rawDescGZIP(), []int{25}
+	return file_hold_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *FramedDeadLetter) GetIndex() uint32 {
@@ -3275,7 +3369,7 @@ const file_hold_proto_rawDesc = "" +
 	"\aversion\x18\x04 \x01(\tR\aversion\x124\n" +
 	"\astarted\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\astarted\x120\n" +
 	"\x05heard\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\x05heard\x12\x18\n" +
-	"\aleaving\x18\a \x01(\bR\aleaving\"\x95\x04\n" +
+	"\aleaving\x18\a \x01(\bR\aleaving\"\xce\x04\n" +
 	"\fStatusAnswer\x123\n" +
 	"\n" +
 	"partitions\x18\x01 \x03(\v2\x13.poh.PartitionStateR\n" +
@@ -3300,7 +3394,15 @@ const file_hold_proto_rawDesc = "" +
 	"lagSeconds\x12\x1d\n" +
 	"\n" +
 	"holder_ids\x18\x0f \x01(\tR\tholderIds\x12\x1b\n" +
-	"\ttoken_ids\x18\x10 \x01(\tR\btokenIds\"|\n" +
+	"\ttoken_ids\x18\x10 \x01(\tR\btokenIds\x127\n" +
+	"\fdead_letters\x18\x11 \x01(\v2\x14.poh.DeadLetterStateR\vdeadLetters\"\xc9\x01\n" +
+	"\x0fDeadLetterState\x12\x1a\n" +
+	"\bmessages\x18\x01 \x01(\x04R\bmessages\x12!\n" +
+	"\fmax_messages\x18\x02 \x01(\x04R\vmaxMessages\x12\x14\n" +
+	"\x05bytes\x18\x03 \x01(\x04R\x05bytes\x12\x1b\n" +
+	"\tmax_bytes\x18\x04 \x01(\x04R\bmaxBytes\x120\n" +
+	"\x05since\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\x05since\x12\x12\n" +
+	"\x04full\x18\x06 \x01(\bR\x04full\"|\n" +
 	"\x0fDeadLetterFrame\x12/\n" +
 	"\areasons\x18\x01 \x03(\v2\x15.poh.DeadLetterReasonR\areasons\x128\n" +
 	"\fdead_letters\x18\x02 \x03(\v2\x15.poh.FramedDeadLetterR\vdeadLetters\"T\n" +
@@ -3348,7 +3450,7 @@ func file_hold_proto_rawDescGZIP() []byte {
 }
 
 var file_hold_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_hold_proto_msgTypes = make([]protoimpl.MessageInfo, 26)
+var file_hold_proto_msgTypes = make([]protoimpl.MessageInfo, 27)
 var file_hold_proto_goTypes = []any{
 	(RankBy)(0),                   // 0: poh.RankBy
 	(*Empty)(nil),                 // 1: poh.Empty
@@ -3374,92 +3476,95 @@ var file_hold_proto_goTypes = []any{
 	(*PartitionState)(nil),        // 21: poh.PartitionState
 	(*WorkerState)(nil),           // 22: poh.WorkerState
 	(*StatusAnswer)(nil),          // 23: poh.StatusAnswer
-	(*DeadLetterFrame)(nil),       // 24: poh.DeadLetterFrame
-	(*DeadLetterReason)(nil),      // 25: poh.DeadLetterReason
-	(*FramedDeadLetter)(nil),      // 26: poh.FramedDeadLetter
-	(*timestamppb.Timestamp)(nil), // 27: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),   // 28: google.protobuf.Duration
+	(*DeadLetterState)(nil),       // 24: poh.DeadLetterState
+	(*DeadLetterFrame)(nil),       // 25: poh.DeadLetterFrame
+	(*DeadLetterReason)(nil),      // 26: poh.DeadLetterReason
+	(*FramedDeadLetter)(nil),      // 27: poh.FramedDeadLetter
+	(*timestamppb.Timestamp)(nil), // 28: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),   // 29: google.protobuf.Duration
 }
 var file_hold_proto_depIdxs = []int32{
-	27, // 0: poh.HoldMsg.start:type_name -> google.protobuf.Timestamp
-	27, // 1: poh.HoldMsg.end:type_name -> google.protobuf.Timestamp
+	28, // 0: poh.HoldMsg.start:type_name -> google.protobuf.Timestamp
+	28, // 1: poh.HoldMsg.end:type_name -> google.protobuf.Timestamp
 	2,  // 2: poh.HoldBatch.events:type_name -> poh.HoldMsg
 	7,  // 3: poh.HoldBatchAck.refused:type_name -> poh.HoldRefusal
 	6,  // 4: poh.HoldBatchAck.notes:type_name -> poh.HoldNote
-	27, // 5: poh.HoldStat.updated_at:type_name -> google.protobuf.Timestamp
-	27, // 6: poh.HoldStat.since:type_name -> google.protobuf.Timestamp
-	27, // 7: poh.HoldStat.until:type_name -> google.protobuf.Timestamp
-	27, // 8: poh.HoldStat.as_of:type_name -> google.protobuf.Timestamp
-	27, // 9: poh.HoldStat.applied_through:type_name -> google.protobuf.Timestamp
-	28, // 10: poh.StatsRequest.min_interval:type_name -> google.protobuf.Duration
-	27, // 11: poh.StatsRequest.as_of:type_name -> google.protobuf.Timestamp
-	27, // 12: poh.StatsRequest.from:type_name -> google.protobuf.Timestamp
-	27, // 13: poh.StatsRequest.to:type_name -> google.protobuf.Timestamp
-	28, // 14: poh.StatsRequest.heartbeat:type_name -> google.protobuf.Duration
-	27, // 15: poh.ScoresRequest.as_of:type_name -> google.protobuf.Timestamp
-	27, // 16: poh.ScoresRequest.from:type_name -> google.protobuf.Timestamp
-	27, // 17: poh.ScoresRequest.to:type_name -> google.protobuf.Timestamp
-	27, // 18: poh.Score.as_of:type_name -> google.protobuf.Timestamp
-	27, // 19: poh.Score.applied_through:type_name -> google.protobuf.Timestamp
-	27, // 20: poh.Score.from:type_name -> google.protobuf.Timestamp
-	27, // 21: poh.ExplainRequest.as_of:type_name -> google.protobuf.Timestamp
-	27, // 22: poh.ExplainRequest.from:type_name -> google.protobuf.Timestamp
-	27, // 23: poh.ExplainRequest.to:type_name -> google.protobuf.Timestamp
-	27, // 24: poh.Contribution.start:type_name -> google.protobuf.Timestamp
-	27, // 25: poh.Contribution.end:type_name -> google.protobuf.Timestamp
-	27, // 26: poh.Contribution.as_of:type_name -> google.protobuf.Timestamp
-	27, // 27: poh.Contribution.from:type_name -> google.protobuf.Timestamp
-	27, // 28: poh.Contribution.applied_through:type_name -> google.protobuf.Timestamp
-	27, // 29: poh.HistoryRequest.from:type_name -> google.protobuf.Timestamp
-	27, // 30: poh.HistoryRequest.to:type_name -> google.protobuf.Timestamp
-	27, // 31: poh.ScorePoint.as_of:type_name -> google.protobuf.Timestamp
-	27, // 32: poh.ScorePoint.applied_through:type_name -> google.protobuf.Timestamp
+	28, // 5: poh.HoldStat.updated_at:type_name -> google.protobuf.Timestamp
+	28, // 6: poh.HoldStat.since:type_name -> google.protobuf.Timestamp
+	28, // 7: poh.HoldStat.until:type_name -> google.protobuf.Timestamp
+	28, // 8: poh.HoldStat.as_of:type_name -> google.protobuf.Timestamp
+	28, // 9: poh.HoldStat.applied_through:type_name -> google.protobuf.Timestamp
+	29, // 10: poh.StatsRequest.min_interval:type_name -> google.protobuf.Duration
+	28, // 11: poh.StatsRequest.as_of:type_name -> google.protobuf.Timestamp
+	28, // 12: poh.StatsRequest.from:type_name -> google.protobuf.Timestamp
+	28, // 13: poh.StatsRequest.to:type_name -> google.protobuf.Timestamp
+	29, // 14: poh.StatsRequest.heartbeat:type_name -> google.protobuf.Duration
+	28, // 15: poh.ScoresRequest.as_of:type_name -> google.protobuf.Timestamp
+	28, // 16: poh.ScoresRequest.from:type_name -> google.protobuf.Timestamp
+	28, // 17: poh.ScoresRequest.to:type_name -> google.protobuf.Timestamp
+	28, // 18: poh.Score.as_of:type_name -> google.protobuf.Timestamp
+	28, // 19: poh.Score.applied_through:type_name -> google.protobuf.Timestamp
+	28, // 20: poh.Score.from:type_name -> google.protobuf.Timestamp
+	28, // 21: poh.ExplainRequest.as_of:type_name -> google.protobuf.Timestamp
+	28, // 22: poh.ExplainRequest.from:type_name -> google.protobuf.Timestamp
+	28, // 23: poh.ExplainRequest.to:type_name -> google.protobuf.Timestamp
+	28, // 24: poh.Contribution.start:type_name -> google.protobuf.Timestamp
+	28, // 25: poh.Contribution.end:type_name -> google.protobuf.Timestamp
+	28, // 26: poh.Contribution.as_of:type_name -> google.protobuf.Timestamp
+	28, // 27: poh.Contribution.from:type_name -> google.protobuf.Timestamp
+	28, // 28: poh.Contribution.applied_through:type_name -> google.protobuf.Timestamp
+	28, // 29: poh.HistoryRequest.from:type_name -> google.protobuf.Timestamp
+	28, // 30: poh.HistoryRequest.to:type_name -> google.protobuf.Timestamp
+	28, // 31: poh.ScorePoint.as_of:type_name -> google.protobuf.Timestamp
+	28, // 32: poh.ScorePoint.applied_through:type_name -> google.protobuf.Timestamp
 	0,  // 33: poh.TopRequest.by:type_name -> poh.RankBy
-	27, // 34: poh.RankedHolder.until:type_name -> google.protobuf.Timestamp
+	28, // 34: poh.RankedHolder.until:type_name -> google.protobuf.Timestamp
 	17, // 35: poh.TopAnswer.holders:type_name -> poh.RankedHolder
-	27, // 36: poh.TopAnswer.as_of:type_name -> google.protobuf.Timestamp
-	27, // 37: poh.TopAnswer.applied_through:type_name -> google.protobuf.Timestamp
+	28, // 36: poh.TopAnswer.as_of:type_name -> google.protobuf.Timestamp
+	28, // 37: poh.TopAnswer.applied_through:type_name -> google.protobuf.Timestamp
 	0,  // 38: poh.RankRequest.by:type_name -> poh.RankBy
 	17, // 39: poh.RankAnswer.holder:type_name -> poh.RankedHolder
-	27, // 40: poh.RankAnswer.as_of:type_name -> google.protobuf.Timestamp
-	27, // 41: poh.RankAnswer.applied_through:type_name -> google.protobuf.Timestamp
-	27, // 42: poh.PartitionState.applied_through:type_name -> google.protobuf.Timestamp
-	27, // 43: poh.WorkerState.started:type_name -> google.protobuf.Timestamp
-	27, // 44: poh.WorkerState.heard:type_name -> google.protobuf.Timestamp
+	28, // 40: poh.RankAnswer.as_of:type_name -> google.protobuf.Timestamp
+	28, // 41: poh.RankAnswer.applied_through:type_name -> google.protobuf.Timestamp
+	28, // 42: poh.PartitionState.applied_through:type_name -> google.protobuf.Timestamp
+	28, // 43: poh.WorkerState.started:type_name -> google.protobuf.Timestamp
+	28, // 44: poh.WorkerState.heard:type_name -> google.protobuf.Timestamp
 	21, // 45: poh.StatusAnswer.partitions:type_name -> poh.PartitionState
 	22, // 46: poh.StatusAnswer.workers:type_name -> poh.WorkerState
-	27, // 47: poh.StatusAnswer.at:type_name -> google.protobuf.Timestamp
-	25, // 48: poh.DeadLetterFrame.reasons:type_name -> poh.DeadLetterReason
-	26, // 49: poh.DeadLetterFrame.dead_letters:type_name -> poh.FramedDeadLetter
-	2,  // 50: poh.HoldMetrics.Broadcast:input_type -> poh.HoldMsg
-	2,  // 51: poh.HoldMetrics.Record:input_type -> poh.HoldMsg
-	9,  // 52: poh.HoldMetrics.Stats:input_type -> poh.StatsRequest
-	4,  // 53: poh.HoldMetrics.BroadcastBatch:input_type -> poh.HoldBatch
-	9,  // 54: poh.HoldMetricsQuery.GetSnapshot:input_type -> poh.StatsRequest
-	1,  // 55: poh.HoldMetricsQuery.HealthCheck:input_type -> poh.Empty
-	10, // 56: poh.HoldMetricsQuery.Scores:input_type -> poh.ScoresRequest
-	12, // 57: poh.HoldMetricsQuery.Explain:input_type -> poh.ExplainRequest
-	14, // 58: poh.HoldMetricsQuery.History:input_type -> poh.HistoryRequest
-	16, // 59: poh.HoldMetricsQuery.Top:input_type -> poh.TopRequest
-	19, // 60: poh.HoldMetricsQuery.Rank:input_type -> poh.RankRequest
-	1,  // 61: poh.HoldMetricsQuery.Status:input_type -> poh.Empty
-	3,  // 62: poh.HoldMetrics.Broadcast:output_type -> poh.HoldAck
-	3,  // 63: poh.HoldMetrics.Record:output_type -> poh.HoldAck
-	8,  // 64: poh.HoldMetrics.Stats:output_type -> poh.HoldStat
-	5,  // 65: poh.HoldMetrics.BroadcastBatch:output_type -> poh.HoldBatchAck
-	8,  // 66: poh.HoldMetricsQuery.GetSnapshot:output_type -> poh.HoldStat
-	3,  // 67: poh.HoldMetricsQuery.HealthCheck:output_type -> poh.HoldAck
-	11, // 68: poh.HoldMetricsQuery.Scores:output_type -> poh.Score
-	13, // 69: poh.HoldMetricsQuery.Explain:output_type -> poh.Contribution
-	15, // 70: poh.HoldMetricsQuery.History:output_type -> poh.ScorePoint
-	18, // 71: poh.HoldMetricsQuery.Top:output_type -> poh.TopAnswer
-	20, // 72: poh.HoldMetricsQuery.Rank:output_type -> poh.RankAnswer
-	23, // 73: poh.HoldMetricsQuery.Status:output_type -> poh.StatusAnswer
-	62, // [62:74] is the sub-list for method output_type
-	50, // [50:62] is the sub-list for method input_type
-	50, // [50:50] is the sub-list for extension type_name
-	50, // [50:50] is the sub-list for extension extendee
-	0,  // [0:50] is the sub-list for field type_name
+	28, // 47: poh.StatusAnswer.at:type_name -> google.protobuf.Timestamp
+	24, // 48: poh.StatusAnswer.dead_letters:type_name -> poh.DeadLetterState
+	28, // 49: poh.DeadLetterState.since:type_name -> google.protobuf.Timestamp
+	26, // 50: poh.DeadLetterFrame.reasons:type_name -> poh.DeadLetterReason
+	27, // 51: poh.DeadLetterFrame.dead_letters:type_name -> poh.FramedDeadLetter
+	2,  // 52: poh.HoldMetrics.Broadcast:input_type -> poh.HoldMsg
+	2,  // 53: poh.HoldMetrics.Record:input_type -> poh.HoldMsg
+	9,  // 54: poh.HoldMetrics.Stats:input_type -> poh.StatsRequest
+	4,  // 55: poh.HoldMetrics.BroadcastBatch:input_type -> poh.HoldBatch
+	9,  // 56: poh.HoldMetricsQuery.GetSnapshot:input_type -> poh.StatsRequest
+	1,  // 57: poh.HoldMetricsQuery.HealthCheck:input_type -> poh.Empty
+	10, // 58: poh.HoldMetricsQuery.Scores:input_type -> poh.ScoresRequest
+	12, // 59: poh.HoldMetricsQuery.Explain:input_type -> poh.ExplainRequest
+	14, // 60: poh.HoldMetricsQuery.History:input_type -> poh.HistoryRequest
+	16, // 61: poh.HoldMetricsQuery.Top:input_type -> poh.TopRequest
+	19, // 62: poh.HoldMetricsQuery.Rank:input_type -> poh.RankRequest
+	1,  // 63: poh.HoldMetricsQuery.Status:input_type -> poh.Empty
+	3,  // 64: poh.HoldMetrics.Broadcast:output_type -> poh.HoldAck
+	3,  // 65: poh.HoldMetrics.Record:output_type -> poh.HoldAck
+	8,  // 66: poh.HoldMetrics.Stats:output_type -> poh.HoldStat
+	5,  // 67: poh.HoldMetrics.BroadcastBatch:output_type -> poh.HoldBatchAck
+	8,  // 68: poh.HoldMetricsQuery.GetSnapshot:output_type -> poh.HoldStat
+	3,  // 69: poh.HoldMetricsQuery.HealthCheck:output_type -> poh.HoldAck
+	11, // 70: poh.HoldMetricsQuery.Scores:output_type -> poh.Score
+	13, // 71: poh.HoldMetricsQuery.Explain:output_type -> poh.Contribution
+	15, // 72: poh.HoldMetricsQuery.History:output_type -> poh.ScorePoint
+	18, // 73: poh.HoldMetricsQuery.Top:output_type -> poh.TopAnswer
+	20, // 74: poh.HoldMetricsQuery.Rank:output_type -> poh.RankAnswer
+	23, // 75: poh.HoldMetricsQuery.Status:output_type -> poh.StatusAnswer
+	64, // [64:76] is the sub-list for method output_type
+	52, // [52:64] is the sub-list for method input_type
+	52, // [52:52] is the sub-list for extension type_name
+	52, // [52:52] is the sub-list for extension extendee
+	0,  // [0:52] is the sub-list for field type_name
 }
 
 func init() { file_hold_proto_init() }
@@ -3474,7 +3579,7 @@ func file_hold_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_hold_proto_rawDesc), len(file_hold_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   26,
+			NumMessages:   27,
 			NumExtensions: 0,
 			NumServices:   2,
 		},

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"holdmetrics/cmd/holdmetrics/internal/app"
 	"holdmetrics/cmd/holdmetrics/internal/logcmd"
 	"holdmetrics/cmd/holdmetrics/internal/settings"
 	"holdmetrics/cmd/holdmetrics/internal/usage"
@@ -89,6 +90,9 @@ files with no server at all.`,
 		PersistentPreRunE: func(c *cobra.Command, _ []string) error {
 			if c.Name() == "version" || c.Hidden {
 				return nil // they read no settings
+			}
+			if settings.Roles[c.Name()] == nil { // those have a setting of it
+				app.LimitMemory(0)
 			}
 			return settings.UseDotEnv(c)
 		},

@@ -89,6 +89,13 @@ func writeStatus(w io.Writer, s *holdpb.StatusAnswer) error {
 		}
 		fmt.Fprintln(out)
 	}
+	if d := s.GetDeadLetters(); d.GetMessages() > 0 {
+		fmt.Fprintf(out, "dead letters: %.1f MiB of %.1f MiB", float64(d.GetBytes())/(1<<20), float64(d.GetMaxBytes())/(1<<20))
+		if d.GetFull() {
+			fmt.Fprintf(out, "; they are full, and the oldest go: the first is of %s", d.GetSince().AsTime().Format(time.RFC3339))
+		}
+		fmt.Fprintln(out)
+	}
 	return out.Flush()
 }
 

@@ -41,6 +41,12 @@ func (s *Server) answerStatus(ctx context.Context) (*holdpb.StatusAnswer, error)
 		}
 		out.Partitions = append(out.Partitions, state)
 	}
+	if d := body.DeadLetters; d != nil {
+		out.DeadLetters = &holdpb.DeadLetterState{Messages: d.Messages, MaxMessages: d.MaxMessages, Bytes: d.Bytes, MaxBytes: d.MaxBytes, Full: d.Full()}
+		if !d.Since.IsZero() {
+			out.DeadLetters.Since = timestampOf(d.Since.UnixNano())
+		}
+	}
 	for _, w := range body.Workers {
 		worker := &holdpb.WorkerState{Id: w.ID, Host: w.Host, Version: w.Version, Leaving: w.Leaving}
 		if !w.Started.IsZero() {

@@ -59,6 +59,17 @@ type StatusBody struct {
 	Generation   string         `json:"generation,omitempty" doc:"That this gateway answers from" example:"1"`
 	Rules        string         `json:"rules,omitempty" doc:"Version of its rules"`
 	Prepared     string         `json:"prepared,omitempty" doc:"Generation that is loaded beside it"`
+	DeadLetters  *deadLetterRow `json:"dead_letters,omitempty" doc:"What the stream of dead letters holds, and what it may hold"`
+}
+
+// deadLetterRow is what the stream of dead letters holds.
+type deadLetterRow struct {
+	Messages    uint64     `json:"messages" doc:"Those of a frame are one"`
+	MaxMessages uint64     `json:"max_messages,omitempty" doc:"Absent: no limit"`
+	Bytes       uint64     `json:"bytes"`
+	MaxBytes    uint64     `json:"max_bytes,omitempty" doc:"Absent: no limit"`
+	Since       *time.Time `json:"since,omitempty" doc:"The oldest was stored; absent: there are none"`
+	Full        bool       `json:"full" doc:"The next ones take the place of the oldest, whose events stay in the log"`
 }
 
 type statusOutput struct{ Body StatusBody }
@@ -94,6 +105,12 @@ func statusBodyOf(s *query.Status) StatusBody {
 			LagEvents: p.LagEvents, LagEstimated: p.LagEstimated, LagSeconds: p.LagSeconds,
 			Events: p.Events, Rejected: p.Rejected, Excluded: p.Excluded, AppliedThrough: timeOrNone(p.LogTime), LastError: p.LastError,
 		})
+	}
+	if d := s.DeadLetters; d != nil {
+		body.DeadLetters = &deadLetterRow{Messages: d.Messages, MaxMessages: d.MaxMessages, Bytes: d.Bytes, MaxBytes: d.MaxBytes, Full: d.Full()}
+		if !d.Since.IsZero() {
+			body.DeadLetters.Since = &d.Since
+		}
 	}
 	for i := range s.Workers {
 		w := &s.Workers[i]

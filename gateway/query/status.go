@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"holdmetrics/hold/rules"
+	"holdmetrics/ingest"
 )
 
 // Owners tells how the partitions of the log do, and who owns them.
@@ -81,9 +82,10 @@ type Status struct {
 	HolderIDs, TokenIDs string
 
 	// What the gateway adds.
-	Watchers int64
-	Version  string
-	Prepared string // generation that is loaded beside the active one
+	DeadLetters *ingest.DeadLetterUsage // nil: not known
+	Watchers    int64
+	Version     string
+	Prepared    string // generation that is loaded beside the active one
 }
 
 // Status asks the owners and the log.

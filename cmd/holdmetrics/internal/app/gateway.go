@@ -119,6 +119,7 @@ func (g *Gateway) start(ctx context.Context) error {
 		MessageBytes: int(g.memory.message),
 		Bounds:       g.settings.Reads,
 		Watching:     g.settings.Watches,
+		DeadLetters:  g.Events.DeadLetters().Usage,
 	})
 	if err != nil {
 		return err

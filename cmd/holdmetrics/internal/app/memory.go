@@ -1,10 +1,14 @@
 package app
 
 import (
+	"cmp"
 	"math"
+	"os"
 	"runtime/debug"
+	"strconv"
+	"strings"
 
-	"holdmetrics/projection"
+	"github.com/KimMachineGun/automemlimit/memlimit"
 )
 
 // memory is how a process shares out the memory that it may use. All of it is in bytes.
@@ -37,7 +41,6 @@ func shareMemory(total int64) memory {
 	part := func(share, least, most int64) int64 { return min(max(total/share, least), most) }
 	m := memory{
 		total:    total,
-		pairs:    part(6, 8<<20, math.MaxInt64),
 		unsaved:  part(16, 4<<20, math.MaxInt64),
 		blocks:   part(32, 8<<20, math.MaxInt64),
 		memTable: part(64, 2<<20, 32<<20),
@@ -46,6 +49,7 @@ func shareMemory(total int64) memory {
 		outbound: part(32, 4<<20, 64<<20),
 	}
 	m.heap = total - programBytes - m.blocks - memTables*m.memTable
+	m.pairs = max(m.heap/4, 8<<20) // the collector may let the heap grow to twice of what is live
 	return m
 }
 
@@ -61,15 +65,37 @@ func (m *memory) bodies(most int) int {
 	return min(most, max(int(m.total/16/bodyBytes), 8))
 }
 
-// LimitMemory has the process keep to a limit of memory: the one of the settings, or
-// GOMEMLIMIT, or that of the control group; 0 where there is neither. It returns the limit.
+// LimitMemory has the process keep to a limit of memory: the one of the settings, or the
+// smaller one of GOMEMLIMIT and the limit of the control group. It returns the limit, or 0
+// if there is none.
 func LimitMemory(setting int64) int64 {
-	limit := setting
-	if limit == 0 {
-		limit = int64(projection.StatedMemoryLimit())
-	}
+	limit := cmp.Or(setting, statedLimit(os.Getenv("GOMEMLIMIT"), memlimit.FromCgroup))
 	if limit != 0 {
 		debug.SetMemoryLimit(max(shareMemory(limit).heap, limit/2))
 	}
 	return limit
+}
+
+// statedLimit is the smaller one of a GOMEMLIMIT and the limit of a control group; 0 if
+// there is neither. What the runtime has of GOMEMLIMIT is no help: LimitMemory lowers it.
+func statedLimit(environment string, group memlimit.Provider) int64 {
+	limit, err := group()
+	if err != nil || limit > math.MaxInt64 {
+		limit = 0
+	}
+	text, unit := strings.TrimSuffix(environment, "B"), int64(1)
+	for i, prefix := range []string{"Ki", "Mi", "Gi", "Ti"} {
+		if number, has := strings.CutSuffix(text, prefix); has {
+			text, unit = number, 1<<(10*(i+1))
+		}
+	}
+	// The runtime ends a process whose GOMEMLIMIT it cannot read; "off" is no limit.
+	bytes, err := strconv.ParseInt(text, 10, 64)
+	if err != nil || bytes <= 0 || bytes > math.MaxInt64/unit {
+		return int64(limit)
+	}
+	if bytes *= unit; limit == 0 || bytes < int64(limit) {
+		return bytes
+	}
+	return int64(limit)
 }

@@ -164,6 +164,7 @@ func (p *Server) startOver(ctx context.Context, ports *ports, policy hold.Policy
 		MessageBytes: int(p.memory.message),
 		Bounds:       p.settings.Reads,
 		Watching:     p.settings.Watches,
+		DeadLetters:  p.Events.DeadLetters().Usage,
 	})
 	if err != nil {
 		return errors.Join(err, served.Snapshots.Close())
