@@ -201,7 +201,7 @@ func TestCodecDoesNotAllocate(t *testing.T) {
 	d := open("gold", "alice", 100)
 	d.Weight, d.HoldID = 1.5, "h"
 	b := AppendEvent(nil, &d)
-	if n := testing.AllocsPerRun(100, func() {
+	if n := allocations(func() {
 		if DecodeEvent(b, &d) != nil {
 			t.Fail()
 		}
@@ -209,6 +209,18 @@ func TestCodecDoesNotAllocate(t *testing.T) {
 	}); n != 0 {
 		t.Errorf("%v allocations", n)
 	}
+}
+
+// allocations returns how often f allocates, by the best of several measurements: what a
+// server of an earlier test allocates while it ends is counted with it.
+func allocations(f func()) float64 {
+	least := testing.AllocsPerRun(100, f)
+	for range 20 {
+		if least > 0 {
+			least = min(least, testing.AllocsPerRun(100, f))
+		}
+	}
+	return least
 }
 
 func FuzzHolderOfEvent(f *testing.F) {

@@ -21,6 +21,9 @@ func TestOwed(t *testing.T) {
 		if err := v.Wait(within(t)); err != nil {
 			t.Fatal(err)
 		}
+		if err := v.WaitPosition(within(t), 3, 7); err != nil {
+			t.Error(err)
+		}
 		if v.Len() != 2 || v.Position(3) != 7 {
 			t.Errorf("%d snapshots at position %d", v.Len(), v.Position(3))
 		}
