@@ -275,7 +275,7 @@ func TestTooManyRankings(t *testing.T) {
 	gone, leave := context.WithCancel(query.WithClient(t.Context(), "greedy"))
 	var asking sync.WaitGroup
 	var crowded, canceled atomic.Int64
-	for i := range 30 {
+	for i := range 90 {
 		asking.Go(func() {
 			_, err := w.Gateway.Reads().Top(gone, query.TopQuery{By: query.BySettled, Token: fmt.Sprint("token-", i)})
 			switch {
@@ -289,15 +289,15 @@ func TestTooManyRankings(t *testing.T) {
 		})
 	}
 	testwait.Poll(t, "those beyond its share are refused", func() error {
-		// At most one walk of eight is under way, and sixteen wait.
-		if n := crowded.Load(); n < 30-16-8 {
+		// At most one walk of eight is under way, and 64 wait.
+		if n := crowded.Load(); n < 90-64-8 {
 			return fmt.Errorf("%d are", n)
 		}
 		return nil
 	})
 	leave()
 	asking.Wait()
-	if crowded.Load()+canceled.Load() != 30 {
+	if crowded.Load()+canceled.Load() != 90 {
 		t.Errorf("%d refused, %d canceled", crowded.Load(), canceled.Load())
 	}
 	testwait.Poll(t, "the walk ends", func() error {

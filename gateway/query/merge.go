@@ -6,6 +6,7 @@ import (
 	"errors"
 	"sync"
 
+	"holdmetrics/internal/fair"
 	"holdmetrics/projection"
 )
 
@@ -27,13 +28,24 @@ type source struct {
 	current []Row
 }
 
-// next makes the next row the first of current; false at the end.
-func (s *source) next() (bool, error) {
+// next makes the next row the first of current; false at the end. Where it has to wait
+// for the partition, it leaves the turn to it.
+func (s *source) next(ctx context.Context, turn *fair.Turn) (bool, error) {
 	if len(s.current) > 1 {
 		s.current = s.current[1:]
 		return true, nil
 	}
-	rows, ok := <-s.rows
+	var rows []Row
+	var ok bool
+	select {
+	case rows, ok = <-s.rows:
+	default:
+		turn.Leave()
+		rows, ok = <-s.rows
+		if err := turn.Enter(ctx); err != nil {
+			return false, err
+		}
+	}
 	if !ok {
 		return false, s.err
 	}
@@ -74,13 +86,18 @@ func (s *Service) mergeScores(ctx context.Context, q ScoreQuery, views []project
 			from.err = s.readPartition(reading, view, q, from.rows)
 		})
 	}
-	return mergeRows(all, emit)
+	turn, err := s.turn(ctx)
+	if err != nil {
+		return err
+	}
+	defer turn.Leave()
+	return mergeRows(ctx, all, turn, pausing(ctx, turn, emit))
 }
 
-func mergeRows(all []*source, emit func(*Row) error) error {
+func mergeRows(ctx context.Context, all []*source, turn *fair.Turn, emit func(*Row) error) error {
 	var h sources
 	for _, s := range all {
-		if ok, err := s.next(); err != nil {
+		if ok, err := s.next(ctx, turn); err != nil {
 			return err
 		} else if ok {
 			h = append(h, s)
@@ -91,7 +108,7 @@ func mergeRows(all []*source, emit func(*Row) error) error {
 		if err := emit(&h[0].current[0]); err != nil {
 			return err
 		}
-		ok, err := h[0].next()
+		ok, err := h[0].next(ctx, turn)
 		switch {
 		case err != nil:
 			return err

@@ -60,8 +60,8 @@ const (
 	maxTokenBoards = 8
 	// maxAsked is how many boards may wait to be made, and maxAskedEach how many of one
 	// client.
-	maxAsked     = 64
-	maxAskedEach = 16
+	maxAsked     = 256
+	maxAskedEach = 64
 	// tokenIdle is after how long without a question a board is no longer kept up to date.
 	tokenIdle = time.Minute
 	// tokenDirty is how many holders may be out of date on a board that is not; beyond

@@ -151,7 +151,15 @@ func (s *Service) EachSnapshot(ctx context.Context, q *StatsQuery, fn func(*Snap
 		if err := b.awaitCurrent(ctx, q); err != nil {
 			return err
 		}
-		return b.current(ctx, q, fn)
+		if len(q.Holders) > 0 {
+			return b.current(ctx, q, fn)
+		}
+		turn, err := s.turn(ctx)
+		if err != nil {
+			return err
+		}
+		defer turn.Leave()
+		return b.current(ctx, q, pausing(ctx, turn, fn))
 	})
 }
 

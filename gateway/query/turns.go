@@ -13,9 +13,9 @@ import (
 
 // How reads share the machine.
 //
-// A read of the store works only while it has a turn. It gives the turn back whenever
-// it waits for its client, and after a millisecond where others wait, and clients take
-// turns: one that has hundreds of reads under way has as many turns as one that has a
+// A read of the store works, and encodes what it read, only while it has a turn. Where
+// others wait, it gives the turn back after a millisecond, and loses it while it waits
+// for its client. Clients take turns: one that has hundreds of reads under way has as many turns as one that has a
 // single read. So a read waits for about a millisecond for each other client that is
 // at work, however much they have asked for.
 //
@@ -151,13 +151,17 @@ func (s *Service) turn(ctx context.Context) (*fair.Turn, error) {
 	return t, nil
 }
 
-// pausing returns emit so that the turn is others' while the client is waited for.
+// pausing returns emit so that the turn is others' while the client is waited for, and
+// after a row, if it is over.
 func pausing[T any](ctx context.Context, turn *fair.Turn, emit func(*T) error) func(*T) error {
 	return func(row *T) error {
 		turn.Pause()
 		if err := emit(row); err != nil {
 			return err
 		}
-		return turn.Resume(ctx)
+		if err := turn.Resume(ctx); err != nil {
+			return err
+		}
+		return turn.Yield(ctx)
 	}
 }

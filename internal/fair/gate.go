@@ -29,13 +29,14 @@ type Config struct {
 // Gate is a bounded number of places. It is safe for concurrent use.
 type Gate struct {
 	cfg Config
-	// waits counts the requests that wait. It is read without mu by turns that pause.
+	// waits counts the requests that wait. It is read without mu by turns.
 	waits atomic.Int64
 
 	mu      sync.Mutex
 	turns   map[*Turn]struct{}
 	clients map[string]*client
 	order   []*client // that have requests which wait, in rotation
+	looks   bool      // a look for turns that are stuck is to come
 }
 
 // client is one that has a place or waits for one.
@@ -72,14 +73,21 @@ type Turn struct {
 	client string
 	state  atomic.Int32
 	began  time.Time // of the place
+
+	// What looks at turns belongs to the gate, under mu.
+	pauses atomic.Uint32 // how often it has paused
+	seen   uint32        // pauses, at the last look
 }
 
-// The states of a turn. One that is paused keeps its place until another one wants it.
+// The states of a turn. One that pauses for long loses its place if another one wants it.
 const (
 	outside int32 = iota
 	inside
 	paused
 )
+
+// stuck is how long a turn may pause while others wait, at least, and twice that at most.
+const stuck = time.Millisecond
 
 // Turn returns a turn of a client. It is for one goroutine.
 func (g *Gate) Turn(client string) *Turn { return &Turn{gate: g, client: client} }
@@ -121,12 +129,11 @@ func (t *Turn) Leave() {
 	}
 }
 
-// Pause lets others have the place until [Turn.Resume], while the turn waits for
-// something. It costs next to nothing where nobody waits.
+// Pause is called before what may wait for something else, such as a client that does
+// not read. If it lasts, others get the place. It costs next to nothing.
 func (t *Turn) Pause() {
-	if t.state.CompareAndSwap(inside, paused) && t.gate.waits.Load() > 0 {
-		t.gate.leave(t)
-	}
+	t.pauses.Add(1)
+	t.state.CompareAndSwap(inside, paused)
 }
 
 // Resume ends a pause. It waits for a place if the turn has lost its own.
@@ -157,39 +164,50 @@ func (t *Turn) Yield(ctx context.Context) error {
 func (g *Gate) enter(t *Turn) (*waiter, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	// Those that pause see this one wait, or are seen to pause.
-	g.waits.Add(1)
-	if len(g.turns) >= g.cfg.Places {
-		g.takePaused()
-	}
 	c := g.clients[t.client]
 	if c == nil {
 		c = &client{name: t.client}
 		g.clients[t.client] = c
 	}
 	if len(g.turns) < g.cfg.Places && len(c.waiting) == 0 && g.mayHave(c) {
-		g.waits.Add(-1)
 		g.give(c, t)
 		return nil, nil
 	}
 	var err error
 	switch {
-	case g.cfg.Waiting > 0 && g.waits.Load() > int64(g.cfg.Waiting):
+	case g.cfg.Waiting > 0 && g.waits.Load() >= int64(g.cfg.Waiting):
 		err = fmt.Errorf("%w, and %d requests wait for one", ErrFull, g.cfg.Waiting)
 	case g.cfg.WaitingEach > 0 && len(c.waiting) >= g.cfg.WaitingEach:
 		err = fmt.Errorf("%w, and %d requests of this client wait for one", ErrFull, g.cfg.WaitingEach)
 	}
 	if err != nil {
-		g.waits.Add(-1)
 		g.forget(c)
 		return nil, err
 	}
 	w := &waiter{turn: t, in: make(chan struct{})}
+	g.waits.Add(1)
 	if c.waiting = append(c.waiting, w); len(c.waiting) == 1 {
 		g.order = append(g.order, c)
 	}
 	g.next()
+	g.look()
 	return w, nil
+}
+
+// look has the gate look for turns that are stuck in a while, if any request waits.
+func (g *Gate) look() {
+	if g.looks || len(g.order) == 0 {
+		return
+	}
+	g.looks = true
+	time.AfterFunc(stuck, func() {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		g.looks = false
+		g.takeStuck()
+		g.next()
+		g.look()
+	})
 }
 
 func (g *Gate) mayHave(c *client) bool { return g.cfg.Each == 0 || c.places < g.cfg.Each }
@@ -201,12 +219,18 @@ func (g *Gate) give(c *client, t *Turn) {
 	t.state.Store(inside)
 }
 
-// takePaused takes the place of a turn that pauses, if there is one.
-func (g *Gate) takePaused() {
+// takeStuck takes the places of turns that are in the same pause as at the last look.
+func (g *Gate) takeStuck() {
 	for t := range g.turns {
+		if t.state.Load() != paused {
+			continue
+		}
+		if pauses := t.pauses.Load(); pauses != t.seen {
+			t.seen = pauses
+			continue
+		}
 		if t.state.CompareAndSwap(paused, outside) {
 			g.remove(t)
-			return
 		}
 	}
 }

@@ -102,8 +102,8 @@ func TestEach(t *testing.T) {
 	l.turn["a3"].Leave()
 }
 
-// A turn that pauses keeps its place until another one wants it, and gets another one
-// when it goes on.
+// A turn that pauses for long loses its place if another one wants it, and gets another
+// one when it goes on. Short pauses, however many, lose nothing.
 func TestPause(t *testing.T) {
 	t.Parallel()
 	l := newLine(t, fair.Config{Places: 1})
@@ -114,8 +114,8 @@ func TestPause(t *testing.T) {
 	if err := a.Resume(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	a.Pause()
-	l.enter("b", "b") // takes it
+	l.enter("b", "b")
+	a.Pause() // b gets it
 	l.next()
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
@@ -124,7 +124,7 @@ func TestPause(t *testing.T) {
 	}
 	a.Leave() // has none
 	l.enter("c", "c")
-	l.turn["b"].Pause() // c waits
+	l.turn["b"].Pause()
 	if got := l.next(); got != "c" {
 		t.Errorf("%s came in", got)
 	}
