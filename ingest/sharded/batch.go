@@ -63,54 +63,75 @@ func (b *Batch) reset() {
 // Event adds an event without a hold_id, which must have passed [hold.Draft.Check]. The
 // holder is copied. It reports false if the event does not fit.
 func (b *Batch) Event(token uint32, holder string, e *hold.Event) bool {
-	it := item{start: e.Start, end: e.End, token: token}
-	switch {
-	case e.Start == 0 && e.End != 0:
-		it.what, it.start = isStop, e.End
+	if e.Start == 0 && e.End != 0 {
+		it := b.add(holder)
+		if it == nil {
+			return false
+		}
+		it.start, it.end, it.token, it.what = e.End, e.End, token, isStop
 		if e.Retract {
 			it.what = isRetractStop
 		}
-	case e.Retract:
-		it.what = isRetract
+		return true
 	}
-	if e.HasWeight && it.what <= isRetract {
-		it.what |= hasWeight
-		copy(it.value[:], e.Weight[:])
+	what := isHold
+	if e.Retract {
+		what = isRetract
 	}
-	return b.add(holder, &it)
+	return b.hold(token, holder, e.Start, e.End, &e.Weight, e.HasWeight, what)
 }
 
-// Hold adds a hold. An end of 0 leaves it open.
+// Hold adds a hold, as Event does. An end of 0 leaves it open.
 func (b *Batch) Hold(token uint32, holder string, start, end int64, w *hold.Weight, weighted bool) bool {
-	it := item{start: start, end: end, token: token}
-	if weighted {
-		it.what = hasWeight
-		copy(it.value[:], w[:])
+	return b.hold(token, holder, start, end, w, weighted, isHold)
+}
+
+func (b *Batch) hold(token uint32, holder string, start, end int64, w *hold.Weight, weighted bool, what what) bool {
+	it := b.add(holder)
+	if it == nil {
+		return false
 	}
-	return b.add(holder, &it)
+	if weighted {
+		what |= hasWeight
+	}
+	it.start, it.end, it.token, it.what, it.value = start, end, token, what, [3]uint64(w[:3])
+	return true
 }
 
 // Move adds what a transfer moves: in units of a weight, from one holder to another, at a
-// time.
+// time. It reports false if the holders do not fit.
 func (b *Batch) Move(token uint32, from, to string, at int64, units *[3]uint64) bool {
-	it := item{start: at, value: *units, token: token, what: isOut}
-	if !b.add(from, &it) {
+	out := b.add(from)
+	if out == nil {
 		return false
 	}
-	it.what = isIn
-	return b.add(to, &it)
+	out.start, out.end, out.token, out.what, out.value = at, 0, token, isOut, *units
+	in := b.add(to)
+	if in == nil {
+		return false
+	}
+	in.start, in.end, in.token, in.what, in.value = at, 0, token, isIn, *units
+	return true
 }
 
-func (b *Batch) add(holder string, it *item) bool {
+// add returns a new item of a holder, or nil if the id is too long. The other fields of the
+// item have any values.
+func (b *Batch) add(holder string) *item {
 	if len(holder) > 1<<16-1 {
-		return false
+		return nil
 	}
-	it.hash = hashOf(b.seed, holder)
-	l := &b.lists[it.hash>>(64-ShardBits)]
-	it.id, it.idLen = uint32(len(l.ids)), uint16(len(holder))
+	hash := hashOf(b.seed, holder)
+	l := &b.lists[hash>>(64-ShardBits)]
+	n := len(l.items)
+	if n < cap(l.items) {
+		l.items = l.items[:n+1]
+	} else {
+		l.items = append(l.items, item{})
+	}
+	it := &l.items[n]
+	it.hash, it.id, it.idLen = hash, uint32(len(l.ids)), uint16(len(holder))
 	l.ids = append(l.ids, holder...)
-	l.items = append(l.items, *it)
-	return true
+	return it
 }
 
 const (
@@ -123,13 +144,16 @@ const (
 func hashOf(seed uint64, id string) uint64 {
 	h := seed ^ uint64(len(id))
 	b := unsafe.Slice(unsafe.StringData(id), len(id))
-	if len(b) < 8 {
-		var word [8]byte
-		copy(word[:], b)
-		if len(b) > 0 && b[0] == '\\' {
-			word[0] = '0'
-		}
-		return mix(mix(h, binary.LittleEndian.Uint64(word[:])|lowerCase), multiplier)
+	switch {
+	case len(b) >= 8:
+	case len(b) >= 4:
+		word := uint64(binary.LittleEndian.Uint32(b)) | uint64(binary.LittleEndian.Uint32(b[len(b)-4:]))<<32
+		return mix(mix(h, word|lowerCase), multiplier)
+	case len(b) > 0:
+		word := uint64(b[0]) | uint64(b[len(b)/2])<<8 | uint64(b[len(b)-1])<<16
+		return mix(mix(h, word|lowerCase), multiplier)
+	default:
+		return mix(h, multiplier)
 	}
 	first := binary.LittleEndian.Uint64(b)
 	if b[0] == '\\' {
