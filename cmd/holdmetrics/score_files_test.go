@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"compress/gzip"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -144,6 +145,42 @@ func oddFile(t *rapid.T, dir string, n int, rows [][]string) string {
 	return name
 }
 
+// oddLines writes rows of cells as JSON, one object a line.
+func oddLines(t *rapid.T, dir string, n int, rows [][]string) string {
+	odd := rapid.IntRange(0, 3).Draw(t, "odd lines") == 0
+	end := rapid.SampledFrom([]string{"\n", "\n", "\r\n"}).Draw(t, "line end")
+	var b strings.Builder
+	for i, row := range rows[1:] {
+		var members []string
+		for j, cell := range row {
+			name := rows[0][j]
+			switch text, _ := json.Marshal(cell); {
+			case cell == "" && rapid.Bool().Draw(t, "absent"):
+				continue
+			case name == "weight" && json.Valid([]byte(cell)), name == "start" && json.Valid([]byte(cell)) && rapid.Bool().Draw(t, "number"):
+				members = append(members, fmt.Sprintf("%q:%s", name, cell))
+			case name == "_id":
+				members = append(members, fmt.Sprintf(`"_id":{"$oid":%s}`, text))
+			default:
+				members = append(members, fmt.Sprintf("%q: %s", name, text))
+			}
+		}
+		line := "{" + strings.Join(members, ",") + "}"
+		if odd {
+			line = rapid.SampledFrom([]string{line, line, line, line, line, line, line, line, line, line, line, line, " " + line + " ", line + end, line[:len(line)-1], `{"_more":[1,{"a":2}],` + line[1:], `{"more":1,` + line[1:], "[]"}).Draw(t, "line")
+		}
+		b.WriteString(line)
+		if i < len(rows)-2 || rapid.Bool().Draw(t, "last line end") {
+			b.WriteString(end)
+		}
+	}
+	name := filepath.Join(dir, "f"+strconv.Itoa(n)+".csv") // the name does not matter
+	if err := os.WriteFile(name, []byte(b.String()), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return name
+}
+
 // columns draws an order of columns, of which the last may be absent.
 func columns(t *rapid.T, needed, others []string) []string {
 	all := slices.Clone(needed)
@@ -217,9 +254,16 @@ func TestScoreEventsOnSeveralCores(t *testing.T) {
 					rows = append(rows, row)
 				}
 			}
-			names = append(names, oddFile(t, dir, i, rows))
+			if rapid.IntRange(0, 2).Draw(t, "JSON") == 0 {
+				names = append(names, oddLines(t, dir, i, rows))
+			} else {
+				names = append(names, oddFile(t, dir, i, rows))
+			}
 		}
 		args := append(names, commonArgs(t)...)
+		if rapid.IntRange(0, 5).Draw(t, "lenient") == 0 {
+			args = append(args, "--lenient")
+		}
 		args = append(args, "--policy", rapid.SampledFrom([]string{"sum", "merge"}).Draw(t, "policy"))
 		if sameScores(t, "events", rapid.SampledFrom([]int{64, 200, 1 << 20}).Draw(t, "block"), args...) {
 			quick++

@@ -1,6 +1,7 @@
 package events
 
 import (
+	"cmp"
 	"context"
 	"io"
 	"math/bits"
@@ -8,6 +9,7 @@ import (
 	"strings"
 
 	"holdmetrics/hold"
+	"holdmetrics/ingest"
 	"holdmetrics/ingest/rows"
 	"holdmetrics/ingest/sharded"
 )
@@ -20,41 +22,64 @@ func (r *Reader) Score(ctx context.Context, c sharded.Terms, files ...string) (*
 	if r.HoldIDFrom != "" || slices.Contains(files, "-") {
 		return nil, sharded.ErrPlain
 	}
-	progress := rows.NewProgress(r.Read)
-	config := sharded.Config{Terms: c, Holder: func(spelling string) (sharded.Name, error) {
+	s := &scoring{r: r, progress: rows.NewProgress(r.Read), config: sharded.Config{Terms: c, Holder: func(spelling string) (sharded.Name, error) {
 		if hold.CheckID("", spelling) != nil {
 			return sharded.Name{}, sharded.ErrPlain
 		}
 		id := c.Rules.Holder(spelling)
 		return sharded.Name{ID: id, Excluded: c.Rules.Excluded(id)}, nil
-	}}
-	set, err := r.scoreAll(ctx, &c, config, progress, files)
+	}}}
+	err := s.readAll(ctx, files)
 	if err != nil && !sharded.Follows(err) {
-		progress.Again()
-		config.KeepRows = true
-		set, err = r.scoreAll(ctx, &c, config, progress, files)
+		s.progress.Again()
+		s.config.KeepRows = true
+		err = s.readAll(ctx, files)
 	}
-	return set, err
+	if err != nil {
+		return nil, err
+	}
+	return s.set, s.keepSkipped()
 }
 
-func (r *Reader) scoreAll(ctx context.Context, c *sharded.Terms, config sharded.Config, progress *rows.Progress, files []string) (*sharded.Set, error) {
-	set := sharded.New(config)
-	reader := set.Reader()
+// scoring is the reading of files on several cores.
+type scoring struct {
+	r        *Reader
+	progress *rows.Progress
+	config   sharded.Config
+	set      *sharded.Set
+	parsers  []*parser
+}
+
+func (s *scoring) readAll(ctx context.Context, files []string) error {
+	s.set, s.parsers = sharded.New(s.config), nil
+	for range s.config.Cores {
+		s.parsers = append(s.parsers, s.newParser())
+	}
+	reader := s.set.Reader()
 	for _, name := range files {
-		if err := r.scoreFile(ctx, c, set, reader, progress, name); err != nil {
-			return nil, err
+		if err := s.readFile(ctx, reader, name); err != nil {
+			return err
 		}
 	}
-	return set, set.Finish(c.Question.At)
+	return s.set.Finish(s.config.Question.At)
 }
 
-func (r *Reader) scoreFile(ctx context.Context, c *sharded.Terms, set *sharded.Set, reader *sharded.Reader, progress *rows.Progress, name string) error {
-	f, err := rows.Open(name, progress.Add)
+func (s *scoring) readFile(ctx context.Context, reader *sharded.Reader, name string) error {
+	f, err := rows.Open(name, s.progress.Add)
 	if err != nil {
 		return sharded.ErrPlain
 	}
 	defer f.Close()
-	if kind, err := f.Kind(); err != nil || kind != rows.CSV {
+	kind, err := f.Kind()
+	switch {
+	case err != nil:
+		return sharded.ErrPlain
+	case kind == rows.JSON && rows.LooksLikeLines(f):
+		for _, p := range s.parsers {
+			p.file++
+		}
+		return reader.Read(ctx, &lineJob{job{s, rows.NewLineBlocks(f)}})
+	case kind != rows.CSV:
 		return sharded.ErrPlain
 	}
 	table, err := rows.NewTable(f)
@@ -62,47 +87,79 @@ func (r *Reader) scoreFile(ctx context.Context, c *sharded.Terms, set *sharded.S
 		return sharded.ErrPlain
 	}
 	defer table.Close()
-	columns, err := r.columnsOf(f, table)
-	if err != nil || slices.Contains(columns.skipped, true) {
+	columns, err := s.r.columnsOf(f, table)
+	if err != nil {
 		return sharded.ErrPlain
 	}
 	blocks := table.Blocks()
 	if blocks == nil {
 		return sharded.ErrPlain
 	}
-	job := &tableJob{blocks: blocks}
-	for range c.Cores {
-		job.parsers = append(job.parsers, r.parser(c, set, table.Header(), blocks.Reader()))
+	for _, p := range s.parsers {
+		p.file++
+		p.open(table.Header(), columns.skipped, blocks.Reader())
 	}
-	return reader.Read(ctx, job)
+	return reader.Read(ctx, &tableJob{job{s, blocks}})
 }
 
-// tableJob parses the rows of a table.
-type tableJob struct {
-	blocks  *rows.Blocks
-	parsers []*parser
+// keepSkipped has the reader know the columns that were passed over.
+func (s *scoring) keepSkipped() error {
+	var all []skippedAt
+	for _, p := range s.parsers {
+		all = append(all, p.skipped...)
+	}
+	slices.SortFunc(all, func(a, b skippedAt) int {
+		return cmp.Or(cmp.Compare(a.file, b.file), cmp.Compare(a.line, b.line), cmp.Compare(a.place, b.place))
+	})
+	var merged []Skipped
+	for i := range all {
+		if j := slices.IndexFunc(merged, func(m Skipped) bool { return m.Name == all[i].Name }); j >= 0 {
+			merged[j].Count += all[i].Count
+		} else {
+			merged = append(merged, all[i].Skipped)
+		}
+	}
+	if len(merged) > maxSkipped {
+		return sharded.ErrPlain
+	}
+	s.r.skipped = merged
+	return nil
+}
+
+// job is the blocks of a file.
+type job struct {
+	s      *scoring
+	blocks *rows.Blocks
 }
 
 // Next reads the next block.
-func (j *tableJob) Next(buf []byte) (rows.Block, []byte, error) { return j.blocks.Next(buf) }
+func (j *job) Next(buf []byte) (rows.Block, []byte, error) { return j.blocks.Next(buf) }
 
 // Join does nothing: rows do not depend on one another.
-func (j *tableJob) Join(int) error { return nil }
+func (j *job) Join(int) error { return nil }
 
 // Shard does nothing.
-func (j *tableJob) Shard(int, int) error { return nil }
+func (j *job) Shard(int, int) error { return nil }
+
+// tableJob parses the rows of a table.
+type tableJob struct{ job }
 
 // Parse parses a block.
 func (j *tableJob) Parse(worker, _ int, block rows.Block, into *sharded.Batch) error {
-	p := j.parsers[worker]
+	p := j.s.parsers[worker]
 	p.rows.Reset(block)
 	for {
-		row, _, err := p.rows.Next()
+		row, line, err := p.rows.Next()
 		switch {
 		case err == io.EOF:
 			return nil
 		case err != nil:
 			return sharded.ErrPlain
+		}
+		for _, i := range p.passed {
+			if row[i] != "" {
+				p.skip(p.header[i], line, i)
+			}
 		}
 		done, err := p.quick(row, into)
 		if err == nil && !done {
@@ -114,19 +171,54 @@ func (j *tableJob) Parse(worker, _ int, block rows.Block, into *sharded.Batch) e
 	}
 }
 
+// lineJob parses JSON events, one a line.
+type lineJob struct{ job }
+
+// Parse parses a block.
+func (j *lineJob) Parse(worker, _ int, block rows.Block, into *sharded.Batch) error {
+	p := j.s.parsers[worker]
+	p.lines.Reset(block)
+	for {
+		text, line, err := p.lines.Next()
+		switch {
+		case err == io.EOF:
+			return nil
+		case err != nil:
+			return sharded.ErrPlain
+		}
+		p.line, p.place = line, 0
+		var d hold.Draft
+		if p.decoder.Decode(text, &d) != nil || d.WeightExact == "" && !isDouble(p.decoder.Weight) {
+			return sharded.ErrPlain
+		}
+		d.Token, d.Holder, d.HoldID = rows.Trim(d.Token), rows.Trim(d.Holder), rows.Trim(d.HoldID)
+		if err := p.add(&d, into); err != nil {
+			return err
+		}
+	}
+}
+
 // parser parses rows for a set. Each goroutine has its own.
 type parser struct {
-	r      *Reader
-	c      *sharded.Terms
-	set    *sharded.Set
-	rows   *rows.BlockReader
-	header []string
+	r    *Reader
+	c    *sharded.Terms
+	set  *sharded.Set
+	file int
 
+	// Of a table.
+	rows                              *rows.BlockReader
+	header                            []string
 	token, holder, start, end, weight int // columns; -1: there is none
-	others                            []int
+	others, passed                    []int
 
-	tokens map[string]known
-	last   known // rows of one token stand together
+	// Of JSON.
+	lines       rows.LineReader
+	decoder     ingest.JSONReader
+	line, place int
+
+	skipped []skippedAt
+	tokens  map[string]known
+	last    known // rows of one token stand together
 }
 
 // known is a token that was seen.
@@ -135,8 +227,24 @@ type known struct {
 	number   uint32
 }
 
-func (r *Reader) parser(c *sharded.Terms, set *sharded.Set, header []string, from *rows.BlockReader) *parser {
-	p := &parser{r: r, c: c, set: set, rows: from, header: header, tokens: map[string]known{}}
+// skippedAt is a column that was passed over, and where it had its first value.
+type skippedAt struct {
+	Skipped
+	file, line, place int
+}
+
+func (s *scoring) newParser() *parser {
+	p := &parser{r: s.r, c: &s.config.Terms, set: s.set, tokens: map[string]known{}}
+	p.decoder = ingest.JSONReader{Times: s.r.Times.Parse, Lenient: s.r.Lenient, Extended: true, Skipped: func(name string) {
+		p.skip(name, p.line, p.place)
+		p.place++
+	}}
+	return p
+}
+
+// open begins a table.
+func (p *parser) open(header []string, skipped []bool, from *rows.BlockReader) {
+	p.rows, p.header, p.others, p.passed = from, header, nil, nil
 	p.token, p.holder = slices.Index(header, "token_id"), slices.Index(header, "holder_id")
 	p.start, p.end, p.weight = slices.Index(header, "start"), slices.Index(header, "end"), slices.Index(header, "weight")
 	for _, name := range []string{"weight_exact", "hold_id", "revision", "retract"} {
@@ -144,7 +252,24 @@ func (r *Reader) parser(c *sharded.Terms, set *sharded.Set, header []string, fro
 			p.others = append(p.others, i)
 		}
 	}
-	return p
+	for i, is := range skipped {
+		if is {
+			p.passed = append(p.passed, i)
+		}
+	}
+}
+
+// skip counts a value of a column that is passed over.
+func (p *parser) skip(name string, line, place int) {
+	for i := range p.skipped {
+		if p.skipped[i].Name == name {
+			p.skipped[i].Count++
+			return
+		}
+	}
+	if len(p.skipped) <= maxSkipped {
+		p.skipped = append(p.skipped, skippedAt{Skipped{strings.Clone(name), 1}, p.file, line, place})
+	}
 }
 
 // quick adds the hold of a row of the commonest kind, or reports false.

@@ -20,10 +20,11 @@ var ErrBlocks = errors.New("the file cannot be read in blocks")
 // read them. The rows of all blocks are those of [Table.Next].
 type Blocks struct {
 	file   *File
-	source *csvSource
-	rest   []byte // of the last block: the beginning of the next row
-	line   int    // lines before the next block
-	quoted bool   // a row before the next block had a quote
+	in     io.Reader
+	source *csvSource // nil: a row is a line
+	rest   []byte     // of the last block: the beginning of the next row
+	line   int        // lines before the next block
+	quoted bool       // a row before the next block had a quote
 	ended  bool
 }
 
@@ -43,8 +44,12 @@ func (t *Table) Blocks() *Blocks {
 	if !ok || s.quoted != nil {
 		return nil
 	}
-	return &Blocks{file: t.file, source: s, line: s.line}
+	return &Blocks{file: t.file, in: s.in, source: s, line: s.line}
 }
+
+// NewLineBlocks cuts a file of one record a line into blocks. The file stays the caller's
+// to close.
+func NewLineBlocks(f *File) *Blocks { return &Blocks{file: f, in: f} }
 
 // Next reads the next block into buf, which it enlarges for a row that is longer. The
 // block is valid as long as buf is not changed. After the last block the error is
@@ -60,7 +65,7 @@ func (b *Blocks) Next(buf []byte) (Block, []byte, error) {
 	}
 	b.rest = b.rest[:0]
 	for {
-		read, err := io.ReadFull(b.source.in, buf[n:])
+		read, err := io.ReadFull(b.in, buf[n:])
 		n += read
 		switch {
 		case b.file.broken != nil:
@@ -95,10 +100,10 @@ func (b *Blocks) block(data []byte) Block {
 // Quotes that do not fit the reader of the block finds.
 func (b *Blocks) end(data []byte) int {
 	end := bytes.LastIndexByte(data, '\n') + 1
-	quotes := bytes.Count(data, []byte{'"'})
-	if quotes == 0 {
+	if b.source == nil {
 		return end
 	}
+	quotes := bytes.Count(data, []byte{'"'})
 	quotes -= bytes.Count(data[end:], []byte{'"'})
 	for end > 0 && quotes%2 != 0 {
 		before := bytes.LastIndexByte(data[:end-1], '\n') + 1
@@ -123,7 +128,34 @@ type BlockReader struct {
 	headers int64
 }
 
-// Reader returns a reader of blocks.
+// LineReader reads the lines of blocks. Each goroutine has its own.
+type LineReader struct {
+	rest []byte
+	line int
+}
+
+// Reset makes a block the one that is read.
+func (r *LineReader) Reset(b Block) { r.rest, r.line = b.data, b.Line }
+
+// Next returns the next line that is not blank, without white space at its ends, and its
+// number; at the end the error is io.EOF. The line is valid as long as the block's buffer
+// is not changed. The error matches [ErrBlocks] if [Lines] may find the line too long.
+func (r *LineReader) Next() ([]byte, int, error) {
+	for len(r.rest) > 0 {
+		line, rest, _ := bytes.Cut(r.rest, []byte{'\n'})
+		r.rest = rest
+		r.line++
+		if len(line) >= maxLine-2 {
+			return nil, 0, ErrBlocks
+		}
+		if line = bytes.TrimSpace(line); len(line) > 0 {
+			return line, r.line, nil
+		}
+	}
+	return nil, 0, io.EOF
+}
+
+// Reader returns a reader of blocks of a table.
 func (b *Blocks) Reader() *BlockReader {
 	header := b.source.table.header
 	return &BlockReader{header: header, comma: b.source.comma, fields: make([]string, 0, len(header)+1)}
