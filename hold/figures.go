@@ -126,3 +126,48 @@ func ParseFigures(b []byte) (Figures, []byte, error) {
 	}
 	return f, r.Rest, nil
 }
+
+// Question is which figures of pairs are asked for. Times are in nanoseconds.
+type Question struct {
+	At        int64 // of the live amount and of the rates
+	SettledAt int64 // of the settled amount; [MaxTime]: every ended hold
+	From      int64 // with Window: the beginning of the window that ends at At
+	Window    bool
+}
+
+// Answer is the figures of a pair, or of several as their sum.
+type Answer struct {
+	Live, Settled    Amount
+	LiveFrom, Before Amount // of a window: the live and the settled amount at its beginning
+	Weight, Rate     Rate   // without a window: by the policy alone, and by the whole rule
+}
+
+// Add is a + b.
+func (a *Answer) Add(b *Answer) {
+	a.Live, a.Settled = a.Live.Add(b.Live), a.Settled.Add(b.Settled)
+	a.LiveFrom, a.Before = a.LiveFrom.Add(b.LiveFrom), a.Before.Add(b.Before)
+	a.Weight, a.Rate = a.Weight.Add(b.Weight), a.Rate.Add(b.Rate)
+}
+
+// Answer returns the figures of a pair by the rule.
+func (r *Rule) Answer(p *Pair, q *Question) Answer {
+	if q.Window {
+		return Answer{
+			Live: r.LiveAt(p, q.At), Settled: r.SettledAt(p, q.SettledAt),
+			LiveFrom: r.LiveAt(p, q.From), Before: r.SettledAt(p, q.From),
+		}
+	}
+	f := r.Figures(p, q.At)
+	a := Answer{Live: f.Line.Base, Settled: f.Settled, Rate: f.Line.Rate, Weight: f.Line.Rate}
+	if q.SettledAt != MaxTime {
+		a.Settled = r.SettledAt(p, q.SettledAt)
+	}
+	if !r.isPlain() {
+		plain := Rule{Policy: p.Policy(), Multiplier: MultiplierOne}
+		a.Weight = plain.Figures(p, q.At).Line.Rate
+	}
+	return a
+}
+
+// isPlain reports whether the rule counts weights as they are.
+func (r *Rule) isPlain() bool { return r.Multiplier == MultiplierOne && !r.hasSeason() && !r.byRuns() }
