@@ -94,7 +94,7 @@ func restoreDataDir(c *cobra.Command, name string, m *backup.Manifest, dir strin
 	if err := os.RemoveAll(within); err != nil {
 		return err
 	}
-	if err := os.Mkdir(within, 0o755); err != nil {
+	if err := os.Mkdir(within, 0o700); err != nil {
 		return err
 	}
 	moving := false
@@ -166,7 +166,7 @@ func (t *dataDirTarget) File(f backup.File, from io.Reader) error {
 	if first, _, _ := strings.Cut(f.Name, "/"); first == app.NATSName || first == app.LockName || first == app.RestoringName {
 		return fmt.Errorf("%w: it has a file %s", backup.ErrDamaged, f.Name)
 	}
-	if err := os.MkdirAll(filepath.Join(t.dir, filepath.FromSlash(path.Dir(f.Name))), 0o755); err != nil {
+	if err := os.MkdirAll(filepath.Join(t.dir, filepath.FromSlash(path.Dir(f.Name))), 0o700); err != nil {
 		return err
 	}
 	return app.CreateFile(filepath.Join(t.dir, filepath.FromSlash(f.Name)), from)

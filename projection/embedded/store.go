@@ -66,7 +66,7 @@ func Open(dir string, o Options) (*Store, error) {
 	if err := o.check(); err != nil {
 		return nil, err
 	}
-	if err := o.fs.MkdirAll(dir, 0o755); err != nil {
+	if err := o.fs.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("embedded: make data directory %s: %w", dir, err)
 	}
 	fresh, err := checkDirectory(dir, o.fs)
