@@ -59,6 +59,18 @@ func HolderOf(token string) (string, error) {
 	return string(holder), nil
 }
 
+// PartitionOfToken is Partition for the subject token of a holder.
+func PartitionOfToken(token string, partitions int) int {
+	if partitions < 1 {
+		return 0
+	}
+	h := uint32(fnvOffset32)
+	for i := 0; i < len(token); i++ {
+		h = (h ^ uint32(token[i])) * fnvPrime32
+	}
+	return int(h % uint32(partitions))
+}
+
 // Partition returns the partition of a holder, 0 to partitions-1: FNV-1a 32 of
 // its subject token, mod partitions. It is what the server's partition() computes
 // from a raw subject, so both ways in lead to the same partition. It does not

@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -27,6 +29,8 @@ const (
 	auditEvery = 30 * time.Second
 	// auditShare is how many times longer than a walk the pause after it is.
 	auditShare = 50
+	// auditSoonShare is the same of a walk that is wanted.
+	auditSoonShare = 5
 )
 
 // audits is what a refresher knows of its walks.
@@ -35,6 +39,7 @@ type audits struct {
 	once  bool          // the first walk is over
 	of    audited       // the last walk, or the one under way
 	next  time.Time     // of the next walk; zero: none is due
+	soon  time.Time     // of the next walk, if one is wanted
 	took  time.Duration // by the walk so far
 
 	published bool // what the first walk found is in the bucket
@@ -44,15 +49,18 @@ type audits struct {
 func (a *audits) step(d refreshDone, over bool) {
 	a.took += d.took
 	if over {
-		a.once, a.next = true, time.Now().Add(max(a.every, auditShare*a.took))
+		now := time.Now()
+		a.once, a.next, a.soon = true, now.Add(max(a.every, auditShare*a.took)), now.Add(auditSoonShare*a.took)
 		a.took = 0
 	}
 }
 
-// due reports whether it is time for another walk. A walk that is wanted begins as soon
-// as the one before is over.
+// due reports whether it is time for another walk.
 func (a *audits) due(now time.Time, wanted *atomic.Bool, current audited) bool {
-	return a.once && (!now.Before(a.next) || a.of != current || wanted.CompareAndSwap(true, false))
+	if !a.once {
+		return false
+	}
+	return !now.Before(a.next) || a.of != current || !now.Before(a.soon) && wanted.CompareAndSwap(true, false)
 }
 
 // audited is what a walk compares with the store.
@@ -74,6 +82,7 @@ var errRenewed = errors.New("the bucket has lost snapshots, and was emptied: all
 type Shown interface {
 	Wait(ctx context.Context) error // until they are read for the first time
 	Get(key string) (value []byte, ok bool)
+	All(fn func(key string, value []byte) bool)
 	Closed() bool
 }
 
@@ -107,12 +116,16 @@ func (p *publisher) audited() bool {
 	switch {
 	case r == nil:
 		return true
-	case !r.begun || r.audits.of != r.current():
+	case !(p.busy && p.refreshed):
+		r.trusted()
+	}
+	switch {
+	case !r.begun || r.audits.of != r.current() || p.board.suspects.some.Load():
 		return false
 	case r.audits.published:
 		return true
 	}
-	r.audits.published = r.audits.once && !r.walking && !r.busy && len(r.over) == 0 && len(r.drawn) == 0 && !(p.busy && p.refreshed)
+	r.audits.published = r.audits.once && !r.walking && !r.busy && len(r.over) == 0 && !r.toPublish() && !(p.busy && p.refreshed)
 	return r.audits.published
 }
 
@@ -123,6 +136,157 @@ func (p *publisher) noteReplaced(d *refreshDone) {
 		p.logger.Warn("snapshots differ from what the store has; they are published again",
 			zap.Int("snapshots", n), zap.String("one", d.differ[0].holder))
 	}
+	if n := len(d.unknown); n > 0 && d.err == nil {
+		p.metrics.replaced.Add(float64(n))
+		p.logger.Warn("somebody else has written snapshots of holders that the store does not have; they are removed",
+			zap.Int("snapshots", n), zap.String("one", d.unknown[0]))
+	}
+}
+
+// suspectsMost bounds how many keys a partition compares by themselves; with more, it
+// walks over all.
+const suspectsMost = 4096
+
+// suspects are keys of a partition's snapshots that somebody else wrote. It is safe for
+// concurrent use.
+type suspects struct {
+	mu   sync.Mutex
+	keys map[string]struct{}
+	some atomic.Bool // some wait, or are being compared or replaced
+}
+
+// add adds a key, and reports whether there was room.
+func (s *suspects) add(key string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.keys) >= suspectsMost {
+		return false
+	}
+	if s.keys == nil {
+		s.keys = map[string]struct{}{}
+	}
+	s.keys[key] = struct{}{}
+	s.some.Store(true)
+	return true
+}
+
+// take takes some of the keys out.
+func (s *suspects) take(most int) (keys []string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for key := range s.keys {
+		if len(keys) == most {
+			break
+		}
+		keys = append(keys, key)
+		delete(s.keys, key)
+	}
+	return keys
+}
+
+// waiting reports whether keys wait.
+func (s *suspects) waiting() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.keys) > 0
+}
+
+// suspect has the snapshot of a key compared at once, which somebody else wrote; all, if
+// key is empty. A position is published again.
+func (w *Worker) suspect(key string) {
+	if key == "" {
+		w.Recheck()
+		return
+	}
+	partition, isPosition := projection.PartitionOfKey(key)
+	if !isPosition {
+		holder, err := ingest.HolderOf(key)
+		if err != nil {
+			holder = key // that of nobody; any partition can remove it
+		}
+		partition = ingest.Partition(holder, w.log.Partitions())
+	}
+	p, err := w.at(partition)
+	if err != nil {
+		return
+	}
+	if !p.board.suspects.add(key) {
+		p.board.auditWanted.Store(true)
+	}
+	p.board.rouse()
+}
+
+// compare compares the snapshots of keys that somebody else wrote. The store has all that
+// was applied when they were taken.
+func (r *refresher) compare(ctx context.Context, d *refreshDone) error {
+	var known []projection.HolderRecord
+	for _, key := range d.job.keys {
+		if _, ok := projection.PartitionOfKey(key); ok {
+			d.position = true
+			continue
+		}
+		name, err := ingest.HolderOf(key)
+		if err != nil {
+			d.unknown = append(d.unknown, key)
+			continue
+		}
+		h, err := r.store.Holder(ctx, r.partition, name)
+		if errors.Is(err, projection.ErrNotFound) {
+			d.unknown = append(d.unknown, key)
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		h.Holder = name
+		known = append(known, *h)
+	}
+	fits, err := r.audit(ctx, known, d.job.with)
+	if err != nil {
+		return err
+	}
+	for i := range known {
+		if h := &known[i]; !fits[i] {
+			d.differ = append(d.differ, &lineEnd{holder: h.Holder, position: h.Position, until: 1, differs: true})
+		}
+	}
+	return nil
+}
+
+// extra returns the keys of snapshots that readers see, and of whose holders the store has
+// none. count is how many holders of the partition the store has. Holders that came since
+// may be among them.
+func (r *refresher) extra(ctx context.Context, with *shown, count int) (keys []string, err error) {
+	if with == nil || with.Closed() {
+		return nil, nil
+	}
+	if err := with.Wait(ctx); err != nil {
+		if errors.Is(err, projection.ErrClosed) {
+			err = nil // nobody reads it any more
+		}
+		return nil, err
+	}
+	mine := func(fn func(key string) bool) {
+		with.All(func(key string, _ []byte) bool {
+			return ingest.PartitionOfToken(key, r.partitions) != r.partition || fn(key)
+		})
+	}
+	seen := 0
+	mine(func(string) bool { seen++; return true })
+	if seen <= count {
+		return nil, nil
+	}
+	mine(func(key string) bool {
+		name, decoded := ingest.HolderOf(key)
+		if decoded == nil {
+			_, err = r.store.Holder(ctx, r.partition, name)
+		}
+		if decoded != nil || errors.Is(err, projection.ErrNotFound) {
+			keys, err = append(keys, strings.Clone(key)), nil
+		}
+		return err == nil
+	})
+	return keys, err
 }
 
 // Audit has all snapshots compared with the store soon, and what differs published again.

@@ -54,6 +54,7 @@ const (
 
 type publishJob struct {
 	holders []projection.HolderRecord
+	gone    []string // keys of the bucket that no holder has
 	to      projection.Reached
 	behind  bool
 	backlog *backlog // not holders, but what the store has up to there
@@ -138,20 +139,23 @@ func (p *publisher) run(ctx, running context.Context) {
 func (p *publisher) do(ctx context.Context, job *publishJob) (err error) {
 	if job.backlog == nil {
 		job.count = len(job.holders)
-		return p.publish(ctx, job.holders, job.to)
+		return p.publish(ctx, job.holders, job.gone, job.to)
 	}
 	job.count, err = p.backfill(ctx, job.backlog, job.to)
 	return err
 }
 
-func (p *publisher) publish(ctx context.Context, holders []projection.HolderRecord, to projection.Reached) error {
-	entries := make([]projection.Entry, len(holders))
+func (p *publisher) publish(ctx context.Context, holders []projection.HolderRecord, gone []string, to projection.Reached) error {
+	entries := make([]projection.Entry, len(holders), len(holders)+len(gone))
 	for i := range holders {
 		value, err := projection.EncodeSnapshot(&holders[i], p.cfg.Rules.Version(), p.bucket.Generation())
 		if err != nil {
 			return fmt.Errorf("processor: partition %d: snapshot of holder %q: %w", p.id, holders[i].Holder, err)
 		}
 		entries[i] = projection.Entry{Key: ingest.SubjectToken(holders[i].Holder), Value: value}
+	}
+	for _, key := range gone {
+		entries = append(entries, projection.Entry{Key: key, Gone: true})
 	}
 	return p.retry(ctx, "publish snapshots", func(ctx context.Context) error {
 		return p.bucket.Publish(ctx, p.id, entries, to)
@@ -235,14 +239,29 @@ func (p *publisher) start(ctx context.Context, turn bool) error {
 // what events changed alternate where both wait.
 func (p *publisher) publishRefreshed() error {
 	p.refreshed = true
-	holders := p.refresh.take()
-	if len(holders) == 0 {
+	holders, gone, position := p.refresh.take(), p.takeGone(), p.refresh.position
+	p.refresh.position = false
+	if len(holders) == 0 && len(gone) == 0 && !position {
 		p.passTurn(true)
 		return nil
 	}
 	p.busy, p.began = true, p.cfg.Now()
-	p.jobs <- &publishJob{holders: holders, to: projection.Reached{Position: p.published, LogTime: p.publishedTime}, turn: true}
+	p.jobs <- &publishJob{holders: holders, gone: gone, to: projection.Reached{Position: p.published, LogTime: p.publishedTime}, turn: true}
 	return nil
+}
+
+// takeGone takes out the keys to remove, without those of holders that came meanwhile.
+func (p *publisher) takeGone() (gone []string) {
+	for _, key := range p.refresh.gone {
+		holder, err := ingest.HolderOf(key)
+		if h := p.mem.cache.holders[holder]; err == nil && h != nil {
+			p.queue.change(h, p.mem.reached()) // its snapshot comes once more
+			continue
+		}
+		gone = append(gone, key)
+	}
+	p.refresh.gone = nil
+	return gone
 }
 
 // startRefresh begins the refresh of lines that have ended, once the bucket has what

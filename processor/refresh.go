@@ -52,17 +52,19 @@ const (
 // fields belong to the partition's loop; run and what it calls use none but those
 // that are fixed.
 type refresher struct {
-	partition int
-	rules     hold.Rules
-	store     projection.Store
-	bucket    snapshots // set by begin
-	now       func() time.Time
-	applied   func() uint64 // the position up to which the partition is applied
-	wanted    *atomic.Bool  // somebody asks for a comparison of the snapshots
-	shown     *atomic.Pointer[shown]
-	recheck   *atomic.Uint64
-	chunk     int // lines that are drawn at once
-	step      int // holders that a walk reads at once
+	partition  int
+	partitions int // of the log
+	rules      hold.Rules
+	store      projection.Store
+	bucket     snapshots // set by begin
+	now        func() time.Time
+	applied    func() uint64 // the position up to which the partition is applied
+	wanted     *atomic.Bool  // somebody asks for a comparison of the snapshots
+	shown      *atomic.Pointer[shown]
+	recheck    *atomic.Uint64
+	suspects   *suspects
+	chunk      int // lines that are drawn at once
+	step       int // holders that a walk reads at once
 
 	ends     *lineEnds
 	begun    bool
@@ -71,7 +73,11 @@ type refresher struct {
 	audits   audits
 	over     []*lineEnd // of the walk: over already, so the index need not keep them
 	after    string     // the walk has passed this holder
+	passed   int        // holders by the walk so far
 	from     uint64     // the walk waits until the store has this position
+	keysFrom uint64     // so do the suspects; 0: none wait
+	gone     []string   // keys to be removed from the bucket
+	position bool       // the position is to be published again
 	look     bool       // something may be due
 	again    time.Time
 	busy     bool                      // a job is under way
@@ -88,37 +94,43 @@ type refresher struct {
 // refreshJob is one piece of work beside the loop: lines to draw, or a step of the
 // walk.
 type refreshJob struct {
-	now  int64
-	ends []*lineEnd
-	walk bool
-	last string // walk: begin behind this holder
-	ours bool   // walk: compare nothing, for all snapshots were just published
-	with *shown // walk: compare these, too; nil: none
+	now    int64
+	ends   []*lineEnd
+	walk   bool
+	last   string   // walk: begin behind this holder
+	passed int      // walk: holders up to there
+	ours   bool     // walk: compare nothing, for all snapshots were just published
+	keys   []string // compare the snapshots of these, which somebody else wrote
+	with   *shown   // walk, keys: compare these, too; nil: none
 }
 
 // refreshDone is what became of a job.
 type refreshDone struct {
-	job    *refreshJob
-	lines  []projection.HolderRecord // snapshots with the pieces that hold now
-	known  []lineEnd                 // ends of later pieces that the bucket has already
-	behind []*lineEnd                // the store's view did not have these yet
-	found  []lineEnd                 // walk
-	differ []*lineEnd                // walk: the bucket has other snapshots of these
-	took   time.Duration             // walk
-	last   string                    // walk: the last holder; "": the walk is over
-	err    error
+	job      *refreshJob
+	lines    []projection.HolderRecord // snapshots with the pieces that hold now
+	known    []lineEnd                 // ends of later pieces that the bucket has already
+	behind   []*lineEnd                // the store's view did not have these yet
+	found    []lineEnd                 // walk
+	differ   []*lineEnd                // walk, keys: the bucket has other snapshots of these
+	unknown  []string                  // walk, keys: the store has no such holder
+	passed   int                       // walk: holders up to last
+	position bool                      // keys: the position is among them
+	took     time.Duration             // walk
+	last     string                    // walk: the last holder; "": the walk is over
+	err      error
 }
 
 func newRefresher(s *scope) *refresher {
 	partition, cfg := s.id, s.cfg
 	return &refresher{
-		partition: partition, rules: cfg.Rules, store: cfg.Store, now: cfg.Now, chunk: cfg.turn, step: cfg.refreshWalk,
-		audits:  audits{every: cfg.auditEvery},
-		applied: func() uint64 { status, _ := s.board.snapshot(); return status.Position },
-		wanted:  &s.board.auditWanted,
-		shown:   &s.controls.shown,
-		recheck: &s.controls.recheck,
-		ends:    newLineEnds(cfg.refreshMost), drawing: map[string]bool{}, timer: stoppedTimer(),
+		partition: partition, partitions: s.log.Partitions(), rules: cfg.Rules, store: cfg.Store, now: cfg.Now, chunk: cfg.turn, step: cfg.refreshWalk,
+		audits:   audits{every: cfg.auditEvery},
+		applied:  func() uint64 { status, _ := s.board.snapshot(); return status.Position },
+		wanted:   &s.board.auditWanted,
+		shown:    &s.controls.shown,
+		recheck:  &s.controls.recheck,
+		suspects: &s.board.suspects,
+		ends:     newLineEnds(cfg.refreshMost), drawing: map[string]bool{}, timer: stoppedTimer(),
 		jobs: make(chan *refreshJob, 1), done: make(chan refreshDone, 1),
 	}
 }
@@ -132,7 +144,7 @@ func (r *refresher) begin(bucket snapshots, position uint64, fresh bool) {
 }
 
 func (r *refresher) walk(position uint64) {
-	r.walking, r.after, r.from, r.look = true, "", position, true
+	r.walking, r.after, r.passed, r.from, r.look = true, "", 0, position, true
 	if of := r.current(); r.audits.of != of {
 		r.audits.of, r.audits.published = of, false
 	}
@@ -152,7 +164,7 @@ type latest func(holder string, position uint64) bool
 // start begins the next piece of work, if there is one and none is under way, and
 // otherwise sets the timer. The store has all up to stored.
 func (r *refresher) start(position, stored uint64, is latest) {
-	if !r.begun || r.busy || len(r.drawn) > 0 {
+	if !r.begun || r.busy || r.toPublish() {
 		return
 	}
 	if r.look && !time.Now().Before(r.again) {
@@ -195,11 +207,19 @@ func (r *refresher) next(position, stored uint64, is latest) *refreshJob {
 	if len(job.ends) > 0 {
 		return job
 	}
+	if r.keysFrom == 0 && r.suspects.waiting() {
+		r.keysFrom = max(position, 1)
+	}
+	if r.keysFrom != 0 && stored >= r.keysFrom || r.keysFrom == 1 && position == 0 {
+		r.keysFrom = 0
+		job.keys, job.with = r.suspects.take(r.step), r.audits.of.with
+		return job
+	}
 	if !r.walking && (r.ends.horizon != 0 && r.ends.horizon <= now || r.audits.due(time.Now(), r.wanted, r.current())) {
 		r.walk(position)
 	}
 	if r.walking && stored >= r.from {
-		job.walk, job.last, job.with = true, r.after, r.audits.of.with
+		job.walk, job.last, job.passed, job.with = true, r.after, r.passed, r.audits.of.with
 		job.ours = r.fresh && !r.audits.once
 		return job
 	}
@@ -262,10 +282,13 @@ func (r *refresher) finish(d refreshDone, note func(error)) error {
 	if len(d.behind) > 0 {
 		r.look = false // not before a flush, or the timer
 	}
+	if len(d.job.keys) > 0 {
+		r.compared(&d)
+	}
 	if r.begun && r.walking && r.audits.of != r.current() {
 		r.walk(r.from) // from the beginning: what was compared is no longer there
 		r.fresh = false
-		d.differ, d.found = nil, nil
+		d.differ, d.found, d.unknown = nil, nil, nil
 	} else if d.job.walk && d.err == nil {
 		for i := range d.found {
 			if e := &d.found[i]; e.until <= d.job.now {
@@ -275,7 +298,8 @@ func (r *refresher) finish(d refreshDone, note func(error)) error {
 			}
 		}
 		r.over = append(r.over, d.differ...)
-		r.after, r.walking = d.last, d.last != ""
+		r.gone = append(r.gone, d.unknown...)
+		r.after, r.passed, r.walking = d.last, d.passed, d.last != ""
 		r.audits.step(d, !r.walking)
 	}
 	if d.err != nil && lasting(d.err) {
@@ -284,8 +308,34 @@ func (r *refresher) finish(d refreshDone, note func(error)) error {
 	return nil
 }
 
-// ready reports whether there are lines to publish.
-func (r *refresher) ready() bool { return r != nil && len(r.drawn) > 0 }
+// compared takes the result of a comparison of keys. What failed is tried again.
+func (r *refresher) compared(d *refreshDone) {
+	if d.err != nil {
+		for _, key := range d.job.keys {
+			r.suspects.add(key)
+		}
+		return
+	}
+	r.over = append(r.over, d.differ...)
+	r.gone = append(r.gone, d.unknown...)
+	r.position = r.position || d.position
+	d.differ, d.unknown = nil, nil
+}
+
+// ready reports whether there are lines to publish, or keys to remove.
+func (r *refresher) ready() bool { return r != nil && r.toPublish() }
+
+func (r *refresher) toPublish() bool { return len(r.drawn) > 0 || len(r.gone) > 0 || r.position }
+
+// trusted notes that nothing is left of what somebody else wrote, if that is so.
+func (r *refresher) trusted() {
+	if r.suspects.some.Load() && !r.busy && len(r.over) == 0 && !r.toPublish() && !r.suspects.waiting() {
+		r.suspects.some.Store(false)
+		if r.suspects.waiting() { // one that came meanwhile
+			r.suspects.some.Store(true)
+		}
+	}
+}
 
 // idle reports whether no line is known to be over that was not drawn.
 func (r *refresher) idle() bool {
@@ -312,9 +362,12 @@ func (r *refresher) take() []projection.HolderRecord {
 func (r *refresher) run(ctx context.Context) {
 	for job := range r.jobs {
 		d := refreshDone{job: job}
-		if job.walk {
+		switch {
+		case job.walk:
 			d.err = r.find(ctx, &d)
-		} else {
+		case len(job.keys) > 0:
+			d.err = r.compare(ctx, &d)
+		default:
 			d.err = r.draw(ctx, &d)
 		}
 		r.done <- d
@@ -353,8 +406,12 @@ func (r *refresher) find(ctx context.Context, d *refreshDone) error {
 			d.found = append(d.found, lineEnd{holder: h.Holder, position: h.Position, until: until, stored: true})
 		}
 	}
+	d.passed = d.job.passed + len(holders)
+	if d.last == "" {
+		d.unknown, err = r.extra(ctx, d.job.with, d.passed)
+	}
 	d.took = time.Since(began)
-	return nil
+	return err
 }
 
 // draw draws the lines of a job.

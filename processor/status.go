@@ -115,6 +115,7 @@ type board struct {
 	wanted atomic.Uint64 // position that somebody waits for
 
 	auditWanted atomic.Bool // see Worker.Audit
+	suspects    suspects    // see Worker.suspect
 
 	mu     sync.Mutex
 	status PartitionStatus
@@ -341,7 +342,7 @@ func (w *Worker) Ready(ctx context.Context, within time.Duration) error {
 			return fmt.Errorf("partition %d is %s: %w", s.Partition, s.State, s.LastError)
 		case s.State != Running:
 			return fmt.Errorf("partition %d is %s, at position %d", s.Partition, s.State, s.Position)
-		case w.cfg.Ownership == nil && (!s.Audited || s.audited != w.toAudit()):
+		case w.cfg.Ownership == nil && (!s.Audited || s.audited != w.toAudit() || p.board.suspects.some.Load()):
 			return fmt.Errorf("partition %d: its snapshots are being compared with the store", s.Partition)
 		}
 	}

@@ -48,7 +48,11 @@ func New(cfg Config) (*Worker, error) {
 	case cfg.Snapshots != nil:
 		bucket = cfg.Snapshots
 	}
-	return newWorker(cfg, jetStreamLog{cfg.Log, readBehind}, bucket)
+	w, err := newWorker(cfg, jetStreamLog{cfg.Log, readBehind}, bucket)
+	if err == nil && cfg.Snapshots != nil && cfg.Ownership == nil {
+		cfg.Snapshots.OnForeign(w.suspect)
+	}
+	return w, err
 }
 
 func newWorker(cfg Config, log eventLog, bucket snapshots) (*Worker, error) {

@@ -45,6 +45,10 @@ func subjectPrefix(generation string) string { return "$KV." + BucketName(genera
 
 func positionKey(partition int) string { return positionKeyPrefix + strconv.Itoa(partition) }
 
+// PartitionOfKey returns the partition of a key that holds a position, and false for any
+// other key.
+func PartitionOfKey(key string) (partition int, ok bool) { return positionOf(key) }
+
 // positionOf reads a key as positionKey wrote it.
 func positionOf(key string) (partition int, ok bool) {
 	number, ok := strings.CutPrefix(key, positionKeyPrefix)

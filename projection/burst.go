@@ -3,7 +3,9 @@ package projection
 import (
 	"context"
 	"errors"
+	"math"
 	"sync"
+	"sync/atomic"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -22,9 +24,35 @@ import (
 // Where the broker refuses, because something of the burst is missing or somebody
 // else wrote to the bucket, all of it is published again, each put with its own
 // acknowledgement.
+//
+// Since all sequences are counted, a message with a greater one than was sent is
+// somebody else's; see foreign.
 type burst struct {
 	mu   sync.Mutex // one burst is sent at a time: sequences are counted
 	last uint64     // the stream's last sequence once all that was sent is stored; 0: not known
+
+	known   uint64        // last, when it was known before
+	sent    atomic.Uint64 // last, or unknownSent
+	unclear spans
+}
+
+// unknownSent is the value of burst.sent while last is not known.
+const unknownSent = math.MaxUint64
+
+// counted notes a last sequence. mu is held. After a time in which it was not known, all
+// messages of that time are unclear.
+func (b *burst) counted(last uint64) {
+	switch {
+	case last == 0 && b.last != 0:
+		b.known = b.last
+	case last != 0 && b.last == 0:
+		b.unclear.add(span{b.known, last})
+	}
+	b.last = last
+	if last == 0 {
+		last = unknownSent
+	}
+	b.sent.Store(last)
 }
 
 // burstMost is how many puts go under one acknowledgement. The broker's queue of a
@@ -43,7 +71,7 @@ func (s *Snapshots) putBurst(ctx context.Context, entries []Entry) error {
 		}
 		if err != nil {
 			s.burst.mu.Lock()
-			s.burst.last = 0
+			s.burst.counted(0)
 			s.burst.mu.Unlock()
 			return err
 		}
@@ -58,7 +86,9 @@ func (s *Snapshots) putCounted(ctx context.Context, entries []Entry) error {
 	if err != nil {
 		return err
 	}
-	_, err = acknowledged(ctx, last)
+	if _, err = acknowledged(ctx, last); errors.Is(err, errBurst) {
+		s.foreign.tell("") // somebody else may have written, unseen behind what was counted
+	}
 	return err
 }
 
@@ -71,32 +101,49 @@ func (s *Snapshots) send(entries []Entry) (jetstream.PubAckFuture, error) {
 		return nil, errBurst // nothing to count from
 	}
 	n := len(entries) - 1
+	before := s.burst.last + uint64(n)
+	s.burst.counted(before + 1) // before a view can see any of it
 	for i := range entries[:n] {
-		if err := s.js.Conn().Publish(s.prefix+entries[i].Key, entries[i].Value); err != nil {
-			s.burst.last = 0
+		if err := s.put(&entries[i]); err != nil {
+			s.burst.counted(0)
 			return nil, err
 		}
 	}
-	s.burst.last += uint64(n)
-	last, err := s.publisher.PublishMsgAsync(&nats.Msg{Subject: s.prefix + entries[n].Key, Data: entries[n].Value},
-		jetstream.WithExpectLastSequence(s.burst.last))
-	s.burst.last++
-	return last, err
+	return s.publisher.PublishMsgAsync(s.message(&entries[n]), jetstream.WithExpectLastSequence(before))
+}
+
+// put sends an entry without asking for an acknowledgement.
+func (s *Snapshots) put(e *Entry) error {
+	if e.Gone {
+		return s.js.Conn().PublishMsg(s.message(e))
+	}
+	return s.js.Conn().Publish(s.prefix+e.Key, e.Value)
+}
+
+// message is the message of an entry.
+func (s *Snapshots) message(e *Entry) *nats.Msg {
+	m := &nats.Msg{Subject: s.prefix + e.Key, Data: e.Value}
+	if e.Gone {
+		m.Data, m.Header = nil, nats.Header{headerOperation: {operationDelete}}
+	}
+	return m
 }
 
 // putEach publishes entries with an acknowledgement each, the last after all others.
 func (s *Snapshots) putEach(ctx context.Context, entries []Entry) error {
 	s.burst.mu.Lock()
 	defer s.burst.mu.Unlock()
+	s.burst.counted(0)
 	n := len(entries) - 1
 	if err := s.putAll(ctx, entries[:n]); err != nil {
 		return err
 	}
-	last, err := s.publisher.PublishMsgAsync(&nats.Msg{Subject: s.prefix + entries[n].Key, Data: entries[n].Value})
+	future, err := s.publisher.PublishMsgAsync(s.message(&entries[n]))
 	if err != nil {
 		return err
 	}
-	s.burst.last, err = acknowledged(ctx, last)
+	last, err := acknowledged(ctx, future)
+	s.burst.counted(last)
 	return err
 }
 

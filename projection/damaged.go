@@ -14,6 +14,7 @@ import (
 // holder. A good value takes a key out.
 type damagedKeys struct {
 	check func(key string, value []byte) bool // nil: every value is good
+	tell  func(key string)                    // is called with each that is not; nil: nothing is
 	count atomic.Int64                        // len(keys): nearly always 0
 	mu    sync.Mutex
 	keys  map[string]struct{}
@@ -23,6 +24,9 @@ type damagedKeys struct {
 // gone cannot be damaged.
 func (d *damagedKeys) note(key string, value []byte, gone bool) bool {
 	good := gone || d.check == nil || d.check(key, value)
+	if !good && d.tell != nil {
+		d.tell(strings.Clone(key))
+	}
 	if good && d.count.Load() == 0 {
 		return true
 	}

@@ -128,6 +128,9 @@ func (p *watchPass) apply(msg jetstream.Msg, sequence uint64) {
 	if !ok {
 		return
 	}
+	if p.complete && !v.bucket.take(key, sequence) {
+		return
+	}
 	if strings.Contains(key, ownKeyMark) {
 		if partition, ok := positionOf(key); ok {
 			if to, err := parseReached(msg.Data()); err == nil {

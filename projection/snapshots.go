@@ -7,7 +7,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 )
 
@@ -27,6 +26,7 @@ const (
 type Entry struct {
 	Key   string
 	Value []byte
+	Gone  bool // there is no such holder, so the key is removed; of a bucket with one owner
 }
 
 // Snapshots writes the snapshot bucket of one generation. It is safe for
@@ -38,6 +38,7 @@ type Snapshots struct {
 	stream    jetstream.Stream
 	prefix    string // of subjects
 	burst     burst  // of a bucket that has one owner
+	foreign   foreign
 	renewal   renewal
 }
 
@@ -53,7 +54,9 @@ func OpenSnapshots(ctx context.Context, js jetstream.JetStream, c SnapshotConfig
 	if err != nil {
 		return nil, fmt.Errorf("projection: open snapshot bucket %s: %w", BucketName(c.Generation), err)
 	}
-	return &Snapshots{config: c, js: js, publisher: publisher, stream: stream, prefix: subjectPrefix(c.Generation)}, nil
+	s := &Snapshots{config: c, js: js, publisher: publisher, stream: stream, prefix: subjectPrefix(c.Generation)}
+	s.burst.counted(0)
+	return s, nil
 }
 
 // newPublisher is js once more, with limits of its own.
@@ -115,7 +118,7 @@ func (s *Snapshots) putAll(ctx context.Context, entries []Entry) error {
 			continue
 		}
 		e := &entries[sent]
-		future, err := s.publisher.PublishMsgAsync(&nats.Msg{Subject: s.prefix + e.Key, Data: e.Value})
+		future, err := s.publisher.PublishMsgAsync(s.message(e))
 		if err != nil {
 			first = err
 			break
@@ -158,7 +161,13 @@ func (s *Snapshots) reached(ctx context.Context, partition int) (Reached, uint64
 	if err != nil {
 		return Reached{}, 0, fmt.Errorf("projection: read the position of partition %d: %w", partition, err)
 	}
+	if removed(msg.Header) {
+		return Reached{}, msg.Sequence, nil
+	}
 	at, err := parseReached(msg.Data)
+	if err != nil && s.config.Async {
+		return Reached{}, msg.Sequence, nil // its owner compares all snapshots at its start
+	}
 	if err != nil {
 		return Reached{}, 0, fmt.Errorf("%w: bucket %s, key %s: %w; delete the bucket, it is made again from the store",
 			ErrCorrupt, BucketName(s.config.Generation), positionKey(partition), err)

@@ -23,6 +23,7 @@ import (
 // so a slow one costs no memory and slows nobody.
 type View struct {
 	js     jetstream.JetStream
+	bucket *Snapshots
 	stream string
 	prefix string // of subjects
 
@@ -53,10 +54,10 @@ func (s *Snapshots) watch(ctx context.Context, js jetstream.JetStream, patience 
 	}
 	watching, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	v := &View{
-		js: js, stream: name, prefix: s.prefix,
+		js: js, bucket: s, stream: name, prefix: s.prefix,
 		ready: make(chan struct{}), cancel: cancel, done: make(chan struct{}), patience: patience,
 	}
-	v.damaged.check = s.config.Check
+	v.damaged.check, v.damaged.tell = s.config.Check, s.foreign.tell
 	v.gate.init()
 	v.table.init()
 	v.positions.init()

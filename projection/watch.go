@@ -259,6 +259,9 @@ func (v *View) sweep(ctx context.Context, p *watchPass, missing []string) error 
 func (v *View) mark(ctx context.Context) (uint64, error) {
 	ctx, cancel := context.WithTimeout(ctx, watchRequest)
 	defer cancel()
+	if v.bucket.foreign.watched() {
+		return v.bucket.putMark(ctx)
+	}
 	ack, err := v.js.Publish(ctx, v.prefix+markKey, nil)
 	if err != nil {
 		return 0, fmt.Errorf("mark the beginning with a message to %s: %w", v.prefix+markKey, err)

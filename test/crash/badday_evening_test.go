@@ -111,12 +111,32 @@ func (d *day) restores() (outcome, string, bool) {
 	return right, "", false
 }
 
-// forge gives a snapshot another score.
-func forge(value []byte) ([]byte, error) {
+// forge gives a snapshot another score, and another position: its own (0), a later (1) or
+// an earlier one (2).
+func forge(value []byte, how int) ([]byte, error) {
 	var s holdpb.HoldStat
 	if err := proto.Unmarshal(value, &s); err != nil {
 		return nil, err
 	}
 	s.ScoreExact, s.WeightedScore = "1234567", 1234567
+	switch how {
+	case 1:
+		s.Position++
+	case 2:
+		s.Position--
+	}
+	return proto.Marshal(&s)
+}
+
+// forgeHolder gives a snapshot to another holder, by its contents too if wanted.
+func forgeHolder(value []byte, holder string, wanted bool) ([]byte, error) {
+	if !wanted {
+		return value, nil
+	}
+	var s holdpb.HoldStat
+	if err := proto.Unmarshal(value, &s); err != nil {
+		return nil, err
+	}
+	s.HolderId = holder
 	return proto.Marshal(&s)
 }

@@ -397,6 +397,7 @@ func (d *day) client(ctx context.Context) (*nats.Conn, jetstream.JetStream, erro
 }
 
 // snapshotsUp has a client of the broker write to the bucket, purge it, or remove from it.
+// After some of it the server is killed at once.
 func (d *day) snapshotsUp() error {
 	ctx, cancel := context.WithTimeout(d.t.Context(), dayStart)
 	defer cancel()
@@ -405,26 +406,60 @@ func (d *day) snapshotsUp() error {
 		return err
 	}
 	defer conn.Close()
-	name := strings.TrimPrefix(filepath.Base(d.bucket()), "KV_")
-	kv, err := js.KeyValue(ctx, name)
+	for range d.between(1, 4) {
+		if err := d.meddle(ctx, js, strings.TrimPrefix(filepath.Base(d.bucket()), "KV_")); err != nil {
+			return err
+		}
+	}
+	if d.rand.IntN(3) > 0 {
+		return nil
+	}
+	if err := d.down(); err != nil {
+		return err
+	}
+	return d.up()
+}
+
+// meddle does one thing to the bucket that a client can do.
+func (d *day) meddle(ctx context.Context, js jetstream.JetStream, bucket string) error {
+	kv, err := js.KeyValue(ctx, bucket)
 	if err != nil {
 		return err
 	}
 	keys, err := kv.Keys(ctx)
+	if errors.Is(err, jetstream.ErrNoKeysFound) {
+		return nil // it was purged
+	}
 	if err != nil {
 		return err
 	}
-	var holders []string
+	var holders, positions []string
 	for _, key := range keys {
-		if !strings.HasPrefix(key, "_") {
+		if strings.HasPrefix(key, "_pos.") {
+			positions = append(positions, key)
+		} else if !strings.HasPrefix(key, "_") {
 			holders = append(holders, key)
 		}
 	}
-	one, other := holders[d.rand.IntN(len(holders))], holders[d.rand.IntN(len(holders))]
-	switch d.rand.IntN(6) {
+	if len(holders) == 0 || len(positions) == 0 {
+		return nil
+	}
+	one, other, position := holders[d.rand.IntN(len(holders))], holders[d.rand.IntN(len(holders))], positions[d.rand.IntN(len(positions))]
+	put := func(to string, value []byte) error {
+		_, err := kv.Put(ctx, to, value)
+		return err
+	}
+	entry, err := kv.Get(ctx, one)
+	if errors.Is(err, jetstream.ErrKeyNotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	switch d.rand.IntN(9) {
 	case 0:
 		d.tell("the bucket is purged")
-		stream, err := js.Stream(ctx, "KV_"+name)
+		stream, err := js.Stream(ctx, "KV_"+bucket)
 		if err != nil {
 			return err
 		}
@@ -434,34 +469,30 @@ func (d *day) snapshotsUp() error {
 		return kv.Delete(ctx, one)
 	case 2:
 		d.tell("the snapshot of %s becomes rubbish", one)
-		_, err = kv.Put(ctx, one, []byte("\x0a\xff no snapshot"))
-		return err
+		return put(one, []byte("\x0a\xff no snapshot"))
 	case 3:
 		d.tell("a holder that does not exist gets the snapshot of %s", one)
-		entry, err := kv.Get(ctx, one)
+		forged, err := forgeHolder(entry.Value(), "nobody", d.rand.IntN(2) == 0)
 		if err != nil {
 			return err
 		}
-		_, err = kv.Put(ctx, "nobody", entry.Value())
-		return err
+		return put("nobody", forged)
 	case 4:
 		d.tell("the snapshot of %s is put at %s", one, other)
-		entry, err := kv.Get(ctx, one)
-		if err != nil {
-			return err
-		}
-		_, err = kv.Put(ctx, other, entry.Value())
-		return err
+		return put(other, entry.Value())
+	case 5:
+		at := []string{"0", "1", "1000000", "rubbish", "18446744073709551615"}[d.rand.IntN(5)]
+		d.tell("%s becomes %s", position, at)
+		return put(position, []byte(at))
+	case 6:
+		d.tell("%s is removed", position)
+		return kv.Delete(ctx, position)
 	}
-	d.tell("the snapshot of %s becomes another score of the same position", one)
-	entry, err := kv.Get(ctx, one)
+	how := d.rand.IntN(3)
+	d.tell("the snapshot of %s becomes another score, of position %s", one, [...]string{"its own", "a later one", "an earlier one"}[how])
+	forged, err := forge(entry.Value(), how)
 	if err != nil {
 		return err
 	}
-	forged, err := forge(entry.Value())
-	if err != nil {
-		return err
-	}
-	_, err = kv.Put(ctx, one, forged)
-	return err
+	return put(one, forged)
 }
