@@ -27,7 +27,9 @@ import (
 // No holder of the bucket can be missing in the new store. The log alone decides about
 // an event (its position, its time and the limits of that position), so every replay
 // accepts it. Only a bucket of another log may have other holders. Nothing shows which
-// holders those are, so the operator is asked to delete the bucket.
+// holders those are, so the operator is asked to delete the bucket. A bucket that was
+// always kept with its log (Config.KeptWithLog) is of no other: if it is ahead, the log
+// has lost its end.
 func (p *publisher) startBucket(ctx context.Context) error {
 	if p.bucket == nil {
 		return nil
@@ -53,6 +55,9 @@ func (p *publisher) startBucket(ctx context.Context) error {
 		}
 		p.mem.tail, ahead = max(end, p.mem.position), !has
 		have = min(have, p.mem.tail) // nothing exists after the end of the log
+	}
+	if ahead && p.cfg.KeptWithLog && !p.log.Accepted() {
+		return &LogShorterError{Partition: p.id, Checkpoint: said, End: p.mem.tail, Bucket: projection.BucketName(p.bucket.Generation())}
 	}
 	if ahead {
 		// This log never reaches that position, so waiting would never end.

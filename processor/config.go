@@ -55,6 +55,11 @@ type Config struct {
 	// them as they come and go; nil: it runs Partitions, and nobody else does.
 	Ownership *Ownership
 
+	// KeptWithLog says that the bucket was always kept together with the log, so that one
+	// which is ahead of the log shows that the log has lost its end. Else it is taken for
+	// the bucket of another log, and published over.
+	KeptWithLog bool
+
 	// Epoch gives the epoch under which a partition is written, from that of its
 	// checkpoint (0 if it has none). nil: one more, which is right if
 	// there is one owner.

@@ -94,10 +94,15 @@ func (e *ForeignLogError) Unwrap() error { return ErrForeignLog }
 type LogShorterError struct {
 	Partition       int
 	Checkpoint, End uint64 // positions
+	Bucket          string // that the snapshots of position Checkpoint are in; empty: the store has it
 }
 
 // Error names both positions, and says what an operator can do.
 func (e *LogShorterError) Error() string {
+	if e.Bucket != "" {
+		return fmt.Sprintf("%v: partition %d: its snapshots are of position %d, but the log's last is %d (hint: the log was restored from an older backup or lost its tail; bring the newer log back, or 'holdmetrics log repair' names what is lost, and restores it from a backup; if the log is whole, delete the stream KV_%s, which is made again)",
+			ErrLogShorter, e.Partition, e.Checkpoint, e.End, e.Bucket)
+	}
 	return fmt.Sprintf("%v: partition %d: applied up to position %d, but the log's last is %d (hint: the log was restored from an older backup or lost its tail; bring the newer log back, or 'holdmetrics log repair' names what is lost, and restores it from a backup)",
 		ErrLogShorter, e.Partition, e.Checkpoint, e.End)
 }

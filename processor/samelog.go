@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/zap"
 
 	"holdmetrics/ingest"
@@ -343,6 +344,45 @@ func CheckLog(ctx context.Context, log *ingest.Log, store projection.Reader) err
 		}
 		if err := log.Has(ctx, ingest.Anchor{Position: c.Position, Hash: c.Hash}); err != nil {
 			return fmt.Errorf("processor: partition %d: compare the log with the checkpoint: %w", p, err)
+		}
+	}
+	return nil
+}
+
+// CheckSnapshots returns an error that matches [ingest.ErrLogDamaged] if the snapshots of
+// a generation were made from messages that the log does not have. A store that was
+// deleted, or is older, knows nothing of those. It is for a log and a bucket that were
+// always kept together.
+func CheckSnapshots(ctx context.Context, log *ingest.Log, generation string) error {
+	if log.Accepted() {
+		return nil
+	}
+	reached, err := projection.PublishedPositions(ctx, log.JetStream(), generation, log.Partitions())
+	if errors.Is(err, projection.ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	_, last, err := log.Look(ctx) // after the positions, which go on
+	if err != nil {
+		return err
+	}
+	for p, r := range reached {
+		if r.Position > last {
+			return &LogShorterError{Partition: p, Checkpoint: r.Position, End: last, Bucket: projection.BucketName(generation)}
+		}
+		if r.Position == 0 || r.LogTime == 0 {
+			continue
+		}
+		// The partition's time is that of its latest message up to there.
+		m, err := log.Message(ctx, r.Position)
+		switch {
+		case errors.Is(err, jetstream.ErrMsgNotFound): // which is for the partition to find
+		case err != nil:
+			return err
+		case m.Time > r.LogTime:
+			return fmt.Errorf("processor: partition %d: compare the log with bucket %s: %w", p, projection.BucketName(generation), &ingest.ReplacedError{Position: r.Position, Time: m.Time})
 		}
 	}
 	return nil

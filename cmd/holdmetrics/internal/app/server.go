@@ -190,13 +190,17 @@ func (p *Server) probe(ctx context.Context) error {
 	return p.Events.Probe(ctx)
 }
 
-// compareLog compares the log with the store of the active generation.
+// compareLog compares the log with the store of the active generation, and with its
+// snapshots.
 func (p *Server) compareLog(ctx context.Context) error {
 	g, err := p.Generations.Active()
 	if err != nil {
 		return err
 	}
-	return processor.CheckLog(ctx, p.Events, g.Store)
+	if err := processor.CheckLog(ctx, p.Events, g.Store); err != nil {
+		return err
+	}
+	return processor.CheckSnapshots(ctx, p.Events, g.Name)
 }
 
 // damaged returns the damage of the log that failed a partition of the active generation.
@@ -321,7 +325,7 @@ func (p *Server) startGenerations(ctx context.Context) (err error) {
 		Registry:   p.Records,
 		Conn:       p.conn,
 		Stores:     stores,
-		Worker:     processor.Config{Log: p.Events, GCInterval: p.settings.GCInterval, CacheBytes: int(p.memory.pairs), FlushBytes: int(p.memory.unsaved), Logger: p.log.Named("processor")},
+		Worker:     processor.Config{Log: p.Events, GCInterval: p.settings.GCInterval, KeptWithLog: true, CacheBytes: int(p.memory.pairs), FlushBytes: int(p.memory.unsaved), Logger: p.log.Named("processor")},
 		Snapshots:  projection.SnapshotConfig{Async: true},
 		ID:         serveID,
 		Registerer: p.Registry,
