@@ -140,7 +140,7 @@ func (p *Server) startOver(ctx context.Context, ports *ports, policy hold.Policy
 	p.guard.look(ctx)
 	p.group.Go("the look at the log", p.guard.run)
 	p.writes = &writes{
-		dir: p.settings.DataDir, broker: p.Broker, probe: p.probe, mended: p.recheck, log: p.log,
+		dir: p.settings.DataDir, wanted: p.settings.Bounds.MinFree, broker: p.Broker, probe: p.probe, mended: p.recheck, log: p.log,
 		pauses: backoff.Backoff{First: mendFirst, Most: mendMost},
 	}
 	p.writes.lookAtDisk()

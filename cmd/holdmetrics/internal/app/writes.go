@@ -14,11 +14,11 @@ import (
 )
 
 const (
-	// leastFree is how much room the disk of a data directory must have for events to be
-	// taken; of a small disk it is a freeShare-th. Below it there is room for what the
-	// processor still has to write.
-	leastFree = 64 << 20
-	freeShare = 20
+	// The disk of a data directory must have a freeShare-th of it free for events to be
+	// taken, from leastFree to mostFree, and of a small disk a smallShare-th at most. Below
+	// that there is room for what the processor still has to write.
+	leastFree, mostFree   = 64 << 20, 1 << 30
+	freeShare, smallShare = 50, 20
 	// startFree is which part of it a start needs.
 	startFree = 4
 	// writesLook is the time between two looks at the disk, and at the broker's errors.
@@ -38,6 +38,7 @@ const (
 // again, which writes sees to.
 type writes struct {
 	dir    string
+	wanted int64 // bytes that must be free; 0: by the size of the disk
 	broker *Broker
 	probe  func(context.Context) error // writes to the log
 	mended func()                      // the broker was started again, and may have lost what was not synced
@@ -165,7 +166,7 @@ func (w *writes) mend(ctx context.Context) error {
 }
 
 func (w *writes) lookAtDisk() {
-	free, least, err := room(w.dir)
+	free, least, err := room(w.dir, w.wanted)
 	if err != nil {
 		return // what the disk does not say says nothing of its room
 	}
@@ -187,16 +188,24 @@ func (w *writes) lookAtDisk() {
 }
 
 // room returns how much room the disk of a directory has, and how much it must have for
-// events to be taken.
-func room(dir string) (free, least uint64, err error) {
+// events to be taken: so much, or by its size if that is 0.
+func room(dir string, wanted int64) (free, least uint64, err error) {
 	free, total, err := embedded.DiskSpace(dir)
-	return free, min(leastFree, total/freeShare), err
+	if wanted > 0 {
+		return free, uint64(wanted), err
+	}
+	return free, leastOf(total), err
+}
+
+// leastOf is how much of a disk must be free.
+func leastOf(total uint64) uint64 {
+	return min(max(total/freeShare, leastFree), mostFree, total/smallShare)
 }
 
 // roomToStart returns an error if the disk is too full for a start: the broker and the
 // store write before they read, and would break.
 func roomToStart(dir string) error {
-	free, least, err := room(dir)
+	free, least, err := room(dir, 0)
 	if err != nil || free >= least/startFree {
 		return nil
 	}

@@ -23,6 +23,7 @@ type Bounds struct {
 	UnpackedBytes   int64 // 0: any
 	NATSMemoryBytes int64
 	NATSConnections int
+	MinFree         int64 // bytes that the disk must have free for events to be taken; 0: by its size
 }
 
 // The keys of the bounds.
@@ -35,6 +36,7 @@ const (
 	KeyUnpackedBytes   = "max-unpacked-bytes"
 	KeyNATSMemory      = "nats-memory-bytes"
 	KeyNATSConnections = "nats-connections"
+	KeyMinFree         = "min-free"
 )
 
 // Defaults of bounds.
@@ -70,6 +72,11 @@ func brokerFlags(f *pflag.FlagSet) {
 	f.Int(KeyNATSConnections, DefaultNATSConnections, "connections of outside users of NATS; NATS refuses more (NATS_CONNECTIONS)")
 }
 
+// minFreeFlag adds the flag for the room that the disk must have.
+func minFreeFlag(f *pflag.FlagSet) {
+	f.Var(new(Size), KeyMinFree, "room that the disk of the data directory must have for events to be taken; with less they are answered with 503, and reads go on; 0: a fiftieth of the disk, from 64MiB to 1GiB, and at most a twentieth (MIN_FREE)")
+}
+
 // parse reads the bounds that there are flags for.
 func (b *Bounds) parse(k *koanf.Koanf, has func(string) bool, bad func(string, error) error) error {
 	for _, s := range []struct {
@@ -81,6 +88,7 @@ func (b *Bounds) parse(k *koanf.Koanf, has func(string) bool, bad func(string, e
 		{KeyDeadLetterBytes, &b.DeadLetterBytes, 1 << 20},
 		{KeyUnpackedBytes, &b.UnpackedBytes, 0},
 		{KeyNATSMemory, &b.NATSMemoryBytes, 1},
+		{KeyMinFree, &b.MinFree, 0},
 	} {
 		if !has(s.key) {
 			continue

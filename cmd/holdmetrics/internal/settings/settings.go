@@ -102,6 +102,7 @@ var Environment = map[string]string{
 	"MAX_UNPACK_RATIO":   KeyUnpackRatio,
 	"MAX_UNPACKED_BYTES": KeyUnpackedBytes,
 	"NATS_MEMORY_BYTES":  KeyNATSMemory,
+	"MIN_FREE":           KeyMinFree,
 	"NATS_CONNECTIONS":   KeyNATSConnections,
 
 	"NATS_URL":         KeyNATSURL,
@@ -155,6 +156,7 @@ func ServeFlags(c *cobra.Command) {
 	deadLetterFlag(f)
 	gatewayBoundFlags(f)
 	brokerFlags(f)
+	minFreeFlag(f)
 	f.String(KeyPprof, "", "loopback `address` that serves profiles of the program at /debug/pprof/ (PPROF_ADDRESS; default: none)")
 }
 
