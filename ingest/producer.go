@@ -35,6 +35,9 @@ type ProducerOptions struct {
 	// Gate returns why no event is to be taken now, or nil; default nil. It is asked for
 	// every event, and so must be fast. Its error wraps ErrNotWritable.
 	Gate func() error
+	// Outcome is called with how each try to publish a frame ended, nil if the log has it,
+	// but for errors of the message itself; default nil. It is called from several goroutines, and so must be fast.
+	Outcome func(error)
 	// MaxPending is how many events may wait for the log at once, over all partitions.
 	MaxPending int
 	// MaxPendingBytes is the same in bytes of encoded events; at least 4 KiB.

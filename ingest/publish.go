@@ -124,6 +124,9 @@ func (p *Producer) publish(l *batcher, f *openFrame, slot bool) (uint64, error) 
 	for attempt := 1; ; attempt++ {
 		began := time.Now()
 		position, err := p.attempt(ctx, l.subject, f.w.Bytes())
+		if p.o.Outcome != nil && p.ctx.Err() == nil && !permanent(err) {
+			p.o.Outcome(err)
+		}
 		if slot {
 			slot = false
 			took := time.Since(began)
@@ -154,6 +157,9 @@ func (p *Producer) attempt(ctx context.Context, subject string, data []byte) (ui
 // for good, or the server has refused the message itself. A server that is
 // short of something (5xx) may recover.
 func permanent(err error) bool {
+	if err == nil {
+		return false
+	}
 	if api := (*jetstream.APIError)(nil); errors.As(err, &api) {
 		return api.Code < 500
 	}

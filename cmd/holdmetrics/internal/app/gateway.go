@@ -34,7 +34,7 @@ type Gateway struct {
 
 	grpcAddr, httpAddr net.Addr
 
-	refused atomic.Pointer[logGuard] // nil: it is starting
+	refused atomic.Pointer[func() error] // returns why no event is taken; nil: it is starting
 }
 
 // NewGateway returns a gateway that is not started.
@@ -104,8 +104,12 @@ func (g *Gateway) start(ctx context.Context) error {
 	}}
 	guard.look(ctx)
 	g.group.Go("the look at the log", guard.run)
-	g.refused.Store(guard)
-	producer := ingest.NewProducer(g.Events, ingest.ProducerOptions{Limits: limits, Gate: guard.err, MaxPendingBytes: int(g.memory.pending)})
+	writes := &logWrites{probe: g.Events.Probe, now: time.Now, log: g.log}
+	writes.look(ctx)
+	g.group.Go("the look at writes", writes.run)
+	refused := func() error { return cmp.Or(guard.err(), writes.err()) }
+	g.refused.Store(&refused)
+	producer := ingest.NewProducer(g.Events, ingest.ProducerOptions{Limits: limits, Gate: refused, Outcome: writes.note, MaxPendingBytes: int(g.memory.pending)})
 	g.group.AddWithin("events on their way to the log", flightGrace, producer.Close)
 	gate, err := gateway.New(gateway.Config{
 		Producer:     producer,
@@ -262,8 +266,10 @@ func (g *Gateway) openWith(ctx context.Context, r *generation.Record, wait retry
 		if !g.conn.IsConnected() {
 			return errors.New("there is no connection to NATS")
 		}
-		if guard := g.refused.Load(); guard != nil && guard.err() != nil {
-			return guard.err()
+		if refused := g.refused.Load(); refused != nil {
+			if err := (*refused)(); err != nil {
+				return err
+			}
 		}
 		return cmp.Or(g.ports.err(), viewReady(view))
 	}
