@@ -408,10 +408,12 @@ func (r *refresher) find(ctx context.Context, d *refreshDone) error {
 	}
 	d.passed = d.job.passed + len(holders)
 	if d.last == "" {
-		d.unknown, err = r.extra(ctx, d.job.with, d.passed)
+		if d.unknown, err = r.extra(ctx, d.job.with, d.passed); err != nil {
+			return err
+		}
 	}
 	d.took = time.Since(began)
-	return err
+	return nil
 }
 
 // draw draws the lines of a job.

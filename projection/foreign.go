@@ -10,7 +10,7 @@ import (
 
 // A bucket that has one owner has messages of nobody else. So the views of its
 // [Snapshots] do not take what somebody else wrote, be it well-formed: they keep what
-// they have, and the owner is told, which compares the key with its store. A message is
+// they have, and the owner hears of the key, which it compares with its store. A message is
 // known by its sequence, which nobody can choose; see burst.
 
 // The header of a message that says that a key is gone, as key-value clients write it.
@@ -19,7 +19,7 @@ const (
 	operationDelete = "DEL"
 )
 
-// foreign is who is told of messages that others wrote to the bucket.
+// foreign reports messages that others wrote to the bucket.
 type foreign struct {
 	told atomic.Pointer[func(key string)]
 }
@@ -34,7 +34,7 @@ func (s *Snapshots) OnForeign(f func(key string)) {
 	}
 }
 
-// watched reports whether somebody wants to be told.
+// watched reports whether anybody wants to hear of them.
 func (f *foreign) watched() bool { return f.told.Load() != nil }
 
 func (f *foreign) tell(key string) {
