@@ -17,7 +17,7 @@ const (
 	// The disk of a data directory must have a freeShare-th of it free for events to be
 	// taken, from leastFree to mostFree, and of a small disk a smallShare-th at most. Below
 	// that there is room for what the processor still has to write.
-	leastFree, mostFree   = 64 << 20, 1 << 30
+	leastFree, mostFree   = 64 << 20, 256 << 20
 	freeShare, smallShare = 50, 20
 	// startFree is which part of it a start needs.
 	startFree = 4

@@ -12,7 +12,7 @@ func TestLeastFree(t *testing.T) {
 	t.Parallel()
 	const mib, gib = uint64(1 << 20), uint64(1 << 30)
 	for total, want := range map[uint64]uint64{
-		100 * mib: 5 * mib, 1280 * mib: 64 * mib, 3200 * mib: 64 * mib, 10 * gib: 10 * gib / 50, 50 * gib: gib, 4096 * gib: gib,
+		100 * mib: 5 * mib, 1280 * mib: 64 * mib, 3200 * mib: 64 * mib, 10 * gib: 10 * gib / 50, 50 * gib: 256 * mib, 4096 * gib: 256 * mib,
 	} {
 		if got := leastOf(total); got != want {
 			t.Errorf("of a disk of %s %s must be free, want %s", mebibytes(total), mebibytes(got), mebibytes(want))

@@ -74,7 +74,7 @@ func brokerFlags(f *pflag.FlagSet) {
 
 // minFreeFlag adds the flag for the room that the disk must have.
 func minFreeFlag(f *pflag.FlagSet) {
-	f.Var(new(Size), KeyMinFree, "room that the disk of the data directory must have for events to be taken; with less they are answered with 503, and reads go on; 0: a fiftieth of the disk, from 64MiB to 1GiB, and at most a twentieth (MIN_FREE)")
+	f.Var(new(Size), KeyMinFree, "room that the disk of the data directory must have for events to be taken; with less they are answered with 503, and reads go on; 0: a fiftieth of the disk, from 64MiB to 256MiB, and at most a twentieth (MIN_FREE)")
 }
 
 // parse reads the bounds that there are flags for.
