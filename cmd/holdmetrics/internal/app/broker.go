@@ -86,7 +86,6 @@ func startBroker(dir, address string, clients int, n *process) (*Broker, error) 
 		// The server keeps nothing of ours in memory, so this is for outside users.
 		JetStreamMaxMemory: n.settings.Bounds.NATSMemoryBytes,
 		MaxConn:            n.settings.Bounds.NATSConnections + 1, // and our own
-		MaxPending:         n.memory.outbound,
 		WriteDeadline:      brokerWrite,
 		MaxSubs:            maxSubs,
 	}

@@ -23,7 +23,6 @@ type memory struct {
 	memTable int64 // of the embedded store, up to memTables times, outside of the heap
 	pending  int64 // events on their way to the log
 	message  int64 // largest message of gRPC
-	outbound int64 // what the NATS server keeps for a client that does not read
 }
 
 const (
@@ -43,15 +42,18 @@ func shareMemory(total int64) memory {
 		total:    total,
 		unsaved:  part(16, 4<<20, math.MaxInt64),
 		blocks:   part(32, 8<<20, math.MaxInt64),
-		memTable: part(64, 2<<20, 32<<20),
+		memTable: part(128, 2<<20, 32<<20),
 		pending:  part(16, 4<<20, 64<<20),
 		message:  part(16, 8<<20, 64<<20),
-		outbound: part(32, 4<<20, 64<<20),
 	}
-	m.heap = total - programBytes - m.blocks - memTables*m.memTable
-	m.pairs = max(m.heap/4, 8<<20) // the collector may let the heap grow to twice of what is live
+	m.heap = total - programBytes - m.outside()
+	m.pairs = max(m.heap/6, 8<<20) // the collector lets the heap grow to twice of what is live
 	return m
 }
+
+// outside is what the embedded store takes outside of the heap. Its cache has place for two
+// memtables more; and half as much again is lost between what C's allocator has handed out.
+func (m *memory) outside() int64 { return (m.blocks + (memTables+2)*m.memTable) * 3 / 2 }
 
 // bodyBytes is about what a body of POST /holds takes while it is read.
 const bodyBytes = 512 << 10

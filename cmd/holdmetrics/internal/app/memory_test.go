@@ -39,11 +39,11 @@ func TestMemoryIsSharedOut(t *testing.T) {
 	}
 	for limit := int64(128 << 20); limit < 1<<40; limit += limit / 3 {
 		m := shareMemory(limit)
-		inHeap := m.pairs + m.unsaved + m.pending + m.message + m.outbound
-		if m.heap <= 0 || inHeap > m.heap || m.heap+m.blocks+memTables*m.memTable > limit {
+		inHeap := m.pairs + m.unsaved + m.pending + m.message
+		if m.heap <= 0 || inHeap > m.heap || m.heap+m.outside()+programBytes > limit {
 			t.Errorf("%d MiB: %+v", limit>>20, m)
 		}
-		if limit >= 2<<30 && (m.message != 64<<20 || m.memTable != 32<<20 || m.pending != 64<<20) {
+		if limit >= 4<<30 && (m.message != 64<<20 || m.memTable != 32<<20 || m.pending != 64<<20) {
 			t.Errorf("%d MiB: %+v", limit>>20, m)
 		}
 	}
