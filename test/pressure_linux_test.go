@@ -349,7 +349,7 @@ func TestMemoryLimitIsKept(t *testing.T) {
 	p := ingest.NewProducer(log, ingest.ProducerOptions{})
 	var position uint64
 	drafts := make([]hold.Draft, 20_000)
-	for round := range 50 {
+	for round := range 10 {
 		for i := range drafts {
 			from := int64(100 + round*10)
 			drafts[i] = hold.Draft{Token: "GOLD", Holder: holderName(i * 5 % 100_000), Start: hold.StampOf(from * 1e9), End: hold.StampOf((from + 5) * 1e9)}

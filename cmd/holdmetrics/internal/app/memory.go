@@ -74,6 +74,7 @@ func LimitMemory(setting int64) int64 {
 	limit := cmp.Or(setting, statedLimit(os.Getenv("GOMEMLIMIT"), memlimit.FromCgroup))
 	if limit != 0 {
 		debug.SetMemoryLimit(max(shareMemory(limit).heap, limit/2))
+		fewArenas()
 	}
 	return limit
 }
