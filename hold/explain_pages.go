@@ -33,13 +33,14 @@ const (
 // holds do not last for most of the history. In the worst case, and where holds have
 // hold_ids, it looks at all holds of the pair up to sixteen times.
 //
-// It ends early if the pair is lost, see [Pair.Err]: the rows before were right. Its
-// error is [ErrEntangled].
-func (r *Rule) EachContribution(p *Pair, from, to int64, yield func(*Contribution) bool) error {
-	return r.eachContribution(p, from, to, min(max(p.Len()/16, explainLeast), explainMost), overlayMost, yield)
+// It calls step every few hundred holds that it looks at, and ends with its error. It
+// ends early, too, if the pair is lost, see [Pair.Err]: the rows before were right.
+// Another error is [ErrEntangled].
+func (r *Rule) EachContribution(p *Pair, from, to int64, step func() error, yield func(*Contribution) bool) error {
+	return r.eachContribution(p, from, to, min(max(p.Len()/16, explainLeast), explainMost), overlayMost, step, yield)
 }
 
-func (r *Rule) eachContribution(p *Pair, from, to int64, page, pieces int, yield func(*Contribution) bool) error {
+func (r *Rule) eachContribution(p *Pair, from, to int64, page, pieces int, step func() error, yield func(*Contribution) bool) error {
 	if !p.Large() {
 		parts := r.Explain(p, from, to)
 		for i := range parts {
@@ -54,7 +55,7 @@ func (r *Rule) eachContribution(p *Pair, from, to int64, page, pieces int, yield
 		own.Policy = policy
 		r = &own
 	}
-	x := explainer{r: r, timeline: p.grown, from: from, to: to, page: page, pieces: pieces}
+	x := explainer{r: r, timeline: p.grown, from: from, to: to, page: page, pieces: pieces, step: step}
 	for more := true; more; {
 		var err error
 		if more, err = x.fill(); err != nil || p.Err() != nil {
@@ -92,10 +93,21 @@ type explainer struct {
 	timeline     *timeline
 	from, to     int64
 	page, pieces int
+	step         func() error
+	looked       int   // holds, since the last step
+	err          error // of step
 
 	rows []explainedHold // of the page
 	last *Hold           // of the pages before; nil: there were none
 	runs [2]run          // of each world, the latest run that a row of the pages before belongs to
+}
+
+// look notes that a hold is looked at, and reports whether to go on.
+func (x *explainer) look() bool {
+	if x.looked++; x.looked%256 == 0 && x.err == nil {
+		x.err = x.step()
+	}
+	return x.err == nil
 }
 
 // explainedHold is a row on its way.
@@ -119,6 +131,9 @@ func (x *explainer) fill() (more bool, err error) {
 		least = 0
 	}
 	holds := x.next(least)
+	if x.err != nil {
+		return false, x.err
+	}
 	x.rows = x.rows[:0]
 	for i := range holds {
 		x.rows = append(x.rows, explainedHold{Hold: holds[i]})
@@ -157,7 +172,7 @@ func (x *explainer) next(from int64) []Hold {
 	}
 	named := map[int64]struct{}{} // ords of the hold_ids that may be among the first; nil: too many
 	t.tree.EachReaching(interval.Key{At: start}, from-1, func(e *interval.Entry) bool {
-		if e.At > bound {
+		if e.At > bound || !x.look() {
 			return false
 		}
 		h := holdOf(e)
@@ -189,12 +204,12 @@ func (x *explainer) next(from int64) []Hold {
 		return true
 	})
 	if named == nil || len(named) > 0 {
-		t.ids.eachOf(&t.tree, named, func(id string, g *identified) bool {
+		t.ids.eachOf(&t.tree, named, x.look, func(id string, g *identified) bool {
 			if h := g.hold; g.held && h.Start <= bound && (h.End == 0 || h.End >= from) {
 				h.HoldID = id
 				offer(h)
 			}
-			return true
+			return x.look()
 		})
 	}
 	slices.SortFunc(first.Items, compareHold)
@@ -230,8 +245,11 @@ func (x *explainer) count(w world) error {
 		o.begin(x.runs[w], true)
 	}
 	x.timeline.tree.EachReaching(key, o.first, func(e *interval.Entry) bool {
-		return !e.Is(interval.Covers) || o.take(e)
+		return x.look() && (!e.Is(interval.Covers) || o.take(e))
 	})
+	if x.err != nil {
+		return x.err
+	}
 	if o.err == nil && o.open {
 		o.close()
 	}

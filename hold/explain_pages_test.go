@@ -105,6 +105,43 @@ func TestExplainEntangled(t *testing.T) {
 	}
 }
 
+// An explanation is given up at any step, with the error of the step.
+func TestExplainIsGivenUp(t *testing.T) {
+	t.Parallel()
+	p := hold.NewPair(hold.Merge)
+	for i := range int64(3000) {
+		f := hold.Fact{Kind: hold.KindHold, Start: 1 + i, End: 10 + i}
+		if i%2 == 0 {
+			f.HoldID = strconv.FormatInt(i, 10)
+		}
+		p.Add(f)
+	}
+	s := stored{}
+	s.flush(p)
+	for at := 1; ; at++ {
+		pair, err := s.open(hold.Merge)
+		if err != nil {
+			t.Fatal(err)
+		}
+		steps, rows, enough := 0, 0, errors.New("enough")
+		err = hold.PlainRule(hold.Merge).EachContribution(pair, 0, hold.MaxTime, func() error {
+			if steps++; steps == at {
+				return enough
+			}
+			return nil
+		}, func(*hold.Contribution) bool { rows++; return true })
+		if steps < at {
+			if err != nil || rows != 3000 || at < 20 {
+				t.Errorf("%d steps, %d rows, %v", steps, rows, err)
+			}
+			return
+		}
+		if err != enough || steps != at || rows > 0 {
+			t.Fatalf("given up at step %d: %d steps, %d rows, %v", at, steps, rows, err)
+		}
+	}
+}
+
 // The memory of an explanation does not grow with the pair. It is no parallel test: it
 // measures the heap.
 func TestExplainMemory(t *testing.T) {
@@ -126,7 +163,7 @@ func TestExplainMemory(t *testing.T) {
 			t.Fatal(err)
 		}
 		before, rows, most := liveHeap(), 0, uint64(0)
-		if err := hold.PlainRule(hold.Merge).EachContribution(pair, 0, hold.MaxTime, func(*hold.Contribution) bool {
+		if err := hold.PlainRule(hold.Merge).EachContribution(pair, 0, hold.MaxTime, func() error { return nil }, func(*hold.Contribution) bool {
 			if rows++; rows%(n/6) == 0 {
 				most = max(most, liveHeap())
 			}

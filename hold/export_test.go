@@ -44,5 +44,5 @@ func (c *Chain) Len() int { return c.len }
 
 // EachContributionIn is EachContribution with pages and an overlay of those sizes.
 func (r *Rule) EachContributionIn(p *Pair, from, to int64, page, pieces int, yield func(*Contribution) bool) error {
-	return r.eachContribution(p, from, to, page, pieces, yield)
+	return r.eachContribution(p, from, to, page, pieces, func() error { return nil }, yield)
 }

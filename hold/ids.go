@@ -93,12 +93,13 @@ func (s *ids) follow(tree *interval.Tree) {
 // each yields the record of each hold_id, by id, until yield returns false. It
 // reports whether it came to the end. Records that are read do not stay in memory.
 func (s *ids) each(tree *interval.Tree, yield func(id string, g *identified) bool) bool {
-	return s.eachOf(tree, nil, yield)
+	return s.eachOf(tree, nil, nil, yield)
 }
 
 // eachOf is each for the hold_ids whose entries have one of some ords; nil: for all. It
-// may yield others, and does not decode most of them.
-func (s *ids) eachOf(tree *interval.Tree, ords map[int64]struct{}, yield func(id string, g *identified) bool) bool {
+// may yield others, and does not decode most of them. It calls passed for those, and ends
+// if that returns false.
+func (s *ids) eachOf(tree *interval.Tree, ords map[int64]struct{}, passed func() bool, yield func(id string, g *identified) bool) bool {
 	here := slices.Sorted(maps.Keys(s.known))
 	more := true
 	upTo := func(id string, all bool) {
@@ -116,7 +117,8 @@ func (s *ids) eachOf(tree *interval.Tree, ords map[int64]struct{}, yield func(id
 		err := pager.Pages().Scan([]byte{pageOfID}, func(page Page) bool {
 			if ords != nil && len(here) == 0 && len(page.Data) > 0 && page.Data[0] == pageFacts {
 				if _, asked := ords[idOrd(page.Key[1:])]; !asked {
-					return true
+					more = passed()
+					return more
 				}
 			}
 			id := string(page.Key[1:])

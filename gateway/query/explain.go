@@ -105,7 +105,7 @@ func (b *Generation) explain(ctx context.Context, q ExplainQuery, emit func(*Con
 			row.Sealed = false
 		}
 		var failed error
-		err = rule.EachContribution(pair, q.From, q.At, func(c *hold.Contribution) bool {
+		err = rule.EachContribution(pair, q.From, q.At, func() error { return turn.Yield(ctx) }, func(c *hold.Contribution) bool {
 			row.Contribution = *c
 			failed = emit(&row)
 			return failed == nil

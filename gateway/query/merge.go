@@ -13,8 +13,8 @@ import (
 const (
 	// stretch is how many rows a partition hands over at once. A partition is read at
 	// most two stretches ahead of the client, whatever its size. So a client that does not
-	// read has less than a megabyte of rows of 16 partitions waiting for it.
-	stretch = 64
+	// read has about a megabyte of rows of 16 partitions waiting for it.
+	stretch = 128
 	// pairsAtOnce is how many pairs are read in one turn. Between two turns a partition
 	// is not read, and nothing is kept but its view.
 	pairsAtOnce = 2 * stretch
