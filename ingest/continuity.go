@@ -1,6 +1,7 @@
 package ingest
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
 	"encoding/json"
@@ -146,6 +147,30 @@ func (l *Continuity) LostPositions() []Lost {
 // Accepted reports whether positions were accepted as lost, and no other damage of the log
 // is known.
 func (l *Continuity) Accepted() bool { return len(l.LostPositions()) > 0 && l.Damage() == nil }
+
+// IsLost reports whether a position was accepted as lost.
+func (l *Continuity) IsLost(position uint64) bool { return l.covered(Span{position, position}) }
+
+// lostAt returns the accepted positions that have one among them, or nil.
+func (l *Continuity) lostAt(position uint64) *Lost {
+	for _, lost := range l.LostPositions() {
+		if lost.First <= position && position <= lost.Last {
+			return &lost
+		}
+	}
+	return nil
+}
+
+// BehindLost returns the first position behind those that were accepted as lost at
+// position or behind it, or position itself if there are none.
+func (l *Continuity) BehindLost(position uint64) uint64 {
+	for _, lost := range l.LostPositions() {
+		if lost.Last >= position {
+			return lost.Last + 1
+		}
+	}
+	return position
+}
 
 // covered reports whether all positions of a span were accepted as lost.
 func (l *Continuity) covered(s Span) bool {
@@ -338,34 +363,74 @@ func (l *Continuity) Check(ctx context.Context, within Span) error {
 	if within.First > within.Last {
 		return nil
 	}
-	gaps, err := l.gaps(ctx, within)
+	gaps, err := l.Unreadable(ctx, within)
 	if err == nil {
-		err = l.note(gapError(without(gaps, l.LostPositions(), within)))
+		err = l.note(gapError(gaps))
 	}
 	return err
+}
+
+// Unreadable is Check for who needs all positions: it returns those that are missing or
+// cannot be read, and were not accepted as lost, ascending.
+func (l *Continuity) Unreadable(ctx context.Context, within Span) ([]Span, error) {
+	gaps, err := l.gaps(ctx, within)
+	return without(gaps, l.LostPositions(), within), err
+}
+
+// JoinSpans sorts spans, and joins those that touch.
+func JoinSpans(spans []Span) (joined []Span) {
+	slices.SortFunc(spans, func(a, b Span) int { return cmp.Compare(a.First, b.First) })
+	for _, s := range spans {
+		if n := len(joined); n > 0 && s.First <= joined[n-1].Last+1 {
+			joined[n-1].Last = max(joined[n-1].Last, s.Last)
+			continue
+		}
+		joined = append(joined, s)
+	}
+	return joined
 }
 
 // gaps returns the positions of a span that are not delivered.
 func (l *Continuity) gaps(ctx context.Context, within Span) (gaps []Span, err error) {
 	next := within.First
 	d := delivery{js: l.log.js, stream: l.log.events, name: StreamName, subjects: []string{logSubjectPrefix + "*"}, patience: l.log.patience, headersOnly: true}
-	err = d.run(ctx, within.First, within.Last, func(_ jetstream.Msg, meta *jetstream.MsgMetadata) (bool, error) {
-		if at := meta.Sequence.Stream; at > next {
-			gaps = append(gaps, Span{next, at - 1})
+	for next <= within.Last {
+		err = d.run(ctx, next, within.Last, func(_ jetstream.Msg, meta *jetstream.MsgMetadata) (bool, error) {
+			if at := meta.Sequence.Stream; at > next {
+				gaps = append(gaps, Span{next, at - 1})
+			}
+			next = meta.Sequence.Stream + 1
+			return true, nil
+		})
+		if err == nil && next <= within.Last {
+			// Behind a block that the server cannot read at all it delivers nothing.
+			begin := next
+			if next, err = l.readable(ctx, next, within.Last); next > begin {
+				gaps = append(gaps, Span{begin, next - 1})
+			} else if err == nil {
+				err = fmt.Errorf("%w: position %d", ErrSilent, next)
+			}
 		}
-		next = meta.Sequence.Stream + 1
-		return true, nil
-	})
-	if err != nil {
-		if ctx.Err() != nil {
-			return nil, ctx.Err()
+		if err != nil {
+			if ctx.Err() != nil {
+				return nil, ctx.Err()
+			}
+			return nil, fmt.Errorf("ingest: check positions %d to %d of the log: %w", within.First, within.Last, err)
 		}
-		return nil, fmt.Errorf("ingest: check positions %d to %d of the log: %w", within.First, within.Last, err)
-	}
-	if next <= within.Last {
-		gaps = append(gaps, Span{next, within.Last})
 	}
 	return gaps, nil
+}
+
+// readable returns the first position from one on whose message can be read, or the one
+// behind last. It asks for one after the other.
+func (l *Continuity) readable(ctx context.Context, from, last uint64) (uint64, error) {
+	for ; from <= last; from++ {
+		_, err := l.log.events.GetMsg(ctx, from)
+		if !errors.Is(err, jetstream.ErrMsgNotFound) {
+			return from, err
+		}
+	}
+	return from, nil
 }
 
 // CountReadable reads all messages of a stream of any name, without their data, and returns
@@ -449,11 +514,6 @@ func mergeLost(before, add []Lost) []Lost {
 			all = append(all, part)
 		}
 	}
-	slices.SortFunc(all, func(a, b Lost) int {
-		if a.First < b.First {
-			return -1
-		}
-		return 1
-	})
+	slices.SortFunc(all, func(a, b Lost) int { return cmp.Compare(a.First, b.First) })
 	return all
 }

@@ -45,6 +45,8 @@ var (
 	// ErrLogDamaged: messages of the log are missing, cannot be read, or are not those
 	// that were applied. See GapError and ReplacedError.
 	ErrLogDamaged = errors.New("ingest: the log is damaged")
+	// ErrLogMissing: the broker says that there is no log, and there was one.
+	ErrLogMissing = errors.New("ingest: the log is missing, and there was one before: none is made in its place (hint: its files may be damaged; the NATS server's log says more; 'holdmetrics log repair --data-dir DIR' repairs those of serve; or restore a backup)")
 	// ErrLogSettings: a stream exists, but is not one that holds events. See LogSettingsError.
 	ErrLogSettings = errors.New("ingest: stream settings do not fit")
 	// ErrNoLog: there is no event log to look at.

@@ -47,6 +47,9 @@ type LogConfig struct {
 	// DeadLetterBytes is how many bytes of dead letters are kept at most; beyond it the
 	// oldest go. 0: as the stream of them has it, DefaultDeadLetterBytes when it is made.
 	DeadLetterBytes int64
+	// Exists reports that there was a log before, so that none is made; nil: it is not
+	// known. A broker that cannot read a log answers as if there was none.
+	Exists func(ctx context.Context) (bool, error)
 }
 
 // Log is an opened event log: the stream of events, the stream of dead letters,
@@ -87,6 +90,9 @@ func OpenLog(ctx context.Context, js jetstream.JetStream, cfg LogConfig) (*Log, 
 	if cfg.Partitions < 1 || cfg.Partitions > maxPartitions {
 		return nil, fmt.Errorf("%w: %d partitions (hint: 1 to %d, 16 is a good number)", ErrLogConfig, cfg.Partitions, maxPartitions)
 	}
+	if err := mayMakeLog(ctx, js, &cfg); err != nil {
+		return nil, err
+	}
 	events, err := openStream(ctx, js, eventsConfig(cfg, uuid.NewString()))
 	if err != nil {
 		return nil, err
@@ -107,6 +113,22 @@ func OpenLog(ctx context.Context, js jetstream.JetStream, cfg LogConfig) (*Log, 
 		return nil, err
 	}
 	return l, nil
+}
+
+// mayMakeLog returns an error that matches ErrLogMissing if there is no log although there
+// was one.
+func mayMakeLog(ctx context.Context, js jetstream.JetStream, cfg *LogConfig) error {
+	if cfg.Exists == nil {
+		return nil
+	}
+	if _, err := js.Stream(ctx, StreamName); !errors.Is(err, jetstream.ErrStreamNotFound) {
+		return nil // openStream returns another error
+	}
+	existed, err := cfg.Exists(ctx)
+	if err == nil && existed {
+		err = ErrLogMissing
+	}
+	return err
 }
 
 // openEvents is the log of a stream that is there.

@@ -94,7 +94,7 @@ func (l *Log) read(ctx context.Context, r Range, give func(*Message) bool) error
 		within := Span{next, position - 1}
 		return l.note(gapError(without([]Span{within}, l.LostPositions(), within)))
 	}
-	err := d.run(ctx, r.From, through, func(msg jetstream.Msg, meta *jetstream.MsgMetadata) (bool, error) {
+	deliver := func(msg jetstream.Msg, meta *jetstream.MsgMetadata) (bool, error) {
 		if failed = gap(meta.Sequence.Stream); failed != nil {
 			return false, failed
 		}
@@ -106,9 +106,22 @@ func (l *Log) read(ctx context.Context, r Range, give func(*Message) bool) error
 		next = m.Position + 1
 		enough = !give(m)
 		return !enough, nil
-	})
-	if err == nil && failed == nil && !enough && through >= next {
-		failed = gap(through + 1)
+	}
+	err := d.run(ctx, r.From, through, deliver)
+	for err == nil && failed == nil && !enough && next <= through {
+		// The server may deliver nothing behind what it cannot read.
+		lost := l.lostAt(next)
+		if lost == nil {
+			if !whole {
+				break
+			}
+			if failed = l.Check(ctx, Span{next, through}); failed == nil {
+				failed = fmt.Errorf("%w: position %d", ErrSilent, next)
+			}
+			break
+		}
+		next = lost.Last + 1
+		err = d.run(ctx, next, through, deliver)
 	}
 	switch {
 	case failed != nil:

@@ -98,6 +98,7 @@ func (l *memLog) End(_ context.Context, partition int) (uint64, error) {
 
 func (l *memLog) Replicated() bool                         { return true }
 func (l *memLog) Accepted() bool                           { return false }
+func (l *memLog) IsLost(uint64) bool                       { return false }
 func (l *memLog) Damage() error                            { return nil }
 func (l *memLog) Whole(context.Context, uint64) error      { return nil }
 func (l *memLog) Check(context.Context, ingest.Span) error { return nil }

@@ -194,6 +194,7 @@ type eventLog interface {
 	Replicated() bool
 	Damage() error
 	Accepted() bool
+	IsLost(position uint64) bool
 	Whole(ctx context.Context, from uint64) error
 	Has(ctx context.Context, a ingest.Anchor) error
 	CountAfter(ctx context.Context, partition int, after uint64) (messages, last uint64, err error)

@@ -117,7 +117,11 @@ func (r *reader) open(ctx context.Context) (jetstream.Consumer, error) {
 	if r.partition != everyPartition {
 		subject = ingest.LogSubject(r.partition)
 	}
-	config := consumer.From(r.after+1, "a worker that reads "+r.what, subject, readIdle)
+	from := r.after + 1
+	if r.stood >= standsStill || r.log.IsLost(from) {
+		from = r.log.BehindLost(from) // the server may deliver nothing behind what it cannot read
+	}
+	config := consumer.From(from, "a worker that reads "+r.what, subject, readIdle)
 	opened, err := r.log.JetStream().CreateConsumer(ctx, ingest.StreamName, config)
 	if err != nil {
 		return nil, fmt.Errorf("processor: read %s: %w", r.what, err)

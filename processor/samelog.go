@@ -93,7 +93,8 @@ const doubtful = "make sure of the log"
 // see sureAfter.
 //
 // The position may lie behind the end of the partition where rules normalise
-// holders: every partition of such a generation once read the whole log.
+// holders: every partition of such a generation once read the whole log. It may lie there
+// too where it was accepted as lost.
 func (s *scope) end(ctx context.Context, applied uint64) (end uint64, has bool, err error) {
 	for began := time.Now(); ; {
 		err = s.retry(ctx, "read the end of the log", func(ctx context.Context) (err error) {
@@ -101,7 +102,7 @@ func (s *scope) end(ctx context.Context, applied uint64) (end uint64, has bool, 
 				return err
 			}
 			has = end >= applied
-			if !has && s.cfg.Rules.NormalisesHolders() {
+			if !has && (s.cfg.Rules.NormalisesHolders() || s.log.IsLost(applied)) {
 				_, last, err := s.log.Look(ctx)
 				has = last >= applied
 				return err

@@ -41,6 +41,11 @@ type SnapshotConfig struct {
 // BucketName is the name of a generation's bucket.
 func BucketName(generation string) string { return bucketNamePrefix + generation }
 
+// GenerationOfBucket returns the generation that a bucket of that name has snapshots of.
+func GenerationOfBucket(name string) (generation string, ok bool) {
+	return strings.CutPrefix(name, bucketNamePrefix)
+}
+
 func subjectPrefix(generation string) string { return "$KV." + BucketName(generation) + "." }
 
 func positionKey(partition int) string { return positionKeyPrefix + strconv.Itoa(partition) }

@@ -1,10 +1,15 @@
 package projection
 
 import (
+	"context"
+	"errors"
+	"fmt"
 	"maps"
 	"strconv"
 	"strings"
 	"sync"
+
+	"github.com/nats-io/nats.go/jetstream"
 )
 
 // Reached is how far the snapshots of a partition are.
@@ -29,6 +34,29 @@ func parseReached(b []byte) (r Reached, err error) {
 		r.LogTime, err = strconv.ParseInt(at, 10, 64)
 	}
 	return r, err
+}
+
+// ReadPositions reads how far the snapshots of a generation are, by partition, without a
+// watch. Partitions that were never published are absent.
+func ReadPositions(ctx context.Context, js jetstream.JetStream, generation string, partitions int) (map[int]Reached, error) {
+	bucket, err := js.KeyValue(ctx, BucketName(generation))
+	if err != nil {
+		return nil, fmt.Errorf("projection: open the snapshots of generation %s: %w", generation, err)
+	}
+	all := map[int]Reached{}
+	for p := range partitions {
+		entry, err := bucket.Get(ctx, positionKey(p))
+		if errors.Is(err, jetstream.ErrKeyNotFound) {
+			continue
+		}
+		if err != nil {
+			return nil, fmt.Errorf("projection: read the position of partition %d: %w", p, err)
+		}
+		if at, err := parseReached(entry.Value()); err == nil {
+			all[p] = at
+		}
+	}
+	return all, nil
 }
 
 // positions are what the bucket's position keys say, shown only when they are true

@@ -1,12 +1,18 @@
 package test
 
 import (
+	"encoding/base64"
+	"errors"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
 )
 
 // logBlocks are the block files of the event log of a data directory, the last one last.
@@ -89,6 +95,35 @@ func TestLostTail(t *testing.T) {
 		t.Error(wrong, refused)
 	}
 	s.stop()
+
+	// Nobody has a backup. The operator accepts the loss; the store has counted what the
+	// log has lost, and no event takes its positions.
+	said, _, err := try(t, "log", "repair", "--data-dir", dir)
+	if err == nil || !strings.Contains(said, "lost   ") {
+		t.Errorf("log repair: %v: %s", err, said)
+	}
+	t.Log(said)
+	t.Log(run(t, "log", "repair", "--data-dir", dir, "--accept-loss"))
+	s = start(t, dir)
+	s.awaitReady()
+	if wrong, refused := s.figures(holders); wrong != nil || refused != nil {
+		t.Error("after the repair:", wrong, refused)
+	}
+	s.recordHolders(holders, holders+40)
+	s.awaitReady()
+	if wrong, refused := s.figures(holders + 40); wrong != nil || refused != nil {
+		t.Error("with new events:", wrong, refused)
+	}
+	s.stop()
+	s = start(t, dir)
+	s.awaitReady()
+	if wrong, refused := s.figures(holders + 40); wrong != nil || refused != nil {
+		t.Error("after another start:", wrong, refused)
+	}
+	s.stop()
+	if said := run(t, "log", "repair", "--data-dir", dir); !strings.Contains(said, "accepted as lost") || !strings.Contains(said, "nothing") {
+		t.Errorf("log repair afterwards: %s", said)
+	}
 }
 
 // A message of the log was flipped on the disk. A store that is made from it again does
@@ -99,6 +134,9 @@ func TestFlippedLog(t *testing.T) {
 	dir := t.TempDir()
 	s := start(t, dir)
 	s.recordOneByOne(0, holders)
+	saved := filepath.Join(t.TempDir(), "saved.backup")
+	run(t, "backup", saved, "--nats-url", s.nats)
+	run(t, "backup", "verify", saved)
 	s.stop()
 	flip(t, logBlocks(t, dir)[0], 5)
 	if err := os.RemoveAll(filepath.Join(dir, "store")); err != nil {
@@ -117,6 +155,84 @@ func TestFlippedLog(t *testing.T) {
 	}
 	if _, said, err := try(t, "log", "verify", "--nats-url", s.nats); err == nil || !strings.Contains(said, "are missing") {
 		t.Errorf("log verify of a damaged log: %v: %s", err, said)
+	}
+	s.stop()
+
+	t.Log(run(t, "log", "repair", "--data-dir", dir, "--from", saved))
+	s = start(t, dir)
+	s.awaitReady()
+	if wrong, refused := s.figures(holders); wrong != nil || refused != nil {
+		t.Error("after the repair:", wrong, refused)
+	}
+	s.recordHolders(holders, holders+1)
+	run(t, "rebuild", "--verify", "--activate", "--nats-url", s.nats)
+	s.awaitReady()
+	if wrong, refused := s.figures(holders + 1); wrong != nil || refused != nil {
+		t.Error("after a rebuild:", wrong, refused)
+	}
+	run(t, "backup", saved+"-2", "--nats-url", s.nats)
+	run(t, "log", "verify", "--nats-url", s.nats)
+	s.stop()
+}
+
+// recordLarge sends events in messages that are so large that the log needs several
+// blocks. The n-th holder's score is n+1.
+func (s *server) recordLarge(holders int) {
+	s.t.Helper()
+	conn, _ := s.natsConn()
+	random := rand.New(rand.NewPCG(1, 2))
+	pad := make([]byte, 256<<10)
+	for i := range holders {
+		for i := range pad {
+			pad[i] = byte(random.Uint32())
+		}
+		event := nats.NewMsg("hold.events." + holderName(i))
+		event.Header.Set("Content-Type", "application/json")
+		event.Header.Set("Pad", base64.StdEncoding.EncodeToString(pad))
+		event.Data = fmt.Appendf(nil, `{"token_id":"GOLD","holder_id":%q,"start":"1970-01-01T00:01:40Z","end":%q}`,
+			holderName(i), time.Unix(int64(101+i), 0).UTC().Format(time.RFC3339))
+		if answer, err := conn.RequestMsg(event, patience); err != nil || strings.Contains(string(answer.Data), `"error"`) {
+			s.t.Fatal(answer, err)
+		}
+	}
+	s.eventually("the events are applied", func() error { wrong, refused := s.figures(holders); return errors.Join(wrong, refused) })
+}
+
+// A compressed block of the log cannot be read, and the server was killed, so that the
+// broker reads all blocks when it starts, and does not open the log at all. No other log is
+// made in its place; the repair takes the block out, and sends what it had again.
+func TestUnreadableBlock(t *testing.T) {
+	t.Parallel()
+	const holders = 70
+	dir := t.TempDir()
+	s := start(t, dir)
+	s.recordLarge(holders)
+	saved := filepath.Join(t.TempDir(), "saved.backup")
+	run(t, "backup", saved, "--nats-url", s.nats)
+	s.kill()
+	blocks := logBlocks(t, dir)
+	if len(blocks) < 3 {
+		t.Fatal("too few blocks: ", blocks)
+	}
+	flip(t, blocks[1], 5)
+
+	serve := []string{"serve", "--data-dir", dir, "--grpc-address", "127.0.0.1:0", "--http-address", "127.0.0.1:0", "--nats-address", "127.0.0.1:0"}
+	if _, said, err := try(t, serve...); err == nil || !strings.Contains(said, "log repair") {
+		t.Fatalf("a start without the log: %v: %s", err, said)
+	}
+	if _, said, err := try(t, "log", "repair", "--data-dir", dir); err == nil || !strings.Contains(said, filepath.Base(blocks[1])) {
+		t.Errorf("log repair: %v: %s", err, said)
+	}
+	t.Log(run(t, "log", "repair", "--data-dir", dir, "--from", saved))
+	s = start(t, dir)
+	s.awaitReady()
+	if wrong, refused := s.figures(holders); wrong != nil || refused != nil {
+		t.Error("after the repair:", wrong, refused)
+	}
+	run(t, "rebuild", "--verify", "--activate", "--nats-url", s.nats)
+	s.awaitReady()
+	if wrong, refused := s.figures(holders); wrong != nil || refused != nil {
+		t.Error("after a rebuild:", wrong, refused)
 	}
 	s.stop()
 }

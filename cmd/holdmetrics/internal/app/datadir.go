@@ -24,8 +24,10 @@ import (
 //	store/     the store; those of further generations are store-<name>/
 //	backup-*/  a copy that is read by a backup
 //	restoring/ what a restore has made so far
+//	damaged-*/ block files of the log that 'log repair' has taken out
 const (
 	NATSName      = "nats"
+	DamagedName   = "damaged"
 	storeName     = "store"
 	RestoringName = "restoring"
 )

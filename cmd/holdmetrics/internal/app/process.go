@@ -206,9 +206,20 @@ func (n *process) openLog(ctx context.Context) error {
 		n.Events, err = ingest.OpenLog(ctx, n.js, ingest.LogConfig{
 			Partitions: n.settings.Cluster.Partitions, Replicas: n.settings.Cluster.Replicas, Limits: n.settings.Limits,
 			DeadLetterBytes: n.settings.Bounds.DeadLetterBytes,
+			Exists:          n.hasGenerations,
 		})
 		return err
 	})
+}
+
+// hasGenerations reports whether there are records of generations, which are made after
+// the log.
+func (n *process) hasGenerations(ctx context.Context) (bool, error) {
+	stream, err := n.js.Stream(ctx, "KV_"+generation.Bucket)
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		return false, nil
+	}
+	return err == nil && stream.CachedInfo().State.Msgs > 0, err
 }
 
 // agreeOnLimits gives the limits by which a gateway takes events: those of the

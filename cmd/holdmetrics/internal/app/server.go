@@ -97,6 +97,7 @@ func (p *Server) Start(ctx context.Context) error {
 	}
 
 	p.startup.waitFor("the embedded NATS server")
+	existed := hasLog(p.settings.DataDir)
 	if p.Broker, err = startBroker(filepath.Join(p.settings.DataDir, NATSName), p.settings.NATSAddress, budget.clients, p.process); err != nil {
 		return err
 	}
@@ -106,7 +107,7 @@ func (p *Server) Start(ctx context.Context) error {
 		return fmt.Errorf("opening JetStream: %w", err)
 	}
 	p.startup.waitFor("the event log")
-	if err := p.openLog(ctx); err != nil {
+	if err := p.openLog(ctx, existed); err != nil {
 		return err
 	}
 	return p.bounded(ctx, func(ctx context.Context) error { return p.startOver(ctx, ports, policy, fresh) })
@@ -234,13 +235,16 @@ func (p *Server) Banner() string {
 // importLook is how often serve looks whether an import has finished.
 const importLook = 500 * time.Millisecond
 
-// openLog opens the event log, or makes it. While an import fills the log, it waits:
+// openLog opens the event log, or makes it if none existed. While an import fills the log, it waits:
 // NATS listens already, so that the import can go on. That wait ends with the import
 // or with ctx, and the time limit of the start does not count it.
-func (p *Server) openLog(ctx context.Context) error {
+func (p *Server) openLog(ctx context.Context, existed bool) error {
 	for logged := false; ; logged = true {
 		err := p.bounded(ctx, func(ctx context.Context) (err error) {
-			p.Events, err = ingest.OpenLog(ctx, p.js, ingest.LogConfig{Limits: p.settings.Limits, DeadLetterBytes: p.settings.Bounds.DeadLetterBytes})
+			p.Events, err = ingest.OpenLog(ctx, p.js, ingest.LogConfig{
+				Limits: p.settings.Limits, DeadLetterBytes: p.settings.Bounds.DeadLetterBytes,
+				Exists: func(context.Context) (bool, error) { return existed, nil },
+			})
 			return err
 		})
 		if !errors.Is(err, ingest.ErrUnfinishedImport) {

@@ -42,7 +42,7 @@ holder to another one, it was refused: 'holdmetrics dlq list' shows it.
 		Args: cobra.NoArgs,
 	}
 	connect.NATSFlags(c)
-	c.AddCommand(newLogExport(), newLogImport(), newLogVerify())
+	c.AddCommand(newLogExport(), newLogImport(), newLogVerify(), newLogRepair())
 	f := c.Flags()
 	q.span.Flags(f)
 	f.BoolVar(&q.follow, "follow", false, "go on with what comes, until Ctrl-C")
