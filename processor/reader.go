@@ -118,7 +118,7 @@ func (r *reader) open(ctx context.Context) (jetstream.Consumer, error) {
 		subject = ingest.LogSubject(r.partition)
 	}
 	from := r.after + 1
-	if r.stood >= standsStill || r.log.IsLost(from) {
+	if r.stood >= standsStill {
 		from = r.log.BehindLost(from) // the server may deliver nothing behind what it cannot read
 	}
 	config := consumer.From(from, "a worker that reads "+r.what, subject, readIdle)

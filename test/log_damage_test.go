@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -109,6 +110,14 @@ func TestLostTail(t *testing.T) {
 	if wrong, refused := s.figures(holders); wrong != nil || refused != nil {
 		t.Error("after the repair:", wrong, refused)
 	}
+	if response, err := http.Get(s.http + "/stats"); err != nil || response.Header.Get("Holdmetrics-Lost") != "30" {
+		t.Errorf("an answer does not say that messages are lost: %v %v", response.Header, err)
+	} else {
+		_ = response.Body.Close()
+	}
+	if said := run(t, "status", "--server", s.grpc); !strings.Contains(said, "30 messages of the log are lost") {
+		t.Errorf("status: %s", said)
+	}
 	s.recordHolders(holders, holders+40)
 	s.awaitReady()
 	if wrong, refused := s.figures(holders + 40); wrong != nil || refused != nil {
@@ -181,7 +190,7 @@ func (s *server) recordLarge(holders int) {
 	s.t.Helper()
 	conn, _ := s.natsConn()
 	random := rand.New(rand.NewPCG(1, 2))
-	pad := make([]byte, 256<<10)
+	pad := make([]byte, 45_000) // less than a header may have, in base64
 	for i := range holders {
 		for i := range pad {
 			pad[i] = byte(random.Uint32())
@@ -199,11 +208,12 @@ func (s *server) recordLarge(holders int) {
 }
 
 // A compressed block of the log cannot be read, and the server was killed, so that the
-// broker reads all blocks when it starts, and does not open the log at all. No other log is
-// made in its place; the repair takes the block out, and sends what it had again.
+// broker reads all blocks when it starts, does not open the log at all, and deletes it.
+// Its files are kept, and no other log is made in its place; the repair takes the block
+// out, and sends what it had again.
 func TestUnreadableBlock(t *testing.T) {
 	t.Parallel()
-	const holders = 70
+	const holders = 320
 	dir := t.TempDir()
 	s := start(t, dir)
 	s.recordLarge(holders)

@@ -8,9 +8,12 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/metadata"
 
 	"holdmetrics/cmd/holdmetrics/internal/connect"
 	"holdmetrics/cmd/holdmetrics/internal/printing"
+	gatequery "holdmetrics/gateway/query"
 	holdpb "holdmetrics/proto"
 )
 
@@ -36,11 +39,19 @@ moves unless it failed, has no owner, or has been at one thing for too long.`,
 			return err
 		}
 		defer conn.Close()
-		answer, err := holdpb.NewHoldMetricsQueryClient(conn).Status(c.Context(), &holdpb.Empty{})
+		var header metadata.MD
+		answer, err := holdpb.NewHoldMetricsQueryClient(conn).Status(c.Context(), &holdpb.Empty{}, grpc.Header(&header))
 		if err != nil {
 			return connect.CallError(*server, err)
 		}
-		return writeStatus(printing.SafeText(c.OutOrStdout()), answer)
+		out := printing.SafeText(c.OutOrStdout())
+		if err := writeStatus(out, answer); err != nil {
+			return err
+		}
+		if lost := header.Get(gatequery.LostHeader); len(lost) > 0 {
+			_, err = fmt.Fprintf(out, "%s messages of the log are lost by an operator's decision; 'holdmetrics log repair' names them\n", lost[0])
+		}
+		return err
 	}
 	return c
 }

@@ -6,10 +6,16 @@ import (
 	"go.uber.org/zap"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
+
+	"holdmetrics/gateway/query"
 )
 
 func (s *Server) observeUnary(ctx context.Context, req any, info *grpc.UnaryServerInfo, handle grpc.UnaryHandler) (any, error) {
+	if lost := s.cfg.Reads.LostText(); lost != "" {
+		_ = grpc.SetHeader(ctx, metadata.Pairs(query.LostHeader, lost)) // fails only where the call has none
+	}
 	answer, err := handle(ctx, req)
 	s.observed(info.FullMethod, err)
 	return answer, err
@@ -18,6 +24,9 @@ func (s *Server) observeUnary(ctx context.Context, req any, info *grpc.UnaryServ
 func (s *Server) observeStream(srv any, stream grpc.ServerStream, info *grpc.StreamServerInfo, handle grpc.StreamHandler) error {
 	closed := s.cfg.Observer.StreamOpened(info.FullMethod)
 	defer closed()
+	if lost := s.cfg.Reads.LostText(); lost != "" {
+		_ = stream.SetHeader(metadata.Pairs(query.LostHeader, lost))
+	}
 	err := handle(srv, stream)
 	s.observed(info.FullMethod, err)
 	return err

@@ -192,6 +192,9 @@ func (s *Server) observeHTTP(mux *http.ServeMux, origins *cors, trust *trust) ht
 		if r.URL.Path == "/hold/" { // the original service took it too
 			r.URL.Path, r.URL.RawPath = "/hold", ""
 		}
+		if lost := s.cfg.Reads.LostText(); lost != "" {
+			seen.Header().Set(query.LostHeader, lost)
+		}
 		handler, pattern := mux.Handler(r)
 		defer func() { s.observedHTTP(r, pattern, seen) }() // also where an answer is cut off
 		if f := trust.refuses(r); f != nil {

@@ -60,6 +60,7 @@ type StatusBody struct {
 	Rules        string         `json:"rules,omitempty" doc:"Version of its rules"`
 	Prepared     string         `json:"prepared,omitempty" doc:"Generation that is loaded beside it"`
 	DeadLetters  *deadLetterRow `json:"dead_letters,omitempty" doc:"What the stream of dead letters holds, and what it may hold"`
+	Lost         []lostRow      `json:"lost,omitempty" doc:"Positions of the log whose messages are lost by an operator's decision"`
 }
 
 // deadLetterRow is what the stream of dead letters holds.
@@ -70,6 +71,14 @@ type deadLetterRow struct {
 	MaxBytes    uint64     `json:"max_bytes,omitempty" doc:"Absent: no limit"`
 	Since       *time.Time `json:"since,omitempty" doc:"The oldest was stored; absent: there are none"`
 	Full        bool       `json:"full" doc:"The next ones take the place of the oldest, whose events stay in the log"`
+}
+
+// lostRow is a run of positions of the log in GET /status.
+type lostRow struct {
+	First    uint64    `json:"first"`
+	Last     uint64    `json:"last"`
+	At       time.Time `json:"at" doc:"When the loss was accepted"`
+	Restored uint64    `json:"restored" doc:"How many of the messages were sent again from a backup"`
 }
 
 type statusOutput struct{ Body StatusBody }
@@ -111,6 +120,9 @@ func statusBodyOf(s *query.Status) StatusBody {
 		if !d.Since.IsZero() {
 			body.DeadLetters.Since = &d.Since
 		}
+	}
+	for _, l := range s.Lost {
+		body.Lost = append(body.Lost, lostRow{l.First, l.Last, l.At, l.Restored})
 	}
 	for i := range s.Workers {
 		w := &s.Workers[i]

@@ -2,6 +2,7 @@ package query
 
 import (
 	"context"
+	"strconv"
 	"time"
 
 	"holdmetrics/hold/rules"
@@ -81,11 +82,38 @@ type Status struct {
 	// has it.
 	HolderIDs, TokenIDs string
 
+	// Lost are positions of the log whose messages are lost by an operator's decision.
+	Lost []ingest.Lost
+
 	// What the gateway adds.
 	DeadLetters *ingest.DeadLetterUsage // nil: not known
 	Watchers    int64
 	Version     string
 	Prepared    string // generation that is loaded beside the active one
+}
+
+// Lost returns the positions of the log whose messages are lost by an operator's decision.
+func (s *Service) Lost() []ingest.Lost {
+	if log, ok := s.cfg.Log.(interface{ LostPositions() []ingest.Lost }); ok {
+		return log.LostPositions()
+	}
+	return nil
+}
+
+// LostHeader is the header of answers that has how many messages of the log are lost by an
+// operator's decision, of HTTP and, in lower case, of gRPC. It is absent if none are.
+const LostHeader = "Holdmetrics-Lost"
+
+// LostText returns the value of [LostHeader], or "".
+func (s *Service) LostText() string {
+	lost := uint64(0)
+	for _, l := range s.Lost() {
+		lost += l.Last - l.First + 1 - l.Restored
+	}
+	if lost == 0 {
+		return ""
+	}
+	return strconv.FormatUint(lost, 10)
 }
 
 // Status asks the owners and the log.
@@ -105,7 +133,7 @@ func (s *Service) Status(ctx context.Context) (*Status, error) {
 			return nil, unavailable("the owners of the partitions", err)
 		}
 	}
-	body := &Status{Holders: b.Snapshots.Len(), At: s.Now(), Generation: b.Generation, Rules: b.RulesVersion}
+	body := &Status{Holders: b.Snapshots.Len(), At: s.Now(), Generation: b.Generation, Rules: b.RulesVersion, Lost: s.Lost()}
 	if r, ok := b.Rules.(*rules.Rules); ok {
 		body.HolderIDs, body.TokenIDs = r.Normalisation()
 	}

@@ -139,8 +139,19 @@ func (b *Broker) launch() error {
 	}
 	fatal, life := new(atomic.Pointer[string]), &brokerLife{s, new(atomic.Bool)}
 	s.SetLoggerV2(&brokerLog{b.log.Named("nats").Sugar(), fatal, life.failedToWrite}, b.log.Core().Enabled(zap.DebugLevel), false, false)
+	if err := giveBack(b.opts.StoreDir); err != nil { // of a start that was killed
+		return fmt.Errorf("the files of the embedded NATS server: %w", err)
+	}
+	if err := keepStreams(b.opts.StoreDir); err != nil {
+		b.log.Warn("the files of the streams cannot be linked before the NATS server starts: it deletes a stream that it cannot read", zap.Error(err))
+	}
 	s.Start()
-	if !s.ReadyForConnections(brokerStart) {
+	ready := s.ReadyForConnections(brokerStart)
+	if err := giveBack(b.opts.StoreDir); err != nil {
+		stopServer(s)
+		return fmt.Errorf("the files of the embedded NATS server: %w", err)
+	}
+	if !ready {
 		err := errors.New("it was not ready in time")
 		if text := fatal.Load(); text != nil {
 			err = errors.New(*text)

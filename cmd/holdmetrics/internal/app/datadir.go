@@ -23,6 +23,7 @@ import (
 //	nats/      the log, and the other streams
 //	store/     the store; those of further generations are store-<name>/
 //	backup-*/  a copy that is read by a backup
+//	nats-kept/ links to the files of nats/ while the broker starts
 //	restoring/ what a restore has made so far
 //	damaged-*/ block files of the log that 'log repair' has taken out
 const (
