@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/spf13/cobra"
@@ -138,6 +139,9 @@ func oddFile(t *rapid.T, dir string, n int, rows [][]string) string {
 			t.Fatal(err)
 		}
 		text = packed.Bytes()
+		if rapid.IntRange(0, 3).Draw(t, "damaged") == 0 {
+			text = text[:len(text)-rapid.IntRange(1, 20).Draw(t, "cut off")]
+		}
 	}
 	if err := os.WriteFile(name, text, 0o600); err != nil {
 		t.Fatal(err)
@@ -190,6 +194,28 @@ func columns(t *rapid.T, needed, others []string) []string {
 		}
 	}
 	return rapid.Permutation(all).Draw(t, "columns")
+}
+
+// rulesFiles are rules, of which some need no holds and others do.
+var rulesFiles = []string{
+	"policy: sum\n",
+	"policy: sum\nids: evm\nexclude:\n  - bob\ntokens:\n  - token: U\n    policy: merge\n    multiplier: 1.5\n",
+	"policy: merge\ntokens:\n  - token: T\n    season: {from: 2023-11-14T22:13:40Z, to: 2023-11-14T22:14:30Z}\n",
+	"policy: merge\ntokens:\n  - token: T\n    shortest_run: 5s\n",
+	"policy: sum\ntokens:\n  - token: U\n    hold_ids: required\n",
+	"policy: sum\ntokens:\n  - match: \"*\"\n    boosts: {by: run, steps: [{after: 3s, factor: 2}]}\n",
+}
+
+// rulesArgs draws how holds count.
+func rulesArgs(t *rapid.T, dir string) []string {
+	if rapid.Bool().Draw(t, "no rules") {
+		return []string{"--policy", rapid.SampledFrom([]string{"sum", "merge"}).Draw(t, "policy")}
+	}
+	name := filepath.Join(dir, "rules.yaml")
+	if err := os.WriteFile(name, []byte(rapid.SampledFrom(rulesFiles).Draw(t, "rules")), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return []string{"--rules", name}
 }
 
 // commonArgs are options that both kinds take.
@@ -264,7 +290,7 @@ func TestScoreEventsOnSeveralCores(t *testing.T) {
 		if rapid.IntRange(0, 5).Draw(t, "lenient") == 0 {
 			args = append(args, "--lenient")
 		}
-		args = append(args, "--policy", rapid.SampledFrom([]string{"sum", "merge"}).Draw(t, "policy"))
+		args = append(args, rulesArgs(t, dir)...)
 		if sameScores(t, "events", rapid.SampledFrom([]int{64, 200, 1 << 20}).Draw(t, "block"), args...) {
 			quick++
 		}
@@ -341,6 +367,7 @@ func TestScoreTransfersOnSeveralCores(t *testing.T) {
 			}
 			names = append(names, oddFile(t, dir, i, rows))
 		}
+		args = append(args, rulesArgs(t, dir)...)
 		for _, more := range [][]string{
 			{"--on-bad-token", "skip"}, {"--decimals", "2"}, {"--decimals", "24"}, {"--round", "down"}, {"--ids", "none"}, {"--ids", "evm"},
 			{"--token-is", "T"}, {"--token-is-not", "T"}, {"--null", "alice"}, {"--decimals-column", "token_decimals"}, {"--type", "type"}, {"--nft"}, {"--id", "memo"}, {"--preset", "auto"},
@@ -355,5 +382,26 @@ func TestScoreTransfersOnSeveralCores(t *testing.T) {
 	})
 	if quick < 10 {
 		t.Errorf("only %d files were worked out on several cores", quick)
+	}
+}
+
+// A pipe is read once: there is no second reading for what cannot be done on several
+// cores.
+func TestScoreReadsPipesOnce(t *testing.T) {
+	t.Parallel()
+	name := filepath.Join(t.TempDir(), "pipe")
+	if err := syscall.Mkfifo(name, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error, 1)
+	go func() {
+		done <- os.WriteFile(name, []byte("token_id,holder_id,start,end,hold_id\nT,a,1700000000,1700000010,h\n"), 0)
+	}()
+	s := scoreFiles("events", 1<<20, name, "--format", "csv", "--as-of", "1700000100")
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	if s.err != "" || !strings.Contains(s.out, "\na,10,10,") || s.quick {
+		t.Errorf("%+v", s)
 	}
 }

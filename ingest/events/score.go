@@ -19,7 +19,7 @@ import (
 // then the reader has not changed. Files are read twice if the holds of a pair do not
 // follow one another.
 func (r *Reader) Score(ctx context.Context, c sharded.Terms, files ...string) (*sharded.Set, error) {
-	if r.HoldIDFrom != "" || slices.Contains(files, "-") {
+	if r.HoldIDFrom != "" || !rows.Regular(files...) {
 		return nil, sharded.ErrPlain
 	}
 	s := &scoring{r: r, progress: rows.NewProgress(r.Read), config: sharded.Config{Terms: c, Holder: func(spelling string) (sharded.Name, error) {

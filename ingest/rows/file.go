@@ -53,6 +53,17 @@ func Open(name string, read func(n int)) (*File, error) {
 	return f, err
 }
 
+// Regular reports whether all files are regular ones, which can be read again. A pipe, a
+// device and the standard input cannot.
+func Regular(names ...string) bool {
+	for _, name := range names {
+		if info, err := os.Stat(name); name == "-" || err != nil || !info.Mode().IsRegular() {
+			return false
+		}
+	}
+	return true
+}
+
 func newFile(name string, in io.ReadCloser, read func(n int)) (*File, error) {
 	f := &File{name: name, file: in, r: bufio.NewReaderSize(&counted{in, read}, bufferSize)}
 	for range maxLayers {

@@ -2,7 +2,8 @@
 // with gzip or zstd. Each row has the place where it was read. The importers share the
 // package, and its type for the events that rows give.
 //
-// Nothing in it is safe for concurrent use.
+// Nothing in it is safe for concurrent use. [Blocks] let several goroutines read one file,
+// each with a reader of its own.
 package rows
 
 import (

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"sync"
 	"sync/atomic"
@@ -12,13 +13,14 @@ import (
 )
 
 // RoundBlocks is how many blocks a round has at most.
-const RoundBlocks = 16
+const RoundBlocks = 8
 
 const blockBytes = 1 << 20
 
 // Job parses the rows of one file.
 type Job interface {
-	// Next reads the next block of the file, as [rows.Blocks.Next] does.
+	// Next reads the next block of the file, as [rows.Blocks.Next] does. Its errors come to
+	// match [ErrPlain].
 	Next(buf []byte) (rows.Block, []byte, error)
 	// Parse parses a block, the slot-th of its round, into an empty batch. Workers have
 	// numbers below Config.Cores, and each is used by one goroutine at a time.
@@ -54,6 +56,7 @@ func (r *round) fill(ctx context.Context, job Job, size int) {
 			return
 		}
 		if r.err != nil {
+			r.err = fmt.Errorf("%w: %w", ErrPlain, r.err)
 			return
 		}
 		r.n++

@@ -59,8 +59,8 @@ func (s *shard) apply(l *list) error {
 		}
 		for i := range items {
 			if holder := of[i]; holder != nobody {
-				if n := &s.names.all[holder]; n.skipped {
-					of[i] = nobody
+				if n := &s.names.all[holder]; n.skipped && items[i].what&kindMask < isIn {
+					of[i] = nobody // of moves the balance has to be right all the same
 				} else {
 					of[i] = s.pairOf(n, holder, items[i].token)
 					seen += s.look(of[i])
@@ -212,6 +212,9 @@ func (s *shard) appendPairs(list []Pair, number uint32) []Pair {
 		p := &s.pairs[i]
 		if !s.set.config.KeepRows && s.sums[i].Empty() {
 			continue // what came went within one instant
+		}
+		if s.names.all[p.holder].skipped {
+			continue
 		}
 		list = append(list, Pair{Holder: s.names.text(p.holder), Token: s.set.tokens[p.token].id, token: p.token, shard: number, pair: uint32(i)})
 	}

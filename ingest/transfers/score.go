@@ -25,7 +25,7 @@ import (
 func (l *Ledger) Score(ctx context.Context, terms sharded.Terms, files ...string) (*sharded.Set, error) {
 	o := &l.opt
 	named := func(s string) bool { return strings.Contains(s, "/") }
-	if o.Statements || o.NFT || len(o.Checkpoints) > 0 || l.opened || slices.Contains(files, "-") ||
+	if o.Statements || o.NFT || len(o.Checkpoints) > 0 || l.opened || !rows.Regular(files...) ||
 		slices.ContainsFunc(o.TokenIs, named) || slices.ContainsFunc(o.TokenIsNot, named) {
 		return nil, sharded.ErrPlain
 	}
@@ -125,7 +125,10 @@ func (s *scoring) holder(spelling string) (sharded.Name, error) {
 	if checkID(spelling) != nil {
 		return sharded.Name{}, sharded.ErrPlain
 	}
-	id := s.terms.Rules.Holder(s.holders.of(spelling))
+	id := s.holders.of(spelling)
+	if s.terms.Rules.Holder(id) != id {
+		return sharded.Name{}, sharded.ErrPlain // balances of several ids add up to one holder
+	}
 	return sharded.Name{ID: id, Excluded: s.terms.Rules.Excluded(id)}, nil
 }
 
@@ -386,12 +389,14 @@ func (s *scoring) newToken(spelling string) (*tokenOf, error) {
 	if !t.info.selected {
 		return t, nil
 	}
-	if checkID(spelling) != nil {
+	if checkID(spelling) != nil || s.terms.Rules.Token(id) != id {
 		return nil, sharded.ErrPlain
 	}
 	var err error
-	t.number, err = s.set.Token(s.terms.Rules.Token(id))
-	return t, err
+	if t.number, err = s.set.Token(id); err != nil {
+		return nil, sharded.ErrPlain // its rule needs hold_ids, or the holds themselves
+	}
+	return t, nil
 }
 
 // amount reads the value of a row.
