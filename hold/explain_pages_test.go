@@ -145,7 +145,7 @@ func TestExplainIsGivenUp(t *testing.T) {
 // The memory of an explanation does not grow with the pair. It is no parallel test: it
 // measures the heap.
 func TestExplainMemory(t *testing.T) {
-	const n = 60_000
+	const n = 30_000
 	for name, id := range map[string]func(i int) string{
 		"with hold_ids":    func(i int) string { return fmt.Sprintf("lot-%016d", i) },
 		"without hold_ids": func(int) string { return "" },

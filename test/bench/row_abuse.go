@@ -255,7 +255,7 @@ func unread(n int, path string) func(ctx context.Context, at string) (string, er
 			if err := c.(*net.TCPConn).SetReadBuffer(4 << 10); err != nil {
 				return "", err
 			}
-			if _, err := fmt.Fprintf(c, "GET %s HTTP/1.1\r\nHost: h\r\n\r\n", path); err != nil {
+			if _, err := fmt.Fprintf(c, "GET %s HTTP/1.1\r\nHost: %s\r\n\r\n", path, at); err != nil {
 				return "", err
 			}
 		}
