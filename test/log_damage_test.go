@@ -246,3 +246,45 @@ func TestUnreadableBlock(t *testing.T) {
 	}
 	s.stop()
 }
+
+// Raw producers are not refused. What they send at positions that were applied before is
+// noticed, also after another start, and counts after the repair.
+func TestTakenPositions(t *testing.T) {
+	t.Parallel()
+	const holders, more = 60, 50
+	dir := t.TempDir()
+	s := start(t, dir)
+	s.recordOneByOne(0, holders)
+	s.stop()
+	cutLog(t, dir)
+
+	s = start(t, dir)
+	conn, _ := s.natsConn()
+	for i := holders; i < holders+more; i++ {
+		event := nats.NewMsg("hold.events." + holderName(i))
+		event.Header.Set("Content-Type", "application/json")
+		event.Data = fmt.Appendf(nil, `{"token_id":"GOLD","holder_id":%q,"start":"1970-01-01T00:01:40Z","end":%q}`,
+			holderName(i), time.Unix(int64(101+i), 0).UTC().Format(time.RFC3339))
+		if answer, err := conn.RequestMsg(event, patience); err != nil || strings.Contains(string(answer.Data), `"error"`) {
+			t.Fatal(answer, err)
+		}
+	}
+	s.stop()
+	s = start(t, dir)
+	if err := s.refusal("another message than the one that was applied"); err != nil {
+		t.Error(err)
+	}
+	s.notReady("the log is damaged")
+	s.stop()
+	said := run(t, "log", "repair", "--data-dir", dir, "--accept-loss")
+	if !strings.Contains(said, "taken by later messages") {
+		t.Error(said)
+	}
+	t.Log(said)
+	s = start(t, dir)
+	s.awaitReady()
+	if wrong, refused := s.figures(holders + more); wrong != nil || refused != nil {
+		t.Error("after the repair:", wrong, refused)
+	}
+	s.stop()
+}

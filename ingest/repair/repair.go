@@ -92,19 +92,21 @@ func Find(ctx context.Context, log *ingest.Log, witnesses []Witness) (*Report, e
 	return r, nil
 }
 
-// findReplaced finds the positions whose messages came after the log lost its end. All
-// that was applied is older than the newest of it.
+// findReplaced finds the positions whose messages came after the log lost its end. They are
+// newer than all that was applied of what is lost. Witnesses of partitions that lost
+// nothing may have gone on since.
 func (r *Report) findReplaced(ctx context.Context, log *ingest.Log, witnesses []Witness) error {
-	newest := int64(0)
+	newest, beyond := int64(0), false
 	for _, w := range witnesses {
-		newest = max(newest, w.LogTime)
 		if w.Position > r.Last {
+			newest, beyond = max(newest, w.LogTime), true
 			continue
 		}
 		var replaced *ingest.ReplacedError
 		err := log.Has(ctx, w.Anchor)
 		switch {
 		case errors.As(err, &replaced):
+			newest = max(newest, w.LogTime)
 			if r.Replaced.First == 0 {
 				r.Replaced.First = w.Position
 			}
@@ -112,10 +114,6 @@ func (r *Report) findReplaced(ctx context.Context, log *ingest.Log, witnesses []
 		case err != nil && !errors.Is(err, ingest.ErrLogDamaged):
 			return err
 		}
-	}
-	beyond := false
-	for _, w := range witnesses {
-		beyond = beyond || w.Position > r.Last
 	}
 	if r.Replaced.First == 0 && !beyond || newest == 0 || r.Last == 0 {
 		return nil
