@@ -1,7 +1,7 @@
 package rows
 
-// Progress counts what is read of files that may be read more than once. Bytes that were
-// told already are not told again. It is not safe for concurrent use.
+// Progress counts what is read of files that may be read more than once. It reports each
+// byte once. It is not safe for concurrent use.
 type Progress struct {
 	read       func(n int)
 	told, seen int64

@@ -140,7 +140,7 @@ const (
 )
 
 // hashOf returns a hash of an id that is the same for all spellings of an address, so
-// that they are in one shard: it is of the letters in one case, and \x is 0x.
+// that they are in one shard: it does not tell upper case from lower case, nor \x from 0x.
 func hashOf(seed uint64, id string) uint64 {
 	h := seed ^ uint64(len(id))
 	b := unsafe.Slice(unsafe.StringData(id), len(id))
