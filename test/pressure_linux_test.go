@@ -278,7 +278,7 @@ func TestBodiesAtOnceAreBounded(t *testing.T) {
 		}
 		defer conn.Close()
 		// The server says when it begins to read the body.
-		fmt.Fprintf(conn, "POST /holds HTTP/1.1\r\nHost: %s\r\nContent-Length: 100\r\nExpect: 100-continue\r\n\r\n", address)
+		fmt.Fprintf(conn, "POST /holds HTTP/1.1\r\nHost: %s\r\nContent-Type: application/x-ndjson\r\nContent-Length: 100\r\nExpect: 100-continue\r\n\r\n", address)
 		line, err := bufio.NewReader(conn).ReadString('\n')
 		if err != nil || !strings.Contains(line, "100 Continue") {
 			t.Fatalf("%q, %v", line, err)
