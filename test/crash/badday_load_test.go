@@ -156,7 +156,7 @@ func (l *dayLoad) more(n int) error {
 	l.wanted.Store(int64(want))
 	l.wake()
 	if !l.await(dayStart, func() bool { return len(l.acked) >= want }) {
-		return fmt.Errorf("no event is acknowledged in a minute: %w", l.err())
+		return fmt.Errorf("no event is acknowledged in 4 minutes: %w", l.err())
 	}
 	return nil
 }
