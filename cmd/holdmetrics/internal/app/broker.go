@@ -1,6 +1,7 @@
 package app
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net"
@@ -85,12 +86,14 @@ func startBroker(dir, address string, clients int, n *process) (*Broker, error) 
 		JetStreamMaxStore: maxStore,
 		// The server keeps nothing of ours in memory, so this is for outside users.
 		JetStreamMaxMemory: n.settings.Bounds.NATSMemoryBytes,
-		MaxConn:            n.settings.Bounds.NATSConnections + 1, // and our own
 		WriteDeadline:      brokerWrite,
 		MaxSubs:            maxSubs,
 	}
+	if most := n.settings.Bounds.NATSConnections; most > 0 { // 0: settings that nobody has read
+		opts.MaxConn = most + 1 // and our own
+	}
 	if clients > 0 {
-		opts.MaxConn = min(opts.MaxConn, clients+1)
+		opts.MaxConn = min(cmp.Or(opts.MaxConn, clients+1), clients+1)
 	}
 	if port == 0 {
 		opts.Port = server.RANDOM_PORT
