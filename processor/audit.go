@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -315,11 +314,13 @@ func shownFits(h *projection.HolderRecord, value []byte, applied uint64) bool {
 	return snapshotFits(h, value, applied)
 }
 
-// audit reports of each holder whether its snapshot fits what the store has of it.
+// audit reports of each holder whether its snapshot fits what the store has of it. The
+// store may be ahead of what is published: such a holder fits, and the next walk looks at it.
 func (r *refresher) audit(ctx context.Context, holders []projection.HolderRecord, with *shown) ([]bool, error) {
 	if len(holders) == 0 {
 		return nil, nil
 	}
+	acked := r.acked() // before the snapshots are read, which are at least as new
 	keys := make([]string, len(holders))
 	for i := range holders {
 		keys[i] = ingest.SubjectToken(holders[i].Holder)
@@ -328,7 +329,11 @@ func (r *refresher) audit(ctx context.Context, holders []projection.HolderRecord
 	if err != nil {
 		return nil, err
 	}
-	if slices.ContainsFunc(values, func(v []byte) bool { return v == nil }) {
+	missing := false
+	for i := range values {
+		missing = missing || values[i] == nil && holders[i].Position <= acked
+	}
+	if missing {
 		// All walks begin again if this empties the bucket.
 		if renewed, err := r.bucket.Renew(ctx); err != nil || renewed {
 			return nil, errors.Join(err, errRenewed)
@@ -353,7 +358,7 @@ func (r *refresher) audit(ctx context.Context, holders []projection.HolderRecord
 	applied := r.applied() // after the snapshots were read: none of them is ahead of it
 	fits := make([]bool, len(holders))
 	for i := range holders {
-		fits[i] = snapshotFits(&holders[i], values[i], applied) &&
+		fits[i] = holders[i].Position > acked || snapshotFits(&holders[i], values[i], applied) &&
 			(with == nil || bytes.Equal(seen[i], values[i]) || shownFits(&holders[i], seen[i], applied))
 	}
 	return fits, nil

@@ -8,6 +8,9 @@ import (
 	"testing"
 	"time"
 
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
+
 	"holdmetrics/hold"
 	"holdmetrics/ingest"
 	"holdmetrics/internal/testwait"
@@ -38,7 +41,7 @@ func TestStoreIsMadeAgain(t *testing.T) {
 	log, bucket := keptBucket(t, 3000)
 	store := storetest.NewMemory()
 	r := run(t, Config{Store: store}, log, bucket)
-	awaitAudit(t, r)
+	awaitAudits(t, r, 2)
 	r.finish(t, log)
 	compareBucket(t, log, store, bucket)
 	if bucket.backwards != nil {
@@ -53,7 +56,7 @@ func TestStoreIsMadeAgain(t *testing.T) {
 	// It was done once.
 	again := bucket.copy()
 	r = run(t, Config{Store: store}, log, again)
-	awaitAudit(t, r)
+	awaitAudits(t, r, 2)
 	r.finish(t, log)
 	if again.published != 0 {
 		t.Errorf("%d snapshots published again", again.published)
@@ -63,12 +66,12 @@ func TestStoreIsMadeAgain(t *testing.T) {
 	}
 }
 
-// awaitAudit waits until the first walk of every partition is over.
-func awaitAudit(t *testing.T, r *running) {
+// awaitAudits waits until the first walk of each of so many partitions is over.
+func awaitAudits(t *testing.T, r *running, partitions int) {
 	t.Helper()
 	testwait.Poll(t, "all snapshots are compared", func() error {
 		all := r.Status()
-		if len(all) != 2 {
+		if len(all) != partitions {
 			return fmt.Errorf("%d partitions run", len(all))
 		}
 		for _, s := range all {
@@ -196,4 +199,42 @@ func TestCrashInAPublish(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A walk passes over a holder that the store has already, and whose snapshot is still on
+// its way: nothing is missing, nothing differs, and the bucket is not emptied.
+func TestStoredBeforePublished(t *testing.T) {
+	t.Parallel()
+	log, bucket, store := newMemLog(1), newMemBucket(), storetest.NewMemory()
+	log.add(logBegin, held("h0", "t", logBegin-3*minute, logBegin-2*minute))
+	core, logged := observer.New(zap.WarnLevel)
+	r := run(t, Config{Store: store, auditEvery: time.Millisecond, Logger: zap.New(core)}, log, bucket)
+	awaitAudits(t, r, 1)
+	entered, release := make(chan struct{}, 1), make(chan struct{})
+	bucket.setHook(func() error {
+		select {
+		case entered <- struct{}{}:
+		default:
+		}
+		<-release
+		return nil
+	})
+	at := log.add(logBegin+minute, held("h1", "t", logBegin-2*minute, logBegin-minute))
+	if err := r.WaitApplied(t.Context(), 0, at); err != nil {
+		t.Fatal(err)
+	}
+	<-entered
+	before := bucket.askedFor()
+	testwait.Poll(t, "two walks have compared both holders", func() error {
+		if n := bucket.askedFor() - before; n < 5 { // the walk under way may have begun before
+			return fmt.Errorf("%d snapshots were asked for", n)
+		}
+		return nil
+	})
+	close(release)
+	r.finish(t, log)
+	if entries := logged.FilterMessageSnippet("snapshots").All(); len(entries) > 0 || bucket.renewed != 0 {
+		t.Errorf("the bucket was to be emptied %d times; logged: %v", bucket.renewed, entries)
+	}
+	compareBucket(t, log, store, bucket)
 }

@@ -218,6 +218,7 @@ type memBucket struct {
 	mu        sync.Mutex
 	hook      func() error
 	asked     int // snapshots that Values was asked for
+	renewed   int // how often Renew was called
 	stats     map[string]*holdpb.HoldStat
 	positions map[int]uint64
 	owed      map[int]bool
@@ -287,8 +288,26 @@ func (b *memBucket) SetOwed(_ context.Context, partition int, owed bool) error {
 	return nil
 }
 
-func (b *memBucket) Renew(context.Context) (bool, error) { return false, nil }
-func (b *memBucket) Renewals() uint64                    { return 0 }
+func (b *memBucket) Renew(context.Context) (bool, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.renewed++
+	return false, nil
+}
+
+func (b *memBucket) Renewals() uint64 { return 0 }
+
+func (b *memBucket) setHook(hook func() error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.hook = hook
+}
+
+func (b *memBucket) askedFor() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.asked
+}
 
 func (b *memBucket) Values(_ context.Context, keys []string) ([][]byte, error) {
 	b.mu.Lock()

@@ -2,6 +2,7 @@ package processor
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -155,11 +156,34 @@ func (p *publisher) publish(ctx context.Context, holders []projection.HolderReco
 		entries[i] = projection.Entry{Key: ingest.SubjectToken(holders[i].Holder), Value: value}
 	}
 	for _, key := range gone {
-		entries = append(entries, projection.Entry{Key: key, Gone: true})
+		there, err := p.inStore(ctx, key)
+		if err != nil {
+			return err
+		}
+		if !there {
+			entries = append(entries, projection.Entry{Key: key, Gone: true})
+		}
 	}
 	return p.retry(ctx, "publish snapshots", func(ctx context.Context) error {
 		return p.bucket.Publish(ctx, p.id, entries, to)
 	})
+}
+
+// inStore reports whether the store has the holder of a key. It may have been stored, and
+// have left the memory, since the walk that did not find it.
+func (p *publisher) inStore(ctx context.Context, key string) (there bool, err error) {
+	holder, err := ingest.HolderOf(key)
+	if err != nil {
+		return false, nil // the key of nobody
+	}
+	err = p.retry(ctx, "look for a holder", func(ctx context.Context) error {
+		_, err := p.store.Holder(ctx, p.id, holder)
+		if there = err == nil; errors.Is(err, projection.ErrNotFound) {
+			err = nil
+		}
+		return err
+	})
+	return there, err
 }
 
 // wants reports whether there is something to publish, and nothing in flight.

@@ -59,6 +59,7 @@ type refresher struct {
 	bucket     snapshots // set by begin
 	now        func() time.Time
 	applied    func() uint64 // the position up to which the partition is applied
+	acked      func() uint64 // the position up to which the bucket has acknowledged snapshots
 	wanted     *atomic.Bool  // somebody asks for a comparison of the snapshots
 	shown      *atomic.Pointer[shown]
 	recheck    *atomic.Uint64
@@ -126,6 +127,7 @@ func newRefresher(s *scope) *refresher {
 		partition: partition, partitions: s.log.Partitions(), rules: cfg.Rules, store: cfg.Store, now: cfg.Now, chunk: cfg.turn, step: cfg.refreshWalk,
 		audits:   audits{every: cfg.auditEvery},
 		applied:  func() uint64 { status, _ := s.board.snapshot(); return status.Position },
+		acked:    func() uint64 { status, _ := s.board.snapshot(); return status.Published },
 		wanted:   &s.board.auditWanted,
 		shown:    &s.controls.shown,
 		recheck:  &s.controls.recheck,

@@ -62,9 +62,8 @@ type Set struct {
 
 // token is what is known of a token.
 type token struct {
-	id     string
-	rule   *hold.Rule
-	closed bool // sums can answer
+	id   string
+	rule *hold.Rule
 }
 
 // New returns an empty set.

@@ -25,6 +25,11 @@ const (
 	// probesBeyond is how many connections the HTTP server takes beyond its limit, for
 	// health checks alone.
 	probesBeyond = 8
+	// A client that is refused may send its request first, so that it reads the answer as
+	// one. Beyond refusalsAtOnce it is answered at once.
+	refusalsAtOnce = 8
+	refusalWait    = time.Second
+	refusedRequest = 4 << 10 // bytes that are read of it
 )
 
 // fileBudget divides what a process may have open. 0: there is no limit.
@@ -68,6 +73,11 @@ type limitedListener struct {
 	refuse []byte // what a client that is too much reads
 
 	open atomic.Int64
+
+	mu       sync.Mutex
+	refusing int // clients that are waited for, refusalsAtOnce at most
+	closed   bool
+	refusals sync.WaitGroup
 }
 
 // Accept implements net.Listener.
@@ -85,12 +95,50 @@ func (l *limitedListener) Accept() (net.Conn, error) {
 			}
 			return &limitedConn{TCPConn: tcp, isBeyond: l.most > 0 && n > l.most, leave: l.leave()}, nil
 		}
-		_ = c.SetWriteDeadline(time.Now().Add(100 * time.Millisecond))
-		_, _ = c.Write(l.refuse)
-		_ = tcp.CloseWrite()
-		_ = c.Close()
-		l.open.Add(-1)
+		if !l.awaitRequest(tcp) {
+			l.answer(tcp)
+		}
 	}
+}
+
+// awaitRequest answers a client that is too much once it has sent something: a client of
+// HTTP takes an answer that comes before its request for a fault. It returns false, and
+// does nothing, if enough clients are waited for or the listener is closed.
+func (l *limitedListener) awaitRequest(c *net.TCPConn) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed || l.refusing == refusalsAtOnce {
+		return false
+	}
+	l.refusing++
+	l.refusals.Go(func() {
+		_ = c.SetReadDeadline(time.Now().Add(refusalWait))
+		_, _ = c.Read(make([]byte, refusedRequest))
+		l.answer(c)
+		l.mu.Lock()
+		l.refusing--
+		l.mu.Unlock()
+	})
+	return true
+}
+
+// answer tells a client that it is too much, and closes its connection.
+func (l *limitedListener) answer(c *net.TCPConn) {
+	_ = c.SetWriteDeadline(time.Now().Add(100 * time.Millisecond))
+	_, _ = c.Write(l.refuse)
+	_ = c.CloseWrite()
+	_ = c.Close()
+	l.open.Add(-1)
+}
+
+// Close implements net.Listener. It waits for the refusals under way, refusalWait at most.
+func (l *limitedListener) Close() error {
+	err := l.Listener.Close()
+	l.mu.Lock()
+	l.closed = true
+	l.mu.Unlock()
+	l.refusals.Wait()
+	return err
 }
 
 func (l *limitedListener) leave() func() { return sync.OnceFunc(func() { l.open.Add(-1) }) }
@@ -154,8 +202,11 @@ func limitHTTP(l net.Listener, most int) *limitedListener {
 // probesBeyondLimit has an HTTP server answer health checks alone on the few connections
 // that its listener takes beyond the limit.
 func probesBeyondLimit(web *http.Server) {
-	served := web.Handler
+	served, ofConn := web.Handler, web.ConnContext
 	web.ConnContext = func(ctx context.Context, c net.Conn) context.Context {
+		if ofConn != nil {
+			ctx = ofConn(ctx, c)
+		}
 		if c, ok := c.(*limitedConn); ok && c.isBeyond {
 			ctx = context.WithValue(ctx, beyondKey{}, true)
 		}
