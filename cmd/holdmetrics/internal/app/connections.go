@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -26,7 +27,7 @@ const (
 	// health checks alone.
 	probesBeyond = 8
 	// A client that is refused may send its request first, so that it reads the answer as
-	// one. Beyond refusalsAtOnce it is answered at once.
+	// one; so many clients are waited for at once, and each for so long.
 	refusalsAtOnce = 8
 	refusalWait    = time.Second
 	refusedRequest = 4 << 10 // bytes that are read of it
@@ -75,7 +76,7 @@ type limitedListener struct {
 	open atomic.Int64
 
 	mu       sync.Mutex
-	refusing int // clients that are waited for, refusalsAtOnce at most
+	refusing []*net.TCPConn // that are waited for, the longest first
 	closed   bool
 	refusals sync.WaitGroup
 }
@@ -102,22 +103,27 @@ func (l *limitedListener) Accept() (net.Conn, error) {
 }
 
 // awaitRequest answers a client that is too much once it has sent something: a client of
-// HTTP takes an answer that comes before its request for a fault. It returns false, and
-// does nothing, if enough clients are waited for or the listener is closed.
+// HTTP takes an answer that comes before its request for a fault. Beyond refusalsAtOnce
+// the client that has been silent for longest is waited for no more, and beyond twice as
+// many, or if the listener is closed, it returns false and does nothing.
 func (l *limitedListener) awaitRequest(c *net.TCPConn) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.closed || l.refusing == refusalsAtOnce {
+	if l.closed || len(l.refusing) >= 2*refusalsAtOnce {
 		return false
 	}
-	l.refusing++
+	_ = c.SetReadDeadline(time.Now().Add(refusalWait))
+	l.refusing = append(l.refusing, c)
+	if longest := len(l.refusing) - 1 - refusalsAtOnce; longest >= 0 {
+		_ = l.refusing[longest].SetReadDeadline(time.Unix(1, 0))
+	}
 	l.refusals.Go(func() {
-		_ = c.SetReadDeadline(time.Now().Add(refusalWait))
 		_, _ = c.Read(make([]byte, refusedRequest))
 		l.answer(c)
 		l.mu.Lock()
-		l.refusing--
-		l.mu.Unlock()
+		defer l.mu.Unlock()
+		i := slices.Index(l.refusing, c)
+		l.refusing = slices.Delete(l.refusing, i, i+1)
 	})
 	return true
 }
