@@ -13,7 +13,6 @@ import (
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
-	"google.golang.org/grpc/test/bufconn"
 
 	"holdmetrics/gateway/gatewaytest"
 	"holdmetrics/gateway/gatewaytest/fakes"
@@ -88,14 +87,7 @@ func boundsWorld(t *testing.T, bounds query.Bounds, change ...func(*walkedReader
 // for all of them.
 func slowReaders(t *testing.T, w *gatewaytest.World, n int, path string) {
 	t.Helper()
-	listener := bufconn.Listen(1 << 10)
-	web := w.Gateway.HTTPServer()
-	var serving sync.WaitGroup
-	serving.Go(func() { _ = web.Serve(listener) })
-	t.Cleanup(func() {
-		web.Close()
-		serving.Wait()
-	})
+	listener := serveNarrow(t, w)
 	begun := make(chan struct{}, n)
 	var reading sync.WaitGroup
 	t.Cleanup(reading.Wait)

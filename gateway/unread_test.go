@@ -156,10 +156,9 @@ func TestStreamsThatNobodyReadsEnd(t *testing.T) {
 	}
 }
 
-// An answer of HTTP whose client does not read it ends soon, and the log says so.
-func TestAnswersThatNobodyReadsEnd(t *testing.T) {
-	t.Parallel()
-	w, logs := unreadWorld(t)
+// serveNarrow serves HTTP on a listener whose connections hold a KiB that nobody reads.
+func serveNarrow(t *testing.T, w *gatewaytest.World) *bufconn.Listener {
+	t.Helper()
 	listener := bufconn.Listen(1 << 10)
 	web := w.Gateway.HTTPServer()
 	var serving sync.WaitGroup
@@ -168,6 +167,14 @@ func TestAnswersThatNobodyReadsEnd(t *testing.T) {
 		web.Close()
 		serving.Wait()
 	})
+	return listener
+}
+
+// An answer of HTTP whose client does not read it ends soon, and the log says so.
+func TestAnswersThatNobodyReadsEnd(t *testing.T) {
+	t.Parallel()
+	w, logs := unreadWorld(t)
+	listener := serveNarrow(t, w)
 	for _, path := range []string{
 		"/stats", "/stats?format=csv", "/stats/watch", "/scores?by_token=true&format=ndjson", "/openapi.json", "/docs",
 	} {

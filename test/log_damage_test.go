@@ -73,6 +73,17 @@ func (s *server) recordOneByOne(from, to int) {
 	}
 }
 
+// startWithoutTail starts a server whose log has lost its end, after it had taken events
+// of so many holders.
+func startWithoutTail(t *testing.T, dir string, holders int) *server {
+	t.Helper()
+	s := start(t, dir)
+	s.recordOneByOne(0, holders)
+	s.stop()
+	cutLog(t, dir)
+	return start(t, dir)
+}
+
 // The log lost its end while the server was down, and events come at once. None of them
 // takes the position of a lost one: events are refused, with what to do, and reads give
 // what was acknowledged.
@@ -80,12 +91,7 @@ func TestLostTail(t *testing.T) {
 	t.Parallel()
 	const holders = 60
 	dir := t.TempDir()
-	s := start(t, dir)
-	s.recordOneByOne(0, holders)
-	s.stop()
-	cutLog(t, dir)
-
-	s = start(t, dir)
+	s := startWithoutTail(t, dir, holders)
 	for range 20 {
 		if err := s.refusal("holdmetrics log repair"); err != nil {
 			t.Fatal(err)
@@ -253,12 +259,7 @@ func TestTakenPositions(t *testing.T) {
 	t.Parallel()
 	const holders, more = 60, 50
 	dir := t.TempDir()
-	s := start(t, dir)
-	s.recordOneByOne(0, holders)
-	s.stop()
-	cutLog(t, dir)
-
-	s = start(t, dir)
+	s := startWithoutTail(t, dir, holders)
 	conn, _ := s.natsConn()
 	for i := holders; i < holders+more; i++ {
 		event := nats.NewMsg("hold.events." + holderName(i))

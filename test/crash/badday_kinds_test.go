@@ -279,7 +279,13 @@ func (d *day) damageDown() error {
 func (d *day) damageUp() error {
 	d.load.wanted.Add(int64(d.between(0, 200)))
 	d.load.wake()
-	if err := d.spoilSome(files(d.data)); err != nil {
+	return d.spoilUp(files(d.data))
+}
+
+// spoilUp damages some of the files while the server runs and takes events. Half of the
+// time it is started again then.
+func (d *day) spoilUp(files []string) error {
+	if err := d.spoilSome(files); err != nil {
 		return err
 	}
 	d.load.wanted.Add(int64(d.between(0, 100)))
@@ -322,21 +328,7 @@ func (d *day) logDown() error {
 	})
 }
 
-func (d *day) logUp() error {
-	if err := d.spoilSome(d.logFiles()); err != nil {
-		return err
-	}
-	d.load.wanted.Add(int64(d.between(0, 100)))
-	d.load.wake()
-	time.Sleep(d.moment(300 * time.Millisecond))
-	if d.rand.IntN(2) == 0 {
-		return nil
-	}
-	if err := d.down(); err != nil {
-		return err
-	}
-	return d.up()
-}
+func (d *day) logUp() error { return d.spoilUp(d.logFiles()) }
 
 func (d *day) snapshotsDown() error {
 	return d.whileDown(func() error { return d.spoilSome(files(d.bucket())) })
