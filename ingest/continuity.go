@@ -68,6 +68,14 @@ type Span struct {
 	Last  uint64 `json:"last"`
 }
 
+// String returns the positions in words.
+func (s Span) String() string {
+	if s.Last <= s.First {
+		return fmt.Sprintf("position %d", s.First)
+	}
+	return fmt.Sprintf("positions %d to %d", s.First, s.Last)
+}
+
 // Lost are positions whose messages are lost by an operator's decision.
 type Lost struct {
 	Span
@@ -85,10 +93,7 @@ type GapError struct {
 
 // Error names the first gap, and what an operator can do.
 func (e *GapError) Error() string {
-	where := fmt.Sprintf("position %d", e.First)
-	if e.Last > e.First {
-		where = fmt.Sprintf("positions %d to %d", e.First, e.Last)
-	}
+	where := e.Span.String()
 	if e.Gaps > 1 {
 		where += fmt.Sprintf(" and %d more gaps, %d messages in all,", e.Gaps-1, e.Messages)
 	}

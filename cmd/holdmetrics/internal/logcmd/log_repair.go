@@ -34,6 +34,12 @@ type repairAsk struct {
 	acceptLoss bool
 }
 
+// reportOnly reports whether nothing is to be changed.
+func (q *repairAsk) reportOnly() bool { return q.from == "" && !q.acceptLoss }
+
+// errLost is the end of a command that only reports, if something is lost.
+var errLost = errors.New("the log has lost messages: name a backup of it with --from, or accept the loss with --accept-loss")
+
 func newLogRepair() *cobra.Command {
 	var q repairAsk
 	c := &cobra.Command{
@@ -125,7 +131,7 @@ func (q *repairAsk) cutBlocks(c *cobra.Command) error {
 	}
 	keep := filepath.Join(q.dir, app.DamagedName+"-"+time.Now().UTC().Format("20060102T150405Z"))
 	for _, b := range bad {
-		if q.from == "" && !q.acceptLoss {
+		if q.reportOnly() {
 			fmt.Fprintf(c.ErrOrStderr(), "block %s of the log cannot be read whole\n", b.Name)
 			continue
 		}
@@ -134,8 +140,8 @@ func (q *repairAsk) cutBlocks(c *cobra.Command) error {
 		}
 		fmt.Fprintf(c.ErrOrStderr(), "block %s of the log cannot be read whole: it was moved to %s, and what can be read of it is in its place\n", b.Name, keep)
 	}
-	if len(bad) > 0 && q.from == "" && !q.acceptLoss {
-		return errors.New("the log has lost messages: name a backup of it with --from, or accept the loss with --accept-loss")
+	if len(bad) > 0 && q.reportOnly() {
+		return errLost
 	}
 	return nil
 }
@@ -218,8 +224,8 @@ func (q *repairAsk) run(ctx context.Context, c *cobra.Command, log *ingest.Log, 
 	if len(report.Lost) == 0 {
 		return nil
 	}
-	if q.from == "" && !q.acceptLoss {
-		return errors.New("the log has lost messages: name a backup of it with --from, or accept the loss with --accept-loss")
+	if q.reportOnly() {
+		return errLost
 	}
 	o := repair.Options{AcceptLoss: q.acceptLoss, Now: time.Now()}
 	var done repair.Result
@@ -248,25 +254,18 @@ func tellReport(to io.Writer, r *repair.Report) error {
 		fmt.Fprintf(out, "applied up to\t%d\n", r.Applied)
 	}
 	for _, s := range r.Accepted {
-		fmt.Fprintf(out, "accepted as lost\t%s, on %s, %d restored\n", spanText(s.Span), s.At.Format(time.RFC3339), s.Restored)
+		fmt.Fprintf(out, "accepted as lost\t%s, on %s, %d restored\n", s.Span, s.At.Format(time.RFC3339), s.Restored)
 	}
 	for _, s := range r.Lost {
-		fmt.Fprintf(out, "lost\t%s\n", spanText(s))
+		fmt.Fprintf(out, "lost\t%s\n", s)
 	}
 	if r.Replaced.First != 0 {
-		fmt.Fprintf(out, "taken by later messages\t%s\n", spanText(r.Replaced))
+		fmt.Fprintf(out, "taken by later messages\t%s\n", r.Replaced)
 	}
 	if len(r.Lost) == 0 {
 		fmt.Fprintln(out, "lost\tnothing")
 	}
 	return out.Flush()
-}
-
-func spanText(s ingest.Span) string {
-	if s.First == s.Last {
-		return fmt.Sprintf("position %d", s.First)
-	}
-	return fmt.Sprintf("positions %d to %d", s.First, s.Last)
 }
 
 // withBackup calls f with the log of a backup, restored to a temporary directory, or with
