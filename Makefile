@@ -2,6 +2,10 @@ GO      ?= go
 TOOL     = $(GO) tool -modfile=tools/go.mod
 PACKAGES = ./...
 
+# Modules of their own: their dependencies are large, and no part of the product. They
+# are tested without the race detector.
+MODULES  = deploy/check
+
 .PHONY: run build test quick flake crash bench lint generate
 
 # Everything in one process; Ctrl-C stops it. ARGS="--data-dir /tmp/x" passes flags on.
@@ -28,7 +32,8 @@ test:
 	run() { echo "$(GO) test -timeout 10m $$*"; $(GO) test -timeout 10m "$$@" || code=1; }; \
 	run $(RACE) -parallel 4 $$($(GO) list $(PACKAGES) | grep -v '^holdmetrics/hold$$'); \
 	if $(GO) list $(PACKAGES) | grep -q '^holdmetrics/hold$$'; then \
-	run $(RACE) ./hold -rapid.checks=20; [ -z "$(RACE)" ] || run ./hold; fi; exit $$code
+	run $(RACE) ./hold -rapid.checks=20; [ -z "$(RACE)" ] || run ./hold; fi; \
+	if [ "$(PACKAGES)" = ./... ]; then for m in $(MODULES); do ( cd $$m && run ./... && exit $$code ) || code=1; done; fi; exit $$code
 
 # What one runs after each change: no race detector, no database, no browser.
 quick:
@@ -52,6 +57,7 @@ lint:
 	if [ -n "$$unformatted" ]; then echo "gofmt -w is wanted by:"; echo "$$unformatted"; exit 1; fi
 	$(GO) vet $(PACKAGES)
 	$(TOOL) staticcheck $(PACKAGES)
+	@for m in $(MODULES); do echo "$(GO) vet ./... # $$m"; ( cd $$m && $(GO) vet ./... ) || exit 1; done
 
 generate:
 	cd proto && $(GO) tool -modfile=../tools/go.mod buf generate

@@ -1,0 +1,3 @@
+module holdmetrics/deploy/check
+
+go 1.26.7
