@@ -117,20 +117,6 @@ func (d *Draft) AcceptedBy(rules Rules) error {
 	return rules.Of(rules.Token(d.Token)).Accepts(d.HoldID)
 }
 
-// CheckBy is like Check, and also applies the rules by which the event counts. It
-// refuses what the rules refuse, and returns the event with normalized ids (S8.3).
-func (d *Draft) CheckBy(rules Rules, now int64, lim Limits) (Event, error) {
-	e, err := d.Check(now, lim)
-	if err != nil {
-		return Event{}, err
-	}
-	e.Token, e.Holder = rules.Token(e.Token), rules.Holder(e.Holder)
-	if err := rules.Of(e.Token).Accepts(e.HoldID); err != nil {
-		return Event{}, err
-	}
-	return e, nil
-}
-
 // weight reads both forms of the weight (S6.9). Both are checked, even if only one counts.
 func (d *Draft) weight() (Weight, bool, error) {
 	w, err := WeightFromFloat(d.Weight)

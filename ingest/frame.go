@@ -60,10 +60,8 @@ func (w *FrameWriter) begin(size int) {
 	w.count++
 }
 
-// Fits reports whether the frame stays within MaxFrameEvents and MaxFrameBytes
-// when an event of size bytes is added. An empty frame takes any event.
-func (w *FrameWriter) Fits(size int) bool { return w.fits(size, MaxFrameBytes) }
-
+// fits reports whether the frame stays within MaxFrameEvents and most bytes when an
+// event of size bytes is added. An empty frame takes any event.
 func (w *FrameWriter) fits(size, most int) bool {
 	return w.count == 0 || w.count < MaxFrameEvents && len(w.buf)+framed(size) <= most
 }

@@ -71,17 +71,17 @@ func TestFrameRoundTripAndTruncation(t *testing.T) {
 func TestFrameFits(t *testing.T) {
 	t.Parallel()
 	var w FrameWriter
-	if !w.Fits(MaxFrameBytes * 2) {
+	if !w.fits(MaxFrameBytes*2, MaxFrameBytes) {
 		t.Error("an empty frame refuses a large event")
 	}
-	for w.Fits(1) {
+	for w.fits(1, MaxFrameBytes) {
 		w.Append([]byte{1})
 	}
 	if w.Count() != MaxFrameEvents {
 		t.Errorf("%d events", w.Count())
 	}
 	w.Reset()
-	for w.Fits(1000) {
+	for w.fits(1000, MaxFrameBytes) {
 		w.Append(make([]byte, 1000))
 	}
 	if w.Len() > MaxFrameBytes || w.Len()+framed(1000) <= MaxFrameBytes {

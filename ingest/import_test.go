@@ -148,8 +148,8 @@ func TestImport(t *testing.T) {
 		if l.ID() != early.ID() || l.ID() == "origin" {
 			t.Errorf("log id %s", l.ID())
 		}
-		if from, through := l.Imported(); from != "origin" || through != 700 {
-			t.Errorf("imported from %q through %d", from, through)
+		if note := l.imported.Load(); note == nil || note.LogID != "origin" || note.Through != 700 {
+			t.Errorf("imported: %+v", note)
 		}
 		for position, want := range map[uint64]Origin{1: {Limits: o.Limits[:1]}, 2: {Limits: o.Limits[:1]}, 3: {Limits: o.Limits[1:]}, 700: {Limits: o.Limits[1:]}} {
 			if got := l.LimitsAt(position); got != want.Limits[0].Limits {

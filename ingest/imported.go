@@ -98,15 +98,6 @@ func (e *UnfinishedImportError) Error() string {
 // Is makes the error match ErrUnfinishedImport.
 func (e *UnfinishedImportError) Is(target error) bool { return target == ErrUnfinishedImport }
 
-// Imported says which log this one was imported from, and up to which of its
-// positions; "" and 0 where it was not.
-func (l *Log) Imported() (logID string, through uint64) {
-	if note := l.imported.Load(); note != nil {
-		return note.LogID, note.Through
-	}
-	return "", 0
-}
-
 // TimeOf gives the log's time of a message, in nanoseconds: the server's timestamp,
 // or for what was imported the time that it had in the log that it comes from. Every
 // reader of the log goes by it.

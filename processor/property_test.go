@@ -301,7 +301,7 @@ func compareWithRules(t testing.TB, log *memLog, store projection.Store, rules h
 				if err := ingest.DecodeEvent(event, &d); err != nil {
 					t.Fatal(err)
 				}
-				e, err := d.CheckBy(rules, m.at+minute, hold.DefaultLimits())
+				e, err := checkBy(&d, rules, m.at+minute, hold.DefaultLimits())
 				if err != nil || ingest.Partition(d.Holder, log.partitions) != m.partition ||
 					ingest.Partition(e.Holder, log.partitions) != partition || rules.Excluded(e.Holder) {
 					continue
@@ -334,6 +334,17 @@ func compareWithRules(t testing.TB, log *memLog, store projection.Store, rules h
 			}
 		}
 	}
+}
+
+// checkBy checks a draft and applies the rules by which the event counts: it refuses what
+// they refuse, and returns the event with normalized ids (S8.3).
+func checkBy(d *hold.Draft, rules hold.Rules, now int64, lim hold.Limits) (hold.Event, error) {
+	e, err := d.Check(now, lim)
+	if err != nil {
+		return hold.Event{}, err
+	}
+	e.Token, e.Holder = rules.Token(e.Token), rules.Holder(e.Holder)
+	return e, rules.Of(e.Token).Accepts(e.HoldID)
 }
 
 // eventsOf is the wire form of a message's events.

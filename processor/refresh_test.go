@@ -66,7 +66,7 @@ func factsOf(t testing.TB, log *memLog, rules hold.Rules) map[projection.PairKey
 			if err := ingest.DecodeEvent(event, &d); err != nil {
 				t.Fatal(err)
 			}
-			e, err := d.CheckBy(rules, m.at+minute, hold.DefaultLimits())
+			e, err := checkBy(&d, rules, m.at+minute, hold.DefaultLimits())
 			if err == nil && ingest.Partition(d.Holder, log.partitions) == m.partition && !rules.Excluded(e.Holder) {
 				key := projection.PairKey{Holder: e.Holder, Token: e.Token}
 				facts[key] = append(facts[key], e.Fact())

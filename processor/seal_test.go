@@ -188,7 +188,7 @@ func judgeLog(t *testing.T, log *memLog, partition int, rules hold.Rules) judged
 			if err := ingest.DecodeEvent(b, &d); err != nil {
 				t.Fatal(err)
 			}
-			e, err := d.CheckBy(rules, m.at+ingest.AcceptedAhead, hold.DefaultLimits())
+			e, err := checkBy(&d, rules, m.at+ingest.AcceptedAhead, hold.DefaultLimits())
 			if err != nil {
 				if m.partition == partition {
 					out.rejected++
