@@ -75,6 +75,7 @@ func clusterFlags(c *cobra.Command) {
 	f.String(KeyConfig, "", "YAML `file` of settings, named as the flags are (HOLDMETRICS_CONFIG)")
 	startFlag(f)
 	memoryFlag(f)
+	securityFlags(f)
 	f.String(KeyPprof, "", "loopback `address` that serves profiles of the program at /debug/pprof/ (PPROF_ADDRESS; default: none)")
 }
 

@@ -46,6 +46,8 @@ type Settings struct {
 
 	Bounds Bounds
 
+	Security Security
+
 	Reads   query.Bounds // of what reads may ask
 	Watches watch.Bounds // of what may be watched
 
@@ -105,6 +107,12 @@ var Environment = map[string]string{
 	"MIN_FREE":           KeyMinFree,
 	"NATS_CONNECTIONS":   KeyNATSConnections,
 
+	"TLS_CERT":      KeyTLSCert,
+	"TLS_KEY":       KeyTLSKey,
+	"TLS_CLIENT_CA": KeyTLSClientCA,
+	"AUTH":          KeyAuth,
+	"INSECURE":      KeyInsecure,
+
 	"NATS_URL":         KeyNATSURL,
 	"NATS_MONITOR_URL": KeyNATSMonitor,
 	"REPLICAS":         KeyReplicas,
@@ -138,6 +146,7 @@ func ServeFlags(c *cobra.Command) {
 	f.String(KeyDataDir, "data", "`directory` that keeps the log and the store (DATA_DIR)")
 	f.String(KeyGRPC, "0.0.0.0:60051", "gRPC `address`; port 0 takes a free one (GRPC_ADDRESS)")
 	f.String(KeyHTTP, net.JoinHostPort(defaultHTTPHost, defaultHTTPPort), "HTTP `address` (HTTP_HOST, HTTP_PORT)")
+	securityFlags(f)
 	httpFlags(f)
 	readingFlags(f)
 	f.String(KeyNATS, "127.0.0.1:4222", "NATS `address` for outside clients (NATS_ADDRESS)")
@@ -253,6 +262,9 @@ func Parse(k *koanf.Koanf, flags *pflag.FlagSet) (*Settings, error) {
 		return nil, err
 	}
 	if err := s.Bounds.parse(k, has, bad); err != nil {
+		return nil, err
+	}
+	if err := s.Security.parse(k, has, bad); err != nil {
 		return nil, err
 	}
 	if err := s.parseReading(k, has, bad); err != nil {
