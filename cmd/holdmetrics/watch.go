@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"context"
-	"encoding/csv"
 	"errors"
 	"fmt"
 	"io"
@@ -21,6 +20,7 @@ import (
 	"holdmetrics/cmd/holdmetrics/internal/printing"
 	"holdmetrics/cmd/holdmetrics/internal/usage"
 	"holdmetrics/hold"
+	"holdmetrics/ingest/rows"
 	holdpb "holdmetrics/proto"
 )
 
@@ -99,7 +99,7 @@ var watchColumns = []string{"holder_id", "score", "held_seconds", "settled_score
 // lines writes each change as a line, at once.
 func (w *watch) lines(ctx context.Context, out io.Writer, follow *follower, format string) error {
 	var line bytes.Buffer
-	writeCSV := csv.NewWriter(&line)
+	writeCSV := rows.NewCSVWriter(&line)
 	write := func(fields []string) error {
 		line.Reset()
 		if format == "json" {

@@ -3,7 +3,6 @@ package httpapi
 import (
 	"bufio"
 	"context"
-	"encoding/csv"
 	"encoding/json"
 	"errors"
 	"net/http"
@@ -17,11 +16,12 @@ import (
 	"go.uber.org/zap"
 
 	"holdmetrics/gateway/failure"
+	"holdmetrics/ingest/rows"
 )
 
 // FormatInput is the choice of the form in which rows come.
 type FormatInput struct {
-	Format string `query:"format" enum:"json,ndjson,csv" default:"json" doc:"json: one array; ndjson: an object a line; csv: a line of names, then a row a line"`
+	Format string `query:"format" enum:"json,ndjson,csv" default:"json" doc:"json: one array; ndjson: an object a line; csv: a line of names, then a row a line, with an apostrophe before a text that a spreadsheet would take for a formula"`
 }
 
 const (
@@ -61,14 +61,14 @@ func streamRows[T any](s *Server, ctx context.Context, format, location string, 
 	return &huma.StreamResponse{Body: func(hctx huma.Context) {
 		_, w := humago.Unwrap(hctx)
 		out := bufio.NewWriterSize(w, answerBuffer)
-		rows := rowWriter{format: format, out: out, header: w.Header(), columns: columnsOf(reflect.TypeFor[T]())}
-		err := produce(func(row *T) error { return rows.write(row) })
+		answer := rowWriter{format: format, out: out, header: w.Header(), columns: columnsOf(reflect.TypeFor[T]())}
+		err := produce(func(row *T) error { return answer.write(row) })
 		if err == nil {
-			err = rows.end()
+			err = answer.end()
 		}
 		switch {
 		case err == nil:
-		case !rows.begun:
+		case !answer.begun:
 			s.writeFailure(w, err, location)
 		default:
 			// Who did not read is named for all answers in one place.
@@ -95,7 +95,7 @@ type rowWriter struct {
 	out     *bufio.Writer
 	header  http.Header
 	columns []column
-	csv     *csv.Writer
+	csv     *rows.CSVWriter
 	fields  []string
 	begun   bool
 	rows    int
@@ -110,7 +110,7 @@ func (w *rowWriter) begin() error {
 	if w.format != formatCSV {
 		return nil
 	}
-	w.csv = csv.NewWriter(w.out)
+	w.csv = rows.NewCSVWriter(w.out)
 	for _, c := range w.columns {
 		w.fields = append(w.fields, c.name)
 	}

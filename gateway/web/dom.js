@@ -17,8 +17,9 @@ export const el = (name, attributes, ...children) => fill(document.createElement
 export const svg = (name, attributes, ...children) => fill(document.createElementNS(SVG, name), attributes, children);
 
 // What turns text around or does not show: an id that has it must not look like
-// one that has not. The joiners of emoji and of Persian stay as they are.
-const UNSEEN = /[\u00ad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff\ufff9-\ufffb]|[\u{e0000}-\u{e007f}]|^[\s\u00a0]+|[\s\u00a0]+$/gu;
+// one that has not. The joiners of emoji and of Persian stay as they are, and so does
+// the selector of coloured emoji.
+const UNSEEN = /[\u0000-\u001f\u007f-\u00a0\u00ad\u034f\u061c\u115f\u1160\u1680\u17b4\u17b5\u180e\u2000-\u200b\u200e\u200f\u2028-\u202f\u205f-\u206f\u3000\u3164\ufe00-\ufe0e\ufeff\uffa0\ufff9-\ufffb]|[\u{e0000}-\u{e01ef}]|^\s+|\s+$/gu;
 
 // idNode is an id as it is, isolated from the direction of what stands around it.
 export function idNode(id) {

@@ -242,7 +242,7 @@ func (r *BlockReader) split() []byte {
 				r.rest = data[end+1:]
 				return r.endSplit(fields, data[:end], start)
 			}
-			fields = append(fields, Trim(unsafe.String(unsafe.SliceData(data[start:]), end-start)))
+			fields = append(fields, cell(unsafe.String(unsafe.SliceData(data[start:]), end-start)))
 			start = end + 1
 		}
 	}
@@ -252,7 +252,7 @@ func (r *BlockReader) split() []byte {
 			r.rest = data[at+1:]
 			return r.endSplit(fields, data[:at], start)
 		case r.comma:
-			fields = append(fields, Trim(unsafe.String(unsafe.SliceData(data[start:]), at-start)))
+			fields = append(fields, cell(unsafe.String(unsafe.SliceData(data[start:]), at-start)))
 			start = at + 1
 		}
 	}
@@ -269,7 +269,7 @@ func (r *BlockReader) endSplit(fields []string, line []byte, start int) []byte {
 		start = len(line)
 	}
 	last := line[start:]
-	r.fields = append(fields, Trim(unsafe.String(unsafe.SliceData(last), len(last))))
+	r.fields = append(fields, cell(unsafe.String(unsafe.SliceData(last), len(last))))
 	return line
 }
 
@@ -294,7 +294,7 @@ func (r *BlockReader) readQuoted() ([]string, int, error) {
 	}
 	line, _ := r.quoted.FieldPos(0)
 	for i := range row {
-		row[i] = Trim(row[i])
+		row[i] = cell(row[i])
 	}
 	return row, r.before + line, nil
 }

@@ -1,9 +1,12 @@
 package rows
 
 import (
+	"fmt"
 	"strconv"
 	"strings"
 	"unicode/utf8"
+
+	"holdmetrics/hold"
 )
 
 // maxQuoted is how many bytes of a file an error shows at most.
@@ -13,13 +16,32 @@ const maxQuoted = 60
 // space, so that a text of a file or a client cannot move the cursor of a terminal,
 // or look like another line of a log.
 func Safe(s string) string {
-	for _, r := range s {
-		if !strconv.IsPrint(r) {
-			quoted := strconv.Quote(s)
-			return strings.ReplaceAll(strings.ReplaceAll(quoted[1:len(quoted)-1], `\"`, `"`), `\\`, `\`)
+	if utf8.ValidString(s) && strings.IndexFunc(s, unseen) < 0 {
+		return s
+	}
+	return escape(s)
+}
+
+// unseen reports whether a terminal shows nothing for a character, or another one.
+func unseen(r rune) bool { return !strconv.IsPrint(r) || r != ' ' && hold.Invisible(r) }
+
+// escape escapes the characters of a text that cannot be seen.
+func escape(s string) string {
+	var b strings.Builder
+	for i, r := range s {
+		switch _, size := utf8.DecodeRuneInString(s[i:]); {
+		case r == utf8.RuneError && size == 1:
+			fmt.Fprintf(&b, `\x%02x`, s[i])
+		case !unseen(r):
+			b.WriteRune(r)
+		case r < utf8.RuneSelf || !strconv.IsPrint(r):
+			quoted := strconv.QuoteRune(r)
+			b.WriteString(quoted[1 : len(quoted)-1])
+		default:
+			fmt.Fprintf(&b, `\u%04x`, r) // Go takes fillers for printable
 		}
 	}
-	return s
+	return b.String()
 }
 
 // Clip is a text of a file, safe to print and short enough for an error.

@@ -173,10 +173,10 @@ func (s *csvSource) split(line string) ([]string, Place, error) {
 		if i < 0 {
 			break
 		}
-		s.fields = append(s.fields, Trim(line[:i]))
+		s.fields = append(s.fields, cell(line[:i]))
 		line = line[i+1:]
 	}
-	s.fields = append(s.fields, Trim(line))
+	s.fields = append(s.fields, cell(line))
 	if n := len(s.table.header); n > 0 && len(s.fields) != n {
 		return nil, place, &Error{place, fmt.Errorf("%w, which has %d", ErrFields, n)}
 	}
@@ -190,7 +190,7 @@ func (s *csvSource) readQuoted() ([]string, Place, error) {
 	}
 	line, _ := s.quoted.FieldPos(0)
 	for i := range row {
-		row[i] = Trim(row[i])
+		row[i] = cell(row[i])
 	}
 	return row, Place{s.table.file.name, s.before + line}, nil
 }

@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"cmp"
 	"compress/gzip"
-	"encoding/csv"
 	"errors"
 	"fmt"
 	"io"
@@ -18,6 +17,7 @@ import (
 	"github.com/holiman/uint256"
 
 	"holdmetrics/ingest/numbers"
+	"holdmetrics/ingest/rows"
 )
 
 // CheckClosing reports whether [Ledger.SaveClosing] can write that file, before
@@ -146,7 +146,7 @@ func (l *Ledger) leftOutTokens() (all []string) {
 }
 
 func (l *Ledger) writeBalances(w io.Writer) error {
-	out := csv.NewWriter(w)
+	out := rows.NewCSVWriter(w)
 	if err := out.Write(balanceColumns[:]); err != nil {
 		return err
 	}

@@ -3,7 +3,6 @@ package logcmd
 import (
 	"bufio"
 	"context"
-	"encoding/csv"
 	"fmt"
 	"io"
 	"slices"
@@ -11,13 +10,13 @@ import (
 	"strings"
 	"text/tabwriter"
 	"time"
-	"unicode"
 	"unicode/utf8"
 
 	"holdmetrics/cmd/holdmetrics/internal/printing"
 	"holdmetrics/cmd/holdmetrics/internal/usage"
 	"holdmetrics/hold"
 	"holdmetrics/ingest"
+	"holdmetrics/ingest/rows"
 )
 
 var logColumns = []string{"position", "index", "time", "partition", "token_id", "holder_id", "kind", "start", "end", "weight", "hold_id", "revision", "refused"}
@@ -40,7 +39,7 @@ func newLogWriter(out io.Writer, format string, follow bool) (*logWriter, error)
 	w := &logWriter{buf: bufio.NewWriter(out), end: func() error { return nil }}
 	switch format {
 	case "csv":
-		c := csv.NewWriter(w.buf)
+		c := rows.NewCSVWriter(w.buf)
 		w.row = c.Write
 		w.end = func() error { c.Flush(); return c.Error() }
 		if err := w.row(logColumns); err != nil {
@@ -217,9 +216,5 @@ func timeOfNs(ns int64) string { return time.Unix(0, ns).UTC().Format(time.RFC33
 // cursor, or is not UTF-8, is escaped.
 func printable(s string) string {
 	s = strings.ReplaceAll(s, "\u00a0", " ") // protobuf has one or the other in its errors
-	if strings.IndexFunc(s, func(r rune) bool { return r == unicode.ReplacementChar || !unicode.IsPrint(r) }) < 0 {
-		return s
-	}
-	quoted := strconv.Quote(s)
-	return quoted[1 : len(quoted)-1]
+	return rows.Safe(s)
 }

@@ -5,7 +5,6 @@ package printing
 import (
 	"bufio"
 	"bytes"
-	"encoding/csv"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -39,7 +38,7 @@ func CheckFormat(format string) error {
 //
 // What cannot be seen is escaped in tables and in JSON, and in CSV for a terminal, so
 // that an id cannot move the cursor or turn the direction of a line. CSV for anything
-// else has every text as it is.
+// else has every text as it is, but for the apostrophe before a formula.
 type RowWriter struct {
 	buf     *bufio.Writer
 	columns []string
@@ -53,7 +52,7 @@ func NewRowWriter(out io.Writer, format string, columns []string) (*RowWriter, e
 	w := &RowWriter{buf: bufio.NewWriter(out), columns: columns}
 	switch format {
 	case "csv":
-		c := csv.NewWriter(w.buf)
+		c := rows.NewCSVWriter(w.buf)
 		w.row = c.Write
 		if IsTerminal(out) {
 			w.row = func(fields []string) error { return c.Write(safe(fields)) }
