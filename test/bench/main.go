@@ -35,6 +35,7 @@ func main() {
 // options are the command line.
 type options struct {
 	json, rows, profile string
+	compare             string
 	python              string
 	list, quick         bool
 	repeat              int
@@ -45,6 +46,7 @@ func parseOptions(args []string, complaints io.Writer) (options, error) {
 	f := flag.NewFlagSet("bench", flag.ContinueOnError)
 	f.SetOutput(complaints)
 	f.StringVar(&o.json, "json", "", "write the table to this `file` as well, as JSON")
+	f.StringVar(&o.compare, "compare", "", "print what got worse since the run that -json wrote to this `file`, and exit with 1 if anything did")
 	f.StringVar(&o.rows, "rows", "", "run these rows only, `a,b`")
 	f.StringVar(&o.profile, "profile", "", "write CPU profiles of what was measured to this `directory`")
 	f.StringVar(&o.python, "python", "python3", "`program` that has the package duckdb, for the row files")
@@ -80,6 +82,12 @@ func run(ctx context.Context, args []string, out, progress io.Writer) error {
 	if err != nil {
 		return err
 	}
+	var kept []report.Line
+	if o.compare != "" {
+		if kept, err = report.ReadFile(o.compare); err != nil {
+			return err
+		}
+	}
 	if o.profile != "" {
 		if o.profile, err = filepath.Abs(o.profile); err == nil {
 			err = os.MkdirAll(o.profile, 0o755)
@@ -106,6 +114,15 @@ func run(ctx context.Context, args []string, out, progress io.Writer) error {
 		}
 		if err := os.WriteFile(o.json, text, 0o644); err != nil {
 			return err
+		}
+	}
+	if o.compare != "" && failed == nil {
+		changes := report.Compare(kept, lines)
+		if err := report.PrintChanges(out, changes); err != nil {
+			return err
+		}
+		if n := report.Worse(changes); n > 0 {
+			failed = fmt.Errorf("%d lines are worse than in %s by more than the spread", n, o.compare)
 		}
 	}
 	return failed

@@ -19,6 +19,9 @@ type jsonLine struct {
 	Met          bool     `json:"met"`
 	Fsync        bool     `json:"fsync"`
 	PeakMemory   int      `json:"peak_memory,omitempty"` // bytes
+	Repetitions  int      `json:"repetitions,omitempty"`
+	Least        *float64 `json:"least,omitempty"` // of the ratios of all repetitions, or of the values without a peer
+	Most         *float64 `json:"most,omitempty"`
 	Note         string   `json:"note,omitempty"`
 	Skipped      string   `json:"skipped,omitempty"` // why; then the values mean nothing
 }
@@ -30,6 +33,9 @@ func JSON(lines []Line) ([]byte, error) {
 		l := &lines[i]
 		out[i] = jsonLine{Row: l.Name, Value: l.Value, Unit: l.Unit, Against: l.Against,
 			Aim: l.Aim.describe(l.Unit), Met: l.met(), Fsync: l.Fsync, PeakMemory: l.Peak, Note: l.Note, Skipped: l.Skipped}
+		if l.Repetitions > 1 && l.Skipped == "" {
+			out[i].Repetitions, out[i].Least, out[i].Most = l.Repetitions, &l.Least, &l.Most
+		}
 		if l.Against != "" && l.Skipped == "" {
 			out[i].AgainstValue = &l.AgainstValue
 		}

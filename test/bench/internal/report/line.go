@@ -13,8 +13,10 @@ type Line struct {
 	Against      string // empty: nothing
 	AgainstValue float64
 	Aim          Aim
-	Fsync        bool // behind the value; where the peer differs, against says so
-	Peak         int  // bytes, the largest resident set of all processes of the row; 0: not known
+	Fsync        bool    // behind the value; where the peer differs, against says so
+	Peak         int     // bytes, the largest resident set of all processes of the row; 0: not known
+	Repetitions  int     // how many the line is the median of; 0: it is one measurement
+	Least, Most  float64 // of all repetitions, in what the median goes by: ratios, or values without a peer
 	Note         string
 	Skipped      string // why it was not measured; empty: it was
 	Void         bool   // what the row demands did not happen (the note says what): no aim is met
@@ -52,11 +54,14 @@ func Medians(repetitions [][]Line) []Line {
 	for _, k := range order {
 		all := byKey[k]
 		slices.SortStableFunc(all, func(a, b Line) int { return compare(a.rank(), b.rank()) })
-		out = append(out, all[(len(all)-1)/2])
+		median := all[(len(all)-1)/2]
+		median.Repetitions, median.Least, median.Most = len(all), all[0].rank(), all[len(all)-1].rank()
+		out = append(out, median)
 	}
 	return out
 }
 
+// rank is what repetitions are compared by: the ratio, or the value without a peer.
 func (l *Line) rank() float64 {
 	if r := l.ratio(); !math.IsNaN(r) {
 		return r
