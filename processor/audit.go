@@ -353,6 +353,9 @@ func (r *refresher) audit(ctx context.Context, holders []projection.HolderRecord
 			for i, key := range keys {
 				seen[i], _ = with.Get(key)
 			}
+			if with.Closed() { // meanwhile: what it has may be old
+				with = nil
+			}
 		}
 	}
 	applied := r.applied() // after the snapshots were read: none of them is ahead of it

@@ -89,8 +89,12 @@ func (v *View) isReady() bool {
 	}
 }
 
-// Wait returns when the view is ready; with [ErrClosed] where it was closed before.
+// Wait returns when the view is ready, or with [ErrClosed] if it was closed before. A view
+// that was ready stays so when it is closed: an answer that began with it ends with it.
 func (v *View) Wait(ctx context.Context) error {
+	if v.isReady() { // of several channels that are closed, select takes any
+		return nil
+	}
 	select {
 	case <-v.ready:
 		return nil

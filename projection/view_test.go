@@ -234,6 +234,11 @@ func TestViewCloses(t *testing.T) {
 	if v.Len() != 5 {
 		t.Errorf("%d holders after close, want 5", v.Len())
 	}
+	for range 100 { // a request that began before a switch of generations still gets its answer
+		if err := v.Wait(ctx); err != nil {
+			t.Fatalf("a view that was ready before it was closed: %v", err)
+		}
+	}
 }
 
 // A view becomes ready on a machine that is slower than its patience, whose first passes
