@@ -75,7 +75,11 @@ type Config struct {
 	Logger       *zap.Logger           // nil: none
 	Registerer   prometheus.Registerer // takes the gateway's own metrics; nil: none does
 	Gatherer     prometheus.Gatherer   // what /metrics shows; nil: nothing
-	HTTP         HTTPOptions
+	// TraceID returns the id of the trace that a call belongs to, or "" if there is none.
+	// Histograms show it as an exemplar. nil: there are no traces.
+	TraceID     func(context.Context) string
+	TokenLabels TokenLabels // of hold_events_total
+	HTTP        HTTPOptions
 	// MessageBytes is the largest message of gRPC that is accepted; 0: [grpcapi.MaxMessageBytes].
 	MessageBytes int
 }
@@ -165,7 +169,7 @@ func New(cfg Config) (*Gateway, error) {
 	g := &Gateway{cfg: cfg, log: cfg.Logger}
 	g.cfg.Backend = query.Backend{} // requests pin one; here it would be kept for ever
 	var err error
-	if g.metrics, err = newMetrics(cfg.Registerer); err != nil {
+	if g.metrics, err = newMetrics(&cfg); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrConfig, err)
 	}
 	g.reads = query.New(query.Config{Log: cfg.Log, Now: cfg.Now, Freshness: cfg.Freshness, Logger: cfg.Logger, PrepareStall: cfg.PrepareStall, Bounds: cfg.Bounds}, cfg.Backend)
@@ -174,7 +178,7 @@ func New(cfg Config) (*Gateway, error) {
 	g.intake = intake.New(intake.Config{
 		Producer: cfg.Producer, Rules: func() hold.Rules { return g.reads.Active().Rules },
 		Pairs: g.reads, Sealed: g.reads.Sealed,
-		RecordWait: cfg.RecordWait, StreamWait: cfg.StreamWait, Blocked: g.reads.BlockedByImport, Observer: g.metrics,
+		RecordWait: cfg.RecordWait, StreamWait: cfg.StreamWait, Blocked: g.reads.BlockedByImport, Observer: g.metrics, Tokens: g.metrics.byToken(),
 	})
 	g.grpc = grpcapi.New(grpcapi.Config{
 		Reads: g.reads, Watches: g.hub, Intake: g.intake, Status: g.status,

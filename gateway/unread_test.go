@@ -138,7 +138,7 @@ func TestStreamsThatNobodyReadsEnd(t *testing.T) {
 				service = "/poh.HoldMetrics/"
 			}
 			testwait.Poll(t, "the server ends the stream", func() error {
-				if w.Metric(t, "holdmetrics_gateway_requests_total", map[string]string{"door": "grpc", "method": service + name, "code": codes.Canceled.String()}) == 0 {
+				if w.Metric(t, "holdmetrics_gateway_requests_total", map[string]string{"api": "grpc", "method": service + name, "code": codes.Canceled.String()}) == 0 {
 					return errors.New("it goes on")
 				}
 				return nil

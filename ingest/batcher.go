@@ -2,6 +2,7 @@ package ingest
 
 import (
 	"sync"
+	"time"
 
 	"holdmetrics/hold"
 )
@@ -26,6 +27,8 @@ type openFrame struct {
 	// by is what its events were checked by: of several the oldest, which has the
 	// fewest horizons. nil: of a log that is never sealed.
 	by *horizons
+	// began is when the frame was opened; zero: nobody asks.
+	began time.Time
 }
 
 // taken is what the frame's events took of the producer's quota, in bytes. The

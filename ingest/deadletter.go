@@ -12,6 +12,8 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"holdmetrics/hold"
 )
 
 const (
@@ -39,6 +41,48 @@ const (
 	// in that; a server that takes no more than that takes no events.
 	minDeadLetter = 512
 )
+
+// reasons are the words of ReasonOf.
+var reasons = []struct {
+	err    error
+	reason string
+}{
+	{ErrFrame, "damaged_frame"},
+	{ErrPartition, "wrong_partition"},
+	{hold.ErrRequired, "required"},
+	{hold.ErrTooLong, "too_long"},
+	{hold.ErrNotUTF8, "not_utf8"},
+	{hold.ErrControl, "control_character"},
+	{hold.ErrTime, "time"},
+	{hold.ErrOrder, "order"},
+	{hold.ErrFuture, "future"},
+	{hold.ErrWeight, "weight"},
+	{hold.ErrHoldIDNeeded, "hold_id_needed"},
+	{hold.ErrSealed, "sealed"},
+}
+
+// reasonMalformed is the reason of everything else: bytes that are no event.
+const reasonMalformed = "malformed"
+
+// ReasonOf returns why an event was refused, in one word: the kind of its dead letter,
+// and the label reason of metrics.
+func ReasonOf(err error) string {
+	for _, r := range reasons {
+		if errors.Is(err, r.err) {
+			return r.reason
+		}
+	}
+	return reasonMalformed
+}
+
+// Reasons returns all words of [ReasonOf].
+func Reasons() []string {
+	words := []string{reasonMalformed}
+	for _, r := range reasons {
+		words = append(words, r.reason)
+	}
+	return words
+}
 
 // DeadLetter is an event of the log that could not be applied, with the reason.
 // Partition, Sequence and Index name it: the partition and the position of the

@@ -38,6 +38,9 @@ type ProducerOptions struct {
 	// Outcome is called with how each try to publish a frame ended, nil if the log has it,
 	// but for errors of the message itself; default nil. It is called from several goroutines, and so must be fast.
 	Outcome func(error)
+	// Published is called for each frame when its fate is known; default nil. It is called
+	// from several goroutines, and so must be fast.
+	Published func(FrameResult)
 	// MaxPending is how many events may wait for the log at once, over all partitions.
 	MaxPending int
 	// MaxPendingBytes is the same in bytes of encoded events; at least 4 KiB.
@@ -52,6 +55,15 @@ type ProducerOptions struct {
 	RetryFor time.Duration
 	// RetryWait is the pause before the second attempt; it doubles up to a second.
 	RetryWait time.Duration
+}
+
+// FrameResult is what became of a frame.
+type FrameResult struct {
+	Events int
+	Bytes  int
+	Waited time.Duration // from its first event to its first publish
+	Took   time.Duration // from its first publish to its acknowledgement, or until it was given up
+	Err    error         // nil: the log has it
 }
 
 func (o ProducerOptions) withDefaults() ProducerOptions {
@@ -252,7 +264,13 @@ func (p *Producer) batcherOf(d *hold.Draft) *batcher {
 	return p.batchers[Partition(d.Holder, len(p.batchers))]
 }
 
-func (p *Producer) freshFrame() *openFrame { return p.frames.Get().(*openFrame) }
+func (p *Producer) freshFrame() *openFrame {
+	f := p.frames.Get().(*openFrame)
+	if p.o.Published != nil {
+		f.began = time.Now()
+	}
+	return f
+}
 
 // admit waits for quota.
 func (p *Producer) admit(ctx context.Context, events, bytes int) error {

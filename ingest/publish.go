@@ -34,6 +34,10 @@ func (p *Producer) run(l *batcher) {
 	for l.await() {
 		slot := p.slots.take(p.ctx, l)
 		f := l.next()
+		published := time.Time{}
+		if p.o.Published != nil {
+			published = time.Now()
+		}
 		position, err := p.publish(l, f, slot)
 		if err == nil {
 			err = p.confirm(l, f)
@@ -42,6 +46,9 @@ func (p *Producer) run(l *batcher) {
 			position = 0
 		}
 		count, bytes := f.w.Count(), f.taken()
+		if p.o.Published != nil {
+			p.o.Published(FrameResult{Events: count, Bytes: f.w.Len(), Waited: published.Sub(f.began), Took: time.Since(published), Err: err})
+		}
 		for _, e := range f.entries {
 			e.to.complete(e.index, position, err)
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"strings"
+	"time"
 
 	"holdmetrics/hold"
 	"holdmetrics/ingest"
@@ -67,6 +68,7 @@ func (a *applier) process(ctx context.Context, messages []message) error {
 		return nil
 	}
 	a.board.applying()
+	began := time.Now()
 	b := &a.batch
 	b.reset(a.mem.clock, a.mem.horizon)
 	a.mem.resetNew()
@@ -116,7 +118,7 @@ func (a *applier) process(ctx context.Context, messages []message) error {
 	a.sendDeadLetters()
 	a.changes.bytes += len(b.items)*a.dirtyEvent() + b.deadLetterBytes
 	a.flush.changed()
-	a.metrics.batch(b, duplicates)
+	a.metrics.batch(b, duplicates, time.Since(began))
 	return nil
 }
 

@@ -31,6 +31,7 @@ type holder struct {
 	first     pair    // its token is nil: none
 	pairs     int32   // in memory
 	flush     uint32  // number of the last flush that carries it
+	score     float64 // live, as last published; for the metrics alone
 
 	queued  uint32 // number of its place in the publish queue; 0: it has no events since it was handed to the publisher
 	changes uint8  // events in the queue, up to a bound

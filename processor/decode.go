@@ -18,37 +18,6 @@ type item struct {
 	position uint64
 }
 
-// reasons are the values of the label `reason` of holdmetrics_events_rejected_total.
-var reasons = []struct {
-	err    error
-	reason string
-}{
-	{ingest.ErrFrame, "damaged_frame"},
-	{ingest.ErrPartition, "wrong_partition"},
-	{hold.ErrRequired, "required"},
-	{hold.ErrTooLong, "too_long"},
-	{hold.ErrNotUTF8, "not_utf8"},
-	{hold.ErrControl, "control_character"},
-	{hold.ErrTime, "time"},
-	{hold.ErrOrder, "order"},
-	{hold.ErrFuture, "future"},
-	{hold.ErrWeight, "weight"},
-	{hold.ErrHoldIDNeeded, "hold_id_needed"},
-	{hold.ErrSealed, "sealed"},
-}
-
-// reasonMalformed is the reason of everything else: bytes that are no event.
-const reasonMalformed = "malformed"
-
-func reasonOf(err error) string {
-	for _, r := range reasons {
-		if errors.Is(err, r.err) {
-			return r.reason
-		}
-	}
-	return reasonMalformed
-}
-
 // decode reads one message into items, entering holders and pairs that are not
 // in memory for load to fill. What is refused becomes a dead letter.
 func (a *applier) decode(m *message) {
@@ -175,7 +144,7 @@ func (a *applier) reject(m *message, index int, data []byte, err error) {
 
 // refuse counts an event that is refused and makes its dead letter.
 func (a *applier) refuse(m *message, index int, data []byte, err error) {
-	kind := reasonOf(err)
+	kind := ingest.ReasonOf(err)
 	a.batch.rejected[kind]++
 	if m.position > a.controls.deadLetters.Load() {
 		return

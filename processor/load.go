@@ -3,6 +3,7 @@ package processor
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"holdmetrics/hold"
 	"holdmetrics/projection"
@@ -72,6 +73,10 @@ func (m *memory) farBehind() bool { return m.pending >= behindMessages }
 // load fills the holders and pairs that the batch entered: one call for the
 // holders, one for the pairs.
 func (m *memory) load(ctx context.Context) error {
+	if len(m.newPairs) > 0 {
+		began := time.Now()
+		defer func() { m.metrics.all.load.Observe(time.Since(began).Seconds()) }()
+	}
 	err := m.loadHolders(ctx, m.newHolders)
 	if err == nil {
 		missing, complete := m.missing[:0], m.complete()
@@ -137,6 +142,7 @@ func (m *memory) loadHolders(ctx context.Context, holders []*holder) error {
 		r := records[i]
 		if r != nil {
 			h.updatedAt, h.sumAt, h.position = r.UpdatedAt, r.UpdatedAt, r.Position
+			h.score = r.Figures.Line.Base.Score.Float64()
 		}
 		switch {
 		case r == nil && !m.inTail():

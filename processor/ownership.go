@@ -99,7 +99,7 @@ func (w *Worker) join(ctx context.Context) (m *lease.Member, err error) {
 	}
 	err = retry(ctx, w.cfg.Logger, "join the other workers", func(ctx context.Context) (err error) {
 		m, err = lease.Join(ctx, js, cfg)
-		return err
+		return w.tried("join the other workers", err)
 	})
 	return m, err
 }
@@ -239,6 +239,7 @@ func (o *owner) hold(ctx, background context.Context, id int) ending {
 		release()
 		return ending{partition: id, revision: l.Last()}
 	}
+	w.metrics.leases[leaseAcquired].Inc()
 	p := w.add(id, l)
 	o.member.Touch()
 	err = o.work(ctx, background, p, l)
@@ -246,6 +247,7 @@ func (o *owner) hold(ctx, background context.Context, id int) ending {
 	lost := l.Err() != nil || errors.Is(err, lease.ErrLost) || errors.Is(err, projection.ErrFenced)
 	switch {
 	case lost:
+		w.metrics.leases[leaseLost].Inc()
 		p.logger.Warn("the partition is another worker's now", zap.Error(err))
 		err = nil // the next owner applies it again
 	case err != nil && ctx.Err() == nil:
@@ -258,6 +260,9 @@ func (o *owner) hold(ctx, background context.Context, id int) ending {
 		err = nil // said
 	}
 	w.remove(p)
+	if !lost {
+		w.metrics.leases[leaseReleased].Inc()
+	}
 	release()
 	o.member.Touch()
 	return ending{partition: id, revision: l.Last(), pause: lost, err: err}

@@ -90,13 +90,21 @@ func TestDeadLetters(t *testing.T) {
 		t.Fatalf("checkpoint %+v", c)
 	}
 	if err := testutil.GatherAndCompare(registry, strings.NewReader(`
-# HELP holdmetrics_events_rejected_total Events refused, each a dead letter.
+# HELP holdmetrics_events_rejected_total Events of the log that were refused; each is a dead letter.
 # TYPE holdmetrics_events_rejected_total counter
-holdmetrics_events_rejected_total{partition="0",reason="damaged_frame"} 1
-holdmetrics_events_rejected_total{partition="0",reason="future"} 1
-holdmetrics_events_rejected_total{partition="0",reason="malformed"} 2
-holdmetrics_events_rejected_total{partition="0",reason="required"} 1
-holdmetrics_events_rejected_total{partition="0",reason="wrong_partition"} 1
+holdmetrics_events_rejected_total{reason="control_character"} 0
+holdmetrics_events_rejected_total{reason="damaged_frame"} 1
+holdmetrics_events_rejected_total{reason="future"} 1
+holdmetrics_events_rejected_total{reason="hold_id_needed"} 0
+holdmetrics_events_rejected_total{reason="malformed"} 2
+holdmetrics_events_rejected_total{reason="not_utf8"} 0
+holdmetrics_events_rejected_total{reason="order"} 0
+holdmetrics_events_rejected_total{reason="required"} 1
+holdmetrics_events_rejected_total{reason="sealed"} 0
+holdmetrics_events_rejected_total{reason="time"} 0
+holdmetrics_events_rejected_total{reason="too_long"} 0
+holdmetrics_events_rejected_total{reason="weight"} 0
+holdmetrics_events_rejected_total{reason="wrong_partition"} 1
 `), "holdmetrics_events_rejected_total"); err != nil {
 		t.Error(err)
 	}

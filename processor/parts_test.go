@@ -154,7 +154,7 @@ func TestWhatTheReaderWaitsForIsShown(t *testing.T) {
 	p := partsOf(t, Config{}, nil)
 	p.board.in.awaits(ingest.ErrUnfinishedImport)
 	p.note()
-	if s := p.board.now(); !errors.Is(s.LastError, ingest.ErrUnfinishedImport) {
+	if s, _ := p.board.snapshot(); !errors.Is(s.LastError, ingest.ErrUnfinishedImport) {
 		t.Errorf("%v", s.LastError)
 	}
 	p.board.lastError("flush", errAway)

@@ -245,6 +245,7 @@ func (p *publisher) start(ctx context.Context, turn bool) error {
 		}
 		job.holders = append(job.holders, record)
 		p.refresh.published(&record)
+		p.metrics.snapshot(h, &record)
 		p.mem.cache.removeHolder(h, p.mem.flushed)
 	})
 	if p.lost != nil {

@@ -59,6 +59,9 @@ func (s *scope) retry(ctx context.Context, what string, f func(context.Context) 
 	failed := false
 	return retry(ctx, s.logger, what, func(ctx context.Context) error {
 		err := f(ctx)
+		if err != nil {
+			s.metrics.all.failedTry(what, err)
+		}
 		if err != nil || failed {
 			s.board.lastError(what, err)
 			failed = err != nil

@@ -162,7 +162,6 @@ func (p *partition) note() {
 		s.Paused = standing
 		p.board.tell()
 	}
-	p.metrics.note(s)
 }
 
 // look notes what is read ahead of what is applied.
@@ -196,16 +195,6 @@ func (b *board) snapshot() (PartitionStatus, <-chan struct{}) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.shown(), b.moved
-}
-
-// now is the public status, which the metrics show from then on too: no batch that
-// ends brings them up to date while the store is away.
-func (b *board) now() PartitionStatus {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	s := b.shown()
-	b.metrics.note(&s)
-	return s
 }
 
 // shown is the status of this moment. b.mu is held.

@@ -62,11 +62,11 @@ func newWorker(cfg Config, log eventLog, bucket snapshots) (*Worker, error) {
 	if readsWhole(cfg.Rules, log.Partitions()) {
 		log = wholeLog{log}
 	}
-	metrics, err := newMetrics(cfg.Registerer)
-	if err != nil {
+	w := &Worker{cfg: cfg, log: log, bucket: bucket, turn: make(chan struct{}, publishTurns), byID: map[int]*partition{}}
+	var err error
+	if w.metrics, err = newMetrics(cfg.Registerer, newGauges(w.Status, w.cfg.Now)); err != nil {
 		return nil, fmt.Errorf("processor: register metrics: %w", err)
 	}
-	w := &Worker{cfg: cfg, log: log, bucket: bucket, metrics: metrics, turn: make(chan struct{}, publishTurns), byID: map[int]*partition{}}
 	if !cfg.DiscardDeadLetters {
 		w.SetDeadLetters(math.MaxUint64)
 	}
@@ -108,7 +108,6 @@ func (w *Worker) remove(p *partition) {
 	defer w.mu.Unlock()
 	w.partitions = slices.DeleteFunc(w.partitions, func(other *partition) bool { return other == p })
 	delete(w.byID, p.id)
-	w.metrics.forget(p.id)
 }
 
 // running are the partitions of this moment.
@@ -209,12 +208,20 @@ func stopIn(ctx context.Context, timeout time.Duration, ended <-chan struct{}, g
 // fixMeta fixes in the store what may not change under it.
 func (w *Worker) fixMeta(ctx context.Context) error {
 	return retry(ctx, w.cfg.Logger, "fix the store's settings", func(ctx context.Context) error {
-		return projection.FixMeta(ctx, w.cfg.Store, map[string]string{
+		return w.tried("fix the store's settings", projection.FixMeta(ctx, w.cfg.Store, map[string]string{
 			projection.MetaPolicy:     w.cfg.Rules.DefaultPolicy().String(),
 			projection.MetaRules:      w.cfg.Rules.Version(),
 			projection.MetaPartitions: strconv.Itoa(w.log.Partitions()),
-		})
+		}))
 	})
+}
+
+// tried counts the error of a try, and returns it.
+func (w *Worker) tried(what string, err error) error {
+	if err != nil {
+		w.metrics.failedTry(what, err)
+	}
+	return err
 }
 
 // finish notes how a partition ended. One that could not flush in time has not
@@ -227,9 +234,6 @@ func (w *Worker) finish(p *partition, err error) {
 			s.State = Failed
 		}
 	})
-	if failed {
-		p.metrics.failedGauge.Set(1)
-	}
 }
 
 // Status says how each partition does, in the order of Config.Partitions; with
@@ -238,7 +242,7 @@ func (w *Worker) Status() []PartitionStatus {
 	partitions := w.running()
 	out := make([]PartitionStatus, len(partitions))
 	for i, p := range partitions {
-		out[i] = p.board.now()
+		out[i], _ = p.board.snapshot()
 	}
 	return out
 }

@@ -37,7 +37,7 @@ func (s *Server) broadcastBatch(stream grpc.ServerStream) error {
 func (s *Server) receiveBatches(ctx context.Context, stream grpc.ServerStream, acks *replies[batchOutcome]) error {
 	var raw rawMessage
 	var b opened
-	events := s.cfg.Intake.Stream()
+	events := s.cfg.Intake.Stream(intake.BroadcastBatch)
 	for {
 		if err := stream.RecvMsg(&raw); err != nil {
 			return endOfStream(err)

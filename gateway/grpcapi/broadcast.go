@@ -67,7 +67,7 @@ func (s *Server) broadcast(stream grpc.ServerStream) error {
 func (s *Server) receiveEvents(ctx context.Context, stream grpc.ServerStream, acks *replies[outcome]) error {
 	var raw rawMessage
 	var d hold.Draft
-	events := s.cfg.Intake.Stream()
+	events := s.cfg.Intake.Stream(intake.Broadcast)
 	for {
 		if err := stream.RecvMsg(&raw); err != nil {
 			return endOfStream(err)

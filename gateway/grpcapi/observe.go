@@ -2,6 +2,7 @@ package grpcapi
 
 import (
 	"context"
+	"time"
 
 	"go.uber.org/zap"
 	"google.golang.org/grpc"
@@ -16,8 +17,10 @@ func (s *Server) observeUnary(ctx context.Context, req any, info *grpc.UnaryServ
 	if lost := s.cfg.Reads.LostText(); lost != "" {
 		_ = grpc.SetHeader(ctx, metadata.Pairs(query.LostHeader, lost)) // fails only where the call has none
 	}
+	began := time.Now()
 	answer, err := handle(ctx, req)
 	s.observed(info.FullMethod, err)
+	s.cfg.Observer.Took(ctx, "grpc", info.FullMethod, time.Since(began))
 	return answer, err
 }
 

@@ -66,6 +66,8 @@ type Config struct {
 type Observer interface {
 	watch.Observer
 	Request(api, method, code string)
+	// Took counts how long a request took that was answered, and is no stream. ctx is that of the request.
+	Took(ctx context.Context, api, method string, took time.Duration)
 	// StreamOpened counts a stream as open until closed is called.
 	StreamOpened(method string) (closed func())
 }

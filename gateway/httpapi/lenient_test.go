@@ -47,10 +47,10 @@ func TestFieldsThatNoEventHas(t *testing.T) {
 		if lenient {
 			ignored += 2
 		}
-		want := fmt.Sprintf(`# HELP holdmetrics_gateway_fields_ignored_total Fields of events in JSON that no event has and that were ignored, by endpoint (door).
+		want := fmt.Sprintf(`# HELP holdmetrics_gateway_fields_ignored_total Fields of JSON events that no event has and that were ignored.
 # TYPE holdmetrics_gateway_fields_ignored_total counter
-holdmetrics_gateway_fields_ignored_total{door="http_hold"} %d
-holdmetrics_gateway_fields_ignored_total{door="http_holds"} %d
+holdmetrics_gateway_fields_ignored_total{endpoint="http_hold"} %d
+holdmetrics_gateway_fields_ignored_total{endpoint="http_holds"} %d
 `, ignored, ignored)
 		if err := testutil.GatherAndCompare(w.Registry, strings.NewReader(want), "holdmetrics_gateway_fields_ignored_total"); err != nil {
 			t.Errorf("lenient %v: %v", lenient, err)

@@ -9,12 +9,12 @@ import (
 	"net"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"go.uber.org/zap"
 
 	"holdmetrics/gateway/failure"
@@ -23,6 +23,7 @@ import (
 	"holdmetrics/gateway/watch"
 	"holdmetrics/gateway/web"
 	"holdmetrics/internal/inflate"
+	"holdmetrics/internal/scrape"
 )
 
 const (
@@ -65,6 +66,8 @@ const DefaultBodies = 256
 type Observer interface {
 	watch.Observer
 	Request(api, method, code string)
+	// Took counts how long a request took that was answered. ctx is that of the request.
+	Took(ctx context.Context, api, method string, took time.Duration)
 	// FieldsIgnored counts n fields of events that no event has and that were ignored.
 	FieldsIgnored(e intake.Endpoint, n int)
 }
@@ -151,7 +154,7 @@ func (s *Server) routes() (http.Handler, error) {
 	mux.Handle("GET /openapi.json", fixed("application/openapi+json", document))
 	mux.Handle("GET /docs", fixed("text/html; charset=utf-8", page))
 	mux.Handle("GET /redoc", fixed("text/html; charset=utf-8", page)) // another name that clients of the original service have
-	mux.Handle("GET /metrics", promhttp.HandlerFor(s.cfg.Gatherer, promhttp.HandlerOpts{ErrorLog: zap.NewStdLog(s.cfg.Logger)}))
+	mux.Handle("GET /metrics", scrape.Handler(s.cfg.Gatherer, s.cfg.Logger))
 	return s.observeHTTP(mux, newCORS(s.cfg.CORSOrigins, api.OpenAPI()), newTrust(s.cfg.Names)), nil
 }
 
@@ -196,7 +199,8 @@ func (s *Server) observeHTTP(mux *http.ServeMux, origins *cors, trust *trust) ht
 			seen.Header().Set(query.LostHeader, lost)
 		}
 		handler, pattern := mux.Handler(r)
-		defer func() { s.observedHTTP(r, pattern, seen) }() // also where an answer is cut off
+		began := time.Now()
+		defer func() { s.observedHTTP(r, pattern, seen, time.Since(began)) }() // also where an answer is cut off
 		if f := trust.refuses(r); f != nil {
 			writeProblem(seen, *f)
 			return
@@ -213,12 +217,15 @@ func (s *Server) observeHTTP(mux *http.ServeMux, origins *cors, trust *trust) ht
 	})
 }
 
-func (s *Server) observedHTTP(r *http.Request, pattern string, seen *statusWriter) {
+func (s *Server) observedHTTP(r *http.Request, pattern string, seen *statusWriter, took time.Duration) {
 	status := seen.code()
 	if pattern == "" {
 		pattern = "none" // a label must not be the client's choice
 	}
 	s.cfg.Observer.Request("http", pattern, strconv.Itoa(status))
+	if !strings.HasSuffix(pattern, "/watch") { // a watch lasts as long as its client wants
+		s.cfg.Observer.Took(r.Context(), "http", pattern, took)
+	}
 	if seen.unread != nil {
 		s.cfg.Logger.Warn("an answer was cut off", zap.String("path", r.URL.EscapedPath()), zap.Error(seen.unread))
 	}

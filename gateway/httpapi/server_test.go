@@ -200,21 +200,21 @@ func TestMetrics(t *testing.T) {
 	w.Metrics().Record(t.Context(), gatewaytest.GoodEvent(1))
 	w.Metrics().Record(t.Context(), &holdpb.HoldMsg{TokenId: "t"})
 	if err := testutil.GatherAndCompare(w.Registry, strings.NewReader(`
-# HELP holdmetrics_gateway_requests_total Requests answered, by API (door: grpc or http), method and code.
+# HELP holdmetrics_gateway_requests_total Requests answered, by API, method and code.
 # TYPE holdmetrics_gateway_requests_total counter
-holdmetrics_gateway_requests_total{code="202",door="http",method="POST /hold"} 1
-holdmetrics_gateway_requests_total{code="404",door="http",method="none"} 1
-holdmetrics_gateway_requests_total{code="422",door="http",method="POST /hold"} 1
-holdmetrics_gateway_requests_total{code="InvalidArgument",door="grpc",method="/poh.HoldMetrics/Record"} 1
-holdmetrics_gateway_requests_total{code="OK",door="grpc",method="/poh.HoldMetrics/Record"} 1
+holdmetrics_gateway_requests_total{api="http",code="202",method="POST /hold"} 1
+holdmetrics_gateway_requests_total{api="http",code="404",method="none"} 1
+holdmetrics_gateway_requests_total{api="http",code="422",method="POST /hold"} 1
+holdmetrics_gateway_requests_total{api="grpc",code="InvalidArgument",method="/poh.HoldMetrics/Record"} 1
+holdmetrics_gateway_requests_total{api="grpc",code="OK",method="/poh.HoldMetrics/Record"} 1
 `), "holdmetrics_gateway_requests_total"); err != nil {
 		t.Error(err)
 	}
 	page := string(gatewaytest.Get(t, w, "/metrics", 200))
 	for _, want := range []string{
-		`holdmetrics_gateway_events_accepted_total{door="http_hold"} 1`,
-		`holdmetrics_gateway_events_refused_total{door="http_hold",field="unknown"} 1`,
-		`holdmetrics_gateway_events_refused_total{door="record",field="holder_id"} 1`,
+		`holdmetrics_gateway_events_accepted_total{endpoint="http_hold"} 1`,
+		`holdmetrics_gateway_events_refused_total{endpoint="http_hold",reason="malformed"} 1`,
+		`holdmetrics_gateway_events_refused_total{endpoint="record",reason="required"} 1`,
 	} {
 		if !strings.Contains(page, want) {
 			t.Errorf("missing %s", want)
@@ -225,7 +225,7 @@ holdmetrics_gateway_requests_total{code="OK",door="grpc",method="/poh.HoldMetric
 // counted is how many requests of the HTTP server had an answer.
 func counted(t *testing.T, w *gatewaytest.World, pattern, code string) float64 {
 	t.Helper()
-	return w.Metric(t, "holdmetrics_gateway_requests_total", map[string]string{"door": "http", "method": pattern, "code": code})
+	return w.Metric(t, "holdmetrics_gateway_requests_total", map[string]string{"api": "http", "method": pattern, "code": code})
 }
 
 // A client that reads nothing is cut off by the deadline of a piece; the deadline

@@ -49,9 +49,26 @@ type Observer interface {
 	Accepted(e Endpoint, n int)
 	// Event counts one event by its outcome; nil means that the log has it.
 	Event(e Endpoint, err error)
+	// Acknowledged counts how long an event, or a batch of them, took to be acknowledged.
+	// Of a stream of single events it is one event at a time. ctx is that of the call.
+	Acknowledged(ctx context.Context, e Endpoint, took time.Duration)
 }
 
-// Config is what an intake is made of. Every field but Pairs is required.
+// Tokens counts accepted events by token.
+type Tokens interface {
+	// Label returns what counts the events of a token. It keeps no part of the string.
+	Label(token string) TokenLabel
+	// Add counts n events that the log has.
+	Add(l TokenLabel, n int)
+}
+
+// TokenLabel is what counts the events of a token.
+type TokenLabel struct {
+	Slot int    // of the token; 0: it has none
+	Name string // of a token that may still get a slot
+}
+
+// Config is what an intake is made of. Every field but Pairs and Tokens is required.
 type Config struct {
 	Producer   Producer
 	Rules      func() hold.Rules // of the active generation
@@ -62,6 +79,7 @@ type Config struct {
 	// Blocked returns why the log acknowledges nothing, or err if it does not know.
 	Blocked  func(ctx context.Context, err error) error
 	Observer Observer
+	Tokens   Tokens // nil: nothing is counted by token
 }
 
 // Receipt is what an acknowledged event came to.
@@ -107,10 +125,16 @@ func (in *Intake) Observer() Observer { return in.cfg.Observer }
 // that it can go elsewhere or come back.
 func (in *Intake) Record(ctx context.Context, e Endpoint, d *hold.Draft, decoded error) (r Receipt, err error) {
 	if err = decoded; err == nil {
+		began, call := time.Now(), ctx
 		ctx, cancel := context.WithTimeoutCause(ctx, in.cfg.RecordWait, ErrSlow)
 		defer cancel()
 		if r, err = in.record(ctx, d); err != nil {
 			err = in.WhySlow(ctx, err)
+		} else {
+			in.cfg.Observer.Acknowledged(call, e, time.Since(began))
+			if in.cfg.Tokens != nil {
+				in.cfg.Tokens.Add(in.cfg.Tokens.Label(d.Token), 1)
+			}
 		}
 	}
 	in.cfg.Observer.Event(e, err)

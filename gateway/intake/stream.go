@@ -5,6 +5,8 @@ import (
 	"context"
 	"slices"
 	"sync"
+	"sync/atomic"
+	"time"
 
 	"holdmetrics/hold"
 	"holdmetrics/ingest"
@@ -14,12 +16,15 @@ import (
 // calls run on any.
 type Stream struct {
 	in *Intake
+	at Endpoint
+	// timing is set while an event is under way whose acknowledgement is timed.
+	timing atomic.Bool
 	// flight are the calls whose events the log may not have yet.
 	flight sync.WaitGroup
 }
 
-// Stream returns a stream of events.
-func (in *Intake) Stream() *Stream { return &Stream{in: in} }
+// Stream returns a stream of events that come in at an endpoint.
+func (in *Intake) Stream(e Endpoint) *Stream { return &Stream{in: in, at: e} }
 
 // Send returns when the event is on its way. Unless it returns an error, done is called
 // exactly once, from any goroutine; done must not block. A stop with a weight waits
@@ -35,6 +40,10 @@ func (s *Stream) Send(ctx context.Context, d *hold.Draft, done func(Receipt, err
 		}
 	}
 	noted := s.in.prepareOne(ctx, d)
+	timed := !s.timing.Load() && s.timing.CompareAndSwap(false, true)
+	if timed || s.in.cfg.Tokens != nil {
+		done = s.measured(ctx, d, timed, done)
+	}
 	s.flight.Add(1)
 	err := s.in.cfg.Producer.Send(ctx, d, func(position uint64, err error) {
 		r := Receipt{Position: position}
@@ -46,8 +55,33 @@ func (s *Stream) Send(ctx context.Context, d *hold.Draft, done func(Receipt, err
 	})
 	if err != nil {
 		s.flight.Done()
+		if timed {
+			s.timing.Store(false)
+		}
 	}
 	return err
+}
+
+// measured returns done with what is measured of an event around it.
+func (s *Stream) measured(ctx context.Context, d *hold.Draft, timed bool, done func(Receipt, error)) func(Receipt, error) {
+	began := time.Now()
+	tokens := s.in.cfg.Tokens
+	var label TokenLabel
+	if tokens != nil {
+		label = tokens.Label(d.Token)
+	}
+	return func(r Receipt, err error) {
+		if err == nil && tokens != nil {
+			tokens.Add(label, 1)
+		}
+		if timed {
+			if err == nil {
+				s.in.cfg.Observer.Acknowledged(ctx, s.at, time.Since(began))
+			}
+			s.timing.Store(false)
+		}
+		done(r, err)
+	}
 }
 
 // SendBatch is Send for many events; done is called exactly once, when the fate of each
@@ -90,8 +124,13 @@ func (s *Stream) SendBatch(ctx context.Context, drafts []hold.Draft, done func(B
 // send sends a batch of which nothing more is to be refused here.
 func (s *Stream) send(ctx context.Context, drafts []hold.Draft, done func(Batch)) {
 	noted := s.in.notes.prepare(ctx, drafts)
+	began, labels := time.Now(), s.labels(drafts)
 	s.flight.Add(1)
 	s.in.cfg.Producer.SendBatch(ctx, drafts, func(r ingest.BatchResult) {
+		if r.Accepted > 0 {
+			s.in.cfg.Observer.Acknowledged(ctx, s.at, time.Since(began))
+		}
+		s.countTokens(labels, r.Refused)
 		b := Batch{BatchResult: r}
 		b.Notes = noted.finish(s.in.notes, func(index int) bool {
 			_, refused := slices.BinarySearchFunc(r.Refused, index, func(r ingest.Refusal, index int) int { return cmp.Compare(r.Index, index) })
@@ -100,6 +139,35 @@ func (s *Stream) send(ctx context.Context, drafts []hold.Draft, done func(Batch)
 		done(b)
 		s.flight.Done()
 	})
+}
+
+// labels returns what counts the tokens of a batch; nil: nothing does.
+func (s *Stream) labels(drafts []hold.Draft) []TokenLabel {
+	if s.in.cfg.Tokens == nil {
+		return nil
+	}
+	labels := make([]TokenLabel, len(drafts))
+	for i := range drafts {
+		labels[i] = s.in.cfg.Tokens.Label(drafts[i].Token)
+	}
+	return labels
+}
+
+// countTokens counts the events of a batch by token, without those that were refused.
+func (s *Stream) countTokens(labels []TokenLabel, refused []ingest.Refusal) {
+	for i := 0; i < len(labels); {
+		if len(refused) > 0 && refused[0].Index == i {
+			refused = refused[1:]
+			i++
+			continue
+		}
+		n := 1 // equal neighbours are counted together
+		for i+n < len(labels) && labels[i+n] == labels[i] && (len(refused) == 0 || refused[0].Index != i+n) {
+			n++
+		}
+		s.in.cfg.Tokens.Add(labels[i], n)
+		i += n
+	}
 }
 
 // sifted is a batch without what is refused, or has to wait.

@@ -234,7 +234,7 @@ func TestStalledWatcherIsClosed(t *testing.T) {
 	}
 	for _, api := range []string{"grpc", "http"} {
 		testwait.Poll(t, "the watch is closed", func() error {
-			if w.Metric(t, "holdmetrics_gateway_watchers_stalled_total", map[string]string{"door": api}) == 0 {
+			if w.Metric(t, "holdmetrics_gateway_watchers_stalled_total", map[string]string{"api": api}) == 0 {
 				return errors.New("by " + api + " it goes on")
 			}
 			return nil
@@ -248,7 +248,7 @@ func TestStalledWatcherIsClosed(t *testing.T) {
 	}
 	next, _ := gatewaytest.WatchOf(t, w, &holdpb.StatsRequest{HolderIds: []string{"h7"}})
 	gatewaytest.Expect(t, next, "h7 1", "complete")
-	if got := string(gatewaytest.Get(t, w, "/metrics", 200)); !strings.Contains(got, `holdmetrics_gateway_watchers_stalled_total{door="grpc"} 1`) {
+	if got := string(gatewaytest.Get(t, w, "/metrics", 200)); !strings.Contains(got, `holdmetrics_gateway_watchers_stalled_total{api="grpc"} 1`) {
 		t.Error("not in the metrics")
 	}
 }

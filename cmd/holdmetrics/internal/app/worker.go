@@ -12,11 +12,11 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"go.uber.org/zap"
 
 	"holdmetrics/cmd/holdmetrics/internal/settings"
 	"holdmetrics/hold"
+	"holdmetrics/internal/scrape"
 	"holdmetrics/internal/service"
 	"holdmetrics/processor"
 	"holdmetrics/processor/generation"
@@ -254,7 +254,7 @@ func (w *Worker) serve(port net.Listener) (stop func() error) {
 		_ = json.NewEncoder(rw).Encode(body)
 	}
 	mux := http.NewServeMux()
-	mux.Handle("GET /metrics", promhttp.HandlerFor(w.Registry, promhttp.HandlerOpts{}))
+	mux.Handle("GET /metrics", scrape.Handler(w.Registry, w.log))
 	mux.HandleFunc("GET /healthz", func(rw http.ResponseWriter, _ *http.Request) {
 		answer(rw, http.StatusOK, map[string]string{"status": "healthy"})
 	})
