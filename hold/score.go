@@ -51,6 +51,16 @@ func (s Score) AppendText(dst []byte) []byte { return limbs.AppendDecimal(dst, s
 // Float64 is the double nearest to the score, in weight-seconds.
 func (s Score) Float64() float64 { return limbs.Float64(s[:], scoreDigits) }
 
+// Approx is the score in weight-seconds to within a few units in the last place. It is for
+// metrics, and costs a hundredth of Float64.
+func (s Score) Approx() float64 {
+	f := 0.0
+	for i := len(s) - 1; i >= 0; i-- {
+		f = f*(1<<64) + float64(s[i])
+	}
+	return f / 1e33
+}
+
 // Add is r + q.
 func (r Rate) Add(q Rate) Rate {
 	limbs.Add(r[:], q[:])

@@ -142,7 +142,7 @@ func (m *memory) loadHolders(ctx context.Context, holders []*holder) error {
 		r := records[i]
 		if r != nil {
 			h.updatedAt, h.sumAt, h.position = r.UpdatedAt, r.UpdatedAt, r.Position
-			h.score = r.Figures.Line.Base.Score.Float64()
+			h.score = r.Figures.Line.Base.Score.Approx()
 		}
 		switch {
 		case r == nil && !m.inTail():

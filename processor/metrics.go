@@ -176,7 +176,7 @@ func (m *partitionMetrics) publish(d publishDone) {
 
 // snapshot counts the growth of a holder's live score since its last snapshot.
 func (m *partitionMetrics) snapshot(h *holder, r *projection.HolderRecord) {
-	score := r.Figures.Line.Base.Score.Float64()
+	score := r.Figures.Line.Base.Score.Approx()
 	switch grown := score - h.score; {
 	case grown >= 0:
 		m.all.growth.Observe(grown)

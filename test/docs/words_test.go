@@ -45,7 +45,7 @@ var words = []struct {
 // allowed is what looks like one of the words and is none: letters of an alphabet, and
 // names on the wire and in stored data, which stay as they are.
 var allowed = regexp.MustCompile(`(?i)\bdead[ -]?letters?\b|\bletters, digits\b|\bcase of (a )?letters?\b|\bASCII letters\b|\bletter by letter\b|\bto the letter\b|\bletter-spacing\b|\b\d+ letters\b` +
-	`|json:"(door|trouble|letters)\b|\bdoor="|\(door(\)|: grpc)|"door[".]|"trouble":|\bp\.trouble\b|\bstring trouble = 13;|\bdoor\.<id>`)
+	`|json:"(door|trouble|letters)\b|"door[".]|"trouble":|\bp\.trouble\b|\bstring trouble = 13;|\bdoor\.<id>`)
 
 // unwanted returns the words that a text should not have, each with its replacement.
 func unwanted(text string) (found []string) {
