@@ -60,6 +60,9 @@ type Config struct {
 	// DeadLetters returns what the dead letters take of their budget; nil: that is not shown.
 	DeadLetters func(context.Context) (ingest.DeadLetterUsage, error)
 
+	// Proofs proves what the log has; nil: the server has no signing key.
+	Proofs query.Proofs
+
 	Now        func() int64  // unix nanoseconds; nil: the system's clock
 	Freshness  time.Duration // longest wait of a read for the store; 0: DefaultFreshness
 	RecordWait time.Duration // longest wait of a single event for the log; 0: DefaultRecordWait
@@ -172,7 +175,7 @@ func New(cfg Config) (*Gateway, error) {
 	if g.metrics, err = newMetrics(&cfg); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrConfig, err)
 	}
-	g.reads = query.New(query.Config{Log: cfg.Log, Now: cfg.Now, Freshness: cfg.Freshness, Logger: cfg.Logger, PrepareStall: cfg.PrepareStall, Bounds: cfg.Bounds}, cfg.Backend)
+	g.reads = query.New(query.Config{Log: cfg.Log, Now: cfg.Now, Freshness: cfg.Freshness, Logger: cfg.Logger, PrepareStall: cfg.PrepareStall, Bounds: cfg.Bounds, Proofs: cfg.Proofs}, cfg.Backend)
 	g.metrics.serves(&cfg.Backend)
 	g.hub = watch.NewHub(g.reads, cfg.Snapshots, cfg.Watching)
 	g.intake = intake.New(intake.Config{

@@ -3084,6 +3084,378 @@ func (x *FramedDeadLetter) GetOutcome() string {
 	return ""
 }
 
+// Checkpoint states how many positions the log has, and the root of the Merkle tree over
+// them (RFC 6962).
+type Checkpoint struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Note          string                 `protobuf:"bytes,1,opt,name=note,proto3" json:"note,omitempty"` // signed: golang.org/x/mod/sumdb/note; empty: of an earlier size, whose note the caller has
+	LogId         string                 `protobuf:"bytes,2,opt,name=log_id,json=logId,proto3" json:"log_id,omitempty"`
+	Size          uint64                 `protobuf:"varint,3,opt,name=size,proto3" json:"size,omitempty"` // positions that it covers
+	Root          []byte                 `protobuf:"bytes,4,opt,name=root,proto3" json:"root,omitempty"`
+	PublicKey     string                 `protobuf:"bytes,5,opt,name=public_key,json=publicKey,proto3" json:"public_key,omitempty"` // that verifies the note; trust one that you were given, not this one
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Checkpoint) Reset() {
+	*x = Checkpoint{}
+	mi := &file_hold_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Checkpoint) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Checkpoint) ProtoMessage() {}
+
+func (x *Checkpoint) ProtoReflect() protoreflect.Message {
+	mi := &file_hold_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Checkpoint.ProtoReflect.Descriptor instead.
+func (*Checkpoint) Descriptor() ([]byte, []int) {
+	return file_hold_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *Checkpoint) GetNote() string {
+	if x != nil {
+		return x.Note
+	}
+	return ""
+}
+
+func (x *Checkpoint) GetLogId() string {
+	if x != nil {
+		return x.LogId
+	}
+	return ""
+}
+
+func (x *Checkpoint) GetSize() uint64 {
+	if x != nil {
+		return x.Size
+	}
+	return 0
+}
+
+func (x *Checkpoint) GetRoot() []byte {
+	if x != nil {
+		return x.Root
+	}
+	return nil
+}
+
+func (x *Checkpoint) GetPublicKey() string {
+	if x != nil {
+		return x.PublicKey
+	}
+	return ""
+}
+
+// ProofRequest asks for the proof that the message at a position is in the log.
+type ProofRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Position      uint64                 `protobuf:"varint,1,opt,name=position,proto3" json:"position,omitempty"`
+	Size          uint64                 `protobuf:"varint,2,opt,name=size,proto3" json:"size,omitempty"`       // of the checkpoint to prove with; 0: the latest
+	Message       bool                   `protobuf:"varint,3,opt,name=message,proto3" json:"message,omitempty"` // with the bytes of the message, which may be a frame of many events
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ProofRequest) Reset() {
+	*x = ProofRequest{}
+	mi := &file_hold_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ProofRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ProofRequest) ProtoMessage() {}
+
+func (x *ProofRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_hold_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ProofRequest.ProtoReflect.Descriptor instead.
+func (*ProofRequest) Descriptor() ([]byte, []int) {
+	return file_hold_proto_rawDescGZIP(), []int{28}
+}
+
+func (x *ProofRequest) GetPosition() uint64 {
+	if x != nil {
+		return x.Position
+	}
+	return 0
+}
+
+func (x *ProofRequest) GetSize() uint64 {
+	if x != nil {
+		return x.Size
+	}
+	return 0
+}
+
+func (x *ProofRequest) GetMessage() bool {
+	if x != nil {
+		return x.Message
+	}
+	return false
+}
+
+// ProofAnswer proves that a message is in the log. SHA-256 of a zero byte and the leaf,
+// hashed with the path as in RFC 6962, section 2.1.1, is the root of the checkpoint.
+type ProofAnswer struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Position      uint64                 `protobuf:"varint,1,opt,name=position,proto3" json:"position,omitempty"`
+	Time          *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=time,proto3" json:"time,omitempty"` // the log's
+	Partition     uint32                 `protobuf:"varint,3,opt,name=partition,proto3" json:"partition,omitempty"`
+	Json          bool                   `protobuf:"varint,4,opt,name=json,proto3" json:"json,omitempty"`
+	MessageSha256 []byte                 `protobuf:"bytes,5,opt,name=message_sha256,json=messageSha256,proto3" json:"message_sha256,omitempty"`
+	Leaf          []byte                 `protobuf:"bytes,6,opt,name=leaf,proto3" json:"leaf,omitempty"`
+	Path          [][]byte               `protobuf:"bytes,7,rep,name=path,proto3" json:"path,omitempty"`
+	Checkpoint    *Checkpoint            `protobuf:"bytes,8,opt,name=checkpoint,proto3" json:"checkpoint,omitempty"`
+	Message       []byte                 `protobuf:"bytes,9,opt,name=message,proto3" json:"message,omitempty"`
+	Lost          bool                   `protobuf:"varint,10,opt,name=lost,proto3" json:"lost,omitempty"` // an operator accepted the message as lost before it was hashed
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ProofAnswer) Reset() {
+	*x = ProofAnswer{}
+	mi := &file_hold_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ProofAnswer) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ProofAnswer) ProtoMessage() {}
+
+func (x *ProofAnswer) ProtoReflect() protoreflect.Message {
+	mi := &file_hold_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ProofAnswer.ProtoReflect.Descriptor instead.
+func (*ProofAnswer) Descriptor() ([]byte, []int) {
+	return file_hold_proto_rawDescGZIP(), []int{29}
+}
+
+func (x *ProofAnswer) GetPosition() uint64 {
+	if x != nil {
+		return x.Position
+	}
+	return 0
+}
+
+func (x *ProofAnswer) GetTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Time
+	}
+	return nil
+}
+
+func (x *ProofAnswer) GetPartition() uint32 {
+	if x != nil {
+		return x.Partition
+	}
+	return 0
+}
+
+func (x *ProofAnswer) GetJson() bool {
+	if x != nil {
+		return x.Json
+	}
+	return false
+}
+
+func (x *ProofAnswer) GetMessageSha256() []byte {
+	if x != nil {
+		return x.MessageSha256
+	}
+	return nil
+}
+
+func (x *ProofAnswer) GetLeaf() []byte {
+	if x != nil {
+		return x.Leaf
+	}
+	return nil
+}
+
+func (x *ProofAnswer) GetPath() [][]byte {
+	if x != nil {
+		return x.Path
+	}
+	return nil
+}
+
+func (x *ProofAnswer) GetCheckpoint() *Checkpoint {
+	if x != nil {
+		return x.Checkpoint
+	}
+	return nil
+}
+
+func (x *ProofAnswer) GetMessage() []byte {
+	if x != nil {
+		return x.Message
+	}
+	return nil
+}
+
+func (x *ProofAnswer) GetLost() bool {
+	if x != nil {
+		return x.Lost
+	}
+	return false
+}
+
+// ConsistencyRequest asks for the proof that a log was only appended to.
+type ConsistencyRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	From          uint64                 `protobuf:"varint,1,opt,name=from,proto3" json:"from,omitempty"` // size of the earlier checkpoint
+	To            uint64                 `protobuf:"varint,2,opt,name=to,proto3" json:"to,omitempty"`     // of the later one; 0: the latest
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ConsistencyRequest) Reset() {
+	*x = ConsistencyRequest{}
+	mi := &file_hold_proto_msgTypes[30]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ConsistencyRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ConsistencyRequest) ProtoMessage() {}
+
+func (x *ConsistencyRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_hold_proto_msgTypes[30]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ConsistencyRequest.ProtoReflect.Descriptor instead.
+func (*ConsistencyRequest) Descriptor() ([]byte, []int) {
+	return file_hold_proto_rawDescGZIP(), []int{30}
+}
+
+func (x *ConsistencyRequest) GetFrom() uint64 {
+	if x != nil {
+		return x.From
+	}
+	return 0
+}
+
+func (x *ConsistencyRequest) GetTo() uint64 {
+	if x != nil {
+		return x.To
+	}
+	return 0
+}
+
+// ConsistencyAnswer proves, as in RFC 6962, section 2.1.2, that the tree of one checkpoint
+// begins with all of the tree of an earlier one.
+type ConsistencyAnswer struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	From          *Checkpoint            `protobuf:"bytes,1,opt,name=from,proto3" json:"from,omitempty"`
+	To            *Checkpoint            `protobuf:"bytes,2,opt,name=to,proto3" json:"to,omitempty"`
+	Path          [][]byte               `protobuf:"bytes,3,rep,name=path,proto3" json:"path,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ConsistencyAnswer) Reset() {
+	*x = ConsistencyAnswer{}
+	mi := &file_hold_proto_msgTypes[31]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ConsistencyAnswer) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ConsistencyAnswer) ProtoMessage() {}
+
+func (x *ConsistencyAnswer) ProtoReflect() protoreflect.Message {
+	mi := &file_hold_proto_msgTypes[31]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ConsistencyAnswer.ProtoReflect.Descriptor instead.
+func (*ConsistencyAnswer) Descriptor() ([]byte, []int) {
+	return file_hold_proto_rawDescGZIP(), []int{31}
+}
+
+func (x *ConsistencyAnswer) GetFrom() *Checkpoint {
+	if x != nil {
+		return x.From
+	}
+	return nil
+}
+
+func (x *ConsistencyAnswer) GetTo() *Checkpoint {
+	if x != nil {
+		return x.To
+	}
+	return nil
+}
+
+func (x *ConsistencyAnswer) GetPath() [][]byte {
+	if x != nil {
+		return x.Path
+	}
+	return nil
+}
+
 var File_hold_proto protoreflect.FileDescriptor
 
 const file_hold_proto_rawDesc = "" +
@@ -3415,7 +3787,40 @@ const file_hold_proto_rawDesc = "" +
 	"\x06reason\x18\x02 \x01(\rR\x06reason\x12\x12\n" +
 	"\x04data\x18\x03 \x01(\fR\x04data\x12\x12\n" +
 	"\x04size\x18\x04 \x01(\x04R\x04size\x12\x18\n" +
-	"\aoutcome\x18\x05 \x01(\tR\aoutcome*\x1f\n" +
+	"\aoutcome\x18\x05 \x01(\tR\aoutcome\"~\n" +
+	"\n" +
+	"Checkpoint\x12\x12\n" +
+	"\x04note\x18\x01 \x01(\tR\x04note\x12\x15\n" +
+	"\x06log_id\x18\x02 \x01(\tR\x05logId\x12\x12\n" +
+	"\x04size\x18\x03 \x01(\x04R\x04size\x12\x12\n" +
+	"\x04root\x18\x04 \x01(\fR\x04root\x12\x1d\n" +
+	"\n" +
+	"public_key\x18\x05 \x01(\tR\tpublicKey\"X\n" +
+	"\fProofRequest\x12\x1a\n" +
+	"\bposition\x18\x01 \x01(\x04R\bposition\x12\x12\n" +
+	"\x04size\x18\x02 \x01(\x04R\x04size\x12\x18\n" +
+	"\amessage\x18\x03 \x01(\bR\amessage\"\xb9\x02\n" +
+	"\vProofAnswer\x12\x1a\n" +
+	"\bposition\x18\x01 \x01(\x04R\bposition\x12.\n" +
+	"\x04time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x1c\n" +
+	"\tpartition\x18\x03 \x01(\rR\tpartition\x12\x12\n" +
+	"\x04json\x18\x04 \x01(\bR\x04json\x12%\n" +
+	"\x0emessage_sha256\x18\x05 \x01(\fR\rmessageSha256\x12\x12\n" +
+	"\x04leaf\x18\x06 \x01(\fR\x04leaf\x12\x12\n" +
+	"\x04path\x18\a \x03(\fR\x04path\x12/\n" +
+	"\n" +
+	"checkpoint\x18\b \x01(\v2\x0f.poh.CheckpointR\n" +
+	"checkpoint\x12\x18\n" +
+	"\amessage\x18\t \x01(\fR\amessage\x12\x12\n" +
+	"\x04lost\x18\n" +
+	" \x01(\bR\x04lost\"8\n" +
+	"\x12ConsistencyRequest\x12\x12\n" +
+	"\x04from\x18\x01 \x01(\x04R\x04from\x12\x0e\n" +
+	"\x02to\x18\x02 \x01(\x04R\x02to\"m\n" +
+	"\x11ConsistencyAnswer\x12#\n" +
+	"\x04from\x18\x01 \x01(\v2\x0f.poh.CheckpointR\x04from\x12\x1f\n" +
+	"\x02to\x18\x02 \x01(\v2\x0f.poh.CheckpointR\x02to\x12\x12\n" +
+	"\x04path\x18\x03 \x03(\fR\x04path*\x1f\n" +
 	"\x06RankBy\x12\v\n" +
 	"\aSETTLED\x10\x00\x12\b\n" +
 	"\x04LIVE\x10\x012\xc6\x01\n" +
@@ -3423,7 +3828,7 @@ const file_hold_proto_rawDesc = "" +
 	"\tBroadcast\x12\f.poh.HoldMsg\x1a\f.poh.HoldAck(\x010\x01\x12$\n" +
 	"\x06Record\x12\f.poh.HoldMsg\x1a\f.poh.HoldAck\x12+\n" +
 	"\x05Stats\x12\x11.poh.StatsRequest\x1a\r.poh.HoldStat0\x01\x127\n" +
-	"\x0eBroadcastBatch\x12\x0e.poh.HoldBatch\x1a\x11.poh.HoldBatchAck(\x010\x012\xfe\x02\n" +
+	"\x0eBroadcastBatch\x12\x0e.poh.HoldBatch\x1a\x11.poh.HoldBatchAck(\x010\x012\x96\x04\n" +
 	"\x10HoldMetricsQuery\x121\n" +
 	"\vGetSnapshot\x12\x11.poh.StatsRequest\x1a\r.poh.HoldStat0\x01\x12'\n" +
 	"\vHealthCheck\x12\n" +
@@ -3435,7 +3840,11 @@ const file_hold_proto_rawDesc = "" +
 	"\x03Top\x12\x0f.poh.TopRequest\x1a\x0e.poh.TopAnswer\x12)\n" +
 	"\x04Rank\x12\x10.poh.RankRequest\x1a\x0f.poh.RankAnswer\x12'\n" +
 	"\x06Status\x12\n" +
-	".poh.Empty\x1a\x11.poh.StatusAnswerB\x1aZ\x18holdmetrics/proto;holdpbb\x06proto3"
+	".poh.Empty\x1a\x11.poh.StatusAnswer\x12,\n" +
+	"\rGetCheckpoint\x12\n" +
+	".poh.Empty\x1a\x0f.poh.Checkpoint\x12,\n" +
+	"\x05Prove\x12\x11.poh.ProofRequest\x1a\x10.poh.ProofAnswer\x12:\n" +
+	"\aCompare\x12\x17.poh.ConsistencyRequest\x1a\x16.poh.ConsistencyAnswerB\x1aZ\x18holdmetrics/proto;holdpbb\x06proto3"
 
 var (
 	file_hold_proto_rawDescOnce sync.Once
@@ -3450,7 +3859,7 @@ func file_hold_proto_rawDescGZIP() []byte {
 }
 
 var file_hold_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_hold_proto_msgTypes = make([]protoimpl.MessageInfo, 27)
+var file_hold_proto_msgTypes = make([]protoimpl.MessageInfo, 32)
 var file_hold_proto_goTypes = []any{
 	(RankBy)(0),                   // 0: poh.RankBy
 	(*Empty)(nil),                 // 1: poh.Empty
@@ -3480,91 +3889,106 @@ var file_hold_proto_goTypes = []any{
 	(*DeadLetterFrame)(nil),       // 25: poh.DeadLetterFrame
 	(*DeadLetterReason)(nil),      // 26: poh.DeadLetterReason
 	(*FramedDeadLetter)(nil),      // 27: poh.FramedDeadLetter
-	(*timestamppb.Timestamp)(nil), // 28: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),   // 29: google.protobuf.Duration
+	(*Checkpoint)(nil),            // 28: poh.Checkpoint
+	(*ProofRequest)(nil),          // 29: poh.ProofRequest
+	(*ProofAnswer)(nil),           // 30: poh.ProofAnswer
+	(*ConsistencyRequest)(nil),    // 31: poh.ConsistencyRequest
+	(*ConsistencyAnswer)(nil),     // 32: poh.ConsistencyAnswer
+	(*timestamppb.Timestamp)(nil), // 33: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),   // 34: google.protobuf.Duration
 }
 var file_hold_proto_depIdxs = []int32{
-	28, // 0: poh.HoldMsg.start:type_name -> google.protobuf.Timestamp
-	28, // 1: poh.HoldMsg.end:type_name -> google.protobuf.Timestamp
+	33, // 0: poh.HoldMsg.start:type_name -> google.protobuf.Timestamp
+	33, // 1: poh.HoldMsg.end:type_name -> google.protobuf.Timestamp
 	2,  // 2: poh.HoldBatch.events:type_name -> poh.HoldMsg
 	7,  // 3: poh.HoldBatchAck.refused:type_name -> poh.HoldRefusal
 	6,  // 4: poh.HoldBatchAck.notes:type_name -> poh.HoldNote
-	28, // 5: poh.HoldStat.updated_at:type_name -> google.protobuf.Timestamp
-	28, // 6: poh.HoldStat.since:type_name -> google.protobuf.Timestamp
-	28, // 7: poh.HoldStat.until:type_name -> google.protobuf.Timestamp
-	28, // 8: poh.HoldStat.as_of:type_name -> google.protobuf.Timestamp
-	28, // 9: poh.HoldStat.applied_through:type_name -> google.protobuf.Timestamp
-	29, // 10: poh.StatsRequest.min_interval:type_name -> google.protobuf.Duration
-	28, // 11: poh.StatsRequest.as_of:type_name -> google.protobuf.Timestamp
-	28, // 12: poh.StatsRequest.from:type_name -> google.protobuf.Timestamp
-	28, // 13: poh.StatsRequest.to:type_name -> google.protobuf.Timestamp
-	29, // 14: poh.StatsRequest.heartbeat:type_name -> google.protobuf.Duration
-	28, // 15: poh.ScoresRequest.as_of:type_name -> google.protobuf.Timestamp
-	28, // 16: poh.ScoresRequest.from:type_name -> google.protobuf.Timestamp
-	28, // 17: poh.ScoresRequest.to:type_name -> google.protobuf.Timestamp
-	28, // 18: poh.Score.as_of:type_name -> google.protobuf.Timestamp
-	28, // 19: poh.Score.applied_through:type_name -> google.protobuf.Timestamp
-	28, // 20: poh.Score.from:type_name -> google.protobuf.Timestamp
-	28, // 21: poh.ExplainRequest.as_of:type_name -> google.protobuf.Timestamp
-	28, // 22: poh.ExplainRequest.from:type_name -> google.protobuf.Timestamp
-	28, // 23: poh.ExplainRequest.to:type_name -> google.protobuf.Timestamp
-	28, // 24: poh.Contribution.start:type_name -> google.protobuf.Timestamp
-	28, // 25: poh.Contribution.end:type_name -> google.protobuf.Timestamp
-	28, // 26: poh.Contribution.as_of:type_name -> google.protobuf.Timestamp
-	28, // 27: poh.Contribution.from:type_name -> google.protobuf.Timestamp
-	28, // 28: poh.Contribution.applied_through:type_name -> google.protobuf.Timestamp
-	28, // 29: poh.HistoryRequest.from:type_name -> google.protobuf.Timestamp
-	28, // 30: poh.HistoryRequest.to:type_name -> google.protobuf.Timestamp
-	28, // 31: poh.ScorePoint.as_of:type_name -> google.protobuf.Timestamp
-	28, // 32: poh.ScorePoint.applied_through:type_name -> google.protobuf.Timestamp
+	33, // 5: poh.HoldStat.updated_at:type_name -> google.protobuf.Timestamp
+	33, // 6: poh.HoldStat.since:type_name -> google.protobuf.Timestamp
+	33, // 7: poh.HoldStat.until:type_name -> google.protobuf.Timestamp
+	33, // 8: poh.HoldStat.as_of:type_name -> google.protobuf.Timestamp
+	33, // 9: poh.HoldStat.applied_through:type_name -> google.protobuf.Timestamp
+	34, // 10: poh.StatsRequest.min_interval:type_name -> google.protobuf.Duration
+	33, // 11: poh.StatsRequest.as_of:type_name -> google.protobuf.Timestamp
+	33, // 12: poh.StatsRequest.from:type_name -> google.protobuf.Timestamp
+	33, // 13: poh.StatsRequest.to:type_name -> google.protobuf.Timestamp
+	34, // 14: poh.StatsRequest.heartbeat:type_name -> google.protobuf.Duration
+	33, // 15: poh.ScoresRequest.as_of:type_name -> google.protobuf.Timestamp
+	33, // 16: poh.ScoresRequest.from:type_name -> google.protobuf.Timestamp
+	33, // 17: poh.ScoresRequest.to:type_name -> google.protobuf.Timestamp
+	33, // 18: poh.Score.as_of:type_name -> google.protobuf.Timestamp
+	33, // 19: poh.Score.applied_through:type_name -> google.protobuf.Timestamp
+	33, // 20: poh.Score.from:type_name -> google.protobuf.Timestamp
+	33, // 21: poh.ExplainRequest.as_of:type_name -> google.protobuf.Timestamp
+	33, // 22: poh.ExplainRequest.from:type_name -> google.protobuf.Timestamp
+	33, // 23: poh.ExplainRequest.to:type_name -> google.protobuf.Timestamp
+	33, // 24: poh.Contribution.start:type_name -> google.protobuf.Timestamp
+	33, // 25: poh.Contribution.end:type_name -> google.protobuf.Timestamp
+	33, // 26: poh.Contribution.as_of:type_name -> google.protobuf.Timestamp
+	33, // 27: poh.Contribution.from:type_name -> google.protobuf.Timestamp
+	33, // 28: poh.Contribution.applied_through:type_name -> google.protobuf.Timestamp
+	33, // 29: poh.HistoryRequest.from:type_name -> google.protobuf.Timestamp
+	33, // 30: poh.HistoryRequest.to:type_name -> google.protobuf.Timestamp
+	33, // 31: poh.ScorePoint.as_of:type_name -> google.protobuf.Timestamp
+	33, // 32: poh.ScorePoint.applied_through:type_name -> google.protobuf.Timestamp
 	0,  // 33: poh.TopRequest.by:type_name -> poh.RankBy
-	28, // 34: poh.RankedHolder.until:type_name -> google.protobuf.Timestamp
+	33, // 34: poh.RankedHolder.until:type_name -> google.protobuf.Timestamp
 	17, // 35: poh.TopAnswer.holders:type_name -> poh.RankedHolder
-	28, // 36: poh.TopAnswer.as_of:type_name -> google.protobuf.Timestamp
-	28, // 37: poh.TopAnswer.applied_through:type_name -> google.protobuf.Timestamp
+	33, // 36: poh.TopAnswer.as_of:type_name -> google.protobuf.Timestamp
+	33, // 37: poh.TopAnswer.applied_through:type_name -> google.protobuf.Timestamp
 	0,  // 38: poh.RankRequest.by:type_name -> poh.RankBy
 	17, // 39: poh.RankAnswer.holder:type_name -> poh.RankedHolder
-	28, // 40: poh.RankAnswer.as_of:type_name -> google.protobuf.Timestamp
-	28, // 41: poh.RankAnswer.applied_through:type_name -> google.protobuf.Timestamp
-	28, // 42: poh.PartitionState.applied_through:type_name -> google.protobuf.Timestamp
-	28, // 43: poh.WorkerState.started:type_name -> google.protobuf.Timestamp
-	28, // 44: poh.WorkerState.heard:type_name -> google.protobuf.Timestamp
+	33, // 40: poh.RankAnswer.as_of:type_name -> google.protobuf.Timestamp
+	33, // 41: poh.RankAnswer.applied_through:type_name -> google.protobuf.Timestamp
+	33, // 42: poh.PartitionState.applied_through:type_name -> google.protobuf.Timestamp
+	33, // 43: poh.WorkerState.started:type_name -> google.protobuf.Timestamp
+	33, // 44: poh.WorkerState.heard:type_name -> google.protobuf.Timestamp
 	21, // 45: poh.StatusAnswer.partitions:type_name -> poh.PartitionState
 	22, // 46: poh.StatusAnswer.workers:type_name -> poh.WorkerState
-	28, // 47: poh.StatusAnswer.at:type_name -> google.protobuf.Timestamp
+	33, // 47: poh.StatusAnswer.at:type_name -> google.protobuf.Timestamp
 	24, // 48: poh.StatusAnswer.dead_letters:type_name -> poh.DeadLetterState
-	28, // 49: poh.DeadLetterState.since:type_name -> google.protobuf.Timestamp
+	33, // 49: poh.DeadLetterState.since:type_name -> google.protobuf.Timestamp
 	26, // 50: poh.DeadLetterFrame.reasons:type_name -> poh.DeadLetterReason
 	27, // 51: poh.DeadLetterFrame.dead_letters:type_name -> poh.FramedDeadLetter
-	2,  // 52: poh.HoldMetrics.Broadcast:input_type -> poh.HoldMsg
-	2,  // 53: poh.HoldMetrics.Record:input_type -> poh.HoldMsg
-	9,  // 54: poh.HoldMetrics.Stats:input_type -> poh.StatsRequest
-	4,  // 55: poh.HoldMetrics.BroadcastBatch:input_type -> poh.HoldBatch
-	9,  // 56: poh.HoldMetricsQuery.GetSnapshot:input_type -> poh.StatsRequest
-	1,  // 57: poh.HoldMetricsQuery.HealthCheck:input_type -> poh.Empty
-	10, // 58: poh.HoldMetricsQuery.Scores:input_type -> poh.ScoresRequest
-	12, // 59: poh.HoldMetricsQuery.Explain:input_type -> poh.ExplainRequest
-	14, // 60: poh.HoldMetricsQuery.History:input_type -> poh.HistoryRequest
-	16, // 61: poh.HoldMetricsQuery.Top:input_type -> poh.TopRequest
-	19, // 62: poh.HoldMetricsQuery.Rank:input_type -> poh.RankRequest
-	1,  // 63: poh.HoldMetricsQuery.Status:input_type -> poh.Empty
-	3,  // 64: poh.HoldMetrics.Broadcast:output_type -> poh.HoldAck
-	3,  // 65: poh.HoldMetrics.Record:output_type -> poh.HoldAck
-	8,  // 66: poh.HoldMetrics.Stats:output_type -> poh.HoldStat
-	5,  // 67: poh.HoldMetrics.BroadcastBatch:output_type -> poh.HoldBatchAck
-	8,  // 68: poh.HoldMetricsQuery.GetSnapshot:output_type -> poh.HoldStat
-	3,  // 69: poh.HoldMetricsQuery.HealthCheck:output_type -> poh.HoldAck
-	11, // 70: poh.HoldMetricsQuery.Scores:output_type -> poh.Score
-	13, // 71: poh.HoldMetricsQuery.Explain:output_type -> poh.Contribution
-	15, // 72: poh.HoldMetricsQuery.History:output_type -> poh.ScorePoint
-	18, // 73: poh.HoldMetricsQuery.Top:output_type -> poh.TopAnswer
-	20, // 74: poh.HoldMetricsQuery.Rank:output_type -> poh.RankAnswer
-	23, // 75: poh.HoldMetricsQuery.Status:output_type -> poh.StatusAnswer
-	64, // [64:76] is the sub-list for method output_type
-	52, // [52:64] is the sub-list for method input_type
-	52, // [52:52] is the sub-list for extension type_name
-	52, // [52:52] is the sub-list for extension extendee
-	0,  // [0:52] is the sub-list for field type_name
+	33, // 52: poh.ProofAnswer.time:type_name -> google.protobuf.Timestamp
+	28, // 53: poh.ProofAnswer.checkpoint:type_name -> poh.Checkpoint
+	28, // 54: poh.ConsistencyAnswer.from:type_name -> poh.Checkpoint
+	28, // 55: poh.ConsistencyAnswer.to:type_name -> poh.Checkpoint
+	2,  // 56: poh.HoldMetrics.Broadcast:input_type -> poh.HoldMsg
+	2,  // 57: poh.HoldMetrics.Record:input_type -> poh.HoldMsg
+	9,  // 58: poh.HoldMetrics.Stats:input_type -> poh.StatsRequest
+	4,  // 59: poh.HoldMetrics.BroadcastBatch:input_type -> poh.HoldBatch
+	9,  // 60: poh.HoldMetricsQuery.GetSnapshot:input_type -> poh.StatsRequest
+	1,  // 61: poh.HoldMetricsQuery.HealthCheck:input_type -> poh.Empty
+	10, // 62: poh.HoldMetricsQuery.Scores:input_type -> poh.ScoresRequest
+	12, // 63: poh.HoldMetricsQuery.Explain:input_type -> poh.ExplainRequest
+	14, // 64: poh.HoldMetricsQuery.History:input_type -> poh.HistoryRequest
+	16, // 65: poh.HoldMetricsQuery.Top:input_type -> poh.TopRequest
+	19, // 66: poh.HoldMetricsQuery.Rank:input_type -> poh.RankRequest
+	1,  // 67: poh.HoldMetricsQuery.Status:input_type -> poh.Empty
+	1,  // 68: poh.HoldMetricsQuery.GetCheckpoint:input_type -> poh.Empty
+	29, // 69: poh.HoldMetricsQuery.Prove:input_type -> poh.ProofRequest
+	31, // 70: poh.HoldMetricsQuery.Compare:input_type -> poh.ConsistencyRequest
+	3,  // 71: poh.HoldMetrics.Broadcast:output_type -> poh.HoldAck
+	3,  // 72: poh.HoldMetrics.Record:output_type -> poh.HoldAck
+	8,  // 73: poh.HoldMetrics.Stats:output_type -> poh.HoldStat
+	5,  // 74: poh.HoldMetrics.BroadcastBatch:output_type -> poh.HoldBatchAck
+	8,  // 75: poh.HoldMetricsQuery.GetSnapshot:output_type -> poh.HoldStat
+	3,  // 76: poh.HoldMetricsQuery.HealthCheck:output_type -> poh.HoldAck
+	11, // 77: poh.HoldMetricsQuery.Scores:output_type -> poh.Score
+	13, // 78: poh.HoldMetricsQuery.Explain:output_type -> poh.Contribution
+	15, // 79: poh.HoldMetricsQuery.History:output_type -> poh.ScorePoint
+	18, // 80: poh.HoldMetricsQuery.Top:output_type -> poh.TopAnswer
+	20, // 81: poh.HoldMetricsQuery.Rank:output_type -> poh.RankAnswer
+	23, // 82: poh.HoldMetricsQuery.Status:output_type -> poh.StatusAnswer
+	28, // 83: poh.HoldMetricsQuery.GetCheckpoint:output_type -> poh.Checkpoint
+	30, // 84: poh.HoldMetricsQuery.Prove:output_type -> poh.ProofAnswer
+	32, // 85: poh.HoldMetricsQuery.Compare:output_type -> poh.ConsistencyAnswer
+	71, // [71:86] is the sub-list for method output_type
+	56, // [56:71] is the sub-list for method input_type
+	56, // [56:56] is the sub-list for extension type_name
+	56, // [56:56] is the sub-list for extension extendee
+	0,  // [0:56] is the sub-list for field type_name
 }
 
 func init() { file_hold_proto_init() }
@@ -3579,7 +4003,7 @@ func file_hold_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_hold_proto_rawDesc), len(file_hold_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   27,
+			NumMessages:   32,
 			NumExtensions: 0,
 			NumServices:   2,
 		},

@@ -241,14 +241,17 @@ var HoldMetrics_ServiceDesc = grpc.ServiceDesc{
 }
 
 const (
-	HoldMetricsQuery_GetSnapshot_FullMethodName = "/poh.HoldMetricsQuery/GetSnapshot"
-	HoldMetricsQuery_HealthCheck_FullMethodName = "/poh.HoldMetricsQuery/HealthCheck"
-	HoldMetricsQuery_Scores_FullMethodName      = "/poh.HoldMetricsQuery/Scores"
-	HoldMetricsQuery_Explain_FullMethodName     = "/poh.HoldMetricsQuery/Explain"
-	HoldMetricsQuery_History_FullMethodName     = "/poh.HoldMetricsQuery/History"
-	HoldMetricsQuery_Top_FullMethodName         = "/poh.HoldMetricsQuery/Top"
-	HoldMetricsQuery_Rank_FullMethodName        = "/poh.HoldMetricsQuery/Rank"
-	HoldMetricsQuery_Status_FullMethodName      = "/poh.HoldMetricsQuery/Status"
+	HoldMetricsQuery_GetSnapshot_FullMethodName   = "/poh.HoldMetricsQuery/GetSnapshot"
+	HoldMetricsQuery_HealthCheck_FullMethodName   = "/poh.HoldMetricsQuery/HealthCheck"
+	HoldMetricsQuery_Scores_FullMethodName        = "/poh.HoldMetricsQuery/Scores"
+	HoldMetricsQuery_Explain_FullMethodName       = "/poh.HoldMetricsQuery/Explain"
+	HoldMetricsQuery_History_FullMethodName       = "/poh.HoldMetricsQuery/History"
+	HoldMetricsQuery_Top_FullMethodName           = "/poh.HoldMetricsQuery/Top"
+	HoldMetricsQuery_Rank_FullMethodName          = "/poh.HoldMetricsQuery/Rank"
+	HoldMetricsQuery_Status_FullMethodName        = "/poh.HoldMetricsQuery/Status"
+	HoldMetricsQuery_GetCheckpoint_FullMethodName = "/poh.HoldMetricsQuery/GetCheckpoint"
+	HoldMetricsQuery_Prove_FullMethodName         = "/poh.HoldMetricsQuery/Prove"
+	HoldMetricsQuery_Compare_FullMethodName       = "/poh.HoldMetricsQuery/Compare"
 )
 
 // HoldMetricsQueryClient is the client API for HoldMetricsQuery service.
@@ -267,6 +270,12 @@ type HoldMetricsQueryClient interface {
 	Top(ctx context.Context, in *TopRequest, opts ...grpc.CallOption) (*TopAnswer, error)
 	Rank(ctx context.Context, in *RankRequest, opts ...grpc.CallOption) (*RankAnswer, error)
 	Status(ctx context.Context, in *Empty, opts ...grpc.CallOption) (*StatusAnswer, error)
+	// GetCheckpoint sends the latest signed checkpoint of the log.
+	GetCheckpoint(ctx context.Context, in *Empty, opts ...grpc.CallOption) (*Checkpoint, error)
+	// Prove sends the proof that a message is in the log.
+	Prove(ctx context.Context, in *ProofRequest, opts ...grpc.CallOption) (*ProofAnswer, error)
+	// Compare sends the proof that a log was only appended to between two checkpoints.
+	Compare(ctx context.Context, in *ConsistencyRequest, opts ...grpc.CallOption) (*ConsistencyAnswer, error)
 }
 
 type holdMetricsQueryClient struct {
@@ -393,6 +402,36 @@ func (c *holdMetricsQueryClient) Status(ctx context.Context, in *Empty, opts ...
 	return out, nil
 }
 
+func (c *holdMetricsQueryClient) GetCheckpoint(ctx context.Context, in *Empty, opts ...grpc.CallOption) (*Checkpoint, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Checkpoint)
+	err := c.cc.Invoke(ctx, HoldMetricsQuery_GetCheckpoint_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *holdMetricsQueryClient) Prove(ctx context.Context, in *ProofRequest, opts ...grpc.CallOption) (*ProofAnswer, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ProofAnswer)
+	err := c.cc.Invoke(ctx, HoldMetricsQuery_Prove_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *holdMetricsQueryClient) Compare(ctx context.Context, in *ConsistencyRequest, opts ...grpc.CallOption) (*ConsistencyAnswer, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ConsistencyAnswer)
+	err := c.cc.Invoke(ctx, HoldMetricsQuery_Compare_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // HoldMetricsQueryServer is the server API for HoldMetricsQuery service.
 // All implementations must embed UnimplementedHoldMetricsQueryServer
 // for forward compatibility.
@@ -409,6 +448,12 @@ type HoldMetricsQueryServer interface {
 	Top(context.Context, *TopRequest) (*TopAnswer, error)
 	Rank(context.Context, *RankRequest) (*RankAnswer, error)
 	Status(context.Context, *Empty) (*StatusAnswer, error)
+	// GetCheckpoint sends the latest signed checkpoint of the log.
+	GetCheckpoint(context.Context, *Empty) (*Checkpoint, error)
+	// Prove sends the proof that a message is in the log.
+	Prove(context.Context, *ProofRequest) (*ProofAnswer, error)
+	// Compare sends the proof that a log was only appended to between two checkpoints.
+	Compare(context.Context, *ConsistencyRequest) (*ConsistencyAnswer, error)
 	mustEmbedUnimplementedHoldMetricsQueryServer()
 }
 
@@ -442,6 +487,15 @@ func (UnimplementedHoldMetricsQueryServer) Rank(context.Context, *RankRequest) (
 }
 func (UnimplementedHoldMetricsQueryServer) Status(context.Context, *Empty) (*StatusAnswer, error) {
 	return nil, status.Error(codes.Unimplemented, "method Status not implemented")
+}
+func (UnimplementedHoldMetricsQueryServer) GetCheckpoint(context.Context, *Empty) (*Checkpoint, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetCheckpoint not implemented")
+}
+func (UnimplementedHoldMetricsQueryServer) Prove(context.Context, *ProofRequest) (*ProofAnswer, error) {
+	return nil, status.Error(codes.Unimplemented, "method Prove not implemented")
+}
+func (UnimplementedHoldMetricsQueryServer) Compare(context.Context, *ConsistencyRequest) (*ConsistencyAnswer, error) {
+	return nil, status.Error(codes.Unimplemented, "method Compare not implemented")
 }
 func (UnimplementedHoldMetricsQueryServer) mustEmbedUnimplementedHoldMetricsQueryServer() {}
 func (UnimplementedHoldMetricsQueryServer) testEmbeddedByValue()                          {}
@@ -580,6 +634,60 @@ func _HoldMetricsQuery_Status_Handler(srv interface{}, ctx context.Context, dec 
 	return interceptor(ctx, in, info, handler)
 }
 
+func _HoldMetricsQuery_GetCheckpoint_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(Empty)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(HoldMetricsQueryServer).GetCheckpoint(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: HoldMetricsQuery_GetCheckpoint_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(HoldMetricsQueryServer).GetCheckpoint(ctx, req.(*Empty))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _HoldMetricsQuery_Prove_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ProofRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(HoldMetricsQueryServer).Prove(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: HoldMetricsQuery_Prove_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(HoldMetricsQueryServer).Prove(ctx, req.(*ProofRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _HoldMetricsQuery_Compare_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ConsistencyRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(HoldMetricsQueryServer).Compare(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: HoldMetricsQuery_Compare_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(HoldMetricsQueryServer).Compare(ctx, req.(*ConsistencyRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // HoldMetricsQuery_ServiceDesc is the grpc.ServiceDesc for HoldMetricsQuery service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -602,6 +710,18 @@ var HoldMetricsQuery_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Status",
 			Handler:    _HoldMetricsQuery_Status_Handler,
+		},
+		{
+			MethodName: "GetCheckpoint",
+			Handler:    _HoldMetricsQuery_GetCheckpoint_Handler,
+		},
+		{
+			MethodName: "Prove",
+			Handler:    _HoldMetricsQuery_Prove_Handler,
+		},
+		{
+			MethodName: "Compare",
+			Handler:    _HoldMetricsQuery_Compare_Handler,
 		},
 	},
 	Streams: []grpc.StreamDesc{

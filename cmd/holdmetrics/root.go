@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"holdmetrics/cmd/holdmetrics/internal/app"
+	"holdmetrics/cmd/holdmetrics/internal/auditcmd"
 	"holdmetrics/cmd/holdmetrics/internal/logcmd"
 	"holdmetrics/cmd/holdmetrics/internal/settings"
 	"holdmetrics/cmd/holdmetrics/internal/usage"
@@ -101,7 +102,7 @@ files with no server at all.`,
 	root.CompletionOptions.DisableDefaultCmd = true
 	root.AddCommand(
 		newServe(), newGateway(), newWorker(), newConfig(), newStatus(),
-		newImport(), newRecord(), logcmd.New(), logcmd.NewDLQ(),
+		newImport(), newRecord(), logcmd.New(), logcmd.NewDLQ(), auditcmd.New(),
 		newStats(), newTop(), newExplain(), newScore(),
 		newRules(), newGenerations(), newRebuild(), newVerify(), newActivate(), newRollback(), newDrop(),
 		newBackup(), newRestore(), newSeal(),

@@ -13,6 +13,7 @@ import (
 	"holdmetrics/gateway/watch"
 	"holdmetrics/hold"
 	"holdmetrics/ingest"
+	"holdmetrics/ingest/transparency"
 	"holdmetrics/projection"
 )
 
@@ -83,6 +84,10 @@ func Of(err error) Failure {
 		return Failure{Kind: Invalid, Message: err.Error()}
 	case errors.Is(err, projection.ErrNotFound):
 		return Failure{Kind: NotFound, Message: "no holder of that id is known"}
+	case errors.Is(err, transparency.ErrNotCovered), errors.Is(err, transparency.ErrNone):
+		return Failure{Kind: NotFound, Message: err.Error()}
+	case errors.Is(err, query.ErrNoProofs):
+		return Failure{Kind: NoStore, Message: err.Error()}
 	case errors.Is(err, query.ErrNoStore):
 		return Failure{Kind: NoStore, Message: query.ErrNoStore.Error()}
 	case errors.Is(err, query.ErrStale):

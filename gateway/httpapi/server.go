@@ -140,6 +140,7 @@ func (s *Server) routes() (http.Handler, error) {
 	s.addHealth(api)
 	s.addRank(api)
 	s.addStatus(api)
+	s.addProofs(api)
 	document, err := json.Marshal(api.OpenAPI())
 	if err != nil {
 		return nil, err

@@ -11,7 +11,7 @@ import (
 	"go.uber.org/zap"
 )
 
-// Config is what reads are made of. Every field is required, but for Bounds.
+// Config is what reads are made of. Every field is required, but for Bounds and Proofs.
 type Config struct {
 	Log       Log
 	Now       func() int64  // unix nanoseconds
@@ -20,6 +20,7 @@ type Config struct {
 	// PrepareStall is how long a generation that is prepared may stand still.
 	PrepareStall time.Duration
 	Bounds       Bounds // zeros stand for defaults
+	Proofs       Proofs // nil: there are none
 }
 
 // Service answers reads from the generation that is active. It is safe for concurrent use.

@@ -105,13 +105,26 @@ func GenerateKey(random io.Reader, name string) (secret, public string, err erro
 	return secret, public, nil
 }
 
-// ParseSigner reads the secret key of a file. White space around it does not count.
-func ParseSigner(secret string) (note.Signer, error) {
-	key, err := note.NewSigner(strings.TrimSpace(secret))
-	if err != nil {
-		return nil, fmt.Errorf("%w that signs: make one with 'holdmetrics audit keygen'", ErrKey) // err may have the key in it
+// Key is an Ed25519 key that signs.
+type Key struct {
+	note.Signer
+	public string
+}
+
+// Public returns the public key.
+func (k *Key) Public() string { return k.public }
+
+// ParseKey reads the secret key of a file. White space around it does not count.
+func ParseKey(secret string) (*Key, error) {
+	secret = strings.TrimSpace(secret)
+	signer, err := note.NewSigner(secret) // whose error may have the key in it
+	if err == nil {
+		var public string
+		if public, err = publicOf(secret); err == nil {
+			return &Key{signer, public}, nil
+		}
 	}
-	return key, nil
+	return nil, fmt.Errorf("%w that signs: make one with 'holdmetrics audit keygen'", ErrKey)
 }
 
 // ParseVerifier reads a public key.
@@ -125,15 +138,6 @@ func ParseVerifier(public string) (note.Verifier, error) {
 		return nil, fmt.Errorf("%w that verifies: %w", ErrKey, err)
 	}
 	return key, nil
-}
-
-// PublicKey returns the public key of a secret one.
-func PublicKey(secret string) (string, error) {
-	secret = strings.TrimSpace(secret)
-	if _, err := ParseSigner(secret); err != nil {
-		return "", err
-	}
-	return publicOf(secret)
 }
 
 // publicOf returns the public key of a secret one that is well formed.

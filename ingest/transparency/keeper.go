@@ -10,7 +10,6 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/zap"
-	"golang.org/x/mod/sumdb/note"
 
 	"holdmetrics/ingest"
 	"holdmetrics/ingest/proof"
@@ -27,7 +26,7 @@ const mostAtOnce = 1 << 14
 // Config is what a keeper works on. Log and Key are required.
 type Config struct {
 	Log      *ingest.Log
-	Key      note.Signer
+	Key      *proof.Key
 	Replicas int           // of the bucket when it is made; 0: 1
 	Interval time.Duration // between two checkpoints; 0: DefaultInterval
 	Logger   *zap.Logger   // nil: none

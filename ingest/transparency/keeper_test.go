@@ -27,7 +27,7 @@ type world struct {
 	t        *testing.T
 	js       jetstream.JetStream
 	log      *ingest.Log
-	key      note.Signer
+	key      *proof.Key
 	verifier note.Verifier
 	sent     int
 }
@@ -39,7 +39,7 @@ func newWorld(t *testing.T) *world {
 		t.Fatal(err)
 	}
 	w := &world{t: t, js: natstest.JetStream(t, natstest.Start(t))}
-	if w.key, err = proof.ParseSigner(secret); err != nil {
+	if w.key, err = proof.ParseKey(secret); err != nil {
 		t.Fatal(err)
 	}
 	if w.verifier, err = proof.ParseVerifier(public); err != nil {

@@ -35,6 +35,9 @@ func (k *Keeper) Checkpoint() (proof.Checkpoint, string, error) {
 	return h.checkpoint, h.note, nil
 }
 
+// PublicKey returns the key that verifies the checkpoints.
+func (k *Keeper) PublicKey() string { return k.cfg.Key.Public() }
+
 // at returns the checkpoint of a size, 0 being the latest.
 func (k *Keeper) at(ctx context.Context, h *head, size uint64) (c proof.Checkpoint, signed string, err error) {
 	switch {

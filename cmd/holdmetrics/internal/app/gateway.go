@@ -111,6 +111,10 @@ func (g *Gateway) start(ctx context.Context) error {
 	g.refused.Store(&refused)
 	producer := ingest.NewProducer(g.Events, ingest.ProducerOptions{Limits: limits, Gate: refused, Outcome: writes.note, MaxPendingBytes: int(g.memory.pending)})
 	g.group.AddWithin("events on their way to the log", flightGrace, producer.Close)
+	proofs, err := g.startProofs(ctx, g.settings.Cluster.Replicas)
+	if err != nil {
+		return err
+	}
 	gate, err := gateway.New(gateway.Config{
 		Producer:     producer,
 		Log:          g.Events,
@@ -124,6 +128,7 @@ func (g *Gateway) start(ctx context.Context) error {
 		Bounds:       g.settings.Reads,
 		Watching:     g.settings.Watches,
 		DeadLetters:  g.Events.DeadLetters().Usage,
+		Proofs:       proofs,
 	})
 	if err != nil {
 		return err

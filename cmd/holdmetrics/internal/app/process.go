@@ -15,10 +15,13 @@ import (
 	"go.uber.org/zap"
 
 	"holdmetrics/cmd/holdmetrics/internal/settings"
+	"holdmetrics/cmd/holdmetrics/internal/signing"
 	"holdmetrics/cmd/holdmetrics/internal/usage"
 	"holdmetrics/gateway"
+	"holdmetrics/gateway/query"
 	"holdmetrics/hold"
 	"holdmetrics/ingest"
+	"holdmetrics/ingest/transparency"
 	"holdmetrics/internal/backoff"
 	"holdmetrics/internal/inflate"
 	"holdmetrics/internal/service"
@@ -47,7 +50,7 @@ const (
 // lastingStart are the errors of a start that trying again does not heal.
 var lastingStart = []error{
 	ingest.ErrLogSettings, ingest.ErrLogConfig, projection.ErrForeign, projection.ErrMetaFixed, projection.ErrRefused,
-	projection.ErrLocked, projection.ErrCorrupt, lease.ErrConfig, nats.ErrAuthorization, nats.ErrNoServers,
+	projection.ErrLocked, projection.ErrCorrupt, lease.ErrConfig, transparency.ErrDamaged, nats.ErrAuthorization, nats.ErrNoServers,
 }
 
 // patiently tries until it succeeds, fails for good, or ctx ends: what a process
@@ -150,6 +153,25 @@ func (p *process) runGenerations(s *generation.Supervisor) {
 			return nil
 		}
 	})
+}
+
+// startProofs keeps the Merkle tree of the log as a part of the process, and returns what
+// proves with it: nil without a signing key.
+func (p *process) startProofs(ctx context.Context, replicas int) (query.Proofs, error) {
+	key, err := signing.Key(p.settings)
+	if key == nil || err != nil {
+		return nil, err
+	}
+	var keeper *transparency.Keeper
+	err = p.patiently(ctx, "the checkpoints of the log cannot be read", func(ctx context.Context) error {
+		keeper, err = signing.Open(ctx, p.settings, key, p.Events, replicas, p.log)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	p.group.Go("the checkpoints of the log", keeper.Run)
+	return keeper, nil
 }
 
 // follow makes a gateway follow the registry as a part of the process.

@@ -148,6 +148,10 @@ func (p *Server) startOver(ctx context.Context, ports *ports, policy hold.Policy
 	p.group.Go("the look at the disk", p.writes.run)
 	p.Producer = ingest.NewProducer(p.Events, ingest.ProducerOptions{Limits: p.settings.Limits, Gate: p.gate, MaxPendingBytes: int(p.memory.pending)})
 	p.group.AddWithin("events on their way to the log", flightGrace, p.Producer.Close)
+	proofs, err := p.startProofs(ctx, 1)
+	if err != nil {
+		return err
+	}
 	p.startup.waitFor("the snapshots")
 	served, err := p.open(ctx, &p.active)
 	if err != nil {
@@ -166,6 +170,7 @@ func (p *Server) startOver(ctx context.Context, ports *ports, policy hold.Policy
 		Bounds:       p.settings.Reads,
 		Watching:     p.settings.Watches,
 		DeadLetters:  p.Events.DeadLetters().Usage,
+		Proofs:       proofs,
 	})
 	if err != nil {
 		return errors.Join(err, served.Snapshots.Close())

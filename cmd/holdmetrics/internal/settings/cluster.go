@@ -88,6 +88,7 @@ func GatewayFlags(c *cobra.Command) {
 	httpFlags(f)
 	readingFlags(f)
 	gatewayBoundFlags(f)
+	signingFlags(f)
 	limits := hold.DefaultLimits()
 	LimitFlags(f, &limits)
 	f.Lookup(KeyMaxClockSkew).Usage += " (MAX_CLOCK_SKEW)"

@@ -40,6 +40,9 @@ type Settings struct {
 
 	PprofAddress string // empty: no profiles
 
+	SigningKey         string // file; empty: no checkpoints are signed
+	CheckpointInterval time.Duration
+
 	CORSOrigins []string // whose pages may read by HTTP
 	HTTPNames   []string // by which clients reach the HTTP server
 	Lenient     bool     // ignore fields of events in JSON that no event has
@@ -81,12 +84,16 @@ var Environment = map[string]string{
 	"MAX_CLOCK_SKEW": KeyMaxClockSkew,
 	"MAX_FUTURE_END": KeyMaxFutureEnd,
 	"GC_INTERVAL":    keyGCInterval,
-	"LOG_LEVEL":      keyLogLevel,
-	"PPROF_ADDRESS":  KeyPprof,
-	"START_TIMEOUT":  KeyStartTimeout,
-	"CORS_ORIGIN":    keyCORSOrigin,
-	"HTTP_NAMES":     keyHTTPNames,
-	"LENIENT":        keyLenient,
+
+	"SIGNING_KEY":         KeySigningKey,
+	"CHECKPOINT_INTERVAL": keyCheckpointInterval,
+
+	"LOG_LEVEL":     keyLogLevel,
+	"PPROF_ADDRESS": KeyPprof,
+	"START_TIMEOUT": KeyStartTimeout,
+	"CORS_ORIGIN":   keyCORSOrigin,
+	"HTTP_NAMES":    keyHTTPNames,
+	"LENIENT":       keyLenient,
 
 	"MAX_READS":                keyReads,
 	"MAX_READS_CLIENT":         keyReadsEach,
@@ -164,6 +171,7 @@ func ServeFlags(c *cobra.Command) {
 	memoryFlag(f)
 	deadLetterFlag(f)
 	gatewayBoundFlags(f)
+	signingFlags(f)
 	brokerFlags(f)
 	minFreeFlag(f)
 	f.String(KeyPprof, "", "loopback `address` that serves profiles of the program at /debug/pprof/ (PPROF_ADDRESS; default: none)")
@@ -206,7 +214,7 @@ func Parse(k *koanf.Koanf, flags *pflag.FlagSet) (*Settings, error) {
 		HTTPAddress: k.String(KeyHTTP),
 		NATSAddress: k.String(KeyNATS),
 	}
-	s.PprofAddress, s.RulesFile = k.String(KeyPprof), k.String(keyRules)
+	s.PprofAddress, s.RulesFile, s.SigningKey = k.String(KeyPprof), k.String(keyRules), k.String(KeySigningKey)
 	var err error
 	bad := func(key string, err error) error { return usage.Errorf("%s: %w", Describe(key), err) }
 	if s.DataDir == "" && has(KeyDataDir) {
@@ -241,6 +249,7 @@ func Parse(k *koanf.Koanf, flags *pflag.FlagSet) (*Settings, error) {
 		{KeyMaxClockSkew, &s.Limits.MaxClockSkew},
 		{KeyMaxFutureEnd, &s.Limits.MaxFutureEnd},
 		{keyGCInterval, (*int64)(&s.GCInterval)},
+		{keyCheckpointInterval, (*int64)(&s.CheckpointInterval)},
 		{KeyStartTimeout, (*int64)(&s.StartTimeout)},
 		{keyLease, (*int64)(&s.Cluster.Lease)},
 		{keyFlushInterval, (*int64)(&s.Cluster.FlushInterval)},
