@@ -5,16 +5,16 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"runtime"
-	"runtime/debug"
 	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"holdmetrics/cmd/holdmetrics/internal/about"
 	"holdmetrics/cmd/holdmetrics/internal/app"
 	"holdmetrics/cmd/holdmetrics/internal/auditcmd"
+	"holdmetrics/cmd/holdmetrics/internal/health"
 	"holdmetrics/cmd/holdmetrics/internal/logcmd"
 	"holdmetrics/cmd/holdmetrics/internal/settings"
 	"holdmetrics/cmd/holdmetrics/internal/usage"
@@ -89,7 +89,7 @@ files with no server at all.`,
 		SilenceErrors: true,
 		Version:       version(),
 		PersistentPreRunE: func(c *cobra.Command, _ []string) error {
-			if c.Name() == "version" || c.Hidden {
+			if c.Hidden || readsNoSettings(c) {
 				return nil // they read no settings
 			}
 			if settings.Roles[c.Name()] == nil { // those have a setting of it
@@ -98,15 +98,14 @@ files with no server at all.`,
 			return settings.UseDotEnv(c)
 		},
 	}
-	root.SetVersionTemplate(versionLine())
-	root.CompletionOptions.DisableDefaultCmd = true
+	root.SetVersionTemplate(about.Current().Line())
 	root.AddCommand(
 		newServe(), newGateway(), newWorker(), newConfig(), newStatus(),
 		newImport(), newRecord(), logcmd.New(), logcmd.NewDLQ(), auditcmd.New(),
 		newStats(), newTop(), newExplain(), newScore(),
 		newRules(), newGenerations(), newRebuild(), newVerify(), newActivate(), newRollback(), newDrop(),
 		newBackup(), newRestore(), newSeal(),
-		newVersion(),
+		health.New(), about.NewManual(), about.NewVersion(),
 	)
 	root.AddCommand(formerCommands()...)
 	eachCommand(root, func(c *cobra.Command) {
@@ -124,6 +123,17 @@ files with no server at all.`,
 		}
 	})
 	return root
+}
+
+// readsNoSettings reports whether a command is the same whatever the environment has.
+func readsNoSettings(c *cobra.Command) bool {
+	for ; c.HasParent(); c = c.Parent() {
+		switch c.Name() {
+		case "version", "man", "completion":
+			return true
+		}
+	}
+	return false
 }
 
 // flagError puts into words what is wrong with a flag's number.
@@ -162,23 +172,6 @@ func eachCommand(c *cobra.Command, fn func(*cobra.Command)) {
 	}
 }
 
-func newVersion() *cobra.Command {
-	return &cobra.Command{
-		Use:   "version",
-		Short: "Print the version",
-		Args:  cobra.NoArgs,
-		RunE: func(c *cobra.Command, _ []string) error {
-			_, err := io.WriteString(c.OutOrStdout(), versionLine())
-			return err
-		},
-	}
-}
-
-// versionLine is what version and --version print.
-func versionLine() string {
-	return fmt.Sprintf("holdmetrics %s %s %s/%s\n", version(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
-}
-
 // formerCommands returns the commands of the Python service. They start nothing: each
 // names the command to call instead, so that a unit file or a container that still
 // calls one fails with the answer.
@@ -206,18 +199,4 @@ func formerCommands() []*cobra.Command {
 }
 
 // version is that of the module, or the commit that it was built from.
-func version() string {
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return "unknown"
-	}
-	if v := info.Main.Version; v != "" && v != "(devel)" {
-		return v
-	}
-	for _, s := range info.Settings {
-		if s.Key == "vcs.revision" {
-			return s.Value
-		}
-	}
-	return "devel"
-}
+func version() string { return about.Current().Version }
