@@ -4,9 +4,9 @@ PACKAGES = ./...
 
 # Modules of their own: their dependencies are large, and no part of the product. They
 # are tested without the race detector.
-MODULES  = deploy/check
+MODULES  = deploy/check tools/release
 
-.PHONY: run build test quick flake crash bench lint generate
+.PHONY: run build test quick flake crash bench lint generate release
 
 # Everything in one process; Ctrl-C stops it. ARGS="--data-dir /tmp/x" passes flags on.
 run: build
@@ -62,3 +62,9 @@ lint:
 generate:
 	cd proto && $(GO) tool -modfile=../tools/go.mod buf generate
 	$(GO) generate ./cmd/...
+
+# Everything that a release consists of, in bin/release: programs for all systems, packages,
+# bills of materials, licences, checksums. The same commit gives the same bytes.
+# ARGS="-targets linux/amd64" builds for one system; -h says more.
+release:
+	cd tools/release && $(GO) run . $(ARGS)
