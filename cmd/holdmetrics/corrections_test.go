@@ -18,7 +18,7 @@ import (
 func TestCorrectionsReachAWatcher(t *testing.T) {
 	t.Parallel()
 	p, _ := started(t, t.TempDir())
-	server := p.GRPCAddr.String()
+	server := p.GRPCAddr().String()
 	conn, err := connect.Dial(server)
 	if err != nil {
 		t.Fatal(err)

@@ -97,18 +97,21 @@ func New(cfg Config) (s *Server, err error) {
 // Handler answers the HTTP API.
 func (s *Server) Handler() http.Handler { return s.handler }
 
-// HTTPServer is a server of the HTTP API with timeouts that let answers stream
+// HTTPServer is [NewHTTPServer] of the HTTP API.
+func (s *Server) HTTPServer() *http.Server { return NewHTTPServer(s.handler, s.cfg.Logger) }
+
+// NewHTTPServer returns a server of HTTP with timeouts that let answers stream
 // and let no client stay that is silent or does not read. The caller serves it on a
 // listener and shuts it down.
-func (s *Server) HTTPServer() *http.Server {
+func NewHTTPServer(h http.Handler, log *zap.Logger) *http.Server {
 	return &http.Server{
-		Handler:           s.handler,
+		Handler:           h,
 		ReadHeaderTimeout: headerTimeout,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    64 << 10,
 		ConnState:         liftDeadline,
 		ConnContext:       ofClient,
-		ErrorLog:          zap.NewStdLog(s.cfg.Logger),
+		ErrorLog:          zap.NewStdLog(log),
 	}
 }
 
@@ -156,7 +159,7 @@ func (s *Server) routes() (http.Handler, error) {
 	mux.Handle("GET /docs", fixed("text/html; charset=utf-8", page))
 	mux.Handle("GET /redoc", fixed("text/html; charset=utf-8", page)) // another name that clients of the original service have
 	mux.Handle("GET /metrics", scrape.Handler(s.cfg.Gatherer, s.cfg.Logger))
-	return s.observeHTTP(mux, newCORS(s.cfg.CORSOrigins, api.OpenAPI()), newTrust(s.cfg.Names)), nil
+	return Secured(s.observeHTTP(mux, newCORS(s.cfg.CORSOrigins, api.OpenAPI()), newTrust(s.cfg.Names))), nil
 }
 
 // apiConfig leaves out what huma would serve by itself: its documentation page
@@ -180,7 +183,6 @@ func apiConfig(version string) huma.Config {
 func fixed(contentType string, body []byte) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", contentType)
-		w.Header().Set("X-Content-Type-Options", "nosniff")
 		if contentType != "application/openapi+json" {
 			w.Header().Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'")
 		}

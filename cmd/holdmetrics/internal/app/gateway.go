@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"regexp"
 	"slices"
@@ -30,10 +29,6 @@ import (
 type Gateway struct {
 	*process
 	records *generation.Registry
-	ports   *ports
-
-	grpcAddr, httpAddr net.Addr
-
 	refused atomic.Pointer[func() error] // returns why no event is taken; nil: it is starting
 }
 
@@ -44,23 +39,20 @@ func NewGateway(s *settings.Settings, version string, log *zap.Logger) *Gateway 
 
 // Start starts the gateway. After an error Stop must be called, as after a start that
 // succeeded.
-func (g *Gateway) Start(ctx context.Context) error { return g.bounded(ctx, g.start) }
+func (g *Gateway) Start(ctx context.Context) error {
+	defer g.startup.watch(g.log)()
+	return g.bounded(ctx, g.start)
+}
 
 // Banner returns the lines that tell an operator where it serves.
 func (g *Gateway) Banner() string {
-	return fmt.Sprintf("holdmetrics gateway\n  gRPC  %s\n  HTTP  http://%s\n  NATS  %s\n",
-		shown(g.grpcAddr), shown(g.httpAddr), settings.Mask(g.settings.Cluster.NATSURL))
+	return fmt.Sprintf("holdmetrics gateway\n%s  NATS  %s\n", g.ports.Banner(), settings.Mask(g.settings.Cluster.NATSURL))
 }
 
 func (g *Gateway) start(ctx context.Context) error {
-	ports, err := openPorts(g.settings)
-	if err != nil {
+	if err := g.openPorts(); err != nil {
 		return err
 	}
-	g.group.Add("the ports", service.Func(ports.close))
-	g.grpcAddr, g.httpAddr = ports.grpc.Addr(), ports.http.Addr()
-	ports.limit(g.fileBudget())
-	g.ports = ports
 	if err := g.startProfiles(); err != nil {
 		return err
 	}
@@ -134,7 +126,7 @@ func (g *Gateway) start(ctx context.Context) error {
 		return err
 	}
 	reads.Store(gate)
-	ports.serve(gate, g.group)
+	g.ports.Serve(gate, g.group)
 	g.follow(generation.FollowerConfig{ID: gatewayID(), Registry: g.records, Gateway: gate.Following(g.open), Logger: g.log.Named("generations")})
 	return nil
 }
@@ -276,7 +268,7 @@ func (g *Gateway) openWith(ctx context.Context, r *generation.Record, wait retry
 				return err
 			}
 		}
-		return cmp.Or(g.ports.err(), viewReady(view))
+		return cmp.Or(g.ports.Err(), viewReady(view))
 	}
 	return b, nil
 }

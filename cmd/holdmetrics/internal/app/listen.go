@@ -13,20 +13,12 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
+	"holdmetrics/cmd/holdmetrics/internal/ports"
 	"holdmetrics/cmd/holdmetrics/internal/settings"
 )
 
 // listen opens a port; that it is taken is an error that says what to do.
-func listen(key, address string) (net.Listener, error) {
-	l, err := net.Listen("tcp", address)
-	switch {
-	case err == nil:
-		return l, nil
-	case errors.Is(err, syscall.EADDRINUSE):
-		return nil, fmt.Errorf("another program listens on %s; stop it, or choose another address with --%s (port 0 takes a free one)", address, key)
-	}
-	return nil, fmt.Errorf("cannot listen on --%s %s: %w", key, address, err)
-}
+func listen(key, address string) (net.Listener, error) { return ports.Listen(key, address) }
 
 // LockName is the file of a data directory that is locked while it is in use.
 const LockName = "LOCK"

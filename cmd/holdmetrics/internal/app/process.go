@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"go.uber.org/zap"
 
+	"holdmetrics/cmd/holdmetrics/internal/ports"
 	"holdmetrics/cmd/holdmetrics/internal/settings"
 	"holdmetrics/cmd/holdmetrics/internal/signing"
 	"holdmetrics/cmd/holdmetrics/internal/usage"
@@ -25,6 +26,7 @@ import (
 	"holdmetrics/internal/backoff"
 	"holdmetrics/internal/inflate"
 	"holdmetrics/internal/service"
+	"holdmetrics/internal/tlsfiles"
 	"holdmetrics/processor/generation"
 	"holdmetrics/processor/lease"
 	"holdmetrics/projection"
@@ -106,8 +108,10 @@ type process struct {
 	js     jetstream.JetStream
 	Events *ingest.Log
 
-	pprofAddr net.Addr // nil: no profiles
-	memory    memory
+	ports       *ports.Ports    // of serve and gateway
+	certificate *tlsfiles.Files // of the servers; nil: no TLS
+	pprofAddr   net.Addr        // nil: no profiles
+	memory      memory
 }
 
 func newProcess(s *settings.Settings, version string, log *zap.Logger) *process {
@@ -116,6 +120,22 @@ func newProcess(s *settings.Settings, version string, log *zap.Logger) *process 
 	p.Registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return p
 }
+
+// openPorts opens the ports of a gateway, and has HTTP answer that the process starts.
+func (p *process) openPorts() (err error) {
+	if p.certificate, err = ports.Certificate(&p.settings.Security, p.group, p.log); err != nil {
+		return err
+	}
+	if p.ports, err = ports.Open(p.settings, p.fileBudget().clients, p.certificate, p.log); err != nil {
+		return err
+	}
+	p.group.Add("the ports", service.Func(p.ports.Close))
+	p.ports.Answer(p.startup.reason, p.group)
+	return nil
+}
+
+// GRPCAddr returns the address of the gRPC server of serve or a gateway.
+func (p *process) GRPCAddr() net.Addr { return p.ports.GRPC() }
 
 // Failed returns a channel that is closed when a part of the process has failed.
 func (p *process) Failed() <-chan struct{} { return p.group.Failed() }
@@ -276,7 +296,7 @@ func (n *process) agreeOnLimits(ctx context.Context, others []string) (hold.Limi
 func (n *process) httpOptions() gateway.HTTPOptions {
 	b := &n.settings.Bounds
 	return gateway.HTTPOptions{
-		CORSOrigins: n.settings.CORSOrigins, Names: ownNames(n.settings), Lenient: n.settings.Lenient, Bodies: n.memory.bodies(b.Bodies),
+		CORSOrigins: n.settings.CORSOrigins, Names: ports.Names(n.settings), Lenient: n.settings.Lenient, Bodies: n.memory.bodies(b.Bodies),
 		Unpack: inflate.Limits{Free: inflate.DefaultFree, Ratio: b.UnpackRatio, Most: b.UnpackedBytes},
 	}
 }

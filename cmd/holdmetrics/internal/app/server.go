@@ -11,13 +11,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"path/filepath"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/zap"
 
+	"holdmetrics/cmd/holdmetrics/internal/ports"
 	"holdmetrics/cmd/holdmetrics/internal/settings"
 	"holdmetrics/gateway"
 	"holdmetrics/hold"
@@ -47,12 +47,9 @@ type Server struct {
 	Producer    *ingest.Producer
 
 	writes *writes
-	ports  *ports
 	guard  *logGuard
 	rules  *rules.Rules      // that the settings name; nil: none
 	active generation.Record // of the generation that was active at the start
-
-	GRPCAddr, httpAddr net.Addr
 }
 
 // NewServer returns a server that is not started.
@@ -63,6 +60,7 @@ func NewServer(s *settings.Settings, version string, log *zap.Logger) *Server {
 // Start starts everything. After an error Stop must be called, as after a start that
 // succeeded.
 func (p *Server) Start(ctx context.Context) error {
+	defer p.startup.watch(p.log)()
 	if err := roomToStart(p.settings.DataDir); err != nil {
 		return err
 	}
@@ -83,25 +81,18 @@ func (p *Server) Start(ctx context.Context) error {
 	}
 
 	// The ports come before anything that takes time, so that a taken one shows at once.
-	ports, err := openPorts(p.settings)
-	if err != nil {
+	if err := p.openPorts(); err != nil {
 		return err
 	}
-	p.group.Add("the ports", service.Func(ports.close))
-	p.GRPCAddr, p.httpAddr = ports.grpc.Addr(), ports.http.Addr()
-	budget := p.fileBudget()
-	ports.limit(budget)
-	p.ports = ports
 	if err := p.startProfiles(); err != nil {
 		return err
 	}
 
 	p.startup.waitFor("the embedded NATS server")
 	existed := hasLog(p.settings.DataDir)
-	if p.Broker, err = startBroker(filepath.Join(p.settings.DataDir, NATSName), p.settings.NATSAddress, budget.clients, p.process); err != nil {
+	if err := p.startBroker(ctx); err != nil {
 		return err
 	}
-	p.group.Add("the embedded NATS server", service.Do(p.Broker.Close))
 	p.conn = p.Broker.Conn
 	if p.js, err = jetstream.New(p.conn); err != nil {
 		return fmt.Errorf("opening JetStream: %w", err)
@@ -110,11 +101,45 @@ func (p *Server) Start(ctx context.Context) error {
 	if err := p.openLog(ctx, existed); err != nil {
 		return err
 	}
-	return p.bounded(ctx, func(ctx context.Context) error { return p.startOver(ctx, ports, policy, fresh) })
+	return p.bounded(ctx, func(ctx context.Context) error { return p.startOver(ctx, policy, fresh) })
+}
+
+// brokerAbandon is how long the start of a broker is still waited for when the process is
+// to stop: a server that never comes out of its files cannot be interrupted.
+const brokerAbandon = 10 * time.Second
+
+// startBroker starts the embedded NATS server. If ctx ends, it gives it a while, and then
+// leaves it to the end of the process.
+func (p *Server) startBroker(ctx context.Context) error {
+	type result struct {
+		broker *Broker
+		err    error
+	}
+	started := make(chan result, 1)
+	go func() {
+		b, err := startBroker(filepath.Join(p.settings.DataDir, NATSName), p.settings.NATSAddress, p.fileBudget().clients, p.process)
+		started <- result{b, err}
+	}()
+	var r result
+	select {
+	case r = <-started:
+	case <-ctx.Done():
+		select {
+		case r = <-started:
+		case <-time.After(brokerAbandon):
+			return fmt.Errorf("the embedded NATS server is still reading its files: %w", context.Cause(ctx))
+		}
+	}
+	if r.err != nil {
+		return r.err
+	}
+	p.Broker = r.broker
+	p.group.Add("the embedded NATS server", service.Do(p.Broker.Close))
+	return nil
 }
 
 // startOver starts what works on the log.
-func (p *Server) startOver(ctx context.Context, ports *ports, policy hold.Policy, fresh bool) error {
+func (p *Server) startOver(ctx context.Context, policy hold.Policy, fresh bool) error {
 	// Before anything reads or writes the log: what it has is judged by the limits
 	// that it came in under, what comes by those of today.
 	err := p.Events.SetLimits(ctx, p.settings.Limits)
@@ -175,7 +200,7 @@ func (p *Server) startOver(ctx context.Context, ports *ports, policy hold.Policy
 	if err != nil {
 		return errors.Join(err, served.Snapshots.Close())
 	}
-	ports.serve(gate, p.group)
+	p.ports.Serve(gate, p.group)
 	p.follow(generation.FollowerConfig{ID: serveID, Registry: p.Records, Gateway: gate.Following(p.open), Logger: p.log.Named("generations")})
 	return nil
 }
@@ -233,8 +258,8 @@ func (p *Server) Banner() string {
 	if p.pprofAddr != nil {
 		profiles = fmt.Sprintf("  pprof http://%s/debug/pprof/\n", p.pprofAddr)
 	}
-	return fmt.Sprintf("holdmetrics serves %s, %s\n  gRPC  %s\n  HTTP  http://%s\n  NATS  nats://%s\n%s",
-		p.settings.DataDir, served(&p.active), shown(p.GRPCAddr), shown(p.httpAddr), shown(p.Broker.Address()), profiles)
+	return fmt.Sprintf("holdmetrics serves %s, %s\n%s  NATS  nats://%s\n%s",
+		p.settings.DataDir, served(&p.active), p.ports.Banner(), ports.Shown(p.Broker.Address()), profiles)
 }
 
 // importLook is how often serve looks whether an import has finished.
@@ -283,7 +308,7 @@ func (p *Server) open(ctx context.Context, r *generation.Record) (gateway.Backen
 		Snapshots:    view,
 		WaitApplied:  g.Worker.WaitApplied,
 		Ready: func(ctx context.Context) error {
-			if err := cmp.Or(p.gate(), p.ports.err(), p.Broker.full()); err != nil {
+			if err := cmp.Or(p.gate(), p.ports.Err(), p.Broker.full()); err != nil {
 				return err
 			}
 			if err := g.Ready(ctx, moveWithin); err != nil {
@@ -359,12 +384,4 @@ func served(g *generation.Record) string {
 		text += ", generation " + g.Name
 	}
 	return text
-}
-
-// shown returns an address as a client on this machine would use it.
-func shown(a net.Addr) string {
-	if tcp, ok := a.(*net.TCPAddr); ok && tcp.IP.IsUnspecified() {
-		return fmt.Sprintf("127.0.0.1:%d (and every other address of this machine)", tcp.Port)
-	}
-	return a.String()
 }

@@ -14,7 +14,9 @@ import (
 
 	"go.uber.org/zap"
 
+	"holdmetrics/cmd/holdmetrics/internal/ports"
 	"holdmetrics/cmd/holdmetrics/internal/settings"
+	"holdmetrics/gateway/httpapi"
 	"holdmetrics/hold"
 	"holdmetrics/internal/scrape"
 	"holdmetrics/internal/service"
@@ -43,16 +45,27 @@ func NewWorker(s *settings.Settings, version string, log *zap.Logger) *Worker {
 
 // Start starts the worker. After an error Stop must be called, as after a start that
 // succeeded.
-func (w *Worker) Start(ctx context.Context) error { return w.bounded(ctx, w.start) }
+func (w *Worker) Start(ctx context.Context) error {
+	defer w.startup.watch(w.log)()
+	return w.bounded(ctx, w.start)
+}
 
 // Banner returns the lines that tell an operator what it works on.
 func (w *Worker) Banner() string {
-	return fmt.Sprintf("holdmetrics worker %s, %s\n  HTTP  http://%s (metrics and health)\n  NATS  %s\n",
-		w.settings.Cluster.WorkerID, w.active.Describe(), shown(w.httpAddr), settings.Mask(w.settings.Cluster.NATSURL))
+	insecure := ""
+	if lacks := ports.Lacks(w.httpAddr, &w.settings.Security); lacks != "" {
+		insecure = fmt.Sprintf("  INSECURE: the HTTP server answers everybody who can connect; there is no %s\n", lacks)
+	}
+	return fmt.Sprintf("holdmetrics worker %s, %s\n  HTTP  %s://%s (metrics and health)\n%s  NATS  %s\n",
+		w.settings.Cluster.WorkerID, w.active.Describe(), ports.Scheme(w.certificate), ports.Shown(w.httpAddr), insecure, settings.Mask(w.settings.Cluster.NATSURL))
 }
 
 func (w *Worker) start(ctx context.Context) error {
-	port, err := listen(settings.KeyMetrics, w.settings.Cluster.MetricsAddress)
+	var err error
+	if w.certificate, err = ports.Certificate(&w.settings.Security, w.group, w.log); err != nil {
+		return err
+	}
+	port, err := ports.ListenSafely(settings.KeyMetrics, w.settings.Cluster.MetricsAddress, &w.settings.Security, w.log)
 	if err != nil {
 		return err
 	}
@@ -288,11 +301,11 @@ func (w *Worker) serve(port net.Listener) (stop func() error) {
 		}
 		answer(rw, http.StatusOK, body)
 	})
-	web := &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second, WriteTimeout: 30 * time.Second}
+	web := &http.Server{Handler: httpapi.Secured(mux), ReadHeaderTimeout: 10 * time.Second, WriteTimeout: 30 * time.Second, ErrorLog: zap.NewStdLog(w.log)}
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		if err := web.Serve(port); !errors.Is(err, http.ErrServerClosed) {
+		if err := ports.Serve(web, port, w.certificate); !errors.Is(err, http.ErrServerClosed) {
 			w.group.Fail(fmt.Errorf("the HTTP server failed: %w", err))
 		}
 	}()

@@ -83,8 +83,8 @@ func clusterFlags(c *cobra.Command) {
 func GatewayFlags(c *cobra.Command) {
 	clusterFlags(c)
 	f := c.Flags()
-	f.String(KeyGRPC, "0.0.0.0:60051", "gRPC `address`; port 0 takes a free one (GRPC_ADDRESS)")
-	f.String(KeyHTTP, "0.0.0.0:8000", "HTTP `address` (HTTP_HOST, HTTP_PORT)")
+	f.String(KeyGRPC, defaultGRPC, grpcUsage)
+	f.String(KeyHTTP, defaultHTTP, httpUsage)
 	httpFlags(f)
 	readingFlags(f)
 	gatewayBoundFlags(f)
@@ -111,7 +111,7 @@ func WorkerFlags(c *cobra.Command) {
 	f.Var(&flush, keyFlushInterval, "from the first change to its flush to the store (FLUSH_INTERVAL)")
 	gc := Duration(processor.DefaultGCInterval)
 	f.Var(&gc, keyGCInterval, "how often the pairs in memory are trimmed (GC_INTERVAL)")
-	f.String(KeyMetrics, "0.0.0.0:9090", "HTTP `address` of /metrics, /healthz, /readyz and /status; port 0 takes a free one (METRICS_ADDRESS, PROMETHEUS_PORT)")
+	f.String(KeyMetrics, "127.0.0.1:9090", "HTTP `address` of /metrics, /healthz, /readyz and /status; port 0 takes a free one (METRICS_ADDRESS, PROMETHEUS_PORT)")
 }
 
 // Roles maps each command that has settings to what adds its flags.

@@ -25,7 +25,7 @@ func TestDotEnv(t *testing.T) {
 	for key, want := range map[string][2]string{
 		KeyReplicas:      {"3", "REPLICAS of " + path},
 		keyLease:         {"7s", "LEASE"},
-		KeyMetrics:       {"0.0.0.0:9999", "PROMETHEUS_PORT of " + path},
+		KeyMetrics:       {"127.0.0.1:9999", "PROMETHEUS_PORT of " + path},
 		keyFlushInterval: {"2s", "--flush-interval"},
 		KeyStore:         {StoreMongo, FromDefault},
 	} {

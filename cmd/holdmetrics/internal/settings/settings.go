@@ -138,9 +138,13 @@ var Environment = map[string]string{
 	"METRICS_ADDRESS":  KeyMetrics,
 }
 
+// The addresses of the servers. Only this machine can reach them; 0.0.0.0 opens them.
 const (
-	defaultHTTPHost = "0.0.0.0"
-	defaultHTTPPort = "8000"
+	defaultGRPC = "127.0.0.1:60051"
+	defaultHTTP = "127.0.0.1:8000"
+
+	grpcUsage = "gRPC `address`; 0.0.0.0:60051 is every address of the machine, port 0 takes a free one (GRPC_ADDRESS)"
+	httpUsage = "HTTP `address`; 0.0.0.0:8000 is every address of the machine (HTTP_HOST, HTTP_PORT)"
 )
 
 const logLevelUsage = "debug, info, warn, error or critical, which logs errors too (LOG_LEVEL)"
@@ -151,8 +155,8 @@ const rulesUsage = "rules `file` by which scores count when the data is made; la
 func ServeFlags(c *cobra.Command) {
 	f := c.Flags()
 	f.String(KeyDataDir, "data", "`directory` that keeps the log and the store (DATA_DIR)")
-	f.String(KeyGRPC, "0.0.0.0:60051", "gRPC `address`; port 0 takes a free one (GRPC_ADDRESS)")
-	f.String(KeyHTTP, net.JoinHostPort(defaultHTTPHost, defaultHTTPPort), "HTTP `address` (HTTP_HOST, HTTP_PORT)")
+	f.String(KeyGRPC, defaultGRPC, grpcUsage)
+	f.String(KeyHTTP, defaultHTTP, httpUsage)
 	securityFlags(f)
 	httpFlags(f)
 	readingFlags(f)
