@@ -7,46 +7,12 @@ import (
 	"time"
 
 	"google.golang.org/protobuf/encoding/protowire"
-	"google.golang.org/protobuf/proto"
-	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"holdmetrics/hold"
-	holdpb "holdmetrics/proto"
 )
 
-// The wire form of a snapshot is a HoldStat. It is encoded here and nowhere else, and
-// taken apart here; gateway/httpapi decodes it as a whole to answer in JSON.
-
-// EncodeSnapshot returns the snapshot of a holder, by a version of the rules and in a
-// generation. The same record always gives the same bytes.
-func EncodeSnapshot(r *HolderRecord, rules, generation string) ([]byte, error) {
-	f := &r.Figures
-	s := &holdpb.HoldStat{
-		HolderId:      r.Holder,
-		TotalSeconds:  f.Settled.Held.Seconds(),
-		WeightedScore: f.Settled.Score.Float64(),
-		UpdatedAt:     timestamp(r.UpdatedAt),
-		ScoreExact:    f.Settled.Score.String(),
-		HeldExact:     f.Settled.Held.String(),
-		LiveBase:      f.Line.Base.Score.String(),
-		LiveRate:      f.Line.Rate.String(),
-		LiveHeldBase:  f.Line.Base.Held.String(),
-		LiveHeldRate:  f.Line.HeldRate,
-		Since:         timestamp(f.Line.Since),
-		Position:      r.Position,
-		Waiting:       f.Waiting,
-		Rules:         rules,
-		Generation:    generation,
-	}
-	if f.Line.Until != 0 {
-		s.Until = timestamp(f.Line.Until)
-	}
-	return proto.MarshalOptions{Deterministic: true}.Marshal(s)
-}
-
-func timestamp(ns int64) *timestamppb.Timestamp {
-	return &timestamppb.Timestamp{Seconds: ns / 1e9, Nanos: int32(ns % 1e9)}
-}
+// The wire form of a snapshot is a HoldStat. EncodeSnapshot makes it, and it is taken
+// apart here; gateway/httpapi decodes it as a whole to answer in JSON.
 
 // The fields of HoldStat, as hold.proto numbers them.
 const (
@@ -63,7 +29,9 @@ const (
 	statSince         protowire.Number = 14
 	statUntil         protowire.Number = 15
 	statPosition      protowire.Number = 16
+	statWaiting       protowire.Number = 17
 	statRules         protowire.Number = 18
+	statGeneration    protowire.Number = 19
 	statLive          protowire.Number = 20
 	statLiveDouble    protowire.Number = 21
 	statLiveHeld      protowire.Number = 22
@@ -189,6 +157,31 @@ func SnapshotPosition(value []byte) uint64 {
 		b = b[n:]
 	}
 	return 0
+}
+
+// snapshotOrder returns what orders the snapshots of a holder: the position, and since
+// when the line holds; zeros of what is no snapshot.
+func snapshotOrder(value []byte) (position uint64, since int64) {
+	for b := value; len(b) > 0; {
+		num, kind, n := protowire.ConsumeTag(b)
+		if n < 0 {
+			return 0, 0
+		}
+		b = b[n:]
+		field := b
+		if n = protowire.ConsumeFieldValue(num, kind, b); n < 0 {
+			return 0, 0
+		}
+		b = b[n:]
+		switch {
+		case num == statPosition && kind == protowire.VarintType:
+			position, _ = protowire.ConsumeVarint(field)
+		case num == statSince && kind == protowire.BytesType:
+			text, _ := protowire.ConsumeBytes(field)
+			since, _ = readTimestamp(text)
+		}
+	}
+	return position, since
 }
 
 // At returns the live figures at now, and the instant that they are of: now, or the

@@ -3,12 +3,14 @@ package projection
 import (
 	"bytes"
 	"errors"
+	"math"
 	"math/rand/v2"
 	"strings"
 	"testing"
 
 	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"holdmetrics/hold"
 	holdpb "holdmetrics/proto"
@@ -40,6 +42,75 @@ func someRecord(t *testing.T, r *rand.Rand) *HolderRecord {
 		record.Figures.Line.Until = record.Figures.Line.Since + 1 + r.Int64N(1e18)
 	}
 	return record
+}
+
+// marshalled is the snapshot of a record as package proto encodes a HoldStat.
+func marshalled(t *testing.T, r *HolderRecord, rules, generation string) []byte {
+	t.Helper()
+	timestamp := func(ns int64) *timestamppb.Timestamp {
+		return &timestamppb.Timestamp{Seconds: ns / 1e9, Nanos: int32(ns % 1e9)}
+	}
+	f := &r.Figures
+	s := &holdpb.HoldStat{
+		HolderId:      r.Holder,
+		TotalSeconds:  f.Settled.Held.Seconds(),
+		WeightedScore: f.Settled.Score.Float64(),
+		UpdatedAt:     timestamp(r.UpdatedAt),
+		ScoreExact:    f.Settled.Score.String(),
+		HeldExact:     f.Settled.Held.String(),
+		LiveBase:      f.Line.Base.Score.String(),
+		LiveRate:      f.Line.Rate.String(),
+		LiveHeldBase:  f.Line.Base.Held.String(),
+		LiveHeldRate:  f.Line.HeldRate,
+		Since:         timestamp(f.Line.Since),
+		Position:      r.Position,
+		Waiting:       f.Waiting,
+		Rules:         rules,
+		Generation:    generation,
+	}
+	if f.Line.Until != 0 {
+		s.Until = timestamp(f.Line.Until)
+	}
+	b, err := proto.MarshalOptions{Deterministic: true}.Marshal(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// A snapshot is encoded as package proto does it, byte for byte.
+func TestEncodeSnapshotIsProto(t *testing.T) {
+	t.Parallel()
+	r := rand.New(rand.NewPCG(3, 4))
+	for range 5000 {
+		record := someRecord(t, r)
+		if r.IntN(4) == 0 {
+			record.Holder = string([]rune{rune(r.IntN(0xd7ff)), 'é', 0})
+		}
+		f := &record.Figures
+		switch r.IntN(4) {
+		case 0:
+			f.Line.Base, f.Line.Rate, f.Line.HeldRate, f.Waiting = f.Settled, hold.Rate{}, 0, 0
+		case 1:
+			for i := range f.Settled.Score {
+				f.Settled.Score[i], f.Line.Rate[i] = math.MaxUint64, math.MaxUint64
+			}
+			f.Settled.Held = hold.Held{math.MaxUint64, math.MaxUint64}
+		case 2:
+			*f, record.UpdatedAt, record.Position = hold.Figures{}, 0, 0
+		}
+		rules, generation := []string{"", hold.NoRulesVersion, "a1b2"}[r.IntN(3)], []string{"", "1", "g-2"}[r.IntN(3)]
+		got, err := EncodeSnapshot(record, rules, generation)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want := marshalled(t, record, rules, generation); !bytes.Equal(got, want) {
+			t.Fatalf("%+v: %x, want %x", record, got, want)
+		}
+	}
+	if _, err := EncodeSnapshot(&HolderRecord{Holder: "a\xff"}, "", ""); err == nil {
+		t.Error("a holder that is no text has a snapshot")
+	}
 }
 
 // What is encoded is read back, by the reader of figures and as a HoldStat, and what
