@@ -21,7 +21,7 @@ import (
 
 const (
 	// BatchEvents is how many events a batch carries at most.
-	BatchEvents     = 512
+	BatchEvents     = 2048
 	batchesInFlight = 16
 )
 
