@@ -184,7 +184,7 @@ func (a *applier) touch(it *item) {
 	a.changes.markDirty(pr)
 	// What the bucket has already would step back if it was published again.
 	if a.pub.bucket != nil && it.position > a.pub.floor {
-		a.pub.queue.change(h, a.mem.reached())
+		a.pub.changed(h, a.mem.reached())
 	}
 }
 

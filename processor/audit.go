@@ -80,9 +80,11 @@ var errRenewed = errors.New("the bucket has lost snapshots, and was emptied: all
 // Shown are the snapshots that readers in this process see; *projection.View is one.
 type Shown interface {
 	Wait(ctx context.Context) error // until they are read for the first time
-	Get(key string) (value []byte, ok bool)
-	All(fn func(key string, value []byte) bool)
+	Lookup(key string) (projection.Change, bool)
+	Each(fn func(projection.Change) bool)
 	Closed() bool
+	// Position is the position up to which they have all of a partition.
+	Position(partition int) uint64
 }
 
 type shown struct{ Shown }
@@ -253,8 +255,8 @@ func (r *refresher) compare(ctx context.Context, d *refreshDone) error {
 }
 
 // extra returns the keys of snapshots that readers see, and of whose holders the store has
-// none. count is how many holders of the partition the store has. Holders that came since
-// may be among them.
+// none. count is how many holders of the partition the store has, without those whose
+// snapshots the owner itself has shown. Holders that came since may be among them.
 func (r *refresher) extra(ctx context.Context, with *shown, count int) (keys []string, err error) {
 	if with == nil || with.Closed() {
 		return nil, nil
@@ -266,8 +268,8 @@ func (r *refresher) extra(ctx context.Context, with *shown, count int) (keys []s
 		return nil, err
 	}
 	mine := func(fn func(key string) bool) {
-		with.All(func(key string, _ []byte) bool {
-			return ingest.PartitionOfToken(key, r.partitions) != r.partition || fn(key)
+		with.Each(func(c projection.Change) bool {
+			return c.Shown || ingest.PartitionOfToken(c.Key, r.partitions) != r.partition || fn(c.Key)
 		})
 	}
 	seen := 0
@@ -288,6 +290,20 @@ func (r *refresher) extra(ctx context.Context, with *shown, count int) (keys []s
 	return keys, err
 }
 
+// unshown is how many of some holders have snapshots that readers have from the bucket, or
+// none, since the owner has shown none of them in this process.
+func unshown(holders []projection.HolderRecord, with *shown) (n int) {
+	if with == nil {
+		return len(holders)
+	}
+	for i := range holders {
+		if c, _ := with.Lookup(ingest.SubjectToken(holders[i].Holder)); !c.Shown {
+			n++
+		}
+	}
+	return n
+}
+
 // Audit has all snapshots compared with the store soon, and what differs published again.
 func (w *Worker) Audit() {
 	for _, p := range w.running() {
@@ -306,9 +322,9 @@ func (a *audits) wait(now time.Time) time.Duration {
 }
 
 // shownFits reports whether readers see a snapshot that can be right: it may be an
-// older one for a moment.
-func shownFits(h *projection.HolderRecord, value []byte, applied uint64) bool {
-	if s, err := projection.ReadSnapshot(value); value != nil && err == nil && s.Position < h.Position {
+// older one for a moment, until they have the position reached.
+func shownFits(h *projection.HolderRecord, value []byte, reached, applied uint64) bool {
+	if s, err := projection.ReadSnapshot(value); value != nil && err == nil && s.Position < h.Position && h.Position > reached {
 		return true
 	}
 	return snapshotFits(h, value, applied)
@@ -320,7 +336,10 @@ func (r *refresher) audit(ctx context.Context, holders []projection.HolderRecord
 	if len(holders) == 0 {
 		return nil, nil
 	}
-	acked := r.acked() // before the snapshots are read, which are at least as new
+	acked, reached := r.acked(), uint64(0) // before the snapshots are read, which are at least as new
+	if with != nil {
+		reached = with.Position(r.partition)
+	}
 	keys := make([]string, len(holders))
 	for i := range holders {
 		keys[i] = ingest.SubjectToken(holders[i].Holder)
@@ -351,7 +370,8 @@ func (r *refresher) audit(ctx context.Context, holders []projection.HolderRecord
 			return nil, err
 		default:
 			for i, key := range keys {
-				seen[i], _ = with.Get(key)
+				c, _ := with.Lookup(key)
+				seen[i] = c.Value
 			}
 			if with.Closed() { // meanwhile: what it has may be old
 				with = nil
@@ -362,7 +382,7 @@ func (r *refresher) audit(ctx context.Context, holders []projection.HolderRecord
 	fits := make([]bool, len(holders))
 	for i := range holders {
 		fits[i] = holders[i].Position > acked || snapshotFits(&holders[i], values[i], applied) &&
-			(with == nil || bytes.Equal(seen[i], values[i]) || shownFits(&holders[i], seen[i], applied))
+			(with == nil || bytes.Equal(seen[i], values[i]) || shownFits(&holders[i], seen[i], reached, applied))
 	}
 	return fits, nil
 }

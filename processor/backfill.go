@@ -128,7 +128,7 @@ func (p *publisher) publishSince(ctx context.Context, since, has uint64, to proj
 			if len(chunk) < publishChunk {
 				return nil
 			}
-			err := p.publish(ctx, chunk, nil, projection.Reached{Position: has})
+			err := p.publish(ctx, chunk, nil, nil, projection.Reached{Position: has})
 			chunk = chunk[:0]
 			return err
 		})
@@ -136,5 +136,5 @@ func (p *publisher) publishSince(ctx context.Context, since, has uint64, to proj
 	if err != nil {
 		return count, err
 	}
-	return count, p.publish(ctx, chunk, nil, to)
+	return count, p.publish(ctx, chunk, nil, nil, to)
 }

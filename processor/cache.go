@@ -34,7 +34,7 @@ type holder struct {
 	score     float64 // live, as last published; for the metrics alone
 
 	queued  uint32 // number of its place in the publish queue; 0: it has no events since it was handed to the publisher
-	changes uint8  // events in the queue, up to a bound
+	changes uint8  // events in the queue, up to a bound; and unshownMark
 
 	fresh   bool // while loading: the store has neither it nor any pair of it
 	touched bool // has events since the last settle
@@ -122,6 +122,18 @@ func (h *holder) figures() hold.Figures {
 		all.add(&f)
 	}
 	return all.at(h.sumAt, until)
+}
+
+// unshownMark marks a holder in the queue whose snapshot as it is now was not shown to
+// readers in this process.
+const unshownMark = 1 << 7
+
+func (h *holder) isUnshown() bool { return h.changes&unshownMark != 0 }
+
+func (h *holder) setUnshown(unshown bool) {
+	if h.changes &^= unshownMark; unshown {
+		h.changes |= unshownMark
+	}
 }
 
 type pairKey struct {

@@ -36,6 +36,12 @@
 //	    go on. Errors that may pass, such as a store that is away, fail
 //	    nothing: they are tried again with growing pauses while the reader waits.
 //
+// # Who sees a snapshot first
+//
+// The one owner of a bucket shows each snapshot to the views in its process before the
+// bucket has it, in the order of what it applies; several owners have to wait for their
+// fences. See the file show.go.
+//
 // # Owners that follow one another
 //
 // With [Config.Ownership] a worker is one of several, and runs the partitions that

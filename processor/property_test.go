@@ -151,10 +151,16 @@ func TestAnyCrashLeavesTheSameState(t *testing.T) {
 				lost := bucket.copy()
 				crashes := 1 + r.IntN(6)
 				for range crashes {
+					fed := newFedBucket(bucket)
+					var to snapshots = bucket
+					if seed%3 == 2 { // readers in the process are shown all, too
+						to = fed
+						fed.open()
+					}
 					w := run(t, Config{
 						Store: newCrashing(store, atomic, 4+r.IntN(50), r), Rules: rules, FlushInterval: time.Duration(1 + r.IntN(300_000)),
 						CacheBytes: 1 + r.IntN(20_000), FlushBytes: 1 + r.IntN(40_000), GCInterval: time.Millisecond, turn: 1 + r.IntN(12),
-					}, log, bucket)
+					}, log, to)
 					if err := waitAll(w, log); err != nil && !errors.Is(err, projection.ErrClosed) {
 						t.Fatal(err)
 					}
@@ -162,8 +168,8 @@ func TestAnyCrashLeavesTheSameState(t *testing.T) {
 					if err := <-w.ended; err != nil && !errors.Is(err, projection.ErrClosed) {
 						t.Fatal(err)
 					}
-					if bucket.backwards != nil {
-						t.Fatal(bucket.backwards)
+					if bucket.backwards != nil || fed.wrong != nil {
+						t.Fatal(bucket.backwards, fed.wrong)
 					}
 					if r.IntN(2) == 0 { // what an asynchronous bucket loses
 						bucket = lost

@@ -1,9 +1,10 @@
 package processor
 
 import (
+	"cmp"
 	"context"
 	"errors"
-	"fmt"
+	"slices"
 	"time"
 
 	"holdmetrics/ingest"
@@ -55,7 +56,8 @@ const (
 
 type publishJob struct {
 	holders []projection.HolderRecord
-	gone    []string // keys of the bucket that no holder has
+	entries []projection.Entry // beside holders: snapshots that readers were shown
+	gone    []string           // keys of the bucket that no holder has
 	to      projection.Reached
 	behind  bool
 	backlog *backlog // not holders, but what the store has up to there
@@ -99,6 +101,7 @@ type publisher struct {
 	jobs          chan *publishJob
 	done          chan publishDone
 
+	show      *shower
 	refresh   *refresher // nil: there is no bucket
 	refreshed bool       // the last publish was of refreshed lines
 }
@@ -108,10 +111,22 @@ func newPublisher(s *scope, mem *memory, flush *flusher, bucket snapshots, turn 
 		scope: s, mem: mem, flush: flush, bucket: bucket, turn: turn,
 		jobs: make(chan *publishJob, 1), done: make(chan publishDone, 1),
 	}
+	to, _ := bucket.(display)
+	if _, several := bucket.(fencer); several {
+		to = nil // which may show nothing before the bucket has taken it
+	}
+	p.show = newShower(s, mem, p, to)
 	if bucket != nil {
 		p.refresh = newRefresher(s)
 	}
 	return p
+}
+
+// changed notes that an event has changed a holder, before which the partition was at
+// before.
+func (p *publisher) changed(h *holder, before projection.Reached) {
+	p.queue.change(h, before)
+	p.show.changed(h)
 }
 
 // run publishes snapshots until jobs is closed. With each job, but for the
@@ -139,21 +154,21 @@ func (p *publisher) run(ctx, running context.Context) {
 
 func (p *publisher) do(ctx context.Context, job *publishJob) (err error) {
 	if job.backlog == nil {
-		job.count = len(job.holders)
-		return p.publish(ctx, job.holders, job.gone, job.to)
+		job.count = len(job.holders) + len(job.entries)
+		return p.publish(ctx, job.holders, job.entries, job.gone, job.to)
 	}
 	job.count, err = p.backfill(ctx, job.backlog, job.to)
 	return err
 }
 
-func (p *publisher) publish(ctx context.Context, holders []projection.HolderRecord, gone []string, to projection.Reached) error {
-	entries := make([]projection.Entry, len(holders), len(holders)+len(gone))
+func (p *publisher) publish(ctx context.Context, holders []projection.HolderRecord, entries []projection.Entry, gone []string, to projection.Reached) error {
+	entries = slices.Grow(entries, len(holders)+len(gone))
 	for i := range holders {
-		value, err := projection.EncodeSnapshot(&holders[i], p.cfg.Rules.Version(), p.bucket.Generation())
+		value, err := p.encode(&holders[i])
 		if err != nil {
-			return fmt.Errorf("processor: partition %d: snapshot of holder %q: %w", p.id, holders[i].Holder, err)
+			return err
 		}
-		entries[i] = projection.Entry{Key: ingest.SubjectToken(holders[i].Holder), Value: value}
+		entries = append(entries, projection.Entry{Key: ingest.SubjectToken(holders[i].Holder), Value: value})
 	}
 	for _, key := range gone {
 		there, err := p.inStore(ctx, key)
@@ -196,8 +211,12 @@ func (p *publisher) wants() bool {
 		// the bucket may have. Until then changes are held back: the store may be behind.
 		return p.flush.stored >= p.floor
 	}
-	return (p.mem.position != p.published || p.queue.len() > 0) && p.mem.position >= p.floor
+	return (p.mem.position != p.published || p.queue.len() > 0) && p.current()
 }
+
+// current reports whether the bucket and its readers have all from before the start, so
+// that what changes may be published.
+func (p *publisher) current() bool { return p.backlog == nil && p.mem.position >= p.floor }
 
 // next is where the turn to publish comes from, nil where none is wanted.
 //
@@ -219,7 +238,7 @@ func (p *publisher) wantsTurn() bool {
 	if p.mem.farBehind() && p.published >= p.flush.encoded && p.queue.len() < publishMost {
 		return false
 	}
-	return p.wants()
+	return p.wants() && (!p.show.shows() || p.backlog != nil || p.show.roundMost(time.Now()) > 0)
 }
 
 // start hands what changed to the publisher, with the turn where it was taken.
@@ -238,25 +257,49 @@ func (p *publisher) start(ctx context.Context, turn bool) error {
 		p.passTurn(turn)
 		return err
 	}
-	job := &publishJob{turn: turn, behind: p.mem.pending >= publishLate, holders: make([]projection.HolderRecord, 0, min(p.queue.len(), p.cfg.turn))}
-	job.to = p.queue.take(p.cfg.turn, p.mem.reached(), func(h *holder) {
-		record := projection.HolderRecord{
-			Holder: h.name, Figures: h.figures(), UpdatedAt: h.updatedAt, Position: h.position,
-		}
-		job.holders = append(job.holders, record)
-		p.refresh.published(&record)
-		p.metrics.snapshot(h, &record)
-		p.mem.cache.removeHolder(h, p.mem.flushed)
-	})
-	if p.lost != nil {
+	job := &publishJob{turn: turn, behind: p.mem.pending >= publishLate}
+	if err := p.fill(job); err != nil {
 		p.passTurn(turn)
-		return p.lost
+		return err
 	}
 	if job.to.Position < p.published { // what was published from the store lies between
 		job.to = projection.Reached{Position: p.published, LogTime: p.publishedTime}
 	}
 	p.published, p.publishedTime, p.busy, p.began = job.to.Position, job.to.LogTime, true, p.cfg.Now()
 	p.jobs <- job // has room: one is in flight at most
+	return nil
+}
+
+// fill takes the holders of a job out of the queue.
+func (p *publisher) fill(job *publishJob) (err error) {
+	most := p.cfg.turn
+	if p.show.shows() {
+		most = min(most, max(p.show.left, 1))
+		p.show.entries = p.show.entries[:0]
+	}
+	n := min(p.queue.len(), most)
+	if p.show.shows() {
+		job.entries = make([]projection.Entry, 0, n)
+	} else {
+		job.holders = make([]projection.HolderRecord, 0, n)
+	}
+	job.to = p.queue.take(most, p.mem.reached(), func(h *holder) {
+		if p.show.shows() {
+			e, failed := p.show.take(h)
+			job.entries, err = append(job.entries, e), cmp.Or(err, failed)
+		} else {
+			record := h.record()
+			job.holders = append(job.holders, record)
+			p.refresh.published(h.name, h.position, record.Figures.Line.Until)
+			p.metrics.snapshot(h, &record)
+		}
+		p.mem.cache.removeHolder(h, p.mem.flushed)
+	})
+	if err = cmp.Or(p.lost, err); err != nil || !p.show.shows() {
+		return err
+	}
+	p.show.flushEntries()
+	p.show.took(len(job.entries))
 	return nil
 }
 
@@ -270,8 +313,13 @@ func (p *publisher) publishRefreshed() error {
 		p.passTurn(true)
 		return nil
 	}
+	entries, holders, err := p.show.refreshed(holders)
+	if err != nil {
+		p.passTurn(true)
+		return err
+	}
 	p.busy, p.began = true, p.cfg.Now()
-	p.jobs <- &publishJob{holders: holders, gone: gone, to: projection.Reached{Position: p.published, LogTime: p.publishedTime}, turn: true}
+	p.jobs <- &publishJob{holders: holders, entries: entries, gone: gone, to: projection.Reached{Position: p.published, LogTime: p.publishedTime}, turn: true}
 	return nil
 }
 
@@ -280,7 +328,7 @@ func (p *publisher) takeGone() (gone []string) {
 	for _, key := range p.refresh.gone {
 		holder, err := ingest.HolderOf(key)
 		if h := p.mem.cache.holders[holder]; err == nil && h != nil {
-			p.queue.change(h, p.mem.reached()) // its snapshot comes once more
+			p.changed(h, p.mem.reached()) // its snapshot comes once more
 			continue
 		}
 		gone = append(gone, key)
@@ -329,7 +377,9 @@ func (p *publisher) finish(d publishDone) error {
 	}
 	if d.job.backlog != nil {
 		p.backlog = nil
+		p.show.from = max(p.show.from, d.job.to.Position)
 	}
+	p.show.rest(time.Now())
 	p.board.set(func(s *PartitionStatus) { s.Published = d.job.to.Position })
 	p.metrics.publish(d)
 	return nil

@@ -50,16 +50,17 @@ func (q *publishQueue) change(h *holder, before projection.Reached) {
 		if q.number++; q.number == 0 {
 			q.number++
 		}
-		h.queued, h.changes = q.number, 1
+		h.queued, h.changes = q.number, h.changes&unshownMark|1
 		q.waiting++
 		q.entries = append(q.entries, waitingHolder{h, q.number, before})
 		return
 	}
-	if h.changes == 1<<oftenClasses {
+	n := h.changes &^ unshownMark
+	if n == 1<<oftenClasses {
 		return
 	}
 	h.changes++
-	if n := h.changes; n&(n-1) == 0 {
+	if n++; n&(n-1) == 0 {
 		class := bits.Len8(n) - 2
 		q.often[class] = append(q.often[class], waitingHolder{holder: h, number: h.queued})
 		q.extra++
@@ -115,6 +116,15 @@ func (q *publishQueue) take(most int, now projection.Reached, fn func(*holder)) 
 		q.sweep()
 	}
 	return before
+}
+
+// each calls fn for every holder that waits.
+func (q *publishQueue) each(fn func(*holder)) {
+	for i := range q.entries[q.head:] {
+		if w := &q.entries[q.head+i]; w.waits() {
+			fn(w.holder)
+		}
+	}
 }
 
 // sweep takes out what is stale.

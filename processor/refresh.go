@@ -114,7 +114,7 @@ type refreshDone struct {
 	found    []lineEnd                 // walk
 	differ   []*lineEnd                // walk, keys: the bucket has other snapshots of these
 	unknown  []string                  // walk, keys: the store has no such holder
-	passed   int                       // walk: holders up to last
+	passed   int                       // walk: holders up to last, see extra
 	position bool                      // keys: the position is among them
 	took     time.Duration             // walk
 	last     string                    // walk: the last holder; "": the walk is over
@@ -153,10 +153,10 @@ func (r *refresher) walk(position uint64) {
 	r.over, r.ends.horizon = nil, 0
 }
 
-// published notes that a snapshot is on its way to the bucket.
-func (r *refresher) published(h *projection.HolderRecord) {
-	delete(r.drawing, h.Holder)
-	r.ends.set(h.Holder, h.Position, h.Figures.Line.Until)
+// published notes that a snapshot is on its way to readers, whose line ends at until.
+func (r *refresher) published(holder string, position uint64, until int64) {
+	delete(r.drawing, holder)
+	r.ends.set(holder, position, until)
 }
 
 // latest reports whether position is that of the latest event of a holder, and
@@ -352,7 +352,7 @@ func (r *refresher) take() []projection.HolderRecord {
 		line := &r.drawn[i]
 		if r.drawing[line.Holder] {
 			out = append(out, *line)
-			r.published(line)
+			r.published(line.Holder, line.Position, line.Figures.Line.Until)
 		}
 	}
 	r.drawn = nil
@@ -408,7 +408,7 @@ func (r *refresher) find(ctx context.Context, d *refreshDone) error {
 			d.found = append(d.found, lineEnd{holder: h.Holder, position: h.Position, until: until, stored: true})
 		}
 	}
-	d.passed = d.job.passed + len(holders)
+	d.passed = d.job.passed + unshown(holders, d.job.with)
 	if d.last == "" {
 		if d.unknown, err = r.extra(ctx, d.job.with, d.passed); err != nil {
 			return err

@@ -114,6 +114,7 @@ type board struct {
 	wake   chan struct{} // somebody waits for wanted
 	wanted atomic.Uint64 // position that somebody waits for
 
+	showWanted  atomic.Bool // see Worker.showSoon
 	auditWanted atomic.Bool // see Worker.Audit
 	suspects    suspects    // see Worker.suspect
 

@@ -51,6 +51,7 @@ func New(cfg Config) (*Worker, error) {
 	w, err := newWorker(cfg, jetStreamLog{cfg.Log, readBehind}, bucket)
 	if err == nil && cfg.Snapshots != nil && cfg.Ownership == nil {
 		cfg.Snapshots.OnForeign(w.suspect)
+		cfg.Snapshots.OnWanted(w.showSoon)
 	}
 	return w, err
 }

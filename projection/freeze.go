@@ -38,4 +38,11 @@ func (g *gate) set(change func()) {
 func (v *View) Freeze() { v.gate.set(func() { v.gate.shut = true }) }
 
 // Thaw ends Freeze.
-func (v *View) Thaw() { v.gate.set(func() { v.gate.shut = false }) }
+func (v *View) Thaw() {
+	v.gate.set(func() {
+		v.gate.shut = false
+		if !v.gate.closed {
+			v.showHeld()
+		}
+	})
+}

@@ -249,7 +249,10 @@ func (p *watchPass) becomeComplete() {
 	// Before positions are shown: who has waited for one must not find the error of an
 	// earlier pass beside it.
 	p.view.lastErr.Store(nil)
-	p.view.readyOnce.Do(func() { close(p.view.ready) })
+	p.view.readyOnce.Do(func() {
+		p.view.positions.showAll()
+		close(p.view.ready)
+	})
 	if missing := p.view.table.unseen(p.pass); len(missing) > 0 {
 		p.missing <- missing
 		return

@@ -62,9 +62,10 @@ func ReadPositions(ctx context.Context, js jetstream.JetStream, generation strin
 // positions are what the bucket's position keys say, shown only when they are true
 // of the view (see watchPass).
 type positions struct {
-	mu     sync.RWMutex
-	public map[int]Reached
-	moved  signal
+	mu      sync.RWMutex
+	public  map[int]Reached
+	shownTo map[int]Reached // by the owner, whose word is later than the bucket's
+	moved   signal
 
 	// What is staged is touched behind the view's gate. A position that was armed when
 	// a question was asked outlives newer ones until it is answered: under load every
@@ -80,6 +81,7 @@ type stagedPosition struct {
 
 func (p *positions) init() {
 	p.public = map[int]Reached{}
+	p.shownTo = map[int]Reached{}
 	p.staged = map[int]stagedPosition{}
 	p.armed = map[int]stagedPosition{}
 }
@@ -126,10 +128,36 @@ func (p *positions) take(from map[int]stagedPosition, upTo uint64) (moved bool) 
 	defer p.mu.Unlock()
 	for partition, s := range from {
 		if s.sequence <= upTo {
-			p.public[partition] = s.to
+			// Where another view was opened, the owner leaves it to the bucket for a while.
+			if _, shown := p.shownTo[partition]; !shown || s.to.Position > p.public[partition].Position {
+				p.public[partition] = s.to
+			}
 			delete(from, partition)
 			moved = true
 		}
 	}
 	return moved
+}
+
+// show takes over positions of the owner. They are public once the view is complete.
+func (p *positions) show(to map[int]Reached, complete bool) {
+	p.mu.Lock()
+	for partition, at := range to {
+		p.shownTo[partition] = at
+		if complete {
+			p.public[partition] = at
+		}
+	}
+	p.mu.Unlock()
+	if complete {
+		p.moved.raise()
+	}
+}
+
+// showAll makes public what the owner has shown so far.
+func (p *positions) showAll() {
+	p.mu.Lock()
+	maps.Copy(p.public, p.shownTo)
+	p.mu.Unlock()
+	p.moved.raise()
 }

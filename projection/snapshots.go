@@ -39,6 +39,7 @@ type Snapshots struct {
 	prefix    string // of subjects
 	burst     burst  // of a bucket that has one owner
 	foreign   foreign
+	feed      feed
 	renewal   renewal
 }
 

@@ -44,6 +44,7 @@ type item struct {
 	settled uint64
 	pass    uint32 // of the watch that saw it last
 	gone    bool
+	shown   bool // by the owner: the bucket is older, unless what it has is later
 }
 
 type historyEntry struct {
@@ -77,7 +78,7 @@ func (t *table) get(key string) (Change, bool) {
 
 // change is what the item is now.
 func (it *item) change() Change {
-	return Change{Key: it.key, Value: it.value, Gone: it.gone, Number: it.last, Settled: it.settled}
+	return Change{Key: it.key, Value: it.value, Gone: it.gone, Shown: it.shown, Number: it.last, Settled: it.settled}
 }
 
 // newest is the number of the last change.
@@ -91,6 +92,19 @@ func (t *table) newest() uint64 {
 func (t *table) put(key string, value []byte, pass uint32) {
 	t.mu.Lock()
 	it := t.items[key]
+	stays := it != nil && it.shown && (bytes.Equal(it.value, value) || !isLater(value, it.value))
+	if !stays {
+		it = t.set(it, key, value)
+	}
+	it.pass = pass
+	t.mu.Unlock()
+	if !stays {
+		t.changed.raise()
+	}
+}
+
+// set gives a key a value. it is the key's item; nil: there is none.
+func (t *table) set(it *item, key string, value []byte) *item {
 	same := it != nil && settledEqual(it.value, value)
 	if it == nil {
 		it = &item{key: strings.Clone(key)}
@@ -98,14 +112,12 @@ func (t *table) put(key string, value []byte, pass uint32) {
 		t.added = append(t.added, it)
 		t.current++
 	}
-	it.pass = pass
 	it.value = value
 	t.note(it)
 	if !same {
 		it.settled = it.last
 	}
-	t.mu.Unlock()
-	t.changed.raise()
+	return it
 }
 
 // same reports whether a snapshot is the one that the table has from the bucket, and if
@@ -124,15 +136,16 @@ func (t *table) same(key string, value []byte, pass uint32) bool {
 	return true
 }
 
-// remove drops a holder, if it is there.
+// remove drops a holder, if it is there. One that the owner has shown stays.
 func (t *table) remove(key string) {
 	t.mu.Lock()
 	it := t.items[key]
-	if it != nil {
+	gone := it != nil && !it.shown
+	if gone {
 		t.drop(it)
 	}
 	t.mu.Unlock()
-	if it != nil {
+	if gone {
 		t.changed.raise()
 	}
 }
@@ -142,7 +155,7 @@ func (t *table) unseen(pass uint32) (keys []string) {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
 	for _, it := range t.items {
-		if it.pass != pass {
+		if it.pass != pass && !it.shown {
 			keys = append(keys, it.key)
 		}
 	}
@@ -154,7 +167,7 @@ func (t *table) unseen(pass uint32) (keys []string) {
 func (t *table) removeUnseen(key string, pass uint32) {
 	t.mu.Lock()
 	it := t.items[key]
-	gone := it != nil && it.pass != pass
+	gone := it != nil && it.pass != pass && !it.shown
 	if gone {
 		t.drop(it)
 	}

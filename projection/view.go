@@ -36,7 +36,11 @@ type View struct {
 	damaged   damagedKeys
 	patience  time.Duration // watchPatience
 
+	fed     bool // by the owner of the bucket, too; see feed
+	watched atomic.Pointer[Watched]
+
 	gate      gate
+	held      held // touched behind the gate
 	table     table
 	positions positions
 }
@@ -48,29 +52,44 @@ func (s *Snapshots) Watch(ctx context.Context) (*View, error) {
 }
 
 func (s *Snapshots) watch(ctx context.Context, js jetstream.JetStream, patience time.Duration) (*View, error) {
+	v, err := s.newView(ctx, js, patience)
+	if err == nil {
+		v.start(ctx)
+	}
+	return v, err
+}
+
+// newView returns a view that does not follow the bucket yet.
+func (s *Snapshots) newView(ctx context.Context, js jetstream.JetStream, patience time.Duration) (*View, error) {
 	name := s.stream.CachedInfo().Config.Name
 	if _, err := s.js.Stream(ctx, name); err != nil {
 		return nil, fmt.Errorf("projection: watch snapshot bucket %s: %w", BucketName(s.config.Generation), err)
 	}
-	watching, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	v := &View{
 		js: js, bucket: s, stream: name, prefix: s.prefix,
-		ready: make(chan struct{}), cancel: cancel, done: make(chan struct{}), patience: patience,
+		ready: make(chan struct{}), done: make(chan struct{}), patience: patience,
 	}
 	v.damaged.check, v.damaged.tell = s.config.Check, s.foreign.tell
 	v.gate.init()
 	v.table.init()
 	v.positions.init()
+	return v, nil
+}
+
+// start has the view follow the bucket until Close.
+func (v *View) start(ctx context.Context) {
+	watching, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	v.cancel = cancel
 	go func() {
 		defer close(v.done)
 		v.watch(watching)
 	}()
-	return v, nil
 }
 
 // Close ends the watch and waits for it. What the view holds can still be read, and
 // changes no more.
 func (v *View) Close() error {
+	v.bucket.feed.remove(v)
 	v.gate.set(func() { v.gate.closed = true })
 	v.cancel()
 	<-v.done
@@ -193,6 +212,7 @@ type Change struct {
 	Key   string
 	Value []byte // not to be changed
 	Gone  bool
+	Shown bool // the owner of the bucket has shown it in this process
 	// Number is the point of this change in the view's history, Settled that of the
 	// last change which changed the holder's settled figures: one that began or
 	// moved only what still runs leaves it behind.
@@ -262,6 +282,7 @@ func (v *View) WaitPosition(ctx context.Context, partition int, position uint64)
 		if reached >= position {
 			return nil
 		}
+		v.want(partition)
 		select {
 		case <-moved:
 		case <-v.done:

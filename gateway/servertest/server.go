@@ -161,7 +161,7 @@ func (s *Server) startProcessor(ctx context.Context, js jetstream.JetStream, eve
 		return query.Backend{}, err
 	}
 	s.group.Go("the processor", worker.Run)
-	view, err := snapshots.Watch(ctx)
+	view, err := snapshots.WatchFed(ctx)
 	if err != nil {
 		return query.Backend{}, err
 	}

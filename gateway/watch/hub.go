@@ -30,6 +30,7 @@ type Hub struct {
 	some      []*watcher            // those of some holders; nil: the place is free
 	free      []uint32              // places of some
 	byKey     index                 // those of some, by holder key
+	interest  interest
 	open      usage
 	clients   map[string]*usage
 	sending   int           // watchers that are at work
@@ -51,8 +52,10 @@ type watcher struct {
 }
 
 const (
-	// watchPace is the least time between two rounds of the hub.
-	watchPace = 5 * time.Millisecond
+	// watchPace is the least time between two rounds of the hub, and watchPaceIdle that
+	// after a round which woke nobody.
+	watchPace     = 5 * time.Millisecond
+	watchPaceIdle = time.Millisecond
 	// watchCrowd is how many watchers may still be at work when the next round
 	// begins. Beyond it the hub waits, for watchPatience at most, and changes are
 	// conflated meanwhile: more rounds would reach nobody earlier.
@@ -63,9 +66,12 @@ const (
 
 // NewHub returns a hub for watches of the snapshots s, which reads from r.
 func NewHub(r *query.Service, s query.Snapshots, b Bounds) *Hub {
-	return &Hub{
+	h := &Hub{
 		reads: r, snapshots: s, bounds: b.withDefaults(), all: map[*watcher]struct{}{}, byKey: newIndex(), clients: map[string]*usage{}, over: make(chan struct{}),
 	}
+	h.interest.init()
+	h.interest.tell(s)
+	return h
 }
 
 // ErrTooMany means that a watch would be beyond what may be watched at once.
@@ -98,6 +104,7 @@ func (h *Hub) join(client string, keys nameList, former *watcher) (*watcher, err
 	h.clients[client] = used
 	if keys.len() == 0 {
 		h.all[w] = struct{}{}
+		h.interest.all.Add(1)
 	} else {
 		h.place(w)
 	}
@@ -120,6 +127,7 @@ func (h *Hub) place(w *watcher) {
 	w.entries = make([]uint32, w.keys.len())
 	for i := range w.entries {
 		w.entries[i] = h.byKey.add(w.keys.at(i), w.place)
+		h.interest.add(w.keys.at(i), 1)
 	}
 }
 
@@ -132,10 +140,12 @@ func (h *Hub) remove(w *watcher) {
 	}
 	if w.keys.len() == 0 {
 		delete(h.all, w)
+		h.interest.all.Add(-1)
 		return
 	}
 	for i, n := range w.entries {
 		h.byKey.remove(w.keys.at(i), n)
+		h.interest.add(w.keys.at(i), -1)
 	}
 	h.some[w.place] = nil
 	h.free = append(h.free, w.place)
@@ -153,6 +163,7 @@ func (h *Hub) Follows(s query.Snapshots) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.snapshots = s
+	h.interest.tell(s)
 	if !h.running {
 		return
 	}
@@ -223,22 +234,27 @@ func (h *Hub) follow(snapshots query.Snapshots, after uint64, empty <-chan struc
 			}
 			continue
 		}
+		woken := 0
 		if h.keyed() {
 			for next := after; ; after = next {
 				changes, next = snapshots.AppendChanges(changes[:0], after, watchLook)
 				if next == after {
 					break
 				}
-				h.wakeSome(changes)
+				woken += h.wakeSome(changes)
 			}
 			clear(changes[:cap(changes)]) // what they refer to may be gone by the next round
 		} else {
 			// Not what is the last by now: a watcher that has just joined may wait for that.
 			after = last
 		}
-		h.wakeAll()
+		woken += h.wakeAll()
+		rest := watchPace
+		if woken == 0 {
+			rest = watchPaceIdle
+		}
 		for began := time.Now(); ; {
-			pace.Reset(watchPace)
+			pace.Reset(rest)
 			select {
 			case <-pace.C:
 			case <-empty:
@@ -263,20 +279,25 @@ func (h *Hub) crowded() bool {
 	return h.sending > watchCrowd
 }
 
-func (h *Hub) wakeSome(changes []projection.Change) {
+func (h *Hub) wakeSome(changes []projection.Change) (woken int) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for i := range changes {
-		h.byKey.each(changes[i].Key, func(place uint32) { h.some[place].raise() })
+		h.byKey.each(changes[i].Key, func(place uint32) {
+			h.some[place].raise()
+			woken++
+		})
 	}
+	return woken
 }
 
-func (h *Hub) wakeAll() {
+func (h *Hub) wakeAll() (woken int) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for w := range h.all {
 		w.raise()
 	}
+	return len(h.all)
 }
 
 func (w *watcher) raise() {

@@ -295,7 +295,7 @@ func (p *Server) open(ctx context.Context, r *generation.Record) (gateway.Backen
 	if err != nil {
 		return gateway.Backend{}, err
 	}
-	view, err := g.Snapshots.Watch(ctx)
+	view, err := g.Snapshots.WatchFed(ctx)
 	if err != nil {
 		return gateway.Backend{}, err
 	}

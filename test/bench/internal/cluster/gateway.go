@@ -16,7 +16,7 @@ import (
 // openGateway starts the gateway. Without a worker nothing is ever applied, and no
 // read waits for it.
 func (c *Cluster) openGateway(ctx context.Context) error {
-	view, err := c.Snapshots.Watch(ctx)
+	view, err := c.Snapshots.WatchFed(ctx)
 	if err != nil {
 		return err
 	}
