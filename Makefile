@@ -6,7 +6,7 @@ PACKAGES = ./...
 # are tested without the race detector.
 MODULES  = deploy/check tools/release
 
-.PHONY: run build test quick flake crash bench lint generate release
+.PHONY: run build test quick flake crash bench fuzz lint licenses vulnerabilities generate release
 
 # Everything in one process; Ctrl-C stops it. ARGS="--data-dir /tmp/x" passes flags on.
 run: build
@@ -52,12 +52,29 @@ crash:
 bench:
 	$(GO) run ./test/bench $(ARGS)
 
+# Every fuzz test for a while, in all for -time; inputs that break one stay in testdata/fuzz.
+# ARGS="-time 10m ./ingest/..."; -h says more.
+fuzz:
+	$(GO) run ./test/fuzz $(ARGS)
+
 lint:
 	@unformatted=$$(gofmt -l $$(git ls-files '*.go' | grep -v '\.pb\.go$$')); \
 	if [ -n "$$unformatted" ]; then echo "gofmt -w is wanted by:"; echo "$$unformatted"; exit 1; fi
 	$(GO) vet $(PACKAGES)
 	$(TOOL) staticcheck $(PACKAGES)
 	@for m in $(MODULES); do echo "$(GO) vet ./... # $$m"; ( cd $$m && $(GO) vet ./... ) || exit 1; done
+	@$(MAKE) --no-print-directory licenses vulnerabilities
+
+# Dependencies whose licences are not compatible with Apache-2.0.
+licenses:
+	@if ! ( cd tools/release && $(GO) list -deps ./licenses ) >/dev/null 2>&1; then echo "licences are not checked: the module of tools/release cannot be fetched"; \
+	else cd tools/release && $(GO) run ./licenses; fi
+
+# Known vulnerabilities of what the program contains. Where their data cannot be reached
+# within a minute, nothing is checked.
+vulnerabilities: build
+	@limit=$$(command -v timeout && echo 60); code=0; $${limit:+timeout 60} $(TOOL) govulncheck -mode=binary bin/holdmetrics || code=$$?; \
+	case $$code in 0) ;; 3) exit 1 ;; *) echo "vulnerabilities are not checked: their data cannot be reached" ;; esac
 
 generate:
 	cd proto && $(GO) tool -modfile=../tools/go.mod buf generate

@@ -138,16 +138,21 @@ func requireFacts(t fataler, p *hold.Pair, m *model) {
 // TestEveryStepAgrees: the model after each event, not only at the end.
 func TestEveryStepAgrees(t *testing.T) {
 	t.Parallel()
-	rapid.Check(t, func(t *rapid.T) {
-		policy, events := genPolicy(t), genEvents(t)
-		p, m := hold.NewPair(policy), newModel(policy)
-		for _, e := range events {
-			p.Add(e.Fact())
-			m.add(modelFact(e))
-			s := m.state()
-			requireSame(t, p, s, sampleTimes(s, 4, drawn(t)))
-		}
-	})
+	rapid.Check(t, everyStepAgrees)
+}
+
+// FuzzEveryStepAgrees looks for a history that the model disagrees with by coverage.
+func FuzzEveryStepAgrees(f *testing.F) { f.Fuzz(rapid.MakeFuzz(everyStepAgrees)) }
+
+func everyStepAgrees(t *rapid.T) {
+	policy, events := genPolicy(t), genEvents(t)
+	p, m := hold.NewPair(policy), newModel(policy)
+	for _, e := range events {
+		p.Add(e.Fact())
+		m.add(modelFact(e))
+		s := m.state()
+		requireSame(t, p, s, sampleTimes(s, 4, drawn(t)))
+	}
 }
 
 // requireIdentical: the canonical state of two pairs: holds, what waits, and
