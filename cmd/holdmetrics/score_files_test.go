@@ -14,7 +14,9 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
+	"github.com/parquet-go/parquet-go"
 	"github.com/spf13/cobra"
 	"pgregory.net/rapid"
 
@@ -185,6 +187,67 @@ func oddLines(t *rapid.T, dir string, n int, rows [][]string) string {
 	return name
 }
 
+// oddParquet writes rows of cells as Parquet: columns of numbers as such or as texts,
+// columns of times also as times, in groups and pages of any size.
+func oddParquet(t *rapid.T, dir string, n int, rows [][]string) string {
+	type column struct {
+		at   int // in the rows
+		kind string
+	}
+	group, columns := parquet.Group{}, map[string]column{}
+	for i, name := range rows[0] {
+		kinds := []string{"text", "text", "bytes"}
+		if !slices.ContainsFunc(rows[1:], func(row []string) bool {
+			number, err := strconv.ParseInt(row[i], 10, 64)
+			return row[i] != "" && (err != nil || strconv.FormatInt(number, 10) != row[i])
+		}) {
+			kinds = append(kinds, "number", "number")
+			if name == "start" || name == "end" || name == "block_timestamp" {
+				kinds = append(kinds, "time", "time", "time")
+			}
+		}
+		kind := rapid.SampledFrom(kinds).Draw(t, "kind of "+name)
+		group[name] = parquet.Optional(map[string]parquet.Node{
+			"text": parquet.String(), "bytes": parquet.Leaf(parquet.ByteArrayType), "number": parquet.Int(64), "time": parquet.Timestamp(parquet.Millisecond),
+		}[kind])
+		columns[name] = column{i, kind}
+	}
+	schema := parquet.NewSchema("rows", group)
+	path := filepath.Join(dir, "f"+strconv.Itoa(n)+".csv") // the name does not matter
+	f, err := os.Create(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	w := parquet.NewGenericWriter[any](f, schema, parquet.MaxRowsPerRowGroup(int64(rapid.SampledFrom([]int{3, 10, 1000}).Draw(t, "rows of a group"))),
+		parquet.PageBufferSize(rapid.SampledFrom([]int{64, 1 << 16}).Draw(t, "page")))
+	for _, cells := range rows[1:] {
+		row := make(parquet.Row, 0, len(cells))
+		for i, path := range schema.Columns() {
+			c := columns[path[0]]
+			text := cells[c.at]
+			number, _ := strconv.ParseInt(text, 10, 64)
+			v, defined := parquet.ByteArrayValue([]byte(text)), 1
+			switch {
+			case text == "" && (c.kind == "number" || c.kind == "time" || rapid.Bool().Draw(t, "null")):
+				v, defined = parquet.NullValue(), 0
+			case c.kind == "number":
+				v = parquet.Int64Value(number)
+			case c.kind == "time":
+				v = parquet.Int64Value(number * 1000)
+			}
+			row = append(row, v.Level(0, defined, i))
+		}
+		if _, err := w.WriteRows([]parquet.Row{row}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := errors.Join(w.Close(), f.Close()); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
 // columns draws an order of columns, of which the last may be absent.
 func columns(t *rapid.T, needed, others []string) []string {
 	all := slices.Clone(needed)
@@ -280,11 +343,8 @@ func TestScoreEventsOnSeveralCores(t *testing.T) {
 					rows = append(rows, row)
 				}
 			}
-			if rapid.IntRange(0, 2).Draw(t, "JSON") == 0 {
-				names = append(names, oddLines(t, dir, i, rows))
-			} else {
-				names = append(names, oddFile(t, dir, i, rows))
-			}
+			write := rapid.SampledFrom([]func(*rapid.T, string, int, [][]string) string{oddLines, oddFile, oddFile, oddParquet}).Draw(t, "kind of file")
+			names = append(names, write(t, dir, i, rows))
 		}
 		args := append(names, commonArgs(t)...)
 		if rapid.IntRange(0, 5).Draw(t, "lenient") == 0 {
@@ -365,7 +425,8 @@ func TestScoreTransfersOnSeveralCores(t *testing.T) {
 					rows = append(rows, row)
 				}
 			}
-			names = append(names, oddFile(t, dir, i, rows))
+			write := rapid.SampledFrom([]func(*rapid.T, string, int, [][]string) string{oddFile, oddFile, oddParquet}).Draw(t, "kind of file")
+			names = append(names, write(t, dir, i, rows))
 		}
 		args = append(args, rulesArgs(t, dir)...)
 		for _, more := range [][]string{
@@ -382,6 +443,38 @@ func TestScoreTransfersOnSeveralCores(t *testing.T) {
 	})
 	if quick < 10 {
 		t.Errorf("only %d files were worked out on several cores", quick)
+	}
+}
+
+// Parquet is worked out on several cores.
+func TestScoreParquetOnSeveralCores(t *testing.T) {
+	t.Parallel()
+	type event struct {
+		Token  string    `parquet:"token_id,dict"`
+		Holder string    `parquet:"holder_id"`
+		Start  time.Time `parquet:"start,timestamp(microsecond)"`
+		End    int64     `parquet:"end"`
+		Weight float64   `parquet:"weight"`
+	}
+	type transfer struct {
+		Token string `parquet:"token_address"`
+		From  string `parquet:"from_address"`
+		To    string `parquet:"to_address"`
+		Value string `parquet:"value"`
+		Time  int64  `parquet:"block_timestamp"`
+	}
+	dir := t.TempDir()
+	events, transfers := filepath.Join(dir, "events.parquet"), filepath.Join(dir, "transfers.parquet")
+	if err := errors.Join(
+		parquet.WriteFile(events, []event{{"T", "a", time.Unix(1_700_000_000, 0), 1_700_000_010, 2.5}, {"T", "b", time.Unix(1_700_000_000, 0), 1_700_000_001, 1}}),
+		parquet.WriteFile(transfers, []transfer{{"T", "0x0000000000000000000000000000000000000000", "a", "5", 1_700_000_000}, {"T", "a", "b", "2", 1_700_000_010}})); err != nil {
+		t.Fatal(err)
+	}
+	for kind, c := range map[string]struct{ file, want string }{"events": {events, "\na,25,10,"}, "transfers": {transfers, "\na,320,100,"}} {
+		s := scoreFiles(kind, 1<<20, c.file, "--format", "csv", "--as-of", "1700000100", "--policy", "sum")
+		if s.err != "" || !s.quick || !strings.Contains(s.out, c.want) {
+			t.Errorf("%s: %+v", kind, s)
+		}
 	}
 }
 

@@ -79,7 +79,7 @@ func (s *scoring) readFile(ctx context.Context, reader *sharded.Reader, name str
 			p.file++
 		}
 		return reader.Read(ctx, &lineJob{job{s, rows.NewLineBlocks(f)}})
-	case kind != rows.CSV:
+	case kind == rows.JSON:
 		return sharded.ErrPlain
 	}
 	table, err := rows.NewTable(f)

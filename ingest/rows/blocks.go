@@ -26,25 +26,33 @@ type Blocks struct {
 	line   int        // lines before the next block
 	quoted bool       // a row before the next block had a quote
 	ended  bool
+	cells  *cellSource // rows come as their cells; nil: they are text
 }
 
 // Block is some whole rows of a file.
 type Block struct {
-	Line int // lines of the file before the block
+	Line int // lines of the file before the block; of Parquet, rows
 
 	data   []byte
 	quotes bool // the block has quotes
 	quoted bool // a row before the block had one
+	cells  bool // data has the cells of rows, see cellSource
 }
 
 // Blocks returns the rows that [Table.Next] has not returned, as blocks, or nil if the
 // kind of the file does not allow blocks. Next must not be called afterwards.
 func (t *Table) Blocks() *Blocks {
-	s, ok := t.source.(*csvSource)
-	if !ok || s.quoted != nil {
-		return nil
+	switch s := t.source.(type) {
+	case *csvSource:
+		if s.quoted == nil {
+			return &Blocks{file: t.file, in: s.in, source: s, line: s.line}
+		}
+	case *parquetSource:
+		if cells := s.blocks(); cells != nil {
+			return &Blocks{file: t.file, cells: cells}
+		}
 	}
-	return &Blocks{file: t.file, in: s.in, source: s, line: s.line}
+	return nil
 }
 
 // NewLineBlocks cuts a file of one record a line into blocks. The file stays the caller's
@@ -57,6 +65,9 @@ func NewLineBlocks(f *File) *Blocks { return &Blocks{file: f, in: f} }
 func (b *Blocks) Next(buf []byte) (Block, []byte, error) {
 	if b.ended {
 		return Block{}, buf, io.EOF
+	}
+	if b.cells != nil {
+		return b.cells.next(buf)
 	}
 	n := copy(buf, b.rest)
 	if n < len(b.rest) {
@@ -115,8 +126,10 @@ func (b *Blocks) end(data []byte) int {
 
 // BlockReader reads the rows of blocks. Each goroutine has its own.
 type BlockReader struct {
-	header []string
-	comma  byte
+	header  []string
+	comma   byte
+	cells   bool // the block has cells, see cellSource
+	columns int  // of a block of cells
 
 	rest    []byte
 	line    int  // lines before rest
@@ -157,6 +170,10 @@ func (r *LineReader) Next() ([]byte, int, error) {
 
 // Reader returns a reader of blocks of a table.
 func (b *Blocks) Reader() *BlockReader {
+	if b.cells != nil {
+		n := len(b.cells.from.table.header)
+		return &BlockReader{columns: n, fields: make([]string, 0, n)}
+	}
 	header := b.source.table.header
 	return &BlockReader{header: header, comma: b.source.comma, fields: make([]string, 0, len(header)+1)}
 }
@@ -164,6 +181,7 @@ func (b *Blocks) Reader() *BlockReader {
 // Reset makes a block the one that is read.
 func (r *BlockReader) Reset(b Block) {
 	r.rest, r.line, r.strict, r.quotes, r.quoted = b.data, b.Line, b.quoted, b.quotes, nil
+	r.cells = b.cells
 }
 
 // Repeated is the number of header lines that were passed over.
@@ -173,6 +191,9 @@ func (r *BlockReader) Repeated() int64 { return r.headers }
 // row is valid until the next call. Its strings are parts of the block's buffer, and valid
 // as long as that is not changed. Any other error matches [ErrBlocks].
 func (r *BlockReader) Next() ([]string, int, error) {
+	if r.cells {
+		return r.nextCells()
+	}
 	for {
 		row, line, err := r.read()
 		if err != nil {

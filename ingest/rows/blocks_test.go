@@ -1,14 +1,19 @@
 package rows_test
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/parquet-go/parquet-go"
 	"pgregory.net/rapid"
 
 	"holdmetrics/ingest/rows"
@@ -144,5 +149,82 @@ func TestNoBlocks(t *testing.T) {
 		if _, _, err := inBlocks(path, 100); !errors.Is(err, rows.ErrBlocks) {
 			t.Errorf("%s: %v", name, err)
 		}
+	}
+}
+
+// Parquet in blocks has the rows that it has in order, in groups and pages of any size.
+// Damaged data is an error or gives rows, the same ones if both ways of reading take it;
+// it is no panic and no endless reading.
+func TestBlocksOfParquet(t *testing.T) {
+	t.Parallel()
+	type record struct {
+		ID    string    `parquet:"id,dict"`
+		Hash  []byte    `parquet:"hash"`
+		At    time.Time `parquet:"at,timestamp(millisecond)"`
+		Big   int64     `parquet:"big,decimal(2:18)"`
+		Small int32     `parquet:"small"`
+		Large uint64    `parquet:"large"`
+		Float float64   `parquet:"float"`
+		Maybe *string   `parquet:"maybe,optional"`
+		Flag  bool      `parquet:"flag"`
+	}
+	name := filepath.Join(t.TempDir(), "f.parquet")
+	read := 0
+	rapid.Check(t, func(t *rapid.T) {
+		var b bytes.Buffer
+		w := parquet.NewGenericWriter[record](&b, parquet.MaxRowsPerRowGroup(rapid.SampledFrom([]int64{7, 300, 10_000}).Draw(t, "rows of a group")),
+			parquet.PageBufferSize(rapid.SampledFrom([]int{64, 1 << 16}).Draw(t, "page")))
+		random := rand.New(rand.NewPCG(rapid.Uint64().Draw(t, "seed"), 0))
+		for range rapid.SampledFrom([]int{0, 1, 20, 255, 256, 700}).Draw(t, "rows") {
+			r := record{ID: " h" + strconv.Itoa(random.IntN(9)), Hash: []byte{byte(random.IntN(4)), 'x'}, At: time.UnixMilli(random.Int64N(5_000)),
+				Big: random.Int64N(9) - 4, Small: random.Int32(), Large: random.Uint64(), Float: random.Float64(), Flag: random.IntN(2) == 0}
+			if random.IntN(2) == 0 {
+				r.Maybe = &r.ID
+			}
+			if _, err := w.Write([]record{r}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := w.Close(); err != nil {
+			t.Fatal(err)
+		}
+		data := b.Bytes()
+		flips := rapid.SampledFrom([]int{0, 0, 1, 3}).Draw(t, "damage")
+		for range flips {
+			data[rapid.IntRange(4, len(data)-1).Draw(t, "at")] ^= byte(rapid.IntRange(1, 255).Draw(t, "flip"))
+		}
+		if err := os.WriteFile(name, data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		want, _, wantErr := inOrder(name)
+		got, _, err := inBlocks(name, rapid.SampledFrom([]int{1, 500, 1 << 16}).Draw(t, "size"))
+		switch {
+		case flips == 0 && (err != nil || wantErr != nil):
+			t.Fatalf("in blocks %v, in order %v", err, wantErr)
+		case err != nil || wantErr != nil:
+		case fmt.Sprint(got) != fmt.Sprint(want):
+			t.Fatalf("\nin blocks %q\nin order %q", got, want)
+		default:
+			read++
+		}
+	})
+	if read == 0 {
+		t.Error("no file was read")
+	}
+}
+
+// Lists have any number of values a row, and are read row by row.
+func TestNoBlocksOfLists(t *testing.T) {
+	t.Parallel()
+	type record struct {
+		ID  string  `parquet:"id"`
+		IDs []int64 `parquet:"ids,list"`
+	}
+	name := filepath.Join(t.TempDir(), "f.parquet")
+	if err := parquet.WriteFile(name, []record{{"a", []int64{1, 2}}}); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := inBlocks(name, 100); !errors.Is(err, rows.ErrBlocks) {
+		t.Error(err)
 	}
 }

@@ -19,23 +19,28 @@ import (
 
 // parquetSource reads the rows of a Parquet file.
 type parquetSource struct {
-	table   *Table
-	spool   *os.File // holds what cannot be sought in; nil: the file itself
-	columns []parquetColumn
-	groups  []parquet.RowGroup
-	rows    parquet.Rows // of the first group, nil before it is opened
-	buffer  []parquet.Row
-	pending []parquet.Row
-	line    int
-	cells   []string
-	lists   []bool // columns of the row in which a list was begun
+	table    *Table
+	spool    *os.File // holds what cannot be sought in; nil: the file itself
+	columns  []parquetColumn
+	groups   []parquet.RowGroup
+	rows     parquet.Rows // of the first group, nil before it is opened
+	cellwise *cellSource  // reads the groups in place of rows; nil: nothing does
+	buffer   []parquet.Row
+	pending  []parquet.Row
+	line     int
+	cells    []string
+	scratch  []byte
+	lists    []bool // columns of the row in which a list was begun
 }
 
 // parquetColumn is a leaf of the schema.
 type parquetColumn struct {
 	list bool
-	text func(v parquet.Value) string
+	text parquetText
 }
+
+// parquetText appends the text of a value that is not null.
+type parquetText func(dst []byte, v parquet.Value) []byte
 
 // damagedParquet turns a panic into an error: the library has some for damaged files.
 func (t *Table) damagedParquet(err *error) {
@@ -79,7 +84,7 @@ func (t *Table) openParquet() (err error) {
 			name = strings.TrimSuffix(name, inner)
 		}
 		t.header = append(t.header, Trim(name))
-		s.columns = append(s.columns, parquetColumn{list: leaf.MaxRepetitionLevel > 0, text: parquetText(leaf.Node.Type())})
+		s.columns = append(s.columns, parquetColumn{list: leaf.MaxRepetitionLevel > 0, text: textOf(leaf.Node.Type())})
 	}
 	s.groups = f.RowGroups()
 	s.cells = make([]string, len(t.header))
@@ -102,6 +107,9 @@ func (s *parquetSource) close() error {
 	if s.rows != nil {
 		errs = append(errs, s.rows.Close())
 		s.rows = nil
+	}
+	if s.cellwise != nil {
+		errs = append(errs, s.cellwise.closeGroup())
 	}
 	if s.spool != nil {
 		errs = append(errs, s.spool.Close(), os.Remove(s.spool.Name()))
@@ -129,7 +137,8 @@ func (s *parquetSource) next() (cells []string, place Place, err error) {
 		}
 		text := ""
 		if !v.IsNull() {
-			text = Trim(s.columns[i].text(v))
+			s.scratch = s.columns[i].text(s.scratch[:0], v)
+			text = Trim(string(s.scratch))
 		}
 		switch {
 		case !s.columns[i].list:
@@ -170,17 +179,19 @@ func (s *parquetSource) more() error {
 	return nil
 }
 
-// parquetText returns the function that makes the text of a type's values.
-func parquetText(t parquet.Type) func(parquet.Value) string {
+// textOf returns the function that makes the text of a type's values.
+func textOf(t parquet.Type) parquetText {
 	var logical any
 	if l := t.LogicalType(); l != nil {
 		logical = l.Value
 	}
 	switch l := logical.(type) {
 	case *format.DecimalType:
-		return func(v parquet.Value) string { return decimalText(v, int(l.Scale)) }
+		return func(dst []byte, v parquet.Value) []byte { return appendDecimal(dst, v, int(l.Scale)) }
 	case *format.DateType:
-		return func(v parquet.Value) string { return time.Unix(int64(v.Int32())*86400, 0).UTC().Format(time.DateOnly) }
+		return func(dst []byte, v parquet.Value) []byte {
+			return time.Unix(int64(v.Int32())*86400, 0).UTC().AppendFormat(dst, time.DateOnly)
+		}
 	case *format.TimestampType:
 		layout := "2006-01-02 15:04:05.999999999"
 		if l.IsAdjustedToUTC {
@@ -193,82 +204,83 @@ func parquetText(t parquet.Type) func(parquet.Value) string {
 		case *format.MicroSeconds:
 			per = 1e3
 		}
-		return func(v parquet.Value) string {
-			return stampText(v.Int64(), per, layout)
-		}
+		return func(dst []byte, v parquet.Value) []byte { return appendStamp(dst, v.Int64(), per, layout) }
 	case *format.IntType:
 		if !l.IsSigned {
-			return func(v parquet.Value) string {
+			return func(dst []byte, v parquet.Value) []byte {
 				if v.Kind() == parquet.Int32 {
-					return strconv.FormatUint(uint64(v.Uint32()), 10)
+					return strconv.AppendUint(dst, uint64(v.Uint32()), 10)
 				}
-				return strconv.FormatUint(v.Uint64(), 10)
+				return strconv.AppendUint(dst, v.Uint64(), 10)
 			}
 		}
 	case *format.StringType, *format.JsonType, *format.EnumType:
-		return func(v parquet.Value) string { return string(v.ByteArray()) }
+		return func(dst []byte, v parquet.Value) []byte { return append(dst, v.ByteArray()...) }
 	}
 	switch t.Kind() {
 	case parquet.Boolean:
-		return func(v parquet.Value) string { return strconv.FormatBool(v.Boolean()) }
+		return func(dst []byte, v parquet.Value) []byte { return strconv.AppendBool(dst, v.Boolean()) }
 	case parquet.Int32:
-		return func(v parquet.Value) string { return strconv.FormatInt(int64(v.Int32()), 10) }
+		return func(dst []byte, v parquet.Value) []byte { return strconv.AppendInt(dst, int64(v.Int32()), 10) }
 	case parquet.Int64:
-		return func(v parquet.Value) string { return strconv.FormatInt(v.Int64(), 10) }
+		return func(dst []byte, v parquet.Value) []byte { return strconv.AppendInt(dst, v.Int64(), 10) }
 	case parquet.Int96:
-		return func(v parquet.Value) string { return int96Text(v.Int96()) }
+		return func(dst []byte, v parquet.Value) []byte { return appendInt96(dst, v.Int96()) }
 	case parquet.Float:
-		return func(v parquet.Value) string { return strconv.FormatFloat(float64(v.Float()), 'g', -1, 32) }
+		return func(dst []byte, v parquet.Value) []byte {
+			return strconv.AppendFloat(dst, float64(v.Float()), 'g', -1, 32)
+		}
 	case parquet.Double:
-		return func(v parquet.Value) string { return strconv.FormatFloat(v.Double(), 'g', -1, 64) }
+		return func(dst []byte, v parquet.Value) []byte { return strconv.AppendFloat(dst, v.Double(), 'g', -1, 64) }
 	}
-	return func(v parquet.Value) string { return bytesText(v.ByteArray()) }
+	return func(dst []byte, v parquet.Value) []byte { return appendBytes(dst, v.ByteArray()) }
 }
 
-// stampText is n units of per nanoseconds since the epoch.
-func stampText(n, per int64, layout string) string {
+// appendStamp appends the time that is n units of per nanoseconds since the epoch.
+func appendStamp(dst []byte, n, per int64, layout string) []byte {
 	second := 1e9 / per
 	whole, rest := n/second, n%second
 	if rest < 0 {
 		whole, rest = whole-1, rest+second
 	}
-	return time.Unix(whole, rest*per).UTC().Format(layout)
+	return time.Unix(whole, rest*per).UTC().AppendFormat(dst, layout)
 }
 
-// int96Text is a time as older versions of Spark and Hive write it, in UTC.
-func int96Text(v deprecated.Int96) string {
+// appendInt96 appends a time as older versions of Spark and Hive write it, in UTC.
+func appendInt96(dst []byte, v deprecated.Int96) []byte {
 	const epoch = 2440588 // the Julian day of 1970-01-01
 	nanos := int64(v[1])<<32 | int64(v[0])
-	return time.Unix((int64(v[2])-epoch)*86400, nanos).UTC().Format("2006-01-02 15:04:05.999999999Z")
+	return time.Unix((int64(v[2])-epoch)*86400, nanos).UTC().AppendFormat(dst, "2006-01-02 15:04:05.999999999Z")
 }
 
-// decimalText is an integer with a point.
-func decimalText(v parquet.Value, scale int) string {
-	var n big.Int
+// appendDecimal appends an integer with a point.
+func appendDecimal(dst []byte, v parquet.Value, scale int) []byte {
 	switch v.Kind() {
 	case parquet.Int32:
-		n.SetInt64(int64(v.Int32()))
+		dst = strconv.AppendInt(dst, int64(v.Int32()), 10)
 	case parquet.Int64:
-		n.SetInt64(v.Int64())
+		dst = strconv.AppendInt(dst, v.Int64(), 10)
 	default:
+		var n big.Int
 		b := v.ByteArray()
 		n.SetBytes(b)
 		if len(b) > 0 && b[0]&0x80 != 0 { // two's complement
 			n.Sub(&n, new(big.Int).Lsh(big.NewInt(1), uint(8*len(b))))
 		}
+		dst = n.Append(dst, 10)
 	}
-	return n.String() + "e" + strconv.Itoa(-scale)
+	return strconv.AppendInt(append(dst, 'e'), int64(-scale), 10)
 }
 
-// bytesText is a text as it stands, and anything else in hex. Older writers do not
+// appendBytes appends a text as it stands, and anything else in hex. Older writers do not
 // mark texts as such, and an address of 20 visible characters does not happen.
-func bytesText(b []byte) string {
+func appendBytes(dst, b []byte) []byte {
 	text := utf8.Valid(b)
 	for _, c := range b {
 		text = text && c >= ' ' && c != 0x7f
 	}
 	if text {
-		return string(b)
+		return append(dst, b...)
 	}
-	return "0x" + hex.EncodeToString(b)
+	return hex.AppendEncode(append(dst, "0x"...), b)
 }

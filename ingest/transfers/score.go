@@ -149,7 +149,7 @@ func (s *scoring) readFile(ctx context.Context, reader *sharded.Reader, name str
 		return sharded.ErrPlain
 	}
 	defer f.Close()
-	if kind, err := f.Kind(); err != nil || kind != rows.CSV {
+	if kind, err := f.Kind(); err != nil || kind == rows.JSON {
 		return sharded.ErrPlain
 	}
 	table, err := rows.NewTable(f)
