@@ -56,7 +56,7 @@ is of all holds that were sealed (see 'holdmetrics seal').`,
 			return nil
 		},
 	}
-	server := connect.ServerFlag(c)
+	server := connect.ServerFlags(c)
 	f := c.Flags()
 	f.StringVar(&req.TokenId, "token", "", "of this token alone (default: all)")
 	w.flags(f)
@@ -77,12 +77,12 @@ is of all holds that were sealed (see 'holdmetrics seal').`,
 		}
 		req.Projected = w.projected
 		req.AsOf, req.From, req.To = connect.TimestampOf(stamps[0]), connect.TimestampOf(stamps[1]), connect.TimestampOf(stamps[2])
-		return readExplain(c.Context(), c.OutOrStdout(), c.ErrOrStderr(), *server, req, format)
+		return readExplain(c.Context(), c.OutOrStdout(), c.ErrOrStderr(), server, req, format)
 	}
 	return c
 }
 
-func readExplain(ctx context.Context, w, notes io.Writer, server string, req *holdpb.ExplainRequest, format string) error {
+func readExplain(ctx context.Context, w, notes io.Writer, server *connect.Server, req *holdpb.ExplainRequest, format string) error {
 	return printRows(ctx, server, fmt.Sprintf("no holder %q is known, or not with that token", req.GetHolderId()),
 		func(ctx context.Context, c holdpb.HoldMetricsQueryClient) (grpc.ServerStreamingClient[holdpb.Contribution], error) {
 			return c.Explain(ctx, req)

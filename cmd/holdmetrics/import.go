@@ -135,16 +135,16 @@ const againHint = "running this again changes nothing that is already there"
 
 // importCommand gives a command its flags and what it does.
 func importCommand(c *cobra.Command, open openSource) {
-	server := connect.ServerFlag(c)
+	server := connect.ServerFlags(c)
 	c.RunE = func(c *cobra.Command, files []string) error {
 		bar := printing.NewProgress(c, files)
-		s, err := open(files, sourceUse{read: bar.Add, ids: func() (holders, tokens transfers.IDs, err error) { return serverIDs(c.Context(), *server) }})
+		s, err := open(files, sourceUse{read: bar.Add, ids: func() (holders, tokens transfers.IDs, err error) { return serverIDs(c.Context(), server) }})
 		if err != nil {
 			return err
 		}
 		start := time.Now()
 		t := &upload.Tally{Holders: make(map[string]struct{}), Tokens: make(map[string]struct{})}
-		err = sendAll(c.Context(), *server, s, t)
+		err = sendAll(c.Context(), server, s, t)
 		bar.Clear()
 		reported := s.tell(c.ErrOrStderr())
 		if s.ledger == nil {
@@ -175,8 +175,8 @@ const askIDsWithin = 30 * time.Second
 
 // serverIDs returns how the server's active rules normalise ids. A server that has no
 // such call, or whose rules leave it open, leaves it to the ids themselves.
-func serverIDs(ctx context.Context, server string) (holders, tokens transfers.IDs, err error) {
-	conn, err := connect.Dial(server)
+func serverIDs(ctx context.Context, server *connect.Server) (holders, tokens transfers.IDs, err error) {
+	conn, err := server.Dial()
 	if err != nil {
 		return 0, 0, err
 	}
@@ -190,11 +190,11 @@ func serverIDs(ctx context.Context, server string) (holders, tokens transfers.ID
 	case codes.Unimplemented:
 		return transfers.IDsAuto, transfers.IDsAuto, nil
 	}
-	return 0, 0, fmt.Errorf("%w; the import asked how its rules normalise ids: give --ids to import without asking", connect.CallError(server, err))
+	return 0, 0, fmt.Errorf("%w; the import asked how its rules normalise ids: give --ids to import without asking", server.Error(err))
 }
 
-func sendAll(ctx context.Context, server string, s *source, t *upload.Tally) error {
-	conn, err := connect.Dial(server)
+func sendAll(ctx context.Context, server *connect.Server, s *source, t *upload.Tally) error {
+	conn, err := server.Dial()
 	if err != nil {
 		return err
 	}
@@ -203,12 +203,12 @@ func sendAll(ctx context.Context, server string, s *source, t *upload.Tally) err
 	defer cancel()
 	stream, err := holdpb.NewHoldMetricsClient(conn).BroadcastBatch(ctx)
 	if err != nil {
-		return connect.CallError(server, err)
+		return server.Error(err)
 	}
 	if err := s.begin(ctx, holdpb.NewHoldMetricsQueryClient(conn), server); err != nil {
 		return err
 	}
-	err = connect.CallError(server, upload.Send(stream, s.events(ctx), s.bad, t))
+	err = server.Error(upload.Send(stream, s.events(ctx), s.bad, t))
 	if ctx.Err() != nil {
 		return errors.New("interrupted")
 	}

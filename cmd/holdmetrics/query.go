@@ -119,11 +119,11 @@ func checkDigits(f *pflag.FlagSet, digits int, share bool) error {
 // what takes the rows; nothing is printed before the server has answered, not even
 // a header, so it is called after that. done ends the printing.
 func printRows[R any](
-	ctx context.Context, server, unknown string,
+	ctx context.Context, server *connect.Server, unknown string,
 	call func(context.Context, holdpb.HoldMetricsQueryClient) (grpc.ServerStreamingClient[R], error),
 	open func() (write func(*R) error, done func() error, err error),
 ) error {
-	conn, err := connect.Dial(server)
+	conn, err := server.Dial()
 	if err != nil {
 		return err
 	}
@@ -132,14 +132,14 @@ func printRows[R any](
 	defer cancel()
 	stream, err := call(ctx, holdpb.NewHoldMetricsQueryClient(conn))
 	if err != nil {
-		return connect.CallError(server, err)
+		return server.Error(err)
 	}
 	row, err := stream.Recv()
 	if err != nil && err != io.EOF {
 		if status.Code(err) == codes.NotFound {
 			return fmt.Errorf("%s; ids are compared letter by letter", unknown)
 		}
-		return connect.CallError(server, err)
+		return server.Error(err)
 	}
 	write, done, openErr := open()
 	if openErr != nil {
@@ -151,7 +151,7 @@ func printRows[R any](
 		}
 	}
 	if err != io.EOF {
-		return connect.CallError(server, err)
+		return server.Error(err)
 	}
 	return done()
 }

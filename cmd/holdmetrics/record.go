@@ -28,7 +28,7 @@ end alone), or with --retract the withdrawal of either.`,
   holdmetrics record --token GOLD --holder alice --start 2026-01-01T00:00:00Z --weight 12.5 --retract`,
 		Args: cobra.NoArgs,
 	}
-	server := connect.ServerFlag(c)
+	server := connect.ServerFlags(c)
 	f := c.Flags()
 	f.StringVar(&d.Token, "token", "", "token id")
 	f.StringVar(&d.Holder, "holder", "", "holder id")
@@ -65,7 +65,7 @@ end alone), or with --retract the withdrawal of either.`,
 		if !stop && !d.Start.Set && d.End.Set {
 			return usage.Errorf("an end without a start is a stop; say --stop, or give --start")
 		}
-		return sendOne(c, *server, &d)
+		return sendOne(c, server, &d)
 	}
 	return c
 }
@@ -88,15 +88,15 @@ func checkWeight(text string) error {
 	return usage.Errorf("--weight %s %w (up to 37 digits, then optionally a point and up to 18)", rows.Quote(text), err)
 }
 
-func sendOne(c *cobra.Command, server string, d *hold.Draft) error {
-	conn, err := connect.Dial(server)
+func sendOne(c *cobra.Command, server *connect.Server, d *hold.Draft) error {
+	conn, err := server.Dial()
 	if err != nil {
 		return err
 	}
 	defer conn.Close()
 	ack, err := holdpb.NewHoldMetricsClient(conn).Record(c.Context(), connect.MessageOf(d))
 	if err != nil {
-		return connect.CallError(server, err)
+		return server.Error(err)
 	}
 	if !ack.GetOk() {
 		return errors.New(ack.GetError())

@@ -16,6 +16,7 @@ import (
 	"holdmetrics/cmd/holdmetrics/internal/auditcmd"
 	"holdmetrics/cmd/holdmetrics/internal/health"
 	"holdmetrics/cmd/holdmetrics/internal/logcmd"
+	"holdmetrics/cmd/holdmetrics/internal/logincmd"
 	"holdmetrics/cmd/holdmetrics/internal/settings"
 	"holdmetrics/cmd/holdmetrics/internal/usage"
 	"holdmetrics/ingest/rows"
@@ -105,6 +106,7 @@ files with no server at all.`,
 		newStats(), newTop(), newExplain(), newScore(),
 		newRules(), newGenerations(), newRebuild(), newVerify(), newActivate(), newRollback(), newDrop(),
 		newBackup(), newRestore(), newSeal(),
+		logincmd.NewLogin(), logincmd.NewLogout(), logincmd.NewProfiles(),
 		health.New(), about.NewManual(), about.NewVersion(),
 	)
 	root.AddCommand(formerCommands()...)

@@ -47,7 +47,7 @@ const (
 )
 
 // begin finds out where an import begins, before anything is sent.
-func (s *source) begin(ctx context.Context, query holdpb.HoldMetricsQueryClient, server string) error {
+func (s *source) begin(ctx context.Context, query holdpb.HoldMetricsQueryClient, server *connect.Server) error {
 	if s.ledger == nil || s.opening == fromFile {
 		return nil
 	}
@@ -62,7 +62,7 @@ func (s *source) begin(ctx context.Context, query holdpb.HoldMetricsQueryClient,
 		err = c.fromNothing(ctx)
 	}
 	if status.Code(err) != codes.Unknown {
-		err = connect.CallError(server, err)
+		err = server.Error(err)
 	}
 	return err
 }

@@ -42,7 +42,7 @@ server still knows that point, and says so. Ctrl-C ends it.`,
   holdmetrics stats --by-token --as-of 2021-07-13T23:30:32Z --format csv`,
 		Args: cobra.MaximumNArgs(1),
 	}
-	server := connect.ServerFlag(c)
+	server := connect.ServerFlags(c)
 	q.flags(c)
 	var w watch
 	w.flags(c)
@@ -60,9 +60,9 @@ server still knows that point, and says so. Ctrl-C ends it.`,
 			return err
 		}
 		if w.on {
-			return w.run(c.Context(), c.OutOrStdout(), c.ErrOrStderr(), *server, req.GetHolderId(), q.format)
+			return w.run(c.Context(), c.OutOrStdout(), c.ErrOrStderr(), server, req.GetHolderId(), q.format)
 		}
-		return readScores(c.Context(), c.OutOrStdout(), c.ErrOrStderr(), *server, req, q.format)
+		return readScores(c.Context(), c.OutOrStdout(), c.ErrOrStderr(), server, req, q.format)
 	}
 	return c
 }
@@ -151,7 +151,7 @@ func scoreColumns(req *holdpb.ScoresRequest) []scoreColumn {
 	return columns
 }
 
-func readScores(ctx context.Context, w, notes io.Writer, server string, req *holdpb.ScoresRequest, format string) error {
+func readScores(ctx context.Context, w, notes io.Writer, server *connect.Server, req *holdpb.ScoresRequest, format string) error {
 	unknown := fmt.Sprintf("no holder %q is known", req.GetHolderId())
 	if req.GetTokenId() != "" {
 		unknown += ", or not with that token"

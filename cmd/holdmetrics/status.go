@@ -32,9 +32,9 @@ the log how much is behind that. ? is what nobody knows. A partition
 moves unless it failed, has no owner, or has been at one thing for too long.`,
 		Args: cobra.NoArgs,
 	}
-	server := connect.ServerFlag(c)
+	server := connect.ServerFlags(c)
 	c.RunE = func(c *cobra.Command, _ []string) (err error) {
-		conn, err := connect.Dial(*server)
+		conn, err := server.Dial()
 		if err != nil {
 			return err
 		}
@@ -42,7 +42,7 @@ moves unless it failed, has no owner, or has been at one thing for too long.`,
 		var header metadata.MD
 		answer, err := holdpb.NewHoldMetricsQueryClient(conn).Status(c.Context(), &holdpb.Empty{}, grpc.Header(&header))
 		if err != nil {
-			return connect.CallError(*server, err)
+			return server.Error(err)
 		}
 		out := printing.SafeText(c.OutOrStdout())
 		if err := writeStatus(out, answer); err != nil {

@@ -33,7 +33,7 @@ rows are of one state, which the last line of the table states.`,
   holdmetrics top --token GOLD --limit 100000 --format csv`,
 		Args: cobra.NoArgs,
 	}
-	server := connect.ServerFlag(c)
+	server := connect.ServerFlags(c)
 	f := c.Flags()
 	f.StringVar(&req.TokenId, "token", "", "of this token alone (default: over all)")
 	f.StringVar(&by, "by", "settled", "settled or live")
@@ -58,13 +58,13 @@ rows are of one state, which the last line of the table states.`,
 		if err := printing.CheckFormat(format); err != nil {
 			return err
 		}
-		return readTop(c.Context(), c.OutOrStdout(), *server, req, limit, format)
+		return readTop(c.Context(), c.OutOrStdout(), server, req, limit, format)
 	}
 	return c
 }
 
-func readTop(ctx context.Context, w io.Writer, server string, req *holdpb.TopRequest, limit uint64, format string) error {
-	conn, err := connect.Dial(server)
+func readTop(ctx context.Context, w io.Writer, server *connect.Server, req *holdpb.TopRequest, limit uint64, format string) error {
+	conn, err := server.Dial()
 	if err != nil {
 		return err
 	}
@@ -75,7 +75,7 @@ func readTop(ctx context.Context, w io.Writer, server string, req *holdpb.TopReq
 	for out == nil || limit > 0 && page.GetNextCursor() != "" {
 		req.Limit, req.Cursor = uint32(min(limit, topPage)), page.GetNextCursor()
 		if page, err = client.Top(ctx, req); err != nil {
-			return connect.CallError(server, err)
+			return server.Error(err)
 		}
 		if out == nil {
 			if out, err = printing.NewRowWriter(w, format, []string{"rank", "holder_id", "score", "settled_score", "held_seconds", "settled_held_seconds", "rate"}); err != nil {

@@ -67,8 +67,8 @@ func (w *watch) check(q *statsQuery) error {
 
 // run watches until ctx ends, which is no error, or the server is gone for too long.
 // It writes to errOut what became of the connection, unless a table shows it.
-func (w *watch) run(ctx context.Context, out, errOut io.Writer, server, holder, format string) error {
-	conn, err := connect.Dial(server)
+func (w *watch) run(ctx context.Context, out, errOut io.Writer, server *connect.Server, holder, format string) error {
+	conn, err := server.Dial()
 	if err != nil {
 		return err
 	}
@@ -91,7 +91,7 @@ func (w *watch) run(ctx context.Context, out, errOut io.Writer, server, holder, 
 	if ctx.Err() != nil {
 		return nil // Ctrl-C is how a watch ends
 	}
-	return connect.CallError(server, err)
+	return server.Error(err)
 }
 
 var watchColumns = []string{"holder_id", "score", "held_seconds", "settled_score", "settled_held_seconds", "as_of", "position"}

@@ -33,7 +33,7 @@ const (
 // One goroutine uses it.
 type follower struct {
 	client holdpb.HoldMetricsClient
-	server string
+	server *connect.Server
 	req    *holdpb.StatsRequest
 	limit  time.Duration     // how long to reconnect before giving up
 	note   func(text string) // shows what became of the connection
@@ -45,7 +45,7 @@ type follower struct {
 	interrupted bool // and the mark of completion has not come again
 }
 
-func newFollower(client holdpb.HoldMetricsClient, server string, req *holdpb.StatsRequest, limit time.Duration, note func(string)) *follower {
+func newFollower(client holdpb.HoldMetricsClient, server *connect.Server, req *holdpb.StatsRequest, limit time.Duration, note func(string)) *follower {
 	req.Heartbeat = durationpb.New(watchHeartbeat)
 	return &follower{client: client, server: server, req: req, limit: limit, note: note}
 }
@@ -84,7 +84,7 @@ func (f *follower) next(ctx context.Context) (*holdpb.HoldStat, error) {
 		f.interrupted = true
 		wait := waits.Next()
 		if time.Since(since)+wait > f.limit {
-			return nil, fmt.Errorf("%w: the server at %s ended the watch, and did not answer for %s: %s", connect.ErrDisconnected, f.server, f.limit, reasonOf(err))
+			return nil, fmt.Errorf("%w: the server at %s ended the watch, and did not answer for %s: %s", connect.ErrDisconnected, f.server.Address(), f.limit, reasonOf(err))
 		}
 		if err := backoff.Wait(ctx, wait); err != nil {
 			return nil, err

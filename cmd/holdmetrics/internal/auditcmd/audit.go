@@ -123,18 +123,18 @@ and the root of the Merkle tree over them. With --public-key it checks the signa
 		Example: `  holdmetrics audit checkpoint --public-key signing.pub`,
 		Args:    cobra.NoArgs,
 	}
-	server := connect.ServerFlag(c)
+	server := connect.ServerFlags(c)
 	key := keyFlag(c)
 	c.Flags().Lookup("public-key").Usage = "`key` that 'audit keygen' printed, or a file that has it (default: no check)"
 	c.RunE = func(c *cobra.Command, _ []string) error {
-		conn, err := connect.Dial(*server)
+		conn, err := server.Dial()
 		if err != nil {
 			return err
 		}
 		defer conn.Close()
 		answer, err := holdpb.NewHoldMetricsQueryClient(conn).GetCheckpoint(c.Context(), &holdpb.Empty{})
 		if err != nil {
-			return connect.CallError(*server, err)
+			return server.Error(err)
 		}
 		if *key != "" {
 			verifier, err := readVerifier(*key)

@@ -38,19 +38,19 @@ of other holders too.`,
   holdmetrics audit check proof.json --public-key signing.pub`,
 		Args: onePosition,
 	}
-	server := connect.ServerFlag(c)
+	server := connect.ServerFlags(c)
 	c.Flags().BoolVar(&message, "message", false, "with the bytes of the message, so that a check shows its events")
 	c.Flags().Uint64Var(&size, "size", 0, "prove with the checkpoint of this many `positions` (default: the latest)")
 	c.RunE = func(c *cobra.Command, args []string) error {
 		position, _ := usage.PositionOf(args[0]) // onePosition has read it
-		conn, err := connect.Dial(*server)
+		conn, err := server.Dial()
 		if err != nil {
 			return err
 		}
 		defer conn.Close()
 		p, err := holdpb.NewHoldMetricsQueryClient(conn).Prove(c.Context(), &holdpb.ProofRequest{Position: position, Size: size, Message: message})
 		if err != nil {
-			return connect.CallError(*server, err)
+			return server.Error(err)
 		}
 		out := json.NewEncoder(c.OutOrStdout())
 		out.SetEscapeHTML(false)

@@ -38,7 +38,7 @@ or with --every.`,
   holdmetrics audit witness --public-key signing.pub --state witness.json --every 1m`,
 		Args: cobra.NoArgs,
 	}
-	server := connect.ServerFlag(c)
+	server := connect.ServerFlags(c)
 	key := keyFlag(c)
 	c.Flags().StringVar(&state, "state", "", "`file` that remembers the latest checkpoint (required)")
 	c.Flags().BoolVar(&first, "first", false, "make the state file: there was no run before")
@@ -58,14 +58,14 @@ or with --every.`,
 		if w.Seen, err = readState(state, first); err != nil {
 			return err
 		}
-		conn, err := connect.Dial(*server)
+		conn, err := server.Dial()
 		if err != nil {
 			return err
 		}
 		defer conn.Close()
 		client := holdpb.NewHoldMetricsQueryClient(conn)
 		for {
-			if err := look(c, client, *server, &w, state); err != nil {
+			if err := look(c, client, server, &w, state); err != nil {
 				if every == 0 || !errors.Is(err, connect.ErrDisconnected) {
 					return err
 				}
@@ -83,11 +83,11 @@ or with --every.`,
 }
 
 // look checks the latest checkpoint, and remembers it.
-func look(c *cobra.Command, client holdpb.HoldMetricsQueryClient, server string, w *proof.Witness, state string) error {
+func look(c *cobra.Command, client holdpb.HoldMetricsQueryClient, server *connect.Server, w *proof.Witness, state string) error {
 	before := w.Seen
 	answer, err := client.GetCheckpoint(c.Context(), &holdpb.Empty{})
 	if err != nil {
-		return connect.CallError(server, err)
+		return server.Error(err)
 	}
 	now, err := w.Take(answer.GetNote(), func(from, to uint64) ([]proof.Hash, error) {
 		return compare(c.Context(), client, server, from, to)
@@ -111,10 +111,10 @@ func look(c *cobra.Command, client holdpb.HoldMetricsQueryClient, server string,
 	return err
 }
 
-func compare(ctx context.Context, client holdpb.HoldMetricsQueryClient, server string, from, to uint64) ([]proof.Hash, error) {
+func compare(ctx context.Context, client holdpb.HoldMetricsQueryClient, server *connect.Server, from, to uint64) ([]proof.Hash, error) {
 	answer, err := client.Compare(ctx, &holdpb.ConsistencyRequest{From: from, To: to})
 	if err != nil {
-		return nil, connect.CallError(server, err)
+		return nil, server.Error(err)
 	}
 	path := make([]proof.Hash, len(answer.GetPath()))
 	for i, h := range answer.GetPath() {

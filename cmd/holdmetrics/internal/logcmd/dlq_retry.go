@@ -47,7 +47,7 @@ than its holder's is accepted at once. Bytes that are no event are never accepte
   holdmetrics dlq retry --reason future
   holdmetrics dlq retry --all --server 10.0.0.7:60051`,
 	}
-	server := connect.ServerFlag(c)
+	server := connect.ServerFlags(c)
 	q.flags(c)
 	c.Flags().BoolVar(&q.all, "all", false, "all that are open")
 	c.RunE = func(c *cobra.Command, ids []string) error {
@@ -60,7 +60,7 @@ than its holder's is accepted at once. Bytes that are no event are never accepte
 		}
 		return connect.WithLog(c, func(ctx context.Context, log *ingest.Log) error {
 			r := &retry{log: log, out: c.ErrOrStderr()}
-			err := r.run(ctx, *server, &q)
+			err := r.run(ctx, server, &q)
 			if _, printErr := fmt.Fprintf(c.OutOrStdout(), "retried  %d\nrefused  %d\n", r.retried, r.refused); err == nil {
 				err = printErr
 			}
@@ -83,8 +83,8 @@ type retry struct {
 	events      []*holdpb.HoldMsg
 }
 
-func (r *retry) run(ctx context.Context, server string, q *deadLetterQuery) error {
-	conn, err := connect.Dial(server)
+func (r *retry) run(ctx context.Context, server *connect.Server, q *deadLetterQuery) error {
+	conn, err := server.Dial()
 	if err != nil {
 		return err
 	}
@@ -93,7 +93,7 @@ func (r *retry) run(ctx context.Context, server string, q *deadLetterQuery) erro
 	defer cancel()
 	stream, err := holdpb.NewHoldMetricsClient(conn).BroadcastBatch(ctx)
 	if err != nil {
-		return connect.CallError(server, err)
+		return server.Error(err)
 	}
 	for d, err := range q.deadLetters(ctx, r.log) {
 		if err != nil {
@@ -123,17 +123,17 @@ func (r *retry) run(ctx context.Context, server string, q *deadLetterQuery) erro
 }
 
 // send sends one batch and resolves what was accepted.
-func (r *retry) send(ctx context.Context, server string, stream upload.BatchStream) error {
+func (r *retry) send(ctx context.Context, server *connect.Server, stream upload.BatchStream) error {
 	if len(r.events) == 0 {
 		return nil
 	}
 	err := stream.Send(&holdpb.HoldBatch{Events: r.events})
 	ack, recvErr := stream.Recv() // says more than the Send that failed of it
 	if recvErr != nil {
-		return connect.CallError(server, recvErr)
+		return server.Error(recvErr)
 	}
 	if err != nil {
-		return connect.CallError(server, err)
+		return server.Error(err)
 	}
 	refused := map[int]string{}
 	for _, refusal := range ack.GetRefused() {
