@@ -310,13 +310,13 @@ func TestMemoryStreamsAreBounded(t *testing.T) {
 	if _, err := js.CreateStream(ctx, jetstream.StreamConfig{Name: "LARGE", Subjects: []string{"large"}, Storage: jetstream.MemoryStorage, MaxBytes: 1 << 30}); err == nil {
 		t.Error("a memory stream of 1 GiB was made")
 	}
-	stream, err := js.CreateStream(ctx, jetstream.StreamConfig{Name: "MEMORY", Subjects: []string{"memory"}, Storage: jetstream.MemoryStorage})
+	stream, err := js.CreateStream(ctx, jetstream.StreamConfig{Name: "MEMORY", Subjects: []string{"hold.memory"}, Storage: jetstream.MemoryStorage})
 	if err != nil {
 		t.Fatal(err)
 	}
 	refused := error(nil)
 	for i := 0; i < 64 && refused == nil; i++ {
-		_, refused = js.PublishMsg(ctx, &nats.Msg{Subject: "memory", Data: make([]byte, 512<<10)})
+		_, refused = js.PublishMsg(ctx, &nats.Msg{Subject: "hold.memory", Data: make([]byte, 512<<10)})
 	}
 	info, err := stream.Info(ctx)
 	if err != nil {

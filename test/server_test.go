@@ -16,6 +16,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
 
+	"holdmetrics/internal/natstest"
 	"holdmetrics/internal/testwait"
 	"holdmetrics/test/build"
 )
@@ -117,10 +118,10 @@ func (s *server) dial() *grpc.ClientConn {
 	return conn
 }
 
-// natsConn connects to the NATS server as any client does.
+// natsConn connects to the NATS server as its operator.
 func (s *server) natsConn() (*nats.Conn, jetstream.JetStream) {
 	s.t.Helper()
-	conn, err := nats.Connect(s.nats)
+	conn, err := nats.Connect(s.nats, natstest.Operator(s.dir))
 	if err != nil {
 		s.t.Fatal(err)
 	}

@@ -58,7 +58,7 @@ restore' makes a data directory, or the streams of a cluster, of it.`,
   holdmetrics backup verify holds.backup`,
 		Args: oneBackup,
 	}
-	url := connect.NATSFlag(c)
+	connect.NATSServerFlags(c)
 	dir := c.Flags().String(settings.KeyDataDir, "", "data `directory` of a server that does not run")
 	c.RunE = func(c *cobra.Command, args []string) error {
 		var write func(*backup.Writer) error
@@ -68,11 +68,7 @@ restore' makes a data directory, or the streams of a cluster, of it.`,
 		case c.Flags().Changed(settings.KeyDataDir):
 			write = func(w *backup.Writer) error { return backupStopped(c, *dir, w) }
 		default:
-			servers, err := connect.NATSURL(c, *url)
-			if err != nil {
-				return err
-			}
-			write = func(w *backup.Writer) error { return backupRunning(c.Context(), servers, w) }
+			write = func(w *backup.Writer) error { return backupRunning(c, w) }
 		}
 		return makeBackup(c, args[0], write)
 	}
@@ -156,28 +152,20 @@ func writeBackup(to io.Writer, wrote func(int), write func(*backup.Writer) error
 }
 
 // backupRunning copies what runs at an address.
-func backupRunning(ctx context.Context, url string, w *backup.Writer) error {
-	conn, err := connectNATS(url)
+func backupRunning(c *cobra.Command, w *backup.Writer) error {
+	ctx, conn, err := connect.DialNATS(c)
 	if err != nil {
 		return err
 	}
 	defer conn.Close()
-	found, err := w.AddServer(ctx, conn)
+	found, err := w.AddServer(ctx, conn.Conn)
 	if err != nil {
-		return err
+		return conn.Why(err)
 	}
 	if !found && conn.ConnectedServerName() == app.BrokerName {
-		return fmt.Errorf("the server at %s does not give its store; it starts, or stops, or is of an older version: try again, or stop it and give --%s", settings.Mask(url), settings.KeyDataDir)
+		return conn.Why(fmt.Errorf("the server at %s does not give its store; it starts, or stops, or is of an older version: try again, or stop it and give --%s", conn.Servers, settings.KeyDataDir))
 	}
-	return addStreams(ctx, conn, w)
-}
-
-func connectNATS(url string) (*nats.Conn, error) {
-	conn, err := nats.Connect(url, nats.Name("holdmetrics backup"))
-	if err != nil {
-		return nil, fmt.Errorf("no NATS server answers at %s; start one, or name it with --%s: %w", settings.Mask(url), settings.KeyNATSURL, settings.InnerError(err))
-	}
-	return conn, nil
+	return conn.Why(addStreams(ctx, conn.Conn, w))
 }
 
 func addStreams(ctx context.Context, conn *nats.Conn, w *backup.Writer) error {

@@ -38,11 +38,12 @@ each stream the cluster keeps; else it is as many as there were.`,
   holdmetrics restore holds.backup --nats-url nats://n1,nats://n2,nats://n3 --replicas 3`,
 		Args: oneBackup,
 	}
-	url := c.Flags().String(settings.KeyNATSURL, "", "`URL` of the NATS servers that get the streams; several with commas")
+	connect.NATSServerFlags(c)
+	c.Flags().Lookup(settings.KeyNATSURL).Usage = "`URL` of the NATS servers that get the streams; several with commas"
 	dir := c.Flags().String(settings.KeyDataDir, "", "data `directory` to make")
 	replicas := c.Flags().Int(settings.KeyReplicas, 0, "replicas of the streams; 0: as there were")
 	c.RunE = func(c *cobra.Command, args []string) error {
-		if (*url == "") == (*dir == "") {
+		if c.Flags().Changed(settings.KeyNATSURL) == (*dir != "") {
 			return usage.Errorf("say where to: --%s for a server, or --%s for a cluster", settings.KeyDataDir, settings.KeyNATSURL)
 		}
 		if *replicas < 0 || *replicas > 5 || *dir != "" && *replicas > 1 {
@@ -56,7 +57,7 @@ each stream the cluster keeps; else it is as many as there were.`,
 		if *dir != "" {
 			err = restoreDataDir(c, args[0], m, *dir)
 		} else {
-			err = restoreCluster(c, args[0], m, *url, *replicas)
+			err = restoreCluster(c, args[0], m, *replicas)
 		}
 		if err != nil {
 			return printing.Interrupted(err)
@@ -177,32 +178,29 @@ func (t *dataDirTarget) Stream(s backup.Stream, from io.Reader) error {
 }
 
 // restoreCluster makes the streams of a cluster: all of them, or none.
-func restoreCluster(c *cobra.Command, name string, m *backup.Manifest, url string, replicas int) error {
-	url, err := connect.NATSURL(c, url)
-	if err != nil {
-		return err
-	}
-	conn, err := connectNATS(url)
+func restoreCluster(c *cobra.Command, name string, m *backup.Manifest, replicas int) error {
+	within, conn, err := connect.DialNATS(c)
 	if err != nil {
 		return err
 	}
 	defer conn.Close()
-	js, err := jetstream.New(conn)
+	c.SetContext(within)
+	js, err := jetstream.New(conn.Conn)
 	if err != nil {
 		return err
 	}
 	for _, s := range m.Streams {
 		_, err := js.Stream(c.Context(), s.Name)
 		if err == nil {
-			return fmt.Errorf("stream %s exists at %s; a restore replaces nothing: take another cluster, or, once you are sure, remove it with 'nats stream rm %s'", s.Name, settings.Mask(url), s.Name)
+			return fmt.Errorf("stream %s exists at %s; a restore replaces nothing: take another cluster, or, once you are sure, remove it with 'nats stream rm %s'", s.Name, conn.Servers, s.Name)
 		}
 		if !errors.Is(err, jetstream.ErrStreamNotFound) {
-			return fmt.Errorf("looking for stream %s: %w", s.Name, err)
+			return conn.Why(fmt.Errorf("looking for stream %s: %w", s.Name, err))
 		}
 	}
-	t := &clusterTarget{ctx: c.Context(), conn: conn, replicas: replicas}
+	t := &clusterTarget{ctx: c.Context(), conn: conn.Conn, replicas: replicas}
 	if err = unpack(c, name, m, t); err == nil {
-		err = backup.CheckRestored(c.Context(), conn, m)
+		err = backup.CheckRestored(c.Context(), conn.Conn, m)
 	}
 	if err == nil {
 		return nil

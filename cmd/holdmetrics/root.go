@@ -14,6 +14,7 @@ import (
 	"holdmetrics/cmd/holdmetrics/internal/about"
 	"holdmetrics/cmd/holdmetrics/internal/app"
 	"holdmetrics/cmd/holdmetrics/internal/auditcmd"
+	"holdmetrics/cmd/holdmetrics/internal/credscmd"
 	"holdmetrics/cmd/holdmetrics/internal/health"
 	"holdmetrics/cmd/holdmetrics/internal/logcmd"
 	"holdmetrics/cmd/holdmetrics/internal/logincmd"
@@ -105,7 +106,7 @@ files with no server at all.`,
 		newImport(), newRecord(), logcmd.New(), logcmd.NewDLQ(), auditcmd.New(),
 		newStats(), newTop(), newExplain(), newScore(),
 		newRules(), newGenerations(), newRebuild(), newVerify(), newActivate(), newRollback(), newDrop(),
-		newBackup(), newRestore(), newSeal(),
+		newBackup(), newRestore(), newSeal(), credscmd.New(),
 		logincmd.NewLogin(), logincmd.NewLogout(), logincmd.NewProfiles(),
 		health.New(), about.NewManual(), about.NewVersion(),
 	)

@@ -21,6 +21,7 @@ import (
 
 	"holdmetrics/cmd/holdmetrics/internal/settings"
 	"holdmetrics/ingest"
+	"holdmetrics/internal/natstest"
 	"holdmetrics/internal/testwait"
 	"holdmetrics/test/build"
 )
@@ -59,6 +60,7 @@ func TestScripts(t *testing.T) {
 			for _, name := range append([]string{"HTTP_HOST", "HTTP_PORT", settings.EnvConfig}, settings.Unused["serve"]...) {
 				env.Setenv(name, "")
 			}
+			env.Setenv("XDG_RUNTIME_DIR", env.WorkDir)
 			for _, pair := range build.QuickEnd() {
 				name, value, _ := strings.Cut(pair, "=")
 				env.Setenv(name, value)
@@ -122,13 +124,14 @@ func (s *servers) serve(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(err)
 	cmd := exec.Command(binary, append(free, args...)...)
 	cmd.Dir = ts.MkAbs(".")
-	cmd.Env = append(append(os.Environ(), "LOG_LEVEL=", "POLICY="), build.QuickEnd()...)
+	cmd.Env = append(append(os.Environ(), "LOG_LEVEL=", "POLICY=", "XDG_RUNTIME_DIR="+ts.Getenv("XDG_RUNTIME_DIR")), build.QuickEnd()...)
 	log, err := os.OpenFile(ts.MkAbs("serve.log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	ts.Check(err)
 	cmd.Stderr = log
 	out, err := cmd.StdoutPipe()
 	ts.Check(err)
 	ts.Check(cmd.Start())
+	ts.Setenv("SERVED", ts.MkAbs(dir))
 	s.mu.Lock()
 	s.running[ts] = cmd
 	s.mu.Unlock()
@@ -218,7 +221,7 @@ func publishRaw(ts *testscript.TestScript, _ bool, args []string) {
 }
 
 func natsOf(ts *testscript.TestScript) (jetstream.JetStream, func()) {
-	conn, err := nats.Connect(ts.Getenv("NATS"))
+	conn, err := nats.Connect(ts.Getenv("NATS"), natstest.Operator(ts.Getenv("SERVED")))
 	ts.Check(err)
 	js, err := jetstream.New(conn)
 	ts.Check(err)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net"
 	"os"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -127,4 +128,16 @@ func streams(tb testing.TB, nc *nats.Conn) jetstream.JetStream {
 		tb.Fatal(err)
 	}
 	return js
+}
+
+// Operator returns the option of a connection as the operator of a holdmetrics serve with
+// a data directory.
+func Operator(dataDir string) nats.Option {
+	return func(o *nats.Options) error {
+		option, err := nats.NkeyOptionFromSeed(filepath.Join(dataDir, "nats-users", "operator.seed"))
+		if err != nil {
+			return err
+		}
+		return option(o)
+	}
 }

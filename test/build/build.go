@@ -21,7 +21,19 @@ const command = "holdmetrics/cmd/holdmetrics"
 // else one that it builds, and removes at the end. It is for a TestMain and returns
 // its exit code: that of use, or 1 if there is nothing to run, with the reason on
 // standard error. The binary looks for races if the tests do.
+//
+// Servers and commands find one another in a directory of this run alone.
 func Run(use func(path string) int) int {
+	runtime, err := os.MkdirTemp("", "holdmetrics-runtime-")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer os.RemoveAll(runtime)
+	if err := os.Setenv("XDG_RUNTIME_DIR", runtime); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
 	if path := os.Getenv(Variable); path != "" {
 		if err := check(path, Race); err != nil {
 			fmt.Fprintf(os.Stderr, "%s: %v\n", Variable, err)

@@ -13,6 +13,8 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"holdmetrics/internal/natstest"
 )
 
 // dayKind is what goes wrong on a bad day.
@@ -389,7 +391,7 @@ func (d *day) yesterday() error {
 
 // client connects to the server's broker, as anybody can.
 func (d *day) client(ctx context.Context) (*nats.Conn, jetstream.JetStream, error) {
-	conn, err := nats.Connect("nats://"+d.srv.nats, nats.Timeout(dayCall))
+	conn, err := nats.Connect("nats://"+d.srv.nats, nats.Timeout(dayCall), natstest.Operator(d.data))
 	if err != nil {
 		return nil, nil, err
 	}

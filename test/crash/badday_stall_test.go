@@ -12,6 +12,7 @@ import (
 	"holdmetrics/hold"
 	"holdmetrics/ingest"
 	"holdmetrics/internal/faultynats"
+	"holdmetrics/internal/natstest"
 	holdpb "holdmetrics/proto"
 )
 
@@ -27,7 +28,7 @@ func (d *day) stalls() (err error) {
 		return err
 	}
 	defer network.Close()
-	conn, err := nats.Connect(network.URL(), nats.MaxReconnects(-1), nats.ReconnectWait(50*time.Millisecond), nats.Timeout(dayCall))
+	conn, err := nats.Connect(network.URL(), nats.MaxReconnects(-1), nats.ReconnectWait(50*time.Millisecond), nats.Timeout(dayCall), natstest.Operator(d.data))
 	if err != nil {
 		return err
 	}

@@ -7,6 +7,7 @@ import (
 	"net"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -14,6 +15,8 @@ import (
 	"github.com/nats-io/nats.go"
 	"go.uber.org/zap"
 
+	"holdmetrics/cmd/holdmetrics/internal/natsaccess"
+	"holdmetrics/cmd/holdmetrics/internal/ports"
 	"holdmetrics/cmd/holdmetrics/internal/settings"
 	"holdmetrics/cmd/holdmetrics/internal/usage"
 )
@@ -31,6 +34,8 @@ const (
 	// brokerWrite is how long a client of the embedded NATS server may leave what it is
 	// sent untaken.
 	brokerWrite = 10 * time.Second
+	// brokerHandshake is how long a client may take for the handshake of TLS.
+	brokerHandshake = 5 * time.Second
 	// maxSubs is how many subscriptions a connection to it may have.
 	maxSubs = 10_000
 )
@@ -45,15 +50,19 @@ type Broker struct {
 	Conn *nats.Conn
 
 	opts     *server.Options
+	newGate  func() *natsaccess.Gate // of each server; nil: nobody else connects
 	log      *zap.Logger
 	current  atomic.Pointer[brokerLife]
 	reopened atomic.Uint64 // how often it was started again
+
+	generations atomic.Pointer[[]string] // whose snapshots readers may read; nil: none yet
 }
 
 // brokerLife is one server, from its start to its end.
 type brokerLife struct {
 	server        *server.Server
-	failedToWrite *atomic.Bool // it has logged so
+	gate          *natsaccess.Gate // nil: nobody else connects
+	failedToWrite *atomic.Bool     // it has logged so
 }
 
 // startBroker starts a NATS server that keeps its streams in dir, synced to disk
@@ -68,12 +77,22 @@ func startBroker(dir, address string, clients int, n *process) (*Broker, error) 
 		return nil, usage.Errorf("--%s: the port of %q is not a number up to 65535", settings.KeyNATS, address)
 	}
 	// The server says no more than that it could not start; asking first gives a clear error.
-	probe, err := listen(settings.KeyNATS, address)
+	probe, err := ports.Listen(settings.KeyNATS, address)
 	if err != nil {
 		return nil, err
 	}
+	at := probe.Addr()
 	if err := probe.Close(); err != nil {
 		return nil, err
+	}
+	local := natsaccess.IsLoopback(at)
+	if security := &n.settings.Security; !local && !security.HasTLS() {
+		// Clients prove who they are also without TLS, but what they send can be read and changed.
+		if !security.Insecure {
+			return nil, usage.Errorf("%s: other machines can reach %s, and there is no TLS: give --%s and --%s, or listen on 127.0.0.1, or say --%s",
+				settings.Describe(settings.KeyNATS), address, settings.KeyTLSCert, settings.KeyTLSKey, settings.KeyInsecure)
+		}
+		n.log.Warn("insecure: other machines can reach the NATS server, and what its clients send can be read and changed on the way", zap.Stringer("address", at), zap.String("lacks", "TLS"))
 	}
 	opts := &server.Options{
 		ServerName:        BrokerName,
@@ -84,7 +103,7 @@ func startBroker(dir, address string, clients int, n *process) (*Broker, error) 
 		StoreDir:          dir,
 		SyncAlways:        true,
 		JetStreamMaxStore: maxStore,
-		// The server keeps nothing of ours in memory, so this is for outside users.
+		// The server keeps nothing of ours in memory, so this is for operators.
 		JetStreamMaxMemory: n.settings.Bounds.NATSMemoryBytes,
 		WriteDeadline:      brokerWrite,
 		MaxSubs:            maxSubs,
@@ -98,25 +117,35 @@ func startBroker(dir, address string, clients int, n *process) (*Broker, error) 
 	if port == 0 {
 		opts.Port = server.RANDOM_PORT
 	}
-	return runBroker(opts, n.log)
+	users := natsaccess.UsersOf(n.settings.DataDir)
+	if err := users.EnsureOperator(); err != nil {
+		return nil, err
+	}
+	opts.AlwaysEnableNonce = true
+	if !local && n.certificate != nil {
+		opts.TLSConfig, opts.TLSTimeout = n.certificate.Server(), brokerHandshake.Seconds()
+	}
+	anonymous := local && n.settings.Anonymous && !n.settings.Security.Auth
+	return runBroker(&Broker{opts: opts, log: n.log, newGate: func() *natsaccess.Gate {
+		return natsaccess.NewGate(users, anonymous, n.log)
+	}})
 }
 
 // StartPrivateBroker starts a NATS server that only this process can reach. It
 // syncs when it stops, not before.
 func StartPrivateBroker(dir string, log *zap.Logger) (*Broker, error) {
-	return runBroker(&server.Options{
+	return runBroker(&Broker{log: log, opts: &server.Options{
 		ServerName:        BrokerName,
 		DontListen:        true,
 		NoSigs:            true,
 		JetStream:         true,
 		StoreDir:          dir,
 		JetStreamMaxStore: maxStore,
-	}, log)
+	}})
 }
 
-// runBroker starts a NATS server and connects to it.
-func runBroker(opts *server.Options, log *zap.Logger) (*Broker, error) {
-	b := &Broker{opts: opts, log: log}
+// runBroker starts the NATS server of a broker and connects to it.
+func runBroker(b *Broker) (*Broker, error) {
 	if err := b.launch(); err != nil {
 		return nil, err
 	}
@@ -136,12 +165,18 @@ const ownReconnect = 50 * time.Millisecond
 
 // launch starts a server, which becomes the current one.
 func (b *Broker) launch() error {
-	s, err := server.NewServer(b.opts.Clone()) // it changes them
+	opts, life := b.opts.Clone(), &brokerLife{failedToWrite: new(atomic.Bool)} // the server changes them
+	if b.newGate != nil {
+		life.gate = b.newGate()
+		opts.CustomClientAuthentication = life.gate
+	}
+	s, err := server.NewServer(opts)
 	if err != nil {
 		return fmt.Errorf("the embedded NATS server does not start: %w", err)
 	}
-	fatal, life := new(atomic.Pointer[string]), &brokerLife{s, new(atomic.Bool)}
-	s.SetLoggerV2(&brokerLog{b.log.Named("nats").Sugar(), fatal, life.failedToWrite}, b.log.Core().Enabled(zap.DebugLevel), false, false)
+	life.server = s
+	fatal := new(atomic.Pointer[string])
+	s.SetLoggerV2(&brokerLog{SugaredLogger: b.log.Named("nats").Sugar(), fatal: fatal, failedToWrite: life.failedToWrite}, b.log.Core().Enabled(zap.DebugLevel), false, false)
 	if err := giveBack(b.opts.StoreDir); err != nil { // of a start that was killed
 		return fmt.Errorf("the files of the embedded NATS server: %w", err)
 	}
@@ -162,9 +197,30 @@ func (b *Broker) launch() error {
 		stopServer(s)
 		return fmt.Errorf("the embedded NATS server does not start: %w", err)
 	}
+	if life.gate != nil {
+		if err := life.gate.Attach(s); err != nil {
+			stopServer(s)
+			return fmt.Errorf("the users of the embedded NATS server: %w", err)
+		}
+		if names := b.generations.Load(); names != nil {
+			if err := life.gate.SetGenerations(*names); err != nil {
+				stopServer(s)
+				return fmt.Errorf("the users of the embedded NATS server: %w", err)
+			}
+		}
+	}
 	b.current.Store(life)
 	return nil
 }
+
+// setGenerations sets the generations whose snapshots readers may read.
+func (b *Broker) setGenerations(names []string) error {
+	b.generations.Store(&names)
+	return b.current.Load().gate.SetGenerations(names)
+}
+
+// lookAtUsers reads the users of the data directory again.
+func (b *Broker) lookAtUsers() { b.current.Load().gate.Look() }
 
 // InProcessConn connects to the current server.
 func (b *Broker) InProcessConn() (net.Conn, error) { return b.current.Load().server.InProcessConn() }
@@ -216,11 +272,16 @@ type brokerLog struct {
 	*zap.SugaredLogger
 	fatal         *atomic.Pointer[string] // what made it give up
 	failedToWrite *atomic.Bool
+	refusals      refusals
 }
 
 // Errorf notes what says that a stream keeps an error of a write, and refuses all others.
 func (l *brokerLog) Errorf(format string, v ...any) {
 	text := fmt.Sprintf(format, v...)
+	if isRefusal(text) {
+		l.refusal(text)
+		return
+	}
 	for _, sign := range []string{"failed to store a msg", "critical write error", "will be DISABLED"} {
 		if strings.Contains(text, sign) {
 			l.failedToWrite.Store(true)
@@ -231,6 +292,45 @@ func (l *brokerLog) Errorf(format string, v ...any) {
 
 func (l *brokerLog) Noticef(format string, v ...any) { l.Debugf(format, v...) }
 func (l *brokerLog) Tracef(format string, v ...any)  { l.Debugf(format, v...) }
+
+// isRefusal reports whether the server says that a client may not do something.
+func isRefusal(text string) bool {
+	return strings.Contains(text, " Violation - ") || strings.Contains(text, "authentication error") || strings.Contains(text, "authorization violation")
+}
+
+// refusalsLogged is how many refusals of clients are logged in a second: clients can
+// cause any number.
+const refusalsLogged = 5
+
+// refusals counts the refusals of a second.
+type refusals struct {
+	mu     sync.Mutex
+	second int64
+	n      int
+}
+
+// next counts one more, and returns how many of the second before were not logged.
+func (r *refusals) next(now time.Time) (log bool, unlogged int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if s := now.Unix(); s != r.second {
+		unlogged = max(r.n-refusalsLogged, 0)
+		r.second, r.n = s, 0
+	}
+	r.n++
+	return r.n <= refusalsLogged, unlogged
+}
+
+// refusal logs that a client was refused something.
+func (l *brokerLog) refusal(text string) {
+	log, unlogged := l.refusals.next(time.Now())
+	if unlogged > 0 {
+		l.Warnf("%d more refusals of clients", unlogged)
+	}
+	if log {
+		l.Warnf("%s", text)
+	}
+}
 
 // Fatalf does not end the process: the server shuts itself down, and startBroker says why.
 func (l *brokerLog) Fatalf(format string, v ...any) {

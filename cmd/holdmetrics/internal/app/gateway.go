@@ -46,7 +46,7 @@ func (g *Gateway) Start(ctx context.Context) error {
 
 // Banner returns the lines that tell an operator where it serves.
 func (g *Gateway) Banner() string {
-	return fmt.Sprintf("holdmetrics gateway\n%s  NATS  %s\n", g.ports.Banner(), settings.Mask(g.settings.Cluster.NATSURL))
+	return fmt.Sprintf("holdmetrics gateway\n%s  NATS  %s\n", g.ports.Banner(), settings.Mask(g.settings.Cluster.NATS.URL))
 }
 
 func (g *Gateway) start(ctx context.Context) error {

@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"go.uber.org/zap"
 
+	"holdmetrics/cmd/holdmetrics/internal/connect"
 	"holdmetrics/cmd/holdmetrics/internal/ports"
 	"holdmetrics/cmd/holdmetrics/internal/settings"
 	"holdmetrics/cmd/holdmetrics/internal/signing"
@@ -204,7 +205,11 @@ func (p *process) follow(cfg generation.FollowerConfig) {
 func (n *process) connect(ctx context.Context, name string) error {
 	err := n.patiently(ctx, "the NATS servers do not answer", func(context.Context) (err error) {
 		closed := make(chan struct{})
-		n.conn, err = nats.Connect(n.settings.Cluster.NATSURL,
+		user, err := connect.UserOptions(&n.settings.Cluster.NATS)
+		if err != nil {
+			return err
+		}
+		n.conn, err = nats.Connect(n.settings.Cluster.NATS.URL, append(user,
 			nats.Name(name),
 			nats.MaxReconnects(-1),
 			nats.ReconnectWait(250*time.Millisecond),
@@ -220,14 +225,18 @@ func (n *process) connect(ctx context.Context, name string) error {
 				n.log.Warn("connected to NATS again", zap.String("server", c.ConnectedServerName()))
 			}),
 			nats.ErrorHandler(func(_ *nats.Conn, s *nats.Subscription, err error) {
+				if errors.Is(err, nats.ErrPermissionViolation) {
+					n.refused(err)
+					return
+				}
 				n.log.Debug("NATS", zap.Error(err))
 			}),
-		)
+		)...)
 		switch {
 		case errors.Is(err, nats.ErrNoServers):
-			return fmt.Errorf("%w at %s: %w", errAway, settings.Mask(n.settings.Cluster.NATSURL), settings.InnerError(err))
+			return fmt.Errorf("%w at %s: %w", errAway, settings.Mask(n.settings.Cluster.NATS.URL), settings.InnerError(err))
 		case err != nil:
-			return fmt.Errorf("connecting to NATS at %s: %w", settings.Mask(n.settings.Cluster.NATSURL), settings.InnerError(err))
+			return fmt.Errorf("connecting to NATS at %s: %w", settings.Mask(n.settings.Cluster.NATS.URL), settings.InnerError(err))
 		}
 		n.group.Add("the connection to NATS", service.Do(func() {
 			n.conn.Close()

@@ -93,6 +93,7 @@ func (p *Server) Start(ctx context.Context) error {
 	if err := p.startBroker(ctx); err != nil {
 		return err
 	}
+	p.startAccess()
 	p.conn = p.Broker.Conn
 	if p.js, err = jetstream.New(p.conn); err != nil {
 		return fmt.Errorf("opening JetStream: %w", err)
@@ -157,6 +158,7 @@ func (p *Server) startOver(ctx context.Context, policy hold.Policy, fresh bool) 
 	if err := p.startGenerations(ctx); err != nil {
 		return err
 	}
+	p.group.Go("the users of NATS", p.runUsers)
 	backups, err := backup.ServeFiles(p.conn, p.settings.DataDir, p.copyData)
 	if err != nil {
 		return err

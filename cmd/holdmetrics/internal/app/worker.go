@@ -57,7 +57,7 @@ func (w *Worker) Banner() string {
 		insecure = fmt.Sprintf("  INSECURE: the HTTP server answers everybody who can connect; there is no %s\n", lacks)
 	}
 	return fmt.Sprintf("holdmetrics worker %s, %s\n  HTTP  %s://%s (metrics and health)\n%s  NATS  %s\n",
-		w.settings.Cluster.WorkerID, w.active.Describe(), ports.Scheme(w.certificate), ports.Shown(w.httpAddr), insecure, settings.Mask(w.settings.Cluster.NATSURL))
+		w.settings.Cluster.WorkerID, w.active.Describe(), ports.Scheme(w.certificate), ports.Shown(w.httpAddr), insecure, settings.Mask(w.settings.Cluster.NATS.URL))
 }
 
 func (w *Worker) start(ctx context.Context) error {

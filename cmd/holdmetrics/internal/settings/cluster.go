@@ -46,7 +46,7 @@ const (
 
 // Cluster are the settings of processes that share a NATS cluster.
 type Cluster struct {
-	NATSURL        string
+	NATS           NATS
 	NATSMonitor    string // empty: no check
 	Replicas       int
 	Partitions     int
@@ -61,7 +61,8 @@ type Cluster struct {
 // clusterFlags are those of gateway and worker alike.
 func clusterFlags(c *cobra.Command) {
 	f := c.Flags()
-	f.String(KeyNATSURL, "nats://127.0.0.1:4222", "`URL` of the NATS servers; several with commas (NATS_URL)")
+	f.String(KeyNATSURL, DefaultNATSURL, "`URL` of the NATS servers; several with commas (NATS_URL)")
+	natsFlags(f)
 	f.String(KeyNATSMonitor, "", "monitoring `URL` of a NATS server, to check how it syncs to disk (NATS_MONITOR_URL; default: no check)")
 	f.Int(KeyReplicas, 1, "replicas of the log, the buckets and the dead letters when they are made: 3 on a cluster (REPLICAS)")
 	f.Int(keyPartitions, ingest.DefaultPartitions, "partitions of the log when it is made; fixed from then on (PARTITIONS)")
@@ -130,15 +131,22 @@ func All() *pflag.FlagSet {
 
 // parse reads the settings that there are flags for.
 func (s *Cluster) parse(k *koanf.Koanf, has func(string) bool, bad func(string, error) error) error {
-	s.NATSURL, s.NATSMonitor = k.String(KeyNATSURL), k.String(KeyNATSMonitor)
+	s.NATS = NATS{
+		URL: k.String(KeyNATSURL), Creds: k.String(KeyNATSCreds), User: k.String(keyNATSUser), Password: k.String(keyNATSPassword),
+		Token: k.String(keyNATSToken), CA: k.String(keyNATSCA), Cert: k.String(keyNATSCert), Key: k.String(keyNATSKey),
+	}
+	s.NATSMonitor = k.String(KeyNATSMonitor)
 	s.MetricsAddress, s.WorkerID, s.Store = k.String(KeyMetrics), k.String(keyWorkerID), k.String(KeyStore)
 	s.Mongo.URL, s.Mongo.Database = k.String(KeyMongoURL), k.String(keyMongoDB)
 	if !has(KeyNATSURL) {
 		return nil
 	}
 	var err error
-	if s.NATSURL, err = NATSServers(s.NATSURL); err != nil {
+	if s.NATS.URL, err = NATSServers(s.NATS.URL); err != nil {
 		return bad(KeyNATSURL, err)
+	}
+	if key, err := s.NATS.check(); err != nil {
+		return bad(key, err)
 	}
 	if err := checkMonitor(s.NATSMonitor); err != nil {
 		return bad(KeyNATSMonitor, err)

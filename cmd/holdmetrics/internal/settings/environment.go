@@ -3,6 +3,7 @@ package settings
 import (
 	"context"
 	"os"
+	"path/filepath"
 
 	"github.com/spf13/cobra"
 )
@@ -60,4 +61,16 @@ func (e environment) source(name string) string {
 		return name + " of " + e.file.path
 	}
 	return name
+}
+
+// RuntimeDir returns the directory for what programs of this user leave for one another,
+// or "" if there is none.
+func RuntimeDir(getenv Getenv) string {
+	if dir := getenv("XDG_RUNTIME_DIR"); dir != "" {
+		return dir
+	}
+	if home := getenv("HOME"); home != "" {
+		return filepath.Join(home, ".cache")
+	}
+	return ""
 }

@@ -46,22 +46,38 @@ func Load(c *cobra.Command) (*Layers, error) {
 	}
 	set, names := map[string]any{}, map[string]string{}
 	for _, name := range slices.Sorted(maps.Keys(Environment)) {
-		key, value := Environment[name], getenv(name)
-		if value == "" || flags.Lookup(key) == nil {
+		key := Environment[name]
+		if flags.Lookup(key) == nil {
+			continue
+		}
+		value, source, err := withFile(getenv, name)
+		if err != nil {
+			return nil, err
+		}
+		if value == "" {
 			continue
 		}
 		if old, twice := set[key]; twice && old != value {
 			return nil, usage.Errorf("%s and %s are both set, to different values; set one of them", names[key], name)
 		}
-		set[key], names[key] = value, env.source(name)
+		set[key], names[key] = value, env.source(source)
 	}
 	hostAndPort(flags, env, KeyHTTP, "HTTP_HOST", "HTTP_PORT", set, names)
 	hostAndPort(flags, env, KeyMetrics, "", "PROMETHEUS_PORT", set, names)
 	if err := l.put(set, func(key string) string { return names[key] }); err != nil {
 		return nil, err
 	}
-	given := map[string]any{}
-	flags.Visit(func(f *pflag.Flag) { given[f.Name] = f.Value.String() })
+	given, open := map[string]any{}, ""
+	flags.Visit(func(f *pflag.Flag) {
+		given[f.Name] = f.Value.String()
+		if isSecret(f.Name) {
+			open = f.Name
+		}
+	})
+	if open != "" {
+		name := Variables(open)[0]
+		return nil, usage.Errorf("--%s: every user of this machine sees the arguments of a process: set %s to the path of a file with it, or set %s", open, name+fileSuffix, name)
+	}
 	if err := l.put(given, func(key string) string { return "--" + key }); err != nil {
 		return nil, err
 	}

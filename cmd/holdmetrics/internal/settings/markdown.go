@@ -35,6 +35,18 @@ func Variables(key string) []string {
 	return names
 }
 
+// fileVariables returns the environment variables that name files with the value of a
+// setting, sorted.
+func fileVariables() (names []string) {
+	for name, key := range Environment {
+		if mayBeFile(key) {
+			names = append(names, name+fileSuffix)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
 // Markdown returns docs/settings.md: every setting of serve, gateway and worker.
 func Markdown() string {
 	commands := slices.Sorted(maps.Keys(Roles))
@@ -82,6 +94,7 @@ whole seconds.
 		}
 		fmt.Fprintf(&b, "| `--%s` | %s | %s | %s | %s |\n", f.Name, variables, value, strings.Join(uses[f.Name], ", "), strings.ReplaceAll(usage, "|", `\|`))
 	})
+	fmt.Fprintf(&b, "\nA value that may have a password in it can stand in a file of one line, which one of these variables names:\n`%s`.\n", strings.Join(fileVariables(), "`, `"))
 	b.WriteString("\nThese well-known variables have no effect. A command that finds one set names it in a warning:\n\n")
 	for _, name := range commands {
 		fmt.Fprintf(&b, "- `%s`: `%s`\n", name, strings.Join(Unused[name], "`, `"))

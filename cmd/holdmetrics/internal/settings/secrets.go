@@ -17,11 +17,20 @@ import (
 )
 
 // secretSettings maps the settings whose values may contain passwords to the check of
-// a value. No error of a check quotes any part of the value.
+// a value, or to nil where the whole value is a secret. No error of a check quotes any
+// part of the value.
 var secretSettings = map[string]func(value string) error{
-	KeyNATSURL:     func(value string) error { _, err := NATSServers(value); return err },
-	KeyNATSMonitor: checkMonitor,
-	KeyMongoURL:    checkMongoURL,
+	KeyNATSURL:      func(value string) error { _, err := NATSServers(value); return err },
+	KeyNATSMonitor:  checkMonitor,
+	KeyMongoURL:     checkMongoURL,
+	keyNATSPassword: nil,
+	keyNATSToken:    nil,
+}
+
+// isSecret reports whether the whole value of a setting is a secret.
+func isSecret(key string) bool {
+	check, secret := secretSettings[key]
+	return secret && check == nil
 }
 
 // scheme is how a URL begins.
@@ -143,7 +152,7 @@ func Mask(value string) string {
 // Shown returns the value of a setting as it may be shown. A value that cannot be read
 // is hidden whole, since the place of a password in it is unknown.
 func Shown(key, value string) string {
-	if check, secret := secretSettings[key]; secret && value != "" && check(value) != nil {
+	if check, secret := secretSettings[key]; secret && value != "" && (check == nil || check(value) != nil) {
 		return "***"
 	}
 	return Mask(value)
@@ -167,7 +176,11 @@ func SecretsOf(c *cobra.Command) (s Secrets) {
 		return nil
 	}
 	for key := range secretSettings {
-		if l.From[key] != FromDefault {
+		switch {
+		case l.From[key] == FromDefault:
+		case isSecret(key):
+			s.addText(l.Values.String(key))
+		default:
 			s.add(l.Values.String(key))
 		}
 	}

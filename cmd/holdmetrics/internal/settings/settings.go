@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -29,6 +30,8 @@ type Settings struct {
 	GRPCAddress  string
 	HTTPAddress  string
 	NATSAddress  string
+	Anonymous    bool   // clients of NATS without credentials may publish events, on loopback
+	RuntimeDir   string // where programs of this user find one another; empty: nowhere
 	Policy       hold.Policy
 	PolicyGiven  bool // else that of the data directory, or of the store, counts
 	RulesFile    string
@@ -63,6 +66,7 @@ const (
 	KeyGRPC         = "grpc-address"
 	KeyHTTP         = "http-address"
 	KeyNATS         = "nats-address"
+	KeyAnonymous    = "nats-anonymous"
 	KeyPolicy       = "policy"
 	keyRules        = "rules"
 	KeyMaxClockSkew = "max-clock-skew"
@@ -79,6 +83,7 @@ var Environment = map[string]string{
 	"DATA_DIR":       KeyDataDir,
 	"GRPC_ADDRESS":   KeyGRPC,
 	"NATS_ADDRESS":   KeyNATS,
+	"NATS_ANONYMOUS": KeyAnonymous,
 	"POLICY":         KeyPolicy,
 	"RULES":          keyRules,
 	"MAX_CLOCK_SKEW": KeyMaxClockSkew,
@@ -121,6 +126,13 @@ var Environment = map[string]string{
 	"INSECURE":      KeyInsecure,
 
 	"NATS_URL":         KeyNATSURL,
+	"NATS_CREDS":       KeyNATSCreds,
+	"NATS_USER":        keyNATSUser,
+	"NATS_PASSWORD":    keyNATSPassword,
+	"NATS_TOKEN":       keyNATSToken,
+	"NATS_TLS_CA":      keyNATSCA,
+	"NATS_TLS_CERT":    keyNATSCert,
+	"NATS_TLS_KEY":     keyNATSKey,
 	"NATS_MONITOR_URL": KeyNATSMonitor,
 	"REPLICAS":         KeyReplicas,
 	"PARTITIONS":       keyPartitions,
@@ -161,6 +173,7 @@ func ServeFlags(c *cobra.Command) {
 	httpFlags(f)
 	readingFlags(f)
 	f.String(KeyNATS, "127.0.0.1:4222", "NATS `address` for outside clients (NATS_ADDRESS)")
+	f.Bool(KeyAnonymous, true, "let clients of NATS without credentials publish events, where --nats-address is a loopback address (NATS_ANONYMOUS)")
 	f.String(KeyPolicy, "", "how overlapping holds of a pair count: merge or sum; fixed when the data directory is made (POLICY; default merge)")
 	f.String(keyRules, "", rulesUsage)
 	limits := hold.DefaultLimits()
@@ -204,6 +217,7 @@ func Read(c *cobra.Command) (*Settings, error) {
 	}
 	s, err := Parse(l.Values, c.Flags())
 	if err == nil {
+		s.RuntimeDir = RuntimeDir(EnvironmentOf(c))
 		s.LimitsGiven = l.From[KeyMaxClockSkew] != FromDefault || l.From[KeyMaxFutureEnd] != FromDefault
 	}
 	return s, err
@@ -230,6 +244,11 @@ func Parse(k *koanf.Koanf, flags *pflag.FlagSet) (*Settings, error) {
 		}
 		if _, _, err := net.SplitHostPort(k.String(key)); err != nil {
 			return nil, bad(key, fmt.Errorf("%q is not HOST:PORT", k.String(key)))
+		}
+	}
+	if has(KeyAnonymous) {
+		if s.Anonymous, err = strconv.ParseBool(k.String(KeyAnonymous)); err != nil {
+			return nil, bad(KeyAnonymous, fmt.Errorf("%q is not true or false", k.String(KeyAnonymous)))
 		}
 	}
 	if s.PprofAddress != "" {
