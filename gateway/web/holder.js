@@ -2,7 +2,7 @@
 import {el, Figure, idNode, say, plural} from './dom.js';
 import {group} from './decimal.js';
 import {duration, millis, now, parseTime, readable, timeText} from './time.js';
-import {holderPath, inPath, read, readLines, status, Watch} from './server.js';
+import {holderPath, inPath, read, readLines, savesWithKey, status, Watch} from './server.js';
 import {Line} from './line.js';
 import {everyBeat, isPaused, pause, repeat, soon} from './ticker.js';
 import {choice, copyable, fact, failed, toggle} from './parts.js';
@@ -113,6 +113,8 @@ class Holder {
     this.pick = el('select', {id: 'chart-token', onchange: e => { location.hash = this.address({token: e.target.value}); }});
     this.csv = el('a', {download: ''}, 'CSV');
     this.holdsCSV = el('a', {download: ''}, 'CSV');
+    savesWithKey(this.csv, () => 'history.csv');
+    savesWithKey(this.holdsCSV, () => 'holds.csv');
     this.overTime = el('section', {'aria-labelledby': 'over-time'},
       el('header', {class: 'bar'}, el('h2', {id: 'over-time'}, 'Score over time'), el('span', {class: 'spread'}),
         el('label', {for: 'chart-token'}, 'Token'), this.pick, this.csv),

@@ -3,6 +3,7 @@
 import {el, idNode, say, holderLink} from './dom.js';
 import {clockText} from './time.js';
 import {link} from './server.js';
+import {access, isKey} from './access.js';
 import {board} from './board.js';
 import {holder} from './holder.js';
 import {system} from './system.js';
@@ -123,6 +124,51 @@ link.listeners.add(() => {
       ` Figures stand still since ${clockText(link.lost)} UTC. The page tries again by itself. `,
       el('button', {type: 'button', onclick: () => show()}, 'Try now'));
   }, 1500);
+});
+
+// The key: asked for when the server wants one, or when the reader wants another.
+const ask = document.getElementById('access');
+const typed = document.getElementById('access-key');
+const why = document.getElementById('access-why');
+const opener = document.getElementById('access-open');
+
+function askForKey(text) {
+  why.textContent = text;
+  document.getElementById('access-clear').hidden = isSecureContext;
+  ask.hidden = false;
+  typed.focus();
+}
+
+access.listeners.add(() => {
+  opener.textContent = access.hasKey() ? 'Forget the key' : 'Use a key';
+  if (access.denied === null) {
+    ask.hidden = true;
+    return;
+  }
+  askForKey(access.hasKey() ? 'The key was not taken: ' + access.denied : '');
+});
+
+ask.addEventListener('submit', e => {
+  e.preventDefault();
+  const text = typed.value.trim();
+  typed.value = '';
+  if (!isKey(text)) {
+    askForKey('A key is one word, as it was shown when it was made.');
+    return;
+  }
+  access.use(text);
+  say('The key is in use');
+  show();
+});
+
+opener.addEventListener('click', () => {
+  if (!access.hasKey()) {
+    askForKey('');
+    return;
+  }
+  access.use('');
+  say('The key is forgotten');
+  show();
 });
 
 show();

@@ -1,5 +1,6 @@
 // The way to the server: reads, the watch, and what to say while it is away.
 import {heard} from './time.js';
+import {access} from './access.js';
 
 export class Refused extends Error {
   constructor(status, detail) {
@@ -11,6 +12,7 @@ export class Refused extends Error {
 const PATIENCE = 15000;
 
 async function ask(path, query, signal) {
+  if (access.denied !== null) throw new Refused(401, access.denied); // another key is awaited
   const url = new URL(path, document.baseURI);
   for (const [name, value] of Object.entries(query ?? {})) {
     for (const v of [value].flat()) if (v !== '' && v !== undefined && v !== null) url.searchParams.append(name, v);
@@ -19,7 +21,7 @@ async function ask(path, query, signal) {
   if (signal) limits.push(signal);
   let answer;
   try {
-    answer = await fetch(url, {signal: AbortSignal.any(limits), headers: {Accept: 'application/json, application/problem+json'}});
+    answer = await fetch(url, {signal: AbortSignal.any(limits), headers: access.headers('application/json, application/problem+json')});
   } catch (err) {
     if (signal?.aborted) throw err;
     link.failed();
@@ -27,8 +29,15 @@ async function ask(path, query, signal) {
   }
   if (answer.status < 500) link.worked();
   if (answer.ok) return answer;
+  throw await refusal(answer);
+}
+
+// refusal is the error of an answer. Of a call that wants a key the page asks for one.
+async function refusal(answer) {
   const problem = await answer.json().catch(() => ({}));
-  throw new Refused(answer.status, problem.detail ?? `the server answered ${answer.status}`);
+  const detail = problem.detail ?? `the server answered ${answer.status}`;
+  if (answer.status === 401) access.refused(detail);
+  return new Refused(answer.status, detail);
 }
 
 export async function read(path, query, signal) {
@@ -90,10 +99,62 @@ export const link = {
   },
 };
 
+// savesWithKey has a link to a file ask with the key, which a browser would not send.
+export function savesWithKey(anchor, name) {
+  anchor.addEventListener('click', async e => {
+    if (!access.hasKey()) return;
+    e.preventDefault();
+    try {
+      const answer = await fetch(anchor.href, {headers: access.headers('text/csv, application/problem+json')});
+      if (!answer.ok) throw await refusal(answer);
+      const url = URL.createObjectURL(await answer.blob());
+      const save = document.createElement('a');
+      save.href = url;
+      save.download = name();
+      save.click();
+      setTimeout(() => URL.revokeObjectURL(url), 60000);
+    } catch (err) {
+      anchor.title = String(err.message);
+    }
+  });
+}
+
+// blocks yields the events of an answer of text/event-stream, as {event, data}.
+async function* blocks(body, beat) {
+  const decoder = new TextDecoder();
+  let rest = '', event = '', data = [];
+  for (const reader = body.getReader(); ;) {
+    const {done, value} = await reader.read();
+    if (done) return;
+    beat();
+    rest += decoder.decode(value, {stream: true});
+    const lines = rest.split('\n');
+    rest = lines.pop();
+    for (let line of lines) {
+      if (line.endsWith('\r')) line = line.slice(0, -1);
+      if (line === '') {
+        if (data.length > 0) yield {event: event || 'message', data: data.join('\n')};
+        event = '';
+        data = [];
+        continue;
+      }
+      const colon = line.indexOf(':');
+      if (colon === 0) continue; // a remark, which keeps the connection alive
+      const field = colon < 0 ? line : line.slice(0, colon);
+      const text = colon < 0 ? '' : line.slice(colon + 1).replace(/^ /, '');
+      if (field === 'event') event = text;
+      if (field === 'data') data.push(text);
+    }
+  }
+}
+
 const FIRST_RETRY = 1000, LAST_RETRY = 15000;
 
-// Watch follows snapshots: all, or those of some holders. The browser's own
-// reconnecting gives up on an answer that is an error, so it is done here.
+// SILENCE is how long a watch may say nothing, in ms: servers say something every 15 s.
+const SILENCE = 60000;
+
+// Watch follows snapshots: all, or those of some holders. It reads the events itself,
+// since the browser's own reader sends no key, and gives up on an answer that is an error.
 export class Watch {
   constructor({snapshot, gone, complete}) {
     Object.assign(this, {snapshot, gone, complete, wait: FIRST_RETRY});
@@ -107,36 +168,52 @@ export class Watch {
     this.connect();
   }
 
-  connect() {
+  async connect() {
+    if (access.denied !== null) return; // another key begins it again
     const url = new URL('stats/watch', document.baseURI);
     url.searchParams.set('live', 'true');
     url.searchParams.set('interval', '500ms');
     for (const [name, value] of Object.entries(this.query)) url.searchParams.set(name, value);
-    const source = this.source = new EventSource(url);
-    source.addEventListener('stat', e => {
-      if (this.source === source) this.snapshot(JSON.parse(e.data));
-    });
-    source.addEventListener('gone', e => {
-      if (this.source === source) this.gone(JSON.parse(e.data).holder_id);
-    });
-    source.addEventListener('complete', () => {
-      if (this.source !== source) return;
+    const own = this.own = new AbortController();
+    const beat = () => {
+      clearTimeout(this.silence);
+      this.silence = setTimeout(() => own.abort(), SILENCE);
+    };
+    try {
+      beat();
+      const answer = await fetch(url, {signal: own.signal, headers: access.headers('text/event-stream, application/problem+json'), cache: 'no-store'});
+      if (!answer.ok) throw await refusal(answer);
+      for await (const {event, data} of blocks(answer.body, beat)) {
+        if (this.own !== own) return;
+        this.take(event, data);
+      }
+    } catch (err) {
+      if (this.own === own && (err.status === 401 || err.status === 403)) {
+        this.close(); // another key begins it again
+        return;
+      }
+    }
+    if (this.own !== own) return;
+    clearTimeout(this.silence);
+    link.failed();
+    this.timer = setTimeout(() => this.connect(), this.wait * (0.75 + Math.random() / 2));
+    this.wait = Math.min(this.wait * 2, LAST_RETRY);
+  }
+
+  take(event, data) {
+    if (event === 'stat') this.snapshot(JSON.parse(data));
+    if (event === 'gone') this.gone(JSON.parse(data).holder_id);
+    if (event === 'complete') {
       this.wait = FIRST_RETRY;
       link.worked();
       this.complete?.();
-    });
-    source.addEventListener('error', () => {
-      if (this.source !== source) return;
-      source.close();
-      link.failed();
-      this.timer = setTimeout(() => this.connect(), this.wait * (0.75 + Math.random() / 2));
-      this.wait = Math.min(this.wait * 2, LAST_RETRY);
-    });
+    }
   }
 
   close() {
     clearTimeout(this.timer);
-    this.source?.close();
-    this.source = null;
+    clearTimeout(this.silence);
+    this.own?.abort();
+    this.own = null;
   }
 }
