@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"net/http"
@@ -21,6 +22,8 @@ import (
 	"holdmetrics/hold"
 	"holdmetrics/ingest"
 	"holdmetrics/internal/inflate"
+	"holdmetrics/internal/reqid"
+	"holdmetrics/internal/tracing"
 )
 
 // DefaultFreshness is how long a read waits for the store to catch up with the
@@ -78,11 +81,13 @@ type Config struct {
 	Logger       *zap.Logger           // nil: none
 	Registerer   prometheus.Registerer // takes the gateway's own metrics; nil: none does
 	Gatherer     prometheus.Gatherer   // what /metrics shows; nil: nothing
+	TokenLabels  TokenLabels           // of hold_events_total
+	HTTP         HTTPOptions
+	// Tracer makes spans of requests; nil: none are made.
+	Tracer *tracing.Tracer
 	// TraceID returns the id of the trace that a call belongs to, or "" if there is none.
-	// Histograms show it as an exemplar. nil: there are no traces.
-	TraceID     func(context.Context) string
-	TokenLabels TokenLabels // of hold_events_total
-	HTTP        HTTPOptions
+	// Histograms show it as an exemplar. nil: that of Tracer.
+	TraceID func(context.Context) string
 	// MessageBytes is the largest message of gRPC that is accepted; 0: [grpcapi.MaxMessageBytes].
 	MessageBytes int
 }
@@ -98,6 +103,8 @@ type HTTPOptions struct {
 	// Lenient: fields of events in JSON that no event has are ignored and counted, and
 	// not only those that begin with an underscore.
 	Lenient bool
+	// LogLevel answers at /log/level, and decides itself who may ask; nil: there is no such path.
+	LogLevel http.Handler
 	// Bodies is how many bodies of POST /holds are read at once; 0: [httpapi.DefaultBodies].
 	Bodies int
 	// Unpack are the limits of a compressed body; zero: the defaults of package inflate.
@@ -166,6 +173,9 @@ func New(cfg Config) (*Gateway, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = zap.NewNop()
 	}
+	if cfg.TraceID == nil && cfg.Tracer != nil {
+		cfg.TraceID = cfg.Tracer.TraceID
+	}
 	if cfg.Gatherer == nil {
 		cfg.Gatherer = prometheus.NewRegistry()
 	}
@@ -183,16 +193,20 @@ func New(cfg Config) (*Gateway, error) {
 		Pairs: g.reads, Sealed: g.reads.Sealed,
 		RecordWait: cfg.RecordWait, StreamWait: cfg.StreamWait, Blocked: g.reads.BlockedByImport, Observer: g.metrics, Tokens: g.metrics.byToken(),
 	})
+	ids, err := reqid.NewSource(rand.Reader)
+	if err != nil {
+		return nil, err
+	}
 	g.grpc = grpcapi.New(grpcapi.Config{
 		Reads: g.reads, Watches: g.hub, Intake: g.intake, Status: g.status,
 		StreamWait: cfg.StreamWait, SendStall: cfg.SendStall, Observer: g.metrics, Logger: cfg.Logger,
-		MessageBytes: cfg.MessageBytes,
+		MessageBytes: cfg.MessageBytes, RequestIDs: ids, Tracer: cfg.Tracer,
 	})
 	if g.http, err = httpapi.New(httpapi.Config{
 		Reads: g.reads, Watches: g.hub, Intake: g.intake, Status: g.status,
 		StreamWait: cfg.StreamWait, SendStall: cfg.SendStall, Heartbeat: cfg.Heartbeat,
-		Version: cfg.Version, Gatherer: cfg.Gatherer, Observer: g.metrics, Logger: cfg.Logger,
-		CORSOrigins: cfg.HTTP.CORSOrigins, Names: cfg.HTTP.Names, Lenient: cfg.HTTP.Lenient, Bodies: cfg.HTTP.Bodies, Unpack: cfg.HTTP.Unpack,
+		Version: cfg.Version, Gatherer: cfg.Gatherer, Observer: g.metrics, Logger: cfg.Logger, RequestIDs: ids, Tracer: cfg.Tracer,
+		CORSOrigins: cfg.HTTP.CORSOrigins, Names: cfg.HTTP.Names, Lenient: cfg.HTTP.Lenient, LogLevel: cfg.HTTP.LogLevel, Bodies: cfg.HTTP.Bodies, Unpack: cfg.HTTP.Unpack,
 	}); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrConfig, err)
 	}

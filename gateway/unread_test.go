@@ -190,7 +190,7 @@ func TestAnswersThatNobodyReadsEnd(t *testing.T) {
 			}
 			name, _, _ := strings.Cut(path, "?")
 			testwait.Poll(t, "the answer is cut off", func() error {
-				for _, entry := range logs.FilterMessage("an answer was cut off").All() {
+				for _, entry := range logs.FilterMessage("answer cut off").All() {
 					fields := entry.ContextMap()
 					if fields["path"] == name && strings.Contains(fmt.Sprint(fields["error"]), "its client did not read it for 50ms, after ") {
 						return nil

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"sync"
 
+	"go.opentelemetry.io/otel/trace"
+
 	"holdmetrics/hold"
 )
 
@@ -60,7 +62,7 @@ const piece = 256
 
 // feed sends drafts piece by piece.
 func (p *Producer) feed(ctx context.Context, drafts []hold.Draft, b *batch) {
-	now, by := p.o.Now(), p.known()
+	now, by, span := p.o.Now(), p.known(), p.o.Tracer.Sampled(ctx)
 	var sizes [piece]int // 0: refused
 	for from := 0; from < len(drafts); {
 		events, bytes, to := 0, 0, from
@@ -77,7 +79,7 @@ func (p *Producer) feed(ctx context.Context, drafts []hold.Draft, b *batch) {
 			sizes[to-from] = size
 			events, bytes = events+1, bytes+framed(size)
 		}
-		if err := p.feedPiece(ctx, drafts[from:to], sizes[:to-from], by, from, events, bytes, b); err != nil {
+		if err := p.feedPiece(ctx, drafts[from:to], sizes[:to-from], by, span, from, events, bytes, b); err != nil {
 			b.refuseRest(to, len(drafts), err)
 			return
 		}
@@ -86,7 +88,7 @@ func (p *Producer) feed(ctx context.Context, drafts []hold.Draft, b *batch) {
 }
 
 // feedPiece takes quota for a piece and puts its events in line.
-func (p *Producer) feedPiece(ctx context.Context, drafts []hold.Draft, sizes []int, by *horizons, from, events, bytes int, b *batch) error {
+func (p *Producer) feedPiece(ctx context.Context, drafts []hold.Draft, sizes []int, by *horizons, span *trace.SpanContext, from, events, bytes int, b *batch) error {
 	if events == 0 {
 		return nil
 	}
@@ -99,7 +101,7 @@ func (p *Producer) feedPiece(ctx context.Context, drafts []hold.Draft, sizes []i
 		}
 		if err == nil {
 			l := p.batcherOf(&drafts[i])
-			if l.put(&drafts[i], sizes[i], by, entry{to: b, index: from + i}, p.freshFrame) {
+			if l.put(&drafts[i], sizes[i], by, entry{to: b, index: from + i}, span, p.freshFrame) {
 				touched.add(l)
 				continue
 			}

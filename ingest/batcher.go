@@ -4,7 +4,10 @@ import (
 	"sync"
 	"time"
 
+	"go.opentelemetry.io/otel/trace"
+
 	"holdmetrics/hold"
+	"holdmetrics/internal/tracing"
 )
 
 // completion receives the outcome of an event, exactly once. index is the number
@@ -29,6 +32,8 @@ type openFrame struct {
 	by *horizons
 	// began is when the frame was opened; zero: nobody asks.
 	began time.Time
+	// trail is the sampled requests that its events are of.
+	trail tracing.Trail
 }
 
 // taken is what the frame's events took of the producer's quota, in bytes. The
@@ -40,6 +45,7 @@ func (f *openFrame) reset() {
 	clear(f.entries) // let go of the callers
 	f.entries = f.entries[:0]
 	f.by = nil
+	f.trail.Reset()
 }
 
 // batcher collects the events of one partition into frames, of which the last may
@@ -59,8 +65,8 @@ type batcher struct {
 }
 
 // put adds an event of size bytes that was checked by some horizons. It returns false
-// if the batcher is closed. The caller calls rouse after one or several puts.
-func (l *batcher) put(d *hold.Draft, size int, by *horizons, e entry, fresh func() *openFrame) bool {
+// if the batcher is closed. span is that of its request, or nil. The caller calls rouse after one or several puts.
+func (l *batcher) put(d *hold.Draft, size int, by *horizons, e entry, span *trace.SpanContext, fresh func() *openFrame) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.closed {
@@ -74,6 +80,7 @@ func (l *batcher) put(d *hold.Draft, size int, by *horizons, e entry, fresh func
 	f := l.line[n-1]
 	f.w.AppendDraft(d)
 	f.entries = append(f.entries, e)
+	f.trail.Add(span)
 	if f.by == nil || len(by.all) < len(f.by.all) {
 		f.by = by
 	}

@@ -27,7 +27,7 @@ type slowLog struct {
 
 func newSlowLog() *slowLog { return &slowLog{arrived: make(chan []byte), answer: make(chan error)} }
 
-func (s *slowLog) publish(ctx context.Context, _ string, data []byte) (uint64, error) {
+func (s *slowLog) publish(ctx context.Context, _ string, data []byte, _ nats.Header) (uint64, error) {
 	select {
 	case s.arrived <- bytes.Clone(data):
 	case <-ctx.Done():

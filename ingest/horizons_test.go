@@ -138,7 +138,7 @@ func TestHorizonsOnlyGrow(t *testing.T) {
 	d := open("t", "h", 1)
 	batcher := &batcher{most: MaxFrameBytes, wake: make(chan struct{}, 1)}
 	for _, by := range []*horizons{one, none, one} {
-		batcher.put(&d, sizeEvent(&d), by, entry{}, func() *openFrame { return new(openFrame) })
+		batcher.put(&d, sizeEvent(&d), by, entry{}, nil, func() *openFrame { return new(openFrame) })
 	}
 	if f := batcher.next(); f.by != none {
 		t.Errorf("a frame goes by %v", f.by.all)

@@ -213,7 +213,7 @@ func (l *Log) info(ctx context.Context) (*jetstream.StreamInfo, error) {
 // Probe writes an empty frame to the log, which has no events and changes nothing. It
 // returns why the log takes no messages, or nil.
 func (l *Log) Probe(ctx context.Context) error {
-	_, err := logPublisher{l.js}.publish(ctx, LogSubject(0), []byte{frameMagic0, frameMagic1, frameVersion})
+	_, err := logPublisher{l.js}.publish(ctx, LogSubject(0), []byte{frameMagic0, frameMagic1, frameVersion}, nil)
 	return err
 }
 

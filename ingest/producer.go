@@ -7,7 +7,10 @@ import (
 	"sync"
 	"time"
 
+	"github.com/nats-io/nats.go"
+
 	"holdmetrics/hold"
+	"holdmetrics/internal/tracing"
 )
 
 // Defaults of ProducerOptions.
@@ -41,6 +44,9 @@ type ProducerOptions struct {
 	// Published is called for each frame when its fate is known; default nil. It is called
 	// from several goroutines, and so must be fast.
 	Published func(FrameResult)
+	// Tracer makes a span of each frame that has events of sampled requests; nil: none is
+	// made. The message then names the span in its headers. Its data is the same.
+	Tracer *tracing.Tracer
 	// MaxPending is how many events may wait for the log at once, over all partitions.
 	MaxPending int
 	// MaxPendingBytes is the same in bytes of encoded events; at least 4 KiB.
@@ -96,9 +102,9 @@ func (o ProducerOptions) withDefaults() ProducerOptions {
 }
 
 // publisher is all that a Producer needs of a log: it stores data under subject
-// and returns its position once the log has it. It does not keep data.
+// and returns its position once the log has it. It does not keep data. header may be nil.
 type publisher interface {
-	publish(ctx context.Context, subject string, data []byte) (uint64, error)
+	publish(ctx context.Context, subject string, data []byte, header nats.Header) (uint64, error)
 }
 
 // Producer checks events, gathers them into frames and publishes them, and tells
@@ -125,6 +131,7 @@ type Producer struct {
 	batchers []*batcher
 	quota    *quota
 	slots    *slots
+	payload  int // bytes of a message, headers included; 0: no bound is known
 
 	log    sealable       // nil: it is never sealed
 	asking sync.WaitGroup // goroutine that keeps log's horizons fresh
@@ -144,6 +151,7 @@ func NewProducer(l *Log, o ProducerOptions) *Producer {
 		most = min(most, limit)
 	}
 	p := startProducer(logPublisher{l.js}, l.partitions, most, o)
+	p.payload = int(l.js.Conn().MaxPayload())
 	p.keepHorizons(l)
 	return p
 }
@@ -228,7 +236,7 @@ func (p *Producer) send(ctx context.Context, d *hold.Draft, to completion) error
 		return err
 	}
 	l := p.batcherOf(d)
-	if !l.put(d, size, by, entry{to: to}, p.freshFrame) {
+	if !l.put(d, size, by, entry{to: to}, p.o.Tracer.Sampled(ctx), p.freshFrame) {
 		p.quota.give(1, framed(size))
 		return ErrClosed
 	}

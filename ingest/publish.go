@@ -4,22 +4,32 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/trace"
 
 	"holdmetrics/internal/backoff"
+	"holdmetrics/internal/tracing"
 )
 
-// logPublisher publishes to JetStream. It sends no headers and no message id.
+// logPublisher publishes to JetStream. It sends no message id.
 type logPublisher struct{ js jetstream.JetStream }
 
 // errWrongStream: another stream took the subject; its acknowledgement means nothing.
 var errWrongStream = errors.New("another stream answered (hint: no other stream may have subjects under " + logSubjectPrefix + "*)")
 
-func (l logPublisher) publish(ctx context.Context, subject string, data []byte) (uint64, error) {
-	ack, err := l.js.Publish(ctx, subject, data)
+func (l logPublisher) publish(ctx context.Context, subject string, data []byte, header nats.Header) (uint64, error) {
+	var ack *jetstream.PubAck
+	var err error
+	if header == nil {
+		ack, err = l.js.Publish(ctx, subject, data)
+	} else {
+		ack, err = l.js.PublishMsg(ctx, &nats.Msg{Subject: subject, Header: header, Data: data})
+	}
 	if err != nil {
 		return 0, err
 	}
@@ -127,10 +137,11 @@ func (p *Producer) confirm(l *batcher, f *openFrame) error {
 func (p *Producer) publish(l *batcher, f *openFrame, slot bool) (uint64, error) {
 	ctx, cancel := context.WithTimeout(p.ctx, p.o.RetryFor)
 	defer cancel()
+	span, header := p.trace(l, f)
 	pauses := backoff.Backoff{First: p.o.RetryWait, Most: maxRetryWait}
 	for attempt := 1; ; attempt++ {
 		began := time.Now()
-		position, err := p.attempt(ctx, l.subject, f.w.Bytes())
+		position, err := p.attempt(ctx, l.subject, f.w.Bytes(), header)
 		if p.o.Outcome != nil && p.ctx.Err() == nil && !permanent(err) {
 			p.o.Outcome(err)
 		}
@@ -143,9 +154,14 @@ func (p *Producer) publish(l *batcher, f *openFrame, slot bool) (uint64, error) 
 			p.slots.give(took)
 		}
 		if err == nil {
+			if span != nil {
+				span.Set(tracing.Position.Int64(int64(position)), tracing.Attempts.Int(attempt))
+				span.End(nil)
+			}
 			return position, nil
 		}
 		if permanent(err) || pauses.Wait(ctx) != nil {
+			span.End(err)
 			if p.ctx.Err() != nil { // Close gave up: that is the news
 				err = fmt.Errorf("%w: %w", context.Cause(p.ctx), err)
 			}
@@ -154,10 +170,27 @@ func (p *Producer) publish(l *batcher, f *openFrame, slot bool) (uint64, error) 
 	}
 }
 
-func (p *Producer) attempt(ctx context.Context, subject string, data []byte) (uint64, error) {
+// trace starts the span of a frame, and returns the headers that name it; nil: no event of
+// the frame is of a sampled request.
+func (p *Producer) trace(l *batcher, f *openFrame) (*tracing.Span, nats.Header) {
+	if f.trail.Empty() {
+		return nil, nil
+	}
+	span := p.o.Tracer.Start(&f.trail, tracing.Step{Name: "publish hold.log", Kind: trace.SpanKindProducer, Attributes: []attribute.KeyValue{
+		tracing.System.String(tracing.NATS), tracing.Destination.String(l.subject), tracing.PartitionID.String(strconv.Itoa(l.partition)),
+		tracing.OperationName.String("publish"), tracing.OperationType.String(tracing.OperationSend),
+		tracing.MessageCount.Int(f.w.Count()), tracing.BodySize.Int(f.w.Len()),
+	}})
+	if p.payload > 0 && f.w.Len()+tracing.MostHeaderBytes > p.payload {
+		return span, nil // the event is worth more than its trace
+	}
+	return span, tracing.Inject(span.Context())
+}
+
+func (p *Producer) attempt(ctx context.Context, subject string, data []byte, header nats.Header) (uint64, error) {
 	ctx, cancel := context.WithTimeout(ctx, p.o.AttemptTimeout)
 	defer cancel()
-	return p.pub.publish(ctx, subject, data)
+	return p.pub.publish(ctx, subject, data, header)
 }
 
 // permanent reports whether trying again cannot help: the connection is closed

@@ -97,7 +97,7 @@ func TestSlotIsNotWaitedForForEver(t *testing.T) {
 	s.wait = time.Millisecond
 	l := &batcher{most: MaxFrameBytes, wake: make(chan struct{}, 1)}
 	d := hold.Draft{Token: "gold", Holder: "alice"}
-	l.put(&d, sizeEvent(&d), nil, entry{}, func() *openFrame { return new(openFrame) })
+	l.put(&d, sizeEvent(&d), nil, entry{}, nil, func() *openFrame { return new(openFrame) })
 	for range leastSlots {
 		if !s.take(t.Context(), l) {
 			t.Fatal("no slot")
@@ -126,7 +126,7 @@ func TestFullFrameNeedsNoSlot(t *testing.T) {
 	l := &batcher{most: MaxFrameBytes, wake: make(chan struct{}, 1)}
 	d := hold.Draft{Token: "gold", Holder: "alice"}
 	put := func() {
-		l.put(&d, sizeEvent(&d), nil, entry{}, func() *openFrame { return new(openFrame) })
+		l.put(&d, sizeEvent(&d), nil, entry{}, nil, func() *openFrame { return new(openFrame) })
 		l.rouse()
 	}
 	put()

@@ -3,11 +3,16 @@ package processor
 import (
 	"context"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/trace"
+
 	"holdmetrics/hold"
 	"holdmetrics/ingest"
+	"holdmetrics/internal/tracing"
 	"holdmetrics/projection"
 )
 
@@ -24,12 +29,21 @@ type batch struct {
 	refused     int               // of those, the ones that their pairs refused
 
 	deadLetterBytes int
+
+	traced []tracedMessage // those of sampled requests
+}
+
+// tracedMessage is a message of a sampled request.
+type tracedMessage struct {
+	position uint64
+	span     *trace.SpanContext
+	bytes    int
 }
 
 func (b *batch) reset(clock, horizon int64) {
 	clear(b.judged)
 	clear(b.items)
-	*b = batch{clock: clock, horizon: horizon, judged: b.judged[:0], items: b.items[:0], rejected: b.rejected}
+	*b = batch{clock: clock, horizon: horizon, judged: b.judged[:0], items: b.items[:0], rejected: b.rejected, traced: b.traced[:0]}
 	clear(b.rejected)
 }
 
@@ -84,6 +98,9 @@ func (a *applier) process(ctx context.Context, messages []message) error {
 		if m := &messages[i]; m.position > at {
 			last, at = m, m.position
 			a.decode(m)
+			if m.span != nil && at > a.mem.tail && m.partition == a.id {
+				b.traced = append(b.traced, tracedMessage{at, m.span, len(m.data)})
+			}
 			if applied++; at <= a.mem.stretch.end {
 				counted++
 			}
@@ -115,11 +132,31 @@ func (a *applier) process(ctx context.Context, messages []message) error {
 	a.mem.rejected += uint64(rejected)
 	a.mem.received += uint64(len(b.items) + b.excluded + rejected)
 	a.mem.settled += uint64(len(messages))
+	a.trace(began)
 	a.sendDeadLetters()
 	a.changes.bytes += len(b.items)*a.dirtyEvent() + b.deadLetterBytes
 	a.flush.changed()
 	a.metrics.batch(b, duplicates, time.Since(began))
 	return nil
+}
+
+// trace makes the spans of the messages of a round that are of sampled requests. The
+// flush and the publish that have them continue these spans.
+func (a *applier) trace(began time.Time) {
+	for _, m := range a.batch.traced {
+		from := tracing.Of(m.span)
+		span := a.cfg.Tracer.Start(&from, tracing.Step{Name: "apply hold.log", Kind: trace.SpanKindConsumer, Began: began, Attributes: []attribute.KeyValue{
+			tracing.System.String(tracing.NATS), tracing.Destination.String(ingest.LogSubject(a.id)), tracing.PartitionID.String(strconv.Itoa(a.id)),
+			tracing.OperationName.String(tracing.OperationApply), tracing.OperationType.String(tracing.TypeProcess), tracing.BodySize.Int(m.bytes),
+			tracing.MessageID.String(strconv.FormatUint(m.position, 10)), tracing.Position.Int64(int64(m.position)),
+			tracing.Generation.String(a.pub.generation()),
+		}})
+		span.End(nil)
+		a.flush.waiting.Add(m.position, span.Context())
+		if a.pub.bucket != nil {
+			a.pub.waiting.Add(m.position, span.Context())
+		}
+	}
 }
 
 // add adds the facts of events to their pairs and says how many were there already.

@@ -10,6 +10,7 @@ import (
 
 	"holdmetrics/hold"
 	"holdmetrics/ingest"
+	"holdmetrics/internal/tracing"
 	"holdmetrics/projection"
 )
 
@@ -72,6 +73,11 @@ type Config struct {
 
 	lookEvery time.Duration // how often the log is looked at; 0: lookEvery
 	sureAfter time.Duration // how long the log has to say what speaks against it; 0: sureAfter
+
+	// Tracer makes spans of what becomes of messages that name a sampled span; nil: none are
+	// made. Messages that the log had when a partition began are old, and have none.
+	Tracer      *tracing.Tracer
+	StoreSystem string // what spans call the database: mongodb, pebble
 
 	Logger     *zap.Logger
 	Registerer prometheus.Registerer // nil: metrics are kept, and shown nowhere

@@ -6,14 +6,18 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
 
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/trace"
 	"golang.org/x/sync/errgroup"
 
 	"holdmetrics/hold"
 	"holdmetrics/ingest"
+	"holdmetrics/internal/tracing"
 	"holdmetrics/projection"
 )
 
@@ -24,6 +28,7 @@ type flushJob struct {
 	deadLetters *deadLetters // to be durable before the checkpoint passes them
 	number      uint32
 	bytes       int // estimate; counted against the bound until it is written
+	trail       tracing.Trail
 }
 
 type flushDone struct {
@@ -109,6 +114,7 @@ type flusher struct {
 	due          bool // timer has run out
 	waits        int  // how often since the last flush
 	timer        *time.Timer
+	waiting      tracing.Waiting // spans of messages that no flush was made of
 	jobs         chan *flushJob
 	done         chan flushDone
 }
@@ -124,6 +130,7 @@ func newFlusher(s *scope, mem *memory, c *changes) *flusher {
 func (f *flusher) run(ctx context.Context) {
 	for job := range f.jobs {
 		began := time.Now()
+		span := f.trace(job)
 		err := job.deadLetters.wait()
 		if err == nil {
 			err = f.retry(ctx, "flush", func(ctx context.Context) error {
@@ -137,8 +144,21 @@ func (f *flusher) run(ctx context.Context) {
 				return f.store.Flush(ctx, &job.batch)
 			})
 		}
+		span.End(err)
 		f.done <- flushDone{job, time.Since(began), err}
 	}
+}
+
+// trace starts the span of a flush; nil: nothing in it is of a sampled request.
+func (f *flusher) trace(job *flushJob) *tracing.Span {
+	if job.trail.Empty() {
+		return nil
+	}
+	return f.cfg.Tracer.Start(&job.trail, tracing.Step{Name: "flush", Kind: trace.SpanKindClient, Attributes: []attribute.KeyValue{
+		tracing.DBSystem.String(f.cfg.StoreSystem), tracing.DBOperation.String("flush"),
+		tracing.DBBatchSize.Int(len(job.batch.Pairs) + len(job.batch.Holders)), tracing.PartitionID.String(strconv.Itoa(f.id)),
+		tracing.Position.Int64(int64(job.batch.Checkpoint.Position)),
+	}})
 }
 
 // unencoded reports whether there is something that no flush was made of.
@@ -200,6 +220,7 @@ func (f *flusher) start() error {
 		deadLetters: f.changes.deadLetters,
 		number:      f.number,
 		bytes:       f.changes.bytes,
+		trail:       f.waiting.Take(f.mem.position),
 	}
 	// In the order of the keys, in which a store takes them most easily. The holder
 	// of a dirty pair is dirty too.

@@ -83,7 +83,7 @@ func TestImportedLogDecidesTheSame(t *testing.T) {
 				t.Fatal(err)
 			}
 			got := storetest.NewMemory()
-			w := run(t, Config{Store: got}, jetStreamLog{log, readBehind}, nil)
+			w := run(t, Config{Store: got}, jetStreamLog{log, readBehind, nil}, nil)
 			imported := importFrom(t, js, name)
 			for p := range o.Partitions {
 				end, err := imported.End(ctx, p)
@@ -208,7 +208,7 @@ func TestStoppedDuringAnImport(t *testing.T) {
 		t.Fatal(err)
 	}
 	store := storetest.NewMemory()
-	w := run(t, Config{Store: store}, jetStreamLog{log, readBehind}, nil)
+	w := run(t, Config{Store: store}, jetStreamLog{log, readBehind, nil}, nil)
 	origin, o := eventSoup(rand.New(rand.NewPCG(1, 12)))
 	i, err := ingest.BeginImport(t.Context(), js, o, 1)
 	if err != nil {

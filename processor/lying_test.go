@@ -29,7 +29,7 @@ func TestCountsThatLieDelayNothing(t *testing.T) {
 	t.Parallel()
 	_, options := lyingBroker(t, faultynats.Faults{Seed: 1, PendingHigh: 1, Only: ingest.StreamName})
 	f := openFleet(t, 1, 1, options)
-	w, err := newWorker(Config{Log: f.log, Store: f.store, FlushInterval: 20 * time.Millisecond}, jetStreamLog{f.log, 50 * time.Millisecond}, f.bucket)
+	w, err := newWorker(Config{Log: f.log, Store: f.store, FlushInterval: 20 * time.Millisecond}, jetStreamLog{f.log, 50 * time.Millisecond, nil}, f.bucket)
 	if err != nil {
 		t.Fatal(err)
 	}

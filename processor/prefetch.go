@@ -4,6 +4,7 @@ import (
 	"context"
 	"sync"
 
+	"go.opentelemetry.io/otel/trace"
 	"go.uber.org/zap"
 
 	"holdmetrics/hold"
@@ -24,6 +25,7 @@ type message struct {
 	unknown   bool   // a seal that the settings of the log do not name
 	origin    string // where it came from, for dead letters
 	data      []byte
+	span      *trace.SpanContext // of a sampled request; nil: of none
 }
 
 // messageBytes is what a message takes beside its data: itself, at its place in

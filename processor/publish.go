@@ -5,10 +5,15 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strconv"
 	"time"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/trace"
 
 	"holdmetrics/ingest"
 	"holdmetrics/internal/backoff"
+	"holdmetrics/internal/tracing"
 	"holdmetrics/projection"
 )
 
@@ -63,6 +68,7 @@ type publishJob struct {
 	backlog *backlog // not holders, but what the store has up to there
 	count   int      // of snapshots that were published
 	turn    bool     // the turn was taken for it, and is passed on after it
+	trail   tracing.Trail
 }
 
 // rest is how long the bucket rests after a publish that took so long.
@@ -91,11 +97,12 @@ type publisher struct {
 
 	bucket        snapshots // nil: none
 	queue         publishQueue
-	published     uint64   // what the bucket has all of with the last publish that was handed over
-	publishedTime int64    // the log's time of published
-	floor         uint64   // the bucket may have snapshots up to here, from before the start
-	backlog       *backlog // what is to be published from the store once that has passed floor
-	busy          bool     // a publish is on its way
+	published     uint64          // what the bucket has all of with the last publish that was handed over
+	publishedTime int64           // the log's time of published
+	floor         uint64          // the bucket may have snapshots up to here, from before the start
+	backlog       *backlog        // what is to be published from the store once that has passed floor
+	waiting       tracing.Waiting // spans of messages that are not published
+	busy          bool            // a publish is on its way
 	began         time.Time
 	turn          chan struct{} // the worker's: has publishTurns items, which the partitions that publish hold
 	jobs          chan *publishJob
@@ -139,7 +146,9 @@ func (p *publisher) changed(h *holder, before projection.Reached) {
 func (p *publisher) run(ctx, running context.Context) {
 	for job := range p.jobs {
 		began := time.Now()
+		span := p.trace(job)
 		err := p.do(ctx, job)
+		span.End(err)
 		took := time.Since(began)
 		p.done <- publishDone{job, took, err}
 		if !job.turn {
@@ -150,6 +159,26 @@ func (p *publisher) run(ctx, running context.Context) {
 		}
 		p.turn <- struct{}{}
 	}
+}
+
+// trace starts the span of a publish; nil: nothing in it is of a sampled request.
+func (p *publisher) trace(job *publishJob) *tracing.Span {
+	if job.trail.Empty() {
+		return nil
+	}
+	return p.cfg.Tracer.Start(&job.trail, tracing.Step{Name: "publish snapshots", Kind: trace.SpanKindProducer, Attributes: []attribute.KeyValue{
+		tracing.System.String(tracing.NATS), tracing.Destination.String(projection.BucketName(p.generation())), tracing.PartitionID.String(strconv.Itoa(p.id)),
+		tracing.OperationName.String("publish"), tracing.OperationType.String(tracing.OperationSend), tracing.MessageCount.Int(len(job.holders) + len(job.entries)),
+		tracing.Position.Int64(int64(job.to.Position)), tracing.Generation.String(p.generation()),
+	}})
+}
+
+// generation is the name of the generation whose snapshots are published, or "".
+func (p *publisher) generation() string {
+	if p.bucket == nil {
+		return ""
+	}
+	return p.bucket.Generation()
 }
 
 func (p *publisher) do(ctx context.Context, job *publishJob) (err error) {
@@ -265,6 +294,7 @@ func (p *publisher) start(ctx context.Context, turn bool) error {
 	if job.to.Position < p.published { // what was published from the store lies between
 		job.to = projection.Reached{Position: p.published, LogTime: p.publishedTime}
 	}
+	job.trail = p.waiting.Take(job.to.Position)
 	p.published, p.publishedTime, p.busy, p.began = job.to.Position, job.to.LogTime, true, p.cfg.Now()
 	p.jobs <- job // has room: one is in flight at most
 	return nil

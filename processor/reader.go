@@ -15,6 +15,7 @@ import (
 	"holdmetrics/ingest"
 	"holdmetrics/internal/backoff"
 	"holdmetrics/internal/consumer"
+	"holdmetrics/internal/tracing"
 )
 
 const (
@@ -47,7 +48,8 @@ var (
 // jetStreamLog reads the log with consumers of its own.
 type jetStreamLog struct {
 	*ingest.Log
-	behind time.Duration // readBehind
+	behind time.Duration   // readBehind
+	tracer *tracing.Tracer // nil: no span of a message is read
 }
 
 // PublishDeadLetters stores the dead letters of one message in the log's stream of them.
@@ -73,6 +75,7 @@ type reader struct {
 	logger    *zap.Logger
 	origins   []string // of the partitions, for dead letters
 	pull      int      // bytes
+	tracer    *tracing.Tracer
 
 	after uint64  // position of the last message that was handed over
 	last  message // which that was; of its data nothing changes
@@ -84,8 +87,8 @@ type reader struct {
 func (l jetStreamLog) read(ctx context.Context, partition int, after uint64, in *prefetchBuffer, log *zap.Logger) (func(), error) {
 	r := &reader{
 		log: l, partition: partition, what: "the log", in: in, logger: log, after: after,
-		origins: make([]string, l.Partitions()),
-		pull:    max(minPullBytes, int(l.JetStream().Conn().MaxPayload())+4<<10),
+		origins: make([]string, l.Partitions()), tracer: l.tracer,
+		pull: max(minPullBytes, int(l.JetStream().Conn().MaxPayload())+4<<10),
 	}
 	if partition != everyPartition {
 		r.what = fmt.Sprintf("partition %d of the log", partition)
@@ -339,6 +342,7 @@ func (r *reader) handle(ctx context.Context, msg jetstream.Msg, n uint64) error 
 		json:      len(headers) > 0 && ingest.IsJSON(headers),
 		origin:    r.origins[at],
 		data:      data,
+		span:      r.tracer.Extract(headers),
 	}
 	if r.in.put(m) {
 		r.after, r.last = m.position, m

@@ -39,7 +39,7 @@ func TestReaderKeepsTheOrder(t *testing.T) {
 	}{{0, events / 2, 0}, {1, events/2 - 500, 1000}, {everyPartition, events - 7, 7}} {
 		// Space for a few, so that the reader nearly always waits.
 		in := newPrefetchBuffer(3 * messageBytes)
-		stop, err := jetStreamLog{log, readBehind}.read(t.Context(), c.partition, c.after, in, zap.NewNop())
+		stop, err := jetStreamLog{log, readBehind, nil}.read(t.Context(), c.partition, c.after, in, zap.NewNop())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -103,7 +103,7 @@ func TestReaderLeavesReplicaThatIsBehind(t *testing.T) {
 	for _, partition := range []int{1, everyPartition} {
 		js.at.Store(&late)
 		in := newPrefetchBuffer(prefetchBytes)
-		stop, err := jetStreamLog{log, 50 * time.Millisecond}.read(t.Context(), partition, 0, in, zap.NewNop())
+		stop, err := jetStreamLog{log, 50 * time.Millisecond, nil}.read(t.Context(), partition, 0, in, zap.NewNop())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -144,7 +144,7 @@ func TestReaderLeavesNothing(t *testing.T) {
 		return stream.CachedInfo().State.Consumers
 	}
 	in := newPrefetchBuffer(prefetchBytes)
-	stop, err := jetStreamLog{log, readBehind}.read(t.Context(), 0, 0, in, zap.NewNop())
+	stop, err := jetStreamLog{log, readBehind, nil}.read(t.Context(), 0, 0, in, zap.NewNop())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -48,7 +48,7 @@ func New(cfg Config) (*Worker, error) {
 	case cfg.Snapshots != nil:
 		bucket = cfg.Snapshots
 	}
-	w, err := newWorker(cfg, jetStreamLog{cfg.Log, readBehind}, bucket)
+	w, err := newWorker(cfg, jetStreamLog{cfg.Log, readBehind, cfg.Tracer}, bucket)
 	if err == nil && cfg.Snapshots != nil && cfg.Ownership == nil {
 		cfg.Snapshots.OnForeign(w.suspect)
 		cfg.Snapshots.OnWanted(w.showSoon)

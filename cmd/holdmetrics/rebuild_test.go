@@ -27,7 +27,7 @@ func started(t *testing.T, dir string) (*app.Server, func()) {
 	p := app.NewServer(&settings.Settings{
 		DataDir: dir, GRPCAddress: "127.0.0.1:0", HTTPAddress: "127.0.0.1:0", NATSAddress: "127.0.0.1:0",
 		Limits: hold.DefaultLimits(), GCInterval: time.Minute, StartTimeout: settings.DefaultStartTimeout,
-	}, "test", zap.NewNop())
+	}, "test", app.Instruments{Log: zap.NewNop()})
 	if err := p.Start(t.Context()); err != nil {
 		t.Fatal(errors.Join(err, p.Stop()))
 	}

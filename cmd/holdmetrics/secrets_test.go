@@ -102,7 +102,7 @@ func TestSecretsStayOutOfTheLog(t *testing.T) {
 		if c.refused || c.name != "NATS_URL" {
 			continue
 		}
-		env := map[string]string{"MONGODB_URL": "mongodb://127.0.0.1:1/", "NATS_URL": c.value}
+		env := map[string]string{"MONGODB_URL": "mongodb://127.0.0.1:1/", "NATS_URL": c.value, "LOG_LEVEL": "warn"}
 		ctx, cancel := context.WithCancel(t.Context())
 		said := &firstWrite{then: cancel}
 		run(ctx, []string{"worker", "--metrics-address", "127.0.0.1:0"}, streams{in: strings.NewReader(""), out: said, err: said, getenv: of(env)})

@@ -5,12 +5,17 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
+	"time"
 
+	"github.com/google/uuid"
 	"github.com/spf13/cobra"
+	"go.uber.org/zap"
 
 	"holdmetrics/cmd/holdmetrics/internal/app"
-	"holdmetrics/cmd/holdmetrics/internal/printing"
+	"holdmetrics/cmd/holdmetrics/internal/logging"
 	"holdmetrics/cmd/holdmetrics/internal/settings"
+	"holdmetrics/cmd/holdmetrics/internal/telemetry"
 	"holdmetrics/cmd/holdmetrics/internal/usage"
 )
 
@@ -37,7 +42,7 @@ this order of precedence. 'holdmetrics config serve' shows what is in force.`,
 			return err
 		}
 		settings.WarnUnused(c.ErrOrStderr(), "serve", settings.EnvironmentOf(c))
-		return runUntil(c.Context(), app.NewServer(s, version(), printing.NewLogger(c.ErrOrStderr(), s.LogLevel)), c.OutOrStdout())
+		return runProcess(c, s, func(tell app.Instruments) program { return app.NewServer(s, version(), tell) })
 	}
 	return c
 }
@@ -46,25 +51,58 @@ this order of precedence. 'holdmetrics config serve' shows what is in force.`,
 type program interface {
 	Start(context.Context) error
 	Banner() string
+	Fields() []zap.Field // what Banner says, for the log
 	Failed() <-chan struct{}
 	Stop() error
 }
 
+// runProcess makes the program of a command, with its log, and runs it until the command
+// is interrupted.
+func runProcess(c *cobra.Command, s *settings.Settings, create func(app.Instruments) program) error {
+	hide := settings.SecretsOf(c)
+	host, _ := os.Hostname()
+	sent, err := telemetry.New(c.Context(), &s.Telemetry, telemetry.Identity{Role: c.Name(), Version: version(), Instance: uuid.NewString(), Host: host}, hide)
+	if err != nil {
+		return err
+	}
+	log, level := logging.New(hide.Writer(c.ErrOrStderr()), s.LogFormat, s.LogLevel, sent.Cores()...)
+	sent.Report(log)
+	stop := level.FollowSignal()
+	defer stop()
+	given, err := settings.Given(c)
+	if err != nil {
+		return err
+	}
+	log.Info("starting", zap.String("command", c.Name()), zap.String("version", version()), zap.Any("settings", given))
+	began := time.Now()
+	err = runUntil(c.Context(), create(app.Instruments{Log: log, Level: logging.Local(level), Telemetry: sent}), log, c.OutOrStdout())
+	if err != nil {
+		log.Error("stopped after a failure", zap.Duration("ran_for", time.Since(began)), zap.Error(err))
+		return err
+	}
+	log.Info("stopped", zap.Duration("ran_for", time.Since(began)))
+	return nil
+}
+
 // runUntil starts a program, prints its banner, and runs it until ctx ends or one of
 // its parts fails. Then it stops it in order.
-func runUntil(ctx context.Context, p program, out io.Writer) error {
+func runUntil(ctx context.Context, p program, log *zap.Logger, out io.Writer) error {
+	began := time.Now()
 	if err := p.Start(ctx); err != nil {
 		if ctx.Err() != nil {
 			err = errors.New("interrupted")
 		}
 		return errors.Join(err, p.Stop())
 	}
+	log.Info("started", append(p.Fields(), zap.Duration("took", time.Since(began)))...)
 	_, err := fmt.Fprint(out, p.Banner(), "Ctrl-C stops it.\n")
 	if err == nil {
 		select {
 		case <-ctx.Done():
 			_, _ = fmt.Fprintln(out, "stopping; Ctrl-C again to stop at once")
+			log.Info("stopping")
 		case <-p.Failed():
+			log.Error("a part has failed; stopping")
 		}
 	}
 	return errors.Join(err, p.Stop())
@@ -92,8 +130,7 @@ that need a store (scores as of a time, by token, windows, histories).
 			return err
 		}
 		settings.WarnUnused(c.ErrOrStderr(), "gateway", settings.EnvironmentOf(c))
-		log := printing.NewLogger(settings.SecretsOf(c).Writer(c.ErrOrStderr()), s.LogLevel)
-		return runUntil(c.Context(), app.NewGateway(s, version(), log), c.OutOrStdout())
+		return runProcess(c, s, func(tell app.Instruments) program { return app.NewGateway(s, version(), tell) })
 	}
 	return c
 }
@@ -126,8 +163,7 @@ from the log whenever it acquires a partition; no gateway can read that store.
 			return usage.Errorf("a worker needs a database: set MONGODB_URL (or --%s), or ask for a store of this worker alone with --%s %s", settings.KeyMongoURL, settings.KeyStore, settings.StoreEmbedded)
 		}
 		settings.WarnUnused(c.ErrOrStderr(), "worker", settings.EnvironmentOf(c))
-		log := printing.NewLogger(settings.SecretsOf(c).Writer(c.ErrOrStderr()), s.LogLevel)
-		return runUntil(c.Context(), app.NewWorker(s, version(), log), c.OutOrStdout())
+		return runProcess(c, s, func(tell app.Instruments) program { return app.NewWorker(s, version(), tell) })
 	}
 	return c
 }

@@ -11,6 +11,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"holdmetrics/gateway/query"
+	"holdmetrics/internal/logs"
 )
 
 func (s *Server) observeUnary(ctx context.Context, req any, info *grpc.UnaryServerInfo, handle grpc.UnaryHandler) (any, error) {
@@ -19,7 +20,7 @@ func (s *Server) observeUnary(ctx context.Context, req any, info *grpc.UnaryServ
 	}
 	began := time.Now()
 	answer, err := handle(ctx, req)
-	s.observed(info.FullMethod, err)
+	s.observed(ctx, info.FullMethod, err)
 	s.cfg.Observer.Took(ctx, "grpc", info.FullMethod, time.Since(began))
 	return answer, err
 }
@@ -31,19 +32,19 @@ func (s *Server) observeStream(srv any, stream grpc.ServerStream, info *grpc.Str
 		_ = stream.SetHeader(metadata.Pairs(query.LostHeader, lost))
 	}
 	err := handle(srv, stream)
-	s.observed(info.FullMethod, err)
+	s.observed(stream.Context(), info.FullMethod, err)
 	return err
 }
 
 // observed counts a gRPC request and logs it: what only a programmer can mend as
 // an error, the rest for debugging.
-func (s *Server) observed(method string, err error) {
+func (s *Server) observed(ctx context.Context, method string, err error) {
 	code := status.Code(err)
 	s.cfg.Observer.Request("grpc", method, code.String())
 	switch {
 	case code == codes.Internal || code == codes.Unknown:
-		s.cfg.Logger.Error("gRPC request failed", zap.String("method", method), zap.Error(err))
+		s.cfg.Logger.Error("gRPC request failed", append(logs.Request(ctx), zap.String("method", method), zap.Error(err))...)
 	case s.cfg.Logger.Core().Enabled(zap.DebugLevel):
-		s.cfg.Logger.Debug("gRPC request", zap.String("method", method), zap.Stringer("code", code), zap.Error(err))
+		s.cfg.Logger.Debug("gRPC request", append(logs.Request(ctx), zap.String("method", method), zap.Stringer("code", code), zap.Error(err))...)
 	}
 }

@@ -18,6 +18,8 @@ import (
 	"holdmetrics/gateway/query"
 	"holdmetrics/gateway/watch"
 	"holdmetrics/hold"
+	"holdmetrics/internal/reqid"
+	"holdmetrics/internal/tracing"
 	holdpb "holdmetrics/proto"
 )
 
@@ -48,7 +50,7 @@ const (
 	maxHeaderBytes = 64 << 10
 )
 
-// Config is what a gRPC server is made of. Every field but MessageBytes is required.
+// Config is what a gRPC server is made of. Every field up to RequestIDs is required.
 type Config struct {
 	Reads      *query.Service
 	Watches    *watch.Hub
@@ -58,6 +60,9 @@ type Config struct {
 	SendStall  time.Duration // longest wait for the client of a stream to take what it is sent
 	Observer   Observer
 	Logger     *zap.Logger
+	RequestIDs *reqid.Source
+
+	Tracer *tracing.Tracer // nil: calls are not traced
 
 	MessageBytes int // largest message that is accepted; 0: MaxMessageBytes
 }
@@ -119,8 +124,8 @@ func (s *Server) Options() []grpc.ServerOption {
 		grpc.ConnectionTimeout(handshake),
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: idlePing, Timeout: pingTimeout, MaxConnectionIdle: idleConnection}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: clientPing, PermitWithoutStream: true}),
-		grpc.ChainUnaryInterceptor(s.observeUnary),
-		grpc.ChainStreamInterceptor(s.observeStream, s.boundStream),
+		grpc.ChainUnaryInterceptor(s.identifyUnary, s.observeUnary),
+		grpc.ChainStreamInterceptor(s.identifyStream, s.observeStream, s.boundStream),
 	}
 }
 

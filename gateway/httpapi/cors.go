@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
+
+	"holdmetrics/internal/reqid"
 )
 
 // corsMaxAge is how long a browser may keep the answer to a preflight, in seconds.
@@ -63,7 +65,7 @@ func (c *cors) serve(w http.ResponseWriter, r *http.Request, mux *http.ServeMux)
 	h.Set("Access-Control-Allow-Origin", origin)
 	asked := r.Header.Get("Access-Control-Request-Method")
 	if !preflight || asked == "" {
-		h.Set("Access-Control-Expose-Headers", "Retry-After")
+		h.Set("Access-Control-Expose-Headers", "Retry-After, "+reqid.Header)
 		return false
 	}
 	h.Add("Vary", "Access-Control-Request-Method")

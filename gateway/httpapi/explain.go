@@ -61,7 +61,7 @@ func (s *Server) addExplain(api huma.API) {
 func (s *Server) getHolds(ctx context.Context, in *explainInput) (*huma.StreamResponse, error) {
 	w, err := s.windowIn(&in.WindowInput)
 	if err != nil {
-		return nil, s.fail(err, "query")
+		return nil, s.fail(ctx, err, "query")
 	}
 	q := query.ExplainQuery{Window: w, Holder: in.Holder, Token: in.Token, After: in.After}
 	return streamRows(s, ctx, in.Format, "path", func(emit func(*ContributionRow) error) error {
@@ -122,12 +122,12 @@ func (s *Server) getHistory(ctx context.Context, in *historyInput) (*huma.Stream
 		q.Points, err = countIn("points", in.Points, 2, query.MaxPoints)
 	}
 	if err != nil {
-		return nil, s.fail(err, "query")
+		return nil, s.fail(ctx, err, "query")
 	}
 	asked := s.cfg.Reads.Now()
 	points, err := s.cfg.Reads.History(ctx, q)
 	if err != nil {
-		return nil, s.fail(err, "query")
+		return nil, s.fail(ctx, err, "query")
 	}
 	return streamRows(s, ctx, in.Format, "query", func(emit func(*PointRow) error) error {
 		for i := range points {

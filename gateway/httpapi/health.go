@@ -40,7 +40,7 @@ func (s *Server) addHealth(api huma.API) {
 		Errors:      []int{http.StatusServiceUnavailable},
 	}, func(ctx context.Context, _ *struct{}) (*readyOutput, error) {
 		if err := s.cfg.Reads.Ready(ctx); err != nil {
-			return nil, s.fail(err, "")
+			return nil, s.fail(ctx, err, "")
 		}
 		out := &readyOutput{}
 		out.Body.Status = "ready"

@@ -117,7 +117,7 @@ func (s *Server) postHold(ctx context.Context, in *holdInput) (*holdOutput, erro
 	s.countIgnored(intake.PostHold, ignored)
 	r, err := s.cfg.Intake.Record(ctx, intake.PostHold, &d, err)
 	if err != nil {
-		return nil, s.fail(err, "body")
+		return nil, s.fail(ctx, err, "body")
 	}
 	out := &holdOutput{}
 	out.Body.Status, out.Body.Position, out.Body.Note = "accepted", r.Position, r.Note

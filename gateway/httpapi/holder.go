@@ -68,7 +68,7 @@ func (s *Server) getHolder(ctx context.Context, in *holderInput) (*huma.StreamRe
 		err = q.Check()
 	}
 	if err != nil {
-		return nil, s.fail(err, "query")
+		return nil, s.fail(ctx, err, "query")
 	}
 	return &huma.StreamResponse{Body: func(hctx huma.Context) {
 		_, to := humago.Unwrap(hctx)
@@ -79,7 +79,7 @@ func (s *Server) getHolder(ctx context.Context, in *holderInput) (*huma.StreamRe
 			err = answer.end()
 		}
 		if err != nil && !answer.begun {
-			s.writeFailure(to, err, "query")
+			s.writeFailure(ctx, to, err, "query")
 		} else if err != nil {
 			panic(http.ErrAbortHandler) // half an answer must not be taken for the whole
 		}

@@ -11,8 +11,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"go.uber.org/zap"
-
 	"holdmetrics/gateway/failure"
 	"holdmetrics/gateway/intake"
 	"holdmetrics/hold"
@@ -266,7 +264,7 @@ func (in *holdsIntake) fail(err error, line uint64) {
 		}
 		f := asProblem(err)
 		if f.status == http.StatusInternalServerError {
-			in.s.cfg.Logger.Error("HTTP request failed", zap.Error(err))
+			in.s.failed(in.ctx, err)
 		}
 		in.failed, in.resume = &f, line
 	}

@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"net/http"
@@ -11,6 +12,8 @@ import (
 
 	"holdmetrics/gateway/failure"
 	"holdmetrics/hold"
+	"holdmetrics/internal/logs"
+	"holdmetrics/internal/reqid"
 )
 
 // statusClientGone is the status in the metrics when the client left before its
@@ -61,16 +64,42 @@ func (f *problem) document(location string) *huma.ErrorModel {
 
 // fail gives a huma handler the error to return. location is the part of the
 // request whose fields the error may name: body, query or path.
-func (s *Server) fail(err error, location string) error {
+func (s *Server) fail(ctx context.Context, err error, location string) error {
 	f := asProblem(err)
 	if f.status == http.StatusInternalServerError {
-		s.cfg.Logger.Error("HTTP request failed", zap.Error(err))
+		s.failed(ctx, err)
 	}
 	p := f.document(location)
 	if !f.retry {
 		return p
 	}
 	return huma.ErrorWithHeaders(p, http.Header{"Retry-After": {retryAfterHeader()}})
+}
+
+// failed logs an error that only a programmer can mend.
+func (s *Server) failed(ctx context.Context, err error) {
+	s.cfg.Logger.Error("HTTP request failed", append(logs.Request(ctx), zap.Error(err))...)
+}
+
+// problemDocument is a problem with the id of its request.
+type problemDocument struct {
+	huma.ErrorModel
+	RequestID string `json:"request_id,omitempty"`
+}
+
+// identify adds the id of the request to a problem that is the answer.
+func identify(ctx huma.Context, _ string, answer any) (any, error) {
+	if p, ok := answer.(*huma.ErrorModel); ok {
+		return &problemDocument{*p, reqid.Of(ctx.Context())}, nil
+	}
+	return answer, nil
+}
+
+// documentRequestID has the OpenAPI document say what identify adds.
+func documentRequestID(api huma.API) {
+	if model := api.OpenAPI().Components.Schemas.Map()["ErrorModel"]; model != nil {
+		model.Properties["request_id"] = &huma.Schema{Type: huma.TypeString, Description: "Names the request in the log of the server; the header X-Request-Id of the answer has it too"}
+	}
 }
 
 func retryAfterHeader() string { return strconv.Itoa(int(failure.RetryAfter.Seconds())) }
@@ -86,7 +115,7 @@ func writeProblemAt(w http.ResponseWriter, f problem, location string) {
 		w.Header().Set("Retry-After", retryAfterHeader())
 	}
 	w.WriteHeader(f.status)
-	json.NewEncoder(w).Encode(f.document(location)) //nolint:errcheck // the client is gone
+	json.NewEncoder(w).Encode(problemDocument{*f.document(location), w.Header().Get(reqid.Header)}) //nolint:errcheck // the client is gone
 }
 
 // writeJSON answers with one object.

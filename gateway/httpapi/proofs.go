@@ -77,10 +77,10 @@ func (s *Server) addProofs(api huma.API) {
 		Description: "A note of three lines, as transparency logs publish it: the log, its number of positions, and the root of the Merkle tree over them; then the signatures.",
 		Responses:   text("The note"),
 		Errors:      proofErrors,
-	}, func(context.Context, *struct{}) (*textOutput, error) {
+	}, func(ctx context.Context, _ *struct{}) (*textOutput, error) {
 		_, note, err := s.cfg.Reads.Proofs().Checkpoint()
 		if err != nil {
-			return nil, s.fail(err, "query")
+			return nil, s.fail(ctx, err, "query")
 		}
 		return &textOutput{ContentType: "text/plain; charset=utf-8", Body: []byte(note)}, nil
 	})
@@ -92,10 +92,10 @@ func (s *Server) addProofs(api huma.API) {
 		Description: "Trust the key that you were given by another way, and compare.",
 		Responses:   text("The key"),
 		Errors:      proofErrors,
-	}, func(context.Context, *struct{}) (*textOutput, error) {
+	}, func(ctx context.Context, _ *struct{}) (*textOutput, error) {
 		key := s.cfg.Reads.Proofs().PublicKey()
 		if key == "" {
-			return nil, s.fail(query.ErrNoProofs, "query")
+			return nil, s.fail(ctx, query.ErrNoProofs, "query")
 		}
 		return &textOutput{ContentType: "text/plain; charset=utf-8", Body: []byte(key + "\n")}, nil
 	})
@@ -118,7 +118,7 @@ func (s *Server) addProofs(api huma.API) {
 func (s *Server) getProof(ctx context.Context, in *proofInput) (*proofOutput, error) {
 	p, err := s.cfg.Reads.Proofs().Prove(ctx, in.Position, in.Size)
 	if err != nil {
-		return nil, s.fail(err, "query")
+		return nil, s.fail(ctx, err, "query")
 	}
 	body := ProofBody{
 		Position: p.Leaf.Position, Partition: p.Leaf.Partition, JSON: p.Leaf.JSON, Lost: p.Leaf.Lost,
@@ -137,7 +137,7 @@ func (s *Server) getProof(ctx context.Context, in *proofInput) (*proofOutput, er
 func (s *Server) getConsistency(ctx context.Context, in *consistencyInput) (*consistencyOutput, error) {
 	c, err := s.cfg.Reads.Proofs().Compare(ctx, in.From, in.To)
 	if err != nil {
-		return nil, s.fail(err, "query")
+		return nil, s.fail(ctx, err, "query")
 	}
 	return &consistencyOutput{ConsistencyBody{
 		From: c.From.Size, FromRoot: c.From.Root[:], To: c.To.Size, ToRoot: c.To.Root[:], Path: pathOf(c.Path),

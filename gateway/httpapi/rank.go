@@ -110,7 +110,7 @@ func (s *Server) getTop(ctx context.Context, in *topInput) (*huma.StreamResponse
 		page, err = s.cfg.Reads.Top(ctx, query.TopQuery{By: query.RankBy(in.By), Token: in.Token, Limit: limit, Cursor: in.Cursor, After: in.After})
 	}
 	if err != nil {
-		return nil, s.fail(err, "query")
+		return nil, s.fail(ctx, err, "query")
 	}
 	rows := make([]RankedRow, len(page.Holders))
 	for i := range rows {
@@ -147,7 +147,7 @@ func (s *Server) getTop(ctx context.Context, in *topInput) (*huma.StreamResponse
 func (s *Server) getRank(ctx context.Context, in *rankInput) (*rankOutput, error) {
 	page, err := s.cfg.Reads.Rank(ctx, query.TopQuery{By: query.RankBy(in.By), Token: in.Token, After: in.After}, in.Holder)
 	if err != nil {
-		return nil, s.fail(err, "query")
+		return nil, s.fail(ctx, err, "query")
 	}
 	h := &page.Holders[0]
 	return &rankOutput{Body: RankBody{

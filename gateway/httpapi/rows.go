@@ -17,6 +17,7 @@ import (
 
 	"holdmetrics/gateway/failure"
 	"holdmetrics/ingest/rows"
+	"holdmetrics/internal/logs"
 )
 
 // FormatInput is the choice of the form in which rows come.
@@ -69,11 +70,11 @@ func streamRows[T any](s *Server, ctx context.Context, format, location string, 
 		switch {
 		case err == nil:
 		case !answer.begun:
-			s.writeFailure(w, err, location)
+			s.writeFailure(ctx, w, err, location)
 		default:
 			// Who did not read is named for all answers in one place.
 			if !errors.Is(err, context.Canceled) && !errors.Is(err, failure.ErrUnread) && ctx.Err() == nil {
-				s.cfg.Logger.Warn("an answer was cut off", zap.String("path", hctx.URL().Path), zap.Error(err))
+				s.cfg.Logger.Warn("answer cut off", append(logs.Request(ctx), zap.String("path", hctx.URL().Path), zap.Error(err))...)
 			}
 			panic(http.ErrAbortHandler)
 		}
@@ -81,10 +82,10 @@ func streamRows[T any](s *Server, ctx context.Context, format, location string, 
 }
 
 // writeFailure answers with a problem document where huma does not.
-func (s *Server) writeFailure(w http.ResponseWriter, err error, location string) {
+func (s *Server) writeFailure(ctx context.Context, w http.ResponseWriter, err error, location string) {
 	f := asProblem(err)
 	if f.status == http.StatusInternalServerError {
-		s.cfg.Logger.Error("HTTP request failed", zap.Error(err))
+		s.failed(ctx, err)
 	}
 	writeProblemAt(w, f, location)
 }

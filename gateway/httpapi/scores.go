@@ -77,7 +77,7 @@ func (s *Server) getScores(ctx context.Context, in *scoresInput) (*huma.StreamRe
 		err = q.Check()
 	}
 	if err != nil {
-		return nil, s.fail(err, "query")
+		return nil, s.fail(ctx, err, "query")
 	}
 	return streamRows(s, ctx, in.Format, "query", func(emit func(*ScoreRow) error) error {
 		return s.cfg.Reads.Scores(ctx, q, func(r *query.Row) error {

@@ -23,7 +23,10 @@ import (
 	"holdmetrics/gateway/watch"
 	"holdmetrics/gateway/web"
 	"holdmetrics/internal/inflate"
+	"holdmetrics/internal/logs"
+	"holdmetrics/internal/reqid"
 	"holdmetrics/internal/scrape"
+	"holdmetrics/internal/tracing"
 )
 
 const (
@@ -36,7 +39,7 @@ const (
 )
 
 // Config is what an HTTP server is made of. Every field is required, but for Version
-// and those from CORSOrigins on.
+// and those from Tracer on.
 type Config struct {
 	Reads      *query.Service
 	Watches    *watch.Hub
@@ -49,10 +52,15 @@ type Config struct {
 	Gatherer   prometheus.Gatherer // what /metrics shows
 	Observer   Observer
 	Logger     *zap.Logger
+	RequestIDs *reqid.Source
+
+	Tracer *tracing.Tracer // nil: requests are not traced
 
 	CORSOrigins []string // whose pages may read
 	Names       []string // by which clients reach the server, beside addresses and localhost; see CheckName
 	Lenient     bool     // ignore fields of events that no event has
+
+	LogLevel http.Handler // answers at /log/level, and decides who may ask; nil: nobody does
 
 	Bodies int            // bodies of POST /holds that are read at once, at most; 0: DefaultBodies
 	Unpack inflate.Limits // of a compressed body; zero: the defaults of package inflate
@@ -144,6 +152,7 @@ func (s *Server) routes() (http.Handler, error) {
 	s.addRank(api)
 	s.addStatus(api)
 	s.addProofs(api)
+	documentRequestID(api)
 	document, err := json.Marshal(api.OpenAPI())
 	if err != nil {
 		return nil, err
@@ -159,7 +168,10 @@ func (s *Server) routes() (http.Handler, error) {
 	mux.Handle("GET /docs", fixed("text/html; charset=utf-8", page))
 	mux.Handle("GET /redoc", fixed("text/html; charset=utf-8", page)) // another name that clients of the original service have
 	mux.Handle("GET /metrics", scrape.Handler(s.cfg.Gatherer, s.cfg.Logger))
-	return Secured(s.observeHTTP(mux, newCORS(s.cfg.CORSOrigins, api.OpenAPI()), newTrust(s.cfg.Names))), nil
+	if s.cfg.LogLevel != nil {
+		mux.Handle("/log/level", s.cfg.LogLevel)
+	}
+	return Secured(s.observeHTTP(mux, newCORS(s.cfg.CORSOrigins, api.OpenAPI()), newTrust(s.cfg.Names), tracedPatterns(api.OpenAPI()))), nil
 }
 
 // apiConfig leaves out what huma would serve by itself: its documentation page
@@ -174,6 +186,7 @@ func apiConfig(version string) huma.Config {
 		"Hold events go in, exact scores come out. Figures are exact decimals as strings, with the nearest double beside them where one is of use."
 	config.OpenAPIPath, config.DocsPath, config.SchemasPath = "", "", ""
 	config.CreateHooks = nil
+	config.Transformers = append(config.Transformers, identify)
 	// A misspelt name would silently answer another question.
 	config.RejectUnknownQueryParameters = true
 	return config
@@ -192,7 +205,7 @@ func fixed(contentType string, body []byte) http.Handler {
 
 // observeHTTP answers what no path takes with a problem document, counts requests
 // by their pattern, and logs them for debugging.
-func (s *Server) observeHTTP(mux *http.ServeMux, origins *cors, trust *trust) http.Handler {
+func (s *Server) observeHTTP(mux *http.ServeMux, origins *cors, trust *trust, traced map[string]string) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		seen := &statusWriter{ResponseWriter: w, control: http.NewResponseController(w), most: s.cfg.SendStall}
 		if r.URL.Path == "/hold/" { // the original service took it too
@@ -202,6 +215,8 @@ func (s *Server) observeHTTP(mux *http.ServeMux, origins *cors, trust *trust) ht
 			seen.Header().Set(query.LostHeader, lost)
 		}
 		handler, pattern := mux.Handler(r)
+		r, span := s.identify(r, seen, pattern, traced)
+		defer func() { endSpan(span, seen.code()) }()
 		began := time.Now()
 		defer func() { s.observedHTTP(r, pattern, seen, time.Since(began)) }() // also where an answer is cut off
 		if f := trust.refuses(r); f != nil {
@@ -230,10 +245,10 @@ func (s *Server) observedHTTP(r *http.Request, pattern string, seen *statusWrite
 		s.cfg.Observer.Took(r.Context(), "http", pattern, took)
 	}
 	if seen.unread != nil {
-		s.cfg.Logger.Warn("an answer was cut off", zap.String("path", r.URL.EscapedPath()), zap.Error(seen.unread))
+		s.cfg.Logger.Warn("answer cut off", append(logs.Request(r.Context()), zap.String("path", r.URL.EscapedPath()), zap.Error(seen.unread))...)
 	}
 	if s.cfg.Logger.Core().Enabled(zap.DebugLevel) {
-		s.cfg.Logger.Debug("HTTP request", zap.String("method", r.Method), zap.String("path", r.URL.EscapedPath()), zap.Int("status", status))
+		s.cfg.Logger.Debug("HTTP request", append(logs.Request(r.Context()), zap.String("method", r.Method), zap.String("path", r.URL.EscapedPath()), zap.Int("status", status))...)
 	}
 }
 

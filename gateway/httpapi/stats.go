@@ -144,7 +144,7 @@ func (s *Server) getStats(ctx context.Context, in *statsInput) (*huma.StreamResp
 		q.Window = &w
 	}
 	if err != nil {
-		return nil, s.fail(httpField(err, "holder_ids", "holders"), "query")
+		return nil, s.fail(ctx, httpField(err, "holder_ids", "holders"), "query")
 	}
 	return streamRows(s, ctx, in.Format, "query", func(emit func(*StatRow) error) error {
 		if q.Window != nil {

@@ -93,7 +93,7 @@ func (s *Server) addStatus(api huma.API) {
 	}, func(ctx context.Context, _ *struct{}) (*statusOutput, error) {
 		status, err := s.cfg.Status(ctx)
 		if err != nil {
-			return nil, s.fail(err, "")
+			return nil, s.fail(ctx, err, "")
 		}
 		return &statusOutput{Body: statusBodyOf(status)}, nil
 	})

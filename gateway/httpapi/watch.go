@@ -16,6 +16,7 @@ import (
 	"holdmetrics/gateway/watch"
 	"holdmetrics/hold"
 	"holdmetrics/ingest"
+	"holdmetrics/internal/logs"
 	"holdmetrics/projection"
 )
 
@@ -66,7 +67,7 @@ func (s *Server) getWatch(ctx context.Context, in *watchInput) (*huma.StreamResp
 		err = s.cfg.Reads.Await(ctx, &q.StatsQuery)
 	}
 	if err != nil {
-		return nil, s.fail(httpField(httpField(err, "holder_ids", "holders"), "min_interval", "interval"), "query")
+		return nil, s.fail(ctx, httpField(httpField(err, "holder_ids", "holders"), "min_interval", "interval"), "query")
 	}
 	return &huma.StreamResponse{Body: func(hctx huma.Context) {
 		_, w := humago.Unwrap(hctx)
@@ -88,10 +89,10 @@ func (s *Server) serveWatch(ctx context.Context, q *watch.Query, w http.Response
 		s.cfg.Observer.WatchStalled("http")
 		panic(http.ErrAbortHandler)
 	case errors.Is(err, watch.ErrTooMany): // nothing was sent
-		s.writeFailure(w, err, "query")
+		s.writeFailure(ctx, w, err, "query")
 	case errors.Is(err, query.ErrDraining), ctx.Err() != nil:
 	default:
-		s.cfg.Logger.Debug("a watch ended", zap.Error(err))
+		s.cfg.Logger.Debug("watch ended", append(logs.Request(ctx), zap.Error(err))...)
 	}
 }
 

@@ -8,6 +8,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"go.opentelemetry.io/otel/trace"
+
 	"holdmetrics/hold"
 	"holdmetrics/ingest"
 )
@@ -21,6 +23,25 @@ type Stream struct {
 	timing atomic.Bool
 	// flight are the calls whose events the log may not have yet.
 	flight sync.WaitGroup
+
+	traced          int             // events so far, up to mostTraced
+	plain, untraced context.Context // plain is untraced without its span
+}
+
+// mostTraced is how many events of a stream belong to the trace of its call. A stream may
+// last for months, and a trace should have an end.
+const mostTraced = 1 << 12
+
+// follow returns the context that n more events are sent with.
+func (s *Stream) follow(ctx context.Context, n int) context.Context {
+	if s.traced < mostTraced {
+		s.traced += n
+		return ctx
+	}
+	if s.untraced != ctx {
+		s.plain, s.untraced = trace.ContextWithSpanContext(ctx, trace.SpanContext{}), ctx
+	}
+	return s.plain
 }
 
 // Stream returns a stream of events that come in at an endpoint.

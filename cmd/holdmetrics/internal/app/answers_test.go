@@ -23,7 +23,7 @@ func TestAnswersAtAStartMayBeLost(t *testing.T) {
 	js := natstest.JetStream(t, broker)
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Second)
 	defer cancel()
-	g := NewGateway(&settings.Settings{}, "test", zap.NewNop())
+	g := NewGateway(&settings.Settings{}, "test", Instruments{Log: zap.NewNop()})
 	g.js, g.try = js, time.Second
 	var err error
 	if g.records, err = generation.Open(ctx, js, 1); err != nil {

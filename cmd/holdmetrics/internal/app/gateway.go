@@ -33,8 +33,8 @@ type Gateway struct {
 }
 
 // NewGateway returns a gateway that is not started.
-func NewGateway(s *settings.Settings, version string, log *zap.Logger) *Gateway {
-	return &Gateway{process: newProcess(s, version, log)}
+func NewGateway(s *settings.Settings, version string, tell Instruments) *Gateway {
+	return &Gateway{process: newProcess(s, version, tell)}
 }
 
 // Start starts the gateway. After an error Stop must be called, as after a start that
@@ -42,6 +42,13 @@ func NewGateway(s *settings.Settings, version string, log *zap.Logger) *Gateway 
 func (g *Gateway) Start(ctx context.Context) error {
 	defer g.startup.watch(g.log)()
 	return g.bounded(ctx, g.start)
+}
+
+// Fields say in the log where it serves.
+func (g *Gateway) Fields() []zap.Field {
+	return []zap.Field{
+		zap.Stringer("grpc_address", g.GRPCAddr()), zap.Stringer("http_address", g.ports.HTTP()), zap.String("nats_url", settings.Mask(g.settings.Cluster.NATS.URL)),
+	}
 }
 
 // Banner returns the lines that tell an operator where it serves.
@@ -101,7 +108,7 @@ func (g *Gateway) start(ctx context.Context) error {
 	g.group.Go("the look at writes", writes.run)
 	refused := func() error { return cmp.Or(guard.err(), writes.err()) }
 	g.refused.Store(&refused)
-	producer := ingest.NewProducer(g.Events, ingest.ProducerOptions{Limits: limits, Gate: refused, Outcome: writes.note, MaxPendingBytes: int(g.memory.pending)})
+	producer := ingest.NewProducer(g.Events, ingest.ProducerOptions{Limits: limits, Gate: refused, Tracer: g.tell.Telemetry.Tracer(), Outcome: writes.note, MaxPendingBytes: int(g.memory.pending)})
 	g.group.AddWithin("events on their way to the log", flightGrace, producer.Close)
 	proofs, err := g.startProofs(ctx, g.settings.Cluster.Replicas)
 	if err != nil {
@@ -113,6 +120,7 @@ func (g *Gateway) start(ctx context.Context) error {
 		Backend:      served,
 		Version:      g.version,
 		Logger:       g.log.Named("gateway"),
+		Tracer:       g.tell.Telemetry.Tracer(),
 		Registerer:   g.Registry,
 		Gatherer:     g.Registry,
 		HTTP:         g.httpOptions(),
@@ -128,7 +136,7 @@ func (g *Gateway) start(ctx context.Context) error {
 	reads.Store(gate)
 	g.ports.Serve(gate, g.group)
 	g.follow(generation.FollowerConfig{ID: gatewayID(), Registry: g.records, Gateway: gate.Following(g.open), Logger: g.log.Named("generations")})
-	return nil
+	return g.pushMetrics(ctx)
 }
 
 // compareLog compares the log with a store. A gateway without a store knows nothing that

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
 	"strings"
 	"time"
 
@@ -18,6 +19,7 @@ import (
 	"holdmetrics/cmd/holdmetrics/internal/ports"
 	"holdmetrics/cmd/holdmetrics/internal/settings"
 	"holdmetrics/cmd/holdmetrics/internal/signing"
+	"holdmetrics/cmd/holdmetrics/internal/telemetry"
 	"holdmetrics/cmd/holdmetrics/internal/usage"
 	"holdmetrics/gateway"
 	"holdmetrics/gateway/query"
@@ -95,11 +97,19 @@ func (n *process) patiently(ctx context.Context, what string, f func(context.Con
 // errAway: nobody answers at an address, which may change.
 var errAway = errors.New("nobody answers")
 
+// Instruments are what a process tells of itself with.
+type Instruments struct {
+	Log       *zap.Logger
+	Level     http.Handler         // reads and changes the level of Log; nil: nobody may
+	Telemetry *telemetry.Telemetry // nil: nothing is sent
+}
+
 // process is what the processes of all three commands have in common.
 type process struct {
 	settings *settings.Settings
 	version  string
 	log      *zap.Logger
+	tell     Instruments
 	Registry *prometheus.Registry
 	group    *service.Group
 	startup  startup
@@ -115,8 +125,10 @@ type process struct {
 	memory      memory
 }
 
-func newProcess(s *settings.Settings, version string, log *zap.Logger) *process {
-	p := &process{settings: s, version: version, log: log, Registry: prometheus.NewRegistry(), group: service.New(), try: startTry}
+func newProcess(s *settings.Settings, version string, tell Instruments) *process {
+	p := &process{settings: s, version: version, log: tell.Log, tell: tell, Registry: prometheus.NewRegistry(), group: service.New(), try: startTry}
+	// Added first, it is stopped last, so that it takes what the others say at their end.
+	p.group.AddWithin("telemetry", 2*telemetry.StopLimit, tell.Telemetry.Shutdown)
 	p.memory = shareMemory(LimitMemory(s.Bounds.Memory))
 	p.Registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return p
@@ -145,6 +157,17 @@ func (p *process) Failed() <-chan struct{} { return p.group.Failed() }
 // running calls may finish, and workers flush. It returns the first failure of a part,
 // joined with the errors of the stops.
 func (p *process) Stop() error { return p.group.Stop() }
+
+// pushMetrics begins to send metrics to a collector, if the settings name one. It is the
+// last part to start and the first to stop: some metrics ask the other parts.
+func (p *process) pushMetrics(ctx context.Context) error {
+	stop, err := p.tell.Telemetry.Push(ctx, p.Registry)
+	if err != nil {
+		return err
+	}
+	p.group.AddWithin("the push of metrics", 2*telemetry.StopLimit, stop)
+	return nil
+}
 
 // bounded calls start with the time limit of the settings, and returns what the start
 // waited for if the limit is over.
@@ -306,6 +329,7 @@ func (n *process) httpOptions() gateway.HTTPOptions {
 	b := &n.settings.Bounds
 	return gateway.HTTPOptions{
 		CORSOrigins: n.settings.CORSOrigins, Names: ports.Names(n.settings), Lenient: n.settings.Lenient, Bodies: n.memory.bodies(b.Bodies),
-		Unpack: inflate.Limits{Free: inflate.DefaultFree, Ratio: b.UnpackRatio, Most: b.UnpackedBytes},
+		LogLevel: n.tell.Level,
+		Unpack:   inflate.Limits{Free: inflate.DefaultFree, Ratio: b.UnpackRatio, Most: b.UnpackedBytes},
 	}
 }

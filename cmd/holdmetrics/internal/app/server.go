@@ -53,8 +53,8 @@ type Server struct {
 }
 
 // NewServer returns a server that is not started.
-func NewServer(s *settings.Settings, version string, log *zap.Logger) *Server {
-	return &Server{process: newProcess(s, version, log)}
+func NewServer(s *settings.Settings, version string, tell Instruments) *Server {
+	return &Server{process: newProcess(s, version, tell)}
 }
 
 // Start starts everything. After an error Stop must be called, as after a start that
@@ -173,7 +173,7 @@ func (p *Server) startOver(ctx context.Context, policy hold.Policy, fresh bool) 
 	}
 	p.writes.lookAtDisk()
 	p.group.Go("the look at the disk", p.writes.run)
-	p.Producer = ingest.NewProducer(p.Events, ingest.ProducerOptions{Limits: p.settings.Limits, Gate: p.gate, MaxPendingBytes: int(p.memory.pending)})
+	p.Producer = ingest.NewProducer(p.Events, ingest.ProducerOptions{Limits: p.settings.Limits, Gate: p.gate, Tracer: p.tell.Telemetry.Tracer(), MaxPendingBytes: int(p.memory.pending)})
 	p.group.AddWithin("events on their way to the log", flightGrace, p.Producer.Close)
 	proofs, err := p.startProofs(ctx, 1)
 	if err != nil {
@@ -190,6 +190,7 @@ func (p *Server) startOver(ctx context.Context, policy hold.Policy, fresh bool) 
 		Backend:      served,
 		Version:      p.version,
 		Logger:       p.log.Named("gateway"),
+		Tracer:       p.tell.Telemetry.Tracer(),
 		Registerer:   p.Registry,
 		Gatherer:     p.Registry,
 		HTTP:         p.httpOptions(),
@@ -204,7 +205,7 @@ func (p *Server) startOver(ctx context.Context, policy hold.Policy, fresh bool) 
 	}
 	p.ports.Serve(gate, p.group)
 	p.follow(generation.FollowerConfig{ID: serveID, Registry: p.Records, Gateway: gate.Following(p.open), Logger: p.log.Named("generations")})
-	return nil
+	return p.pushMetrics(ctx)
 }
 
 // gate returns why no event is taken, or nil.
@@ -251,6 +252,14 @@ func (p *Server) recheck() {
 		if g, err := p.Generations.Get(name); err == nil {
 			g.Worker.Recheck()
 		}
+	}
+}
+
+// Fields say in the log what is served where.
+func (p *Server) Fields() []zap.Field {
+	return []zap.Field{
+		zap.String("data_dir", p.settings.DataDir), zap.String("generation", p.active.Name), zap.String("rules", p.active.Version), zap.String("policy", p.active.Policy),
+		zap.Stringer("grpc_address", p.GRPCAddr()), zap.Stringer("http_address", p.ports.HTTP()), zap.Stringer("nats_address", p.Broker.Address()),
 	}
 }
 
@@ -361,7 +370,7 @@ func (p *Server) startGenerations(ctx context.Context) (err error) {
 		Registry:   p.Records,
 		Conn:       p.conn,
 		Stores:     stores,
-		Worker:     processor.Config{Log: p.Events, GCInterval: p.settings.GCInterval, KeptWithLog: true, CacheBytes: int(p.memory.pairs), FlushBytes: int(p.memory.unsaved), Logger: p.log.Named("processor")},
+		Worker:     processor.Config{Log: p.Events, Tracer: p.tell.Telemetry.Tracer(), StoreSystem: "pebble", GCInterval: p.settings.GCInterval, KeptWithLog: true, CacheBytes: int(p.memory.pairs), FlushBytes: int(p.memory.unsaved), Logger: p.log.Named("processor")},
 		Snapshots:  projection.SnapshotConfig{Async: true},
 		ID:         serveID,
 		Registerer: p.Registry,

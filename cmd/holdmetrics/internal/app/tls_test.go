@@ -34,7 +34,7 @@ func onLoopback(t *testing.T) *settings.Settings {
 // startedServer returns a server that runs until the test ends.
 func startedServer(t *testing.T, s *settings.Settings) *Server {
 	t.Helper()
-	p := NewServer(s, "test", zap.NewNop())
+	p := NewServer(s, "test", Instruments{Log: zap.NewNop()})
 	if err := p.Start(t.Context()); err != nil {
 		t.Fatal(errors.Join(err, p.Stop()))
 	}

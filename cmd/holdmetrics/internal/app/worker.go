@@ -14,6 +14,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"holdmetrics/cmd/holdmetrics/internal/logging"
 	"holdmetrics/cmd/holdmetrics/internal/ports"
 	"holdmetrics/cmd/holdmetrics/internal/settings"
 	"holdmetrics/gateway/httpapi"
@@ -39,8 +40,8 @@ type Worker struct {
 }
 
 // NewWorker returns a worker that is not started.
-func NewWorker(s *settings.Settings, version string, log *zap.Logger) *Worker {
-	return &Worker{process: newProcess(s, version, log)}
+func NewWorker(s *settings.Settings, version string, tell Instruments) *Worker {
+	return &Worker{process: newProcess(s, version, tell)}
 }
 
 // Start starts the worker. After an error Stop must be called, as after a start that
@@ -48,6 +49,14 @@ func NewWorker(s *settings.Settings, version string, log *zap.Logger) *Worker {
 func (w *Worker) Start(ctx context.Context) error {
 	defer w.startup.watch(w.log)()
 	return w.bounded(ctx, w.start)
+}
+
+// Fields say in the log what it works on.
+func (w *Worker) Fields() []zap.Field {
+	return []zap.Field{
+		zap.String("worker", w.settings.Cluster.WorkerID), zap.String("generation", w.active.Name), zap.String("rules", w.active.Version),
+		zap.Stringer("http_address", w.httpAddr), zap.String("nats_url", settings.Mask(w.settings.Cluster.NATS.URL)),
+	}
 }
 
 // Banner returns the lines that tell an operator what it works on.
@@ -110,7 +119,7 @@ func (w *Worker) start(ctx context.Context) error {
 	// that fails.
 	w.group.Add("the HTTP server", service.Func(stopServing))
 	w.started.Store(w.generations)
-	return nil
+	return w.pushMetrics(ctx)
 }
 
 // chooseStores says where the generations keep their projections.
@@ -216,7 +225,7 @@ func (w *Worker) run(ctx context.Context) (err error) {
 	w.generations, err = generation.Start(ctx, generation.Config{
 		Registry: w.records, Conn: w.conn, Stores: w.stores,
 		Worker: processor.Config{
-			Log: w.Events, GCInterval: w.settings.GCInterval, FlushInterval: w.settings.Cluster.FlushInterval,
+			Log: w.Events, Tracer: w.tell.Telemetry.Tracer(), StoreSystem: w.storeSystem(), GCInterval: w.settings.GCInterval, FlushInterval: w.settings.Cluster.FlushInterval,
 			CacheBytes: int(w.memory.pairs), FlushBytes: int(w.memory.unsaved),
 			Logger: w.log.Named("processor"),
 			Ownership: &processor.Ownership{Lease: lease.Config{
@@ -234,6 +243,14 @@ func (w *Worker) run(ctx context.Context) (err error) {
 	}
 	w.runGenerations(w.generations)
 	return nil
+}
+
+// storeSystem is what spans call the store.
+func (w *Worker) storeSystem() string {
+	if w.settings.Cluster.Store == settings.StoreEmbedded {
+		return "pebble"
+	}
+	return "mongodb"
 }
 
 // awaitedStore names the store for who waits for it.
@@ -267,6 +284,9 @@ func (w *Worker) serve(port net.Listener) (stop func() error) {
 		_ = json.NewEncoder(rw).Encode(body)
 	}
 	mux := http.NewServeMux()
+	if w.tell.Level != nil {
+		mux.Handle(logging.Path, w.tell.Level)
+	}
 	mux.Handle("GET /metrics", scrape.Handler(w.Registry, w.log))
 	mux.HandleFunc("GET /healthz", func(rw http.ResponseWriter, _ *http.Request) {
 		answer(rw, http.StatusOK, map[string]string{"status": "healthy"})

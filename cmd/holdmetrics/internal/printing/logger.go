@@ -14,15 +14,36 @@ import (
 	"holdmetrics/ingest/rows"
 )
 
-// NewLogger returns a logger that writes lines for people. What cannot be seen is
-// escaped, so that what clients and files say cannot move the cursor of a terminal, or
-// look like another line.
+// Format is how lines of a log are written.
+type Format string
+
+// The formats: lines for people, and one JSON object a line for programs.
+const (
+	Console Format = "console"
+	JSON    Format = "json"
+)
+
+// NewLogger returns a logger that writes lines for people; see [NewCore].
 func NewLogger(out io.Writer, level zapcore.Level) *zap.Logger {
+	return zap.New(NewCore(out, Console, level))
+}
+
+// NewCore returns what writes the lines of a log. In lines for people what cannot be seen
+// is escaped, so that what clients and files say cannot move the cursor of a terminal, or
+// look like another line.
+func NewCore(out io.Writer, format Format, level zapcore.LevelEnabler) zapcore.Core {
 	config := zap.NewProductionEncoderConfig()
-	config.EncodeTime = zapcore.ISO8601TimeEncoder
-	config.EncodeLevel = zapcore.CapitalLevelEncoder
-	encoder := safeEncoder{zapcore.NewConsoleEncoder(config)}
-	return zap.New(zapcore.NewCore(encoder, zapcore.Lock(zapcore.AddSync(out)), level))
+	var encoder zapcore.Encoder
+	if format == JSON {
+		config.TimeKey, config.EncodeTime = "time", zapcore.RFC3339NanoTimeEncoder
+		encoder = zapcore.NewJSONEncoder(config)
+	} else {
+		config.EncodeTime = zapcore.ISO8601TimeEncoder
+		config.EncodeLevel = zapcore.CapitalLevelEncoder
+		config.EncodeDuration = zapcore.StringDurationEncoder
+		encoder = safeEncoder{zapcore.NewConsoleEncoder(config)}
+	}
+	return zapcore.NewCore(encoder, zapcore.Lock(zapcore.AddSync(out)), level)
 }
 
 // safeEncoder escapes what cannot be seen in the lines of another encoder.

@@ -84,6 +84,22 @@ func Load(c *cobra.Command) (*Layers, error) {
 	return l, nil
 }
 
+// Given returns the settings of a command that are not the defaults, as they may be
+// shown: a value that may have a password in it is masked.
+func Given(c *cobra.Command) (map[string]string, error) {
+	l, err := Load(c)
+	if err != nil {
+		return nil, err
+	}
+	given := map[string]string{}
+	for key, from := range l.From {
+		if value := l.Values.String(key); from != FromDefault && key != KeyConfig {
+			given[key] = Shown(key, value)
+		}
+	}
+	return given, nil
+}
+
 // hostAndPort puts an address together from two variables, either of which may be absent.
 func hostAndPort(flags *pflag.FlagSet, env environment, key, hostName, portName string, set map[string]any, names map[string]string) {
 	f := flags.Lookup(key)

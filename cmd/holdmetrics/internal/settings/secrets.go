@@ -184,6 +184,7 @@ func SecretsOf(c *cobra.Command) (s Secrets) {
 			s.add(l.Values.String(key))
 		}
 	}
+	s.addHeaders(EnvironmentOf(c))
 	slices.SortFunc(s, func(a, b string) int { return cmp.Compare(len(b), len(a)) })
 	return slices.Compact(s)
 }

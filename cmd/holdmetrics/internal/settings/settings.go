@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/pflag"
 	"go.uber.org/zap/zapcore"
 
+	"holdmetrics/cmd/holdmetrics/internal/printing"
 	"holdmetrics/cmd/holdmetrics/internal/usage"
 	"holdmetrics/gateway/query"
 	"holdmetrics/gateway/watch"
@@ -39,6 +40,7 @@ type Settings struct {
 	LimitsGiven  bool // else a gateway takes those of the log
 	GCInterval   time.Duration
 	LogLevel     zapcore.Level
+	LogFormat    printing.Format
 	StartTimeout time.Duration // 0: no limit
 
 	PprofAddress string // empty: no profiles
@@ -49,6 +51,8 @@ type Settings struct {
 	CORSOrigins []string // whose pages may read by HTTP
 	HTTPNames   []string // by which clients reach the HTTP server
 	Lenient     bool     // ignore fields of events in JSON that no event has
+
+	Telemetry Telemetry // where traces, metrics and lines of the log are sent
 
 	Bounds Bounds
 
@@ -73,6 +77,7 @@ const (
 	KeyMaxFutureEnd = "max-future-end"
 	keyGCInterval   = "gc-interval"
 	keyLogLevel     = "log-level"
+	keyLogFormat    = "log-format"
 	KeyPprof        = "pprof-address"
 	KeyStartTimeout = "start-timeout"
 )
@@ -93,12 +98,15 @@ var Environment = map[string]string{
 	"SIGNING_KEY":         KeySigningKey,
 	"CHECKPOINT_INTERVAL": keyCheckpointInterval,
 
-	"LOG_LEVEL":     keyLogLevel,
-	"PPROF_ADDRESS": KeyPprof,
-	"START_TIMEOUT": KeyStartTimeout,
-	"CORS_ORIGIN":   keyCORSOrigin,
-	"HTTP_NAMES":    keyHTTPNames,
-	"LENIENT":       keyLenient,
+	"LOG_LEVEL":        keyLogLevel,
+	"LOG_FORMAT":       keyLogFormat,
+	"OTLP_ENDPOINT":    KeyOTLP,
+	"COLLECT_INTERVAL": keyCollectEvery,
+	"PPROF_ADDRESS":    KeyPprof,
+	"START_TIMEOUT":    KeyStartTimeout,
+	"CORS_ORIGIN":      keyCORSOrigin,
+	"HTTP_NAMES":       keyHTTPNames,
+	"LENIENT":          keyLenient,
 
 	"MAX_READS":                keyReads,
 	"MAX_READS_CLIENT":         keyReadsEach,
@@ -159,7 +167,11 @@ const (
 	httpUsage = "HTTP `address`; 0.0.0.0:8000 is every address of the machine (HTTP_HOST, HTTP_PORT)"
 )
 
-const logLevelUsage = "debug, info, warn, error or critical, which logs errors too (LOG_LEVEL)"
+// logFlags adds the flags of the log.
+func logFlags(f *pflag.FlagSet) {
+	f.String(keyLogLevel, "info", "debug, info, warn, error or critical, which logs errors too; it can be changed while the process runs (LOG_LEVEL)")
+	f.String(keyLogFormat, string(printing.Console), "lines of the log: console, for people, or json (LOG_FORMAT)")
+}
 
 const rulesUsage = "rules `file` by which scores count when the data is made; later 'holdmetrics rebuild' changes them (RULES; default: the policy alone)"
 
@@ -182,7 +194,8 @@ func ServeFlags(c *cobra.Command) {
 	f.Lookup(KeyMaxFutureEnd).Usage += " (MAX_FUTURE_END)"
 	gc := Duration(processor.DefaultGCInterval)
 	f.Var(&gc, keyGCInterval, "how often the pairs in memory are trimmed (GC_INTERVAL)")
-	f.String(keyLogLevel, "warn", logLevelUsage)
+	logFlags(f)
+	telemetryFlags(f)
 	f.String(KeyConfig, "", "YAML `file` of settings, named as the flags are (HOLDMETRICS_CONFIG)")
 	startFlag(f)
 	memoryFlag(f)
@@ -216,6 +229,9 @@ func Read(c *cobra.Command) (*Settings, error) {
 		return nil, err
 	}
 	s, err := Parse(l.Values, c.Flags())
+	if err == nil && c.Flags().Lookup(KeyOTLP) != nil {
+		s.Telemetry, err = readTelemetry(EnvironmentOf(c), l.Values.String(KeyOTLP), l.Values.String(keyCollectEvery))
+	}
 	if err == nil {
 		s.RuntimeDir = RuntimeDir(EnvironmentOf(c))
 		s.LimitsGiven = l.From[KeyMaxClockSkew] != FromDefault || l.From[KeyMaxFutureEnd] != FromDefault
@@ -307,6 +323,9 @@ func Parse(k *koanf.Koanf, flags *pflag.FlagSet) (*Settings, error) {
 	}
 	if s.LogLevel, err = parseLogLevel(k.String(keyLogLevel)); err != nil {
 		return nil, bad(keyLogLevel, err)
+	}
+	if s.LogFormat = printing.Format(k.String(keyLogFormat)); has(keyLogFormat) && s.LogFormat != printing.Console && s.LogFormat != printing.JSON {
+		return nil, bad(keyLogFormat, fmt.Errorf("%q is not %s or %s", s.LogFormat, printing.Console, printing.JSON))
 	}
 	return s, nil
 }

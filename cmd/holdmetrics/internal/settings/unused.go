@@ -11,12 +11,12 @@ import (
 // ignores. An operator who sets one expects an effect, so the command warns.
 var Unused = map[string][]string{
 	"serve": {
-		"COLLECT_INTERVAL", "PROMETHEUS_PORT", "OTLP_ENDPOINT", "NATS_URL",
+		"PROMETHEUS_PORT", "NATS_URL",
 		"MONGODB_URL", "MONGODB_URI", "MONGODB_DB", "MONGO_POOL_MAX", "MONGO_POOL_MIN",
 		"MONGO_SST_MS", "MONGO_CONNECT_MS", "IMMUDB_URL",
 	},
-	"gateway": {"COLLECT_INTERVAL", "PROMETHEUS_PORT", "OTLP_ENDPOINT", "IMMUDB_URL"},
-	"worker":  {"COLLECT_INTERVAL", "OTLP_ENDPOINT", "IMMUDB_URL"},
+	"gateway": {"PROMETHEUS_PORT", "IMMUDB_URL"},
+	"worker":  {"IMMUDB_URL"},
 }
 
 // WarnUnused writes one line with the names of the unused variables that are set.

@@ -1,0 +1,96 @@
+package logs
+
+import (
+	"sync"
+	"time"
+)
+
+// mostKinds bounds the kinds that a tally tells apart. Those beyond are of one kind.
+const mostKinds = 256
+
+// Tally makes one line of much that is of one kind: the first is logged at once, the
+// others are counted and logged together after a while. It is safe for concurrent use.
+type Tally struct {
+	every time.Duration
+
+	mu     sync.Mutex
+	kinds  map[string]*tallied
+	closed bool
+}
+
+// tallied is a kind that was logged within the last while.
+type tallied struct {
+	count int // since then
+	line  func(count int)
+	timer *time.Timer
+}
+
+// NewTally returns a tally that logs each kind once in so long at most. It must be closed.
+func NewTally(every time.Duration) *Tally {
+	return &Tally{every: every, kinds: map[string]*tallied{}}
+}
+
+// Note notes that something of a kind happened n times. line logs how often it happened
+// since the kind's last line; of several the last one is called, by any goroutine. A nil
+// tally and one that is closed log nothing.
+func (t *Tally) Note(kind string, n int, line func(count int)) {
+	if t == nil {
+		return
+	}
+	t.mu.Lock()
+	if t.closed {
+		t.mu.Unlock()
+		return
+	}
+	if t.kinds[kind] == nil && len(t.kinds) >= mostKinds {
+		kind = ""
+	}
+	k := t.kinds[kind]
+	if k != nil {
+		k.count, k.line = k.count+n, line
+		t.mu.Unlock()
+		return
+	}
+	k = &tallied{}
+	k.timer = time.AfterFunc(t.every, func() { t.due(kind, k) })
+	t.kinds[kind] = k
+	t.mu.Unlock()
+	line(n)
+}
+
+// due logs what a kind has counted, or forgets the kind if that is nothing.
+func (t *Tally) due(kind string, k *tallied) {
+	t.mu.Lock()
+	if t.kinds[kind] != k {
+		t.mu.Unlock()
+		return // closed
+	}
+	count, line := k.count, k.line
+	if count == 0 {
+		delete(t.kinds, kind)
+	} else {
+		k.count, k.line = 0, nil
+		k.timer.Reset(t.every)
+	}
+	t.mu.Unlock()
+	if count > 0 {
+		line(count)
+	}
+}
+
+// Close logs what was counted and not logged yet. A nil tally does nothing.
+func (t *Tally) Close() {
+	if t == nil {
+		return
+	}
+	t.mu.Lock()
+	kinds := t.kinds
+	t.kinds, t.closed = nil, true
+	t.mu.Unlock()
+	for _, k := range kinds {
+		k.timer.Stop()
+		if k.count > 0 {
+			k.line(k.count)
+		}
+	}
+}
