@@ -301,11 +301,7 @@ func (o *fileFlags) open(files []string, use sourceUse) (*source, error) {
 	}
 	if o.opening == "" {
 		s.score = func(ctx context.Context, terms sharded.Terms) (*sharded.Set, error) {
-			quick, err := transfers.New(opt)
-			if err != nil {
-				return nil, err
-			}
-			set, err := quick.Score(ctx, terms, files...)
+			quick, set, err := transfers.Score(ctx, opt, terms, files...)
 			if err == nil {
 				ledger, s.ledger = quick, quick
 			}

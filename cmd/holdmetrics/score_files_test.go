@@ -425,6 +425,9 @@ func TestScoreTransfersOnSeveralCores(t *testing.T) {
 					rows = append(rows, row)
 				}
 			}
+			if rapid.IntRange(0, 3).Draw(t, "in any order") == 0 {
+				rows = append(rows[:1:1], rapid.Permutation(rows[1:]).Draw(t, "order")...)
+			}
 			write := rapid.SampledFrom([]func(*rapid.T, string, int, [][]string) string{oddFile, oddFile, oddParquet}).Draw(t, "kind of file")
 			names = append(names, write(t, dir, i, rows))
 		}
@@ -443,6 +446,20 @@ func TestScoreTransfersOnSeveralCores(t *testing.T) {
 	})
 	if quick < 10 {
 		t.Errorf("only %d files were worked out on several cores", quick)
+	}
+}
+
+// Transfers in any order are sorted on several cores, too.
+func TestScoreUnsortedTransfersOnSeveralCores(t *testing.T) {
+	t.Parallel()
+	name := filepath.Join(t.TempDir(), "transfers.csv")
+	text := "token_address,from_address,to_address,value,block_timestamp\nT,a,b,2,1700000010\nT,,a,5,1700000000\nT,a,c,1,1700000090\nT,a,b,2,1700000010\n"
+	if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s := scoreFiles("transfers", 70, name, "--format", "csv", "--as-of", "1700000100", "--policy", "sum")
+	if s.err != "" || !s.quick || !strings.Contains(s.out, "\na,130,90,") || !strings.Contains(s.out, "\nb,360,90,") {
+		t.Errorf("%+v", s)
 	}
 }
 

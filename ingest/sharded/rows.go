@@ -114,13 +114,27 @@ func (s *rowStore) group(pairs int) {
 	s.chunks = nil
 }
 
-// pair returns the pair of the facts of the rows.
-func (s *rowStore) pair(p uint32, policy hold.Policy) *hold.Pair {
+// of returns the rows of a pair. They must have been grouped.
+func (s *rowStore) of(p uint32) []row {
 	begin := uint32(0)
 	if p > 0 {
 		begin = s.ends[p-1]
 	}
-	own := slices.Clone(s.grouped[begin:s.ends[p]])
+	return s.grouped[begin:s.ends[p]]
+}
+
+// weightOf returns the weight of a row that states one.
+func (s *rowStore) weightOf(r *row) hold.Weight {
+	if r.what&wideWeight != 0 {
+		w := s.wide[r.weight]
+		return hold.Weight{w[0], w[1], w[2]}
+	}
+	return unpack(r.weight)
+}
+
+// pair returns the pair of the facts of the rows.
+func (s *rowStore) pair(p uint32, policy hold.Policy) *hold.Pair {
+	own := slices.Clone(s.of(p))
 	// A pair takes facts fastest by time, and has the same figures in any order.
 	slices.SortFunc(own, func(a, b row) int { return cmp.Compare(a.start, b.start) })
 	pair := hold.NewPair(policy)
@@ -141,13 +155,8 @@ func (s *rowStore) fact(r *row) hold.Fact {
 	if r.what&kindMask == isRetract {
 		f.Kind = hold.KindRetractHold
 	}
-	switch {
-	case r.what&hasWeight == 0:
-	case r.what&wideWeight != 0:
-		w := s.wide[r.weight]
-		f.Weight, f.HasWeight = hold.Weight{w[0], w[1], w[2]}, true
-	default:
-		f.Weight, f.HasWeight = unpack(r.weight), true
+	if r.what&hasWeight != 0 {
+		f.Weight, f.HasWeight = s.weightOf(r), true
 	}
 	return f
 }

@@ -46,6 +46,9 @@ type Config struct {
 	Holder func(spelling string) (Name, error)
 	// KeepRows has the set keep rows instead of sums. Moves are not possible then.
 	KeepRows bool
+	// KeepMoves has the set keep moves until [Set.Finish], which sorts those of each pair by
+	// their times. Without it, the moves of a pair must come in the order of time.
+	KeepMoves bool
 }
 
 // Set is the pairs of files. Its methods are not safe for concurrent use, except

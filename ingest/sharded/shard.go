@@ -1,8 +1,10 @@
 package sharded
 
 import (
+	"cmp"
 	"math/bits"
 	"runtime"
+	"slices"
 
 	"holdmetrics/hold"
 )
@@ -93,6 +95,10 @@ func (s *shard) look(p uint32) (seen uint64) {
 
 func (s *shard) applyTo(p uint32, it *item) error {
 	switch {
+	case it.what&kindMask >= isIn && s.set.config.KeepMoves:
+		it.what |= hasWeight
+		s.rows.add(p, it)
+		return nil
 	case it.what&kindMask >= isIn:
 		return s.move(p, it)
 	case s.set.config.KeepRows:
@@ -194,6 +200,11 @@ func (s *shard) settle(p uint32, l *lot) error {
 // finish ends the reading: balances that stand are open holds.
 func (s *shard) finish() error {
 	s.rows.group(len(s.pairs))
+	if s.set.config.KeepMoves {
+		if err := s.moveAll(); err != nil {
+			return err
+		}
+	}
 	for i := range s.lots {
 		l := &s.lots[i]
 		if err := s.settle(uint32(i), l); err != nil {
@@ -203,6 +214,23 @@ func (s *shard) finish() error {
 			return ErrPlain
 		}
 	}
+	return nil
+}
+
+// moveAll applies the moves that were kept, by pair and time.
+func (s *shard) moveAll() error {
+	for p := range s.pairs {
+		own := s.rows.of(uint32(p))
+		slices.SortFunc(own, func(a, b row) int { return cmp.Compare(a.start, b.start) })
+		for i := range own {
+			r := &own[i]
+			w := s.rows.weightOf(r)
+			if err := s.move(uint32(p), &item{start: r.start, what: r.what & kindMask, value: [3]uint64(w[:3])}); err != nil {
+				return err
+			}
+		}
+	}
+	s.rows = rowStore{}
 	return nil
 }
 

@@ -1,6 +1,11 @@
 package transfers
 
-import "holdmetrics/ingest/rows"
+import (
+	"cmp"
+	"slices"
+
+	"holdmetrics/ingest/rows"
+)
 
 // rowHash is a row without an identity, and where it stands.
 type rowHash struct {
@@ -52,7 +57,7 @@ func (s *slotRows) reset() {
 	for i := range s.logs {
 		s.logs[i] = s.logs[i][:0]
 	}
-	s.head.rows, s.tail.rows = s.head.rows[:0], s.tail.rows[:0]
+	s.head.rows, s.tail.rows, s.loose = s.head.rows[:0], s.tail.rows[:0], s.loose[:0]
 }
 
 // next begins the rows of a later time.
@@ -99,6 +104,28 @@ func (s *scoring) joinGroup(g *group) {
 func (s *scoring) endGroup() {
 	s.noteEqual(s.group.equal())
 	s.group.rows = s.group.rows[:0]
+}
+
+// looseRow is a row without an identity, of files whose rows come in any order.
+type looseRow struct {
+	at int64
+	rowHash
+}
+
+// countLoose counts the equal rows of each time, of rows in any order.
+func (s *scoring) countLoose() {
+	slices.SortFunc(s.loose, func(a, b looseRow) int {
+		return cmp.Or(cmp.Compare(a.at, b.at), cmp.Compare(a.file, b.file), cmp.Compare(a.line, b.line))
+	})
+	var g group
+	for from := 0; from < len(s.loose); {
+		g.at, g.rows = s.loose[from].at, g.rows[:0]
+		for ; from < len(s.loose) && s.loose[from].at == g.at; from++ {
+			g.rows = append(g.rows, s.loose[from].rowHash)
+		}
+		s.noteEqual(g.equal())
+	}
+	s.loose = nil
 }
 
 func (s *scoring) noteEqual(n int64, first rowHash) {

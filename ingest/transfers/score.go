@@ -2,6 +2,7 @@ package transfers
 
 import (
 	"context"
+	"errors"
 	"hash/maphash"
 	"io"
 	"math/bits"
@@ -15,14 +16,38 @@ import (
 	"holdmetrics/ingest/sharded"
 )
 
+// errUnsorted means that rows are not in the order of time.
+var errUnsorted = errors.New("the rows are not in the order of time")
+
 // Score reads files of transfers on several cores and returns the pairs that they come
-// to, without their holds.
+// to, without their holds. The ledger has the summary of the files. Files are read twice
+// if their rows are not in the order of time.
 //
-// The error matches [sharded.ErrPlain] if it takes [Ledger.Events] of another ledger: with
-// statements of balance, opening balances, ids of tokens, rows that are out of order or
-// there twice, and whatever is wrong with a row. Afterwards [Ledger.Summary] is that of
-// Events.
-func (l *Ledger) Score(ctx context.Context, terms sharded.Terms, files ...string) (*sharded.Set, error) {
+// The error matches [sharded.ErrPlain] if it takes [Ledger.Events]: with statements of
+// balance, opening balances, ids of tokens, rows that are there twice, and whatever is
+// wrong with a row.
+func Score(ctx context.Context, opt Options, terms sharded.Terms, files ...string) (*Ledger, *sharded.Set, error) {
+	progress := rows.NewProgress(opt.Read)
+	opt.Read = progress.Add
+	for _, sorted := range []bool{true, false} {
+		l, err := New(opt)
+		if err != nil {
+			return nil, nil, err
+		}
+		set, err := l.score(ctx, terms, sorted, files...)
+		if err == nil {
+			return l, set, nil
+		}
+		if !errors.Is(err, errUnsorted) {
+			return nil, nil, err
+		}
+		progress.Again()
+	}
+	return nil, nil, sharded.ErrPlain
+}
+
+// score reads files whose rows are in the order of time, or in any.
+func (l *Ledger) score(ctx context.Context, terms sharded.Terms, sorted bool, files ...string) (*sharded.Set, error) {
 	o := &l.opt
 	named := func(s string) bool { return strings.Contains(s, "/") }
 	if o.Statements || o.NFT || len(o.Checkpoints) > 0 || l.opened || !rows.Regular(files...) ||
@@ -35,8 +60,8 @@ func (l *Ledger) Score(ctx context.Context, terms sharded.Terms, files ...string
 	if terms.AtLast {
 		terms.Question.At, terms.Question.SettledAt = hold.MaxTime, hold.MaxTime
 	}
-	s := &scoring{l: l, terms: &terms, holders: naming{way: o.Holders}, tokens: naming{way: o.Tokens}, isNull: nullOf(o.Null), seed: maphash.Comparable(l.identifier.a, 0)}
-	s.set = sharded.New(sharded.Config{Terms: terms, Holder: s.holder})
+	s := &scoring{l: l, terms: &terms, sorted: sorted, holders: naming{way: o.Holders}, tokens: naming{way: o.Tokens}, isNull: nullOf(o.Null), seed: maphash.Comparable(l.identifier.a, 0)}
+	s.set = sharded.New(sharded.Config{Terms: terms, Holder: s.holder, KeepMoves: !sorted})
 	reader := s.set.Reader()
 	for _, name := range files {
 		if err := s.readFile(ctx, reader, name); err != nil {
@@ -44,6 +69,8 @@ func (l *Ledger) Score(ctx context.Context, terms sharded.Terms, files ...string
 		}
 	}
 	s.endGroup()
+	s.countLoose()
+	l.summary.Sorted = !sorted
 	if !s.holders.settled() || !s.tokens.settled() {
 		return nil, sharded.ErrPlain
 	}
@@ -103,6 +130,7 @@ func (n *naming) settled() bool { return n.way != IDsAuto || !n.other.Load() || 
 type scoring struct {
 	l               *Ledger
 	terms           *sharded.Terms
+	sorted          bool // the rows are in the order of time
 	set             *sharded.Set
 	holders, tokens naming
 	isNull          func(string) bool
@@ -111,6 +139,7 @@ type scoring struct {
 
 	logs  [sharded.Shards]hashSet // identities of rows
 	group group                   // rows of the last time
+	loose []looseRow              // rows without an identity, if they come in any order
 	slots [sharded.RoundBlocks]slotRows
 
 	mu    sync.Mutex // guards the contracts of the ledger, too
@@ -212,6 +241,7 @@ type slotRows struct {
 	head, tail  group                    // rows of the first and the last time; tail is empty if there is but one
 	equal       int64                    // within the other times
 	firstEqual  rowHash
+	loose       []looseRow // rows without an identity, if they come in any order
 }
 
 // Next reads the next block.
@@ -229,8 +259,10 @@ func (j *transferJob) Parse(worker, slot int, block rows.Block, into *sharded.Ba
 	for {
 		row, line, err := p.rows.Next()
 		if err == io.EOF {
-			p.hashAlone() // it may have others in the next block
-			p.slot.end()
+			if p.s.sorted {
+				p.hashAlone() // it may have others in the next block
+				p.slot.end()
+			}
 			return nil
 		}
 		if err != nil {
@@ -248,11 +280,16 @@ func (j *transferJob) Join(n int) error {
 	s := j.s
 	for i := range s.slots[:n] {
 		slot := &s.slots[i]
+		if !s.sorted {
+			s.loose = append(s.loose, slot.loose...)
+			s.l.at = max(s.l.at, slot.last)
+			continue
+		}
 		if slot.first == 0 {
 			continue
 		}
 		if slot.first < s.l.at {
-			return sharded.ErrPlain
+			return errUnsorted
 		}
 		s.l.at = slot.last
 		s.joinGroup(&slot.head)
@@ -464,8 +501,15 @@ var wholeUnits = func() (p [19]uint64) {
 // note keeps what tells a row from equal ones.
 func (p *transferParser) note(row []string, line int, at int64) error {
 	s := p.slot
+	if !p.s.sorted {
+		s.last = max(s.last, at)
+		if !p.identified(row) {
+			s.loose = append(s.loose, looseRow{at, rowHash{sharded.HashRow(p.s.seed, row), int32(line), uint16(len(p.s.l.files))}})
+		}
+		return nil
+	}
 	if at < s.last {
-		return sharded.ErrPlain // the rows have to be sorted
+		return errUnsorted
 	}
 	if s.first == 0 {
 		s.first = at
@@ -477,11 +521,7 @@ func (p *transferParser) note(row []string, line int, at int64) error {
 		p.alone = p.alone[:0]
 		s.next(at)
 	}
-	if key, has := appendIdentity(p.scratch[:0], row, p.m); has {
-		p.scratch = key
-		log := maphash.Bytes(p.s.l.identifier.a, key)
-		shard := log >> (64 - sharded.ShardBits)
-		s.logs[shard] = append(s.logs[shard], log)
+	if p.identified(row) {
 		return nil
 	}
 	if len(s.tail.rows) == 0 {
@@ -493,6 +533,19 @@ func (p *transferParser) note(row []string, line int, at int64) error {
 	p.hashAlone()
 	s.tail.rows = append(s.tail.rows, rowHash{sharded.HashRow(p.s.seed, row), int32(line), uint16(len(p.s.l.files))})
 	return nil
+}
+
+// identified keeps the identity of a row, and reports whether it has one.
+func (p *transferParser) identified(row []string) bool {
+	key, has := appendIdentity(p.scratch[:0], row, p.m)
+	if !has {
+		return false
+	}
+	p.scratch = key
+	log := maphash.Bytes(p.s.l.identifier.a, key)
+	shard := log >> (64 - sharded.ShardBits)
+	p.slot.logs[shard] = append(p.slot.logs[shard], log)
+	return true
 }
 
 // hashAlone hashes the row that was alone so far.
