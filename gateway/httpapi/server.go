@@ -36,6 +36,10 @@ const (
 	headerTimeout = 10 * time.Second // for a client to send its headers
 	bodyTimeout   = 30 * time.Second // for a client to send its body
 	idleTimeout   = 2 * time.Minute  // between two requests of a connection
+
+	// streams is how many requests a connection of HTTP/2 may have at once: what is
+	// bounded by connections must not grow by streams.
+	streams = 100
 )
 
 // Config is what an HTTP server is made of. Every field is required, but for Version
@@ -117,6 +121,7 @@ func NewHTTPServer(h http.Handler, log *zap.Logger) *http.Server {
 		ReadHeaderTimeout: headerTimeout,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    64 << 10,
+		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: streams},
 		ConnState:         liftDeadline,
 		ConnContext:       ofClient,
 		ErrorLog:          zap.NewStdLog(log),

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 
@@ -168,4 +169,60 @@ func TestSecurityHeaders(t *testing.T) {
 			}
 		}
 	}
+}
+
+// What floods a server is cut off or refused over TLS too, and others are served.
+func TestFloodsOverTLS(t *testing.T) {
+	t.Parallel()
+	dir, servers := t.TempDir(), tlstest.New(t)
+	s := onLoopback(t)
+	s.Security.TLSCert, s.Security.TLSKey = servers.Issue(t, tlstest.Cert{}).Write(t, dir, "server")
+	p := startedServer(t, s)
+	url := "https://" + p.ports.HTTP().String()
+	for _, protocol := range []string{"HTTP/1.1", "HTTP/2.0"} {
+		client := overTLS(&tls.Config{RootCAs: servers.Pool(), MinVersion: tls.VersionTLS12})
+		client.Transport.(*http.Transport).ForceAttemptHTTP2 = protocol == "HTTP/2.0"
+		send := func(method, path string, header http.Header, body io.Reader) (code int, proto, text string) {
+			request, err := http.NewRequestWithContext(t.Context(), method, url+path, body)
+			if err != nil {
+				t.Fatal(err)
+			}
+			request.Header = header
+			answer, err := client.Do(request)
+			if err != nil {
+				return 0, protocol, err.Error()
+			}
+			defer answer.Body.Close()
+			read, _ := io.ReadAll(io.LimitReader(answer.Body, 1<<10))
+			return answer.StatusCode, answer.Proto, string(read)
+		}
+		if code, proto, text := send(http.MethodGet, "/healthz", nil, nil); code != http.StatusOK || proto != protocol {
+			t.Errorf("%s: %d %s %s", protocol, code, proto, text)
+		}
+		// A client that has not sent all of it may see the connection close instead.
+		if code, _, text := send(http.MethodGet, "/healthz", http.Header{"X-Long": {strings.Repeat("x", 1<<20)}}, nil); code != 0 && code != http.StatusRequestHeaderFieldsTooLarge {
+			t.Errorf("%s: a header of 1 MiB: %d %s", protocol, code, text)
+		}
+		line := io.MultiReader(strings.NewReader(`{"token_id":"`), io.LimitReader(endless('x'), 64<<20))
+		if code, _, text := send(http.MethodPost, "/holds", http.Header{"Content-Type": {"application/x-ndjson"}}, line); code != http.StatusOK || !strings.Contains(text, "the line is longer than") {
+			t.Errorf("%s: a line of 64 MiB: %d %s", protocol, code, text)
+		}
+		body := io.LimitReader(endless('x'), 64<<20)
+		if code, _, text := send(http.MethodPost, "/hold", http.Header{"Content-Type": {"application/json"}}, body); code != 0 && code != http.StatusRequestEntityTooLarge {
+			t.Errorf("%s: a body of 64 MiB: %d %s", protocol, code, text)
+		}
+		if code, _, text := send(http.MethodGet, "/healthz", nil, nil); code != http.StatusOK {
+			t.Errorf("%s: afterwards: %d %s", protocol, code, text)
+		}
+	}
+}
+
+// endless reads one byte for ever.
+type endless byte
+
+func (e endless) Read(b []byte) (int, error) {
+	for i := range b {
+		b[i] = byte(e)
+	}
+	return len(b), nil
 }
