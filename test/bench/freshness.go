@@ -37,12 +37,12 @@ func measureFreshness(ctx context.Context, in *freshnessInput) (out freshnessOut
 		return out, err
 	}
 	defer conn.Close()
-	server, err := load.DialRaw(in.At.GRPC)
+	server, err := load.DialRaw(in.At)
 	if err != nil {
 		return out, err
 	}
 	defer server.Close()
-	watched, err := load.DialRaw(in.At.GRPC) // who watches is not who sends
+	watched, err := load.DialRaw(in.At) // who watches is not who sends
 	if err != nil {
 		return out, err
 	}

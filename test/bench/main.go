@@ -181,9 +181,11 @@ func roles() map[string]child.Role {
 		"sustained": sustainedRole,
 		"freshness": freshnessRole,
 		"watch":     watchRole,
-		"fanout":    fanoutRole,
-		"rank":      rankRole,
-		"memory":    memoryRole,
-		"pair":      pairRole,
+
+		"securewatch": secureRole,
+		"fanout":      fanoutRole,
+		"rank":        rankRole,
+		"memory":      memoryRole,
+		"pair":        pairRole,
 	}
 }

@@ -32,7 +32,7 @@ func allRows() []row {
 	return []row{
 		ingestRow{}, bulkRow{}, broadcastRow{}, recordRow{}, holdsRow{},
 		scoreRow{}, applyRow{}, replayRow{}, workersRow{}, mongoRow{}, sustainedRow{}, limitedRow{}, freshnessRow{},
-		watchRow{}, rankRow{}, abuseRow{},
+		watchRow{}, secureRow{}, rankRow{}, abuseRow{},
 		memoryRow{}, pairRow{}, coldStartRow{}, filesRow{},
 	}
 }

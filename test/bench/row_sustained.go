@@ -119,7 +119,7 @@ func sustainedRole(ctx context.Context, raw json.RawMessage, answer func(any) er
 	if err != nil {
 		return err
 	}
-	conn, err := load.DialRaw(in.At.GRPC)
+	conn, err := load.DialRaw(in.At)
 	if err != nil {
 		return err
 	}

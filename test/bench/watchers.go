@@ -48,29 +48,9 @@ func measureWatch(ctx context.Context, in *watchInput) (out watchOutput, err err
 	}
 	running, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	var all sync.WaitGroup
-	w := &watchers{}
-	w.begun.Add(in.Watchers)
-	for first := 0; first < in.Watchers; first += watchStreams {
-		conn, err := load.DialRaw(in.At.GRPC)
-		if err != nil {
-			return out, err
-		}
-		defer conn.Close()
-		for range min(watchStreams, in.Watchers-first) {
-			all.Go(func() {
-				if err := w.watch(running, conn); running.Err() == nil {
-					cancel(err) // a watch has no end of its own
-				}
-			})
-		}
-	}
-	begun := make(chan struct{})
-	go func() { w.begun.Wait(); close(begun) }() // ends with the process where a watch fails
-	select {
-	case <-begun:
-	case <-running.Done():
-		return out, context.Cause(running)
+	w, all, err := startWatchers(running, cancel, in.At, in.Watchers)
+	if err != nil {
+		return out, err
 	}
 	after, err := memoryOf(in.PID, "VmRSS:")
 	if err != nil {
@@ -96,6 +76,35 @@ func measureWatch(ctx context.Context, in *watchInput) (out watchOutput, err err
 	out.Samples = len(w.took)
 	out.P50, out.P99 = percentile(w.took, 0.50), percentile(w.took, 0.99)
 	return out, nil
+}
+
+// startWatchers lets watchers come, watchStreams on a connection, and returns when each
+// has its mark. They end with ctx, and then ended is over; one that fails earlier cancels.
+func startWatchers(ctx context.Context, cancel context.CancelCauseFunc, at load.Addresses, n int) (w *watchers, ended *sync.WaitGroup, err error) {
+	w, ended = &watchers{}, new(sync.WaitGroup)
+	w.begun.Add(n)
+	for first := 0; first < n; first += watchStreams {
+		conn, err := load.DialRaw(at)
+		if err != nil {
+			return nil, nil, err
+		}
+		context.AfterFunc(ctx, func() { _ = conn.Close() })
+		for range min(watchStreams, n-first) {
+			ended.Go(func() {
+				if err := w.watch(ctx, conn); ctx.Err() == nil {
+					cancel(err) // a watch has no end of its own
+				}
+			})
+		}
+	}
+	begun := make(chan struct{})
+	go func() { w.begun.Wait(); close(begun) }() // ends with the process where a watch fails
+	select {
+	case <-begun:
+		return w, ended, nil
+	case <-ctx.Done():
+		return nil, nil, context.Cause(ctx)
+	}
 }
 
 // beginWatch watches holders of which there is none yet, and returns when the
@@ -152,7 +161,7 @@ type changer func(ctx context.Context, long, every time.Duration, n int) error
 // changes puts snapshots into the bucket, or has the bare server do what is like it.
 func (in *watchInput) changes(ctx context.Context) (changer, func(), error) {
 	if in.Bare {
-		conn, err := load.DialRaw(in.At.GRPC)
+		conn, err := load.DialRaw(in.At)
 		if err != nil {
 			return nil, nil, err
 		}

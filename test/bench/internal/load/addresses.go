@@ -5,8 +5,12 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// Addresses are where a server listens.
-type Addresses struct{ NATS, GRPC, HTTP string }
+// Addresses are where a server listens, and how its gRPC server is called.
+type Addresses struct {
+	NATS, GRPC, HTTP string
+	CA               []byte // PEM of the authority that it is known by over TLS; nil: no TLS
+	Key              string // sent with every call; empty: none
+}
 
 // DialNATS connects to a broker in another process.
 func DialNATS(url string, o ...jetstream.JetStreamOpt) (*nats.Conn, jetstream.JetStream, error) {

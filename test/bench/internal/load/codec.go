@@ -1,9 +1,14 @@
 package load
 
 import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
 	"fmt"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/mem"
 )
@@ -43,10 +48,35 @@ func (RawCodec) Unmarshal(data mem.BufferSlice, v any) error {
 }
 
 // DialRaw connects to a gRPC server of this machine.
-func DialRaw(address string) (*grpc.ClientConn, error) {
-	return grpc.NewClient(address, grpc.WithTransportCredentials(insecure.NewCredentials()),
-		grpc.WithDefaultCallOptions(grpc.ForceCodecV2(RawCodec{}), grpc.MaxCallRecvMsgSize(64<<20)))
+func DialRaw(at Addresses) (*grpc.ClientConn, error) {
+	creds := insecure.NewCredentials()
+	if at.CA != nil {
+		roots := x509.NewCertPool()
+		if !roots.AppendCertsFromPEM(at.CA) {
+			return nil, errors.New("bench: the authority is no certificate in PEM")
+		}
+		creds = credentials.NewTLS(&tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12})
+	}
+	options := []grpc.DialOption{
+		grpc.WithTransportCredentials(creds),
+		grpc.WithDefaultCallOptions(grpc.ForceCodecV2(RawCodec{}), grpc.MaxCallRecvMsgSize(64<<20)),
+	}
+	if at.Key != "" {
+		options = append(options, grpc.WithPerRPCCredentials(key(at.Key)))
+	}
+	return grpc.NewClient(at.GRPC, options...)
 }
+
+// key is sent with every call.
+type key string
+
+// GetRequestMetadata implements credentials.PerRPCCredentials.
+func (k key) GetRequestMetadata(context.Context, ...string) (map[string]string, error) {
+	return map[string]string{"authorization": "Bearer " + string(k)}, nil
+}
+
+// RequireTransportSecurity implements credentials.PerRPCCredentials.
+func (key) RequireTransportSecurity() bool { return true }
 
 // Methods and streams under test; the echo answers to the same names.
 const (

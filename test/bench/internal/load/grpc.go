@@ -98,7 +98,7 @@ func driveGRPC(ctx context.Context, raw json.RawMessage, answer func(any) error,
 	if err != nil {
 		return err
 	}
-	conn, err := DialRaw(in.At.GRPC)
+	conn, err := DialRaw(in.At)
 	if err != nil {
 		return err
 	}
