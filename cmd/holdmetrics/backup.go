@@ -60,7 +60,7 @@ restore' makes a data directory, or the streams of a cluster, of it.`,
 	}
 	connect.NATSServerFlags(c)
 	dir := c.Flags().String(settings.KeyDataDir, "", "data `directory` of a server that does not run")
-	c.RunE = func(c *cobra.Command, args []string) error {
+	c.RunE = func(c *cobra.Command, args []string) (err error) {
 		var write func(*backup.Writer) error
 		switch {
 		case c.Flags().Changed(settings.KeyDataDir) && c.Flags().Changed(settings.KeyNATSURL):
@@ -69,6 +69,11 @@ restore' makes a data directory, or the streams of a cluster, of it.`,
 			write = func(w *backup.Writer) error { return backupStopped(c, *dir, w) }
 		default:
 			write = func(w *backup.Writer) error { return backupRunning(c, w) }
+			defer func() {
+				if err == nil {
+					noteBackup(c)
+				}
+			}()
 		}
 		return makeBackup(c, args[0], write)
 	}
@@ -167,6 +172,31 @@ func backupRunning(c *cobra.Command, w *backup.Writer) error {
 	}
 	return conn.Why(addStreams(ctx, conn.Conn, w))
 }
+
+// noteBackup tells what runs that its backup is complete. Where that is not permitted,
+// the backup is none the worse.
+func noteBackup(c *cobra.Command) {
+	err := func() error {
+		ctx, conn, err := connect.DialNATS(c)
+		if err != nil {
+			return err
+		}
+		defer conn.Close()
+		ctx, cancel := context.WithTimeout(ctx, noteWithin)
+		defer cancel()
+		js, err := jetstream.New(conn.Conn)
+		if err != nil {
+			return err
+		}
+		return conn.Why(backup.SetLast(ctx, js, generation.Bucket, time.Now()))
+	}()
+	if err != nil {
+		fmt.Fprintf(c.ErrOrStderr(), "holdmetrics: the servers do not know of this backup, and their metric of the last one is not right: %v\n", err)
+	}
+}
+
+// noteWithin bounds noteBackup.
+const noteWithin = 5 * time.Second
 
 func addStreams(ctx context.Context, conn *nats.Conn, w *backup.Writer) error {
 	for _, name := range backupStreams {

@@ -34,7 +34,7 @@ type Gateway struct {
 
 // NewGateway returns a gateway that is not started.
 func NewGateway(s *settings.Settings, version string, tell Instruments) *Gateway {
-	return &Gateway{process: newProcess(s, version, tell)}
+	return &Gateway{process: newProcess(s, version, "gateway", tell)}
 }
 
 // Start starts the gateway. After an error Stop must be called, as after a start that
@@ -53,14 +53,15 @@ func (g *Gateway) Fields() []zap.Field {
 
 // Banner returns the lines that tell an operator where it serves.
 func (g *Gateway) Banner() string {
-	return fmt.Sprintf("holdmetrics gateway\n%s  NATS  %s\n", g.ports.Banner(), settings.Mask(g.settings.Cluster.NATS.URL))
+	return fmt.Sprintf("holdmetrics gateway\n%s  NATS  %s\n%s", g.ports.Banner(), settings.Mask(g.settings.Cluster.NATS.URL), g.metricsLine())
 }
 
 func (g *Gateway) start(ctx context.Context) error {
 	if err := g.openPorts(); err != nil {
 		return err
 	}
-	if err := g.startProfiles(); err != nil {
+	g.measureCertificates(g.certificate)
+	if err := errors.Join(g.startProfiles(), g.startMetrics()); err != nil {
 		return err
 	}
 	g.startup.waitFor("NATS")
@@ -108,7 +109,9 @@ func (g *Gateway) start(ctx context.Context) error {
 	g.group.Go("the look at writes", writes.run)
 	refused := func() error { return cmp.Or(guard.err(), writes.err()) }
 	g.refused.Store(&refused)
-	producer := ingest.NewProducer(g.Events, ingest.ProducerOptions{Limits: limits, Gate: refused, Tracer: g.tell.Telemetry.Tracer(), Outcome: writes.note, MaxPendingBytes: int(g.memory.pending)})
+	producer := ingest.NewProducer(g.Events, ingest.ProducerOptions{Limits: limits, Gate: refused, Tracer: g.tell.Telemetry.Tracer(), Outcome: writes.note, MaxPendingBytes: int(g.memory.pending), Published: g.meters.Frames()})
+	g.meters.Pending(producer.Pending, int(g.memory.pending))
+	g.meters.Writable(refused)
 	g.group.AddWithin("events on their way to the log", flightGrace, producer.Close)
 	proofs, err := g.startProofs(ctx, g.settings.Cluster.Replicas)
 	if err != nil {
@@ -129,12 +132,14 @@ func (g *Gateway) start(ctx context.Context) error {
 		Watching:     g.settings.Watches,
 		DeadLetters:  g.Events.DeadLetters().Usage,
 		Proofs:       proofs,
+		TokenLabels:  g.settings.Metrics.Tokens,
 	})
 	if err != nil {
 		return err
 	}
 	reads.Store(gate)
 	g.ports.Serve(gate, g.group)
+	g.watchLog(gate.Reads().Ready)
 	g.follow(generation.FollowerConfig{ID: gatewayID(), Registry: g.records, Gateway: gate.Following(g.open), Logger: g.log.Named("generations")})
 	return g.pushMetrics(ctx)
 }

@@ -12,10 +12,10 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/collectors"
 	"go.uber.org/zap"
 
 	"holdmetrics/cmd/holdmetrics/internal/connect"
+	"holdmetrics/cmd/holdmetrics/internal/meters"
 	"holdmetrics/cmd/holdmetrics/internal/ports"
 	"holdmetrics/cmd/holdmetrics/internal/settings"
 	"holdmetrics/cmd/holdmetrics/internal/signing"
@@ -123,14 +123,17 @@ type process struct {
 	certificate *tlsfiles.Files // of the servers; nil: no TLS
 	pprofAddr   net.Addr        // nil: no profiles
 	memory      memory
+	meters      *meters.Meters
+	meterAddr   net.Addr // nil: the metrics have no port of their own
 }
 
-func newProcess(s *settings.Settings, version string, tell Instruments) *process {
+func newProcess(s *settings.Settings, version, role string, tell Instruments) *process {
 	p := &process{settings: s, version: version, log: tell.Log, tell: tell, Registry: prometheus.NewRegistry(), group: service.New(), try: startTry}
 	// Added first, it is stopped last, so that it takes what the others say at their end.
 	p.group.AddWithin("telemetry", 2*telemetry.StopLimit, tell.Telemetry.Shutdown)
 	p.memory = shareMemory(LimitMemory(s.Bounds.Memory))
-	p.Registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	p.meters = meters.New(p.Registry, role, version)
+	p.meters.Memory(p.memory.total)
 	return p
 }
 
@@ -226,6 +229,7 @@ func (p *process) follow(cfg generation.FollowerConfig) {
 // connect connects to NATS, for as long as the process lives: a connection that
 // is lost is made again, to whichever server answers.
 func (n *process) connect(ctx context.Context, name string) error {
+	failed := n.meters.ConnectionErrors()
 	err := n.patiently(ctx, "the NATS servers do not answer", func(context.Context) (err error) {
 		closed := make(chan struct{})
 		user, err := connect.UserOptions(&n.settings.Cluster.NATS)
@@ -248,6 +252,7 @@ func (n *process) connect(ctx context.Context, name string) error {
 				n.log.Warn("connected to NATS again", zap.String("server", c.ConnectedServerName()))
 			}),
 			nats.ErrorHandler(func(_ *nats.Conn, s *nats.Subscription, err error) {
+				failed()
 				if errors.Is(err, nats.ErrPermissionViolation) {
 					n.refused(err)
 					return
@@ -270,8 +275,14 @@ func (n *process) connect(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
+	n.meters.Connection(n.conn)
 	n.js, err = jetstream.New(n.conn)
 	return err
+}
+
+// watchLog measures the log from now on.
+func (n *process) watchLog(ready func(context.Context) error) {
+	n.group.Go("the metrics of the log", n.meters.Watch(meters.Watched{Log: n.Events, Ready: ready}).Run)
 }
 
 // openLog opens the event log, and makes it if it is absent.

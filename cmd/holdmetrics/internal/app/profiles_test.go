@@ -25,7 +25,7 @@ func TestProfilesAreForThisMachineAlone(t *testing.T) {
 
 func TestProfilesAreServed(t *testing.T) {
 	t.Parallel()
-	p := newProcess(&settings.Settings{}, "test", Instruments{Log: zap.NewNop()})
+	p := newProcess(&settings.Settings{}, "test", "serve", Instruments{Log: zap.NewNop()})
 	if err := p.startProfiles(); err != nil || p.pprofAddr != nil {
 		t.Fatalf("profiles that nobody asked for: %v, %v", p.pprofAddr, err)
 	}

@@ -54,7 +54,7 @@ type Server struct {
 
 // NewServer returns a server that is not started.
 func NewServer(s *settings.Settings, version string, tell Instruments) *Server {
-	return &Server{process: newProcess(s, version, tell)}
+	return &Server{process: newProcess(s, version, "serve", tell)}
 }
 
 // Start starts everything. After an error Stop must be called, as after a start that
@@ -84,9 +84,11 @@ func (p *Server) Start(ctx context.Context) error {
 	if err := p.openPorts(); err != nil {
 		return err
 	}
-	if err := p.startProfiles(); err != nil {
+	p.measureCertificates(p.certificate)
+	if err := errors.Join(p.startProfiles(), p.startMetrics()); err != nil {
 		return err
 	}
+	p.meters.Disk(p.room)
 
 	p.startup.waitFor("the embedded NATS server")
 	existed := hasLog(p.settings.DataDir)
@@ -95,6 +97,7 @@ func (p *Server) Start(ctx context.Context) error {
 	}
 	p.startAccess()
 	p.conn = p.Broker.Conn
+	p.meters.Connection(p.conn)
 	if p.js, err = jetstream.New(p.conn); err != nil {
 		return fmt.Errorf("opening JetStream: %w", err)
 	}
@@ -173,7 +176,9 @@ func (p *Server) startOver(ctx context.Context, policy hold.Policy, fresh bool) 
 	}
 	p.writes.lookAtDisk()
 	p.group.Go("the look at the disk", p.writes.run)
-	p.Producer = ingest.NewProducer(p.Events, ingest.ProducerOptions{Limits: p.settings.Limits, Gate: p.gate, Tracer: p.tell.Telemetry.Tracer(), MaxPendingBytes: int(p.memory.pending)})
+	p.Producer = ingest.NewProducer(p.Events, ingest.ProducerOptions{Limits: p.settings.Limits, Gate: p.gate, Tracer: p.tell.Telemetry.Tracer(), MaxPendingBytes: int(p.memory.pending), Published: p.meters.Frames()})
+	p.meters.Pending(p.Producer.Pending, int(p.memory.pending))
+	p.meters.Writable(p.gate)
 	p.group.AddWithin("events on their way to the log", flightGrace, p.Producer.Close)
 	proofs, err := p.startProofs(ctx, 1)
 	if err != nil {
@@ -199,11 +204,13 @@ func (p *Server) startOver(ctx context.Context, policy hold.Policy, fresh bool) 
 		Watching:     p.settings.Watches,
 		DeadLetters:  p.Events.DeadLetters().Usage,
 		Proofs:       proofs,
+		TokenLabels:  p.settings.Metrics.Tokens,
 	})
 	if err != nil {
 		return errors.Join(err, served.Snapshots.Close())
 	}
 	p.ports.Serve(gate, p.group)
+	p.watchLog(gate.Reads().Ready)
 	p.follow(generation.FollowerConfig{ID: serveID, Registry: p.Records, Gateway: gate.Following(p.open), Logger: p.log.Named("generations")})
 	return p.pushMetrics(ctx)
 }
@@ -269,8 +276,8 @@ func (p *Server) Banner() string {
 	if p.pprofAddr != nil {
 		profiles = fmt.Sprintf("  pprof http://%s/debug/pprof/\n", p.pprofAddr)
 	}
-	return fmt.Sprintf("holdmetrics serves %s, %s\n%s  NATS  nats://%s\n%s",
-		p.settings.DataDir, served(&p.active), p.ports.Banner(), ports.Shown(p.Broker.Address()), profiles)
+	return fmt.Sprintf("holdmetrics serves %s, %s\n%s  NATS  nats://%s\n%s%s",
+		p.settings.DataDir, served(&p.active), p.ports.Banner(), ports.Shown(p.Broker.Address()), p.metricsLine(), profiles)
 }
 
 // importLook is how often serve looks whether an import has finished.

@@ -41,7 +41,7 @@ type Worker struct {
 
 // NewWorker returns a worker that is not started.
 func NewWorker(s *settings.Settings, version string, tell Instruments) *Worker {
-	return &Worker{process: newProcess(s, version, tell)}
+	return &Worker{process: newProcess(s, version, "worker", tell)}
 }
 
 // Start starts the worker. After an error Stop must be called, as after a start that
@@ -74,10 +74,11 @@ func (w *Worker) start(ctx context.Context) error {
 	if w.certificate, err = ports.Certificate(&w.settings.Security, w.group, w.log); err != nil {
 		return err
 	}
-	port, err := ports.ListenSafely(settings.KeyMetrics, w.settings.Cluster.MetricsAddress, &w.settings.Security, w.log)
+	port, err := ports.ListenSafely(settings.KeyMetrics, w.settings.Metrics.Address, &w.settings.Security, w.log)
 	if err != nil {
 		return err
 	}
+	w.measureCertificates(w.certificate)
 	w.httpAddr = port.Addr()
 	w.group.Add("the port", service.Func(func() error {
 		if err := port.Close(); !errors.Is(err, net.ErrClosed) {
@@ -119,6 +120,7 @@ func (w *Worker) start(ctx context.Context) error {
 	// that fails.
 	w.group.Add("the HTTP server", service.Func(stopServing))
 	w.started.Store(w.generations)
+	w.watchLog(w.ready)
 	return w.pushMetrics(ctx)
 }
 
@@ -133,6 +135,7 @@ func (w *Worker) chooseStores() error {
 		return err
 	}
 	w.group.Add("the lock of the data directory", service.Close(lock))
+	w.meters.Disk(w.room)
 	stores, closeStores := newEmbeddedStores(w.process)
 	w.group.Add("the cache of the stores", service.Func(closeStores))
 	w.stores = stores

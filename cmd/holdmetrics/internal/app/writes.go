@@ -197,6 +197,15 @@ func room(dir string, wanted int64) (free, least uint64, err error) {
 	return free, leastOf(total), err
 }
 
+// room returns the room of the data directory's disk, for the metrics.
+func (n *process) room() (free, least, total uint64, err error) {
+	free, total, err = embedded.DiskSpace(n.settings.DataDir)
+	if least = leastOf(total); n.settings.Bounds.MinFree > 0 {
+		least = uint64(n.settings.Bounds.MinFree)
+	}
+	return free, least, total, err
+}
+
 // leastOf is how much of a disk must be free.
 func leastOf(total uint64) uint64 {
 	return min(max(total/freeShare, leastFree), mostFree, total/smallShare)

@@ -61,7 +61,7 @@ Over TLS it does not check the certificate: it asks its own machine.`,
 		}
 		address := s.HTTPAddress
 		if name == "worker" {
-			address = s.Cluster.MetricsAddress
+			address = s.Metrics.Address
 		}
 		path := "/healthz"
 		if ready {

@@ -203,3 +203,7 @@ func probesBeyondLimit(web *http.Server) {
 
 // beyondKey marks the context of a connection beyond the limit.
 type beyondKey struct{}
+
+// Limit returns a listener of an HTTP server that takes a number of connections at once,
+// and answers those beyond with 503.
+func Limit(l net.Listener, most int) net.Listener { return limitHTTP(l, most) }

@@ -35,7 +35,6 @@ const (
 	keyWorkerID       = "worker-id"
 	keyLease          = "lease"
 	keyFlushInterval  = "flush-interval"
-	KeyMetrics        = "metrics-address"
 )
 
 // The stores that a worker can keep.
@@ -46,16 +45,15 @@ const (
 
 // Cluster are the settings of processes that share a NATS cluster.
 type Cluster struct {
-	NATS           NATS
-	NATSMonitor    string // empty: no check
-	Replicas       int
-	Partitions     int
-	Mongo          mongo.Config
-	Store          string
-	WorkerID       string
-	Lease          time.Duration
-	FlushInterval  time.Duration
-	MetricsAddress string
+	NATS          NATS
+	NATSMonitor   string // empty: no check
+	Replicas      int
+	Partitions    int
+	Mongo         mongo.Config
+	Store         string
+	WorkerID      string
+	Lease         time.Duration
+	FlushInterval time.Duration
 }
 
 // clusterFlags are those of gateway and worker alike.
@@ -89,6 +87,7 @@ func GatewayFlags(c *cobra.Command) {
 	f.String(KeyHTTP, defaultHTTP, httpUsage)
 	httpFlags(f)
 	readingFlags(f)
+	gatewayMetricsFlags(f)
 	gatewayBoundFlags(f)
 	signingFlags(f)
 	limits := hold.DefaultLimits()
@@ -113,7 +112,7 @@ func WorkerFlags(c *cobra.Command) {
 	f.Var(&flush, keyFlushInterval, "from the first change to its flush to the store (FLUSH_INTERVAL)")
 	gc := Duration(processor.DefaultGCInterval)
 	f.Var(&gc, keyGCInterval, "how often the pairs in memory are trimmed (GC_INTERVAL)")
-	f.String(KeyMetrics, "127.0.0.1:9090", "HTTP `address` of /metrics, /healthz, /readyz and /status; port 0 takes a free one (METRICS_ADDRESS, PROMETHEUS_PORT)")
+	f.String(KeyMetrics, DefaultMetricsAddress, "HTTP `address` of /metrics, /healthz, /readyz and /status; port 0 takes a free one (METRICS_ADDRESS, PROMETHEUS_PORT)")
 }
 
 // Roles maps each command that has settings to what adds its flags.
@@ -137,7 +136,7 @@ func (s *Cluster) parse(k *koanf.Koanf, has func(string) bool, bad func(string, 
 		Token: k.String(keyNATSToken), CA: k.String(keyNATSCA), Cert: k.String(keyNATSCert), Key: k.String(keyNATSKey),
 	}
 	s.NATSMonitor = k.String(KeyNATSMonitor)
-	s.MetricsAddress, s.WorkerID, s.Store = k.String(KeyMetrics), k.String(keyWorkerID), k.String(KeyStore)
+	s.WorkerID, s.Store = k.String(keyWorkerID), k.String(KeyStore)
 	s.Mongo.URL, s.Mongo.Database = k.String(KeyMongoURL), k.String(keyMongoDB)
 	if !has(KeyNATSURL) {
 		return nil

@@ -106,7 +106,10 @@ func hostAndPort(flags *pflag.FlagSet, env environment, key, hostName, portName 
 	if f == nil {
 		return
 	}
-	defaultHost, defaultPort, _ := net.SplitHostPort(f.DefValue)
+	defaultHost, defaultPort, err := net.SplitHostPort(f.DefValue)
+	if err != nil { // nothing listens by default
+		defaultHost = "127.0.0.1"
+	}
 	getenv := env.file.under(env.real)
 	host, port := "", getenv(portName)
 	if hostName != "" {

@@ -49,7 +49,7 @@ func TestSettingsLayers(t *testing.T) {
 	}
 	c := s.Cluster
 	if c.Replicas != 3 || c.Lease != 9*time.Second || c.FlushInterval != 2*time.Second || c.NATS.URL != "nats://environment" ||
-		c.Mongo.URL != "mongodb://db/" || c.Mongo.PoolMax != 7 || c.Partitions != 16 || c.MetricsAddress != "127.0.0.1:9999" || c.WorkerID == "" {
+		c.Mongo.URL != "mongodb://db/" || c.Mongo.PoolMax != 7 || c.Partitions != 16 || s.Metrics.Address != "127.0.0.1:9999" || c.WorkerID == "" {
 		t.Errorf("%+v", c)
 	}
 	for key, want := range map[string]string{

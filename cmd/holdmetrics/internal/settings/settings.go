@@ -58,6 +58,8 @@ type Settings struct {
 
 	Security Security
 
+	Metrics Metrics
+
 	Reads   query.Bounds // of what reads may ask
 	Watches watch.Bounds // of what may be watched
 
@@ -155,7 +157,9 @@ var Environment = map[string]string{
 	"WORKER_ID":        keyWorkerID,
 	"LEASE":            keyLease,
 	"FLUSH_INTERVAL":   keyFlushInterval,
+
 	"METRICS_ADDRESS":  KeyMetrics,
+	"METRICS_BY_TOKEN": KeyMetricsByToken,
 }
 
 // The addresses of the servers. Only this machine can reach them; 0.0.0.0 opens them.
@@ -184,6 +188,7 @@ func ServeFlags(c *cobra.Command) {
 	securityFlags(f)
 	httpFlags(f)
 	readingFlags(f)
+	gatewayMetricsFlags(f)
 	f.String(KeyNATS, "127.0.0.1:4222", "NATS `address` for outside clients (NATS_ADDRESS)")
 	f.Bool(KeyAnonymous, true, "let clients of NATS without credentials publish events, where --nats-address is a loopback address (NATS_ANONYMOUS)")
 	f.String(KeyPolicy, "", "how overlapping holds of a pair count: merge or sum; fixed when the data directory is made (POLICY; default merge)")
@@ -254,7 +259,7 @@ func Parse(k *koanf.Koanf, flags *pflag.FlagSet) (*Settings, error) {
 	if s.DataDir == "" && has(KeyDataDir) {
 		return nil, bad(KeyDataDir, fmt.Errorf("is empty"))
 	}
-	for _, key := range []string{KeyGRPC, KeyHTTP, KeyNATS, KeyMetrics} {
+	for _, key := range []string{KeyGRPC, KeyHTTP, KeyNATS} {
 		if !has(key) {
 			continue
 		}
@@ -313,6 +318,9 @@ func Parse(k *koanf.Koanf, flags *pflag.FlagSet) (*Settings, error) {
 		return nil, err
 	}
 	if err := s.Security.parse(k, has, bad); err != nil {
+		return nil, err
+	}
+	if err := s.Metrics.parse(k, has, bad); err != nil {
 		return nil, err
 	}
 	if err := s.parseReading(k, has, bad); err != nil {
