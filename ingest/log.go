@@ -137,8 +137,11 @@ func openEvents(js jetstream.JetStream, events jetstream.Stream) (*Log, error) {
 	have := info.Config
 	l := &Log{js: js, events: events, id: have.Metadata[metaLogID]}
 	l.log = l
-	err := l.openImport(info)
+	err := checkFormat(have.Metadata)
 	if err != nil {
+		return nil, err
+	}
+	if err = l.openImport(info); err != nil {
 		return nil, err
 	}
 	if l.partitions, err = checkEvents(&have); err != nil {

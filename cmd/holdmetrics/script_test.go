@@ -60,6 +60,11 @@ func TestScripts(t *testing.T) {
 			for _, name := range append([]string{"HTTP_HOST", "HTTP_PORT", settings.EnvConfig}, settings.Unused["serve"]...) {
 				env.Setenv(name, "")
 			}
+			testdata, err := filepath.Abs("testdata")
+			if err != nil {
+				return err
+			}
+			env.Setenv("TESTDATA", testdata)
 			env.Setenv("XDG_RUNTIME_DIR", env.WorkDir)
 			for _, pair := range build.QuickEnd() {
 				name, value, _ := strings.Cut(pair, "=")

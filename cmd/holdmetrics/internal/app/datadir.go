@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 
 	"holdmetrics/ingest/backup"
@@ -34,8 +35,11 @@ const (
 )
 
 // TidyDataDir takes out what a crash left of backups, and refuses a directory
-// that a restore has not finished.
+// that a restore has not finished or a newer program has written.
 func TidyDataDir(dir string) error {
+	if err := checkFormat(dir); err != nil {
+		return err
+	}
 	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return fmt.Errorf("the data directory cannot be read: %w", err)
@@ -147,4 +151,32 @@ func SyncPath(path string) error {
 		return err
 	}
 	return errors.Join(f.Sync(), f.Close())
+}
+
+// formatName is the file in the data directory with the number of its format. A directory
+// without it has format 1. A program that writes what an older one would misread writes
+// the file first.
+const formatName = "FORMAT"
+
+// dataFormat is the newest format of a data directory that this program reads.
+const dataFormat = 1
+
+// checkFormat refuses a data directory that a newer program has written.
+func checkFormat(dir string) error {
+	path := filepath.Join(dir, formatName)
+	text, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("the format of the data directory cannot be read: %w", err)
+	}
+	format, err := strconv.ParseUint(strings.TrimSpace(string(text)), 10, 32)
+	switch {
+	case err != nil || format == 0:
+		return fmt.Errorf("%s is not a number: put back the file that the data directory had", path)
+	case format > dataFormat:
+		return fmt.Errorf("the data directory %s has format %d, and this program reads up to %d: run the version of holdmetrics that wrote it, or a newer one", dir, format, dataFormat)
+	}
+	return nil
 }
