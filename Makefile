@@ -6,11 +6,16 @@ PACKAGES = ./...
 # are tested without the race detector.
 MODULES  = deploy/check tools/release
 
-.PHONY: run build test quick flake crash bench fuzz lint licenses vulnerabilities generate release
+.PHONY: run dev build test quick flake crash bench fuzz lint licenses vulnerabilities generate release
 
 # Everything in one process; Ctrl-C stops it. ARGS="--data-dir /tmp/x" passes flags on.
 run: build
 	./bin/holdmetrics serve $(ARGS)
+
+# A tour in two minutes: a server with made events, its page, and what to try.
+# ARGS="-- --data-dir x" passes flags on to serve.
+dev: build
+	$(GO) run ./test/dev $(ARGS)
 
 build:
 	$(GO) build -o bin/holdmetrics ./cmd/holdmetrics

@@ -76,6 +76,12 @@ type cluster struct {
 
 func startCluster(t *testing.T, policy hold.Policy, worker ...string) *cluster {
 	t.Helper()
+	return startClusterOf(t, binary, policy, worker...)
+}
+
+// startClusterOf is startCluster with the holdmetrics at a path.
+func startClusterOf(t *testing.T, binary string, policy hold.Policy, worker ...string) *cluster {
+	t.Helper()
 	p := &cluster{}
 	var url string
 	p.database, url = database(t)
