@@ -16,7 +16,7 @@
 //   - TestHandover tells how long it takes until others own what a worker had that
 //     was stopped or killed, and how long an event waits meanwhile.
 //   - TestRollingUpgrade replaces the processes of a cluster of the last release (see
-//     build.LastRelease) by those of this program. It is skipped where there is none.
+//     build.LastRelease) by those of this program. It is skipped without one.
 //   - TestBadDays damages files of the log, the snapshots and the store, fills the disk,
 //     takes memory, files and time away, and lets the network stall. Each day is one
 //     server, and its seed draws what happens. A day ends right if the figures are those

@@ -89,7 +89,7 @@ func ask(ctx context.Context, address, path string, security *settings.Security)
 	scheme, transport := "http", &http.Transport{DisableKeepAlives: true}
 	if security.HasTLS() {
 		scheme = "https"
-		// Whoever can take the server's port on this machine can answer anything.
+		// A program that can take the port of the server on this machine can answer anything.
 		transport.TLSClientConfig = &tls.Config{InsecureSkipVerify: true, MinVersion: tls.VersionTLS12}
 		if pair, err := tls.LoadX509KeyPair(security.TLSCert, security.TLSKey); err == nil {
 			transport.TLSClientConfig.Certificates = []tls.Certificate{pair} // where clients need one
