@@ -81,7 +81,7 @@ func (w *ndjsonWriter) write(m *ingest.Message) error {
 			continue
 		}
 		start := len(b)
-		b = appendEvent(b, &e.Draft)
+		b = AppendEvent(b, &e.Draft)
 		if same {
 			var d hold.Draft
 			same = ingest.DecodeJSON(b[start:], &d) == nil && w.again.add(form, &d) == nil

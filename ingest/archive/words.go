@@ -9,10 +9,10 @@ import (
 	"holdmetrics/hold"
 )
 
-// appendEvent writes an event as a JSON object whose fields are those of 'import
+// AppendEvent writes an event as a JSON object whose fields are those of 'import
 // events'. If they cannot express an event, it writes what they can; the caller
 // reads it back and compares.
-func appendEvent(b []byte, d *hold.Draft) []byte {
+func AppendEvent(b []byte, d *hold.Draft) []byte {
 	start := len(b)
 	field := func(name string) {
 		if b = append(b, ','); len(b) == start+1 {
