@@ -4,9 +4,9 @@ PACKAGES = ./...
 
 # Modules of their own: their dependencies are large, and no part of the product. They
 # are tested without the race detector.
-MODULES  = deploy/check tools/release
+MODULES  = audit deploy/check tools/release
 
-.PHONY: run dev build test quick flake crash bench fuzz lint licenses vulnerabilities generate release
+.PHONY: run dev build audit test quick flake crash bench fuzz lint licenses vulnerabilities generate release
 
 # Everything in one process; Ctrl-C stops it. ARGS="--data-dir /tmp/x" passes flags on.
 run: build
@@ -19,6 +19,10 @@ dev: build
 
 build:
 	$(GO) build -o bin/holdmetrics ./cmd/holdmetrics
+
+# The program that keeps and checks the copy in immudb: docs/audit.md.
+audit:
+	cd audit && $(GO) build -o ../bin/holdmetrics-audit ./cmd/holdmetrics-audit
 
 # The race detector needs cgo, which Go turns off if it finds no C compiler.
 RACE := $(shell [ "$$($(GO) env CGO_ENABLED)" = 1 ] && echo -race)
