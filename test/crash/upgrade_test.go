@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"holdmetrics/hold"
+	"holdmetrics/internal/testwait"
 	"holdmetrics/test/build"
 )
 
@@ -15,6 +16,7 @@ func TestRollingUpgrade(t *testing.T) {
 	if testing.Short() {
 		t.Skip("a cluster and its elections take their time")
 	}
+	testwait.Allow(t, testwait.Longest) // it may have to be built
 	release, commit, err := build.LastRelease(t.Context())
 	if errors.Is(err, build.ErrNoRelease) {
 		t.Skip(err)
