@@ -22,6 +22,7 @@ import (
 	"holdmetrics/hold"
 	"holdmetrics/ingest"
 	"holdmetrics/internal/inflate"
+	"holdmetrics/internal/logs"
 	"holdmetrics/internal/reqid"
 	"holdmetrics/internal/tracing"
 )
@@ -49,6 +50,10 @@ const (
 // DefaultPrepareStall is how long a generation that is prepared may stand still, unless
 // [Config] says otherwise.
 const DefaultPrepareStall = 30 * time.Second
+
+// refusalsEvery is how often events that were refused for the same reason have a line of
+// the log.
+const refusalsEvery = time.Minute
 
 // ErrConfig says that a [Config] lacks something.
 var ErrConfig = errors.New("gateway: bad configuration")
@@ -113,9 +118,10 @@ type HTTPOptions struct {
 
 // Gateway serves the gRPC and the HTTP API. It is safe for concurrent use.
 type Gateway struct {
-	cfg     Config
-	log     *zap.Logger
-	metrics *metrics
+	cfg      Config
+	log      *zap.Logger
+	metrics  *metrics
+	refusals *logs.Tally
 
 	reads  *query.Service
 	hub    *watch.Hub
@@ -188,7 +194,9 @@ func New(cfg Config) (*Gateway, error) {
 	g.reads = query.New(query.Config{Log: cfg.Log, Now: cfg.Now, Freshness: cfg.Freshness, Logger: cfg.Logger, PrepareStall: cfg.PrepareStall, Bounds: cfg.Bounds, Proofs: cfg.Proofs}, cfg.Backend)
 	g.metrics.serves(&cfg.Backend)
 	g.hub = watch.NewHub(g.reads, cfg.Snapshots, cfg.Watching)
+	g.refusals = logs.NewTally(refusalsEvery)
 	g.intake = intake.New(intake.Config{
+		Tally: g.refusals, Logger: cfg.Logger,
 		Producer: cfg.Producer, Rules: func() hold.Rules { return g.reads.Active().Rules },
 		Pairs: g.reads, Sealed: g.reads.Sealed,
 		RecordWait: cfg.RecordWait, StreamWait: cfg.StreamWait, Blocked: g.reads.BlockedByImport, Observer: g.metrics, Tokens: g.metrics.byToken(),
@@ -263,6 +271,7 @@ func (g *Gateway) Close(ctx context.Context) error {
 		wait    func()
 	}{
 		{"the gRPC streams to end", g.grpc.Wait},
+		{"the refusals to be counted", g.refusals.Close},
 		{"the watches to end", g.hub.Wait},
 		{"the prepared generation to close", g.Release},
 		{"the active generation to close", g.reads.Close},

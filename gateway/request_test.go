@@ -89,9 +89,35 @@ func TestRequestIDs(t *testing.T) {
 func awaitLine(t *testing.T, seen *observer.ObservedLogs, id string) {
 	t.Helper()
 	testwait.Poll(t, "the line about "+id, func() error {
-		if n := len(seen.FilterField(zap.String("request_id", id)).All()); n != 1 {
+		if n := len(seen.FilterLevelExact(zapcore.DebugLevel).FilterField(zap.String("request_id", id)).All()); n != 1 {
 			return fmt.Errorf("%d lines", n)
 		}
 		return nil
 	})
+}
+
+// Events that are refused have one line for each kind, with their number.
+func TestRefusalsAreLogged(t *testing.T) {
+	t.Parallel()
+	core, seen := observer.New(zapcore.InfoLevel)
+	w := gatewaytest.NewWorld(t, func(w *gatewaytest.World) { w.Cfg.Logger = zap.New(core) })
+	for range 3 {
+		if _, err := w.Metrics().Record(t.Context(), &holdpb.HoldMsg{}); err == nil {
+			t.Error("an empty event was accepted")
+		}
+	}
+	resp, _ := gatewaytest.Do(t, http.MethodPost, w.Url+"/holds", "{}\n{\n{}\n")
+	id := resp.Header.Get(reqid.Header)
+	w.Close()
+	counts := map[string]int64{}
+	for _, e := range seen.FilterMessage("events refused").All() {
+		fields := e.ContextMap()
+		counts[fmt.Sprint(fields["endpoint"], " ", fields["field"])] += fields["count"].(int64)
+		if fields["endpoint"] == "http_holds" && fields["request_id"] != id {
+			t.Errorf("the line names request %v, the answer %q", fields["request_id"], id)
+		}
+	}
+	if counts["record token_id"] != 3 || counts["http_holds token_id"] != 2 || counts["http_holds malformed"] != 1 || len(counts) != 3 {
+		t.Errorf("counts %v", counts)
+	}
 }

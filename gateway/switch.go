@@ -113,7 +113,7 @@ func (g *Gateway) Switch(ctx context.Context, generation string) error {
 		g.metrics.switches.Inc()
 	}
 	old.Leave() // reads that wait for what it will never have go on with next
-	g.log.Info("switched generation", zap.String("from", old.Generation), zap.String("to", generation), zap.Duration("frozen", time.Since(began)))
+	g.log.Info("switched generation", zap.String("from", old.Generation), zap.String("generation", generation), zap.Duration("frozen", time.Since(began)))
 	g.hub.Follows(next.Snapshots)
 	old.Lineage.End(old, next)
 	if err := old.Snapshots.Close(); err != nil {

@@ -9,6 +9,7 @@ import (
 
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/trace"
+	"go.uber.org/zap"
 
 	"holdmetrics/hold"
 	"holdmetrics/ingest"
@@ -235,6 +236,7 @@ func (a *applier) sendDeadLetters() {
 	for i := range a.batch.deadLetters {
 		size += len(a.batch.deadLetters[i].Data)
 	}
+	a.tellDeadLetters()
 	out, data := slices.Clone(a.batch.deadLetters), make([]byte, 0, size)
 	for i := range out {
 		from := len(data)
@@ -243,4 +245,21 @@ func (a *applier) sendDeadLetters() {
 	}
 	a.changes.deadLetters.send(a.background, out, a.log.PublishDeadLetters, a.retry)
 	clear(a.batch.deadLetters)
+}
+
+// tellDeadLetters logs the batch's dead letters by kind, and what one of them is.
+func (a *applier) tellDeadLetters() {
+	counts := map[string]int{}
+	for i := range a.batch.deadLetters {
+		counts[a.batch.deadLetters[i].Kind]++
+	}
+	for kind, n := range counts {
+		i := slices.IndexFunc(a.batch.deadLetters, func(d ingest.DeadLetter) bool { return d.Kind == kind })
+		position, text := a.batch.deadLetters[i].Sequence, a.batch.deadLetters[i].Reason
+		a.controls.tally.Note("dead letters "+kind, n, func() func(int) {
+			return func(count int) {
+				a.logger.Warn("events became dead letters", zap.String("reason", kind), zap.Int("count", count), zap.Uint64("position", position), zap.String("error", text))
+			}
+		})
+	}
 }

@@ -135,12 +135,12 @@ func (p *publisher) noteReplaced(d *refreshDone) {
 	if n := len(d.differ); n > 0 && d.err == nil {
 		p.metrics.replaced.Add(float64(n))
 		p.logger.Warn("snapshots differ from what the store has; they are published again",
-			zap.Int("snapshots", n), zap.String("one", d.differ[0].holder))
+			zap.Int("snapshots", n), zap.String("example", d.differ[0].holder))
 	}
 	if n := len(d.unknown); n > 0 && d.err == nil {
 		p.metrics.replaced.Add(float64(n))
 		p.logger.Warn("somebody else has written snapshots of holders that the store does not have; they are removed",
-			zap.Int("snapshots", n), zap.String("one", d.unknown[0]))
+			zap.Int("snapshots", n), zap.String("example", d.unknown[0]))
 	}
 }
 

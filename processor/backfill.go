@@ -61,9 +61,8 @@ func (p *publisher) startBucket(ctx context.Context) error {
 	}
 	if ahead {
 		// This log never reaches that position, so waiting would never end.
-		p.logger.Warn("the snapshot bucket is ahead of the log, so it is from another one; its holders are published over"+
-			" (hint: delete the bucket's stream and start again, and holders of the other log are gone too)",
-			zap.Uint64("bucket", said), zap.Uint64("end", p.mem.tail))
+		p.logger.Warn("the snapshot bucket is ahead of the log, so it is from another one; its holders are published over",
+			zap.Uint64("bucket_position", said), zap.Uint64("end", p.mem.tail))
 		have = 0
 	}
 	if have > p.mem.position && !owed && !p.knowsFormer() {

@@ -11,6 +11,7 @@ import (
 	"holdmetrics/hold"
 	"holdmetrics/ingest"
 	"holdmetrics/internal/backoff"
+	"holdmetrics/internal/logs"
 	"holdmetrics/processor/lease"
 	"holdmetrics/projection"
 )
@@ -131,15 +132,22 @@ func lasting(err error) bool {
 
 // retry calls f until it succeeds, fails for good, or ctx ends, whose error it
 // then returns. The pauses grow from 50 ms to 5 s. The first failure is logged,
-// and the success that follows one.
-func retry(ctx context.Context, log *zap.Logger, what string, f func(context.Context) error) error {
+// and the success that follows one; of those that fail in the same, see logs.Outages.
+func retry(ctx context.Context, log *zap.Logger, outages *logs.Outages, what string, f func(context.Context) error) error {
 	pauses := backoff.Backoff{First: retryFirst, Most: retryMost}
-	for failures := 0; ; failures++ {
+	failures := 0
+	defer func() {
+		if failures > 0 {
+			outages.GivenUp(what, failures)
+		}
+	}()
+	for ; ; failures++ {
 		err := f(ctx)
 		switch {
 		case err == nil:
 			if failures > 0 {
-				log.Info("succeeded again: "+what, zap.Int("failures", failures))
+				outages.Recovered(log, what, failures)
+				failures = 0
 			}
 			return nil
 		case ctx.Err() != nil:
@@ -147,9 +155,10 @@ func retry(ctx context.Context, log *zap.Logger, what string, f func(context.Con
 		case lasting(err):
 			return err
 		case failures == 0:
-			log.Warn("failed, trying again: "+what, zap.Error(err))
+			outages.Failed(log, what, err)
 		}
 		if err := pauses.Wait(ctx); err != nil {
+			failures++
 			return err
 		}
 	}

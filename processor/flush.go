@@ -13,6 +13,7 @@ import (
 
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/trace"
+	"go.uber.org/zap"
 	"golang.org/x/sync/errgroup"
 
 	"holdmetrics/hold"
@@ -294,6 +295,13 @@ func (f *flusher) finish(d flushDone) error {
 		f.mem.trimFull()
 	}
 	f.metrics.flush(d)
+	if d.took >= slowFlush {
+		f.controls.tally.Note("slow flush", 1, func() func(int) {
+			fields := []zap.Field{zap.Duration("took", d.took), zap.Int("pairs", len(d.job.batch.Pairs)), zap.Int("holders", len(d.job.batch.Holders)),
+				zap.Int("bytes", d.job.bytes), zap.Uint64("position", d.job.batch.Checkpoint.Position)}
+			return func(count int) { f.logger.Warn("slow flush", append(fields, zap.Int("count", count))...) }
+		})
+	}
 	f.board.set(func(s *PartitionStatus) { s.Checkpoint = d.job.batch.Checkpoint.Position })
 	if f.unencoded() {
 		f.changed()

@@ -97,7 +97,7 @@ func (w *Worker) join(ctx context.Context) (m *lease.Member, err error) {
 	if cfg.Logger == nil {
 		cfg.Logger = w.cfg.Logger
 	}
-	err = retry(ctx, w.cfg.Logger, "join the other workers", func(ctx context.Context) (err error) {
+	err = retry(ctx, w.cfg.Logger, w.outages, "join the other workers", func(ctx context.Context) (err error) {
 		m, err = lease.Join(ctx, js, cfg)
 		return w.tried("join the other workers", err)
 	})
@@ -244,6 +244,7 @@ func (o *owner) hold(ctx, background context.Context, id int) ending {
 	o.member.Touch()
 	err = o.work(ctx, background, p, l)
 	w.finish(p, err)
+	p.logger.Info("partition given up", zap.Uint64("epoch", p.epoch), zap.Bool("asked", ctx.Err() != nil))
 	lost := l.Err() != nil || errors.Is(err, lease.ErrLost) || errors.Is(err, projection.ErrFenced)
 	switch {
 	case lost:

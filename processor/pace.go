@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"golang.org/x/time/rate"
+
+	"holdmetrics/internal/logs"
 )
 
 // controls are what changes of a worker while it runs, for all its partitions.
@@ -14,6 +16,10 @@ type controls struct {
 	deadLetters atomic.Uint64 // dead letters are written of messages up to this position
 	beside      atomic.Int64  // how many workers share the bounds of memory
 	pace        *pace         // nil: as fast as it goes
+	sealed      atomic.Int64  // the horizon that a partition came to last
+
+	outages *logs.Outages
+	tally   *logs.Tally
 
 	shown   atomic.Pointer[shown] // see Worker.SetShown
 	recheck atomic.Uint64         // how often Worker.Recheck was called

@@ -295,7 +295,7 @@ func newScope(id int, cfg *Config, controls *controls, log eventLog, metrics *pa
 // retry is retry for the partition, whose status says what it fails with meanwhile.
 func (s *scope) retry(ctx context.Context, what string, f func(context.Context) error) error {
 	failed := false
-	return retry(ctx, s.logger, what, func(ctx context.Context) error {
+	return retry(ctx, s.logger, s.controls.outages, what, func(ctx context.Context) error {
 		err := f(ctx)
 		if err != nil {
 			s.metrics.all.failedTry(what, err)

@@ -6,6 +6,9 @@ import (
 	"math"
 	"slices"
 	"strings"
+	"time"
+
+	"go.uber.org/zap"
 
 	"holdmetrics/ingest"
 	"holdmetrics/projection"
@@ -90,6 +93,9 @@ func (s *sealer) raise(horizon int64) {
 		return
 	}
 	s.mem.horizon = horizon
+	if s.controls.sealed.Swap(horizon) != horizon { // of all partitions the first
+		s.logger.Info("log sealed", zap.Time("horizon", time.Unix(0, horizon).UTC()), zap.Uint64("position", s.mem.position))
+	}
 	s.from, s.after = s.mem.position, projection.PairKey{}
 }
 

@@ -81,8 +81,13 @@ func (p *partition) start(ctx context.Context) error {
 		s.State, s.Checkpoint, s.Published = CatchingUp, p.flush.encoded, p.pub.published
 	})
 	p.note()
-	p.logger.Debug("partition started",
-		zap.Uint64("position", p.mem.position), zap.Uint64("end", p.mem.tail), zap.Uint64("epoch", p.epoch))
+	level := zap.DebugLevel
+	if p.term != nil { // it was another worker's, or nobody's
+		level = zap.InfoLevel
+	}
+	if line := p.logger.Check(level, "partition taken"); line != nil {
+		line.Write(zap.Uint64("position", p.mem.position), zap.Uint64("end", p.mem.tail), zap.Uint64("epoch", p.epoch))
+	}
 	return nil
 }
 

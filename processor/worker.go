@@ -13,6 +13,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"holdmetrics/internal/logs"
 	"holdmetrics/processor/lease"
 	"holdmetrics/projection"
 )
@@ -68,6 +69,7 @@ func newWorker(cfg Config, log eventLog, bucket snapshots) (*Worker, error) {
 	if w.metrics, err = newMetrics(cfg.Registerer, newGauges(w.Status, w.cfg.Now)); err != nil {
 		return nil, fmt.Errorf("processor: register metrics: %w", err)
 	}
+	w.outages, w.tally = logs.NewOutages(), logs.NewTally(tallyEvery)
 	if !cfg.DiscardDeadLetters {
 		w.SetDeadLetters(math.MaxUint64)
 	}
@@ -149,6 +151,8 @@ func (w *Worker) Run(ctx context.Context) error {
 	looking, stop := context.WithCancel(ctx)
 	var look sync.WaitGroup
 	look.Go(func() { w.watchLog(looking) })
+	look.Go(func() { w.watchLag(looking) })
+	defer w.tally.Close()
 	defer look.Wait()
 	defer stop()
 	if w.cfg.Ownership != nil {
@@ -208,7 +212,7 @@ func stopIn(ctx context.Context, timeout time.Duration, ended <-chan struct{}, g
 
 // fixMeta fixes in the store what may not change under it.
 func (w *Worker) fixMeta(ctx context.Context) error {
-	return retry(ctx, w.cfg.Logger, "fix the store's settings", func(ctx context.Context) error {
+	return retry(ctx, w.cfg.Logger, w.outages, "fix the store's settings", func(ctx context.Context) error {
 		return w.tried("fix the store's settings", projection.FixMeta(ctx, w.cfg.Store, map[string]string{
 			projection.MetaPolicy:     w.cfg.Rules.DefaultPolicy().String(),
 			projection.MetaRules:      w.cfg.Rules.Version(),
@@ -267,4 +271,53 @@ func (w *Worker) WaitApplied(ctx context.Context, partition int, position uint64
 		return fmt.Errorf("processor: wait for position %d of partition %d: %w", position, partition, err)
 	}
 	return p.board.waitStored(ctx, min(position, end))
+}
+
+const (
+	// tallyEvery is how often what repeats has a line of the log.
+	tallyEvery = time.Minute
+	// slowFlush is how long a flush takes that an operator should know of.
+	slowFlush = 5 * time.Second
+	// lagBound is how far behind the log a partition lags, lagLook how often that is
+	// looked at, and lagAgain how often it is logged.
+	lagBound = 30 * time.Second
+	lagLook  = 5 * time.Second
+	lagAgain = 5 * time.Minute
+)
+
+// watchLag logs when partitions fall behind the log, and when they have caught up. Of a
+// generation that is built nobody reads, and its progress is shown elsewhere.
+func (w *Worker) watchLag(ctx context.Context) {
+	ticker := time.NewTicker(lagLook)
+	defer ticker.Stop()
+	lag, since := logs.Lag{Bound: lagBound, Again: lagAgain}, map[int]time.Time{}
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+		if w.controls.deadLetters.Load() == math.MaxUint64 {
+			now := w.cfg.Now()
+			lag.Look(w.cfg.Logger, now, behindOf(w.Status(), since, now))
+		}
+	}
+}
+
+// behindOf returns how far partitions are behind. since is when each began to have
+// messages before it, at the looks so far; it is brought up to date. A partition is behind
+// by no more than that: in a log that was idle the last event is old.
+func behindOf(all []PartitionStatus, since map[int]time.Time, now time.Time) (behind []logs.Behind) {
+	for i := range all {
+		s := &all[i]
+		if s.Pending == 0 || s.State == Failed || s.State == Stopped {
+			delete(since, s.Partition)
+			continue
+		}
+		if since[s.Partition].IsZero() {
+			since[s.Partition] = now
+		}
+		behind = append(behind, logs.Behind{Partition: s.Partition, Messages: s.Pending, Time: min(now.Sub(since[s.Partition]), now.Sub(time.Unix(0, s.LogTime)))})
+	}
+	return behind
 }

@@ -53,17 +53,17 @@ func (s *Server) receiveBatches(ctx context.Context, stream grpc.ServerStream, a
 		}
 		refusals, at := b.refused, b.at
 		events.SendBatch(ctx, b.drafts, func(r intake.Batch) {
-			acks.answer(seq, s.batchOutcome(r, at, refusals))
+			acks.answer(seq, s.batchOutcome(ctx, r, at, refusals))
 		})
 	}
 }
 
 // batchOutcome turns the producer's result into the ack. at gives the places in
 // the batch of the drafts that were sent, or is nil where they are all of it.
-func (s *Server) batchOutcome(r intake.Batch, at []uint32, refusals []*holdpb.HoldRefusal) batchOutcome {
+func (s *Server) batchOutcome(ctx context.Context, r intake.Batch, at []uint32, refusals []*holdpb.HoldRefusal) batchOutcome {
 	s.cfg.Intake.Observer().Accepted(intake.BroadcastBatch, r.Accepted)
 	for range refusals {
-		s.cfg.Intake.Observer().Event(intake.BroadcastBatch, ingest.ErrMalformed)
+		s.cfg.Intake.Observed(ctx, intake.BroadcastBatch, ingest.ErrMalformed)
 	}
 	placeOf := func(index int) uint32 {
 		if at != nil {
@@ -73,7 +73,7 @@ func (s *Server) batchOutcome(r intake.Batch, at []uint32, refusals []*holdpb.Ho
 	}
 	var fatal error
 	for _, refusal := range r.Refused {
-		s.cfg.Intake.Observer().Event(intake.BroadcastBatch, refusal.Err)
+		s.cfg.Intake.Observed(ctx, intake.BroadcastBatch, refusal.Err)
 		if !failure.Refused(refusal.Err) {
 			fatal = refusal.Err
 			continue

@@ -48,7 +48,7 @@ func (s *Server) broadcast(stream grpc.ServerStream) error {
 	s.receivers.Go(func() { acks.close(s.receiveEvents(ctx, stream, acks)) })
 	var ack holdpb.HoldAck
 	return acks.send(ctx, s.cfg.StreamWait, func(o outcome) error {
-		s.cfg.Intake.Observer().Event(intake.Broadcast, o.err)
+		s.cfg.Intake.Observed(ctx, intake.Broadcast, o.err)
 		switch {
 		case o.err == nil:
 			ack.Ok, ack.Position, ack.Note, ack.Error, ack.Field = true, o.receipt.Position, o.receipt.Note, "", ""

@@ -165,7 +165,7 @@ func (in *holdsIntake) fresh() *holdsPiece {
 
 // refuse notes a line that is no event.
 func (in *holdsIntake) refuse(p *holdsPiece, err error) {
-	in.s.cfg.Intake.Observer().Event(intake.PostHolds, err)
+	in.s.cfg.Intake.Observed(in.ctx, intake.PostHolds, err)
 	p.refused = append(p.refused, refusedLine(in.line, err))
 }
 
@@ -184,7 +184,7 @@ func (in *holdsIntake) send(p *holdsPiece) {
 		observer.Accepted(intake.PostHolds, r.Accepted)
 		p.accepted, p.position = r.Accepted, r.Position
 		for _, refusal := range r.Refused {
-			observer.Event(intake.PostHolds, refusal.Err)
+			in.s.cfg.Intake.Observed(in.ctx, intake.PostHolds, refusal.Err)
 			line := p.lines[refusal.Index]
 			switch {
 			case failure.Refused(refusal.Err):

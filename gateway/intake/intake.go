@@ -4,10 +4,14 @@ package intake
 import (
 	"context"
 	"errors"
+	"strings"
 	"time"
 
+	"go.uber.org/zap"
 	"holdmetrics/hold"
+
 	"holdmetrics/ingest"
+	"holdmetrics/internal/logs"
 )
 
 // ErrSlow says that the log took too long to acknowledge. The log may have the events
@@ -79,7 +83,9 @@ type Config struct {
 	// Blocked returns why the log acknowledges nothing, or err if it does not know.
 	Blocked  func(ctx context.Context, err error) error
 	Observer Observer
-	Tokens   Tokens // nil: nothing is counted by token
+	Tally    *logs.Tally // of events that were not accepted; nil: they are not logged
+	Logger   *zap.Logger // with Tally
+	Tokens   Tokens      // nil: nothing is counted by token
 }
 
 // Receipt is what an acknowledged event came to.
@@ -117,6 +123,37 @@ type Intake struct {
 // New returns an intake that sends to the producer of cfg.
 func New(cfg Config) *Intake { return &Intake{cfg: cfg, notes: newNotes(&cfg)} }
 
+// Observed counts one event by its outcome, and logs it if it was not accepted: the first
+// of each kind at once, the others together.
+func (in *Intake) Observed(ctx context.Context, e Endpoint, err error) {
+	in.cfg.Observer.Event(e, err)
+	if err == nil || in.cfg.Tally == nil || errors.Is(err, context.Canceled) {
+		return
+	}
+	var field *hold.FieldError
+	kind := ""
+	switch refused := errors.As(err, &field); {
+	case refused:
+		kind = field.Field
+	case errors.Is(err, ingest.ErrMalformed):
+		kind = "malformed"
+	default:
+		in.cfg.Tally.Note("not taken "+string(e), 1, func() func(int) {
+			text, fields := strings.Clone(err.Error()), logs.Request(ctx)
+			return func(count int) {
+				in.cfg.Logger.Warn("events not taken", append(fields, zap.String("endpoint", string(e)), zap.Int("count", count), zap.String("error", text))...)
+			}
+		})
+		return
+	}
+	in.cfg.Tally.Note(string(e)+" "+kind, 1, func() func(int) {
+		field, text, fields := strings.Clone(kind), strings.Clone(err.Error()), logs.Request(ctx)
+		return func(count int) {
+			in.cfg.Logger.Warn("events refused", append(fields, zap.String("endpoint", string(e)), zap.String("field", field), zap.Int("count", count), zap.String("error", text))...)
+		}
+	})
+}
+
 // Observer counts what becomes of events.
 func (in *Intake) Observer() Observer { return in.cfg.Observer }
 
@@ -137,7 +174,7 @@ func (in *Intake) Record(ctx context.Context, e Endpoint, d *hold.Draft, decoded
 			}
 		}
 	}
-	in.cfg.Observer.Event(e, err)
+	in.Observed(ctx, e, err)
 	return r, err
 }
 

@@ -54,7 +54,7 @@ func TestTally(t *testing.T) {
 		log := zap.New(core)
 		tally := NewTally(time.Minute)
 		note := func(kind string, n int) {
-			tally.Note(kind, n, func(count int) { log.Info(kind, zap.Int("count", count)) })
+			tally.Note(kind, n, func() func(int) { return func(count int) { log.Info(kind, zap.Int("count", count)) } })
 		}
 		note("a", 1)
 		note("b", 2)
@@ -78,14 +78,14 @@ func TestTallyIsBounded(t *testing.T) {
 	t.Parallel()
 	tally, said := NewTally(time.Hour), 0
 	for i := range 10 * mostKinds {
-		tally.Note(fmt.Sprint(i), 1, func(int) { said++ })
+		tally.Note(fmt.Sprint(i), 1, func() func(int) { return func(int) { said++ } })
 	}
 	if len(tally.kinds) != mostKinds+1 || said != mostKinds+1 {
 		t.Errorf("%d kinds, %d lines", len(tally.kinds), said)
 	}
 	tally.Close()
 	var none *Tally
-	none.Note("a", 1, func(int) { t.Error("a line of nothing") })
+	none.Note("a", 1, func() func(int) { t.Error("a line of nothing"); return nil })
 	none.Close()
 }
 

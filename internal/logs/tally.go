@@ -1,6 +1,7 @@
 package logs
 
 import (
+	"strings"
 	"sync"
 	"time"
 )
@@ -30,10 +31,12 @@ func NewTally(every time.Duration) *Tally {
 	return &Tally{every: every, kinds: map[string]*tallied{}}
 }
 
-// Note notes that something of a kind happened n times. line logs how often it happened
-// since the kind's last line; of several the last one is called, by any goroutine. A nil
-// tally and one that is closed log nothing.
-func (t *Tally) Note(kind string, n int, line func(count int)) {
+// Note notes that something of a kind happened n times. If the kind has no line yet, first
+// is called for what logs its lines: it gets how often it happened since the line before,
+// and is called by any goroutine. A nil tally and one that is closed log nothing.
+//
+// The kind, and what first returns, must not refer to memory that is used again.
+func (t *Tally) Note(kind string, n int, first func() func(count int)) {
 	if t == nil {
 		return
 	}
@@ -47,15 +50,16 @@ func (t *Tally) Note(kind string, n int, line func(count int)) {
 	}
 	k := t.kinds[kind]
 	if k != nil {
-		k.count, k.line = k.count+n, line
+		k.count += n
 		t.mu.Unlock()
 		return
 	}
-	k = &tallied{}
-	k.timer = time.AfterFunc(t.every, func() { t.due(kind, k) })
-	t.kinds[kind] = k
+	kept := strings.Clone(kind)
+	k = &tallied{line: first()}
+	k.timer = time.AfterFunc(t.every, func() { t.due(kept, k) })
+	t.kinds[kept] = k
 	t.mu.Unlock()
-	line(n)
+	k.line(n)
 }
 
 // due logs what a kind has counted, or forgets the kind if that is nothing.
@@ -69,7 +73,7 @@ func (t *Tally) due(kind string, k *tallied) {
 	if count == 0 {
 		delete(t.kinds, kind)
 	} else {
-		k.count, k.line = 0, nil
+		k.count = 0
 		k.timer.Reset(t.every)
 	}
 	t.mu.Unlock()

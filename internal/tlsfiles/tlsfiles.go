@@ -247,12 +247,12 @@ func (f *Files) warn() {
 		return
 	}
 	f.warned = now
-	what := "a certificate expires soon: replace its files, which are read again by themselves"
+	fields := []zap.Field{zap.String("server", f.cfg.Name), zap.String("file", f.cfg.Cert), zap.String("subject", f.now.status.Subject), zap.Time("expires", expires)}
 	if f.now.expired(now) {
-		what = "a certificate has expired, and clients refuse it: replace its files, which are read again by themselves"
+		f.cfg.Logger.Warn("a certificate has expired, and clients refuse it: replace its files, which are read again by themselves", fields...)
+		return
 	}
-	f.cfg.Logger.Warn(what, zap.String("server", f.cfg.Name), zap.String("file", f.cfg.Cert),
-		zap.String("subject", f.now.status.Subject), zap.Time("expires", expires))
+	f.cfg.Logger.Warn("a certificate expires soon: replace its files, which are read again by themselves", fields...)
 }
 
 // files are the bytes of the three files.

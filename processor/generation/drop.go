@@ -49,7 +49,10 @@ func (s *Supervisor) drop(ctx context.Context) {
 		s.running.Go(func() {
 			within, cancel := context.WithTimeout(ctx, dropFor)
 			defer cancel()
-			if err := s.dropOne(within, name); err != nil && ctx.Err() == nil {
+			switch err := s.dropOne(within, name); {
+			case err == nil:
+				s.log.Info("generation dropped", zap.String("generation", name))
+			case ctx.Err() == nil:
 				s.log.Warn("cannot drop a generation; retrying", zap.String("generation", name), zap.Error(err))
 			}
 			s.mu.Lock()

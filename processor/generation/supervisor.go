@@ -193,8 +193,14 @@ func (s *Supervisor) look(ctx context.Context) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.active != active {
+		if was := s.active.Generation; was != "" && was != active.Generation {
+			s.log.Info("generation activated", zap.String("generation", active.Generation), zap.String("from", was))
+		}
 		s.active = active
 		s.notify()
+	}
+	if s.prepare != prepare && prepare.Generation != "" {
+		s.log.Info("generation prepared", zap.String("generation", prepare.Generation))
 	}
 	s.prepare = prepare
 	wanted, dropped := map[string]bool{}, map[string]bool{}
@@ -217,6 +223,7 @@ func (s *Supervisor) look(ctx context.Context) {
 		if m == nil {
 			m = &member{record: r}
 			s.members[r.Name] = m
+			s.log.Info("generation opened", zap.String("generation", r.Name), zap.String("rules", r.Version), zap.Bool("active", r.Name == active.Generation), zap.Bool("built", r.Built))
 			s.runMember(ctx, m)
 		}
 	}

@@ -28,9 +28,9 @@ func warnOfBroker(ctx context.Context, n *process) {
 	ctx, cancel := context.WithTimeout(ctx, startRequest)
 	defer cancel()
 	for _, text := range brokerWarnings(ctx, n.js, n.settings.Cluster.Replicas, n.settings.Cluster.NATSMonitor) {
-		n.log.Warn(text)
+		n.log.Warn("broker keeps less than it should", zap.String("problem", text))
 	}
-	n.log.Info("the broker was looked at", zap.String("version", n.conn.ConnectedServerVersion()))
+	n.log.Info("broker checked", zap.String("version", n.conn.ConnectedServerVersion()))
 }
 
 func brokerWarnings(ctx context.Context, js jetstream.JetStream, replicas int, monitor string) (warnings []string) {

@@ -86,7 +86,7 @@ func (n *process) patiently(ctx context.Context, what string, f func(context.Con
 			return err
 		}
 		if failures == 0 {
-			n.log.Warn("waiting: "+what, zap.Error(err))
+			n.log.Warn("waiting at the start", zap.String("operation", what), zap.Error(err))
 		}
 		if err := pauses.Wait(ctx); err != nil {
 			return err
@@ -245,7 +245,7 @@ func (n *process) connect(ctx context.Context, name string) error {
 			nats.ClosedHandler(func(*nats.Conn) { close(closed) }),
 			nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
 				if err != nil {
-					n.log.Warn("the connection to NATS is lost; it is made again", zap.Error(err))
+					n.log.Warn("connection to NATS lost; reconnecting", zap.Error(err))
 				}
 			}),
 			nats.ReconnectHandler(func(c *nats.Conn) {

@@ -23,9 +23,9 @@ func serverRules(path string, log *zap.Logger) (*rules.Rules, error) {
 	}
 	return ReadRules(path, nil, func(p rules.Problem, warning bool) {
 		if warning {
-			log.Warn(p.String())
+			log.Warn("rules file has a warning", zap.Stringer("problem", p))
 		} else {
-			log.Error(p.String())
+			log.Error("rules file has a problem", zap.Stringer("problem", p))
 		}
 	})
 }

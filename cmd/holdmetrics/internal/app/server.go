@@ -299,7 +299,7 @@ func (p *Server) openLog(ctx context.Context, existed bool) error {
 			return err
 		}
 		if !logged {
-			p.log.Warn("waiting for an import to finish; NATS is open, gRPC and HTTP are not", zap.Stringer("nats", p.Broker.Address()), zap.Error(err))
+			p.log.Warn("waiting for an import to finish; NATS is open, gRPC and HTTP are not", zap.Stringer("nats_address", p.Broker.Address()), zap.Error(err))
 		}
 		if err := backoff.Wait(ctx, importLook); err != nil {
 			return err

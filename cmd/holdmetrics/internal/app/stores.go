@@ -3,7 +3,6 @@ package app
 import (
 	"context"
 	"errors"
-	"fmt"
 	"strconv"
 	"time"
 
@@ -30,8 +29,8 @@ func firstRecord(policy hold.Policy, r *rules.Rules) generation.Record {
 // warnOfRules says that the rules which the settings name are not those in force.
 func warnOfRules(log *zap.Logger, r *rules.Rules, path string, active *generation.Record) {
 	if r != nil && r.Version() != active.Version {
-		log.Warn(fmt.Sprintf("%s has rules %s, and generation %s, which is read, has rules %s, which stay in force; run 'holdmetrics rebuild --rules %s --activate' to change them",
-			path, r.Version(), active.Name, active.Version, path))
+		log.Warn("rules file is not in force: run 'holdmetrics rebuild --rules FILE --activate' to change the rules",
+			zap.String("file", path), zap.String("rules", r.Version()), zap.String("generation", active.Name), zap.String("rules_in_force", active.Version))
 	}
 }
 

@@ -30,8 +30,8 @@ type state struct {
 	Level string `json:"level"`
 }
 
-// ServeHTTP answers GET with the level, and PUT with a new one. Whoever may call it may
-// fill the disk of the log, so somebody has to be asked before; see [Local].
+// ServeHTTP answers GET with the level, and PUT with a new one. A caller can fill the disk
+// of the log, so not everybody may be one; see [Local].
 func (l *Level) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch r.Method {
 	case http.MethodGet, http.MethodHead:
