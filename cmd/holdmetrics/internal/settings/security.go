@@ -46,7 +46,7 @@ func securityFlags(f *pflag.FlagSet) {
 	f.String(KeyTLSCert, "", "PEM `file` of the servers' certificate and its chain; read again when it changes (TLS_CERT; default: no TLS)")
 	f.String(KeyTLSKey, "", "PEM `file` of the certificate's key (TLS_KEY)")
 	f.String(KeyTLSClientCA, "", "PEM `file` of the authorities whose certificates clients must have (TLS_CLIENT_CA; default: clients need no certificate)")
-	f.String(KeyAuth, AuthOff, "on: every call needs a key or a token of a sufficient scope; off: none does (AUTH)")
+	f.String(KeyAuth, AuthOff, "on: every call of gRPC and HTTP needs a key or a token of a sufficient scope, but not the port of metrics; off: none does (AUTH)")
 	f.Bool(KeyInsecure, false, "listen beyond loopback also without TLS and authentication, which serves everybody who can connect (INSECURE)")
 }
 
