@@ -10,25 +10,29 @@ import (
 	"encoding/json"
 	"encoding/pem"
 	"errors"
+	"fmt"
 	"math/big"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"regexp"
 	"time"
 
 	"holdmetrics/test/bench/internal/child"
 	"holdmetrics/test/bench/internal/load"
 	"holdmetrics/test/bench/internal/report"
+	"holdmetrics/test/build"
 )
 
-// secureRow is what TLS costs the real `holdmetrics serve`, against the same server
+// secureRow is what TLS and a key cost the real `holdmetrics serve`, against the same server
 // without: events by bulk RPC until the log has them, and updates that watchers of all
 // holders get while more of them change than goes out. Load, clients and server share
 // the machine, so the clients' share of TLS counts too.
 type secureRow struct{ often }
 
 func (secureRow) name() string  { return "secure" }
-func (secureRow) about() string { return "ingest and watch over TLS, against those without" }
+func (secureRow) about() string { return "ingest and watch with TLS and a key, against those without" }
 
 func (secureRow) run(ctx context.Context, b *bench) ([]report.Line, error) {
 	var figures [2]secureOutput
@@ -41,8 +45,8 @@ func (secureRow) run(ctx context.Context, b *bench) ([]report.Line, error) {
 	plain, secured := figures[0], figures[1]
 	aim := report.Aim{report.RatioAtLeast(0.85)}
 	return []report.Line{
-		{Name: "bulk RPC over TLS", Value: secured.Events, Unit: "events/s", Fsync: true, Against: "without", AgainstValue: plain.Events, Aim: aim},
-		{Name: "watch over TLS, delivered", Value: secured.Updates, Unit: "updates/s", Fsync: true, Against: "without", AgainstValue: plain.Updates, Aim: aim},
+		{Name: "bulk RPC, TLS and key", Value: secured.Events, Unit: "events/s", Fsync: true, Against: "without", AgainstValue: plain.Events, Aim: aim},
+		{Name: "watch, TLS and key, delivered", Value: secured.Updates, Unit: "updates/s", Fsync: true, Against: "without", AgainstValue: plain.Updates, Aim: aim},
 	}, nil
 }
 
@@ -62,7 +66,7 @@ func (b *bench) secure(ctx context.Context, secure bool) (out secureOutput, err 
 		if ca, err = writeCertificate(cert, key); err != nil {
 			return out, err
 		}
-		env = []string{"TLS_CERT=" + cert, "TLS_KEY=" + key}
+		env = []string{"TLS_CERT=" + cert, "TLS_KEY=" + key, "AUTH=on"}
 	}
 	s, err := b.startServe(ctx, filepath.Join(dir, "data"), env...)
 	if err != nil {
@@ -70,7 +74,12 @@ func (b *bench) secure(ctx context.Context, secure bool) (out secureOutput, err 
 	}
 	defer func() { err = errors.Join(err, s.stop()) }()
 	at := s.at
-	at.CA = ca
+	if secure {
+		at.CA = ca
+		if at.Key, err = b.createKey(ctx, filepath.Join(dir, "data"), at.NATS); err != nil {
+			return out, err
+		}
+	}
 	warm, count := b.window()
 	in := load.Input{At: at, Window: load.Window{Warm: warm, Count: count}, Holders: load.Holders, Workers: bulkStreams, Batch: bulkBatch}
 	var r load.Rate
@@ -80,6 +89,24 @@ func (b *bench) secure(ctx context.Context, secure bool) (out secureOutput, err 
 	out.Events = r.PerSecond
 	w := secureInput{At: at, Watchers: b.size(1000), Window: in.Window}
 	return out, b.call(ctx, "securewatch", 0, w, &out.Updates)
+}
+
+// keyText is a key as it is shown once.
+var keyText = regexp.MustCompile(`\bhm_\w+`)
+
+// createKey creates a key on a server that runs on a data directory.
+func (b *bench) createKey(ctx context.Context, dataDir, natsURL string) (string, error) {
+	create := exec.CommandContext(ctx, b.binary, "keys", "create", "bench", "--scopes", "write,read", "--data-dir", dataDir, "--nats-url", natsURL)
+	create.Env = build.Environment()
+	text, err := create.Output()
+	if err != nil {
+		return "", fmt.Errorf("creating a key: %w", err)
+	}
+	key := keyText.FindString(string(text))
+	if key == "" {
+		return "", errors.New("creating a key: none was shown")
+	}
+	return key, nil
 }
 
 // secureInput says whom to watch, and how long.
