@@ -5,6 +5,7 @@ package chart
 import (
 	"fmt"
 	"maps"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -163,6 +164,11 @@ func pods(all map[string]runtime.Object) map[string]corev1.PodSpec {
 // ask ports that it has.
 func TestPodsAreConfined(t *testing.T) {
 	t.Parallel()
+	text, err := os.ReadFile(filepath.Join("..", "..", "..", "docs", "settings.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	known := string(text)
 	for _, values := range []string{outside, outside + "mode: serve\n", "mode: serve\nsecurity: {tls: {secret: tls, clientCA: ca.crt}}\n"} {
 		for name, pod := range pods(objects(t, values)) {
 			c := pod.Containers[0]
@@ -190,6 +196,9 @@ func TestPodsAreConfined(t *testing.T) {
 				}
 			}
 			for _, e := range c.Env {
+				if !strings.Contains(known, "`"+e.Name+"`") {
+					t.Errorf("%s sets %s, which no setting has", name, e.Name)
+				}
 				if e.ValueFrom != nil && e.ValueFrom.SecretKeyRef != nil {
 					t.Errorf("%s has a secret in its variable %s", name, e.Name)
 				}
