@@ -14,6 +14,7 @@ import (
 	"go.uber.org/zap"
 	"google.golang.org/grpc"
 
+	"holdmetrics/gateway/auth"
 	"holdmetrics/gateway/grpcapi"
 	"holdmetrics/gateway/httpapi"
 	"holdmetrics/gateway/intake"
@@ -93,6 +94,8 @@ type Config struct {
 	// TraceID returns the id of the trace that a call belongs to, or "" if there is none.
 	// Histograms show it as an exemplar. nil: that of Tracer.
 	TraceID func(context.Context) string
+	// Auth names the callers of requests; nil: everybody may do everything.
+	Auth *auth.Authenticator
 	// MessageBytes is the largest message of gRPC that is accepted; 0: [grpcapi.MaxMessageBytes].
 	MessageBytes int
 }
@@ -208,12 +211,12 @@ func New(cfg Config) (*Gateway, error) {
 	g.grpc = grpcapi.New(grpcapi.Config{
 		Reads: g.reads, Watches: g.hub, Intake: g.intake, Status: g.status,
 		StreamWait: cfg.StreamWait, SendStall: cfg.SendStall, Observer: g.metrics, Logger: cfg.Logger,
-		MessageBytes: cfg.MessageBytes, RequestIDs: ids, Tracer: cfg.Tracer,
+		MessageBytes: cfg.MessageBytes, RequestIDs: ids, Tracer: cfg.Tracer, Auth: cfg.Auth,
 	})
 	if g.http, err = httpapi.New(httpapi.Config{
 		Reads: g.reads, Watches: g.hub, Intake: g.intake, Status: g.status,
 		StreamWait: cfg.StreamWait, SendStall: cfg.SendStall, Heartbeat: cfg.Heartbeat,
-		Version: cfg.Version, Gatherer: cfg.Gatherer, Observer: g.metrics, Logger: cfg.Logger, RequestIDs: ids, Tracer: cfg.Tracer,
+		Version: cfg.Version, Gatherer: cfg.Gatherer, Observer: g.metrics, Logger: cfg.Logger, RequestIDs: ids, Tracer: cfg.Tracer, Auth: cfg.Auth,
 		CORSOrigins: cfg.HTTP.CORSOrigins, Names: cfg.HTTP.Names, Lenient: cfg.HTTP.Lenient, LogLevel: cfg.HTTP.LogLevel, Bodies: cfg.HTTP.Bodies, Unpack: cfg.HTTP.Unpack,
 	}); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrConfig, err)
@@ -295,3 +298,6 @@ func (g *Gateway) Close(ctx context.Context) error {
 	}
 	return nil
 }
+
+// Routes are the patterns of the paths that the HTTP server answers.
+func (g *Gateway) Routes() []string { return g.http.Routes() }

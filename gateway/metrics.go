@@ -7,6 +7,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"holdmetrics/gateway/auth"
 	"holdmetrics/gateway/intake"
 	"holdmetrics/gateway/query"
 	"holdmetrics/hold"
@@ -176,6 +177,7 @@ func (m *metrics) Event(e intake.Endpoint, err error) {
 	switch {
 	case err == nil:
 		m.Accepted(e, 1)
+	case errors.As(err, new(*auth.RefusedError)): // counted as a refusal of its caller
 	case errors.As(err, new(*hold.FieldError)) || errors.Is(err, ingest.ErrMalformed):
 		m.refusals[e][ingest.ReasonOf(err)].Inc()
 	default:

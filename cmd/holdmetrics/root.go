@@ -14,8 +14,10 @@ import (
 	"holdmetrics/cmd/holdmetrics/internal/about"
 	"holdmetrics/cmd/holdmetrics/internal/app"
 	"holdmetrics/cmd/holdmetrics/internal/auditcmd"
+	"holdmetrics/cmd/holdmetrics/internal/auditlogcmd"
 	"holdmetrics/cmd/holdmetrics/internal/credscmd"
 	"holdmetrics/cmd/holdmetrics/internal/health"
+	"holdmetrics/cmd/holdmetrics/internal/keyscmd"
 	"holdmetrics/cmd/holdmetrics/internal/logcmd"
 	"holdmetrics/cmd/holdmetrics/internal/logincmd"
 	"holdmetrics/cmd/holdmetrics/internal/settings"
@@ -109,9 +111,11 @@ files with no server at all.`,
 		newBackup(), newRestore(), newSeal(), credscmd.New(),
 		logincmd.NewLogin(), logincmd.NewLogout(), logincmd.NewProfiles(),
 		health.New(), about.NewManual(), about.NewVersion(),
+		keyscmd.New(), auditlogcmd.New(),
 	)
 	root.AddCommand(formerCommands()...)
 	eachCommand(root, func(c *cobra.Command) {
+		auditlogcmd.Watch(c)
 		c.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage.Wrap(flagError(err)) })
 		if c.HasSubCommands() && c.RunE == nil {
 			c.Args, c.RunE = noSuchCommand, func(c *cobra.Command, _ []string) error { return c.Help() }

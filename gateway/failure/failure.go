@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"time"
 
+	"holdmetrics/gateway/auth"
 	"holdmetrics/gateway/intake"
 	"holdmetrics/gateway/query"
 	"holdmetrics/gateway/watch"
@@ -25,18 +26,21 @@ type Kind int
 
 // The kinds of failures. The zero value is an error that only a programmer can mend.
 const (
-	Internal     Kind = iota
-	Invalid           // the request is wrong
-	Sealed            // the request is about a time that was sealed
-	NotFound          // no such holder
-	NoStore           // the answer is in a store, and this gateway has none
-	Stale             // the requested position was not applied in time
-	Busy              // the log accepts no more for now, or too much is asked for at once
-	CursorGone        // the state behind a cursor is gone
-	Stalled           // the client did not read what it was sent
-	Unavailable       // something that the gateway depends on does not answer
-	Canceled          // the client canceled the request
-	DeadlineOver      // the deadline of the request has passed
+	Internal        Kind = iota
+	Invalid              // the request is wrong
+	Sealed               // the request is about a time that was sealed
+	NotFound             // no such holder
+	NoStore              // the answer is in a store, and this gateway has none
+	Stale                // the requested position was not applied in time
+	Busy                 // the log accepts no more for now, or too much is asked for at once
+	CursorGone           // the state behind a cursor is gone
+	Stalled              // the client did not read what it was sent
+	Unavailable          // something that the gateway depends on does not answer
+	Canceled             // the client canceled the request
+	DeadlineOver         // the deadline of the request has passed
+	Unauthenticated      // nobody knows who the client is
+	Denied               // the client may not do this
+	NoMethod             // there is no such method
 )
 
 // Failure is an error as a server reports it, whatever the protocol.
@@ -44,7 +48,16 @@ type Failure struct {
 	Kind    Kind
 	Field   string // of the request, if one is to blame
 	Message string
-	Retry   bool // the same request may succeed later
+	Retry   bool          // the same request may succeed later
+	After   time.Duration // with Retry: how long to wait; 0: [RetryAfter]
+}
+
+// Wait is how long the client is asked to wait before it tries again.
+func (f *Failure) Wait() time.Duration {
+	if f.After > 0 {
+		return f.After
+	}
+	return RetryAfter
 }
 
 // ErrUnread is the error of a stream or an answer whose client does not read it.
@@ -75,6 +88,9 @@ func (e *UnreadError) Unwrap() []error {
 // Of classifies an error. An error that it does not know is internal.
 func Of(err error) Failure {
 	var field *hold.FieldError
+	if refused := (*auth.RefusedError)(nil); errors.As(err, &refused) {
+		return ofRefusal(err, refused)
+	}
 	switch {
 	case errors.Is(err, query.ErrSealed) && errors.As(err, &field):
 		return Failure{Kind: Sealed, Field: field.Field, Message: field.Error()}
@@ -114,6 +130,25 @@ func Of(err error) Failure {
 		return Failure{Kind: Unavailable, Message: err.Error(), Retry: true}
 	}
 	return Failure{Message: err.Error()}
+}
+
+// ofRefusal classifies what the caller of a request was refused.
+func ofRefusal(err error, refused *auth.RefusedError) Failure {
+	f := Failure{Kind: Denied, Message: refused.Message}
+	if field := (*hold.FieldError)(nil); errors.As(err, &field) {
+		f.Field, f.Message = field.Field, field.Error()
+	}
+	switch {
+	case errors.Is(refused, auth.ErrUnauthenticated):
+		f.Kind = Unauthenticated
+	case errors.Is(refused, auth.ErrUnknownCall):
+		f.Kind = NoMethod
+	case errors.Is(refused, auth.ErrUnavailable):
+		f.Kind, f.Retry = Unavailable, true
+	case errors.Is(refused, auth.ErrQuota):
+		f.Kind, f.Retry, f.After = Busy, true, refused.After
+	}
+	return f
 }
 
 // Refused reports whether err concerns one event alone, so that its neighbours go on.

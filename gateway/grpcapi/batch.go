@@ -6,6 +6,7 @@ import (
 
 	"google.golang.org/grpc"
 
+	"holdmetrics/gateway/auth"
 	"holdmetrics/gateway/failure"
 	"holdmetrics/gateway/intake"
 	"holdmetrics/hold"
@@ -37,7 +38,7 @@ func (s *Server) broadcastBatch(stream grpc.ServerStream) error {
 func (s *Server) receiveBatches(ctx context.Context, stream grpc.ServerStream, acks *replies[batchOutcome]) error {
 	var raw rawMessage
 	var b opened
-	events := s.cfg.Intake.Stream(intake.BroadcastBatch)
+	events, caller := s.cfg.Intake.Stream(ctx, intake.BroadcastBatch), auth.CallerOf(ctx)
 	for {
 		if err := stream.RecvMsg(&raw); err != nil {
 			return endOfStream(err)
@@ -46,6 +47,9 @@ func (s *Server) receiveBatches(ctx context.Context, stream grpc.ServerStream, a
 		seq, err := acks.take(ctx, len(b.drafts)+len(b.refused))
 		if err != nil {
 			return err
+		}
+		if damaged == nil {
+			damaged = caller.Sends(len(b.drafts)+len(b.refused), len(raw.bytes))
 		}
 		if damaged != nil {
 			acks.answer(seq, batchOutcome{err: damaged})

@@ -7,6 +7,7 @@ import (
 
 	"google.golang.org/grpc"
 
+	"holdmetrics/gateway/auth"
 	"holdmetrics/gateway/failure"
 	"holdmetrics/gateway/intake"
 	"holdmetrics/hold"
@@ -67,7 +68,7 @@ func (s *Server) broadcast(stream grpc.ServerStream) error {
 func (s *Server) receiveEvents(ctx context.Context, stream grpc.ServerStream, acks *replies[outcome]) error {
 	var raw rawMessage
 	var d hold.Draft
-	events := s.cfg.Intake.Stream(intake.Broadcast)
+	events, caller := s.cfg.Intake.Stream(ctx, intake.Broadcast), auth.CallerOf(ctx)
 	for {
 		if err := stream.RecvMsg(&raw); err != nil {
 			return endOfStream(err)
@@ -76,7 +77,10 @@ func (s *Server) receiveEvents(ctx context.Context, stream grpc.ServerStream, ac
 		if err != nil {
 			return err
 		}
-		if err = ingest.DecodeEvent(raw.bytes, &d); err == nil {
+		if err = caller.Sends(1, len(raw.bytes)); err == nil {
+			err = ingest.DecodeEvent(raw.bytes, &d)
+		}
+		if err == nil {
 			err = events.Send(ctx, &d, func(r intake.Receipt, err error) {
 				acks.answer(seq, outcome{r, err})
 			})

@@ -24,6 +24,10 @@ var grpcCodes = map[failure.Kind]codes.Code{
 	failure.Unavailable:  codes.Unavailable,
 	failure.Canceled:     codes.Canceled,
 	failure.DeadlineOver: codes.DeadlineExceeded,
+
+	failure.Unauthenticated: codes.Unauthenticated,
+	failure.Denied:          codes.PermissionDenied,
+	failure.NoMethod:        codes.Unimplemented,
 }
 
 // statusError is the error that a gRPC method returns for err. An error of the
@@ -44,7 +48,7 @@ func statusError(err error) error {
 		})
 	}
 	if f.Retry {
-		details = append(details, &errdetails.RetryInfo{RetryDelay: durationpb.New(failure.RetryAfter)})
+		details = append(details, &errdetails.RetryInfo{RetryDelay: durationpb.New(f.Wait())})
 	}
 	if len(details) > 0 {
 		if with, err := s.WithDetails(details...); err == nil {

@@ -15,9 +15,6 @@ import (
 )
 
 func (s *Server) observeUnary(ctx context.Context, req any, info *grpc.UnaryServerInfo, handle grpc.UnaryHandler) (any, error) {
-	if lost := s.cfg.Reads.LostText(); lost != "" {
-		_ = grpc.SetHeader(ctx, metadata.Pairs(query.LostHeader, lost)) // fails only where the call has none
-	}
 	began := time.Now()
 	answer, err := handle(ctx, req)
 	s.observed(ctx, info.FullMethod, err)
@@ -28,12 +25,25 @@ func (s *Server) observeUnary(ctx context.Context, req any, info *grpc.UnaryServ
 func (s *Server) observeStream(srv any, stream grpc.ServerStream, info *grpc.StreamServerInfo, handle grpc.StreamHandler) error {
 	closed := s.cfg.Observer.StreamOpened(info.FullMethod)
 	defer closed()
-	if lost := s.cfg.Reads.LostText(); lost != "" {
-		_ = stream.SetHeader(metadata.Pairs(query.LostHeader, lost))
-	}
 	err := handle(srv, stream)
 	s.observed(stream.Context(), info.FullMethod, err)
 	return err
+}
+
+// tellLostUnary has the answer say which positions of the log are lost, and tellLostStream
+// that of a stream. Only callers who may make the call come here.
+func (s *Server) tellLostUnary(ctx context.Context, req any, _ *grpc.UnaryServerInfo, handle grpc.UnaryHandler) (any, error) {
+	if lost := s.cfg.Reads.LostText(); lost != "" {
+		_ = grpc.SetHeader(ctx, metadata.Pairs(query.LostHeader, lost)) // fails only where the call has none
+	}
+	return handle(ctx, req)
+}
+
+func (s *Server) tellLostStream(srv any, stream grpc.ServerStream, _ *grpc.StreamServerInfo, handle grpc.StreamHandler) error {
+	if lost := s.cfg.Reads.LostText(); lost != "" {
+		_ = stream.SetHeader(metadata.Pairs(query.LostHeader, lost))
+	}
+	return handle(srv, stream)
 }
 
 // observed counts a gRPC request and logs it: what only a programmer can mend as

@@ -14,6 +14,7 @@ import (
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/reflection"
 
+	"holdmetrics/gateway/auth"
 	"holdmetrics/gateway/intake"
 	"holdmetrics/gateway/query"
 	"holdmetrics/gateway/watch"
@@ -64,7 +65,8 @@ type Config struct {
 
 	Tracer *tracing.Tracer // nil: calls are not traced
 
-	MessageBytes int // largest message that is accepted; 0: MaxMessageBytes
+	MessageBytes int                 // largest message that is accepted; 0: MaxMessageBytes
+	Auth         *auth.Authenticator // names the callers; nil: everybody may do everything
 }
 
 // Observer counts what goes on. api is grpc.
@@ -114,9 +116,13 @@ func (s *Server) Wait() {
 // Options are what the server of gRPC must be made with: the codec, limits,
 // keepalive and metrics.
 func (s *Server) Options() []grpc.ServerOption {
+	tap, unary, stream := s.tap, []grpc.UnaryServerInterceptor{s.identifyUnary, s.observeUnary}, []grpc.StreamServerInterceptor{s.identifyStream, s.observeStream}
+	if s.cfg.Auth != nil {
+		tap, unary, stream = s.authorizedTap, append(unary, s.authorizeUnary), append(stream, s.authorizeStream)
+	}
 	return []grpc.ServerOption{
 		grpc.ForceServerCodecV2(newCodec()),
-		grpc.InTapHandle(s.tap),
+		grpc.InTapHandle(tap),
 		grpc.MaxRecvMsgSize(s.cfg.MessageBytes),
 		grpc.MaxSendMsgSize(math.MaxInt32),
 		grpc.MaxConcurrentStreams(maxStreams),
@@ -124,8 +130,8 @@ func (s *Server) Options() []grpc.ServerOption {
 		grpc.ConnectionTimeout(handshake),
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: idlePing, Timeout: pingTimeout, MaxConnectionIdle: idleConnection}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: clientPing, PermitWithoutStream: true}),
-		grpc.ChainUnaryInterceptor(s.identifyUnary, s.observeUnary),
-		grpc.ChainStreamInterceptor(s.identifyStream, s.observeStream, s.boundStream),
+		grpc.ChainUnaryInterceptor(append(unary, s.tellLostUnary)...),
+		grpc.ChainStreamInterceptor(append(stream, s.tellLostStream, s.boundStream)...),
 	}
 }
 

@@ -18,7 +18,7 @@ const corsMaxAge = "600"
 
 // corsHeaders are what pages of other origins may send beside what every request may
 // have. A client of SSE that is not a browser's own sends Last-Event-ID by itself.
-const corsHeaders = "Accept, Cache-Control, Content-Type, Last-Event-ID"
+const corsHeaders = "Accept, Authorization, Cache-Control, Content-Type, Last-Event-ID"
 
 // cors lets pages of other origins read: the watch, and the answers in JSON. They may
 // not send events. It is nil if no origin is allowed.

@@ -8,6 +8,7 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
+	"holdmetrics/gateway/auth"
 	"holdmetrics/gateway/intake"
 	"holdmetrics/hold"
 	"holdmetrics/ingest"
@@ -113,7 +114,10 @@ func (s *Server) postHold(ctx context.Context, in *holdInput) (*holdOutput, erro
 	var d hold.Draft
 	ignored := 0
 	reader := s.eventReader(times.Reader{UTC: true}, &ignored)
-	err := reader.Decode(in.RawBody, &d)
+	err := auth.CallerOf(ctx).Sends(1, len(in.RawBody))
+	if err == nil {
+		err = reader.Decode(in.RawBody, &d)
+	}
 	s.countIgnored(intake.PostHold, ignored)
 	r, err := s.cfg.Intake.Record(ctx, intake.PostHold, &d, err)
 	if err != nil {

@@ -131,7 +131,7 @@ func (s *Server) postHolds(ctx context.Context, w http.ResponseWriter, r *http.R
 		lines:  lineReader{r: body, buf: make([]byte, lineBuffer)},
 		answer: holdsAnswer{w: w},
 	}
-	in.reader, in.events = s.eventReader(times.Reader{}, &in.ignored), s.cfg.Intake.Stream(intake.PostHolds)
+	in.reader, in.events = s.eventReader(times.Reader{}, &in.ignored), s.cfg.Intake.Stream(ctx, intake.PostHolds)
 	in.run()
 	body.release(in.failed == nil)
 	if err := in.answer.finish(in); err != nil {

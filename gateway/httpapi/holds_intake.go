@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"holdmetrics/gateway/auth"
 	"holdmetrics/gateway/failure"
 	"holdmetrics/gateway/intake"
 	"holdmetrics/hold"
@@ -68,6 +69,7 @@ type holdsIntake struct {
 // holdsPiece is some lines of a body on their way to the log.
 type holdsPiece struct {
 	first, last uint64      // lines
+	bytes       int         // of the lines, but for empty ones
 	lines       []uint64    // of each draft that was sent
 	refused     []HoldsLine // and those with a note
 	noted       int
@@ -133,6 +135,7 @@ func (in *holdsIntake) cut() *holdsPiece {
 			in.empty++
 			continue
 		}
+		p.bytes += len(line)
 		in.drafts = append(in.drafts, hold.Draft{})
 		if err := in.reader.Decode(line, &in.drafts[len(in.drafts)-1]); err != nil {
 			in.drafts = in.drafts[:len(in.drafts)-1]
@@ -179,6 +182,12 @@ func refusedLine(line uint64, err error) HoldsLine {
 // send hands a piece to the producer, which has encoded it when this returns.
 func (in *holdsIntake) send(p *holdsPiece) {
 	in.flight = append(in.flight, p)
+	if err := auth.CallerOf(in.ctx).Sends(len(in.drafts)+len(p.refused), p.bytes); err != nil {
+		p.failed, p.failedAt = err, p.first
+		in.alarm.Store(true)
+		p.done <- struct{}{}
+		return
+	}
 	observer, alarm := in.s.cfg.Intake.Observer(), &in.alarm
 	in.events.SendBatch(in.ctx, in.drafts, func(r intake.Batch) {
 		observer.Accepted(intake.PostHolds, r.Accepted)

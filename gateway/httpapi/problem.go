@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net/http"
 	"strconv"
+	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 	"go.uber.org/zap"
@@ -34,6 +35,10 @@ var httpStatuses = map[failure.Kind]int{
 	failure.Unavailable:  http.StatusServiceUnavailable,
 	failure.Canceled:     statusClientGone,
 	failure.DeadlineOver: http.StatusGatewayTimeout,
+
+	failure.Unauthenticated: http.StatusUnauthorized,
+	failure.Denied:          http.StatusForbidden,
+	failure.NoMethod:        http.StatusNotFound,
 }
 
 // problem is an error answer of HTTP.
@@ -42,12 +47,13 @@ type problem struct {
 	field   string
 	message string
 	retry   bool
+	after   time.Duration // with retry: how long to wait; 0: failure.RetryAfter
 }
 
 // asProblem classifies an error.
 func asProblem(err error) problem {
 	f := failure.Of(err)
-	return problem{status: httpStatuses[f.Kind], field: f.Field, message: f.Message, retry: f.Retry}
+	return problem{status: httpStatuses[f.Kind], field: f.Field, message: f.Message, retry: f.Retry, after: f.After}
 }
 
 // document is the problem as RFC 9457 has it.
@@ -70,10 +76,13 @@ func (s *Server) fail(ctx context.Context, err error, location string) error {
 		s.failed(ctx, err)
 	}
 	p := f.document(location)
+	if f.status == http.StatusUnauthorized {
+		return huma.ErrorWithHeaders(p, http.Header{"Www-Authenticate": {challenge}})
+	}
 	if !f.retry {
 		return p
 	}
-	return huma.ErrorWithHeaders(p, http.Header{"Retry-After": {retryAfterHeader()}})
+	return huma.ErrorWithHeaders(p, http.Header{"Retry-After": {f.retryAfter()}})
 }
 
 // failed logs an error that only a programmer can mend.
@@ -102,7 +111,14 @@ func documentRequestID(api huma.API) {
 	}
 }
 
-func retryAfterHeader() string { return strconv.Itoa(int(failure.RetryAfter.Seconds())) }
+// retryAfter is the value of the header Retry-After: whole seconds, rounded up.
+func (f *problem) retryAfter() string {
+	after := f.after
+	if after <= 0 {
+		after = failure.RetryAfter
+	}
+	return strconv.Itoa(int((after + time.Second - 1) / time.Second))
+}
 
 // writeProblem answers where huma does not.
 func writeProblem(w http.ResponseWriter, f problem) { writeProblemAt(w, f, "") }
@@ -111,8 +127,11 @@ func writeProblem(w http.ResponseWriter, f problem) { writeProblemAt(w, f, "") }
 // the request.
 func writeProblemAt(w http.ResponseWriter, f problem, location string) {
 	w.Header().Set("Content-Type", "application/problem+json")
+	if f.status == http.StatusUnauthorized && w.Header().Get("WWW-Authenticate") == "" {
+		w.Header().Set("WWW-Authenticate", challenge)
+	}
 	if f.retry {
-		w.Header().Set("Retry-After", retryAfterHeader())
+		w.Header().Set("Retry-After", f.retryAfter())
 	}
 	w.WriteHeader(f.status)
 	json.NewEncoder(w).Encode(problemDocument{*f.document(location), w.Header().Get(reqid.Header)}) //nolint:errcheck // the client is gone

@@ -6,8 +6,10 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -17,6 +19,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 
+	"holdmetrics/gateway/auth"
 	"holdmetrics/gateway/failure"
 	"holdmetrics/gateway/intake"
 	"holdmetrics/gateway/query"
@@ -68,6 +71,8 @@ type Config struct {
 
 	Bodies int            // bodies of POST /holds that are read at once, at most; 0: DefaultBodies
 	Unpack inflate.Limits // of a compressed body; zero: the defaults of package inflate
+
+	Auth *auth.Authenticator // names the callers; nil: everybody may do everything
 }
 
 // DefaultBodies is how many bodies of POST /holds are read at once, unless [Config] says
@@ -88,7 +93,8 @@ type Observer interface {
 type Server struct {
 	cfg     Config
 	handler http.Handler
-	bodies  places // of POST /holds
+	served  []string // patterns
+	bodies  places   // of POST /holds
 	// What watchers share.
 	events, settledEvents watch.Encodings
 }
@@ -108,6 +114,9 @@ func New(cfg Config) (s *Server, err error) {
 
 // Handler answers the HTTP API.
 func (s *Server) Handler() http.Handler { return s.handler }
+
+// Routes are the patterns of the paths that the server answers.
+func (s *Server) Routes() []string { return slices.Clone(s.served) }
 
 // HTTPServer is [NewHTTPServer] of the HTTP API.
 func (s *Server) HTTPServer() *http.Server { return NewHTTPServer(s.handler, s.cfg.Logger) }
@@ -143,7 +152,7 @@ func liftDeadline(c net.Conn, state http.ConnState) {
 
 // routes puts the paths together.
 func (s *Server) routes() (http.Handler, error) {
-	mux := http.NewServeMux()
+	mux := &notingMux{ServeMux: http.NewServeMux()}
 	api := humago.New(mux, apiConfig(s.cfg.Version))
 	s.addHold(api)
 	s.addHolds(api)
@@ -176,7 +185,33 @@ func (s *Server) routes() (http.Handler, error) {
 	if s.cfg.LogLevel != nil {
 		mux.Handle("/log/level", s.cfg.LogLevel)
 	}
-	return Secured(s.observeHTTP(mux, newCORS(s.cfg.CORSOrigins, api.OpenAPI()), newTrust(s.cfg.Names), tracedPatterns(api.OpenAPI()))), nil
+	for _, pattern := range mux.patterns {
+		if auth.RouteNeed(pattern) == auth.Unknown {
+			return nil, fmt.Errorf("httpapi: the table of package auth says nothing of what %q needs: add it", pattern)
+		}
+	}
+	s.served = mux.patterns
+	if s.cfg.Auth != nil {
+		secure(api.OpenAPI())
+	}
+	return Secured(s.observeHTTP(mux.ServeMux, newCORS(s.cfg.CORSOrigins, api.OpenAPI()), newTrust(s.cfg.Names), tracedPatterns(api.OpenAPI()))), nil
+}
+
+// notingMux notes the patterns that it serves.
+type notingMux struct {
+	*http.ServeMux
+	patterns []string
+}
+
+// Handle registers a handler.
+func (m *notingMux) Handle(pattern string, h http.Handler) {
+	m.patterns = append(m.patterns, pattern)
+	m.ServeMux.Handle(pattern, h)
+}
+
+// HandleFunc registers a function.
+func (m *notingMux) HandleFunc(pattern string, f func(http.ResponseWriter, *http.Request)) {
+	m.Handle(pattern, http.HandlerFunc(f))
 }
 
 // apiConfig leaves out what huma would serve by itself: its documentation page
@@ -216,9 +251,6 @@ func (s *Server) observeHTTP(mux *http.ServeMux, origins *cors, trust *trust, tr
 		if r.URL.Path == "/hold/" { // the original service took it too
 			r.URL.Path, r.URL.RawPath = "/hold", ""
 		}
-		if lost := s.cfg.Reads.LostText(); lost != "" {
-			seen.Header().Set(query.LostHeader, lost)
-		}
 		handler, pattern := mux.Handler(r)
 		r, span := s.identify(r, seen, pattern, traced)
 		defer func() { endSpan(span, seen.code()) }()
@@ -234,6 +266,17 @@ func (s *Server) observeHTTP(mux *http.ServeMux, origins *cors, trust *trust, tr
 		if pattern == "" {
 			noPath(seen, r, handler)
 			return
+		}
+		if s.cfg.Auth != nil {
+			called, over := authorize(s.cfg.Auth, seen, r, pattern)
+			if called == nil {
+				return
+			}
+			defer over()
+			r = called
+		}
+		if lost := s.cfg.Reads.LostText(); lost != "" {
+			seen.Header().Set(query.LostHeader, lost)
 		}
 		mux.ServeHTTP(seen, r)
 		seen.extend() // for what net/http has not written yet

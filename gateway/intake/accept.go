@@ -1,11 +1,19 @@
 package intake
 
-import "holdmetrics/hold"
+import (
+	"holdmetrics/gateway/auth"
+	"holdmetrics/hold"
+)
 
 // accept returns what a server refuses of an event beside [hold.Draft.Check], which
-// comes later: what the rules refuse, and what a log may have but no client may send. A
-// stop with a weight is another matter: see stopWeight.
-func accept(d *hold.Draft, rules hold.Rules) error {
+// comes later: what the caller may not send, what the rules refuse, and what a log may have
+// but no client may send. A stop with a weight is another matter: see stopWeight.
+//
+// The caller comes first, so that no other refusal tells it of pairs of others.
+func accept(caller *auth.Caller, d *hold.Draft, rules hold.Rules) error {
+	if err := caller.MayWrite(d, rules); err != nil {
+		return err
+	}
 	if err := d.CheckStrict(); err != nil {
 		return err
 	}

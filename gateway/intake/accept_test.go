@@ -56,7 +56,7 @@ func TestServersRefuse(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			batch := make(chan Batch, 1)
-			in.Stream(BroadcastBatch).SendBatch(t.Context(), []hold.Draft{c.draft}, func(r Batch) { batch <- r })
+			in.Stream(t.Context(), BroadcastBatch).SendBatch(t.Context(), []hold.Draft{c.draft}, func(r Batch) { batch <- r })
 			errs := map[string]error{}
 			if r := <-batch; len(r.Refused) > 0 {
 				errs["batch"] = r.Refused[0].Err
@@ -65,7 +65,7 @@ func TestServersRefuse(t *testing.T) {
 			}
 			_, errs["record"] = in.Record(t.Context(), Record, &c.draft, nil)
 			sent := make(chan error, 1)
-			if errs["send"] = in.Stream(BroadcastBatch).Send(t.Context(), &c.draft, func(_ Receipt, err error) { sent <- err }); errs["send"] == nil {
+			if errs["send"] = in.Stream(t.Context(), BroadcastBatch).Send(t.Context(), &c.draft, func(_ Receipt, err error) { sent <- err }); errs["send"] == nil {
 				errs["send"] = <-sent
 			}
 			for by, err := range errs {

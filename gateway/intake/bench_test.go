@@ -12,7 +12,7 @@ import (
 func BenchmarkSendBatch(b *testing.B) {
 	for _, ids := range []bool{false, true} {
 		b.Run(fmt.Sprintf("ids=%v", ids), func(b *testing.B) {
-			stream := newIntake(nil, hold.PlainRules(hold.Merge)).Stream(BroadcastBatch)
+			stream := newIntake(nil, hold.PlainRules(hold.Merge)).Stream(b.Context(), BroadcastBatch)
 			drafts := make([]hold.Draft, 512)
 			b.ReportAllocs()
 			for n := 0; n < b.N; n += len(drafts) {

@@ -8,8 +8,9 @@ import (
 	"time"
 
 	"go.uber.org/zap"
-	"holdmetrics/hold"
 
+	"holdmetrics/gateway/auth"
+	"holdmetrics/hold"
 	"holdmetrics/ingest"
 	"holdmetrics/internal/logs"
 )
@@ -179,7 +180,7 @@ func (in *Intake) Record(ctx context.Context, e Endpoint, d *hold.Draft, decoded
 }
 
 func (in *Intake) record(ctx context.Context, d *hold.Draft) (r Receipt, err error) {
-	if err := accept(d, in.cfg.Rules()); err != nil {
+	if err := accept(auth.CallerOf(ctx), d, in.cfg.Rules()); err != nil {
 		return r, err
 	}
 	if stopWeight(d) != "" {

@@ -98,7 +98,7 @@ func TestNotes(t *testing.T) {
 			got := map[string][]string{}
 			in := newIntake(store(), hold.PlainRules(hold.Merge))
 			batch := make(chan Batch, 1)
-			in.Stream(BroadcastBatch).SendBatch(t.Context(), c.drafts, func(b Batch) { batch <- b })
+			in.Stream(t.Context(), BroadcastBatch).SendBatch(t.Context(), c.drafts, func(b Batch) { batch <- b })
 			got["batch"] = make([]string, len(c.drafts))
 			for _, note := range (<-batch).Notes {
 				got["batch"][note.Index] = note.Text
@@ -111,7 +111,7 @@ func TestNotes(t *testing.T) {
 				}
 				got["record"] = append(got["record"], r.Note)
 			}
-			stream := newIntake(store(), hold.PlainRules(hold.Merge)).Stream(BroadcastBatch)
+			stream := newIntake(store(), hold.PlainRules(hold.Merge)).Stream(t.Context(), BroadcastBatch)
 			for i := range c.drafts {
 				sent := make(chan Receipt, 1)
 				if err := stream.Send(t.Context(), &c.drafts[i], func(r Receipt, err error) { sent <- r }); err != nil {
@@ -170,7 +170,7 @@ func TestNotesAreNotGuessed(t *testing.T) {
 
 	wrong := heldByID(9, 1, 1) // it ends before it starts
 	batch := make(chan Batch, 1)
-	in.Stream(BroadcastBatch).SendBatch(t.Context(), []hold.Draft{wrong, heldByID(3, 0, 1)}, func(b Batch) { batch <- b })
+	in.Stream(t.Context(), BroadcastBatch).SendBatch(t.Context(), []hold.Draft{wrong, heldByID(3, 0, 1)}, func(b Batch) { batch <- b })
 	if b := <-batch; len(b.Refused) != 1 || len(b.Notes) != 0 {
 		t.Errorf("%+v; a refused event takes precedence over none", b)
 	}
@@ -240,7 +240,7 @@ func TestStopsWithAWeight(t *testing.T) {
 			}
 			send := func(in *Intake, drafts []hold.Draft) (refused []int) {
 				batch := make(chan Batch, 1)
-				in.Stream(BroadcastBatch).SendBatch(t.Context(), drafts, func(b Batch) { batch <- b })
+				in.Stream(t.Context(), BroadcastBatch).SendBatch(t.Context(), drafts, func(b Batch) { batch <- b })
 				b := <-batch
 				for _, r := range b.Refused {
 					refused = append(refused, r.Index)
@@ -263,7 +263,7 @@ func TestStopsWithAWeight(t *testing.T) {
 				t.Errorf("record: %v", err)
 			}
 			sent := make(chan error, 1)
-			err := in.Stream(BroadcastBatch).Send(t.Context(), first, func(_ Receipt, err error) { sent <- err })
+			err := in.Stream(t.Context(), BroadcastBatch).Send(t.Context(), first, func(_ Receipt, err error) { sent <- err })
 			if err == nil {
 				err = <-sent
 			}
@@ -286,7 +286,7 @@ func TestLooksAreLimited(t *testing.T) {
 	}
 	send := func(drafts []hold.Draft) {
 		batch := make(chan Batch, 1)
-		in.Stream(BroadcastBatch).SendBatch(t.Context(), drafts, func(b Batch) { batch <- b })
+		in.Stream(t.Context(), BroadcastBatch).SendBatch(t.Context(), drafts, func(b Batch) { batch <- b })
 		if b := <-batch; b.Accepted != len(drafts) {
 			t.Errorf("%d accepted", b.Accepted)
 		}

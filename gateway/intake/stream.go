@@ -10,6 +10,7 @@ import (
 
 	"go.opentelemetry.io/otel/trace"
 
+	"holdmetrics/gateway/auth"
 	"holdmetrics/hold"
 	"holdmetrics/ingest"
 )
@@ -17,8 +18,9 @@ import (
 // Stream sends the events of one client. One goroutine uses it; the functions that it
 // calls run on any.
 type Stream struct {
-	in *Intake
-	at Endpoint
+	in     *Intake
+	at     Endpoint
+	caller *auth.Caller // nil: may send everything
 	// timing is set while an event is under way whose acknowledgement is timed.
 	timing atomic.Bool
 	// flight are the calls whose events the log may not have yet.
@@ -44,14 +46,16 @@ func (s *Stream) follow(ctx context.Context, n int) context.Context {
 	return s.plain
 }
 
-// Stream returns a stream of events that come in at an endpoint.
-func (in *Intake) Stream(e Endpoint) *Stream { return &Stream{in: in, at: e} }
+// Stream returns a stream of events that come in at an endpoint, of the caller of ctx.
+func (in *Intake) Stream(ctx context.Context, e Endpoint) *Stream {
+	return &Stream{in: in, at: e, caller: auth.CallerOf(ctx)}
+}
 
 // Send returns when the event is on its way. Unless it returns an error, done is called
 // exactly once, from any goroutine; done must not block. A stop with a weight waits
 // until what was sent before is applied.
 func (s *Stream) Send(ctx context.Context, d *hold.Draft, done func(Receipt, error)) error {
-	if err := accept(d, s.in.cfg.Rules()); err != nil {
+	if err := accept(s.caller, d, s.in.cfg.Rules()); err != nil {
 		return err
 	}
 	if stopWeight(d) != "" {
@@ -108,7 +112,7 @@ func (s *Stream) measured(ctx context.Context, d *hold.Draft, timed bool, done f
 // SendBatch is Send for many events; done is called exactly once, when the fate of each
 // event is known. Drafts may be used again when it returns.
 func (s *Stream) SendBatch(ctx context.Context, drafts []hold.Draft, done func(Batch)) {
-	sift := siftBatch(drafts, s.in.cfg.Rules())
+	sift := siftBatch(s.caller, drafts, s.in.cfg.Rules())
 	if len(sift.stops) == 0 {
 		s.send(ctx, sift.sent, func(b Batch) {
 			sift.place(&b)
@@ -199,11 +203,11 @@ type sifted struct {
 	stops   []int // places of stops with a weight
 }
 
-// siftBatch sifts a batch by rules. The batch stays as it is.
-func siftBatch(drafts []hold.Draft, rules hold.Rules) (s sifted) {
+// siftBatch sifts a batch by its caller and by rules. The batch stays as it is.
+func siftBatch(caller *auth.Caller, drafts []hold.Draft, rules hold.Rules) (s sifted) {
 	s.sent = drafts
 	for i := range drafts {
-		err := accept(&drafts[i], rules)
+		err := accept(caller, &drafts[i], rules)
 		stop := err == nil && stopWeight(&drafts[i]) != ""
 		out := err != nil || stop
 		switch {

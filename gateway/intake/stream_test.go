@@ -43,7 +43,7 @@ func TestBatchesGoByTheRules(t *testing.T) {
 			t.Parallel()
 			before := slices.Clone(c.drafts)
 			done := make(chan Batch, 1)
-			in.Stream(BroadcastBatch).SendBatch(t.Context(), c.drafts, func(r Batch) { done <- r })
+			in.Stream(t.Context(), BroadcastBatch).SendBatch(t.Context(), c.drafts, func(r Batch) { done <- r })
 			r := <-done
 			var got []int
 			for _, refusal := range r.Refused {

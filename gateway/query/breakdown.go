@@ -3,6 +3,7 @@ package query
 import (
 	"context"
 
+	"holdmetrics/gateway/auth"
 	"holdmetrics/projection"
 )
 
@@ -14,9 +15,8 @@ const tokensKept = 256
 // Breakdown emits the sum over the tokens of a holder, then each token, in order. A
 // row is valid until emit returns.
 func (s *Service) Breakdown(ctx context.Context, q ScoreQuery, sum, token func(*Row) error) error {
-	return afresh(func(given func()) error {
-		return s.with(func(b *Generation) error { return b.breakdown(ctx, q, givenTo(given, sum), token) })
-	})
+	asked := auth.Reading{Token: q.Token, Holders: named(q.Holder), Compared: q.Share}
+	return ask(ctx, s, asked, sum, func(b *Generation, sum func(*Row) error) error { return b.breakdown(ctx, q, sum, token) })
 }
 
 func (b *Generation) breakdown(ctx context.Context, q ScoreQuery, emitSum, emitToken func(*Row) error) error {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 
+	"holdmetrics/gateway/auth"
 	"holdmetrics/ingest/proof"
 	"holdmetrics/ingest/transparency"
 )
@@ -41,5 +42,24 @@ func (s *Service) Proofs() Proofs {
 	if s.cfg.Proofs == nil {
 		return noProofs{}
 	}
-	return s.cfg.Proofs
+	return guardedProofs{s.cfg.Proofs}
+}
+
+// guardedProofs proves what the log has to those alone who may see all of it: a message may
+// have events of many tokens and holders. A checkpoint has a size and a hash, and is for
+// every reader.
+type guardedProofs struct{ Proofs }
+
+func (g guardedProofs) Prove(ctx context.Context, position, size uint64) (*transparency.Proof, error) {
+	if err := auth.CallerOf(ctx).MayReadAll("the log"); err != nil {
+		return nil, err
+	}
+	return g.Proofs.Prove(ctx, position, size)
+}
+
+func (g guardedProofs) Compare(ctx context.Context, from, to uint64) (*transparency.Consistency, error) {
+	if err := auth.CallerOf(ctx).MayReadAll("the log"); err != nil {
+		return nil, err
+	}
+	return g.Proofs.Compare(ctx, from, to)
 }

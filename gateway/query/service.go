@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+
+	"holdmetrics/gateway/auth"
 )
 
 // Config is what reads are made of. Every field is required, but for Bounds and Proofs.
@@ -95,9 +97,8 @@ func (s *Service) Scores(ctx context.Context, q ScoreQuery, emit func(*Row) erro
 		}
 		defer leave()
 	}
-	return afresh(func(given func()) error {
-		return s.with(func(b *Generation) error { return b.scores(ctx, q, givenTo(given, emit)) })
-	})
+	asked := auth.Reading{Token: q.Token, Holders: named(q.Holder), Compared: q.Share}
+	return ask(ctx, s, asked, emit, func(b *Generation, emit func(*Row) error) error { return b.scores(ctx, q, emit) })
 }
 
 // Explain calls emit with the contribution of each hold to a score.
@@ -107,9 +108,8 @@ func (s *Service) Explain(ctx context.Context, q ExplainQuery, emit func(*Contri
 		return err
 	}
 	defer leave()
-	return afresh(func(given func()) error {
-		return s.with(func(b *Generation) error { return b.explain(ctx, q, givenTo(given, emit)) })
-	})
+	asked := auth.Reading{Token: q.Token, Holders: named(q.Holder)}
+	return ask(ctx, s, asked, emit, func(b *Generation, emit func(*Contribution) error) error { return b.explain(ctx, q, emit) })
 }
 
 // History returns the score of a holder at instants of a period.
@@ -119,11 +119,9 @@ func (s *Service) History(ctx context.Context, q HistoryQuery) (points []Point, 
 		return nil, err
 	}
 	defer leave()
-	err = afresh(func(func()) error {
-		return s.with(func(b *Generation) (err error) {
-			points, err = b.history(ctx, q)
-			return err
-		})
+	err = askOnce(ctx, s, auth.Reading{Token: q.Token, Holders: named(q.Holder)}, func(b *Generation) (err error) {
+		points, err = b.history(ctx, q)
+		return err
 	})
 	return points, err
 }
@@ -135,19 +133,17 @@ func (s *Service) Stored(ctx context.Context, q *StatsQuery, emit func(*Row) err
 		return err
 	}
 	defer leave()
-	return afresh(func(given func()) error {
-		return s.with(func(b *Generation) error { return b.stored(ctx, q, givenTo(given, emit)) })
-	})
+	return ask(ctx, s, auth.Reading{Holders: q.Holders}, emit, func(b *Generation, emit func(*Row) error) error { return b.stored(ctx, q, emit) })
 }
 
 // Await waits for what a query asks for.
 func (s *Service) Await(ctx context.Context, q *StatsQuery) error {
-	return s.with(func(b *Generation) error { return b.awaitCurrent(ctx, q.Named(b.Rules)) })
+	return askOnce(ctx, s, auth.Reading{Holders: q.Holders}, func(b *Generation) error { return b.awaitCurrent(ctx, q.Named(b.Rules)) })
 }
 
 // EachSnapshot waits for what a query asks for, and calls fn for its snapshots.
 func (s *Service) EachSnapshot(ctx context.Context, q *StatsQuery, fn func(*Snapshot) error) error {
-	return s.with(func(b *Generation) error {
+	return ask(ctx, s, auth.Reading{Holders: q.Holders}, fn, func(b *Generation, fn func(*Snapshot) error) error {
 		q := q.Named(b.Rules)
 		if err := b.awaitCurrent(ctx, q); err != nil {
 			return err
@@ -166,22 +162,18 @@ func (s *Service) EachSnapshot(ctx context.Context, q *StatsQuery, fn func(*Snap
 
 // Top returns a page of a ranking.
 func (s *Service) Top(ctx context.Context, q TopQuery) (page *Page, err error) {
-	err = afresh(func(func()) error {
-		return s.with(func(b *Generation) (err error) {
-			page, err = b.top(ctx, q)
-			return err
-		})
+	err = askOnce(ctx, s, auth.Reading{Token: q.Token, Compared: true}, func(b *Generation) (err error) {
+		page, err = b.top(ctx, q)
+		return err
 	})
 	return page, err
 }
 
 // Rank returns the rank of one holder.
 func (s *Service) Rank(ctx context.Context, q TopQuery, holder string) (page *Page, err error) {
-	err = afresh(func(func()) error {
-		return s.with(func(b *Generation) (err error) {
-			page, err = b.rank(ctx, q, holder)
-			return err
-		})
+	err = askOnce(ctx, s, auth.Reading{Token: q.Token, Holders: named(holder), Compared: true}, func(b *Generation) (err error) {
+		page, err = b.rank(ctx, q, holder)
+		return err
 	})
 	return page, err
 }
@@ -191,6 +183,10 @@ const readyTimeout = 3 * time.Second
 
 // Ready gives the reason why the server is not ready, or nil.
 func (s *Service) Ready(ctx context.Context) error {
+	return hide(auth.CallerOf(ctx), s.ready(ctx))
+}
+
+func (s *Service) ready(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, readyTimeout)
 	defer cancel()
 	b := s.Pin()

@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"time"
 
+	"holdmetrics/gateway/auth"
 	"holdmetrics/hold/rules"
 	"holdmetrics/ingest"
 )
@@ -118,6 +119,9 @@ func (s *Service) LostText() string {
 
 // Status asks the owners and the log.
 func (s *Service) Status(ctx context.Context) (*Status, error) {
+	if err := auth.CallerOf(ctx).MayReadAll("the status"); err != nil {
+		return nil, err
+	}
 	ctx, cancel := context.WithTimeout(ctx, readyTimeout)
 	defer cancel()
 	b := s.Pin()

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"holdmetrics/gateway/auth"
 	"holdmetrics/gateway/query"
 	"holdmetrics/hold"
 	"holdmetrics/projection"
@@ -83,6 +84,7 @@ type watchState struct {
 	holders nameList // as the client named them; none: all
 	keys    nameList // of the holders, as the generation's rules have them
 	client  string
+	caller  *auth.Caller
 	// place is where the hub has the watch.
 	place *watcher
 	base  uint64 // watching all: everything up to here was sent
@@ -99,7 +101,12 @@ type watchState struct {
 // error is [ErrTooMany] if more would be watched than the bounds allow; nothing was sent
 // then.
 func (h *Hub) Watch(ctx context.Context, q *Query, sink Sink) error {
-	s := &watchState{h: h, b: h.reads.Pin(), q: q, sink: sink, client: query.ClientOf(ctx), holders: newNameList(q.Holders)}
+	closed, err := auth.CallerOf(ctx).OpenWatch()
+	if err != nil {
+		return err
+	}
+	defer closed()
+	s := &watchState{h: h, b: h.reads.Pin(), q: q, sink: sink, client: query.ClientOf(ctx), caller: auth.CallerOf(ctx), holders: newNameList(q.Holders)}
 	q.Holders = nil
 	defer s.depart()
 	from := pointOf(s.b, q.From)
@@ -164,6 +171,13 @@ func (h *Hub) Watch(ctx context.Context, q *Query, sink Sink) error {
 // join takes the watch's place in the hub, by the names that the rules of the
 // generation have for its holders.
 func (s *watchState) join() error {
+	asked := auth.Reading{}
+	if s.caller.Narrowed() {
+		asked.Holders = s.holders.all()
+	}
+	if err := s.caller.MayRead(asked, s.b.Rules); err != nil {
+		return err
+	}
 	keys := keysOf(&s.holders, s.b.Rules)
 	if s.place != nil && keys.equal(&s.keys) {
 		return nil

@@ -33,7 +33,9 @@ var contentTypes = map[string]string{
 }
 
 // Register adds the page at / and its parts below /web/ to a mux.
-func Register(mux *http.ServeMux) error {
+func Register(mux interface {
+	Handle(pattern string, h http.Handler)
+}) error {
 	return fs.WalkDir(files, ".", func(name string, entry fs.DirEntry, err error) error {
 		if err != nil || entry.IsDir() {
 			return err

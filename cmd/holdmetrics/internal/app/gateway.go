@@ -117,7 +117,12 @@ func (g *Gateway) start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	callers, err := g.callers(ctx, g.settings.Cluster.Replicas)
+	if err != nil {
+		return err
+	}
 	gate, err := gateway.New(gateway.Config{
+		Auth:         callers,
 		Producer:     producer,
 		Log:          g.Events,
 		Backend:      served,

@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 
+	"holdmetrics/cmd/holdmetrics/internal/access"
 	"holdmetrics/cmd/holdmetrics/internal/connect"
 	"holdmetrics/cmd/holdmetrics/internal/meters"
 	"holdmetrics/cmd/holdmetrics/internal/ports"
@@ -22,6 +23,7 @@ import (
 	"holdmetrics/cmd/holdmetrics/internal/telemetry"
 	"holdmetrics/cmd/holdmetrics/internal/usage"
 	"holdmetrics/gateway"
+	"holdmetrics/gateway/auth"
 	"holdmetrics/gateway/query"
 	"holdmetrics/hold"
 	"holdmetrics/ingest"
@@ -333,6 +335,19 @@ func (n *process) agreeOnLimits(ctx context.Context, others []string) (hold.Limi
 		return n.Events.SetLimits(ctx, n.settings.Limits)
 	})
 	return n.settings.Limits, err
+}
+
+// callers returns who names the callers of requests; nil: everybody may do everything.
+func (n *process) callers(ctx context.Context, replicas int) (names *auth.Authenticator, err error) {
+	n.startup.waitFor("the keys and the audit log")
+	cfg := access.Config{
+		Settings: n.settings, Conn: n.conn, JS: n.js, Replicas: replicas, Registerer: n.Registry, Logger: n.log,
+	}
+	err = n.patiently(ctx, "the keys and the audit log cannot be opened", func(ctx context.Context) error { return access.Open(ctx, cfg) })
+	if err != nil {
+		return nil, err
+	}
+	return access.Start(ctx, cfg, n.group)
 }
 
 // httpOptions are what the settings and the memory of the process say of HTTP.

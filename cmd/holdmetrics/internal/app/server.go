@@ -189,7 +189,12 @@ func (p *Server) startOver(ctx context.Context, policy hold.Policy, fresh bool) 
 	if err != nil {
 		return err
 	}
+	callers, err := p.callers(ctx, 1)
+	if err != nil {
+		return errors.Join(err, served.Snapshots.Close())
+	}
 	gate, err := gateway.New(gateway.Config{
+		Auth:         callers,
 		Producer:     p.Producer,
 		Log:          p.Events,
 		Backend:      served,

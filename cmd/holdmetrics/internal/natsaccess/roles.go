@@ -11,6 +11,8 @@ package natsaccess
 import (
 	"slices"
 
+	"holdmetrics/gateway/auth/auditlog"
+	"holdmetrics/gateway/auth/keys"
 	"holdmetrics/ingest"
 	"holdmetrics/processor/generation"
 	"holdmetrics/projection"
@@ -104,12 +106,13 @@ func GrantOf(role Role, generations ...string) Grant {
 		return Grant{Services: services, Publish: services, Subscribe: []string{inbox}}
 	case Gateway:
 		return Grant{
-			Publish: slices.Concat(reading(), creating(fixed()...), creating("KV_"+projection.BucketName(generation.First)), []string{
+			Publish: slices.Concat(reading(), creating(fixed()...), creating(accessStreams()...), creating("KV_"+projection.BucketName(generation.First)), []string{
+				kv + keys.Bucket + ".used.*", "hold.audit.refusal", // and no key, and no act
 				"hold.log.*", "hold.applied.>",
 				kv + generation.Bucket + ".>", // that it runs, and what it has prepared
 				kv + "*._read.mark",           // a reader's own message; see projection
 			}),
-			Subscribe: []string{inbox},
+			Subscribe: []string{inbox, "hold.audit.act"},
 		}
 	case Worker:
 		return Grant{
@@ -123,7 +126,7 @@ func GrantOf(role Role, generations ...string) Grant {
 		}
 	case Operator:
 		return Grant{
-			Publish:   []string{api + ">", "$JS.FC.>", "$JS.ACK.>", "$JS.SNAPSHOT.>", kv + generation.Bucket + ".>", "hold.>", inbox},
+			Publish:   []string{api + ">", "$JS.FC.>", "$JS.ACK.>", "$JS.SNAPSHOT.>", kv + generation.Bucket + ".>", kv + keys.Bucket + ".>", "hold.>", inbox},
 			Subscribe: []string{inbox, "hold.log.*"},
 		}
 	}
@@ -142,8 +145,14 @@ func creating(streams ...string) (subjects []string) {
 // again.
 func withoutHistory() (subjects []string) {
 	subjects = append(subjects, apis("STREAM.UPDATE."+ingest.StreamName, "STREAM.UPDATE."+metaStream)...)
-	for _, s := range fixed() {
+	for _, s := range append(fixed(), accessStreams()...) {
 		subjects = append(subjects, api+"STREAM.DELETE."+s)
 	}
-	return subjects
+	for _, s := range accessStreams() {
+		subjects = append(subjects, api+"STREAM.CREATE."+s, api+"STREAM.UPDATE."+s)
+	}
+	return append(subjects, kv+keys.Bucket+".>")
 }
+
+// accessStreams are the streams of the keys and of the audit log, which gateways make.
+func accessStreams() []string { return []string{"KV_" + keys.Bucket, auditlog.Stream} }

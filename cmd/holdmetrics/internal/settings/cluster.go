@@ -85,6 +85,7 @@ func GatewayFlags(c *cobra.Command) {
 	f := c.Flags()
 	f.String(KeyGRPC, defaultGRPC, grpcUsage)
 	f.String(KeyHTTP, defaultHTTP, httpUsage)
+	accessFlags(f)
 	httpFlags(f)
 	readingFlags(f)
 	gatewayMetricsFlags(f)

@@ -57,6 +57,7 @@ type Settings struct {
 	Bounds Bounds
 
 	Security Security
+	Access   Access
 
 	Metrics Metrics
 
@@ -133,7 +134,17 @@ var Environment = map[string]string{
 	"TLS_KEY":       KeyTLSKey,
 	"TLS_CLIENT_CA": KeyTLSClientCA,
 	"AUTH":          KeyAuth,
-	"INSECURE":      KeyInsecure,
+
+	"JWT_ISSUER":        keyJWTIssuer,
+	"JWT_JWKS_FILE":     KeyJWTKeysFile,
+	"JWT_AUDIENCE":      keyJWTAudience,
+	"JWT_CLOCK_SKEW":    keyJWTSkew,
+	"JWT_SCOPE_CLAIM":   keyJWTScopeClaim,
+	"JWT_TOKENS_CLAIM":  keyJWTTokensClaim,
+	"JWT_HOLDERS_CLAIM": keyJWTHoldersClaim,
+	"TLS_CLIENT_SCOPES": keyClientScopes,
+
+	"INSECURE": KeyInsecure,
 
 	"NATS_URL":         KeyNATSURL,
 	"NATS_CREDS":       KeyNATSCreds,
@@ -186,6 +197,7 @@ func ServeFlags(c *cobra.Command) {
 	f.String(KeyGRPC, defaultGRPC, grpcUsage)
 	f.String(KeyHTTP, defaultHTTP, httpUsage)
 	securityFlags(f)
+	accessFlags(f)
 	httpFlags(f)
 	readingFlags(f)
 	gatewayMetricsFlags(f)
@@ -321,6 +333,9 @@ func Parse(k *koanf.Koanf, flags *pflag.FlagSet) (*Settings, error) {
 		return nil, err
 	}
 	if err := s.Metrics.parse(k, has, bad); err != nil {
+		return nil, err
+	}
+	if err := s.Access.parse(k, has, bad); err != nil {
 		return nil, err
 	}
 	if err := s.parseReading(k, has, bad); err != nil {

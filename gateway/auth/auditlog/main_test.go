@@ -1,0 +1,11 @@
+package auditlog
+
+import (
+	"testing"
+
+	"go.uber.org/goleak"
+
+	"holdmetrics/internal/testwait"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(testwait.Watch(m)) }
