@@ -120,3 +120,19 @@ func TestProofsAgreeWithAnIndependentVerifier(t *testing.T) {
 		}
 	}
 }
+
+func TestThePageShowsWhatIsProved(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	key := filepath.Join(dir, "key")
+	run(t, "audit", "keygen", "--out", key)
+	s := start(t, filepath.Join(dir, "data"), "--signing-key", key, "--checkpoint-interval", "1s")
+	for i := range 3 {
+		run(t, "record", "--server", s.grpc, "--token", "GOLD", "--holder", "alice", "--start", fmt.Sprintf("2023-05-0%dT00:00:00Z", i+1))
+	}
+	p := openTab(t, s.http)
+	p.open("#/holder/alice")
+	p.await(t, "the proof of the last event", `document.querySelector('#proved dd')?.textContent.startsWith('position 3 in the checkpoint of 3')`)
+	p.await(t, "how to check it", `document.querySelector('#proved details')?.textContent.includes('Your browser has followed its proof')`)
+	p.nothingWrong(t)
+}

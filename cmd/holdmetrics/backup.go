@@ -25,12 +25,13 @@ import (
 	"holdmetrics/cmd/holdmetrics/internal/usage"
 	"holdmetrics/ingest"
 	"holdmetrics/ingest/backup"
+	"holdmetrics/ingest/transparency"
 	"holdmetrics/processor/generation"
 )
 
 // backupStreams are what is copied, the log last, so that nothing is ahead of it.
 // Snapshots are not among them: they are made again from the store.
-var backupStreams = []string{"KV_" + generation.Bucket, ingest.DeadLetterStream, ingest.StreamName}
+var backupStreams = []string{"KV_" + generation.Bucket, ingest.DeadLetterStream, "KV_" + transparency.Bucket, ingest.StreamName}
 
 func newBackup() *cobra.Command {
 	c := &cobra.Command{

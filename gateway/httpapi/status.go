@@ -60,6 +60,7 @@ type StatusBody struct {
 	Rules        string         `json:"rules,omitempty" doc:"Version of its rules"`
 	Prepared     string         `json:"prepared,omitempty" doc:"Generation that is loaded beside it"`
 	DeadLetters  *deadLetterRow `json:"dead_letters,omitempty" doc:"What the stream of dead letters holds, and what it may hold"`
+	Checkpoint   *uint64        `json:"checkpoint,omitempty" doc:"Positions that the latest signed checkpoint covers; absent without a signing key"`
 	Lost         []lostRow      `json:"lost,omitempty" doc:"Positions of the log whose messages are lost by an operator's decision"`
 }
 
@@ -95,7 +96,11 @@ func (s *Server) addStatus(api huma.API) {
 		if err != nil {
 			return nil, s.fail(ctx, err, "")
 		}
-		return &statusOutput{Body: statusBodyOf(status)}, nil
+		body := statusBodyOf(status)
+		if c, _, err := s.cfg.Reads.Proofs().Checkpoint(); err == nil {
+			body.Checkpoint = &c.Size
+		}
+		return &statusOutput{Body: body}, nil
 	})
 }
 

@@ -8,6 +8,7 @@ import {everyBeat, isPaused, pause, repeat, soon} from './ticker.js';
 import {choice, copyable, fact, failed, toggle} from './parts.js';
 import {Chart} from './chart.js';
 import {Timeline} from './timeline.js';
+import {Proved} from './proved.js';
 
 const HOLDS = 2000;    // of a holder, drawn and listed
 const TOKENS = 8;      // drawn at first
@@ -32,6 +33,7 @@ class Holder {
     this.score = new Figure('figure exact');
     this.rate = new Figure();
     this.settled = new Figure();
+    this.proved = new Proved();
     this.facts = {rank: el('span'), share: el('span'), held: el('span'), tokens: el('span')};
   }
 
@@ -101,7 +103,8 @@ class Holder {
         fact('Share of all', this.facts.share),
         fact('Held', this.facts.held),
         fact('Settled', this.settled.node),
-        fact('Tokens', this.facts.tokens)));
+        fact('Tokens', this.facts.tokens),
+        this.proved.node));
     this.controls = el('div', {class: 'controls'},
       choice('Window', 'span', this.span === 'own' ? [...SPANS, ['own', 'Own']] : SPANS, this.span, v => {
         location.hash = this.address({span: v === 'all' ? '' : v, from: '', to: ''});
@@ -155,6 +158,7 @@ class Holder {
     this.snapshot = s;
     if (news || !this.read) this.refreshSoon();
     this.setLine();
+    this.proved.look(this.position, this.leave);
   }
 
   // setLine: the rate is the snapshot's; where the score starts from is the
@@ -216,6 +220,7 @@ class Holder {
     this.settled.show(figures.settled_score);
     this.facts.tokens.textContent = group(String(figures.tokens.length));
     this.setLine();
+    this.proved.look(this.position, this.leave);
     this.tokens(figures.tokens);
     const url = (rest, more) => holderPath(this.id, rest) + '?' + new URLSearchParams(Object.entries({...w, ...more, format: 'csv'}).filter(([, v]) => v !== ''));
     this.csv.href = url('/history', {token: this.chartToken, points: POINTS});
