@@ -74,7 +74,13 @@ func (c *Client) Set(ctx context.Context, pairs []Pair) error {
 	for i := range pairs {
 		req.SetRequest.KVs[i] = &schema.KeyValue{Key: pairs[i].Key, Value: pairs[i].Value}
 	}
-	v, err := call(ctx, c, "write", func(ctx context.Context) (*schema.VerifiableTx, error) { return c.service.VerifiableSet(ctx, req) })
+	written, err := call(ctx, c, "write", func(ctx context.Context) (*schema.TxHeader, error) { return c.service.Set(ctx, req.SetRequest) })
+	if err != nil {
+		return err
+	}
+	v, err := call(ctx, c, "prove what was written", func(ctx context.Context) (*schema.VerifiableTx, error) {
+		return c.service.VerifiableTxById(ctx, &schema.VerifiableTxRequest{Tx: written.Id, ProveSinceTx: c.state.Tx})
+	})
 	if err != nil {
 		return err
 	}

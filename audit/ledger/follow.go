@@ -36,7 +36,7 @@ const (
 	DefaultIdle = 250 * time.Millisecond
 
 	lookEvery  = 10 * time.Second // at immudb, while there is nothing to write
-	batchPairs = 16 * immu.MaxKeys
+	batchPairs = 4 * immu.MaxKeys
 	againFirst = 200 * time.Millisecond
 	againMost  = 10 * time.Second
 )
@@ -71,7 +71,9 @@ type Follower struct {
 	has    PositionRecord
 	leaf   string // of the last position that was copied
 	states *replay.Replay
-	pairs  []immu.Pair
+	pairs  []immu.Pair // of the next batch
+	spare  []immu.Pair // of the batch that is being written
+	batch  *batch      // nil: nothing is being written
 	looked time.Time
 }
 
@@ -273,6 +275,17 @@ func (f *Follower) replay(ctx context.Context, through uint64) error {
 
 // copy copies a range. Of one that goes on, the position is kept and states are made.
 func (f *Follower) copy(ctx context.Context, from, to uint64, on bool) error {
+	err := f.copyRange(ctx, from, to, on)
+	if written := f.await(); err == nil {
+		err = written
+	}
+	if err != nil {
+		f.has.From = 0 // leaf and states are ahead of what was written
+	}
+	return err
+}
+
+func (f *Follower) copyRange(ctx context.Context, from, to uint64, on bool) error {
 	next := from
 	take := func(pairs []immu.Pair, leaf string, err error) error {
 		if err != nil {
@@ -337,29 +350,59 @@ func (f *Follower) state(ctx context.Context, m *ingest.Message) error {
 	return err
 }
 
-// write writes what was collected up to a position.
+// batch is what is being written while the next one is read.
+type batch struct {
+	ended   chan error
+	has     PositionRecord // once it is written
+	through uint64
+}
+
+// write begins to write what was collected up to a position, once the batch before is
+// written.
 func (f *Follower) write(ctx context.Context, through uint64, on bool) error {
-	after := f.has
+	has := f.has
 	if on {
-		has := PositionRecord{From: f.has.From, Through: through}
+		has.Through = through
 		value, err := json.Marshal(has)
 		if err != nil {
 			return err
 		}
 		f.pairs = append(f.pairs, immu.Pair{Key: []byte(PositionKey), Value: value})
-		after = has
 	}
-	for rest := f.pairs; len(rest) > 0; {
-		n := min(len(rest), immu.MaxKeys)
-		if err := f.set(ctx, rest[:n]); err != nil {
-			f.has.From = 0 // what was written of it is not known; the next call begins again
+	if err := f.await(); err != nil {
+		return err
+	}
+	b := &batch{ended: make(chan error, 1), has: has, through: through}
+	pairs := f.pairs
+	f.batch, f.pairs, f.spare = b, f.spare[:0], pairs
+	go func() { b.ended <- f.send(ctx, pairs) }() // copy awaits it
+	return nil
+}
+
+// await returns when nothing is being written.
+func (f *Follower) await() error {
+	b := f.batch
+	if b == nil {
+		return nil
+	}
+	f.batch = nil
+	if err := <-b.ended; err != nil {
+		f.has.From = 0 // what was written of it is not known; the next call begins again
+		return err
+	}
+	f.has, f.looked = b.has, time.Now()
+	f.cfg.Copied(b.through)
+	return nil
+}
+
+func (f *Follower) send(ctx context.Context, pairs []immu.Pair) error {
+	for len(pairs) > 0 {
+		n := min(len(pairs), immu.MaxKeys)
+		if err := f.set(ctx, pairs[:n]); err != nil {
 			return err
 		}
-		rest = rest[n:]
+		pairs = pairs[n:]
 	}
-	f.pairs, f.has = f.pairs[:0], after
-	f.cfg.Copied(through)
-	f.looked = time.Now()
 	return nil
 }
 

@@ -30,7 +30,7 @@ type row interface {
 // allRows are the rows of the table, in its order.
 func allRows() []row {
 	return []row{
-		ingestRow{}, bulkRow{}, broadcastRow{}, recordRow{}, holdsRow{},
+		ingestRow{}, bulkRow{}, broadcastRow{}, recordRow{}, chainRow{}, auditRow{}, holdsRow{},
 		scoreRow{}, applyRow{}, replayRow{}, workersRow{}, mongoRow{}, sustainedRow{}, limitedRow{}, freshnessRow{},
 		watchRow{}, secureRow{}, rankRow{}, abuseRow{},
 		memoryRow{}, pairRow{}, coldStartRow{}, filesRow{},
