@@ -472,7 +472,7 @@ func (l *Continuity) openLost(c *jetstream.StreamConfig) error {
 		if bad {
 			return &LogSettingsError{
 				Stream: StreamName, Setting: "metadata " + metaLost, Got: strconv.Quote(clip(text)), Want: "ascending positions",
-				Hint: "put back what the log had, with `nats stream edit " + StreamName + "`: they are the positions that were accepted as lost",
+				Hint: "put back what the log had, which serve does by itself while it runs, or else with `nats stream edit " + StreamName + "`: they are the positions that were accepted as lost",
 			}
 		}
 	}

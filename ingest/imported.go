@@ -67,7 +67,7 @@ func parseImport(metadata map[string]string) (*importNote, error) {
 	if err := json.Unmarshal([]byte(text), note); err != nil || note.Through == 0 {
 		return nil, &LogSettingsError{
 			Stream: StreamName, Setting: "metadata " + metaImport, Got: strconv.Quote(clip(text)), Want: "the note of an import",
-			Hint: "put back what the log had, with `nats stream edit " + StreamName + "`: without it a replay decides otherwise than the first run",
+			Hint: "put back what the log had, which serve does by itself while it runs, or else with `nats stream edit " + StreamName + "`: without it a replay decides otherwise than the first run",
 		}
 	}
 	return note, nil
@@ -223,4 +223,24 @@ func (l *Log) openImport(info *jetstream.StreamInfo) error {
 	l.imported.Store(note)
 	l.settled.Store(info.State.LastSeq > 0)
 	return nil
+}
+
+// Importing is an [*UnfinishedImportError] while an import fills the log, or has begun
+// to and was cut short, and nil else. It asks the server, and only where the log was
+// empty when it was opened and nothing of it was read yet: a log that has messages is
+// never filled.
+func (l *Log) Importing(ctx context.Context) error {
+	if l.settled.Load() {
+		return nil
+	}
+	stream, err := l.js.Stream(ctx, StreamName)
+	if err != nil {
+		return err
+	}
+	info := stream.CachedInfo()
+	note, err := parseImport(info.Config.Metadata)
+	if err == nil && note != nil && note.Token != "" {
+		err = &UnfinishedImportError{LogID: note.LogID, Through: note.Through, Last: info.State.LastSeq}
+	}
+	return err
 }

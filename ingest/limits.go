@@ -155,7 +155,7 @@ func parseLimits(metadata map[string]string) ([]limitsFrom, error) {
 	if bad {
 		return nil, &LogSettingsError{
 			Stream: StreamName, Setting: "metadata " + metaLimits, Got: strconv.Quote(text), Want: "the limits by position",
-			Hint: "put back what the log had, with `nats stream edit " + StreamName + "`: without it a replay may decide otherwise than the first run",
+			Hint: "put back what the log had, which serve does by itself while it runs, or else with `nats stream edit " + StreamName + "`: without it a replay may decide otherwise than the first run",
 		}
 	}
 	return history, nil

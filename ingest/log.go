@@ -70,6 +70,8 @@ type Log struct {
 	imported atomic.Pointer[importNote] // nil: nothing was
 	settled  atomic.Bool                // imported is known for good
 
+	settings atomic.Pointer[jetstream.StreamConfig] // that were last seen to fit
+
 	settleWithin time.Duration // 0: settleWithin
 }
 
@@ -150,6 +152,7 @@ func openEvents(js jetstream.JetStream, events jetstream.Stream) (*Log, error) {
 	if err := errors.Join(l.openLimits(&have), l.openHorizons(&have, time.Time{}), l.openLost(&have)); err != nil {
 		return nil, err
 	}
+	l.settings.Store(&have)
 	l.sealAfter = sealAfter
 	l.replicated.Store(have.Replicas > 1)
 	if have.Replicas > 1 {
@@ -325,75 +328,6 @@ func transform(partitions int) *jetstream.SubjectTransformConfig {
 		Source:      RawSubjectPrefix + "*",
 		Destination: fmt.Sprintf("%s{{partition(%d,1)}}", logSubjectPrefix, partitions),
 	}
-}
-
-// checkEvents reports whether a stream is fit to be the event log, and how many
-// partitions it has. Compression, replicas and placement are the operator's.
-func checkEvents(c *jetstream.StreamConfig) (int, error) {
-	const other = "this stream was not made by holdmetrics; use another account or JetStream domain, or move the stream away"
-	const repair = "put it back with `nats stream edit " + StreamName + "`"
-	fail := func(setting, got, want, hint string) (int, error) {
-		return 0, &LogSettingsError{Stream: StreamName, Setting: setting, Got: got, Want: want, Hint: hint}
-	}
-	if c.Metadata[metaLogID] == "" {
-		return fail("metadata "+metaLogID, "none", "the id of the log", other)
-	}
-	p, err := strconv.Atoi(c.Metadata[metaPartitions])
-	if err != nil || p < 1 || p > maxPartitions {
-		return fail("metadata "+metaPartitions, strconv.Quote(c.Metadata[metaPartitions]), "the number of partitions", other)
-	}
-	want := eventsConfig(LogConfig{Partitions: p}, "")
-	if got := slices.Sorted(slices.Values(c.Subjects)); !slices.Equal(got, want.Subjects) {
-		return fail("subjects", clip(fmt.Sprint(got)),
-			fmt.Sprintf("%s*, and one by one %s to %s", RawSubjectPrefix, LogSubject(0), LogSubject(p-1)), repair)
-	}
-	if c.SubjectTransform == nil || *c.SubjectTransform != *want.SubjectTransform {
-		got := "none"
-		if c.SubjectTransform != nil {
-			got = c.SubjectTransform.Source + " to " + c.SubjectTransform.Destination
-		}
-		return fail("subject_transform", got, want.SubjectTransform.Source+" to "+want.SubjectTransform.Destination,
-			repair+"; events that raw producers sent meanwhile were not stored under their partition")
-	}
-	loses := []struct {
-		setting string
-		bad     bool
-		got     string
-		want    string
-	}{
-		{"storage", c.Storage != jetstream.FileStorage, c.Storage.String(), "file"},
-		{"retention", c.Retention != jetstream.LimitsPolicy, c.Retention.String(), "limits"},
-		{"persist_mode", c.PersistMode != jetstream.DefaultPersistMode, c.PersistMode.String(), "default"},
-		{"max_msgs", c.MaxMsgs > 0, strconv.FormatInt(c.MaxMsgs, 10), "no limit"},
-		{"max_bytes", c.MaxBytes > 0, strconv.FormatInt(c.MaxBytes, 10), "no limit"},
-		{"max_age", c.MaxAge > 0, c.MaxAge.String(), "no limit"},
-		{"max_msgs_per_subject", c.MaxMsgsPerSubject > 0, strconv.FormatInt(c.MaxMsgsPerSubject, 10), "no limit"},
-		{"max_msg_size", c.MaxMsgSize > 0, strconv.Itoa(int(c.MaxMsgSize)), "no limit"},
-		{"deny_delete", !c.DenyDelete, "false", "true"},
-		{"deny_purge", !c.DenyPurge, "false", "true"},
-		{"allow_rollup_hdrs", c.AllowRollup, "true", "false"},
-		{"no_ack", c.NoAck, "true", "false"},
-		{"sealed", c.Sealed, "true", "false"},
-	}
-	for _, s := range loses {
-		if s.bad {
-			return fail(s.setting, s.got, s.want, repair+", or where that is refused, copy the log into a stream that holdmetrics made: with this setting events could be lost")
-		}
-	}
-	return p, nil
-}
-
-func checkDeadLetters(c *jetstream.StreamConfig) error {
-	want := deadLetterConfig(LogConfig{})
-	const hint = "put it back with `nats stream edit " + DeadLetterStream + "`, or delete the stream after saving what you need: it is created again"
-	if !slices.Equal(c.Subjects, want.Subjects) {
-		return &LogSettingsError{DeadLetterStream, "subjects", fmt.Sprint(c.Subjects), fmt.Sprint(want.Subjects), hint}
-	}
-	if c.MaxMsgsPerSubject != 1 || c.Discard != jetstream.DiscardOld {
-		return &LogSettingsError{DeadLetterStream, "max_msgs_per_subject and discard",
-			fmt.Sprintf("%d, %v", c.MaxMsgsPerSubject, c.Discard), "1, old", hint}
-	}
-	return nil
 }
 
 // metaFormat has the number of the format of a log in the metadata of its stream. A log

@@ -163,7 +163,7 @@ func parseHorizons(c *jetstream.StreamConfig) ([]int64, error) {
 		if bad {
 			return nil, &LogSettingsError{
 				Stream: StreamName, Setting: "metadata " + metaHorizons, Got: strconv.Quote(text), Want: "ascending times",
-				Hint: "put back what the log had, with `nats stream edit " + StreamName + "`: without it a replay may decide otherwise than the first run",
+				Hint: "put back what the log had, which serve does by itself while it runs, or else with `nats stream edit " + StreamName + "`: without it a replay may decide otherwise than the first run",
 			}
 		}
 	}

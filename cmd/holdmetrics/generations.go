@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"holdmetrics/cmd/holdmetrics/internal/connect"
+	"holdmetrics/cmd/holdmetrics/internal/metacmd"
 	"holdmetrics/cmd/holdmetrics/internal/printing"
 	"holdmetrics/cmd/holdmetrics/internal/usage"
 	"holdmetrics/ingest"
@@ -103,7 +104,7 @@ goes back, and 'drop' removes one.`,
 			return err
 		})
 	}
-	c.AddCommand(show)
+	c.AddCommand(metacmd.NewRepair(), show)
 	return c
 }
 

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -40,6 +41,8 @@ var (
 	ErrUnknown = errors.New("generation: not known")
 	// ErrChanged: somebody else has changed it meanwhile. Read it again.
 	ErrChanged = errors.New("generation: was changed meanwhile")
+	// ErrRecord: a value of the bucket cannot be read. See RecordError.
+	ErrRecord = errors.New("generation: a record cannot be read")
 	// ErrName: the name cannot be that of a generation.
 	ErrName = errors.New("generation: a name is 1 to 32 of a-z, A-Z, 0-9, '-' and '_'")
 )
@@ -58,6 +61,9 @@ func CheckName(name string) error {
 type Registry struct {
 	js jetstream.JetStream
 	kv jetstream.KeyValue
+
+	mu   sync.Mutex
+	good map[string][]byte // what could be read last, by key
 }
 
 // Open opens the bucket, and creates it if there is none.
@@ -323,8 +329,14 @@ func get[T any](ctx context.Context, r *Registry, key string) (v T, revision uin
 		return v, 0, fmt.Errorf("generation: read %s: %w", key, err)
 	}
 	if err := json.Unmarshal(e.Value(), &v); err != nil {
-		return v, 0, fmt.Errorf("generation: %s of bucket %s is not of this version: %w", key, Bucket, err)
+		return v, 0, &RecordError{Key: key, Cause: err}
 	}
+	if checked, ok := any(&v).(interface{ check(key string) error }); ok && !r.isKept(key, e.Value()) {
+		if err := checked.check(key); err != nil {
+			return v, 0, &RecordError{Key: key, Cause: err}
+		}
+	}
+	r.keep(key, e.Value())
 	return v, e.Revision(), nil
 }
 

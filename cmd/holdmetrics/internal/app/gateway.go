@@ -96,7 +96,7 @@ func (g *Gateway) start(ctx context.Context) error {
 		return err
 	}
 	var reads atomic.Pointer[gateway.Gateway] // nil: it is not made yet
-	guard := &logGuard{conn: g.conn, log: g.log, compare: func(ctx context.Context) error {
+	guard := &logGuard{conn: g.conn, log: g.log, settings: g.checkSettings, compare: func(ctx context.Context) error {
 		if gate := reads.Load(); gate != nil {
 			return g.compareLog(ctx, gate.Reads().Active().Reader)
 		}
@@ -147,6 +147,12 @@ func (g *Gateway) start(ctx context.Context) error {
 	g.watchLog(gate.Reads().Ready)
 	g.follow(generation.FollowerConfig{ID: gatewayID(), Registry: g.records, Gateway: gate.Following(g.open), Logger: g.log.Named("generations")})
 	return g.pushMetrics(ctx)
+}
+
+// checkSettings looks at the settings of the log and the records of the generations,
+// which an operator may mend.
+func (g *Gateway) checkSettings(ctx context.Context) error {
+	return cmp.Or(g.Events.CheckSettings(ctx), g.records.Check(ctx))
 }
 
 // compareLog compares the log with a store. A gateway without a store knows nothing that

@@ -12,6 +12,7 @@ import (
 	"go.uber.org/zap"
 
 	"holdmetrics/ingest"
+	"holdmetrics/processor/generation"
 	"holdmetrics/projection"
 )
 
@@ -20,6 +21,8 @@ const (
 	// bounds one comparison of the log with the store.
 	guardLook   = 500 * time.Millisecond
 	guardWithin = 10 * time.Second
+	// settingsLook is the time between two looks at the settings of the log and the records.
+	settingsLook = 2 * time.Second
 )
 
 // logGuard knows whether the log still has what was applied from it. If it does not, no
@@ -31,6 +34,11 @@ type logGuard struct {
 	compare func(context.Context) error // the log with the store
 	failed  func() error                // damage that failed a partition; nil: none is known here
 	log     *zap.Logger
+	// settings looks at what others may have changed: the settings of the log and the
+	// records of the generations. It mends what it can; nil: nothing is looked at.
+	settings func(context.Context) error
+
+	changed condition // what it could not mend
 
 	refused atomic.Pointer[error] // why no event is taken; nil: nothing is known
 
@@ -44,7 +52,36 @@ func (g *logGuard) err() error {
 	if err := g.refused.Load(); err != nil {
 		return *err
 	}
-	return nil
+	return g.changed.err()
+}
+
+// lookAtSettings looks at the settings now.
+func (g *logGuard) lookAtSettings(ctx context.Context) {
+	within, cancel := context.WithTimeout(ctx, guardWithin)
+	defer cancel()
+	err := g.settings(within)
+	if err != nil && !isLasting(err) {
+		return // the broker did not answer, which says nothing of them
+	}
+	if err != nil {
+		err = fmt.Errorf("%w: %w", ingest.ErrNotWritable, err)
+	}
+	switch was := g.changed.set(err); {
+	case err != nil && !was:
+		g.log.Error("no events are taken", zap.Error(err))
+	case err == nil && was:
+		g.log.Info("the settings of the log and the records are as they should be; events are taken")
+	}
+}
+
+// isLasting reports whether an error says that settings or records were changed.
+func isLasting(err error) bool {
+	for _, lasting := range []error{ingest.ErrLogSettings, ingest.ErrLogMissing, ingest.ErrLogDamaged, generation.ErrRecord} {
+		if errors.Is(err, lasting) {
+			return true
+		}
+	}
+	return false
 }
 
 // look compares the log with the store now.
@@ -93,11 +130,14 @@ func (g *logGuard) set(err error) {
 func (g *logGuard) run(ctx context.Context) error {
 	ticker := time.NewTicker(guardLook)
 	defer ticker.Stop()
-	for {
+	for ticks := 0; ; ticks++ {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-ticker.C:
+		}
+		if g.settings != nil && ticks%int(settingsLook/guardLook) == 0 && g.conn.IsConnected() {
+			g.lookAtSettings(ctx)
 		}
 		g.looking.Lock()
 		due := !g.known || g.seen != g.conn.Stats().Reconnects || g.refused.Load() != nil ||

@@ -50,6 +50,7 @@ type Server struct {
 	guard  *logGuard
 	rules  *rules.Rules      // that the settings name; nil: none
 	active generation.Record // of the generation that was active at the start
+	cut    bool              // settings of the log were changed, by which events may have been deleted
 }
 
 // NewServer returns a server that is not started.
@@ -154,6 +155,9 @@ func (p *Server) startOver(ctx context.Context, policy hold.Policy, fresh bool) 
 	if p.Records, err = generation.Open(ctx, p.js, 1); err != nil {
 		return err
 	}
+	if err := p.awaitRecords(ctx); err != nil {
+		return err
+	}
 	if err := p.begin(ctx, policy, fresh); err != nil {
 		return err
 	}
@@ -167,7 +171,7 @@ func (p *Server) startOver(ctx context.Context, policy hold.Policy, fresh bool) 
 		return err
 	}
 	p.group.Add("backups", backups.Close)
-	p.guard = &logGuard{conn: p.conn, compare: p.compareLog, failed: p.damaged, log: p.log}
+	p.guard = &logGuard{conn: p.conn, compare: p.compareLog, failed: p.damaged, settings: p.mendSettings, log: p.log}
 	p.guard.look(ctx)
 	p.group.Go("the look at the log", p.guard.run)
 	p.writes = &writes{
@@ -300,6 +304,12 @@ func (p *Server) openLog(ctx context.Context, existed bool) error {
 			})
 			return err
 		})
+		if errors.Is(err, ingest.ErrLogSettings) && !p.cut {
+			p.cut = true // which is tried once
+			if names, failed := p.putSettingsBack(ctx, err, ingest.RestoreLogSettings); failed == nil && len(names) > 0 {
+				continue
+			}
+		}
 		if !errors.Is(err, ingest.ErrUnfinishedImport) {
 			return err
 		}

@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -32,6 +33,7 @@ import (
 type repairAsk struct {
 	dir, from  string
 	acceptLoss bool
+	settings   bool
 }
 
 // reportOnly reports whether nothing is to be changed.
@@ -56,6 +58,9 @@ applied already counts once. --accept-loss accepts the rest as lost. The setting
 of the log name the positions from then on, 'holdmetrics log repair' and /status show
 them, and readers pass over them.
 
+With --settings it only puts back the settings of the log that somebody has changed,
+such as a limit by which events are deleted. serve does so by itself.
+
 Stop serve first, and give its --data-dir: then the log is compared with the store
 too. A log on a NATS cluster is compared with the snapshots; stop gateways and
 workers meanwhile. Then start everything again.`,
@@ -68,8 +73,13 @@ workers meanwhile. Then start everything again.`,
 	f.StringVar(&q.dir, settings.KeyDataDir, "", "data `directory` of a server that does not run")
 	f.StringVar(&q.from, "from", "", "send again what this `backup` has of it")
 	f.BoolVar(&q.acceptLoss, "accept-loss", false, "accept as lost what no backup has")
+	f.BoolVar(&q.settings, "settings", false, "put the settings of the log back, of a broker that runs")
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		switch {
+		case q.settings && (q.dir != "" || !q.reportOnly()):
+			return usage.Errorf("--settings is given alone: the broker runs meanwhile")
+		case q.settings:
+			return restoreSettings(c)
 		case f.Changed(settings.KeyDataDir) && q.dir == "", f.Changed("from") && q.from == "":
 			return usage.Errorf("a flag is empty; leave it out where it is not given")
 		case q.dir != "" && c.Flags().Changed(settings.KeyNATSURL):
@@ -86,6 +96,21 @@ workers meanwhile. Then start everything again.`,
 		})
 	}
 	return c
+}
+
+// restoreSettings puts the settings of the log back.
+func restoreSettings(c *cobra.Command) error {
+	return connect.WithNATS(c, func(ctx context.Context, js jetstream.JetStream) error {
+		names, err := ingest.RestoreLogSettings(ctx, js)
+		if len(names) > 0 {
+			_, failed := fmt.Fprintf(c.OutOrStdout(), "put back\t%s\n", strings.Join(names, ", "))
+			return errors.Join(err, failed)
+		}
+		if err == nil {
+			_, err = fmt.Fprintln(c.OutOrStdout(), "the settings of the log are as they should be")
+		}
+		return err
+	})
 }
 
 // inDirectory repairs the log of a data directory.
