@@ -27,7 +27,7 @@ func (l *Log) CheckSettings(ctx context.Context) error {
 	case err != nil:
 		return fmt.Errorf("ingest: look at the settings of the log: %w", err)
 	}
-	return l.fits(&info.Config)
+	return fits(l, &info.Config)
 }
 
 // isImporting reports whether an import fills the log, which changes its settings for as
@@ -38,7 +38,7 @@ func isImporting(c *jetstream.StreamConfig) bool {
 }
 
 // fits returns an error unless the settings are those of this log.
-func (l *Log) fits(c *jetstream.StreamConfig) error {
+func fits(l *Log, c *jetstream.StreamConfig) error {
 	if id := c.Metadata[metaLogID]; id != "" && id != l.id {
 		return fmt.Errorf("%w: stream %s is another log, %s, and was %s", ErrLogMissing, StreamName, id, l.id)
 	}
@@ -61,17 +61,14 @@ func (l *Log) fits(c *jetstream.StreamConfig) error {
 	return nil
 }
 
-// RestoreSettings puts the settings of the log back that somebody has changed, as far as
-// the broker lets it, and returns the names of those that it has changed. Metadata that
-// cannot be read becomes what this process has read last.
-func (l *Log) RestoreSettings(ctx context.Context) ([]string, error) {
-	return restoreSettings(ctx, l.js, l.settings.Load())
-}
-
-// RestoreLogSettings is [Log.RestoreSettings] for a log that cannot be opened since its
-// settings do not fit. Its metadata must be whole.
-func RestoreLogSettings(ctx context.Context, js jetstream.JetStream) ([]string, error) {
-	return restoreSettings(ctx, js, nil)
+// RestoreLogSettings puts the settings of the log back that somebody has changed, as far
+// as the broker lets it, and returns the names of those that it has changed. Metadata that
+// cannot be read becomes what open, if it is not nil, has read last.
+func RestoreLogSettings(ctx context.Context, js jetstream.JetStream, open *Log) ([]string, error) {
+	if open == nil {
+		return restoreSettings(ctx, js, nil)
+	}
+	return restoreSettings(ctx, js, open.settings.Load())
 }
 
 // restoreSettings makes the settings of the stream those of a log. good are what they

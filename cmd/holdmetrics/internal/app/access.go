@@ -9,7 +9,6 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/zap"
 
 	"holdmetrics/cmd/holdmetrics/internal/natsaccess"
@@ -63,8 +62,8 @@ func (n *process) refused(err error) {
 }
 
 // putSettingsBack puts the settings of the log back that somebody has changed.
-func (p *Server) putSettingsBack(ctx context.Context, found error, restore func(context.Context, jetstream.JetStream) ([]string, error)) ([]string, error) {
-	names, err := restore(ctx, p.js)
+func (p *Server) putSettingsBack(ctx context.Context, found error) ([]string, error) {
+	names, err := ingest.RestoreLogSettings(ctx, p.js, p.Events)
 	if err != nil {
 		return nil, err
 	}
@@ -87,9 +86,7 @@ func (p *Server) mendSettings(ctx context.Context) error {
 		if !errors.Is(err, ingest.ErrLogSettings) {
 			return err
 		}
-		_, failed := p.putSettingsBack(ctx, err, func(ctx context.Context, _ jetstream.JetStream) ([]string, error) {
-			return p.Events.RestoreSettings(ctx)
-		})
+		_, failed := p.putSettingsBack(ctx, err)
 		if failed == nil {
 			failed = p.Events.CheckSettings(ctx)
 		}

@@ -306,7 +306,7 @@ func (p *Server) openLog(ctx context.Context, existed bool) error {
 		})
 		if errors.Is(err, ingest.ErrLogSettings) && !p.cut {
 			p.cut = true // which is tried once
-			if names, failed := p.putSettingsBack(ctx, err, ingest.RestoreLogSettings); failed == nil && len(names) > 0 {
+			if names, failed := p.putSettingsBack(ctx, err); failed == nil && len(names) > 0 {
 				continue
 			}
 		}

@@ -101,7 +101,7 @@ workers meanwhile. Then start everything again.`,
 // restoreSettings puts the settings of the log back.
 func restoreSettings(c *cobra.Command) error {
 	return connect.WithNATS(c, func(ctx context.Context, js jetstream.JetStream) error {
-		names, err := ingest.RestoreLogSettings(ctx, js)
+		names, err := ingest.RestoreLogSettings(ctx, js, nil)
 		if len(names) > 0 {
 			_, failed := fmt.Fprintf(c.OutOrStdout(), "put back\t%s\n", strings.Join(names, ", "))
 			return errors.Join(err, failed)
