@@ -132,7 +132,9 @@ var cases = map[string]struct {
 	"HoldmetricsMemoryHigh": {
 		after: 11 * time.Minute, description: "95 %",
 		fires: []string{`process_resident_memory_bytes{` + of + `} 98x%d`, `holdmetrics_memory_limit_bytes{` + of + `} 100x%d`},
-		quiet: []string{`process_resident_memory_bytes{` + of + `} 60x%d`, `holdmetrics_memory_limit_bytes{` + of + `} 100x%d`},
+		// Nothing limits the second one.
+		quiet: []string{`process_resident_memory_bytes{` + of + `} 60x%d`, `holdmetrics_memory_limit_bytes{` + of + `} 100x%d`,
+			`process_resident_memory_bytes{job="holdmetrics",instance="b"} 60x%d`, `holdmetrics_memory_limit_bytes{job="holdmetrics",instance="b"} 0x%d`},
 	},
 	"HoldmetricsOwnersFlap": {
 		after: 10 * time.Minute, description: "leases in 15 minutes",

@@ -118,7 +118,7 @@ func (m *Meters) Writable(refused func() error) {
 
 // Memory measures the limit that caches, buffers and the collector go by.
 func (m *Meters) Memory(limit int64) {
-	m.gaugeFunc("memory_limit_bytes", "Memory that the process may use: caches, buffers and the collector go by it.", func() float64 { return float64(limit) })
+	m.gaugeFunc("memory_limit_bytes", "Memory that the process may use, by which caches and the collector go; 0 if nothing limits it.", func() float64 { return float64(limit) })
 }
 
 // Disk measures the disk of the data directory. room returns what is free, what must be
