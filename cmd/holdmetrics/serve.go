@@ -73,7 +73,7 @@ func runProcess(c *cobra.Command, s *settings.Settings, create func(app.Instrume
 	if err != nil {
 		return err
 	}
-	log.Info("starting", zap.String("command", c.Name()), zap.String("version", version()), zap.Any("settings", given))
+	log.Info("starting", zap.String("command", c.Name()), zap.String("version", version()), zap.Any("settings", given), zap.Strings("collectors", s.Telemetry.Collectors()))
 	began := time.Now()
 	err = runUntil(c.Context(), create(app.Instruments{Log: log, Level: logging.Local(level), Telemetry: sent}), log, c.OutOrStdout())
 	if err != nil {

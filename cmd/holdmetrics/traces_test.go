@@ -162,6 +162,44 @@ func TestCollectorAway(t *testing.T) {
 	}
 }
 
+// The level of the log is read and changed at the HTTP server.
+func TestLogLevel(t *testing.T) {
+	t.Parallel()
+	s := startServe(t, map[string]string{"LOG_LEVEL": "warn"})
+	ask := func(method, body string) string {
+		req, err := http.NewRequestWithContext(t.Context(), method, "http://"+s.http+"/log/level", strings.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		got, err := io.ReadAll(resp.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return strings.TrimSpace(string(got))
+	}
+	if got := ask(http.MethodGet, ""); got != `{"level":"warn"}` {
+		t.Error(got)
+	}
+	if got := ask(http.MethodPut, `{"level":"debug"}`); got != `{"level":"debug"}` {
+		t.Error(got)
+	}
+	ask(http.MethodGet, "")
+	out := s.stop()
+	for _, want := range []string{"log level changed", "HTTP request", "stopped"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("no line %q:\n%s", want, out)
+		}
+	}
+	if strings.Contains(out, "starting") {
+		t.Errorf("a line below the level:\n%s", out)
+	}
+}
+
 // served is a server that a test runs.
 type served struct {
 	http    string

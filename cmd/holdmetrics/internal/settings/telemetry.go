@@ -72,6 +72,16 @@ func (t *Telemetry) On() bool {
 	return t.Traces.URL != nil || t.Metrics.URL != nil || t.Logs.URL != nil
 }
 
+// Collectors returns the addresses that something is sent to, each once.
+func (t *Telemetry) Collectors() (all []string) {
+	for _, s := range []*Signal{&t.Traces, &t.Metrics, &t.Logs} {
+		if s.URL != nil && !slices.Contains(all, s.URL.Host) {
+			all = append(all, s.URL.Host)
+		}
+	}
+	return all
+}
+
 // telemetryFlags adds the flags of telemetry.
 func telemetryFlags(f *pflag.FlagSet) {
 	f.String(KeyOTLP, "", "`URL` of an OpenTelemetry collector that takes metrics, traces and logs by OTLP (OTLP_ENDPOINT; default: that of the standard variables, see docs/observability.md)")
