@@ -303,7 +303,7 @@ func (s *Set) entryOf(id string, revision uint64, value []byte) *entry {
 	}
 	e := &entry{revision: revision}
 	if e.record, e.err = decode(id, value); e.err != nil {
-		s.cfg.Logger.Warn("a key is refused: its record in the bucket "+Bucket+" cannot be used; revoke it", zap.String("key", id), zap.Error(e.err))
+		s.cfg.Logger.Warn("a key is refused: its record in the bucket HOLD_KEYS cannot be used; revoke it", zap.String("key", id), zap.Error(e.err))
 		return e
 	}
 	e.principal = e.record.principal()

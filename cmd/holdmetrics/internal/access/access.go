@@ -50,12 +50,12 @@ func Start(ctx context.Context, cfg Config, group *service.Group) (*auth.Authent
 	now := func() int64 { return time.Now().UnixNano() }
 	recorder := auditlog.NewRecorder(auditlog.RecorderConfig{Conn: cfg.Conn, JS: cfg.JS, Logger: cfg.Logger.Named("audit"), Now: now})
 	group.Go("the audit log", recorder.Run)
-	if !cfg.Settings.Security.Auth {
-		return nil, nil
-	}
 	refused, err := newRefusals(cfg.Registerer)
 	if err != nil {
 		return nil, err
+	}
+	if !cfg.Settings.Security.Auth {
+		return nil, nil
 	}
 	names := auth.Config{Now: now, Observer: observers{refused, recorder}}
 	set := keys.NewSet(keys.SetConfig{JS: cfg.JS, Now: now, Logger: cfg.Logger.Named("keys")})
