@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -9,7 +10,9 @@ import (
 	"net"
 	"net/url"
 	"os"
+	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -36,7 +39,7 @@ type settings struct {
 func (s *settings) natsFlags(c *cobra.Command) {
 	f := c.Flags()
 	f.StringVar(&s.natsURL, "nats-url", "", "`URL` of the NATS servers, or of serve (NATS_URL; default nats://127.0.0.1:4222)")
-	f.StringVar(&s.natsCreds, "nats-creds", "", "`file` of NATS credentials (NATS_CREDS)")
+	f.StringVar(&s.natsCreds, "nats-creds", "", "`file` of credentials for NATS: a JWT with its seed, or a seed of an nkey (NATS_CREDS; default: of a local serve that of its operator)")
 	f.StringVar(&s.natsCA, "nats-ca", "", "`file` of the authority of the NATS servers (NATS_CA)")
 }
 
@@ -95,9 +98,11 @@ func (s *settings) connect(ctx context.Context, f func(jetstream.JetStream) erro
 		nats.Name("holdmetrics-audit"), nats.MaxReconnects(-1), nats.ClosedHandler(func(*nats.Conn) { close(closed) }),
 		nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}), // every call says what came of it
 	}
-	if creds := s.or(s.natsCreds, "NATS_CREDS"); creds != "" {
-		options = append(options, nats.UserCredentials(creds))
+	as, err := s.natsUser(address)
+	if err != nil {
+		return err
 	}
+	options = append(options, as...)
 	if ca := s.or(s.natsCA, "NATS_CA"); ca != "" {
 		options = append(options, nats.RootCAs(ca))
 	}
@@ -118,6 +123,38 @@ func (s *settings) connect(ctx context.Context, f func(jetstream.JetStream) erro
 		return err
 	}
 	return f(js)
+}
+
+// operatorSeed is where serve keeps the key of its operator, in its data directory.
+var operatorSeed = filepath.Join("nats-users", "operator.seed")
+
+// natsUser returns the user of NATS: of the credentials that are named, or of a serve of
+// this machine the operator, if its key can be read.
+func (s *settings) natsUser(address string) ([]nats.Option, error) {
+	creds := s.or(s.natsCreds, "NATS_CREDS")
+	if u, err := url.Parse(address); creds == "" && err == nil && u.User == nil {
+		if ip := net.ParseIP(u.Hostname()); u.Hostname() == "localhost" || ip != nil && ip.IsLoopback() {
+			seed := filepath.Join(cmp.Or(s.getenv("DATA_DIR"), "data"), operatorSeed)
+			if _, err := os.ReadFile(seed); err == nil {
+				creds = seed
+			}
+		}
+	}
+	if creds == "" {
+		return nil, nil
+	}
+	text, err := os.ReadFile(creds)
+	if err != nil {
+		return nil, fmt.Errorf("--nats-creds: %w", err)
+	}
+	if !strings.HasPrefix(strings.TrimSpace(string(text)), "SU") {
+		return []nats.Option{nats.UserCredentials(creds)}, nil
+	}
+	seed, err := nats.NkeyOptionFromSeed(creds)
+	if err != nil {
+		return nil, fmt.Errorf("--nats-creds: %s is not a seed of an nkey", creds)
+	}
+	return []nats.Option{seed}, nil
 }
 
 // immudb returns the configuration of immudb; nil if no server is named.
@@ -248,7 +285,16 @@ func (s *settings) rules(ctx context.Context, js jetstream.JetStream) (by hold.R
 	return by, of, err
 }
 
+// openWithin bounds the opening of the log: a server that refuses a user does not answer.
+const openWithin = 10 * time.Second
+
 // openLog opens the log of a connection.
 func openLog(ctx context.Context, js jetstream.JetStream) (*ingest.Log, error) {
-	return ingest.FindLog(ctx, js)
+	within, cancel := context.WithTimeout(ctx, openWithin)
+	defer cancel()
+	log, err := ingest.FindLog(within, js)
+	if errors.Is(err, context.DeadlineExceeded) {
+		return nil, fmt.Errorf("%w: a server with users wants --nats-creds; of serve that is DATA_DIR/%s", err, operatorSeed)
+	}
+	return log, err
 }
