@@ -75,7 +75,7 @@ func runProcess(c *cobra.Command, s *settings.Settings, create func(app.Instrume
 	}
 	log.Info("starting", zap.String("command", c.Name()), zap.String("version", version()), zap.Any("settings", given), zap.Strings("collectors", s.Telemetry.Collectors()))
 	began := time.Now()
-	err = runUntil(c.Context(), create(app.Instruments{Log: log, Level: logging.Local(level), Telemetry: sent}), log, c.OutOrStdout())
+	err = runUntil(c.Context(), create(app.Instruments{Log: log, Level: level, Telemetry: sent}), log, c.OutOrStdout())
 	if err != nil {
 		log.Error("stopped after a failure", zap.Duration("ran_for", time.Since(began)), zap.Error(err))
 		return err

@@ -16,6 +16,7 @@ import (
 
 	"holdmetrics/cmd/holdmetrics/internal/access"
 	"holdmetrics/cmd/holdmetrics/internal/connect"
+	"holdmetrics/cmd/holdmetrics/internal/logging"
 	"holdmetrics/cmd/holdmetrics/internal/meters"
 	"holdmetrics/cmd/holdmetrics/internal/ports"
 	"holdmetrics/cmd/holdmetrics/internal/settings"
@@ -102,7 +103,7 @@ var errAway = errors.New("nobody answers")
 // Instruments are what a process tells of itself with.
 type Instruments struct {
 	Log       *zap.Logger
-	Level     http.Handler         // reads and changes the level of Log; nil: nobody may
+	Level     *logging.Level       // of Log; nil: it cannot be changed
 	Telemetry *telemetry.Telemetry // nil: nothing is sent
 }
 
@@ -350,12 +351,24 @@ func (n *process) callers(ctx context.Context, replicas int) (names *auth.Authen
 	return access.Start(ctx, cfg, n.group)
 }
 
+// levelHandler answers at /log/level of the HTTP server. Without authentication only this
+// machine may ask; with it, callers of the scope admin.
+func (n *process) levelHandler() http.Handler {
+	switch {
+	case n.tell.Level == nil:
+		return nil
+	case n.settings.Security.Auth:
+		return n.tell.Level
+	}
+	return logging.Local(n.tell.Level)
+}
+
 // httpOptions are what the settings and the memory of the process say of HTTP.
 func (n *process) httpOptions() gateway.HTTPOptions {
 	b := &n.settings.Bounds
 	return gateway.HTTPOptions{
 		CORSOrigins: n.settings.CORSOrigins, Names: ports.Names(n.settings), Lenient: n.settings.Lenient, Bodies: n.memory.bodies(b.Bodies),
-		LogLevel: n.tell.Level,
+		LogLevel: n.levelHandler(),
 		Unpack:   inflate.Limits{Free: inflate.DefaultFree, Ratio: b.UnpackRatio, Most: b.UnpackedBytes},
 	}
 }

@@ -288,7 +288,7 @@ func (w *Worker) serve(port net.Listener) (stop func() error) {
 	}
 	mux := http.NewServeMux()
 	if w.tell.Level != nil {
-		mux.Handle(logging.Path, w.tell.Level)
+		mux.Handle(logging.Path, logging.Local(w.tell.Level))
 	}
 	mux.Handle("GET /metrics", scrape.Handler(w.Registry, w.log))
 	mux.HandleFunc("GET /healthz", func(rw http.ResponseWriter, _ *http.Request) {
