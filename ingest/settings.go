@@ -61,8 +61,8 @@ func fits(l *Log, c *jetstream.StreamConfig) error {
 	return nil
 }
 
-// RestoreLogSettings puts the settings of the log back that somebody has changed, as far
-// as the broker lets it, and returns the names of those that it has changed. Metadata that
+// RestoreLogSettings puts the settings of the log back that somebody has changed, those
+// that the broker lets it change, and returns their names. Metadata that
 // cannot be read becomes what open, if it is not nil, has read last.
 func RestoreLogSettings(ctx context.Context, js jetstream.JetStream, open *Log) ([]string, error) {
 	if open == nil {
