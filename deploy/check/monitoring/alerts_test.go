@@ -119,6 +119,11 @@ var cases = map[string]struct {
 		fires: []string{`holdmetrics_gateway_events_refused_total{` + of + `,endpoint="record",reason="time"} 0+15x%d`, `hold_events_total{` + of + `} 0+150x%d`},
 		quiet: []string{`holdmetrics_gateway_events_refused_total{` + of + `,endpoint="record",reason="time"} 0+15x%d`, `hold_events_total{` + of + `} 0+1500x%d`},
 	},
+	"HoldmetricsAuthRefusals": {
+		after: 25 * time.Minute, description: "reason invalid",
+		fires: []string{`holdmetrics_auth_refusals_total{` + of + `,reason="invalid"} 0+60x%d`},
+		quiet: []string{`holdmetrics_auth_refusals_total{` + of + `,reason="invalid"} 0+3x%d`},
+	},
 	"HoldmetricsDiskFull": {
 		after: 0, description: "free",
 		fires: []string{`holdmetrics_disk_free_bytes{` + of + `} 10x%d`, `holdmetrics_disk_reserve_bytes{` + of + `} 100x%d`},
