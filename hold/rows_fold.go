@@ -231,11 +231,99 @@ func (s *rows) chain() (total interval.Area, end int64, ok bool) {
 	return total, end, true
 }
 
+// plain returns the figures in one pass over the rows, without a fold, if all of them are
+// holds of different starts and nothing ends, retracts or waits for another one: then each
+// row is a hold as it is stated. That is what most pairs have. By merge, no two holds may
+// overlap.
+func (s *rows) plain(at int64) (out Figures, ok bool) {
+	var ended, live interval.Area // of the ended holds, and of all, as of at
+	var level interval.Weight
+	next, last := int64(forever), int64(0)
+	reach, cut := int64(0), int64(0) // the latest end of what ended counts, and live
+	same := true                     // live is ended
+	for i := range s.list {
+		r := &s.list[i]
+		if r.at <= last || r.what&(rowSent|rowRetracted|rowStop) != rowSent || r.end != 0 && r.end < r.at {
+			return Figures{}, false
+		}
+		last = r.at
+		if s.policy == Merge && (r.at < reach || r.at < cut) {
+			return Figures{}, false
+		}
+		if r.end != 0 {
+			if same && r.end > at {
+				same, live = false, ended
+				cut = reach
+			}
+			s.addPart(&ended, r, r.at, r.end, &reach)
+			if r.end <= at {
+				if !same {
+					s.addPart(&live, r, r.at, r.end, &cut)
+				}
+				continue
+			}
+			next = min(next, r.end)
+		} else if same {
+			same, live = false, ended
+			cut = reach
+		}
+		// It is held at the instant, or later.
+		if r.at > at {
+			next = min(next, r.at)
+			if s.policy == Merge && r.end == 0 {
+				cut = forever // what follows overlaps it
+			}
+			continue
+		}
+		s.addPart(&live, r, r.at, at, &cut)
+		if s.policy == Merge && r.end == 0 {
+			cut = forever
+		}
+		w := s.weightOf(r)
+		limbs.Add(level[:], w[:])
+		out.Line.HeldRate = 1
+	}
+	out.Line.Since = at
+	out.Settled = amountOf(&ended)
+	out.Line.Base = out.Settled
+	if !same {
+		out.Line.Base = amountOf(&live)
+		limbs.Mul(out.Line.Rate[:], level[:], MultiplierOne)
+	}
+	if next != forever {
+		out.Line.Until = next
+	}
+	return out, true
+}
+
+// addPart adds a row's weight over [from, to). What is behind reach, which it moves, is
+// held; the rest is held already.
+func (s *rows) addPart(total *interval.Area, r *row, from, to int64, reach *int64) {
+	if to <= from {
+		return
+	}
+	held := total.Held
+	s.addArea(total, r, uint64(to-from))
+	total.Held = held
+	if begin := max(from, *reach); begin < to {
+		total.Held += uint64(to - begin)
+		*reach = to
+	}
+}
+
 func (s *rows) figures(at int64) Figures {
 	if total, end, ok := s.chain(); ok && end <= at {
 		a := amountOf(&total)
 		return Figures{Settled: a, Line: Line{Base: a, Since: at}}
 	}
+	if f, ok := s.plain(at); ok {
+		return f
+	}
+	return s.foldedFigures(at)
+}
+
+// foldedFigures is figures of any rows.
+func (s *rows) foldedFigures(at int64) Figures {
 	f := s.fold()
 	settled := s.settledArea(&f, forever, 0, forever)
 	out := Figures{Settled: amountOf(&settled), Line: Line{Since: at}, Waiting: f.waiting}
