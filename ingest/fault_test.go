@@ -337,3 +337,44 @@ func TestRecordLeavesWhenItsContextEnds(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// Callers wait for as long as Slow says, and no longer than their context lasts.
+func TestSlowedCallersWait(t *testing.T) {
+	t.Parallel()
+	passable := make(chan struct{})
+	asked := make(chan struct{}, 8)
+	s, p := slowProducer(t, ProducerOptions{Slow: func() <-chan struct{} {
+		asked <- struct{}{}
+		return passable
+	}})
+	gone, cancel := context.WithCancel(t.Context())
+	refused := make(chan error, 1)
+	go func() {
+		d := open("gold", "alice", 1)
+		_, err := p.Record(gone, &d)
+		refused <- err
+	}()
+	<-asked
+	cancel()
+	if err := <-refused; !errors.Is(err, ErrBusy) {
+		t.Errorf("a caller that does not wait any more gets %v", err)
+	}
+	recorded := make(chan error, 1)
+	go func() {
+		d := open("gold", "bob", 1)
+		_, err := p.Record(t.Context(), &d)
+		recorded <- err
+	}()
+	<-asked
+	select {
+	case <-s.arrived:
+		t.Fatal("the log has the event of a caller that waits")
+	default:
+	}
+	close(passable)
+	<-s.arrived
+	s.answer <- nil
+	if err := <-recorded; err != nil {
+		t.Error(err)
+	}
+}

@@ -38,6 +38,10 @@ type ProducerOptions struct {
 	// Gate returns why no event is to be taken now, or nil; default nil. It is asked for
 	// every event, and so must be fast. Its error wraps ErrNotWritable.
 	Gate func() error
+	// Slow returns a channel that callers wait for before they are given quota, or nil;
+	// default nil. It is asked as often as Gate. What reads the log slows callers with it
+	// that send more than it can apply.
+	Slow func() <-chan struct{}
 	// Outcome is called with how each try to publish a frame ended, nil if the log has it,
 	// but for errors of the message itself; default nil. It is called from several goroutines, and so must be fast.
 	Outcome func(error)
@@ -290,6 +294,11 @@ func (p *Producer) admit(ctx context.Context, events, bytes int) error {
 			return err
 		}
 	}
+	if p.o.Slow != nil {
+		if err := p.slow(ctx); err != nil {
+			return err
+		}
+	}
 	if p.quota.tryTake(events, bytes) {
 		return nil
 	}
@@ -304,6 +313,21 @@ func (p *Producer) admit(ctx context.Context, events, bytes int) error {
 	default:
 		return fmt.Errorf("%w: %w", ErrBusy, err)
 	}
+}
+
+// slow waits for as long as Slow says.
+func (p *Producer) slow(ctx context.Context) error {
+	passable := p.o.Slow()
+	if passable == nil {
+		return nil
+	}
+	select {
+	case <-passable:
+	case <-p.ctx.Done(): // what follows says so
+	case <-ctx.Done():
+		return fmt.Errorf("%w: %w", ErrBusy, context.Cause(ctx))
+	}
+	return nil
 }
 
 // errWaited is the cause of a wait that MaxWait ended.

@@ -103,3 +103,28 @@ const paceMost = time.Minute
 
 // paceEventBytes is about what an event takes in the log.
 const paceEventBytes = 64
+
+// lateMoves is how long ago a partition has applied something, at most, for Late to count it.
+const lateMoves = time.Second
+
+// Late is how late events are applied: the greatest age of an event of the log that a
+// partition is about to apply. Partitions that do not move do not count, for whatever
+// reason they stand still, nor those that catch up with what the log had at their start.
+func (w *Worker) Late() (late time.Duration) {
+	now := w.cfg.Now()
+	for _, p := range w.running() {
+		p.board.mu.Lock()
+		late = max(late, p.board.status.late(now))
+		p.board.mu.Unlock()
+	}
+	return late
+}
+
+func (s *PartitionStatus) late(now time.Time) time.Duration {
+	if s.State != Running || s.behind.IsZero() || s.Paused || s.Resting || now.Sub(s.moved) > lateMoves {
+		return 0
+	}
+	// What follows came after the last message that was applied, and after the partition
+	// had nothing to apply.
+	return min(now.Sub(time.Unix(0, s.LogTime)), now.Sub(s.behind))
+}

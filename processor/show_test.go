@@ -250,3 +250,29 @@ func TestReadersDoNotWaitForTheBucket(t *testing.T) {
 	w.finish(t, log)
 	bucket.compare(t)
 }
+
+// Events are late by the age of the last one applied, and not before there was one to
+// apply. A partition that stands still, catches up or rests is not late.
+func TestLate(t *testing.T) {
+	t.Parallel()
+	now := time.Unix(1000, 0)
+	ago := func(d time.Duration) time.Time { return now.Add(-d) }
+	running := PartitionStatus{State: Running, behind: ago(5 * time.Second), moved: ago(time.Millisecond), LogTime: ago(3 * time.Second).UnixNano()}
+	for name, c := range map[string]struct {
+		change func(*PartitionStatus)
+		want   time.Duration
+	}{
+		"it applies old events":          {func(*PartitionStatus) {}, 3 * time.Second},
+		"it had nothing to apply before": {func(s *PartitionStatus) { s.behind = ago(time.Second) }, time.Second},
+		"it has nothing to apply":        {func(s *PartitionStatus) { s.behind = time.Time{} }, 0},
+		"it stands still":                {func(s *PartitionStatus) { s.moved = ago(lateMoves + 1) }, 0},
+		"it catches up":                  {func(s *PartitionStatus) { s.State = CatchingUp }, 0},
+		"it rests":                       {func(s *PartitionStatus) { s.Resting = true }, 0},
+		"it is paused":                   {func(s *PartitionStatus) { s.Paused = true }, 0},
+	} {
+		s := running
+		if c.change(&s); s.late(now) != c.want {
+			t.Errorf("%s: late by %v, want %v", name, s.late(now), c.want)
+		}
+	}
+}

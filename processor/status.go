@@ -76,6 +76,9 @@ type PartitionStatus struct {
 	settled  uint64 // messages of the same
 	first    int64  // the log's time of the first message handed over
 
+	behind time.Time // since when it has had something to apply; zero: it has nothing
+	moved  time.Time // when it last applied something
+
 	audited   audited // what the last walk compared, or compares
 	refreshed bool    // no line of a snapshot is known to be over that was not drawn
 }
@@ -142,9 +145,19 @@ func (p *partition) note() {
 	p.board.mu.Lock()
 	defer p.board.mu.Unlock()
 	s := &p.board.status
+	now := p.cfg.Now()
+	if s.Position != p.mem.position {
+		s.moved = now
+	}
 	s.Position, s.LogTime, s.Epoch = p.mem.position, p.mem.clock, p.epoch
 	s.Events, s.Rejected, s.Excluded, s.received, s.settled = p.mem.events, p.mem.rejected, p.mem.excluded, p.mem.received, p.mem.settled
 	s.look(p.feed.in)
+	switch {
+	case s.Pending == 0:
+		s.behind = time.Time{}
+	case s.behind.IsZero():
+		s.behind = now
+	}
 	s.Pairs, s.CacheBytes, s.DirtyBytes = len(p.mem.cache.ring), p.mem.cache.bytes, p.changes.bytes+p.flush.inFlight
 	s.End, s.Resting = p.mem.tail, p.feed.resting
 	s.refreshed = p.pub.refresh == nil || p.pub.refresh.idle()

@@ -180,7 +180,9 @@ func (p *Server) startOver(ctx context.Context, policy hold.Policy, fresh bool) 
 	}
 	p.writes.lookAtDisk()
 	p.group.Go("the look at the disk", p.writes.run)
-	p.Producer = ingest.NewProducer(p.Events, ingest.ProducerOptions{Limits: p.settings.Limits, Gate: p.gate, Tracer: p.tell.Telemetry.Tracer(), MaxPendingBytes: int(p.memory.pending), Published: p.meters.Frames()})
+	slowing := &valve{late: p.late}
+	p.group.Go("the look at how late events are applied", slowing.run)
+	p.Producer = ingest.NewProducer(p.Events, ingest.ProducerOptions{Limits: p.settings.Limits, Gate: p.gate, Slow: slowing.slow, Tracer: p.tell.Telemetry.Tracer(), MaxPendingBytes: int(p.memory.pending), Published: p.meters.Frames()})
 	p.meters.Pending(p.Producer.Pending, int(p.memory.pending))
 	p.meters.Writable(p.gate)
 	p.group.AddWithin("events on their way to the log", flightGrace, p.Producer.Close)
@@ -230,6 +232,15 @@ func (p *Server) gate() error {
 		return err
 	}
 	return p.guard.err()
+}
+
+// late is how late the active generation applies events.
+func (p *Server) late() time.Duration {
+	g, err := p.Generations.Active()
+	if err != nil {
+		return 0
+	}
+	return g.Worker.Late()
 }
 
 // probe writes to the log, unless it lacks what was applied: then it takes nothing.
