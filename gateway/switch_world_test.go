@@ -3,7 +3,9 @@ package gateway_test
 import (
 	"context"
 	"fmt"
+	"maps"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -79,7 +81,8 @@ func (l *testLog) LastPosition(context.Context) (uint64, error) {
 	return uint64(len(all)), nil
 }
 
-// testGeneration applies a testLog to a store and a bucket of its own, at its own pace.
+// testGeneration applies a testLog to a store and a bucket of its own, at its own pace. Its
+// views are shown what it applies, some events before the bucket has them.
 type testGeneration struct {
 	name       string
 	multiplier float64
@@ -90,6 +93,13 @@ type testGeneration struct {
 	store     *storetest.Memory
 	snapshots *projection.Snapshots
 	pairs     map[string]*hold.Pair
+
+	random    *rand.Rand
+	feeds     uint64
+	waiting   map[int]map[string]projection.Entry // for the bucket, by partition
+	reached   map[int]projection.Reached          // by what waits
+	published map[int]uint64
+	from      map[int]uint64 // what a view has to have before it is shown a position
 
 	mu      sync.Mutex
 	applied uint64
@@ -104,7 +114,8 @@ func newTestGeneration(t *testing.T, js jetstream.JetStream, l *testLog, name st
 	}
 	g := &testGeneration{
 		name: name, multiplier: multiplier, excluded: map[string]bool{}, log: l, js: js, store: storetest.NewMemory(), snapshots: s,
-		pairs: map[string]*hold.Pair{}, moved: make(chan struct{}),
+		pairs: map[string]*hold.Pair{}, moved: make(chan struct{}), random: rand.New(rand.NewPCG(uint64(len(name)), 9)),
+		waiting: map[int]map[string]projection.Entry{}, reached: map[int]projection.Reached{}, published: map[int]uint64{}, from: map[int]uint64{},
 	}
 	for _, h := range excluded {
 		g.excluded[h] = true
@@ -121,6 +132,17 @@ func (g *testGeneration) run(ctx context.Context) error {
 		}
 		events, grown := g.log.after(g.applied)
 		if len(events) == 0 {
+			for p, some := range g.waiting {
+				if len(some) == 0 {
+					continue
+				}
+				if err := g.publish(ctx, p); err != nil {
+					if ctx.Err() != nil {
+						return nil
+					}
+					return err
+				}
+			}
 			select {
 			case <-grown:
 				continue
@@ -157,11 +179,45 @@ func (g *testGeneration) apply(ctx context.Context, events []string) error {
 		close(g.moved)
 		g.moved = make(chan struct{})
 		g.mu.Unlock()
-		if err := g.snapshots.Publish(ctx, p, entries, to); err != nil {
-			return err
+		g.show(p, entries, to)
+		if g.random.IntN(3) > 0 {
+			if err := g.publish(ctx, p); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
+}
+
+// show shows an event to the views, and has it wait for the bucket.
+func (g *testGeneration) show(p int, entries []projection.Entry, to projection.Reached) {
+	if g.waiting[p] == nil {
+		g.waiting[p] = map[string]projection.Entry{}
+	}
+	for _, e := range entries {
+		g.waiting[p][e.Key] = e
+	}
+	g.reached[p] = to
+	if feeds := g.snapshots.Feeds(); feeds != g.feeds { // a view that lacks what waits
+		g.feeds = feeds
+		maps.Copy(g.from, g.published)
+		for partition, some := range g.waiting {
+			g.snapshots.Show(partition, slices.Collect(maps.Values(some)), nil)
+		}
+	}
+	g.snapshots.Show(p, entries, nil)
+	if g.snapshots.Shown(p) >= g.from[p] {
+		g.from[p] = 0
+		g.snapshots.Show(p, nil, &to)
+	}
+}
+
+// publish publishes what waits for the bucket.
+func (g *testGeneration) publish(ctx context.Context, p int) error {
+	entries := slices.Collect(maps.Values(g.waiting[p]))
+	clear(g.waiting[p])
+	g.published[p] = g.reached[p].Position
+	return g.snapshots.Publish(ctx, p, entries, g.reached[p])
 }
 
 func (g *testGeneration) add(holder string, to projection.Reached) ([]projection.PairChange, []projection.HolderRecord, []projection.Entry) {
@@ -211,7 +267,7 @@ func (g *testGeneration) waitApplied(ctx context.Context, _ int, position uint64
 // open gives the generation to a gateway, with a view of its own.
 func (g *testGeneration) open(t *testing.T) query.Backend {
 	t.Helper()
-	view, err := g.snapshots.Watch(t.Context())
+	view, err := g.snapshots.WatchFed(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
