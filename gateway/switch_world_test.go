@@ -132,8 +132,8 @@ func (g *testGeneration) run(ctx context.Context) error {
 		}
 		events, grown := g.log.after(g.applied)
 		if len(events) == 0 {
-			for p, some := range g.waiting {
-				if len(some) == 0 {
+			for p, to := range g.reached {
+				if to.Position == g.published[p] {
 					continue
 				}
 				if err := g.publish(ctx, p); err != nil {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"holdmetrics/projection/storetest"
 )
@@ -50,6 +51,39 @@ func TestFarBehindIsInNoHurry(t *testing.T) {
 			t.Errorf("%s: wants to publish: %v", c.name, got)
 		}
 	}
+}
+
+// Flushes that take long are rarer, up to a bound, and come in time where a line waits.
+func TestFlushesThatTakeLongAreRarer(t *testing.T) {
+	t.Parallel()
+	w, err := newWorker(Config{Store: storetest.NewMemory(), FlushInterval: time.Hour}, newMemLog(1), newMemBucket())
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := w.partitions[0].flush
+	for took, want := range map[time.Duration]time.Duration{0: time.Hour, time.Minute: time.Hour, 12 * time.Minute: 2 * time.Hour, time.Hour: 8 * time.Hour} {
+		if f.took = took; f.interval() != want {
+			t.Errorf("after a flush of %v the next one waits %v, want %v", took, f.interval(), want)
+		}
+	}
+	f.cfg.FlushInterval, f.took = time.Millisecond, time.Hour
+	f.changed()
+	if !f.armed || !f.stretched {
+		t.Fatal("no flush is on its way, or too soon")
+	}
+	f.cfg.FlushInterval = 0
+	f.hasten()
+	<-f.timer.C
+	if f.stretched {
+		t.Error("a flush that a line waits for is as late as others")
+	}
+	f.armed, f.cfg.FlushInterval, f.took = false, time.Hour, 0
+	f.changed()
+	if f.stretched {
+		t.Error("a short flush makes the next one wait")
+	}
+	f.hasten() // does nothing
+	f.timer.Stop()
 }
 
 // A store that had nothing of a partition is asked for nothing until something left the cache.

@@ -38,7 +38,7 @@ type Config struct {
 
 	CacheBytes    int           // bound of the pairs in memory, over all partitions; 0: see DefaultCacheBytes
 	FlushBytes    int           // bound of what is applied but not flushed, over all partitions; half of it starts a flush; 0: see DefaultFlushBytes
-	FlushInterval time.Duration // from the first change to its flush; while the log is far ahead, up to flushBehind times as long
+	FlushInterval time.Duration // from the first change to its flush; up to flushStretch times as long where flushes take long, and up to flushBehind times while the log is far ahead
 	GCInterval    time.Duration // how often the cache is trimmed even where it is not full
 	StopTimeout   time.Duration // how long the last flush and publish may take after ctx ended
 

@@ -111,7 +111,10 @@ type flusher struct {
 	inFlight     int    // estimated bytes of the flush that is being written
 	busy         bool   // a flush is being written
 	began        time.Time
-	armed        bool // timer runs
+	took         time.Duration // by the last flush
+	armed        bool          // timer runs
+	armedAt      time.Time
+	stretched    bool // the timer runs for longer than the interval
 	due          bool // timer has run out
 	waits        int  // how often since the last flush
 	timer        *time.Timer
@@ -260,11 +263,38 @@ func (f *flusher) start() error {
 	return nil
 }
 
+// A flush writes every pair again that changed, be it by one event. So the more a flush
+// has to write, the longer the next one waits: flushRests times as long as it took, and
+// flushStretch intervals at most. A reader who waits for the store, and a snapshot whose
+// line has ended, do not wait for that.
+const (
+	flushRests   = 10
+	flushStretch = 8
+)
+
+// interval is the time from the first change after a flush to the next flush.
+func (f *flusher) interval() time.Duration {
+	if f.mem.farBehind() {
+		return f.cfg.FlushInterval // of which many pass; see waitsBehind
+	}
+	return min(max(f.cfg.FlushInterval, flushRests*f.took), flushStretch*f.cfg.FlushInterval)
+}
+
 // changed starts the clock of the next flush with the first change after the last.
 func (f *flusher) changed() {
-	if !f.busy && !f.armed {
-		f.armed = true
-		f.timer.Reset(f.cfg.FlushInterval)
+	if f.busy || f.armed {
+		return
+	}
+	wait := f.interval()
+	f.armed, f.armedAt, f.stretched = true, time.Now(), wait > f.cfg.FlushInterval
+	f.timer.Reset(wait)
+}
+
+// hasten has the next flush wait no longer than the interval that is set.
+func (f *flusher) hasten() {
+	if f.armed && f.stretched {
+		f.stretched = false
+		f.timer.Reset(max(f.cfg.FlushInterval-time.Since(f.armedAt), 0))
 	}
 }
 
@@ -286,7 +316,7 @@ func (f *flusher) encode(pr *pair) projection.PairChange {
 
 // finish notes that a flush is written.
 func (f *flusher) finish(d flushDone) error {
-	f.busy, f.began, f.inFlight = false, time.Time{}, 0
+	f.busy, f.began, f.inFlight, f.took = false, time.Time{}, 0, d.took
 	if d.err != nil {
 		return fmt.Errorf("processor: partition %d: flush up to position %d: %w", f.id, d.job.batch.Checkpoint.Position, d.err)
 	}

@@ -381,6 +381,9 @@ func (p *publisher) startRefresh(ended bool) (<-chan refreshDone, <-chan time.Ti
 	if !p.busy || !p.refreshed { // else the bucket does not know yet what it is asked about
 		r.start(p.mem.position, p.flush.stored, p.isLatest)
 	}
+	if r.waits || r.walking && p.flush.stored < r.from {
+		p.flush.hasten()
+	}
 	return r.done, r.timer.C
 }
 

@@ -80,6 +80,7 @@ type refresher struct {
 	gone     []string   // keys to be removed from the bucket
 	position bool       // the position is to be published again
 	look     bool       // something may be due
+	waits    bool       // a line has ended, and is drawn when the store has its holder's last event
 	again    time.Time
 	busy     bool                      // a job is under way
 	drawing  map[string]bool           // holders of the job, and of drawn; without those that events overtook
@@ -206,6 +207,7 @@ func (r *refresher) next(position, stored uint64, is latest) *refreshJob {
 		}
 	}
 	r.ends.back(early)
+	r.waits = len(early) > 0
 	if len(job.ends) > 0 {
 		return job
 	}
@@ -282,6 +284,7 @@ func (r *refresher) finish(d refreshDone, note func(error)) error {
 	r.drawing = still
 	r.ends.back(d.behind)
 	if len(d.behind) > 0 {
+		r.waits = true
 		r.look = false // not before a flush, or the timer
 	}
 	if len(d.job.keys) > 0 {
