@@ -44,13 +44,13 @@ func TestPlainFiguresAreTheFolded(t *testing.T) {
 		}
 		s := (*rows)(p)
 		for at := int64(0); at < now+8; at += 1 + r.Int64N(3) {
-			got, ok := s.plain(at)
+			got, ok := plainFigures(s, at)
 			if !ok {
 				folded++
 				continue
 			}
 			plain++
-			if want := s.foldedFigures(at); got != want {
+			if want := foldedFigures(s, at); got != want {
 				t.Fatalf("%v at %d: %+v, want %+v; facts %+v", p.Policy(), at, got, want, s.list)
 			}
 		}

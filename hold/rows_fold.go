@@ -231,11 +231,11 @@ func (s *rows) chain() (total interval.Area, end int64, ok bool) {
 	return total, end, true
 }
 
-// plain returns the figures in one pass over the rows, without a fold, if all of them are
+// plainFigures returns the figures in one pass over the rows, without a fold, if all of them are
 // holds of different starts and nothing ends, retracts or waits for another one: then each
 // row is a hold as it is stated. That is what most pairs have. By merge, no two holds may
 // overlap.
-func (s *rows) plain(at int64) (out Figures, ok bool) {
+func plainFigures(s *rows, at int64) (out Figures, ok bool) {
 	var ended, live interval.Area // of the ended holds, and of all, as of at
 	var level interval.Weight
 	next, last := int64(forever), int64(0)
@@ -255,10 +255,10 @@ func (s *rows) plain(at int64) (out Figures, ok bool) {
 				same, live = false, ended
 				cut = reach
 			}
-			s.addPart(&ended, r, r.at, r.end, &reach)
+			addPart(s, &ended, r, r.at, r.end, &reach)
 			if r.end <= at {
 				if !same {
-					s.addPart(&live, r, r.at, r.end, &cut)
+					addPart(s, &live, r, r.at, r.end, &cut)
 				}
 				continue
 			}
@@ -275,7 +275,7 @@ func (s *rows) plain(at int64) (out Figures, ok bool) {
 			}
 			continue
 		}
-		s.addPart(&live, r, r.at, at, &cut)
+		addPart(s, &live, r, r.at, at, &cut)
 		if s.policy == Merge && r.end == 0 {
 			cut = forever
 		}
@@ -298,7 +298,7 @@ func (s *rows) plain(at int64) (out Figures, ok bool) {
 
 // addPart adds a row's weight over [from, to). What is behind reach, which it moves, is
 // held; the rest is held already.
-func (s *rows) addPart(total *interval.Area, r *row, from, to int64, reach *int64) {
+func addPart(s *rows, total *interval.Area, r *row, from, to int64, reach *int64) {
 	if to <= from {
 		return
 	}
@@ -316,14 +316,14 @@ func (s *rows) figures(at int64) Figures {
 		a := amountOf(&total)
 		return Figures{Settled: a, Line: Line{Base: a, Since: at}}
 	}
-	if f, ok := s.plain(at); ok {
+	if f, ok := plainFigures(s, at); ok {
 		return f
 	}
-	return s.foldedFigures(at)
+	return foldedFigures(s, at)
 }
 
 // foldedFigures is figures of any rows.
-func (s *rows) foldedFigures(at int64) Figures {
+func foldedFigures(s *rows, at int64) Figures {
 	f := s.fold()
 	settled := s.settledArea(&f, forever, 0, forever)
 	out := Figures{Settled: amountOf(&settled), Line: Line{Since: at}, Waiting: f.waiting}
