@@ -24,7 +24,7 @@ import (
 // name.
 var acts = []string{
 	"rebuild", "activate", "rollback", "drop", "seal", "restore",
-	"keys create", "keys revoke", "dlq retry", "dlq drop", "log repair", "log import",
+	"keys create", "keys revoke", "generations repair", "dlq retry", "dlq drop", "log repair", "log import",
 }
 
 // IsAct reports whether a command writes into the audit log what it does.
