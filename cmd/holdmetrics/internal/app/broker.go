@@ -183,6 +183,13 @@ func (b *Broker) launch() error {
 	if err := keepStreams(b.opts.StoreDir); err != nil {
 		b.log.Warn("the files of the streams cannot be linked before the NATS server starts: it deletes a stream that it cannot read", zap.Error(err))
 	}
+	damaged, err := dropIndexes(b.opts.StoreDir)
+	if err != nil {
+		b.log.Warn("a snapshot bucket cannot be checked before the NATS server starts: if JetStream does not answer then, stop, remove the bucket's directory, and start again", zap.Error(err))
+	}
+	for _, dir := range damaged {
+		b.log.Error("a snapshot bucket is damaged: its index is dropped, and the server keeps what it can read; the rest is published again from the store; look at the disk", zap.String("directory", dir))
+	}
 	s.Start()
 	ready := s.ReadyForConnections(brokerStart)
 	if err := giveBack(b.opts.StoreDir); err != nil {
