@@ -185,10 +185,10 @@ func (b *Broker) launch() error {
 	}
 	damaged, err := dropIndexes(b.opts.StoreDir)
 	if err != nil {
-		b.log.Warn("a snapshot bucket cannot be checked before the NATS server starts: if JetStream does not answer then, stop, remove the bucket's directory, and start again", zap.Error(err))
+		b.log.Warn("a snapshot bucket cannot be checked before the NATS server starts", zap.Error(err))
 	}
 	for _, dir := range damaged {
-		b.log.Error("a snapshot bucket is damaged: its index is dropped, and the server keeps what it can read; the rest is published again from the store; look at the disk", zap.String("directory", dir))
+		b.log.Error("a snapshot bucket is damaged: its index is dropped, and what is lost is published again from the store", zap.String("directory", dir))
 	}
 	s.Start()
 	ready := s.ReadyForConnections(brokerStart)
