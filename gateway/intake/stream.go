@@ -70,7 +70,7 @@ func (s *Stream) Send(ctx context.Context, d *hold.Draft, done func(Receipt, err
 		done = s.measured(ctx, d, timed, done)
 	}
 	s.flight.Add(1)
-	err := s.in.cfg.Producer.Send(ctx, d, func(position uint64, err error) {
+	err := s.in.cfg.Producer.Send(s.follow(ctx, 1), d, func(position uint64, err error) {
 		r := Receipt{Position: position}
 		if err == nil {
 			r.Note = s.in.noteOf(noted)
@@ -151,7 +151,7 @@ func (s *Stream) send(ctx context.Context, drafts []hold.Draft, done func(Batch)
 	noted := s.in.notes.prepare(ctx, drafts)
 	began, labels := time.Now(), s.labels(drafts)
 	s.flight.Add(1)
-	s.in.cfg.Producer.SendBatch(ctx, drafts, func(r ingest.BatchResult) {
+	s.in.cfg.Producer.SendBatch(s.follow(ctx, len(drafts)), drafts, func(r ingest.BatchResult) {
 		if r.Accepted > 0 {
 			s.in.cfg.Observer.Acknowledged(ctx, s.at, time.Since(began))
 		}

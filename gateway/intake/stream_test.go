@@ -1,12 +1,16 @@
 package intake
 
 import (
+	"context"
 	"slices"
 	"strings"
 	"testing"
 
+	"go.opentelemetry.io/otel/trace"
+
 	"holdmetrics/gateway/gatewaytest/fakes"
 	"holdmetrics/hold"
+	"holdmetrics/ingest"
 )
 
 // lotsNeedIDs are rules by which the holds of lots need a hold_id; ids are in lower case.
@@ -56,5 +60,54 @@ func TestBatchesGoByTheRules(t *testing.T) {
 				t.Fatal("the batch was changed")
 			}
 		})
+	}
+}
+
+// contexts is a producer that notes whether events are sent within a trace.
+type contexts struct {
+	Producer
+	traced, untraced int
+}
+
+func (c *contexts) count(ctx context.Context, n int) {
+	if trace.SpanContextFromContext(ctx).IsValid() {
+		c.traced += n
+	} else {
+		c.untraced += n
+	}
+}
+
+func (c *contexts) Send(ctx context.Context, d *hold.Draft, done func(uint64, error)) error {
+	c.count(ctx, 1)
+	return c.Producer.Send(ctx, d, done)
+}
+
+func (c *contexts) SendBatch(ctx context.Context, drafts []hold.Draft, done func(ingest.BatchResult)) {
+	c.count(ctx, len(drafts))
+	c.Producer.SendBatch(ctx, drafts, done)
+}
+
+// The first events of a stream belong to the trace of its call, and no later ones.
+func TestStreamLeavesItsTrace(t *testing.T) {
+	t.Parallel()
+	in := newIntake(nil, hold.PlainRules(hold.Merge))
+	counted := &contexts{Producer: in.cfg.Producer}
+	in.cfg.Producer = counted
+	ctx := trace.ContextWithSpanContext(t.Context(), trace.NewSpanContext(trace.SpanContextConfig{TraceID: trace.TraceID{1}, SpanID: trace.SpanID{1}, TraceFlags: trace.FlagsSampled}))
+	s := in.Stream(ctx, Broadcast)
+	d := fakes.Held("x", "a", 1_600_000_000, 1_600_000_001, 1)
+	done := make(chan error, 1)
+	for range mostTraced + 2 {
+		if err := s.Send(ctx, &d, func(_ Receipt, err error) { done <- err }); err != nil {
+			t.Fatal(err)
+		}
+		if err := <-done; err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.SendBatch(ctx, []hold.Draft{d, d}, func(Batch) { done <- nil })
+	<-done
+	if counted.traced != mostTraced || counted.untraced != 4 {
+		t.Errorf("%d events are within the trace, %d are not", counted.traced, counted.untraced)
 	}
 }

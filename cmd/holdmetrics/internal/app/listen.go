@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"net"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -13,12 +12,8 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
-	"holdmetrics/cmd/holdmetrics/internal/ports"
 	"holdmetrics/cmd/holdmetrics/internal/settings"
 )
-
-// listen opens a port; that it is taken is an error that says what to do.
-func listen(key, address string) (net.Listener, error) { return ports.Listen(key, address) }
 
 // LockName is the file of a data directory that is locked while it is in use.
 const LockName = "LOCK"

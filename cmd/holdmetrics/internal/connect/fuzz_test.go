@@ -15,7 +15,7 @@ import (
 // FuzzProfiles reads any file as that of the profiles. No error quotes it, as it has keys
 // in it, and what is read is kept as the same.
 func FuzzProfiles(f *testing.F) {
-	for _, seed := range []string{"", "profiles: {a: {}}\n", "profiles:\n  prod:\n    server: h:1\n    token: sesame-open-the-door-now\n", "profiles: [sesame-open-the-door-now]\n", "- sesame", "a: &a [*a]"} {
+	for _, seed := range []string{"", "profiles: {a: {}}\n", "profiles:\n  prod:\n    server: h:1\n    token: open-sesame-at-once-now\n", "profiles: [open-sesame-at-once-now]\n", "- sesame", "a: &a [*a]"} {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, text []byte) {

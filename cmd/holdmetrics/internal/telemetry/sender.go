@@ -114,7 +114,7 @@ func (h hiding) OnEmit(_ context.Context, r *sdklog.Record) error {
 
 // value hides the secrets of a value, which becomes a text if it has some.
 func (h hiding) value(v attribute.Value) attribute.Value {
-	text := v.Emit()
+	text := v.String()
 	if hidden := h.secrets.Hide(text); hidden != text {
 		return attribute.StringValue(hidden)
 	}
