@@ -69,6 +69,9 @@ type Config struct {
 	// DeadLetters returns what the dead letters take of their budget; nil: that is not shown.
 	DeadLetters func(context.Context) (ingest.DeadLetterUsage, error)
 
+	// Refused returns why no event is taken now, or nil; nil: that is not shown.
+	Refused func() error
+
 	// Proofs proves what the log has; nil: the server has no signing key.
 	Proofs query.Proofs
 
@@ -250,6 +253,9 @@ func (g *Gateway) status(ctx context.Context) (*query.Status, error) {
 	s, err := g.reads.Status(ctx)
 	if err == nil {
 		s.Watchers, s.Version, s.Prepared = g.hub.Count(), g.cfg.Version, g.Prepared()
+	}
+	if err == nil && g.cfg.Refused != nil {
+		s.Refused = g.cfg.Refused()
 	}
 	if err == nil && g.cfg.DeadLetters != nil {
 		// Where they cannot be read, the rest is worth knowing all the same.

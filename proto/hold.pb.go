@@ -2651,6 +2651,7 @@ type StatusAnswer struct {
 	HolderIds     string           `protobuf:"bytes,15,opt,name=holder_ids,json=holderIds,proto3" json:"holder_ids,omitempty"`
 	TokenIds      string           `protobuf:"bytes,16,opt,name=token_ids,json=tokenIds,proto3" json:"token_ids,omitempty"`
 	DeadLetters   *DeadLetterState `protobuf:"bytes,17,opt,name=dead_letters,json=deadLetters,proto3" json:"dead_letters,omitempty"` // absent: not known
+	Refused       string           `protobuf:"bytes,18,opt,name=refused,proto3" json:"refused,omitempty"`                            // why no event is taken now, and since when; empty: events are taken
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2802,6 +2803,13 @@ func (x *StatusAnswer) GetDeadLetters() *DeadLetterState {
 		return x.DeadLetters
 	}
 	return nil
+}
+
+func (x *StatusAnswer) GetRefused() string {
+	if x != nil {
+		return x.Refused
+	}
+	return ""
 }
 
 // DeadLetterState is what the stream of dead letters holds, and what it may hold. When it is
@@ -3741,7 +3749,7 @@ const file_hold_proto_rawDesc = "" +
 	"\aversion\x18\x04 \x01(\tR\aversion\x124\n" +
 	"\astarted\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\astarted\x120\n" +
 	"\x05heard\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\x05heard\x12\x18\n" +
-	"\aleaving\x18\a \x01(\bR\aleaving\"\xce\x04\n" +
+	"\aleaving\x18\a \x01(\bR\aleaving\"\xe8\x04\n" +
 	"\fStatusAnswer\x123\n" +
 	"\n" +
 	"partitions\x18\x01 \x03(\v2\x13.poh.PartitionStateR\n" +
@@ -3767,7 +3775,8 @@ const file_hold_proto_rawDesc = "" +
 	"\n" +
 	"holder_ids\x18\x0f \x01(\tR\tholderIds\x12\x1b\n" +
 	"\ttoken_ids\x18\x10 \x01(\tR\btokenIds\x127\n" +
-	"\fdead_letters\x18\x11 \x01(\v2\x14.poh.DeadLetterStateR\vdeadLetters\"\xc9\x01\n" +
+	"\fdead_letters\x18\x11 \x01(\v2\x14.poh.DeadLetterStateR\vdeadLetters\x12\x18\n" +
+	"\arefused\x18\x12 \x01(\tR\arefused\"\xc9\x01\n" +
 	"\x0fDeadLetterState\x12\x1a\n" +
 	"\bmessages\x18\x01 \x01(\x04R\bmessages\x12!\n" +
 	"\fmax_messages\x18\x02 \x01(\x04R\vmaxMessages\x12\x14\n" +

@@ -100,6 +100,9 @@ func writeStatus(w io.Writer, s *holdpb.StatusAnswer) error {
 		}
 		fmt.Fprintln(out)
 	}
+	if why := s.GetRefused(); why != "" {
+		fmt.Fprintf(out, "no events are taken: %s\n", strings.ReplaceAll(why, "\n", "; "))
+	}
 	if d := s.GetDeadLetters(); d.GetMessages() > 0 {
 		fmt.Fprintf(out, "dead letters: %.1f MiB of %.1f MiB", float64(d.GetBytes())/(1<<20), float64(d.GetMaxBytes())/(1<<20))
 		if d.GetFull() {

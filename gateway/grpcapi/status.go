@@ -28,6 +28,9 @@ func (s *Server) answerStatus(ctx context.Context) (*holdpb.StatusAnswer, error)
 		HolderIds: body.HolderIDs, TokenIds: body.TokenIDs,
 		LagEvents: body.LagEvents, LagEventsEstimated: body.LagEstimated, LagSeconds: knownSeconds(body.LagSeconds),
 	}
+	if body.Refused != nil {
+		out.Refused = body.Refused.Error()
+	}
 	for i := range body.Partitions {
 		p := &body.Partitions[i]
 		state := &holdpb.PartitionState{

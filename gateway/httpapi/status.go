@@ -61,6 +61,7 @@ type StatusBody struct {
 	Prepared     string         `json:"prepared,omitempty" doc:"Generation that is loaded beside it"`
 	DeadLetters  *deadLetterRow `json:"dead_letters,omitempty" doc:"What the stream of dead letters holds, and what it may hold"`
 	Checkpoint   *uint64        `json:"checkpoint,omitempty" doc:"Positions that the latest signed checkpoint covers; absent without a signing key"`
+	Refused      string         `json:"refused,omitempty" doc:"Why no event is taken now, and since when; absent: events are taken"`
 	Lost         []lostRow      `json:"lost,omitempty" doc:"Positions of the log whose messages are lost by an operator's decision"`
 }
 
@@ -125,6 +126,9 @@ func statusBodyOf(s *query.Status) StatusBody {
 		if !d.Since.IsZero() {
 			body.DeadLetters.Since = &d.Since
 		}
+	}
+	if s.Refused != nil {
+		body.Refused = s.Refused.Error()
 	}
 	for _, l := range s.Lost {
 		body.Lost = append(body.Lost, lostRow{l.First, l.Last, l.At, l.Restored})

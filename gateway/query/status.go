@@ -88,6 +88,7 @@ type Status struct {
 
 	// What the gateway adds.
 	DeadLetters *ingest.DeadLetterUsage // nil: not known
+	Refused     error                   // why no event is taken now; nil: events are taken
 	Watchers    int64
 	Version     string
 	Prepared    string // generation that is loaded beside the active one

@@ -136,6 +136,7 @@ func (g *Gateway) start(ctx context.Context) error {
 		Bounds:       g.settings.Reads,
 		Watching:     g.settings.Watches,
 		DeadLetters:  g.Events.DeadLetters().Usage,
+		Refused:      refused,
 		Proofs:       proofs,
 		TokenLabels:  g.settings.Metrics.Tokens,
 	})

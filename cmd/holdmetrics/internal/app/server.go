@@ -214,6 +214,7 @@ func (p *Server) startOver(ctx context.Context, policy hold.Policy, fresh bool) 
 		Bounds:       p.settings.Reads,
 		Watching:     p.settings.Watches,
 		DeadLetters:  p.Events.DeadLetters().Usage,
+		Refused:      p.gate,
 		Proofs:       proofs,
 		TokenLabels:  p.settings.Metrics.Tokens,
 	})
