@@ -61,6 +61,10 @@ func (e *MetaError) Error() string {
 		return fmt.Sprintf("%v: the store counts by rules %s, not by %s; new rules build a new generation (`holdmetrics rebuild --rules FILE`), the stored ones go on here",
 			ErrMetaFixed, e.Stored, e.Wanted)
 	}
+	if e.Name == MetaLogID {
+		return fmt.Sprintf("%v: the store was made from the log %s, and the stream of the log is %s: it was deleted and made again, or is another log's; restore a backup of the first one, or use another data directory or database",
+			ErrMetaFixed, e.Stored, e.Wanted)
+	}
 	return fmt.Sprintf("%v: %s is %q since the store was made, not %q; use the stored value, or another data directory or database",
 		ErrMetaFixed, e.Name, e.Stored, e.Wanted)
 }

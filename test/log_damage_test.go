@@ -289,3 +289,47 @@ func TestTakenPositions(t *testing.T) {
 	}
 	s.stop()
 }
+
+// Where the settings of the log cannot be read, the server and the repair name the file and
+// what to do. With the file of a copy the log is whole again.
+func TestDamagedSettingsOfLog(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	s := start(t, dir)
+	s.recordHolders(0, 5)
+	s.stop()
+	meta := filepath.Join(dir, "nats", "jetstream", "$G", "streams", "HOLD_EVENTS", "meta.inf")
+	whole, err := os.ReadFile(meta)
+	if err != nil {
+		t.Fatal(err)
+	}
+	flipped := slices.Clone(whole)
+	flipped[len(flipped)/2] ^= 1
+	for name, content := range map[string][]byte{"flipped": flipped, "cut": whole[:len(whole)/2], "empty": {}, "gone": nil} {
+		if err := os.WriteFile(meta, content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if content == nil {
+			if err := os.Remove(meta); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for _, args := range [][]string{
+			{"serve", "--data-dir", dir, "--grpc-address", "127.0.0.1:0", "--http-address", "127.0.0.1:0", "--nats-address", "127.0.0.1:0"},
+			{"log", "repair", "--data-dir", dir},
+		} {
+			_, text, err := try(t, args...)
+			if err == nil || !strings.Contains(text, "its settings in "+meta+" cannot be read") || !strings.Contains(text, "restore a backup") {
+				t.Errorf("%s: %s: %v: %s", name, args[0], err, text)
+			}
+		}
+	}
+	if err := os.WriteFile(meta, whole, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s = start(t, dir)
+	s.awaitReady()
+	if wrong, refused := s.figures(5); wrong != nil || refused != nil {
+		t.Error(wrong, refused)
+	}
+}

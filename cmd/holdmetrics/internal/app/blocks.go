@@ -2,7 +2,9 @@ package app
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"encoding/binary"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -10,6 +12,7 @@ import (
 	"path/filepath"
 
 	"github.com/klauspost/compress/s2"
+	"github.com/minio/highwayhash"
 
 	"holdmetrics/ingest"
 )
@@ -29,6 +32,33 @@ func logDirectory(dataDir string) string {
 func hasLog(dataDir string) bool {
 	blocks, err := filepath.Glob(filepath.Join(logDirectory(dataDir), "msgs", "*.blk"))
 	return err == nil && len(blocks) > 0
+}
+
+// CheckLogSettings returns an error if a data directory has blocks of a log whose settings
+// its broker cannot read, so that it does not know the log. They are in meta.inf, whose
+// checksum is in meta.sum. No repair can make them again: they have the log's id.
+func CheckLogSettings(dataDir string) error {
+	if !hasLog(dataDir) {
+		return nil
+	}
+	path := filepath.Join(logDirectory(dataDir), "meta.inf")
+	content, err := os.ReadFile(path)
+	if err == nil {
+		var want []byte
+		if want, err = os.ReadFile(filepath.Join(logDirectory(dataDir), "meta.sum")); err == nil {
+			key := sha256.Sum256([]byte(ingest.StreamName))
+			sum, failed := highwayhash.New64(key[:])
+			if failed != nil {
+				return failed
+			}
+			_, _ = sum.Write(content)
+			if hex.EncodeToString(sum.Sum(nil)) == string(want) {
+				return nil
+			}
+			err = errors.New("its checksum in meta.sum is another one")
+		}
+	}
+	return fmt.Errorf("the log cannot be opened: its settings in %s cannot be read: %w; its events are in msgs beside it; put meta.inf and meta.sum of a copy of this data directory there, or restore a backup to another directory ('holdmetrics log repair' cannot make them again)", path, err)
 }
 
 // BadBlock is a compressed block file of the log that cannot be read whole.

@@ -322,6 +322,9 @@ func (p *Server) openLog(ctx context.Context, existed bool) error {
 				continue
 			}
 		}
+		if errors.Is(err, ingest.ErrLogMissing) {
+			err = cmp.Or(CheckLogSettings(p.settings.DataDir), err)
+		}
 		if !errors.Is(err, ingest.ErrUnfinishedImport) {
 			return err
 		}

@@ -150,6 +150,9 @@ func (q *repairAsk) inDirectory(c *cobra.Command) (err error) {
 
 // cutBlocks has the broker read what can be read of blocks that it cannot read whole.
 func (q *repairAsk) cutBlocks(c *cobra.Command) error {
+	if err := app.CheckLogSettings(q.dir); err != nil {
+		return err
+	}
 	bad, err := app.BadBlocks(q.dir)
 	if err != nil {
 		return err
