@@ -14,6 +14,7 @@ import (
 	"holdmetrics/gateway/auth/auditlog"
 	"holdmetrics/gateway/auth/keys"
 	"holdmetrics/ingest"
+	"holdmetrics/ingest/transparency"
 	"holdmetrics/processor/generation"
 	"holdmetrics/projection"
 )
@@ -57,6 +58,9 @@ const (
 
 // metaStream is the stream of the records of the generations.
 const metaStream = "KV_" + generation.Bucket
+
+// proofStream is the stream of the checkpoints of the log.
+const proofStream = "KV_" + transparency.Bucket
 
 // fixed are the streams that every process uses, beside those of the generations.
 func fixed() []string { return []string{ingest.StreamName, ingest.DeadLetterStream, metaStream} }
@@ -106,9 +110,10 @@ func GrantOf(role Role, generations ...string) Grant {
 		return Grant{Services: services, Publish: services, Subscribe: []string{inbox}}
 	case Gateway:
 		return Grant{
-			Publish: slices.Concat(reading(), creating(fixed()...), creating(accessStreams()...), creating("KV_"+projection.BucketName(generation.First)), []string{
+			Publish: slices.Concat(reading(), creating(fixed()...), creating(gatewayStreams()...), creating("KV_"+projection.BucketName(generation.First)), []string{
 				kv + keys.Bucket + ".used.*", "hold.audit.refusal", // and no key, and no act
 				"hold.log.*", "hold.applied.>",
+				kv + transparency.Bucket + ".>",
 				kv + generation.Bucket + ".>", // that it runs, and what it has prepared
 				kv + "*._read.mark",           // a reader's own message; see projection
 			}),
@@ -116,7 +121,7 @@ func GrantOf(role Role, generations ...string) Grant {
 		}
 	case Worker:
 		return Grant{
-			Publish: slices.Concat(reading(), apis("STREAM.CREATE.*", "STREAM.UPDATE.*", "STREAM.DELETE.*"), []string{
+			Publish: slices.Concat(reading(), apis("STREAM.CREATE.*", "STREAM.UPDATE.*", "STREAM.DELETE.*", "STREAM.PURGE.*"), []string{
 				"hold.dlq.>", "hold.applied.>",
 				kv + ">", // the records, and the snapshots and leases of all generations
 				inbox,    // answers to gateways and commands
@@ -145,14 +150,15 @@ func creating(streams ...string) (subjects []string) {
 // again.
 func withoutHistory() (subjects []string) {
 	subjects = append(subjects, apis("STREAM.UPDATE."+ingest.StreamName, "STREAM.UPDATE."+metaStream)...)
-	for _, s := range append(fixed(), accessStreams()...) {
-		subjects = append(subjects, api+"STREAM.DELETE."+s)
+	for _, s := range append(fixed(), gatewayStreams()...) {
+		subjects = append(subjects, apis("STREAM.DELETE."+s, "STREAM.PURGE."+s)...)
 	}
-	for _, s := range accessStreams() {
-		subjects = append(subjects, api+"STREAM.CREATE."+s, api+"STREAM.UPDATE."+s)
+	for _, s := range gatewayStreams() {
+		subjects = append(subjects, apis("STREAM.CREATE."+s, "STREAM.UPDATE."+s)...)
 	}
-	return append(subjects, kv+keys.Bucket+".>")
+	return append(subjects, kv+keys.Bucket+".>", kv+transparency.Bucket+".>")
 }
 
-// accessStreams are the streams of the keys and of the audit log, which gateways make.
-func accessStreams() []string { return []string{"KV_" + keys.Bucket, auditlog.Stream} }
+// gatewayStreams are the streams of the keys, of the audit log and of the checkpoints,
+// which gateways make.
+func gatewayStreams() []string { return []string{"KV_" + keys.Bucket, auditlog.Stream, proofStream} }

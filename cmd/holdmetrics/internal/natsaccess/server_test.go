@@ -20,7 +20,10 @@ import (
 	"go.uber.org/zap"
 
 	"holdmetrics/cmd/holdmetrics/internal/natsaccess"
+	"holdmetrics/gateway/auth/auditlog"
+	"holdmetrics/gateway/auth/keys"
 	"holdmetrics/ingest"
+	"holdmetrics/ingest/transparency"
 	"holdmetrics/internal/natstest"
 	"holdmetrics/internal/testwait"
 	"holdmetrics/processor/generation"
@@ -52,8 +55,18 @@ func newWorld(t *testing.T, anonymous bool) *world {
 		t.Fatal(err)
 	}
 	w.url, w.js = s.ClientURL(), natstest.JetStream(t, s)
-	log, err := ingest.OpenLog(t.Context(), w.js, ingest.LogConfig{Partitions: 4})
-	if err != nil {
+	w.fill()
+	if err := w.gate.SetGenerations([]string{generation.First}); err != nil {
+		t.Fatal(err)
+	}
+	return w
+}
+
+// fill makes the streams of a log, with something in each.
+func (w *world) fill() {
+	t := w.t
+	t.Helper()
+	if _, err := ingest.OpenLog(t.Context(), w.js, ingest.LogConfig{Partitions: 4}); err != nil {
 		t.Fatal(err)
 	}
 	records, err := generation.Open(t.Context(), w.js, 1)
@@ -71,16 +84,19 @@ func newWorld(t *testing.T, anonymous bool) *world {
 	if _, err := w.js.Publish(t.Context(), "$KV.HOLD_STATS_1.alice", []byte("a snapshot")); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := w.js.CreateKeyValue(t.Context(), jetstream.KeyValueConfig{Bucket: "HOLD_LEASES_1"}); err != nil {
+	for _, bucket := range []string{"HOLD_LEASES_1", keys.Bucket, transparency.Bucket} {
+		if _, err := w.js.CreateKeyValue(t.Context(), jetstream.KeyValueConfig{Bucket: bucket}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := auditlog.Open(t.Context(), w.js, 1); err != nil {
 		t.Fatal(err)
 	}
-	if err := w.gate.SetGenerations([]string{generation.First}); err != nil {
-		t.Fatal(err)
+	for _, subject := range []string{ingest.LogSubject(0), "hold.audit.act", "$KV.HOLD_KEYS.key", "$KV.HOLD_AUDIT.checkpoint"} {
+		if _, err := w.js.Publish(t.Context(), subject, nil); err != nil {
+			t.Fatal(err)
+		}
 	}
-	if _, err := w.js.Publish(t.Context(), ingest.LogSubject(0), nil); err != nil || log == nil {
-		t.Fatal(err)
-	}
-	return w
 }
 
 // seed writes a seed into a file of its own.
@@ -265,6 +281,17 @@ func (w *world) attacks() []attack {
 		{"a snapshot into the log", replied("$JS.API.DIRECT.GET.KV_HOLD_STATS_1.$KV.HOLD_STATS_1.alice", "", "hold.log.1"), false},
 		{"a snapshot into the records", replied("$JS.API.STREAM.MSG.GET.KV_HOLD_STATS_1", `{"seq":1}`, "$KV.HOLD_META.active"), false},
 		{"a description into the records", replied("$JS.API.STREAM.INFO.KV_HOLD_STATS_1", "", "$KV.HOLD_META.active"), false},
+		{"a key", request("$KV.HOLD_KEYS.key", "garbage"), false},
+		{"a checkpoint", request("$KV.HOLD_AUDIT.checkpoint", "garbage"), false},
+		{"an act of an operator", request("hold.audit.act", "garbage"), false},
+		{"read the keys", request("$JS.API.STREAM.MSG.GET.KV_HOLD_KEYS", `{"seq":1}`), false},
+		{"delete the keys", request("$JS.API.STREAM.DELETE.KV_HOLD_KEYS", ""), false},
+		{"delete the audit log", request("$JS.API.STREAM.DELETE.HOLD_AUDIT_LOG", ""), false},
+		{"delete the checkpoints", request("$JS.API.STREAM.DELETE.KV_HOLD_AUDIT", ""), false},
+		{"purge the records", request("$JS.API.STREAM.PURGE.KV_HOLD_META", ""), false},
+		{"purge the keys", request("$JS.API.STREAM.PURGE.KV_HOLD_KEYS", ""), false},
+		{"purge the checkpoints", request("$JS.API.STREAM.PURGE.KV_HOLD_AUDIT", ""), false},
+		{"publish a raw event in the name of the log", request("hold.import.x.0", "x"), false},
 		{"listen to everything", w.listens(">"), true},
 		{"listen to the log", w.listens("hold.log.*"), true},
 		{"listen to the records", w.listens("$KV.HOLD_META.>"), true},
@@ -280,27 +307,37 @@ func TestAttacks(t *testing.T) {
 	w := newWorld(t, true)
 	roles := map[string]string{"anonymous": "", "producer": w.create("shop", natsaccess.Producer), "reader": w.create("board", natsaccess.Reader)}
 	for role, seed := range roles {
-		var refused atomic.Pointer[context.CancelFunc] // of the attack that goes on: the server says what it refuses
-		nc, err := nats.Connect(w.url, by(seed), nats.Timeout(time.Minute), nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {
-			if cancel := refused.Load(); cancel != nil {
-				(*cancel)()
-			}
-		}))
-		if err != nil {
-			t.Fatal(role, err)
+		w.attack(role, func(attack) bool { return true }, by(seed))
+	}
+}
+
+// attack connects as a user, and tries what he may not do.
+func (w *world) attack(who string, forbidden func(attack) bool, as nats.Option) {
+	t := w.t
+	t.Helper()
+	var refused atomic.Pointer[context.CancelFunc] // of the attack that goes on: the server says what it refuses
+	nc, err := nats.Connect(w.url, as, nats.Timeout(time.Minute), nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {
+		if cancel := refused.Load(); cancel != nil {
+			(*cancel)()
 		}
-		t.Cleanup(nc.Close)
-		for _, a := range w.attacks() {
-			before := w.state()
-			ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
-			refused.Store(&cancel)
-			if err := a.try(ctx, nc); err == nil {
-				t.Errorf("%s: %s: it worked", role, a.name)
-			}
-			cancel()
-			if after := w.state(); !a.own && !maps.Equal(before, after) {
-				t.Errorf("%s: %s: %s", role, a.name, differing(before, after))
-			}
+	}))
+	if err != nil {
+		t.Fatal(who, err)
+	}
+	t.Cleanup(nc.Close)
+	for _, a := range w.attacks() {
+		if !forbidden(a) {
+			continue
+		}
+		before := w.state()
+		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+		refused.Store(&cancel)
+		if err := a.try(ctx, nc); err == nil {
+			t.Errorf("%s: %s: it worked", who, a.name)
+		}
+		cancel()
+		if after := w.state(); !a.own && !maps.Equal(before, after) {
+			t.Errorf("%s: %s: %s", who, a.name, differing(before, after))
 		}
 	}
 }
