@@ -1,6 +1,7 @@
 package projection
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -197,4 +198,34 @@ func ReadFromLeader(ctx context.Context, js jetstream.JetStream, kv jetstream.Ke
 		}
 	}
 	return nil, fmt.Errorf("projection: bucket %s allows direct reads again and again (hint: nats stream edit %s --no-allow-direct)", kv.Bucket(), "KV_"+kv.Bucket())
+}
+
+// CreateBucket makes a key-value bucket that is read from its stream's leader, or opens the
+// one that another process has made. It does what jetstream.CreateKeyValue would do, which
+// allows direct reads: to take them back, every process would need permission to change the
+// stream. The configuration has a name, a description, replicas, the bytes
+// of a value and the time that markers stay; the storage is files.
+func CreateBucket(ctx context.Context, js jetstream.JetStream, c jetstream.KeyValueConfig) (jetstream.KeyValue, error) {
+	_, err := js.CreateStream(ctx, jetstream.StreamConfig{
+		Name:                   "KV_" + c.Bucket,
+		Description:            c.Description,
+		Subjects:               []string{"$KV." + c.Bucket + ".>"},
+		Storage:                jetstream.FileStorage,
+		Replicas:               max(c.Replicas, 1),
+		MaxMsgsPerSubject:      1,
+		MaxMsgs:                -1,
+		MaxBytes:               -1,
+		MaxMsgSize:             cmp.Or(c.MaxValueSize, -1),
+		MaxConsumers:           -1,
+		Duplicates:             2 * time.Minute,
+		Discard:                jetstream.DiscardNew,
+		AllowRollup:            true,
+		DenyDelete:             true,
+		AllowMsgTTL:            c.LimitMarkerTTL > 0,
+		SubjectDeleteMarkerTTL: c.LimitMarkerTTL,
+	})
+	if err != nil && !errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) {
+		return nil, err
+	}
+	return js.KeyValue(ctx, c.Bucket)
 }

@@ -95,6 +95,12 @@ type command struct {
 
 func start(t *testing.T, args ...string) *command {
 	t.Helper()
+	return startIn(t, nil, args...)
+}
+
+// startIn starts a command with an environment.
+func startIn(t *testing.T, environment map[string]string, args ...string) *command {
+	t.Helper()
 	patiently(t)
 	ctx, stop := context.WithCancel(context.Background())
 	in, out := io.Pipe()
@@ -102,7 +108,7 @@ func start(t *testing.T, args ...string) *command {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		c.ended <- run(ctx, args, streams{in: strings.NewReader(""), out: out, err: c.err})
+		c.ended <- run(ctx, args, streams{in: strings.NewReader(""), out: out, err: c.err, getenv: func(name string) string { return environment[name] }})
 		out.Close()
 	}()
 	go func() {

@@ -70,17 +70,12 @@ type Registry struct {
 func Open(ctx context.Context, js jetstream.JetStream, replicas int) (*Registry, error) {
 	kv, err := js.KeyValue(ctx, Bucket)
 	if errors.Is(err, jetstream.ErrBucketNotFound) {
-		kv, err = js.CreateKeyValue(ctx, jetstream.KeyValueConfig{
+		kv, err = projection.CreateBucket(ctx, js, jetstream.KeyValueConfig{
 			Bucket:         Bucket,
 			Description:    "Which generations of the projections there are, and which is read; kept by holdmetrics",
-			History:        1,
-			Storage:        jetstream.FileStorage,
 			Replicas:       max(replicas, 1),
 			LimitMarkerTTL: markerTTL,
 		})
-		if errors.Is(err, jetstream.ErrBucketExists) {
-			kv, err = js.KeyValue(ctx, Bucket)
-		}
 	}
 	if err == nil {
 		// A replica that is behind would send a gateway back to the previous generation.

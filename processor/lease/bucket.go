@@ -58,17 +58,12 @@ func openBucket(ctx context.Context, js jetstream.JetStream, generation string, 
 	name := Bucket(generation)
 	kv, err := js.KeyValue(ctx, name)
 	if errors.Is(err, jetstream.ErrBucketNotFound) {
-		kv, err = js.CreateKeyValue(ctx, jetstream.KeyValueConfig{
+		kv, err = projection.CreateBucket(ctx, js, jetstream.KeyValueConfig{
 			Bucket:         name,
 			Description:    "Who owns which partition, kept by holdmetrics workers; can be deleted while none runs",
-			History:        1,
-			Storage:        jetstream.FileStorage,
 			Replicas:       max(replicas, 1),
 			LimitMarkerTTL: markerTTL,
 		})
-		if errors.Is(err, jetstream.ErrBucketExists) { // another worker was faster
-			kv, err = js.KeyValue(ctx, name)
-		}
 	}
 	if err != nil {
 		return nil, fmt.Errorf("lease: open bucket %s: %w", name, err)

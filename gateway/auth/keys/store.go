@@ -34,17 +34,12 @@ type Store struct {
 func Open(ctx context.Context, js jetstream.JetStream, replicas int) (*Store, error) {
 	kv, err := js.KeyValue(ctx, Bucket)
 	if errors.Is(err, jetstream.ErrBucketNotFound) {
-		kv, err = js.CreateKeyValue(ctx, jetstream.KeyValueConfig{
+		kv, err = projection.CreateBucket(ctx, js, jetstream.KeyValueConfig{
 			Bucket:       Bucket,
 			Description:  "The API keys, without their secrets; kept by holdmetrics",
-			History:      1,
-			Storage:      jetstream.FileStorage,
 			Replicas:     max(replicas, 1),
 			MaxValueSize: maxValueBytes,
 		})
-		if errors.Is(err, jetstream.ErrBucketExists) {
-			kv, err = js.KeyValue(ctx, Bucket)
-		}
 	}
 	return opened(ctx, js, kv, err)
 }

@@ -15,6 +15,7 @@ import (
 	"holdmetrics/cmd/holdmetrics/internal/natsaccess"
 	"holdmetrics/cmd/holdmetrics/internal/settings"
 	"holdmetrics/cmd/holdmetrics/internal/usage"
+	"holdmetrics/processor/generation"
 )
 
 // New returns the command nats-creds.
@@ -36,7 +37,7 @@ The users of a NATS cluster are in its configuration: see deploy/nats.`,
 	users := func(c *cobra.Command) natsaccess.Users {
 		return natsaccess.UsersOf(cmp.Or(*dir, settings.EnvironmentOf(c)("DATA_DIR"), "data"))
 	}
-	c.AddCommand(newCreate(users), newList(users), newRevoke(users))
+	c.AddCommand(newCreate(users), newList(users), newRevoke(users), newGrants())
 	return c
 }
 
@@ -142,4 +143,30 @@ func oneName(_ *cobra.Command, args []string) error {
 		return errors.New("name one user")
 	}
 	return nil
+}
+
+func newGrants() *cobra.Command {
+	c := &cobra.Command{
+		Use:   "grants",
+		Short: "Write the permissions for a NATS cluster",
+		Long: `Grants writes what each role may do as configuration of nats-server: grants.conf of
+deploy/nats, which holdmetrics.conf there includes. It is not for serve, which has
+its own.`,
+		Example: `  holdmetrics nats-creds grants > grants.conf
+  holdmetrics nats-creds grants --generation 1 --generation doubled > grants.conf`,
+		Args: cobra.NoArgs,
+	}
+	generations := c.Flags().StringArray("generation", nil, "generation that readers may read; may be repeated (default 1 to 9)")
+	c.RunE = func(c *cobra.Command, _ []string) error {
+		for _, name := range *generations {
+			if err := generation.CheckName(name); err != nil {
+				return usage.Errorf("--generation: %w", err)
+			}
+		}
+		if len(*generations) == 0 {
+			*generations = natsaccess.FirstGenerations()
+		}
+		return natsaccess.WriteGrants(c.OutOrStdout(), *generations...)
+	}
+	return c
 }
