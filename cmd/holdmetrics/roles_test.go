@@ -124,6 +124,10 @@ func TestRolesOfCluster(t *testing.T) {
 	guarded.finish(t)
 	a.finish(t)
 	g.finish(t)
+	// A gateway with the credentials of an operator changes the log.
+	changed := startIn(t, as(natsaccess.Operator), "gateway", "--grpc-address", "127.0.0.1:0", "--http-address", "127.0.0.1:0", "--partitions", "4", "--signing-key", signing, "--max-clock-skew", "7s")
+	changed.address(t, "gRPC")
+	changed.finish(t)
 	if refused := server.Violations(); len(refused) > 0 {
 		t.Errorf("refused:\n%s", strings.Join(refused, "\n"))
 	}

@@ -131,8 +131,9 @@ func GrantOf(role Role, generations ...string) Grant {
 		}
 	case Operator:
 		return Grant{
-			Publish:   []string{api + ">", "$JS.FC.>", "$JS.ACK.>", "$JS.SNAPSHOT.>", kv + generation.Bucket + ".>", kv + keys.Bucket + ".>", "hold.>", inbox},
-			Subscribe: []string{inbox, "hold.log.*"},
+			Publish: []string{api + ">", "$JS.FC.>", "$JS.ACK.>", "$JS.SNAPSHOT.>", kv + generation.Bucket + ".>", kv + keys.Bucket + ".>", "hold.>", inbox,
+				kv + transparency.Bucket + ".>", kv + "*._read.mark"}, // as a gateway does that changes the log
+			Subscribe: []string{inbox, "hold.log.*", "hold.audit.act"},
 		}
 	}
 	return Grant{}
