@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"holdmetrics/hold"
+	"holdmetrics/internal/natstest"
 	"holdmetrics/processor/generation"
 )
 
@@ -24,7 +25,8 @@ func TestBuildBarLeft(t *testing.T) {
 // published, and what was refused; errors are printed below the table.
 func TestGenerationsTellHowFar(t *testing.T) {
 	t.Parallel()
-	p, _ := started(t, t.TempDir())
+	dir := t.TempDir()
+	p, _ := started(t, dir)
 	nats := "nats://" + p.Broker.Address().String()
 	at, err := p.Producer.Record(t.Context(), &hold.Draft{Token: "T", Holder: "h", Start: hold.StampOf(100e9)})
 	if err != nil {
@@ -36,14 +38,14 @@ func TestGenerationsTellHowFar(t *testing.T) {
 	if at != 1 {
 		t.Fatal(at)
 	}
-	r := openRegistry(t, nats)
+	r := openRegistry(t, nats, natstest.Operator(dir))
 	lastError := strings.Repeat("long ", 100) + "\nand more"
 	if err := r.PutProgress(t.Context(), "1", generation.Progress{Worker: "w", LastError: lastError}, time.Hour); err != nil {
 		t.Fatal(err)
 	}
 	eventually(t, "all of it is there", func() error {
 		var out, warned bytes.Buffer
-		if code := run(t.Context(), []string{"generations", "--format", "csv", "--nats-url", nats}, streams{out: &out, err: &warned}); code != exitOK {
+		if code := run(t.Context(), append([]string{"generations", "--format", "csv", "--nats-url", nats}, asOperator(dir)...), streams{out: &out, err: &warned}); code != exitOK {
 			t.Fatal(&warned)
 		}
 		if !strings.Contains(out.String(), "1,active,none,merge,,2,0,2,0,2,0,1,") || strings.Contains(out.String(), "long") {

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"github.com/nats-io/nats.go"
 	"strings"
 	"testing"
 	"time"
@@ -16,9 +17,9 @@ import (
 	holdpb "holdmetrics/proto"
 )
 
-func openRegistry(t *testing.T, url string) *generation.Registry {
+func openRegistry(t *testing.T, url string, options ...nats.Option) *generation.Registry {
 	t.Helper()
-	registry, err := generation.Open(t.Context(), natstest.JetStreamAt(t, url), 1)
+	registry, err := generation.Open(t.Context(), natstest.JetStreamAt(t, url, options...), 1)
 	if err != nil {
 		t.Fatal(err)
 	}

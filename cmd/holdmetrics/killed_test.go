@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"holdmetrics/hold"
+	"holdmetrics/internal/natstest"
 	"holdmetrics/processor/generation"
 )
 
@@ -17,7 +18,8 @@ import (
 // goes by itself.
 func TestActivateWasKilled(t *testing.T) {
 	t.Parallel()
-	p, _ := started(t, t.TempDir())
+	dir := t.TempDir()
+	p, _ := started(t, dir)
 	d := hold.Draft{Token: "T", Holder: "h", Start: hold.StampOf(100e9), End: hold.StampOf(200e9)}
 	if _, err := p.Producer.Record(t.Context(), &d); err != nil {
 		t.Fatal(err)
@@ -26,12 +28,12 @@ func TestActivateWasKilled(t *testing.T) {
 	said := func(want int, args ...string) string {
 		t.Helper()
 		var out bytes.Buffer
-		if code := run(t.Context(), append(args, "--nats-url", nats), streams{in: strings.NewReader(""), out: &out, err: &out}); code != want {
+		if code := run(t.Context(), slices.Concat(args, asOperator(dir), []string{"--nats-url", nats}), streams{in: strings.NewReader(""), out: &out, err: &out}); code != want {
 			t.Fatalf("%v: exit %d: %s", args, code, &out)
 		}
 		return out.String()
 	}
-	r := openRegistry(t, nats)
+	r := openRegistry(t, nats, natstest.Operator(dir))
 	// kill leaves what an activate of 2 leaves whose process ends before its second write.
 	kill := func(ttl time.Duration) {
 		t.Helper()
@@ -121,9 +123,10 @@ func TestActivateWasKilled(t *testing.T) {
 // to wait is over.
 func TestActivateIsOvertakenAtOnce(t *testing.T) {
 	t.Parallel()
-	p, _ := started(t, t.TempDir())
+	dir := t.TempDir()
+	p, _ := started(t, dir)
 	nats := "nats://" + p.Broker.Address().String()
-	r := openRegistry(t, nats)
+	r := openRegistry(t, nats, natstest.Operator(dir))
 	d := hold.Draft{Token: "T", Holder: "h", Start: hold.StampOf(100e9), End: hold.StampOf(200e9)}
 	if _, err := p.Producer.Record(t.Context(), &d); err != nil {
 		t.Fatal(err)
@@ -132,7 +135,7 @@ func TestActivateIsOvertakenAtOnce(t *testing.T) {
 		all := make(chan string, 1)
 		go func() {
 			var out bytes.Buffer
-			code := run(t.Context(), append(args, "--nats-url", nats), streams{in: strings.NewReader(""), out: &out, err: &out})
+			code := run(t.Context(), slices.Concat(args, asOperator(dir), []string{"--nats-url", nats}), streams{in: strings.NewReader(""), out: &out, err: &out})
 			all <- fmt.Sprintf("%d: %s", code, &out)
 		}()
 		return all

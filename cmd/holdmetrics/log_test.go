@@ -14,7 +14,8 @@ import (
 // Ctrl-C is how following ends, and no failure.
 func TestFollowEndsCleanly(t *testing.T) {
 	t.Parallel()
-	p, _ := started(t, t.TempDir())
+	dir := t.TempDir()
+	p, _ := started(t, dir)
 	d := hold.Draft{Token: "T", Holder: "h", Start: hold.StampOf(100e9)}
 	if _, err := p.Producer.Record(t.Context(), &d); err != nil {
 		t.Fatal(err)
@@ -25,7 +26,7 @@ func TestFollowEndsCleanly(t *testing.T) {
 	var errText bytes.Buffer
 	code := make(chan int, 1)
 	go func() {
-		code <- run(ctx, []string{"log", "--nats-url", "nats://" + p.Broker.Address().String(), "--follow", "--from", "1", "--format", "csv"},
+		code <- run(ctx, append([]string{"log", "--nats-url", "nats://" + p.Broker.Address().String(), "--follow", "--from", "1", "--format", "csv"}, asOperator(dir)...),
 			streams{in: strings.NewReader(""), out: w, err: &errText})
 		_ = w.Close()
 	}()

@@ -45,6 +45,12 @@ func started(t *testing.T, dir string) (*app.Server, func()) {
 	return p, stop
 }
 
+// asOperator are the flags of a command that is run for a server which was started on a
+// directory.
+func asOperator(dir string) []string {
+	return []string{"--nats-creds", filepath.Join(dir, "nats-users", "operator.seed")}
+}
+
 // awaitReady looks until the server is ready, or is not.
 func awaitReady(t *testing.T, p *app.Server, want bool) error {
 	t.Helper()

@@ -36,7 +36,8 @@ func TestRestoreToThreeServers(t *testing.T) {
 		}
 		return out.String()
 	}
-	p, stop := started(t, t.TempDir())
+	dir := t.TempDir()
+	p, stop := started(t, dir)
 	here := "nats://" + p.Broker.Address().String()
 	var events errgroup.Group // at once: one after the other each waits for the disk
 	for i := range 300 {
@@ -48,10 +49,10 @@ func TestRestoreToThreeServers(t *testing.T) {
 	if err := events.Wait(); err != nil {
 		t.Fatal(err)
 	}
-	said("seal", "--before", "1000", "--nats-url", here)
+	said(append([]string{"seal", "--before", "1000", "--nats-url", here}, asOperator(dir)...)...)
 	file := filepath.Join(t.TempDir(), "log.backup")
-	said("backup", file, "--nats-url", here)
-	want := said("log", "--format", "csv", "--nats-url", here)
+	said(append([]string{"backup", file, "--nats-url", here}, asOperator(dir)...)...)
+	want := said(append([]string{"log", "--format", "csv", "--nats-url", here}, asOperator(dir)...)...)
 	stop()
 
 	servers, options, urls := threeServers(t)
