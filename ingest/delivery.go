@@ -17,6 +17,8 @@ const (
 	// readConsumers is how many consumers in a row may deliver nothing of messages that
 	// are there before a read gives up.
 	readConsumers = 5
+	// askMost bounds one question to the stream.
+	askMost = 10 * time.Second
 	// readAway is how long a read of a range goes on while the server does not answer.
 	readAway = time.Minute
 )
@@ -37,6 +39,8 @@ type delivery struct {
 	patience time.Duration // 0: readPatience
 
 	headersOnly bool // deliver no data
+
+	unanswered int // questions in a row that the stream has not answered in time
 
 	last  uint64    // last position delivered, or the one before the first
 	heard time.Time // of the last message, or answer of the stream
@@ -188,13 +192,15 @@ func (d *delivery) listen(ctx context.Context, messages jetstream.MessagesContex
 // all. An answer sets heard. The error is ErrSilent if a range is read and the stream has
 // not answered for too long.
 func (d *delivery) look(ctx context.Context, through uint64) (more bool, err error) {
-	asking, cancel := context.WithTimeout(ctx, 2*d.patience)
+	// A server may be slower than any fixed time, so each question waits longer.
+	asking, cancel := context.WithTimeout(ctx, min(2*d.patience<<min(d.unanswered, 8), askMost))
 	defer cancel()
 	next, err := d.more(asking)
 	if err == nil {
-		d.heard = time.Now()
+		d.heard, d.unanswered = time.Now(), 0
 		return next != 0 && (through == 0 || next <= through), nil
 	}
+	d.unanswered++
 	if away := time.Since(d.heard); through != 0 && away > readAway && ctx.Err() == nil {
 		return false, fmt.Errorf("%w: waited at position %d%s of %s, last heard %s ago: %w", ErrSilent, d.last, d.wanted(through), d.name, away.Round(time.Second), err)
 	}

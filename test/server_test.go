@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -32,8 +33,26 @@ type server struct {
 	dir              string
 	grpc, http, nats string
 	cmd              *exec.Cmd
-	log              *bytes.Buffer
+	log              *journal
 	ended            bool
+}
+
+// journal is the log of a server, which goes on writing while a test reads it.
+type journal struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (j *journal) Write(b []byte) (int, error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.text.Write(b)
+}
+
+func (j *journal) String() string {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.text.String()
 }
 
 // start runs a server on a data directory and waits until it serves.
@@ -46,7 +65,7 @@ func start(t *testing.T, dir string, flags ...string) *server {
 func startBy(t *testing.T, dir string, command []string, flags ...string) *server {
 	t.Helper()
 	testwait.Allow(t, 2*patience)
-	s := &server{t: t, dir: dir, log: new(bytes.Buffer)}
+	s := &server{t: t, dir: dir, log: new(journal)}
 	args := append(command[1:len(command):len(command)], "serve", "--data-dir", dir, "--grpc-address", "127.0.0.1:0", "--http-address", "127.0.0.1:0", "--nats-address", "127.0.0.1:0")
 	s.cmd = exec.Command(command[0], append(args, flags...)...)
 	s.cmd.Env = append(build.Environment(), "GORACE=atexit_sleep_ms=10 exitcode=0") // races are looked for in its log

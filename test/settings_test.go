@@ -8,6 +8,7 @@ import (
 	"maps"
 	"net"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -72,12 +73,12 @@ func TestSettingsOfTheLogChanged(t *testing.T) {
 	}
 	awaitPutBack()
 	s.notReady("the log is damaged")
-	s.stop()
+	_ = s.end(syscall.SIGTERM) // an error, if a partition has failed before
 
 	// Also a start tells.
 	s = start(t, dir)
 	s.notReady("the log is damaged")
-	s.stop()
+	_ = s.end(syscall.SIGTERM) // an error, if a partition has failed before
 }
 
 // A log that is deleted while serve runs is missed at once.

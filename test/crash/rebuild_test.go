@@ -15,6 +15,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"google.golang.org/grpc"
 
+	"holdmetrics/internal/natstest"
 	"holdmetrics/processor/generation"
 	holdpb "holdmetrics/proto"
 	"holdmetrics/test/build"
@@ -32,7 +33,8 @@ const (
 func TestRebuildSurvives(t *testing.T) {
 	t.Parallel()
 	at := ports(t, 3)
-	p := run(t, "serve", binary, "serve", "--data-dir", t.TempDir(),
+	dir := t.TempDir()
+	p := run(t, "serve", binary, "serve", "--data-dir", dir,
 		"--grpc-address", at[0], "--http-address", at[1], "--nats-address", at[2])
 	awaitUp(t, p)
 	file := filepath.Join(t.TempDir(), "events.ndjson")
@@ -59,7 +61,7 @@ func TestRebuildSurvives(t *testing.T) {
 		}
 		before := uint64(0)
 		for kills < 3 {
-			events := awaitProgress(t, url, name, before)
+			events := awaitProgress(t, url, dir, name, before)
 			if events >= rebuildEvents {
 				break // on a slow machine; another one is begun
 			}
@@ -120,11 +122,11 @@ func awaitUp(t *testing.T, p *process) {
 	}
 }
 
-// awaitProgress waits until more events of a rebuild are stored than before, and
+// awaitProgress waits, as the operator of a data directory, until more events of a rebuild are stored than before, and
 // says how many are.
-func awaitProgress(t *testing.T, url, name string, before uint64) (events uint64) {
+func awaitProgress(t *testing.T, url, dir, name string, before uint64) (events uint64) {
 	t.Helper()
-	conn, err := nats.Connect(url)
+	conn, err := nats.Connect(url, natstest.Operator(dir))
 	if err != nil {
 		t.Fatal(err)
 	}

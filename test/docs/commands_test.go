@@ -97,6 +97,9 @@ func hasTest(t *testing.T, pkg, pattern string) bool {
 	return false
 }
 
+// defined finds the definition of a flag in Go.
+var defined = regexp.MustCompile(`\.[A-Z][a-z0-9]+Var\(&[a-zA-Z.]+, "([a-z-]+)"`)
+
 // TestFlags checks the flags that pages name alone, such as `--data-dir`.
 func TestFlags(t *testing.T) {
 	t.Parallel()
@@ -121,6 +124,20 @@ func TestFlags(t *testing.T) {
 		}
 	}
 	collect(nil)
+	// holdmetrics-audit is a program of another module.
+	sources, err := filepath.Glob("../../audit/cmd/holdmetrics-audit/*.go")
+	if err != nil || len(sources) == 0 {
+		t.Fatal("no sources of holdmetrics-audit: ", err)
+	}
+	for _, name := range sources {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range defined.FindAllStringSubmatch(string(text), -1) {
+			known["--"+m[1]] = true
+		}
+	}
 	for _, p := range pages(t) {
 		for i, line := range p.prose() {
 			for _, quoted := range inline.FindAllString(line, -1) {

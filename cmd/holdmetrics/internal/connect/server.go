@@ -323,6 +323,9 @@ func (s *Server) Error(err error) error {
 			hint = "name the authority of its certificate with --tls-ca"
 		case strings.Contains(text, "certificate required"):
 			hint = "it asks for a certificate; give --tls-cert and --tls-key"
+		case p.HasTLS() && p.Cert == "" && (strings.Contains(text, "broken pipe") || strings.Contains(text, "connection reset")):
+			// A server of TLS 1.3 refuses after the handshake, and its word may come too late.
+			hint = "perhaps it asks for a certificate; give --tls-cert and --tls-key"
 		case strings.Contains(text, "x509: "), strings.Contains(text, "remote error: tls"):
 			hint = "the certificates do not fit"
 		case !p.HasTLS() && strings.Contains(text, "error reading server preface"):
