@@ -262,18 +262,3 @@ func TestDamagedBucket(t *testing.T) {
 	right("after an attempt to write to the bucket")
 	s.stop()
 }
-
-// metrics are the metrics of the server.
-func (s *server) metrics() string {
-	s.t.Helper()
-	response, err := http.Get(s.http + "/metrics")
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	defer response.Body.Close()
-	text, err := io.ReadAll(response.Body)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	return string(text)
-}
