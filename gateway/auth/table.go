@@ -171,6 +171,7 @@ var commands = map[string]Need{
 
 	"nats-creds":        Local,
 	"nats-creds create": Local,
+	"nats-creds grants": Local,
 	"nats-creds list":   Local,
 	"nats-creds revoke": Local,
 
