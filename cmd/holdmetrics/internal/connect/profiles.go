@@ -14,6 +14,7 @@ import (
 
 	"holdmetrics/cmd/holdmetrics/internal/settings"
 	"holdmetrics/cmd/holdmetrics/internal/usage"
+	"holdmetrics/internal/wholefile"
 )
 
 // DefaultProfile is the name of the profile of those who name none.
@@ -94,7 +95,7 @@ func (p *Profiles) Path() string { return p.path }
 
 // Save writes the file, which only this user may read. Who reads it meanwhile sees the
 // former one.
-func (p *Profiles) Save() (err error) {
+func (p *Profiles) Save() error {
 	if p.path == "" {
 		return usage.Errorf("there is no home directory to keep profiles in: name a file with %s", envProfiles)
 	}
@@ -106,18 +107,8 @@ func (p *Profiles) Save() (err error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return fmt.Errorf("the profiles cannot be kept: %w", err)
 	}
-	file, err := os.CreateTemp(dir, ".profiles-*") // of mode 0600
-	if err != nil {
+	if err := wholefile.Replace(p.path, text); err != nil {
 		return fmt.Errorf("the profiles cannot be kept: %w", err)
 	}
-	defer func() {
-		if err != nil {
-			err = fmt.Errorf("the profiles cannot be kept: %w", errors.Join(err, os.Remove(file.Name())))
-		}
-	}()
-	_, err = file.Write(text)
-	if err := errors.Join(err, file.Sync(), file.Close()); err != nil {
-		return err
-	}
-	return os.Rename(file.Name(), p.path)
+	return nil
 }
