@@ -72,6 +72,7 @@ lint:
 	if [ -n "$$unformatted" ]; then echo "gofmt -w is wanted by:"; echo "$$unformatted"; exit 1; fi
 	$(GO) vet $(PACKAGES)
 	$(TOOL) staticcheck $(PACKAGES)
+	$(GO) run ./test/promlint
 	@for m in $(MODULES); do echo "$(GO) vet ./... # $$m"; ( cd $$m && $(GO) vet ./... ) || exit 1; done
 	@$(MAKE) --no-print-directory licenses vulnerabilities
 

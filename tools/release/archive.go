@@ -35,15 +35,25 @@ var units = []string{
 	"holdmetrics.sysusers", "holdmetrics.tmpfiles", "serve.env", "gateway.env", "worker.env",
 }
 
-// shared returns what archives of all targets contain beside the program, in order.
-func (r *release) shared(ctx context.Context, program, stage string, modules []*legal.Module) ([]file, error) {
+// texts returns the licences of modules and texts of the repository.
+func (r *release) texts(modules []*legal.Module, names ...string) ([]file, error) {
 	files := []file{{"THIRD_PARTY_LICENSES", 0o644, legal.Text(modules)}}
-	for _, name := range []string{"LICENSE", "README.md", "CHANGELOG.md"} {
-		text, err := os.ReadFile(filepath.Join(r.root, name))
+	for _, name := range names {
+		text, err := os.ReadFile(filepath.Join(r.root, filepath.FromSlash(name)))
 		if err != nil {
 			return nil, err
 		}
-		files = append(files, file{name, 0o644, text})
+		files = append(files, file{path.Base(name), 0o644, text})
+	}
+	return files, nil
+}
+
+// shared returns what archives of the product contain beside it for all targets, in order.
+// The program itself knows its commands, so one of this system writes pages and completions.
+func (r *release) shared(ctx context.Context, program, stage string, modules []*legal.Module) ([]file, error) {
+	files, err := r.texts(modules, "LICENSE", "README.md", "CHANGELOG.md")
+	if err != nil {
+		return nil, err
 	}
 	for _, name := range units {
 		text, err := os.ReadFile(filepath.Join(r.root, "deploy", "systemd", name))
@@ -89,8 +99,9 @@ func (r *release) shared(ctx context.Context, program, stage string, modules []*
 	return files, nil
 }
 
-// archive writes the archive for a target: a zip file for Windows, else tar and gzip.
-func (r *release) archive(t legal.Target, program string, shared []file) error {
+// archive writes the archive of a program for a target: a zip file for Windows, else tar
+// and gzip.
+func (r *release) archive(p legal.Program, t legal.Target, program string, shared []file) error {
 	text, err := os.ReadFile(program)
 	if err != nil {
 		return err
@@ -100,11 +111,11 @@ func (r *release) archive(t legal.Target, program string, shared []file) error {
 	if t.OS == "windows" {
 		write, ending = r.zip, ".zip"
 	}
-	out, err := os.Create(filepath.Join(r.out, r.name(t, ending)))
+	out, err := os.Create(filepath.Join(r.out, r.name(p, t, ending)))
 	if err != nil {
 		return err
 	}
-	return errors.Join(write(out, r.name(t, ""), files), out.Close())
+	return errors.Join(write(out, r.name(p, t, ""), files), out.Close())
 }
 
 func (r *release) tar(out io.Writer, dir string, files []file) error {

@@ -34,6 +34,16 @@ func kinds() []kind {
 	}
 }
 
+// about is what packages say of their programs.
+var about = map[string]struct {
+	summary, description string
+	units                bool // of systemd
+}{
+	"holdmetrics": {"Exact scores of who held which token for how long", "A server that keeps an exact, replayable score for every holder of a token.", true},
+	"holdmetrics-audit": {"A tamper-evident copy of the log of holdmetrics",
+		"Copies the log to an immudb server, and compares the log, the scores and the copy.", false},
+}
+
 // pseudo is the version of a commit without a tag, as Go writes it.
 var pseudo = regexp.MustCompile(`^(\d+\.\d+\.\d+)-(?:.*\.)?(\d{14})-([0-9a-f]{12})(\+dirty)?$`)
 
@@ -48,20 +58,20 @@ func packageVersion(version string) (number, before string) {
 	return number, strings.ReplaceAll(before, "-", "_")
 }
 
-// packages writes the packages for a target of Linux.
-func (r *release) packages(t legal.Target, program, stage string, shared []file) error {
+// packages writes the packages of a program for a target of Linux.
+func (r *release) packages(p legal.Program, t legal.Target, program, stage string, shared []file) error {
 	// nfpm takes the contents of packages from files.
 	source := func(name string, text []byte) (string, error) {
-		path := filepath.Join(stage, "package", filepath.FromSlash(name))
+		path := filepath.Join(stage, "package", p.Name, filepath.FromSlash(name))
 		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 			return "", err
 		}
 		return path, os.WriteFile(path, text, 0o644)
 	}
 	for _, k := range kinds() {
-		contents := files.Contents{r.content(program, "/usr/bin/holdmetrics", 0o755)}
+		contents := files.Contents{r.content(program, "/usr/bin/"+p.Name, 0o755)}
 		for _, f := range shared {
-			to, kept := k.place(f.name)
+			to, kept := k.place(p, f.name)
 			if to == "" {
 				continue
 			}
@@ -83,26 +93,27 @@ func (r *release) packages(t legal.Target, program, stage string, shared []file)
 			contents = append(contents, c)
 		}
 		number, before := packageVersion(r.version)
+		about := about[p.Name]
 		info := &nfpm.Info{
-			Name: "holdmetrics", Arch: t.Arch, Platform: "linux", Version: number, Prerelease: before, VersionSchema: "none", Release: "1",
+			Name: p.Name, Arch: t.Arch, Platform: "linux", Version: number, Prerelease: before, VersionSchema: "none", Release: "1",
 			Section: "net", Priority: "optional", Maintainer: "The holdmetrics maintainers",
-			Description: "Exact scores of who held which token for how long\nA server that keeps an exact, replayable score for every holder of a token.",
+			Description: about.summary + "\n" + about.description,
 			License:     "Apache-2.0", MTime: r.time, DisableGlobbing: true,
 			Overridables: nfpm.Overridables{Contents: contents},
 		}
-		info.RPM.BuildHost, info.RPM.Summary = "localhost", "Exact scores of who held which token for how long"
-		if k.systemd {
+		info.RPM.BuildHost, info.RPM.Summary = "localhost", about.summary
+		if k.systemd && about.units {
 			info.Scripts.PostInstall = filepath.Join(r.root, "deploy", "systemd", "postinstall.sh")
 			info.Scripts.PreRemove = filepath.Join(r.root, "deploy", "systemd", "preremove.sh")
 		}
-		if err := r.write(k, t, nfpm.WithDefaults(info)); err != nil {
+		if err := r.write(k, p, t, nfpm.WithDefaults(info)); err != nil {
 			return fmt.Errorf("%s for %s: %w", k.name, t, err)
 		}
 	}
 	return nil
 }
 
-func (r *release) write(k kind, t legal.Target, info *nfpm.Info) error {
+func (r *release) write(k kind, p legal.Program, t legal.Target, info *nfpm.Info) error {
 	if err := nfpm.PrepareForPackager(info, k.name); err != nil {
 		return err
 	}
@@ -110,18 +121,18 @@ func (r *release) write(k kind, t legal.Target, info *nfpm.Info) error {
 	if err := k.packager.Package(info, &out); err != nil {
 		return err
 	}
-	return os.WriteFile(filepath.Join(r.out, r.name(t, "."+k.name)), out.Bytes(), 0o644)
+	return os.WriteFile(filepath.Join(r.out, r.name(p, t, "."+k.name)), out.Bytes(), 0o644)
 }
 
 // place returns where a package has a file of an archive, or nothing, and whether it is a
 // file that operators change.
-func (k kind) place(name string) (path string, config bool) {
+func (k kind) place(p legal.Program, name string) (path string, config bool) {
 	dir, base := filepath.Split(filepath.FromSlash(name))
 	switch {
 	case name == "LICENSE":
-		return "/usr/share/doc/holdmetrics/copyright", false
+		return "/usr/share/doc/" + p.Name + "/copyright", false
 	case dir == "":
-		return "/usr/share/doc/holdmetrics/" + base, false
+		return "/usr/share/doc/" + p.Name + "/" + base, false
 	case dir == "man/":
 		return "/usr/share/man/man1/" + base + ".gz", false
 	case base == "holdmetrics.bash":

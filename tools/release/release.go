@@ -21,16 +21,13 @@ import (
 	"holdmetrics/tools/release/legal"
 )
 
-// command is the package of the program.
-const command = "./cmd/holdmetrics"
-
 // release is a release that is being made.
 type release struct {
 	root, out string // absolute
 	targets   []legal.Target
 	commit    string
 	time      time.Time // of the commit, and of every file of the release
-	version   string    // without the v; that of the module, as Go states it in the program
+	version   string    // without the v; that of the module, as Go states it in the product, which is built first
 }
 
 // newRelease looks at the repository, and empties the directory of the release.
@@ -86,51 +83,9 @@ func (r *release) make(ctx context.Context, log io.Writer) error {
 	}
 	defer os.RemoveAll(stage)
 
-	modules, err := legal.Modules(ctx, r.root, command, r.targets)
-	if err != nil {
-		return err
-	}
-	for _, m := range modules {
-		err = errors.Join(err, m.Check())
-	}
-	if err != nil {
-		return err
-	}
-	fmt.Fprintf(log, "licences of %d modules are compatible with Apache-2.0\n", len(modules))
-
-	// The program itself knows its commands, so one of this system writes pages and completions.
-	host := legal.Target{OS: runtime.GOOS, Arch: runtime.GOARCH}
-	programs := map[legal.Target]string{}
-	for _, t := range append(slices.Clone(r.targets), host) {
-		if programs[t] != "" {
-			continue
-		}
-		fmt.Fprintf(log, "building for %s\n", t)
-		if programs[t], err = r.build(ctx, stage, t); err != nil {
-			return err
-		}
-	}
-	info, err := buildinfo.ReadFile(programs[host])
-	if err != nil {
-		return err
-	}
-	r.version = strings.TrimPrefix(info.Main.Version, "v")
-	shared, err := r.shared(ctx, programs[host], stage, modules)
-	if err != nil {
-		return err
-	}
-	for _, t := range r.targets {
-		if err := r.archive(t, programs[t], shared); err != nil {
-			return fmt.Errorf("archive for %s: %w", t, err)
-		}
-		if err := r.materials(t, programs[t], modules); err != nil {
-			return fmt.Errorf("bill of materials for %s: %w", t, err)
-		}
-		if t.OS != "linux" {
-			continue
-		}
-		if err := r.packages(t, programs[t], stage, shared); err != nil {
-			return err
+	for _, p := range legal.Programs {
+		if err := r.program(ctx, p, stage, log); err != nil {
+			return fmt.Errorf("%s: %w", p.Name, err)
 		}
 	}
 	if err := r.sums(); err != nil {
@@ -140,15 +95,76 @@ func (r *release) make(ctx context.Context, log io.Writer) error {
 	return nil
 }
 
-// build builds the program for a target, without C, paths, times or anything else of this
+// program makes the files of one program.
+func (r *release) program(ctx context.Context, p legal.Program, stage string, log io.Writer) error {
+	modules, err := legal.Modules(ctx, filepath.Join(r.root, p.Module), p.Package, r.targets)
+	if err != nil {
+		return err
+	}
+	for _, m := range modules {
+		err = errors.Join(err, m.Check())
+	}
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(log, "licences of the %d modules of %s are compatible with Apache-2.0\n", len(modules), p.Name)
+
+	host := legal.Target{OS: runtime.GOOS, Arch: runtime.GOARCH}
+	targets := slices.Clone(r.targets)
+	if product := r.version == ""; product && !slices.Contains(targets, host) {
+		targets = append(targets, host)
+	}
+	built := map[legal.Target]string{}
+	for _, t := range targets {
+		fmt.Fprintf(log, "building %s for %s\n", p.Name, t)
+		if built[t], err = r.build(ctx, p, stage, t); err != nil {
+			return err
+		}
+	}
+	var shared []file
+	if r.version == "" {
+		info, err := buildinfo.ReadFile(built[host])
+		if err != nil {
+			return err
+		}
+		r.version = strings.TrimPrefix(info.Main.Version, "v")
+		shared, err = r.shared(ctx, built[host], stage, modules)
+		if err != nil {
+			return err
+		}
+	} else if shared, err = r.texts(modules, "LICENSE", "docs/audit.md"); err != nil {
+		return err
+	}
+	for _, t := range r.targets {
+		if err := r.archive(p, t, built[t], shared); err != nil {
+			return fmt.Errorf("archive for %s: %w", t, err)
+		}
+		if err := r.materials(p, t, built[t], modules); err != nil {
+			return fmt.Errorf("bill of materials for %s: %w", t, err)
+		}
+		if t.OS != "linux" {
+			continue
+		}
+		if err := r.packages(p, t, built[t], stage, shared); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// build builds a program for a target, without C, paths, times or anything else of this
 // machine in it. It returns its path.
-func (r *release) build(ctx context.Context, stage string, t legal.Target) (string, error) {
-	path := filepath.Join(stage, t.OS+"_"+t.Arch, "holdmetrics")
+func (r *release) build(ctx context.Context, p legal.Program, stage string, t legal.Target) (string, error) {
+	path := filepath.Join(stage, t.OS+"_"+t.Arch, p.Name)
 	if t.OS == "windows" {
 		path += ".exe"
 	}
-	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=true", "-ldflags=-s -w -buildid=", "-o", path, command)
-	cmd.Dir = r.root
+	flags := "-ldflags=-s -w -buildid="
+	if r.version != "" { // Go knows the version of the product's module alone
+		flags += " -X main.released=v" + r.version
+	}
+	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=true", flags, "-o", path, p.Package)
+	cmd.Dir = filepath.Join(r.root, p.Module)
 	// What the machine sets for its own builds does not count here.
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS="+t.OS, "GOARCH="+t.Arch, "GOFLAGS=-mod=readonly",
 		"GOAMD64=v1", "GOARM64=v8.0", "GOEXPERIMENT=", "GOFIPS140=off", "GOWORK=off")
@@ -158,9 +174,9 @@ func (r *release) build(ctx context.Context, stage string, t legal.Target) (stri
 	return path, nil
 }
 
-// name returns the name of a file of the release for a target.
-func (r *release) name(t legal.Target, ending string) string {
-	return fmt.Sprintf("holdmetrics_%s_%s_%s%s", r.version, t.OS, t.Arch, ending)
+// name returns the name of a program's file for a target.
+func (r *release) name(p legal.Program, t legal.Target, ending string) string {
+	return fmt.Sprintf("%s_%s_%s_%s%s", p.Name, r.version, t.OS, t.Arch, ending)
 }
 
 // sums writes the checksums of all files of the release.

@@ -46,6 +46,20 @@ func main() {
 }
 `
 
+// audit stands for holdmetrics-audit, whose module uses the product's.
+const audit = `package main
+
+import (
+	"fmt"
+
+	"holdmetrics/names"
+)
+
+var released string
+
+func main() { fmt.Println(names.Audit, released) }
+`
+
 // repository makes a repository with the program in a directory, always the same commit.
 func repository(t *testing.T, dir string) {
 	t.Helper()
@@ -62,7 +76,10 @@ func repository(t *testing.T, dir string) {
 	write("go.sum", "github.com/google/uuid v1.6.0 h1:NIvaJDMOsjHA8n1jAhLSgzrAzy1Hgr+hNrb57e+94F0=\n"+
 		"github.com/google/uuid v1.6.0/go.mod h1:TIyPZe4MgqvfeYDBFedMoGGpEw/LqOeaOT+nhxU+yHo=\n")
 	write("cmd/holdmetrics/main.go", program)
-	for _, name := range []string{"LICENSE", "README.md", "CHANGELOG.md"} {
+	write("names/names.go", "// Package names is of the product, and used by another module.\npackage names\n\n// Audit is a name.\nconst Audit = \"audit\"\n")
+	write("audit/go.mod", "module holdmetrics/audit\n\ngo 1.26.0\n\nreplace holdmetrics => ../\n\nrequire holdmetrics v0.0.0-00010101000000-000000000000\n")
+	write("audit/cmd/holdmetrics-audit/main.go", audit)
+	for _, name := range []string{"LICENSE", "README.md", "CHANGELOG.md", "docs/audit.md"} {
 		write(name, name+"\n")
 	}
 	for _, name := range append([]string{"postinstall.sh", "preremove.sh"}, units...) {
@@ -126,8 +143,8 @@ func TestReleaseIsReproducible(t *testing.T) {
 		releases = append(releases, contents(t, out))
 	}
 	first, second := releases[0], releases[1]
-	if len(first) != 8 {
-		t.Errorf("the release has %d files, want 8", len(first))
+	if len(first) != 15 {
+		t.Errorf("the release has %d files, want 15", len(first))
 	}
 	for name, text := range first {
 		if !bytes.Equal(text, second[name]) {
@@ -144,6 +161,12 @@ func TestReleaseIsReproducible(t *testing.T) {
 			t.Fatal(err)
 		}
 		parts := *bom.Components
+		if strings.HasPrefix(name, "holdmetrics-audit_") {
+			if len(parts) != 2 || parts[1].Name != "holdmetrics" || parts[1].Version != bom.Metadata.Component.Version {
+				t.Errorf("the bill of materials has %+v", parts)
+			}
+			continue
+		}
 		if len(parts) != 2 || parts[1].Name != "github.com/google/uuid" || (*parts[1].Licenses)[0].License.ID != "BSD-3-Clause" {
 			t.Errorf("the bill of materials has %+v", parts)
 		}
@@ -201,15 +224,23 @@ func TestDebIsUnpacked(t *testing.T) {
 		t.Fatal(err)
 	}
 	debs, err := filepath.Glob(filepath.Join(out, "*.deb"))
-	if err != nil || len(debs) != 1 {
+	if err != nil || len(debs) != 2 {
 		t.Fatal(debs, err)
 	}
 	system := t.TempDir()
-	if out, err := exec.Command("dpkg-deb", "-x", debs[0], system).CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
+	for _, deb := range debs {
+		if out, err := exec.Command("dpkg-deb", "-x", deb, system).CombinedOutput(); err != nil {
+			t.Fatalf("%v\n%s", err, out)
+		}
+	}
+	// It is told its version, which is not that of its module.
+	text, err := exec.Command(filepath.Join(system, "usr", "bin", "holdmetrics-audit")).Output()
+	if want := "audit v" + r.version; err != nil || strings.TrimSpace(string(text)) != want {
+		t.Errorf("holdmetrics-audit says %q (%v), want %q", text, err, want)
 	}
 	for path, mode := range map[string]os.FileMode{
-		"usr/bin/holdmetrics": 0o755, "usr/lib/systemd/system/holdmetrics-worker.service": 0o644, "usr/lib/sysusers.d/holdmetrics.conf": 0o644,
+		"usr/bin/holdmetrics": 0o755, "usr/bin/holdmetrics-audit": 0o755, "usr/share/doc/holdmetrics-audit/audit.md": 0o644,
+		"usr/lib/systemd/system/holdmetrics-worker.service": 0o644, "usr/lib/sysusers.d/holdmetrics.conf": 0o644,
 		"etc/holdmetrics/serve.env": 0o640, "usr/share/man/man1/holdmetrics.1.gz": 0o644, "usr/share/doc/holdmetrics/THIRD_PARTY_LICENSES": 0o644,
 		"usr/share/bash-completion/completions/holdmetrics": 0o644, "usr/share/zsh/vendor-completions/_holdmetrics": 0o644,
 	} {

@@ -21,7 +21,7 @@ import (
 
 // materials writes the bill of materials of a program: the modules that it states to be
 // made of, with their checksums and licences.
-func (r *release) materials(t legal.Target, program string, modules []*legal.Module) error {
+func (r *release) materials(p legal.Program, t legal.Target, program string, modules []*legal.Module) error {
 	info, err := buildinfo.ReadFile(program)
 	if err != nil {
 		return err
@@ -31,7 +31,7 @@ func (r *release) materials(t legal.Target, program string, modules []*legal.Mod
 		return err
 	}
 	main := cdx.Component{
-		BOMRef: purl(info.Main.Path, r.version), Type: cdx.ComponentTypeApplication, Name: "holdmetrics", Version: r.version,
+		BOMRef: purl(info.Main.Path, r.version), Type: cdx.ComponentTypeApplication, Name: p.Name, Version: r.version,
 		PackageURL: purl(info.Main.Path, r.version), Licenses: licences([]string{"Apache-2.0"}),
 		Hashes:     &[]cdx.Hash{{Algorithm: cdx.HashAlgoSHA256, Value: sum}},
 		Properties: &[]cdx.Property{{Name: "holdmetrics:commit", Value: r.commit}, {Name: "holdmetrics:target", Value: t.String()}, {Name: "holdmetrics:go", Value: info.GoVersion}},
@@ -43,6 +43,13 @@ func (r *release) materials(t legal.Target, program string, modules []*legal.Mod
 	}}
 	uses := []string{purl("std", version)}
 	for _, d := range info.Deps {
+		if d.Path == legal.Product { // of this repository, and so of the same version
+			components = append(components, cdx.Component{
+				BOMRef: purl(d.Path, r.version), Type: cdx.ComponentTypeLibrary, Name: d.Path, Version: r.version, PackageURL: purl(d.Path, r.version), Licenses: licences([]string{"Apache-2.0"}),
+			})
+			uses = append(uses, purl(d.Path, r.version))
+			continue
+		}
 		if d.Replace != nil {
 			d = d.Replace
 		}
@@ -62,7 +69,7 @@ func (r *release) materials(t legal.Target, program string, modules []*legal.Mod
 	bom.Metadata = &cdx.Metadata{Timestamp: r.time.Format(time.RFC3339), Component: &main}
 	bom.Components = &components
 	bom.Dependencies = &[]cdx.Dependency{{Ref: main.BOMRef, Dependencies: &uses}}
-	out, err := os.Create(filepath.Join(r.out, r.name(t, ".cdx.json")))
+	out, err := os.Create(filepath.Join(r.out, r.name(p, t, ".cdx.json")))
 	if err != nil {
 		return err
 	}

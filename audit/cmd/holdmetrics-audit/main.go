@@ -55,7 +55,14 @@ Checkpoints, proofs and the witness need no immudb: see 'holdmetrics audit --hel
 	return root
 }
 
+// released is the version of a release, which sets it: Go knows that of the product's
+// module alone.
+var released string
+
 func version() string {
+	if released != "" {
+		return released
+	}
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
 		return "unknown"

@@ -58,8 +58,11 @@ type listed struct {
 	}
 }
 
+// Product is the module of the product. Other modules of the repository use it.
+const Product = "holdmetrics"
+
 // Modules returns the modules of which a package of the module in root contains code on
-// any of the targets, sorted by path. The module itself is not among them.
+// any of the targets, sorted by path. The modules of this repository are not among them.
 func Modules(ctx context.Context, root, pkg string, targets []Target) ([]*Module, error) {
 	dirs := map[string]map[string]bool{} // of packages, by the directory of their module
 	modules := map[string]*Module{}
@@ -80,7 +83,7 @@ func Modules(ctx context.Context, root, pkg string, targets []Target) ([]*Module
 			} else if err != nil {
 				return nil, err
 			}
-			if p.Module == nil || p.Module.Main {
+			if p.Module == nil || p.Module.Main || p.Module.Path == Product {
 				continue
 			}
 			if p.Module.Dir == "" {

@@ -9,27 +9,33 @@ import (
 	"testing"
 )
 
-// Every dependency of the program, on every system of a release, is under a licence that
+// Every dependency of the programs, on every system of a release, is under a licence that
 // is compatible with Apache-2.0.
 func TestDependenciesAreCompatible(t *testing.T) {
 	t.Parallel()
-	modules, err := Modules(context.Background(), filepath.Join("..", "..", ".."), "./cmd/holdmetrics", Released)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if len(modules) < 50 {
-		t.Errorf("%d modules were found", len(modules))
-	}
-	for _, m := range modules {
-		if err := m.Check(); err != nil {
-			t.Error(err)
-		}
-	}
-	text := string(Text(modules))
-	for _, want := range []string{"github.com/nats-io/nats-server/v2", "std 1.", "TERMS AND CONDITIONS", "THE SOFTWARE IS PROVIDED"} {
-		if !strings.Contains(text, want) {
-			t.Errorf("the licence texts have no %q", want)
-		}
+	uses := map[string]string{"holdmetrics": "github.com/nats-io/nats-server/v2", "holdmetrics-audit": "github.com/codenotary/immudb"}
+	for _, p := range Programs {
+		t.Run(p.Name, func(t *testing.T) {
+			t.Parallel()
+			modules, err := Modules(context.Background(), filepath.Join("..", "..", "..", p.Module), p.Package, Released)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(modules) < 30 {
+				t.Errorf("%d modules were found", len(modules))
+			}
+			for _, m := range modules {
+				if err := m.Check(); err != nil {
+					t.Error(err)
+				}
+			}
+			text := string(Text(modules))
+			for _, want := range []string{uses[p.Name], "std 1.", "TERMS AND CONDITIONS", "THE SOFTWARE IS PROVIDED"} {
+				if !strings.Contains(text, want) {
+					t.Errorf("the licence texts have no %q", want)
+				}
+			}
+		})
 	}
 }
 

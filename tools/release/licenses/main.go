@@ -8,6 +8,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"path/filepath"
 
 	"holdmetrics/tools/release/legal"
 )
@@ -23,22 +24,26 @@ func main() {
 }
 
 func run(root string, list bool) error {
-	modules, err := legal.Modules(context.Background(), root, "./cmd/holdmetrics", legal.Released)
-	if err != nil {
-		return err
-	}
-	refused := 0
-	for _, m := range modules {
-		if err := m.Check(); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			refused++
-		} else if list {
-			fmt.Println(m.Path, m.Version, m.Licenses)
+	refused, all := 0, 0
+	for _, p := range legal.Programs {
+		modules, err := legal.Modules(context.Background(), filepath.Join(root, p.Module), p.Package, legal.Released)
+		if err != nil {
+			return err
 		}
+		all += len(modules)
+		for _, m := range modules {
+			if err := m.Check(); err != nil {
+				fmt.Fprintf(os.Stderr, "%s: %v\n", p.Name, err)
+				refused++
+			} else if list {
+				fmt.Println(p.Name, m.Path, m.Version, m.Licenses)
+			}
+		}
+		fmt.Printf("%s contains %d modules\n", p.Name, len(modules))
 	}
 	if refused > 0 {
-		return fmt.Errorf("%d of %d modules are refused: replace them, or have their licences read", refused, len(modules))
+		return fmt.Errorf("%d of %d modules are refused: replace them, or have their licences read", refused, all)
 	}
-	fmt.Printf("licences of %d modules are compatible with Apache-2.0\n", len(modules))
+	fmt.Println("their licences are compatible with Apache-2.0")
 	return nil
 }
