@@ -255,7 +255,7 @@ func TestVersion1(t *testing.T) {
 			t.Fatal(err)
 		}
 		if h.Name == headName || h.Name == manifestName {
-			text = bytes.Replace(text, []byte(`"version": 2`), []byte(`"version": 1`), 1)
+			text = bytes.Replace(text, []byte(`"version": 3`), []byte(`"version": 1`), 1)
 		}
 		if err := to.WriteHeader(h); err != nil {
 			t.Fatal(err)

@@ -9,6 +9,9 @@
 //	files/<path>          files of the server's data directory, such as stores
 //	streams/<name>/<part> a snapshot of a JetStream stream, in parts
 //
+// Buckets may be written over while they are copied. Their manifest has what came
+// meanwhile ([Change]), and a restore publishes it.
+//
 // The files of the server ([FileServer]) are copied before the streams, and the event
 // log last. So nothing in a backup is ahead of its log, and the backup has everything
 // that the log had acknowledged when the backup began.

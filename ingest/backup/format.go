@@ -11,8 +11,9 @@ import (
 
 // Version is the version of the format that this program writes, and the
 // greatest that it reads. Backups of version 1 are read too; they do not end with the
-// SHA-256 of all of them, so not every change of their manifest is found.
-const Version = 2
+// SHA-256 of all of them, so not every change of their manifest is found. Those of version
+// 2 have no [Change], which a program of then would leave out without a word.
+const Version = 3
 
 const (
 	headName     = "holdmetrics-backup.json"
@@ -71,6 +72,8 @@ type Stream struct {
 
 	Messages uint64 `json:"messages"`
 	Last     uint64 `json:"last"` // sequence of the last message
+	// Changes are what came while the stream was copied, and belong behind the copy.
+	Changes []Change `json:"changes,omitempty"`
 }
 
 // File is one entry.

@@ -88,6 +88,9 @@ func (w *Writer) copyStream(ctx context.Context, conn *nats.Conn, name string) e
 	if err == nil && len(buf) > 0 {
 		err = flush()
 	}
+	if err == nil {
+		s.Changes, err = changes(ctx, conn, &s)
+	}
 	if err != nil {
 		return fmt.Errorf("backup: copy stream %s: %w", name, err)
 	}
