@@ -110,7 +110,7 @@ func TestChartIsDecoded(t *testing.T) {
 		"outside": {outside, []string{
 			"ConfigMap/prod-holdmetrics", "Deployment/prod-holdmetrics-gateway", "Deployment/prod-holdmetrics-worker", "NetworkPolicy/prod-holdmetrics",
 			"PodDisruptionBudget/prod-holdmetrics-gateway", "PodDisruptionBudget/prod-holdmetrics-worker",
-			"Service/prod-holdmetrics-gateway", "Service/prod-holdmetrics-worker", "ServiceAccount/prod-holdmetrics",
+			"Service/prod-holdmetrics-gateway", "Service/prod-holdmetrics-metrics", "ServiceAccount/prod-holdmetrics",
 		}},
 		"everything": {`
 security: {tls: {secret: tls, clientCA: ca.crt}}
@@ -126,7 +126,7 @@ serviceMonitor: {enabled: true, labels: {release: prometheus}}
 			"ConfigMap/prod-holdmetrics", "Deployment/prod-holdmetrics-gateway", "Deployment/prod-holdmetrics-worker",
 			"HorizontalPodAutoscaler/prod-holdmetrics-gateway", "HorizontalPodAutoscaler/prod-holdmetrics-worker", "MongoDBCommunity/prod-holdmetrics-mongodb",
 			"NetworkPolicy/prod-holdmetrics", "PodDisruptionBudget/prod-holdmetrics-gateway", "PodDisruptionBudget/prod-holdmetrics-worker",
-			"Service/prod-holdmetrics-gateway", "Service/prod-holdmetrics-worker", "ServiceAccount/prod-holdmetrics", "ServiceMonitor/prod-holdmetrics",
+			"Service/prod-holdmetrics-gateway", "Service/prod-holdmetrics-metrics", "ServiceAccount/prod-holdmetrics", "ServiceMonitor/prod-holdmetrics",
 		}},
 		"serve": {`
 mode: serve
@@ -134,7 +134,7 @@ security: {insecure: true, auth: "off"}
 serviceAccount: {create: false}
 networkPolicy: {enabled: false}
 serve: {storage: {size: 1Gi, className: fast}}
-`, []string{"ConfigMap/prod-holdmetrics", "Service/prod-holdmetrics", "StatefulSet/prod-holdmetrics"}},
+`, []string{"ConfigMap/prod-holdmetrics", "Service/prod-holdmetrics", "Service/prod-holdmetrics-metrics", "StatefulSet/prod-holdmetrics"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -236,21 +236,64 @@ func TestSelectorsFit(t *testing.T) {
 	for _, role := range []string{"gateway", "worker"} {
 		d := all["Deployment/prod-holdmetrics-"+role].(*appsv1.Deployment)
 		labels := d.Spec.Template.Labels
-		s := all["Service/prod-holdmetrics-"+role].(*corev1.Service)
+		m := all["Service/prod-holdmetrics-metrics"].(*corev1.Service)
 		b := all["PodDisruptionBudget/prod-holdmetrics-"+role].(*policyv1.PodDisruptionBudget)
 		n := all["NetworkPolicy/prod-holdmetrics"].(*networkingv1.NetworkPolicy)
 		a := d.Spec.Template.Spec.Affinity.PodAntiAffinity.PreferredDuringSchedulingIgnoredDuringExecution[0].PodAffinityTerm
 		for what, selector := range map[string]map[string]string{
-			"deployment": d.Spec.Selector.MatchLabels, "service": s.Spec.Selector, "budget": b.Spec.Selector.MatchLabels,
+			"deployment": d.Spec.Selector.MatchLabels, "service of metrics": m.Spec.Selector, "budget": b.Spec.Selector.MatchLabels,
 			"policy": n.Spec.PodSelector.MatchLabels, "affinity": a.LabelSelector.MatchLabels,
 		} {
 			if !fits(selector, labels) {
 				t.Errorf("the %s of the %s selects %v, and its pods have %v", what, role, selector, labels)
 			}
 		}
-		other := map[string]string{"gateway": "worker", "worker": "gateway"}[role]
-		if fits(s.Spec.Selector, all["Deployment/prod-holdmetrics-"+other].(*appsv1.Deployment).Spec.Template.Labels) {
-			t.Errorf("the service of the %s selects pods of the %s", role, other)
+		// Who calls a gateway must not come to a worker.
+		if s := all["Service/prod-holdmetrics-gateway"].(*corev1.Service); fits(s.Spec.Selector, labels) != (role == "gateway") {
+			t.Errorf("the service of the gateway selects %v, and pods of the %s have %v", s.Spec.Selector, role, labels)
+		}
+	}
+}
+
+// Metrics have a port of their own on every pod, which asks for no key. So it is in the
+// service for metrics alone, the policy opens it to the monitoring alone, and a
+// ServiceMonitor scrapes nothing else, as the job that rules and alerts know.
+func TestMetricsAreInside(t *testing.T) {
+	t.Parallel()
+	const monitored = "serviceMonitor: {enabled: true}\nnetworkPolicy: {monitoring: [{namespaceSelector: {matchLabels: {name: monitoring}}}]}\n"
+	for _, values := range []string{outside + monitored, "mode: serve\nsecurity: {tls: {secret: tls, clientCA: ca.crt}}\n" + monitored} {
+		all := objects(t, values)
+		for name, pod := range pods(all) {
+			c := pod.Containers[0]
+			address := slices.IndexFunc(c.Env, func(e corev1.EnvVar) bool { return e.Name == "METRICS_ADDRESS" && e.Value == "0.0.0.0:9090" })
+			port := slices.IndexFunc(c.Ports, func(p corev1.ContainerPort) bool { return p.Name == "metrics" && p.ContainerPort == 9090 })
+			if address < 0 || port < 0 {
+				t.Errorf("%s has no port for metrics", name)
+			}
+		}
+		for name, object := range all {
+			if s, ok := object.(*corev1.Service); ok && name != "Service/prod-holdmetrics-metrics" {
+				for _, p := range s.Spec.Ports {
+					if p.Name == "metrics" || p.Port == 9090 {
+						t.Errorf("%s opens the metrics to those who call it", name)
+					}
+				}
+			}
+		}
+		if s := all["Service/prod-holdmetrics-metrics"].(*corev1.Service); s.Spec.ClusterIP != "None" || s.Labels["holdmetrics/job"] != "holdmetrics" {
+			t.Errorf("the service of metrics is %+v", s)
+		}
+		for _, rule := range all["NetworkPolicy/prod-holdmetrics"].(*networkingv1.NetworkPolicy).Spec.Ingress {
+			opens := slices.ContainsFunc(rule.Ports, func(p networkingv1.NetworkPolicyPort) bool { return p.Port.IntVal == 9090 })
+			monitoring := rule.From[0].NamespaceSelector != nil && rule.From[0].NamespaceSelector.MatchLabels["name"] == "monitoring"
+			if opens != monitoring || opens && len(rule.Ports) != 1 {
+				t.Errorf("the policy has the rule %+v", rule)
+			}
+		}
+		spec := all["ServiceMonitor/prod-holdmetrics"].(*unstructured.Unstructured).Object["spec"].(map[string]any)
+		ends := spec["endpoints"].([]any)
+		if len(ends) != 1 || ends[0].(map[string]any)["port"] != "metrics" || ends[0].(map[string]any)["scheme"] != "https" || spec["jobLabel"] != "holdmetrics/job" {
+			t.Errorf("the ServiceMonitor has %v", spec)
 		}
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/compose-spec/compose-go/v2/cli"
 	"github.com/compose-spec/compose-go/v2/types"
 	"github.com/moby/buildkit/frontend/dockerfile/parser"
+	"sigs.k8s.io/yaml"
 )
 
 // root is the root of the repository.
@@ -107,9 +108,12 @@ func TestDockerfile(t *testing.T) {
 	}
 }
 
-func project(t *testing.T, name string) *types.Project {
+func project(t *testing.T, names ...string) *types.Project {
 	t.Helper()
-	options, err := cli.NewProjectOptions([]string{filepath.Join(root, "deploy", name)}, cli.WithName("test"))
+	for i, name := range names {
+		names[i] = filepath.Join(root, "deploy", name)
+	}
+	options, err := cli.NewProjectOptions(names, cli.WithName("test"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -164,6 +168,101 @@ func TestCompose(t *testing.T) {
 					t.Errorf("%s: %s sets %s, which no setting has", name, s.Name, variable)
 				}
 			}
+		}
+	}
+}
+
+// scraping is what counts here of a configuration of Prometheus.
+type scraping struct {
+	RuleFiles     []string `json:"rule_files"`
+	ScrapeConfigs []struct {
+		JobName       string `json:"job_name"`
+		Scheme        string
+		StaticConfigs []struct{ Targets []string } `json:"static_configs"`
+		TLS           struct {
+			CA string `json:"ca_file"`
+		} `json:"tls_config"`
+	} `json:"scrape_configs"`
+}
+
+// Prometheus has its configuration and rules, and scrapes each process at its port of
+// metrics. That port asks for no key, so no other container and no machine reaches it. With
+// compose.tls.yaml no process is insecure, and Prometheus speaks TLS.
+func TestComposeScrapesInside(t *testing.T) {
+	t.Parallel()
+	for _, names := range [][]string{{"compose.yaml"}, {"compose.yaml", "compose.tls.yaml"}} {
+		secured := len(names) > 1
+		p := project(t, names...)
+		mounted := map[string]string{}
+		server := p.Services["prometheus"]
+		for _, v := range server.Volumes {
+			mounted[v.Target] = v.Source
+		}
+		file, ok := "", false
+		for _, arg := range server.Command {
+			if path, is := strings.CutPrefix(arg, "--config.file="); is {
+				file, ok = mounted[path]
+			}
+		}
+		if !ok {
+			t.Fatalf("Prometheus runs with %q, and has mounted %v", server.Command, mounted)
+		}
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var config scraping
+		if err := yaml.Unmarshal(text, &config); err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range config.RuleFiles {
+			if mounted[name] == "" {
+				t.Errorf("%q: Prometheus has no %s", names, name)
+			}
+		}
+		job := config.ScrapeConfigs[0]
+		if len(config.RuleFiles) != 2 || job.JobName != "holdmetrics" || (job.Scheme == "https") != secured {
+			t.Errorf("%q: Prometheus is configured as %+v", names, config)
+		}
+		if secured && !slices.ContainsFunc(server.Secrets, func(s types.ServiceSecretConfig) bool { return job.TLS.CA == "/run/secrets/"+s.Source }) {
+			t.Errorf("Prometheus has no file %q", job.TLS.CA)
+		}
+		targets := job.StaticConfigs[0].Targets
+		for _, s := range p.Services {
+			if _, outside := s.Networks["outer"]; outside != (len(s.Ports) > 0) {
+				t.Errorf("%s has ports for this machine, or a network for them, and not both", s.Name)
+			}
+			if s.Image != "holdmetrics" {
+				continue
+			}
+			set := func(name, want string) {
+				if got := s.Environment[name]; got == nil || *got != want {
+					t.Errorf("%q: %s has not %s=%s", names, s.Name, name, want)
+				}
+			}
+			set("METRICS_ADDRESS", "0.0.0.0:9090")
+			if !slices.Contains(targets, s.Name+":9090") {
+				t.Errorf("%s is not scraped: the targets are %q", s.Name, targets)
+			}
+			for _, port := range s.Ports {
+				if port.Target == 9090 {
+					t.Errorf("%s opens its metrics to the machine", s.Name)
+				}
+			}
+			if !secured {
+				continue
+			}
+			set("INSECURE", "false")
+			set("AUTH", "on")
+			for _, name := range []string{"TLS_CERT", "TLS_KEY"} {
+				path := s.Environment[name]
+				if path == nil || !slices.ContainsFunc(s.Secrets, func(c types.ServiceSecretConfig) bool { return *path == "/run/secrets/"+c.Source }) {
+					t.Errorf("%s has no file for %s", s.Name, name)
+				}
+			}
+		}
+		if len(targets) != 4 || !p.Networks["inner"].Internal {
+			t.Errorf("the targets are %q, and the network inside is %+v", targets, p.Networks["inner"])
 		}
 	}
 }
