@@ -19,13 +19,12 @@ type token struct {
 // holder is the one copy of a holder's name, and what its pairs come to.
 //
 // Most holders have one pair in memory, so one lies in the holder itself, and its
-// figures are kept nowhere: they are those that the pair gives at sumAt. What all
-// others come to is in rest, whether they are in memory or not.
+// figures are kept nowhere: they are those that the pair gives at the instant of the
+// sum. What all others come to is in rest, whether they are in memory or not.
 type holder struct {
 	name      string
 	rest      *sum    // of all pairs but first; nil: nothing
 	breaks    *breaks // nil: no line of its pairs is known to break
-	sumAt     int64   // the instant at which every line in the sum holds
 	updatedAt int64   // log time of the last event applied
 	position  uint64  // of that event
 	first     pair    // its token is nil: none
@@ -76,40 +75,52 @@ func (pr *pair) join(f *hold.Figures) {
 	}
 }
 
-// part takes the pair's figures, which are those at sumAt, out of its holder's
-// sum, before a fact changes them.
+// part takes the pair's figures, which are those at the instant of the sum, out of
+// its holder's sum, before a fact changes them.
 func (pr *pair) part() {
 	if pr.isFirst() || pr.holder.rest == nil || pr.state.Empty() {
 		return
 	}
-	f := pr.figures(pr.holder.sumAt)
+	f := pr.figures(pr.holder.rest.holdsAt)
 	pr.holder.rest.sub(&f)
 }
 
 // takeFirst takes the figures of the first pair, which was just loaded, out of the rest.
+// A rest that is nothing stays if a line of another pair breaks: what that pair will
+// take out of it is what the pair has at the instant of this sum.
 func (h *holder) takeFirst(f *hold.Figures) {
 	if h.rest == nil {
 		return // it has none yet
 	}
-	if h.rest.sub(f); *h.rest == (sum{}) {
+	if h.rest.sub(f); *h.rest == (sum{holdsAt: h.rest.holdsAt}) && h.breaks.none(h.first.token) {
 		h.rest = nil
 	}
+}
+
+// sumAt is the instant at which every line in the sum holds: that of the last settle if
+// there is a rest. Without one it may as well be the last event, since no other pair has
+// anything, at either instant.
+func (h *holder) sumAt() int64 {
+	if h.rest != nil {
+		return h.rest.holdsAt
+	}
+	return h.updatedAt
 }
 
 // addRest adds figures to the rest.
 func (h *holder) addRest(f *hold.Figures) {
 	if h.rest == nil {
-		h.rest = &sum{}
+		h.rest = &sum{holdsAt: h.updatedAt}
 	}
 	h.rest.add(f)
 }
 
-// figures are the sum of all the holder's pairs, with a line that begins at
-// sumAt. No pair of it may be touched.
+// figures are the sum of all the holder's pairs, with a line that begins at its
+// last event. No pair of it may be touched.
 func (h *holder) figures() hold.Figures {
 	until := h.breaks.next()
 	if h.rest == nil && h.first.state != nil {
-		f := h.first.figures(h.sumAt)
+		f := h.first.figures(h.updatedAt)
 		f.Line.Until = until
 		return f
 	}
@@ -118,10 +129,10 @@ func (h *holder) figures() hold.Figures {
 		all = *h.rest
 	}
 	if h.first.state != nil {
-		f := h.first.figures(h.sumAt)
+		f := h.first.figures(h.updatedAt)
 		all.add(&f)
 	}
-	return all.at(h.sumAt, until)
+	return all.at(h.updatedAt, until)
 }
 
 // unshownMark marks a holder in the queue whose snapshot as it is now was not shown to
@@ -339,7 +350,7 @@ func (c *cache) remove(pr *pair, flushed uint32) {
 		gone := *pr
 		*pr = pair{}
 		if h.needed(flushed) && gone.state != nil && !gone.state.Empty() {
-			f := gone.figures(h.sumAt)
+			f := gone.figures(h.sumAt())
 			h.addRest(&f)
 		}
 	}

@@ -89,9 +89,7 @@ func (c *changes) takeSealed(pairs []projection.PairChange) []projection.PairCha
 
 // reset begins to gather for the next flush. facts were taken out pair by pair.
 func (c *changes) reset() {
-	clear(c.pairs)
-	clear(c.holders)
-	c.pairs, c.holders = c.pairs[:0], c.holders[:0]
+	c.pairs, c.holders = emptied(c.pairs), emptied(c.holders)
 	c.deadLetters, c.bytes = &deadLetters{}, 0
 }
 
@@ -236,7 +234,7 @@ func (f *flusher) start() error {
 		var figures *hold.Figures // of its first pair, where they are its own
 		for ; len(pairs) > 0 && pairs[0].holder == h; pairs = pairs[1:] {
 			job.batch.Pairs = append(job.batch.Pairs, f.encode(pairs[0]))
-			if pairs[0].isFirst() && pairs[0].at == h.sumAt && h.rest == nil {
+			if pairs[0].isFirst() && pairs[0].at == h.updatedAt && h.rest == nil {
 				figures = &job.batch.Pairs[len(job.batch.Pairs)-1].Figures
 			}
 		}

@@ -51,9 +51,21 @@ func newMemory(s *scope) *memory {
 
 // resetNew begins another batch of what is to be loaded.
 func (m *memory) resetNew() {
-	clear(m.newHolders)
-	clear(m.newPairs)
-	m.newHolders, m.newPairs = m.newHolders[:0], m.newPairs[:0]
+	m.newHolders, m.newPairs = emptied(m.newHolders), emptied(m.newPairs)
+}
+
+// emptiedMost is how long a list may become before its memory is not kept for the next.
+const emptiedMost = 1 << 13
+
+// emptied returns a list without its elements, with its memory for the next ones. What
+// one burst made long gives its memory back, since there are a few such lists in each
+// partition, and a holder's place in them is a tenth of what it takes.
+func emptied[T any](list []T) []T {
+	if cap(list) > emptiedMost {
+		return nil
+	}
+	clear(list)
+	return list[:0]
 }
 
 // trimFull trims the cache to some way below its bound, so that not every batch does.
@@ -141,7 +153,7 @@ func (m *memory) loadHolders(ctx context.Context, holders []*holder) error {
 	for i, h := range holders {
 		r := records[i]
 		if r != nil {
-			h.updatedAt, h.sumAt, h.position = r.UpdatedAt, r.UpdatedAt, r.Position
+			h.updatedAt, h.position = r.UpdatedAt, r.Position
 			h.score = r.Figures.Line.Base.Score.Approx()
 		}
 		switch {
@@ -184,10 +196,9 @@ func (m *memory) sumPairs(ctx context.Context, h *holder) error {
 	for i := range parts {
 		h.updatedAt = max(h.updatedAt, parts[i].figures.Line.Since)
 	}
-	h.sumAt = h.updatedAt
 	for i := range parts {
 		f := &parts[i].figures
-		if f.Line.Holds(h.sumAt) {
+		if f.Line.Holds(h.updatedAt) {
 			h.addRest(f)
 			if f.Line.Until != 0 {
 				m.cache.setBreak(h, m.cache.tokenOf(parts[i].token), f.Line.Until)
@@ -254,8 +265,8 @@ func (m *memory) enter(pr *pair, stored *hold.Figures) {
 	h := pr.holder
 	pr.at = stored.Line.Since
 	f := *stored
-	if !stored.Line.Holds(h.sumAt) {
-		f = pr.figures(h.sumAt)
+	if at := h.sumAt(); !stored.Line.Holds(at) {
+		f = pr.figures(at)
 	}
 	switch {
 	case pr.stale:

@@ -35,7 +35,7 @@ func TestPublishLastPassesNoTurnOn(t *testing.T) {
 	p.mem.cache.count(pr)
 	state.Trim(1<<30, true)
 	store.FailNext(storetest.OpPage, 1000, hold.ErrCorrupt)
-	h.sumAt, h.updatedAt = logBegin+2000*minute+1, logBegin+2000*minute+1
+	h.updatedAt = logBegin + 2000*minute + 1
 	p.mem.position = 5
 	p.pub.queue.change(h, projection.Reached{})
 

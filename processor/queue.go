@@ -137,13 +137,11 @@ func (q *publishQueue) sweep() {
 	}
 }
 
-// clear empties the queue, of which nothing waits, and keeps its memory.
+// clear empties the queue, of which nothing waits.
 func (q *publishQueue) clear() {
-	clear(q.entries)
-	q.entries, q.head, q.extra = q.entries[:0], 0, 0
+	q.entries, q.head, q.extra = emptied(q.entries), 0, 0
 	for class := range q.often {
-		clear(q.often[class])
-		q.often[class] = q.often[class][:0]
+		q.often[class] = emptied(q.often[class])
 	}
 }
 

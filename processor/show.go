@@ -110,9 +110,8 @@ func (s *shower) feed() {
 	for _, h := range s.list {
 		h.setUnshown(false)
 	}
-	clear(s.list)
 	clear(s.latest)
-	s.list, s.looked, s.position, s.from = s.list[:0], 0, 0, s.pub.published
+	s.list, s.looked, s.position, s.from = emptied(s.list), 0, 0, s.pub.published
 	if feeds != 0 {
 		s.pub.queue.each(s.changed)
 	}
@@ -197,8 +196,7 @@ func (s *shower) showAll(ctx context.Context, now time.Time) error {
 	if err := s.show(s.list); err != nil {
 		return err
 	}
-	clear(s.list)
-	s.list, s.looked = s.list[:0], 0
+	s.list, s.looked = emptied(s.list), 0
 	var to *projection.Reached
 	if s.from == 0 || s.display.Shown(s.id) >= s.from {
 		reached := s.mem.reached()

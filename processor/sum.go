@@ -27,6 +27,7 @@ type sum struct {
 	rate     hold.Rate
 	heldRate uint64
 	waiting  uint64
+	holdsAt  int64 // the instant at which every line in the sum holds
 }
 
 func (s *sum) add(f *hold.Figures) {
@@ -87,8 +88,7 @@ func (m *memory) settle(ctx context.Context) error {
 	for _, pr := range m.touchedPairs {
 		m.refigure(pr)
 	}
-	clear(m.touchedPairs)
-	m.touchedPairs = m.touchedPairs[:0]
+	m.touchedPairs = emptied(m.touchedPairs)
 
 	// Lines that have broken since go on as another line, which only their pairs know.
 	for _, h := range m.touchedHolders {
@@ -107,24 +107,23 @@ func (m *memory) settle(ctx context.Context) error {
 		if err := m.loadPairs(ctx, m.unloaded); err != nil {
 			return err
 		}
-		clear(m.unloaded)
-		m.unloaded = m.unloaded[:0]
+		m.unloaded = emptied(m.unloaded)
 	}
 	for _, pr := range m.broken {
-		// While sumAt is still the instant of the last settle, the pair gives what
-		// the sum has of it.
+		// While the sum is still of the instant of the last settle, the pair gives
+		// what the sum has of it.
 		pr.part()
 		m.refigure(pr)
 	}
-	clear(m.broken)
-	m.broken = m.broken[:0]
+	m.broken = emptied(m.broken)
 
 	for _, h := range m.touchedHolders {
-		h.sumAt, h.touched = h.updatedAt, false
+		if h.touched = false; h.rest != nil {
+			h.rest.holdsAt = h.updatedAt
+		}
 		m.cache.dropBreaks(h)
 	}
-	clear(m.touchedHolders)
-	m.touchedHolders = m.touchedHolders[:0]
+	m.touchedHolders = emptied(m.touchedHolders)
 	return m.lost
 }
 
@@ -174,6 +173,18 @@ func (b *breaks) next() int64 {
 		return 0
 	}
 	return b.order[0].until
+}
+
+// none reports whether no line may break but that of one token.
+func (b *breaks) none(but *token) bool {
+	if b == nil {
+		return true
+	}
+	n := len(b.until)
+	if _, ok := b.until[but]; ok {
+		n--
+	}
+	return n == 0
 }
 
 // skip drops entries at the front that no longer hold.

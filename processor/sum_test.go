@@ -57,6 +57,56 @@ func TestSumIsExact(t *testing.T) {
 	}
 }
 
+// A pair whose open hold is to begin has nothing in the rest. What it takes out when the hold
+// has begun is nothing too, though the first pair came and left the rest meanwhile.
+func TestRestOfAHoldToCome(t *testing.T) {
+	t.Parallel()
+	c := newCache(hold.PlainRules(hold.Merge))
+	m := &memory{scope: &scope{}, cache: c}
+	h := c.addHolder("h")
+	touch := func(tk string, at int64, f hold.Fact) *pair {
+		pr := c.pair(h, c.tokenOf(tk))
+		if pr == nil {
+			pr = c.addPair(h, c.tokenOf(tk))
+			pr.state = hold.NewPair(hold.Merge)
+		}
+		if !pr.touched {
+			pr.part()
+		}
+		pr.state.Add(f)
+		pr.at, h.updatedAt = at, at
+		pr.touched, h.touched = true, true
+		m.touchedPairs, m.touchedHolders = append(m.touchedPairs, pr), append(m.touchedHolders, h)
+		return pr
+	}
+	settle := func() {
+		t.Helper()
+		if err := m.settle(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	a := touch("a", 10, hold.Fact{Kind: hold.KindHold, Start: 1, End: 5})
+	touch("b", 10, hold.Fact{Kind: hold.KindHold, Start: 20})
+	settle()
+	state := a.state
+	c.remove(a, 0)
+	if a = c.addPair(h, c.tokenOf("a")); !a.isFirst() {
+		t.Fatal("the pair is not the first")
+	}
+	a.state = state
+	f := a.figures(h.sumAt())
+	h.takeFirst(&f)
+	touch("c", 25, hold.Fact{Kind: hold.KindHold, Start: 2, End: 4})
+	settle()
+	var want hold.Figures
+	for _, tk := range []string{"a", "b", "c"} {
+		want = want.Plus(c.pair(h, c.tokenOf(tk)).figures(25))
+	}
+	if got := h.figures(); got.Line.Base != want.Line.Base || got.Line.Rate != want.Line.Rate || got.Settled != want.Settled {
+		t.Errorf("got %+v, want %+v", got, want)
+	}
+}
+
 func TestBreaksAgainstAMap(t *testing.T) {
 	t.Parallel()
 	r := rand.New(rand.NewPCG(1, 2))
