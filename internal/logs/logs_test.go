@@ -74,6 +74,26 @@ func TestTally(t *testing.T) {
 	})
 }
 
+// A line tells of something that it counts, not of what a line before it was about.
+func TestTallyTellsOfWhatItCounts(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		core, seen := observer.New(zapcore.InfoLevel)
+		log, tally := zap.New(core), NewTally(time.Minute)
+		defer tally.Close()
+		note := func(what string) {
+			tally.Note("kind", 1, func() func(int) { return func(count int) { log.Info(what, zap.Int("count", count)) } })
+		}
+		note("one")
+		note("two")
+		note("three")
+		time.Sleep(61 * time.Second)
+		note("four")
+		time.Sleep(60 * time.Second)
+		check(t, seen, "one count=1", "two count=2", "four count=1")
+	})
+}
+
 func TestTallyIsBounded(t *testing.T) {
 	t.Parallel()
 	tally, said := NewTally(time.Hour), 0

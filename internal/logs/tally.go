@@ -31,9 +31,10 @@ func NewTally(every time.Duration) *Tally {
 	return &Tally{every: every, kinds: map[string]*tallied{}}
 }
 
-// Note notes that something of a kind happened n times. If the kind has no line yet, first
-// is called for what logs its lines: it gets how often it happened since the line before,
-// and is called by any goroutine. A nil tally and one that is closed log nothing.
+// Note notes that something of a kind happened n times. If that is the first since the
+// kind's line before, first is called for what logs the next line, which so tells of
+// something that it counts. It gets how often it happened since the line before, and is
+// called by any goroutine. A nil tally and one that is closed log nothing.
 //
 // The kind, and what first returns, must not refer to memory that is used again.
 func (t *Tally) Note(kind string, n int, first func() func(count int)) {
@@ -50,6 +51,9 @@ func (t *Tally) Note(kind string, n int, first func() func(count int)) {
 	}
 	k := t.kinds[kind]
 	if k != nil {
+		if k.count == 0 {
+			k.line = first()
+		}
 		k.count += n
 		t.mu.Unlock()
 		return

@@ -73,6 +73,7 @@ type Target struct {
 	RefID        string     `json:"refId"`
 	Expr         string     `json:"expr"`
 	LegendFormat string     `json:"legendFormat"`
+	Instant      bool       `json:"instant,omitempty"` // the value of now alone, so that one of the past is not taken for it
 	Datasource   Datasource `json:"datasource"`
 }
 
@@ -135,14 +136,28 @@ func (b *builder) add(kind, title, description, unit string, width, height int, 
 	b.x, b.row = b.x+width, max(b.row, height)
 }
 
-// number is a panel with one figure. Greater than from is bad.
+// number is a panel with one figure, that of now. From bad on it is red.
 func (b *builder) number(title, description, unit string, bad float64, expr string) {
+	b.figure(title, description, unit, expr, colour("green", nil), colour("red", bad))
+}
+
+// atLeast is a panel with one figure, that of now. Below good it is red.
+func (b *builder) atLeast(title, description, unit string, good float64, expr string) {
+	b.figure(title, description, unit, expr, colour("red", nil), colour("green", good))
+}
+
+// colour is a colour of a figure, and the value from which on it counts.
+func colour(name string, from any) map[string]any {
+	return map[string]any{"color": name, "value": from}
+}
+
+func (b *builder) figure(title, description, unit, expr string, steps ...map[string]any) {
 	b.add("stat", title, description, unit, 4, 4, map[string]any{
-		"colorMode": "value", "graphMode": "area", "reduceOptions": map[string]any{"calcs": []string{"lastNotNull"}, "fields": "", "values": false},
+		"colorMode": "value", "graphMode": "none", "reduceOptions": map[string]any{"calcs": []string{"lastNotNull"}, "fields": "", "values": false},
 	}, query{expr, ""})
-	b.d.Panels[len(b.d.Panels)-1].FieldConfig["defaults"].(map[string]any)["thresholds"] = map[string]any{
-		"mode": "absolute", "steps": []any{map[string]any{"color": "green", "value": nil}, map[string]any{"color": "red", "value": bad}},
-	}
+	p := &b.d.Panels[len(b.d.Panels)-1]
+	p.Targets[0].Instant = true
+	p.FieldConfig["defaults"].(map[string]any)["thresholds"] = map[string]any{"mode": "absolute", "steps": steps}
 }
 
 // lines is a panel with a line for each series.
@@ -193,12 +208,14 @@ func Dashboards() (map[string][]byte, error) {
 
 func overview() *builder {
 	b := newDashboard("holdmetrics-overview", "holdmetrics", "The whole: is anything wrong, and where")
-	b.number("Not ready", "Processes that say at /readyz that they are not ready.", "short", 1, `sum(1 - holdmetrics_ready{`+job+`})`)
+	b.number("Down or not ready", "Processes that do not answer Prometheus, or say at /readyz that they are not ready.", "short", 1, `count(up{`+job+`} == 0 or holdmetrics_ready{`+job+`} == 0) or vector(0)`)
 	b.number("Alerts", "Alerts of holdmetrics that fire.", "short", 1, `count(ALERTS{alertname=~"Holdmetrics.*",alertstate="firing"}) or vector(0)`)
 	b.number("Lag", "Of the partition that is furthest behind.", "s", 60, `max(job:holdmetrics_lag_seconds:max{`+job+`})`)
 	b.number("Partitions without an owner", "Their events are accepted and not applied.", "short", 1, `max(job:holdmetrics_partitions_unowned:count{`+job+`})`)
 	b.number("Partitions failed", "They need an operator.", "short", 1, `sum(holdmetrics_partition_failed{`+job+`})`)
 	b.number("Age of the last backup", "Of the running system.", "s", 93600, `time() - max(holdmetrics_backup_last_timestamp_seconds{`+job+`} > 0)`)
+	b.lines("Alerts that fire", "Each has a section in docs/runbooks.md.", "short", query{`count by (alertname) (ALERTS{alertname=~"Holdmetrics.*",alertstate="firing"})`, "{{alertname}}"})
+	b.lines("Processes", "That answer Prometheus, and that are ready.", "short", query{`sum(up{` + job + `})`, "answer"}, query{`sum(holdmetrics_ready{` + job + `})`, "ready"})
 	b.lines("Events", "Accepted by the servers, and applied by the workers, a second.", "ops",
 		query{`job:hold_events:rate5m{` + job + `}`, "accepted"}, query{`job:holdmetrics_events_applied:rate5m{` + job + `}`, "applied, generation {{generation}}"})
 	b.lines("Not taken", "Refused for their content, and not taken though valid, a second.", "ops",
@@ -209,7 +226,7 @@ func overview() *builder {
 	b.lines("Growth of live scores", "Weight-seconds a second, over all holders. A jump is a wrong weight, or an import.", "short", query{`job:hold_score_seconds:rate5m{` + job + `}`, "generation {{generation}}"})
 	b.lines("Dead letters", "Events of the log that were refused, in 5 minutes.", "short", query{`sum by (reason) (increase(holdmetrics_events_rejected_total{` + job + `}[5m])) > 0`, "{{reason}}"})
 	b.lines("Processor", "Cores that each process uses.", "short", query{`rate(process_cpu_seconds_total{` + job + `}[$__rate_interval])`, "{{instance}}"})
-	b.lines("Memory", "Resident memory, and the limit that caches go by.", "bytes", query{`process_resident_memory_bytes{` + job + `}`, "{{instance}}"}, query{`holdmetrics_memory_limit_bytes{` + job + `}`, "limit of {{instance}}"})
+	b.lines("Memory", "Resident memory, and the limit that caches go by.", "bytes", query{`process_resident_memory_bytes{` + job + `}`, "{{instance}}"}, query{`holdmetrics_memory_limit_bytes{` + job + `} > 0`, "limit of {{instance}}"})
 	b.lines("Replicas that are not current", "Of the streams that must not be lost.", "short", query{`max by (stream) (holdmetrics_stream_replicas_configured{` + job + `}) - max by (stream) (holdmetrics_stream_replicas{` + job + `,state="current"})`, "{{stream}}"})
 	b.lines("Programs", "Versions that run, by what they run as.", "short", query{`count by (role, version) (holdmetrics_build_info{` + job + `})`, "{{role}} {{version}}"})
 	return b
@@ -219,7 +236,7 @@ func onePartition() *builder {
 	b := newDashboard("holdmetrics-partition", "holdmetrics: one partition", "What one partition does, of one generation",
 		valuesOf("generation", "Generation", "holdmetrics_partition_owned", false), valuesOf("partition", "Partition", "holdmetrics_partition_owned", false))
 	const of = job + `,generation="$generation",partition="$partition"`
-	b.number("Owner", "Processes that work on it: one is right.", "short", 2, `count(holdmetrics_partition_owned{`+of+`})`)
+	b.figure("Owner", "Processes that work on it: one is right.", "short", `sum(holdmetrics_partition_owned{`+of+`}) or vector(0)`, colour("red", nil), colour("green", 1), colour("red", 2))
 	b.number("Failed", "It has stopped for good.", "short", 1, `max(holdmetrics_partition_failed{`+of+`})`)
 	b.number("Stuck", "At one piece of work for more than 10 seconds.", "short", 1, `max(holdmetrics_partition_stuck{`+of+`})`)
 	b.number("Tries again", "Something fails and is tried again.", "short", 1, `max(holdmetrics_partition_retrying{`+of+`})`)
@@ -240,11 +257,11 @@ func onePartition() *builder {
 func servers() *builder {
 	b := newDashboard("holdmetrics-servers", "holdmetrics: servers", "gRPC and HTTP: what clients ask, and what they get", valuesOf("instance", "Server", "holdmetrics_gateway_watchers", true))
 	const of = job + `,instance=~"$instance"`
-	b.number("Takes events", "0: the disk, the brokers or the log keep them out.", "short", 2, `min(holdmetrics_log_writable{`+of+`})`)
+	b.atLeast("Takes events", "0: the disk, the brokers or the log keep them out.", "short", 1, `min(holdmetrics_log_writable{`+of+`})`)
 	b.number("Watchers", "Clients that watch.", "short", 1000000, `sum(holdmetrics_gateway_watchers{`+of+`})`)
 	b.number("Streams", "Open gRPC streams.", "short", 1000000, `sum(holdmetrics_gateway_streams_open{`+of+`})`)
 	b.number("Waiting for the log", "Accepted events without an acknowledgement yet.", "short", 60000, `sum(holdmetrics_pending_events{`+of+`})`)
-	b.number("Certificate", "Time until the first certificate runs out.", "s", 1e12, `min(holdmetrics_certificate_expiry_timestamp_seconds{`+of+`}) - time()`)
+	b.atLeast("Certificate", "Time until the first certificate runs out.", "s", 14*86400, `min(holdmetrics_certificate_expiry_timestamp_seconds{`+of+`}) - time()`)
 	b.number("Switches", "Of generations, since the start.", "short", 1000000, `max(holdmetrics_gateway_generation_switches_total{`+of+`})`)
 	b.lines("Requests", "Answered a second, by API and code.", "reqps", query{`sum by (api, code) (rate(holdmetrics_gateway_requests_total{` + of + `}[$__rate_interval]))`, "{{api}} {{code}}"})
 	b.lines("Slowest methods", "99 of 100 requests are faster.", "s", query{`topk(8, histogram_quantile(0.99, sum by (le, method) (rate(holdmetrics_gateway_request_duration_seconds_bucket{` + of + `}[$__rate_interval]))))`, "{{method}}"})

@@ -77,6 +77,10 @@ func TestDashboardsAreSound(t *testing.T) {
 			}
 			refs := map[string]bool{}
 			for _, q := range p.Targets {
+				// The last value of a series that is over must not stand for now.
+				if q.Instant != (p.Type == "stat") {
+					t.Errorf("%s: %s: an instant query: %t", name, p.Title, q.Instant)
+				}
 				if refs[q.RefID] || q.Datasource.UID != "${datasource}" {
 					t.Errorf("%s: %s: query %s", name, p.Title, q.RefID)
 				}

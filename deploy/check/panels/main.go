@@ -111,7 +111,7 @@ func (a *asked) dashboard(ctx context.Context, d *monitoring.Dashboard, name str
 	for _, panel := range d.Panels {
 		shown := shown{Panel: panel}
 		for _, t := range panel.Targets {
-			series, err := p.matrix(ctx, expand(t.Expr, values))
+			series, err := p.query(ctx, expand(t.Expr, values), t.Instant)
 			if err != nil {
 				refused++
 				shown.err = err

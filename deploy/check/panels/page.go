@@ -99,7 +99,9 @@ func (s *shown) colour(value float64) string {
 // lines draws the series over time, with a legend below.
 func (s *shown) lines(b *bytes.Buffer, p *page, w, h int) {
 	slices.SortFunc(s.series, func(a, b series) int { return strings.Compare(a.name, b.name) })
-	left, right, top, bottom := 64, w-12, 34, h-46
+	left, right := 64, w-12
+	names, rows := s.legend(left, right)
+	top, bottom := 34, h-30-16*rows
 	low, high := 0.0, 0.0
 	for _, one := range s.series {
 		for _, v := range one.values {
@@ -108,7 +110,7 @@ func (s *shown) lines(b *bytes.Buffer, p *page, w, h int) {
 			}
 		}
 	}
-	ticks := grid(low, high)
+	ticks := grid(low, high, s.unit() == "bytes")
 	low, high = min(low, ticks[0]), max(high, ticks[len(ticks)-1])
 	from, to := float64(p.from.Unix()), float64(p.to.Unix())
 	x := func(t float64) float64 { return float64(left) + (t-from)/(to-from)*float64(right-left) }
@@ -121,7 +123,6 @@ func (s *shown) lines(b *bytes.Buffer, p *page, w, h int) {
 		t := from + (to-from)*float64(i)/4
 		fmt.Fprintf(b, "<text x=\"%.1f\" y=\"%d\" text-anchor=\"middle\" fill=\"#8e8e8e\" font-size=\"11\">%s</text>", min(x(t), float64(right-16)), bottom+15, time.Unix(int64(t), 0).UTC().Format("15:04"))
 	}
-	at := left
 	for i, one := range s.series {
 		colour := colours[i%len(colours)]
 		// A hole in a series is a hole in its line.
@@ -141,26 +142,53 @@ func (s *shown) lines(b *bytes.Buffer, p *page, w, h int) {
 			last = t
 		}
 		fmt.Fprintf(b, "<path d=\"%s\" fill=\"none\" stroke=\"%s\" stroke-width=\"1.6\"/>\n", &path, colour)
-		name := one.name
-		if len([]rune(name)) > 40 {
-			name = string([]rune(name)[:39]) + "…"
+		if n := names[i]; n.text != "" {
+			y := h - 16*(rows-n.row)
+			fmt.Fprintf(b, "<rect x=\"%d\" y=\"%d\" width=\"12\" height=\"3\" fill=\"%s\"/><text x=\"%d\" y=\"%d\" fill=\"#d8d9da\" font-size=\"11\">%s</text>\n", n.x, y, colour, n.x+16, y+5, html.EscapeString(n.text))
 		}
-		width := 26 + 7*len([]rune(name))
-		if at+width > right {
-			continue // the legend is full
-		}
-		fmt.Fprintf(b, "<rect x=\"%d\" y=\"%d\" width=\"12\" height=\"3\" fill=\"%s\"/><text x=\"%d\" y=\"%d\" fill=\"#d8d9da\" font-size=\"11\">%s</text>\n", at, h-16, colour, at+16, h-11, html.EscapeString(name))
-		at += width
 	}
 }
 
-// grid returns round values from low to high, at least two.
-func grid(low, high float64) []float64 {
+// name is where the legend has the name of a series, or nothing if it is full.
+type name struct {
+	x, row int
+	text   string
+}
+
+// legend returns the names of the series in their order, and how many rows they take.
+func (s *shown) legend(left, right int) (names []name, rows int) {
+	const most = 3
+	x := left
+	for _, one := range s.series {
+		text := []rune(one.name)
+		if len(text) > 40 {
+			text = append(text[:39], '…')
+		}
+		width := 26 + 7*len(text)
+		if x > left && x+width > right {
+			x, rows = left, rows+1
+		}
+		if rows >= most {
+			names = append(names, name{})
+			continue
+		}
+		names = append(names, name{x, rows, string(text)})
+		x += width
+	}
+	return names, min(rows+1, most)
+}
+
+// grid returns round values from low to high, at least two. Those of bytes are powers of two.
+func grid(low, high float64, bytes bool) []float64 {
 	if high <= low {
 		high = low + 1
 	}
-	step := math.Pow(10, math.Floor(math.Log10((high-low)/4)))
-	for _, m := range []float64{1, 2, 5, 10} {
+	base, factors := 10.0, []float64{1, 2, 5, 10}
+	if bytes {
+		base, factors = 2, []float64{1, 2}
+	}
+	step := math.Pow(base, math.Floor(math.Log((high-low)/4)/math.Log(base)))
+	for _, m := range factors {
 		if (high-low)/(step*m) <= 5 {
 			step *= m
 			break
@@ -173,10 +201,15 @@ func grid(low, high float64) []float64 {
 	return all
 }
 
-// format returns a value in the unit of its panel, as short as Grafana has it.
-func (s *shown) format(v float64) string {
+func (s *shown) unit() string {
 	defaults, _ := s.FieldConfig["defaults"].(map[string]any)
 	unit, _ := defaults["unit"].(string)
+	return unit
+}
+
+// format returns a value in the unit of its panel, as short as Grafana has it.
+func (s *shown) format(v float64) string {
+	unit := s.unit()
 	scaled := func(steps ...any) string {
 		size := math.Abs(v)
 		for i := 0; i+1 < len(steps); i += 2 {

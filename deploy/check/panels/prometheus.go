@@ -31,23 +31,31 @@ type series struct {
 
 func (p *prometheus) step() time.Duration { return max(p.span/points, time.Second).Round(time.Second) }
 
-// matrix returns the series of a query over the time that the panels show.
-func (p *prometheus) matrix(ctx context.Context, query string) ([]series, error) {
+// query returns the series of a query over the time that the panels show, or those of its
+// end alone.
+func (p *prometheus) query(ctx context.Context, query string, instant bool) ([]series, error) {
 	var data struct {
 		Result []struct {
 			Metric map[string]string
+			Value  *[2]any
 			Values [][2]any
 		}
 	}
-	err := p.ask(ctx, "query_range", url.Values{
+	path, values := "query_range", url.Values{
 		"query": {query}, "step": {p.step().String()},
 		"start": {p.end.Add(-p.span).Format(time.RFC3339)}, "end": {p.end.Format(time.RFC3339)},
-	}, &data)
-	if err != nil {
+	}
+	if instant {
+		path, values = "query", url.Values{"query": {query}, "time": {p.end.Format(time.RFC3339)}}
+	}
+	if err := p.ask(ctx, path, values, &data); err != nil {
 		return nil, err
 	}
 	var all []series
 	for _, r := range data.Result {
+		if r.Value != nil {
+			r.Values = [][2]any{*r.Value}
+		}
 		s := series{labels: r.Metric}
 		for _, v := range r.Values {
 			at, _ := v[0].(float64)
