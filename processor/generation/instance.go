@@ -90,8 +90,11 @@ func (s *Supervisor) open(ctx context.Context, r *Record) (g *Instance, err erro
 // Ready returns nil if the store answers and all partitions run and move, or the reason
 // why not. See [processor.Worker.Ready].
 func (g *Instance) Ready(ctx context.Context, within time.Duration) error {
-	if err := g.Store.Ping(ctx); err != nil {
-		return err
+	switch err := g.Store.Ping(ctx); {
+	case errors.Is(err, context.DeadlineExceeded):
+		return fmt.Errorf("the store does not answer: see that it runs and can be reached: %w", err)
+	case err != nil:
+		return fmt.Errorf("the store: %w", err)
 	}
 	return g.Worker.Ready(ctx, within)
 }
