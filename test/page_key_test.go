@@ -68,6 +68,9 @@ func TestPageWithAKey(t *testing.T) {
 	p.open("")
 	p.await(t, "the question", `!document.getElementById('access').hidden && document.activeElement.id === 'access-key'`)
 	p.picture(t, "asks")
+	if !value[bool](t, p, `document.getElementById('metrics').hidden`) {
+		t.Error("the page has a link to /metrics, which would be refused")
+	}
 	if n := calls.Load(); n > 6 {
 		t.Errorf("%d calls before there is a key", n)
 	}
@@ -84,6 +87,9 @@ func TestPageWithAKey(t *testing.T) {
 	p.await(t, "the board", `document.querySelector('.board tbody tr')?.dataset.holder === 'alice' && document.getElementById('access').hidden`)
 	p.expectAbsence(false)
 	p.picture(t, "with-key")
+	if !value[bool](t, p, `document.getElementById('metrics').hidden`) {
+		t.Error("the page has a link to /metrics, which sends no key")
+	}
 	// The watch has it too.
 	send(map[string]any{"token_id": "GOLD", "holder_id": "carol", "start": "1980-01-01T00:00:00Z", "weight": 1000})
 	p.await(t, "carol to lead by herself", `document.querySelector('.board tbody tr')?.dataset.holder === 'carol'`)

@@ -141,6 +141,8 @@ function askForKey(text) {
 
 access.listeners.add(() => {
   opener.textContent = access.hasKey() ? 'Forget the key' : 'Use a key';
+  // Where keys count, /metrics wants one, which a link does not send.
+  document.getElementById('metrics').hidden = access.hasKey() || access.denied !== null;
   if (access.denied === null) {
     ask.hidden = true;
     return;
