@@ -85,6 +85,9 @@ func TestMetrics(t *testing.T) {
 					seen[name] = true
 					lintMetric(t, family)
 				}
+				if m := family.GetMetric(); name == "holdmetrics_pending_limit_bytes" && m[0].GetGauge().GetValue() == 0 {
+					return fmt.Errorf("what waits for the log of %s has no bound, or is said to have none", role)
+				}
 				if role == "gateway, serve" && !strings.HasPrefix(name, "holdmetrics_auth_") {
 					continue
 				}

@@ -110,7 +110,7 @@ func (g *Gateway) start(ctx context.Context) error {
 	refused := func() error { return cmp.Or(guard.err(), writes.err()) }
 	g.refused.Store(&refused)
 	producer := ingest.NewProducer(g.Events, ingest.ProducerOptions{Limits: limits, Gate: refused, Tracer: g.tell.Telemetry.Tracer(), Outcome: writes.note, MaxPendingBytes: int(g.memory.pending), Published: g.meters.Frames()})
-	g.meters.Pending(producer.Pending, int(g.memory.pending))
+	g.meters.Pending(producer.Pending, cmp.Or(int(g.memory.pending), ingest.DefaultMaxPendingBytes))
 	g.meters.Writable(refused)
 	g.group.AddWithin("events on their way to the log", flightGrace, producer.Close)
 	proofs, err := g.startProofs(ctx, g.settings.Cluster.Replicas)

@@ -183,7 +183,7 @@ func (p *Server) startOver(ctx context.Context, policy hold.Policy, fresh bool) 
 	slowing := &valve{late: p.late}
 	p.group.Go("the look at how late events are applied", slowing.run)
 	p.Producer = ingest.NewProducer(p.Events, ingest.ProducerOptions{Limits: p.settings.Limits, Gate: p.gate, Slow: slowing.slow, Tracer: p.tell.Telemetry.Tracer(), MaxPendingBytes: int(p.memory.pending), Published: p.meters.Frames()})
-	p.meters.Pending(p.Producer.Pending, int(p.memory.pending))
+	p.meters.Pending(p.Producer.Pending, cmp.Or(int(p.memory.pending), ingest.DefaultMaxPendingBytes))
 	p.meters.Writable(p.gate)
 	p.group.AddWithin("events on their way to the log", flightGrace, p.Producer.Close)
 	proofs, err := p.startProofs(ctx, 1)

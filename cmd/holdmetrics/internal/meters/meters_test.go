@@ -53,7 +53,7 @@ holdmetrics_backup_last_timestamp_seconds 0
 # HELP holdmetrics_log_partitions Partitions of the log.
 # TYPE holdmetrics_log_partitions gauge
 holdmetrics_log_partitions 4
-# HELP holdmetrics_log_reachable 1 if the NATS servers answered for the log when they were asked last; they are asked every 10 seconds.
+# HELP holdmetrics_log_reachable 1 if the NATS servers answered for the log when they were asked last, and it had a leader; they are asked every 10 seconds.
 # TYPE holdmetrics_log_reachable gauge
 holdmetrics_log_reachable 1
 # HELP holdmetrics_ready 1 if the process was ready when it was asked last, as /readyz says.
@@ -94,7 +94,11 @@ func TestReplicas(t *testing.T) {
 		registry := prometheus.NewRegistry()
 		m := &Meters{registry}
 		w := &Watch{replicas: m.gauge("stream_replicas", "Replicas.", "stream", "state"), configured: m.gauge("stream_replicas_configured", "Replicas.", "stream")}
-		w.lookAtReplicas(&jetstream.StreamInfo{Config: jetstream.StreamConfig{Name: "HOLD_EVENTS", Replicas: 3}, Cluster: c.cluster})
+		info := &jetstream.StreamInfo{Config: jetstream.StreamConfig{Name: "HOLD_EVENTS", Replicas: 3}, Cluster: c.cluster}
+		if led(info) != (name != "no leader") {
+			t.Errorf("%s: the log can be reached: %t", name, led(info))
+		}
+		w.lookAtReplicas(info)
 		of := func(state string) float64 {
 			return testutil.ToFloat64(w.replicas.WithLabelValues("HOLD_EVENTS", state))
 		}

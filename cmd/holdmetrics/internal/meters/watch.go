@@ -58,7 +58,7 @@ func (m *Meters) Watch(of Watched) *Watch {
 	gauge := func(name, help string) prometheus.Gauge { return m.gauge(name, help).WithLabelValues() }
 	w := &Watch{
 		of:         of,
-		answers:    gauge("log_reachable", "1 if the NATS servers answered for the log when they were asked last; they are asked every 10 seconds."),
+		answers:    gauge("log_reachable", "1 if the NATS servers answered for the log when they were asked last, and it had a leader; they are asked every 10 seconds."),
 		end:        gauge("log_end_position", "Last position of the log."),
 		bytes:      gauge("log_size_bytes", "Size of the log on the disk of one NATS server."),
 		damaged:    gauge("log_damaged", "1 if messages of the log are known to be missing or unreadable."),
@@ -107,7 +107,7 @@ func (w *Watch) Look(ctx context.Context) {
 		info := stream.CachedInfo()
 		w.lookAtReplicas(info)
 		if name == ingest.StreamName {
-			answered = true
+			answered = led(info)
 			w.end.Set(float64(info.State.LastSeq))
 			w.bytes.Set(float64(info.State.Bytes))
 		}
@@ -126,6 +126,10 @@ func (w *Watch) Look(ctx context.Context) {
 		w.ready.Set(oneIf(w.of.Ready(ctx) == nil))
 	}
 }
+
+// led reports whether a stream has a leader. Where the majority of its servers is gone, those
+// that are left answer for it, and it takes and gives nothing.
+func led(info *jetstream.StreamInfo) bool { return info.Cluster == nil || info.Cluster.Leader != "" }
 
 // lookAtReplicas counts the replicas of a stream. The leader is current; without a leader
 // none is.
