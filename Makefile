@@ -57,6 +57,8 @@ flake:
 crash:
 	$(GO) test -race -count=1 -v -timeout 2h ./test/crash -production -kills 200 -days 200 $(ARGS)
 	$(GO) test -count=1 -v -timeout 1h ./test/crash -run 'TestHandover$$' -production $(ARGS)
+	@case "$(ARGS)" in *TestKilled*) ;; *-run*|*-days*|*-kind*) exit 0 ;; esac; set -x; \
+	cd audit && $(GO) test -count=1 -v -timeout 1h ./cmd/holdmetrics-audit -run 'TestKilled$$' -kills 200 -seed 0 $(ARGS)
 
 # The whole path beside its ceilings, in one table. ARGS="-rows ingest,bulk -json FILE"; -h says more.
 bench:

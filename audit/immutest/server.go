@@ -3,12 +3,18 @@ package immutest
 
 import (
 	"context"
+	"crypto/tls"
 	"net"
 	"path/filepath"
 	"testing"
 
+	"github.com/codenotary/immudb/pkg/api/schema"
 	"github.com/codenotary/immudb/pkg/logger"
 	"github.com/codenotary/immudb/pkg/server"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/metadata"
 
 	"holdmetrics/audit/immu"
 )
@@ -37,21 +43,55 @@ func Start(tb testing.TB, dir string) *Server {
 // StartAt is Start at an address.
 func StartAt(tb testing.TB, dir, address string) *Server {
 	tb.Helper()
+	return startWith(tb, dir, address, nil)
+}
+
+// StartTLS is Start with a server that speaks TLS.
+func StartTLS(tb testing.TB, dir string, cfg *tls.Config) *Server {
+	tb.Helper()
+	return startWith(tb, dir, "127.0.0.1:0", cfg)
+}
+
+func startWith(tb testing.TB, dir, address string, cfg *tls.Config) *Server {
+	tb.Helper()
 	s := &Server{Dir: dir, ended: make(chan error, 1)}
 	listener, err := net.Listen("tcp", address)
 	if err != nil {
 		tb.Fatal(err)
 	}
 	s.Address = listener.Addr().String()
-	options := server.DefaultOptions().WithDir(dir).WithListener(listener).WithAdminPassword(Password).
-		WithMetricsServer(false).WithWebServer(false).WithPgsqlServer(false).WithNoHistograms(true).WithSynced(false)
-	s.immu = server.DefaultServer().WithOptions(options).WithLogger(logger.NewMemoryLoggerWithLevel(logger.LogError)).(*server.ImmuServer)
-	if err := s.immu.Initialize(); err != nil {
+	if s.immu, err = initialised(options(dir, listener).WithSynced(false).WithTLS(cfg)); err != nil {
 		tb.Fatal(err)
 	}
 	go func() { s.ended <- s.immu.GrpcServer.Serve(listener) }() // ImmuServer.Start ends the process on an error
 	tb.Cleanup(s.Stop)
 	return s
+}
+
+func options(dir string, listener net.Listener) *server.Options {
+	return server.DefaultOptions().WithDir(dir).WithListener(listener).WithAdminPassword(Password).
+		WithMetricsServer(false).WithWebServer(false).WithPgsqlServer(false).WithNoHistograms(true)
+}
+
+func initialised(o *server.Options) (*server.ImmuServer, error) {
+	s := server.DefaultServer().WithOptions(o).WithLogger(logger.NewMemoryLoggerWithLevel(logger.LogError)).(*server.ImmuServer)
+	return s, s.Initialize()
+}
+
+// Serve is a process that is an immudb server, until it is killed. Unlike those within
+// tests it answers when what was written is on the disk, as immudb does by default. ready
+// is called when it listens.
+func Serve(dir, address string, ready func()) error {
+	listener, err := net.Listen("tcp", address)
+	if err != nil {
+		return err
+	}
+	s, err := initialised(options(dir, listener))
+	if err != nil {
+		return err
+	}
+	ready()
+	return s.GrpcServer.Serve(listener)
 }
 
 // Stop stops the server. Stopping twice does no harm.
@@ -68,6 +108,42 @@ func (s *Server) Stop() {
 // Config is that of a client of the server.
 func (s *Server) Config(tb testing.TB) immu.Config {
 	return immu.Config{Address: s.Address, User: User, Password: Password, StateFile: filepath.Join(tb.TempDir(), "state.json")}
+}
+
+// Token logs in, and returns a token of a database.
+func (s *Server) Token(tb testing.TB, database string, secure credentials.TransportCredentials) string {
+	tb.Helper()
+	conn, err := grpc.NewClient(s.Address, grpc.WithTransportCredentials(secure))
+	if err != nil {
+		tb.Fatal(err)
+	}
+	defer conn.Close()
+	service := schema.NewImmuServiceClient(conn)
+	in, err := service.Login(tb.Context(), &schema.LoginRequest{User: []byte(User), Password: []byte(Password)})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	ctx := metadata.AppendToOutgoingContext(tb.Context(), "authorization", "Bearer "+in.Token)
+	of, err := service.UseDatabase(ctx, &schema.Database{DatabaseName: database})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return of.Token
+}
+
+// CreateDatabase makes a database.
+func (s *Server) CreateDatabase(tb testing.TB, name string) {
+	tb.Helper()
+	token := s.Token(tb, immu.DefaultDatabase, insecure.NewCredentials())
+	conn, err := grpc.NewClient(s.Address, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		tb.Fatal(err)
+	}
+	defer conn.Close()
+	ctx := metadata.AppendToOutgoingContext(tb.Context(), "authorization", "Bearer "+token)
+	if _, err := schema.NewImmuServiceClient(conn).CreateDatabaseV2(ctx, &schema.CreateDatabaseRequest{Name: name}); err != nil {
+		tb.Fatal(err)
+	}
 }
 
 // Open opens a client until the end of a test.

@@ -94,14 +94,30 @@ func NewFollower(cfg Config) *Follower {
 	return &Follower{cfg: cfg}
 }
 
-// Run copies until ctx ends. An immudb that is away is waited for.
+// Run copies until ctx ends. An immudb or a log that is away is waited for.
 func (f *Follower) Run(ctx context.Context) error {
+	pauses := backoff.Backoff{First: againFirst, Most: againMost}
+	away := false
 	for {
-		if err := f.CatchUp(ctx); err != nil {
-			if ctx.Err() != nil {
+		err := f.CatchUp(ctx)
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case source.Away(err):
+			if !away {
+				f.cfg.Logger.Warn("the log does not answer; waiting", zap.Error(err))
+			}
+			away = true
+			if pauses.Wait(ctx) != nil {
 				return nil
 			}
+			continue
+		case err != nil:
 			return err
+		case away:
+			away = false
+			pauses.Reset()
+			f.cfg.Logger.Info("the log answers again")
 		}
 		if backoff.Wait(ctx, f.cfg.Idle) != nil {
 			return nil

@@ -30,7 +30,7 @@ type Log interface {
 	IsLost(position uint64) bool
 }
 
-var _ Log = (*ingest.Log)(nil)
+var _ Log = (*Live)(nil)
 
 // Export is the export of a log.
 type Export struct {

@@ -17,11 +17,13 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/spf13/cobra"
+	"go.uber.org/zap"
 
 	"holdmetrics/audit/immu"
+	"holdmetrics/audit/source"
 	"holdmetrics/hold"
 	"holdmetrics/hold/rules"
-	"holdmetrics/ingest"
+	"holdmetrics/internal/backoff"
 	"holdmetrics/processor/generation"
 )
 
@@ -87,8 +89,8 @@ func (s *settings) secret(file, fileName, name string) (string, error) {
 	return strings.TrimRight(string(text), "\r\n"), nil
 }
 
-// connect connects to NATS until f returns.
-func (s *settings) connect(ctx context.Context, f func(jetstream.JetStream) error) error {
+// connect connects to NATS until f returns. A server that is away is waited for if w waits.
+func (s *settings) connect(ctx context.Context, w waiting, f func(jetstream.JetStream) error) error {
 	address := s.or(s.natsURL, "NATS_URL")
 	if address == "" {
 		address = nats.DefaultURL
@@ -106,7 +108,7 @@ func (s *settings) connect(ctx context.Context, f func(jetstream.JetStream) erro
 	if ca := s.or(s.natsCA, "NATS_CA"); ca != "" {
 		options = append(options, nats.RootCAs(ca))
 	}
-	conn, err := nats.Connect(address, options...)
+	conn, err := patiently(ctx, w, "NATS", source.Away, func() (*nats.Conn, error) { return nats.Connect(address, options...) })
 	if err != nil {
 		var at *url.Error
 		if errors.As(err, &at) { // which has the URL, and with it the password
@@ -272,6 +274,9 @@ func (s *settings) rules(ctx context.Context, js jetstream.JetStream) (by hold.R
 	}
 	if of = s.generation; of == "" {
 		active, err := registry.Active(ctx)
+		if errors.Is(err, generation.ErrUnknown) {
+			return nil, "", fmt.Errorf("no generation is active yet, so no rules count: start a worker or serve, or give --policy or --rules: %w", err)
+		}
 		if err != nil {
 			return nil, "", err
 		}
@@ -285,14 +290,34 @@ func (s *settings) rules(ctx context.Context, js jetstream.JetStream) (by hold.R
 	return by, of, err
 }
 
+// waiting says how to wait for a server that is away: nil logger: not at all.
+type waiting struct{ log *zap.Logger }
+
+// patiently does something again while its server is away.
+func patiently[T any](ctx context.Context, w waiting, what string, away func(error) bool, do func() (T, error)) (T, error) {
+	pauses := backoff.Backoff{First: 200 * time.Millisecond, Most: 10 * time.Second}
+	for tries := 0; ; tries++ {
+		got, err := do()
+		if w.log == nil || !away(err) {
+			return got, err
+		}
+		if tries == 0 {
+			w.log.Warn(what+" is away; waiting", zap.Error(err))
+		}
+		if err := pauses.Wait(ctx); err != nil {
+			return got, err
+		}
+	}
+}
+
 // openWithin bounds the opening of the log: a server that refuses a user does not answer.
 const openWithin = 10 * time.Second
 
 // openLog opens the log of a connection.
-func openLog(ctx context.Context, js jetstream.JetStream) (*ingest.Log, error) {
+func openLog(ctx context.Context, js jetstream.JetStream) (*source.Live, error) {
 	within, cancel := context.WithTimeout(ctx, openWithin)
 	defer cancel()
-	log, err := ingest.FindLog(within, js)
+	log, err := source.OpenLive(within, js)
 	if errors.Is(err, context.DeadlineExceeded) {
 		return nil, fmt.Errorf("%w: a server with users wants --nats-creds; of serve that is DATA_DIR/%s", err, operatorSeed)
 	}

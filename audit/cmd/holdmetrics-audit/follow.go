@@ -4,15 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/spf13/cobra"
-	"go.uber.org/zap"
 
 	"holdmetrics/audit/immu"
 	"holdmetrics/audit/ledger"
-	"holdmetrics/internal/backoff"
+	"holdmetrics/audit/source"
+	"holdmetrics/hold"
+	"holdmetrics/processor/generation"
 )
 
 func newFollow(getenv func(string) string) *cobra.Command {
@@ -26,7 +26,7 @@ func newFollow(getenv func(string) string) *cobra.Command {
 its bytes and its link to the message before, each event of it as readable JSON, and
 from time to time the SHA-256 over the state of a partition. Each write is verified with
 immudb's proofs. What was written is not written again, and goes on where it was. An
-immudb that is away is waited for.
+immudb or a NATS server that is away is waited for; with --once only immudb is.
 
 It ends with 1, and writes nothing, if immudb was rolled back or rewritten, if it has the
 copy of another log, if the state file is gone, or if the log lacks what was copied.
@@ -50,31 +50,47 @@ without them.`,
 		if cfg == nil {
 			return errors.New("--immudb-url is required: name the immudb server, or set IMMUDB_URL")
 		}
-		return s.connect(c.Context(), func(js jetstream.JetStream) error {
-			return follow(c, &s, js, *cfg, ledger.Config{From: from, StateEvery: every}, once)
+		log := newLogger(c.ErrOrStderr())
+		w := waiting{log}
+		if once {
+			w.log = nil
+		}
+		err = s.connect(c.Context(), w, func(js jetstream.JetStream) error {
+			return follow(c, &s, js, w, *cfg, ledger.Config{From: from, StateEvery: every, Logger: log}, once)
 		})
+		if !once && errors.Is(err, context.Canceled) {
+			return nil // it was stopped while it waited
+		}
+		return err
 	}
 	return c
 }
 
-func follow(c *cobra.Command, s *settings, js jetstream.JetStream, to immu.Config, cfg ledger.Config, once bool) error {
+func follow(c *cobra.Command, s *settings, js jetstream.JetStream, w waiting, to immu.Config, cfg ledger.Config, once bool) error {
 	ctx := c.Context()
-	log, err := openLog(ctx, js)
+	log, err := patiently(ctx, w, "the log", source.Away, func() (*source.Live, error) { return openLog(ctx, js) })
 	if err != nil {
 		return err
 	}
 	if cfg.StateEvery != 0 {
-		if cfg.Rules, _, err = s.rules(ctx, js); err != nil {
+		notYet := func(err error) bool {
+			return source.Away(err) || s.generation == "" && errors.Is(err, generation.ErrUnknown)
+		}
+		cfg.Rules, err = patiently(ctx, w, "the record of generations", notYet, func() (hold.Rules, error) {
+			rules, _, err := s.rules(ctx, js)
+			return rules, err
+		})
+		if err != nil {
 			return err
 		}
 	}
-	logger := newLogger(c.ErrOrStderr())
-	client, err := patient(ctx, to, logger)
+	client, err := patiently(ctx, waiting{cfg.Logger}, "immudb", func(err error) bool { return errors.Is(err, immu.ErrAway) },
+		func() (*immu.Client, error) { return immu.Open(ctx, to) })
 	if err != nil {
 		return err
 	}
 	through := uint64(0)
-	cfg.Log, cfg.Copy, cfg.Logger = log, client, logger
+	cfg.Log, cfg.Copy = log, client
 	cfg.Copied = func(position uint64) { through = position }
 	f := ledger.NewFollower(cfg)
 	if once {
@@ -94,21 +110,4 @@ func database(cfg immu.Config) string {
 		return immu.DefaultDatabase
 	}
 	return cfg.Database
-}
-
-// patient opens immudb, and waits while it is away.
-func patient(ctx context.Context, cfg immu.Config, log *zap.Logger) (*immu.Client, error) {
-	pauses := backoff.Backoff{First: 200 * time.Millisecond, Most: 10 * time.Second}
-	for tries := 0; ; tries++ {
-		client, err := immu.Open(ctx, cfg)
-		if !errors.Is(err, immu.ErrAway) {
-			return client, err
-		}
-		if tries == 0 {
-			log.Warn("immudb is away; waiting", zap.Error(err))
-		}
-		if err := pauses.Wait(ctx); err != nil {
-			return nil, err
-		}
-	}
 }

@@ -10,7 +10,6 @@ import (
 	"regexp"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go/jetstream"
@@ -21,14 +20,11 @@ import (
 	"holdmetrics/ingest"
 	"holdmetrics/ingest/archive"
 	"holdmetrics/internal/natstest"
-	"holdmetrics/internal/testwait"
 	"holdmetrics/processor"
 	"holdmetrics/processor/generation"
 	"holdmetrics/projection"
 	"holdmetrics/projection/embedded"
 )
-
-func TestMain(m *testing.M) { os.Exit(testwait.Watch(m).Run()) }
 
 // cluster is a log with everything that is made from it, and an immudb beside it.
 type cluster struct {
@@ -53,9 +49,9 @@ func newCluster(t *testing.T) *cluster {
 	return c
 }
 
-func (c *cluster) startNATS(dir string) {
+func (c *cluster) startNATS(dir string, change ...func(*server.Options)) {
 	c.t.Helper()
-	c.nats = natstest.Start(c.t, natstest.Listening, func(o *server.Options) { o.StoreDir = dir })
+	c.nats = natstest.Start(c.t, append([]func(*server.Options){natstest.Listening, func(o *server.Options) { o.StoreDir = dir }}, change...)...)
 	c.js = natstest.JetStream(c.t, c.nats)
 	var err error
 	if c.log, err = ingest.OpenLog(c.t.Context(), c.js, ingest.LogConfig{Partitions: 4}); err != nil {
@@ -131,14 +127,17 @@ func (c *cluster) send(frames int) {
 	}
 }
 
+func (c *cluster) getenv(name string) string {
+	return map[string]string{
+		"NATS_URL": c.nats.ClientURL(), "IMMUDB_URL": c.immudb.Address, "IMMUDB_USER": immutest.User,
+		"IMMUDB_PASSWORD": immutest.Password, "AUDIT_STATE": c.state,
+	}[name]
+}
+
 func (c *cluster) try(args ...string) (string, error) {
 	c.t.Helper()
 	var out, errOut bytes.Buffer
-	env := map[string]string{
-		"NATS_URL": c.nats.ClientURL(), "IMMUDB_URL": c.immudb.Address, "IMMUDB_USER": immutest.User,
-		"IMMUDB_PASSWORD": immutest.Password, "AUDIT_STATE": c.state,
-	}
-	if code := run(c.t.Context(), args, func(name string) string { return env[name] }, &out, &errOut); code != 0 {
+	if code := run(c.t.Context(), args, c.getenv, &out, &errOut); code != 0 {
 		return out.String() + errOut.String(), errors.New(errOut.String())
 	}
 	return out.String(), nil
@@ -553,36 +552,6 @@ func TestBadDays(t *testing.T) {
 		if out, err := c.try(command...); err == nil || !strings.Contains(out, "is of another log") {
 			t.Errorf("%s: %s", command, out)
 		}
-	}
-}
-
-func TestAnImmudbThatIsAwayIsWaitedFor(t *testing.T) {
-	t.Parallel()
-	c := newCluster(t)
-	c.send(5)
-	c.run("follow", "--once")
-	c.immudb.Stop()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	defer cancel()
-	address := c.immudb.Address
-	done := make(chan error, 1)
-	c.send(5)
-	go func() {
-		_, err := c.try("follow", "--once")
-		done <- err
-	}()
-	time.Sleep(500 * time.Millisecond) // it is away for a while
-	c.immudb = immutest.StartAt(t, c.immuDir, address)
-	select {
-	case err := <-done:
-		if err != nil {
-			t.Fatal(err)
-		}
-	case <-ctx.Done():
-		t.Fatal("it did not go on")
-	}
-	if out := c.run("verify", "--no-scores"); !strings.Contains(out, "10 messages") {
-		t.Error(out)
 	}
 }
 

@@ -76,7 +76,7 @@ nothing of holdmetrics running: 'holdmetrics log export' writes one.`,
 			return fmt.Errorf("--to %d is before --from %d", v.to, v.from)
 		}
 		if v.export == "" {
-			return v.connect(c.Context(), func(js jetstream.JetStream) error {
+			return v.connect(c.Context(), waiting{}, func(js jetstream.JetStream) error {
 				log, err := openLog(c.Context(), js)
 				if err != nil {
 					return err

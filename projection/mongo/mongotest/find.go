@@ -15,6 +15,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 )
 
 // ErrNone: there is no server to test with. What wraps it says what was looked
@@ -75,15 +76,16 @@ func standIn(program string) bool {
 	return err == nil
 }
 
-// repository is the directory of go.mod, above the test's.
+// repository is the directory of the product's go.mod, above the test's. Modules of their
+// own lie below it.
 func repository() (string, error) {
 	dir, err := os.Getwd()
 	for ; err == nil; dir = filepath.Dir(dir) {
-		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
+		if text, err := os.ReadFile(filepath.Join(dir, "go.mod")); err == nil && strings.HasPrefix(string(text), "module holdmetrics\n") {
 			return dir, nil
 		}
 		if dir == filepath.Dir(dir) {
-			return "", fmt.Errorf("%w: no go.mod above the working directory", ErrNone)
+			return "", fmt.Errorf("%w: no go.mod of holdmetrics above the working directory", ErrNone)
 		}
 	}
 	return "", err
