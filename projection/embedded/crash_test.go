@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 
@@ -64,6 +65,62 @@ func wholeState(t *testing.T, s *Store, pairs int) uint64 {
 	return c.Position
 }
 
+// crashable is a file system in memory whose power can be cut. It clones while no link is
+// made: Link of Pebble's MemFS locks the same lock for reading twice, so that a CrashClone
+// that comes between the two waits for ever, and lets nobody else pass.
+type crashable struct {
+	*vfs.MemFS
+	links sync.RWMutex
+}
+
+func newCrashable() *crashable { return &crashable{MemFS: vfs.NewCrashableMem()} }
+
+func (c *crashable) Link(from, to string) error {
+	c.links.RLock()
+	defer c.links.RUnlock()
+	return c.MemFS.Link(from, to)
+}
+
+func (c *crashable) CrashClone(cfg vfs.CrashCloneCfg) *vfs.MemFS {
+	c.links.Lock()
+	defer c.links.Unlock()
+	return c.MemFS.CrashClone(cfg)
+}
+
+// A power cut waits for the links that are being made, and they for it: neither for ever.
+func TestPowerCutsAmongLinks(t *testing.T) {
+	t.Parallel()
+	fs := newCrashable()
+	f, err := fs.Create("file", vfs.WriteCategoryUnspecified)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+	linked := make(chan error, 1)
+	go func() {
+		for n := range 2000 {
+			if err := fs.Link("file", fmt.Sprint("link", n)); err != nil {
+				linked <- err
+				return
+			}
+		}
+		linked <- nil
+	}()
+	for {
+		select {
+		case err := <-linked:
+			if err != nil {
+				t.Fatal(err)
+			}
+			return
+		default:
+			fs.CrashClone(vfs.CrashCloneCfg{})
+		}
+	}
+}
+
 // The machine loses its power at any moment: what Flush acknowledged is there,
 // and what was under way is there as a whole or not at all.
 func TestCrash(t *testing.T) {
@@ -73,37 +130,48 @@ func TestCrash(t *testing.T) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			t.Parallel()
 			rng := rand.New(rand.NewPCG(seed, 1))
-			fs := vfs.NewCrashableMem()
+			fs := newCrashable()
 			// Flushes go as batches, or as tables.
 			size := estimate(crashBatch(1, pairs))
 			s, err := Open("data", Options{fs: fs, MemTableBytes: 1 << 20, bulkBytes: []int{size + 1, 1}[seed%2]})
 			if err != nil {
 				t.Fatal(err)
 			}
+			// Between two cuts there are ten flushes, and at each of them as many to come.
+			const between = 10
 			var acked atomic.Uint64
-			stop, stopped := make(chan struct{}), make(chan struct{})
+			flushed, permits := make(chan struct{}, 1), make(chan struct{}, 2*between)
+			stopped := make(chan struct{})
 			go func() {
 				defer close(stopped)
 				for n := uint64(1); ; n++ {
-					select {
-					case <-stop:
+					if _, more := <-permits; !more {
 						return
-					default:
 					}
 					if err := s.Flush(context.Background(), crashBatch(n, pairs)); err != nil {
 						t.Errorf("flush %d: %v", n, err)
 						return
 					}
 					acked.Store(n)
+					select {
+					case flushed <- struct{}{}:
+					default:
+					}
 				}
 			}()
+			for range between {
+				permits <- struct{}{}
+			}
 			for round := range 6 {
-				for acked.Load() < uint64(round*10) {
+				for acked.Load() < uint64(round*between) {
 					select {
 					case <-stopped:
 						t.FailNow()
-					default:
+					case <-flushed:
 					}
+				}
+				for range between {
+					permits <- struct{}{}
 				}
 				before := acked.Load()
 				clone := fs.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: rng.IntN(101), RNG: rng})
@@ -119,7 +187,7 @@ func TestCrash(t *testing.T) {
 					t.Error(err)
 				}
 			}
-			close(stop)
+			close(permits)
 			<-stopped
 			if err := s.Close(); err != nil {
 				t.Error(err)
