@@ -60,7 +60,7 @@ func (r *restarted) change(name string, f func([]byte) []byte) {
 // is what it had.
 func TestDamagedBlocks(t *testing.T) {
 	t.Parallel()
-	const messages, bytesEach = 60, 512 << 10
+	const messages, bytesEach = 20, 1000 << 10 // eight in a block
 	flip := func(b []byte) []byte { b[len(b)/2] ^= 0x5a; return b }
 	for name, c := range map[string]struct {
 		damage  func(r *restarted)

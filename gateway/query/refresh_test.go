@@ -230,7 +230,7 @@ func TestLinesGoOnWhenTheOwnerIsBack(t *testing.T) {
 // of the facts.
 func TestLiveReadsAgainstTheFacts(t *testing.T) {
 	t.Parallel()
-	for seed := range testseed.Seeds(t.Name(), 25) {
+	for seed := range testseed.Seeds(t.Name(), testseed.Draws(25)) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			t.Parallel()
 			random := rand.New(rand.NewPCG(seed, 3))

@@ -47,6 +47,19 @@ func seeds(name string, n, run uint64) iter.Seq[uint64] {
 	}
 }
 
+// Draws is how often a property is tried: n times, but under the race detector, which makes
+// computing some eight times slower and finds nothing more in a computation, a fifth of n and
+// at least once. It is for the properties of the packages that 'make test' tests without
+// the race detector as well, where all n are tried.
+func Draws(n uint64) uint64 { return draws(n, underRace) }
+
+func draws(n uint64, race bool) uint64 {
+	if race {
+		return max(n/5, 1)
+	}
+	return n
+}
+
 // fresh is the seed of this run; 0: it is not one of a hunt.
 func fresh() uint64 {
 	n, err := strconv.ParseUint(os.Getenv(Variable), 10, 64)

@@ -10,6 +10,18 @@ import (
 
 func TestMain(m *testing.M) { os.Exit(testwait.Watch(m).Run()) }
 
+func TestDraws(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		n, want uint64
+		race    bool
+	}{{100, 100, false}, {100, 20, true}, {4, 1, true}, {1, 1, true}, {1, 1, false}} {
+		if got := draws(c.n, c.race); got != c.want {
+			t.Errorf("%d draws, race %v: %d, want %d", c.n, c.race, got, c.want)
+		}
+	}
+}
+
 func TestSeeds(t *testing.T) {
 	t.Parallel()
 	if got := slices.Collect(seeds("a", 3, 0)); !slices.Equal(got, []uint64{0, 1, 2}) {

@@ -126,7 +126,7 @@ func TestPowerCutsAmongLinks(t *testing.T) {
 func TestCrash(t *testing.T) {
 	t.Parallel()
 	const pairs = 40
-	for seed := range testseed.Seeds(t.Name(), 20) {
+	for seed := range testseed.Seeds(t.Name(), testseed.Draws(20)) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			t.Parallel()
 			rng := rand.New(rand.NewPCG(seed, 1))

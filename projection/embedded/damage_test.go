@@ -191,7 +191,7 @@ func TestDamagedFiles(t *testing.T) {
 		return
 	}
 	cut, closed := storedFiles(t)
-	for seed := range testseed.Seeds(t.Name(), 24) {
+	for seed := range testseed.Seeds(t.Name(), testseed.Draws(24)) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			rng := rand.New(rand.NewPCG(seed, 16))
 			files := []*vfs.MemFS{cut, closed}[seed%2].CrashClone(vfs.CrashCloneCfg{})
