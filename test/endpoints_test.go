@@ -23,6 +23,7 @@ import (
 
 	"google.golang.org/grpc"
 
+	"holdmetrics/internal/testwait"
 	holdpb "holdmetrics/proto"
 )
 
@@ -281,12 +282,12 @@ func TestHTTP(t *testing.T) {
 		t.Errorf("healthz: %d %s", code, body)
 	}
 	// The snapshots of the last event may still be on their way.
-	for over := time.Now().Add(patience); ; time.Sleep(20 * time.Millisecond) { // another process tells of nothing
+	for began := time.Now(); ; testwait.Pause(began) { // another process tells of nothing
 		code, body := call("GET", "/readyz", "")
 		if code == 200 {
 			break
 		}
-		if time.Now().After(over) {
+		if time.Since(began) > patience {
 			t.Fatalf("readyz: %d %s", code, body)
 		}
 	}

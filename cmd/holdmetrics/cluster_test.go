@@ -164,16 +164,16 @@ func (c *command) finish(t *testing.T) {
 // eventually tries until it succeeds.
 func eventually(t *testing.T, what string, try func() error) {
 	t.Helper()
-	over := time.Now().Add(clusterPatience)
+	began := time.Now()
 	for {
 		err := try()
 		if err == nil {
 			return
 		}
-		if time.Now().After(over) {
+		if time.Since(began) > clusterPatience {
 			t.Fatalf("%s: %v", what, err)
 		}
-		time.Sleep(5 * time.Millisecond) // other processes tell of nothing
+		testwait.Pause(began) // other processes tell of nothing
 	}
 }
 

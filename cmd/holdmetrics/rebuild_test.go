@@ -15,6 +15,7 @@ import (
 	"holdmetrics/cmd/holdmetrics/internal/settings"
 	"holdmetrics/hold"
 	"holdmetrics/ingest"
+	"holdmetrics/internal/testwait"
 	"holdmetrics/processor/generation"
 	"holdmetrics/projection"
 	holdpb "holdmetrics/proto"
@@ -62,7 +63,7 @@ func awaitReady(t *testing.T, p *app.Server, want bool) error {
 		if time.Since(began) > clusterPatience {
 			t.Fatalf("ready: %v", err)
 		}
-		time.Sleep(time.Millisecond) // a look has no event to wait for
+		testwait.Pause(began) // a look has no event to wait for
 	}
 }
 

@@ -163,12 +163,12 @@ func until(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	wanted, err := regexp.Compile("(?m)" + args[0])
 	ts.Check(err)
-	for over := time.Now().Add(clusterPatience); ; time.Sleep(10 * time.Millisecond) {
+	for began := time.Now(); ; testwait.Pause(began) {
 		ts.Check(ts.Exec(args[1], args[2:]...))
 		if wanted.MatchString(ts.ReadFile("stdout")) {
 			return
 		}
-		if time.Now().After(over) {
+		if time.Since(began) > clusterPatience {
 			ts.Fatalf("never: %s", args[0])
 		}
 	}
@@ -247,6 +247,6 @@ func awaitDeadLetters(ts *testscript.TestScript, _ bool, args []string) {
 		if time.Since(began) > clusterPatience {
 			ts.Fatalf("%d dead letters, want %s", n, args[0])
 		}
-		time.Sleep(5 * time.Millisecond) // a look has no event to wait for
+		testwait.Pause(began)
 	}
 }

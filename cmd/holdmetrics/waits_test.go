@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"holdmetrics/internal/testwait"
 )
 
 // A worker that waits for its database, or for NATS, serves its status from the
@@ -30,7 +32,7 @@ func TestWorkerThatWaitsAnswers(t *testing.T) { // alone: its port must stay fre
 		c := start(t, append([]string{"worker", "--metrics-address", at, "--worker-id", "w"}, args...)...)
 		client := &http.Client{Timeout: clusterPatience}
 		// It listens a moment after the start.
-		for over := time.Now().Add(clusterPatience); ; time.Sleep(10 * time.Millisecond) {
+		for began := time.Now(); ; testwait.Pause(began) {
 			answer, err := client.Get("http://" + at + "/healthz")
 			if err == nil {
 				answer.Body.Close()
@@ -39,7 +41,7 @@ func TestWorkerThatWaitsAnswers(t *testing.T) { // alone: its port must stay fre
 				}
 				break
 			}
-			if time.Now().After(over) {
+			if time.Since(began) > clusterPatience {
 				t.Fatal(err, c.err)
 			}
 		}
@@ -47,7 +49,7 @@ func TestWorkerThatWaitsAnswers(t *testing.T) { // alone: its port must stay fre
 			t.Errorf("%s is away: metrics %d %.200s", away, code, text)
 		}
 		for _, path := range []string{"/readyz", "/status"} {
-			for over := time.Now().Add(clusterPatience); ; time.Sleep(10 * time.Millisecond) {
+			for began := time.Now(); ; testwait.Pause(began) {
 				code, text := get(t, "http://"+at+path)
 				if code != http.StatusServiceUnavailable {
 					t.Fatalf("%s is away: %s %d %s", away, path, code, text)
@@ -55,7 +57,7 @@ func TestWorkerThatWaitsAnswers(t *testing.T) { // alone: its port must stay fre
 				if strings.Contains(text, "waiting for "+away) {
 					break
 				}
-				if time.Now().After(over) {
+				if time.Since(began) > clusterPatience {
 					t.Fatalf("%s is away: %s says %s", away, path, text)
 				}
 			}
