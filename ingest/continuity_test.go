@@ -86,11 +86,8 @@ func TestDamagedBlocks(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			random := rand.New(rand.NewPCG(1, 2))
 			data := make([]byte, bytesEach)
-			for i := range data {
-				data[i] = byte(random.Uint32())
-			}
+			_, _ = rand.NewChaCha8([32]byte{1}).Read(data)
 			id := log.ID()
 			for i := range messages {
 				data[0] = byte(i)

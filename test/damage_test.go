@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -25,6 +26,12 @@ import (
 // recordHolders sends one ended hold for each holder, and returns when all are stored.
 // The n-th holder's score is n+1.
 func (s *server) recordHolders(from, to int) {
+	s.t.Helper()
+	s.recordInBatches(from, to, to-from)
+}
+
+// recordInBatches does so with so many holders a batch.
+func (s *server) recordInBatches(from, to, size int) {
 	s.t.Helper()
 	_, js := s.natsConn()
 	ctx, cancel := context.WithTimeout(s.t.Context(), patience)
@@ -43,13 +50,17 @@ func (s *server) recordHolders(from, to int) {
 	for i := from; i < to; i++ {
 		drafts = append(drafts, hold.Draft{Token: "GOLD", Holder: holderName(i), Start: hold.StampOf(100e9), End: hold.StampOf(int64(101+i) * 1e9)})
 	}
-	result, err := p.RecordBatch(ctx, drafts)
-	if err != nil || result.Accepted != len(drafts) {
-		s.t.Fatal(result, err)
+	var last uint64
+	for batch := range slices.Chunk(drafts, size) {
+		result, err := p.RecordBatch(ctx, batch)
+		if err != nil || result.Accepted != len(batch) {
+			s.t.Fatal(result, err)
+		}
+		last = result.Position
 	}
 	for _, read := range []string{"/stats", "/scores"} {
 		s.eventually("the events are applied", func() error {
-			return s.try(fmt.Sprintf("%s?after=%d", read, result.Position), nil)
+			return s.try(fmt.Sprintf("%s?after=%d", read, last), nil)
 		})
 	}
 }

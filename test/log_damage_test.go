@@ -68,9 +68,7 @@ func (s *server) notReady(want string) {
 // recordOneByOne sends events in messages of their own.
 func (s *server) recordOneByOne(from, to int) {
 	s.t.Helper()
-	for i := from; i < to; i++ {
-		s.recordHolders(i, i+1)
-	}
+	s.recordInBatches(from, to, 1)
 }
 
 // startWithoutTail starts a server whose log has lost its end, after it had taken events
@@ -195,12 +193,10 @@ func TestFlippedLog(t *testing.T) {
 func (s *server) recordLarge(holders int) {
 	s.t.Helper()
 	conn, _ := s.natsConn()
-	random := rand.New(rand.NewPCG(1, 2))
+	random := rand.NewChaCha8([32]byte{1})
 	pad := make([]byte, 45_000) // less than a header may have, in base64
 	for i := range holders {
-		for i := range pad {
-			pad[i] = byte(random.Uint32())
-		}
+		_, _ = random.Read(pad)
 		event := nats.NewMsg("hold.events." + holderName(i))
 		event.Header.Set("Content-Type", "application/json")
 		event.Header.Set("Pad", base64.StdEncoding.EncodeToString(pad))
