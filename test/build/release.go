@@ -17,20 +17,36 @@ import (
 // release, for a test of an upgrade. Without it the last tag before the commit counts.
 const ReleaseVariable = "HOLDMETRICS_LAST_RELEASE"
 
-// ErrNoRelease means that the repository has no release to test an upgrade from.
-var ErrNoRelease = errors.New("there is no release: the repository has no tag v*, and " + ReleaseVariable + " names none")
+// unreleased is the commit that counts as the last release until there is a tag.
+const unreleased = "768ce8ff2629c050bd1941c37dcda4edaf6173d8"
+
+// The reasons why there is no program of the last release.
+var (
+	// ErrNoRelease: the clone is shallow, or is none.
+	ErrNoRelease = errors.New("the repository has neither a tag v* nor commit " + unreleased[:12] + ": 'git fetch --unshallow --tags' gets them, and " + ReleaseVariable + " names another release")
+	// ErrNotBuilt: it would have to be built first, which takes minutes.
+	ErrNotBuilt = errors.New("the last release is not built yet: 'make crash' builds it")
+)
 
 // LastRelease returns the path of the holdmetrics of the last release, and the commit that
-// it was built from. It is built once for each commit, and kept in the user's cache.
-func LastRelease(ctx context.Context) (path, commit string, err error) {
+// it was built from. That is what [ReleaseVariable] names, or else the last tag before the
+// commit that is checked out, or else a commit of before the first tag. It is built once for
+// each commit, and kept in the user's cache. Where it is not there yet, it is built only if
+// mayBuild is set or the variable names it.
+func LastRelease(ctx context.Context, mayBuild bool) (path, commit string, err error) {
 	release := os.Getenv(ReleaseVariable)
-	if release == "" {
+	if release != "" {
+		if commit, err = git(ctx, "rev-parse", "--verify", release+"^{commit}"); err != nil {
+			return "", "", fmt.Errorf("release %s: %w", release, err)
+		}
+		mayBuild = true
+	} else {
 		if release, err = git(ctx, "describe", "--tags", "--abbrev=0", "--match", "v[0-9]*"); err != nil {
+			release = unreleased
+		}
+		if commit, err = git(ctx, "rev-parse", "--verify", release+"^{commit}"); err != nil {
 			return "", "", ErrNoRelease
 		}
-	}
-	if commit, err = git(ctx, "rev-parse", "--verify", release+"^{commit}"); err != nil {
-		return "", "", fmt.Errorf("release %s: %w", release, err)
 	}
 	cache, err := os.UserCacheDir()
 	if err != nil {
@@ -40,6 +56,9 @@ func LastRelease(ctx context.Context) (path, commit string, err error) {
 	path = filepath.Join(dir, "holdmetrics")
 	if _, err := os.Stat(path); err == nil {
 		return path, commit, nil
+	}
+	if !mayBuild {
+		return "", "", ErrNotBuilt
 	}
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return "", "", err
