@@ -233,7 +233,7 @@ func TestDebIsUnpacked(t *testing.T) {
 			t.Fatalf("%v\n%s", err, out)
 		}
 	}
-	// It is told its version, which is not that of its module.
+	// The release sets its version, which is not that of its module.
 	text, err := exec.Command(filepath.Join(system, "usr", "bin", "holdmetrics-audit")).Output()
 	if want := "audit v" + r.version; err != nil || strings.TrimSpace(string(text)) != want {
 		t.Errorf("holdmetrics-audit says %q (%v), want %q", text, err, want)
