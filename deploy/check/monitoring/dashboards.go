@@ -259,7 +259,7 @@ func servers() *builder {
 	const of = job + `,instance=~"$instance"`
 	b.atLeast("Takes events", "0: the disk, the brokers or the log keep them out.", "short", 1, `min(holdmetrics_log_writable{`+of+`})`)
 	b.number("Watchers", "Clients that watch.", "short", 1000000, `sum(holdmetrics_gateway_watchers{`+of+`})`)
-	b.number("Streams", "Open gRPC streams.", "short", 1000000, `sum(holdmetrics_gateway_streams_open{`+of+`})`)
+	b.number("Streams", "Open gRPC streams.", "short", 1000000, `sum(holdmetrics_gateway_streams_open{`+of+`}) or vector(0)`)
 	b.number("Waiting for the log", "Accepted events without an acknowledgement yet.", "short", 60000, `sum(holdmetrics_pending_events{`+of+`})`)
 	b.atLeast("Certificate", "Time until the first certificate runs out.", "s", 14*86400, `min(holdmetrics_certificate_expiry_timestamp_seconds{`+of+`}) - time()`)
 	b.number("Switches", "Of generations, since the start.", "short", 1000000, `max(holdmetrics_gateway_generation_switches_total{`+of+`})`)
