@@ -28,6 +28,9 @@ const (
 	// unseenAfter is how long the last probes may take to be seen.
 	unseenAfter = 5 * time.Second
 	peerBucket  = "BENCH_PEER"
+	// peerPuts is before the keys of puts, which the stream of the bucket turns into the
+	// bucket's own subjects: to those an operator may not publish.
+	peerPuts = "hold.bench."
 )
 
 // measureFreshness runs load, probes and peer together.
@@ -258,8 +261,9 @@ type peer struct {
 func newPeer(ctx context.Context, js jetstream.JetStream) (*peer, error) {
 	// As projection makes its own bucket in serve.
 	_, err := js.CreateStream(ctx, jetstream.StreamConfig{
-		Name: "KV_" + peerBucket, Subjects: []string{"$KV." + peerBucket + ".>"}, MaxMsgsPerSubject: 1,
-		Discard: jetstream.DiscardNew, AllowRollup: true, DenyDelete: true, AllowDirect: true,
+		Name: "KV_" + peerBucket, Subjects: []string{peerPuts + ">"}, MaxMsgsPerSubject: 1,
+		SubjectTransform: &jetstream.SubjectTransformConfig{Source: peerPuts + ">", Destination: "$KV." + peerBucket + ".>"},
+		Discard:          jetstream.DiscardNew, AllowRollup: true, DenyDelete: true, AllowDirect: true,
 		PersistMode: jetstream.AsyncPersistMode,
 	})
 	if err != nil {
@@ -279,7 +283,7 @@ func (p *peer) send(context.Context) error {
 	value := make([]byte, 200) // about a snapshot
 	copy(value, strconv.Itoa(len(p.sent)))
 	p.sent = append(p.sent, time.Now())
-	_, err := p.js.PublishMsgAsync(&nats.Msg{Subject: "$KV." + peerBucket + ".key", Data: value})
+	_, err := p.js.PublishMsgAsync(&nats.Msg{Subject: peerPuts + "key", Data: value})
 	return err
 }
 

@@ -38,7 +38,7 @@ const (
 
 // memoryInput is a log to be applied.
 type memoryInput struct {
-	NATS   string
+	NATS   load.Broker
 	Dir    string
 	Events int
 }

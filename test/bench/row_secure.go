@@ -76,7 +76,7 @@ func (b *bench) secure(ctx context.Context, secure bool) (out secureOutput, err 
 	at := s.at
 	if secure {
 		at.CA = ca
-		if at.Key, err = b.createKey(ctx, filepath.Join(dir, "data"), at.NATS); err != nil {
+		if at.Key, err = b.createKey(ctx, filepath.Join(dir, "data"), at.NATS.URL); err != nil {
 			return out, err
 		}
 	}

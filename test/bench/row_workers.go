@@ -149,7 +149,7 @@ func (b *bench) startCrew(ctx context.Context, n int, at load.Addresses, args []
 		if err != nil {
 			return c, err
 		}
-		all := append([]string{"worker", "--nats-url", at.NATS, "--worker-id", fmt.Sprintf("w%d", i), "--metrics-address", "127.0.0.1:0", "--data-dir", dir}, args...)
+		all := append([]string{"worker", "--nats-url", at.NATS.URL, "--worker-id", fmt.Sprintf("w%d", i), "--metrics-address", "127.0.0.1:0", "--data-dir", dir}, args...)
 		url := ""
 		p, err := b.startProgram(ctx, all, []string{"GOMAXPROCS=1"}, func(_ *program, what, where string) {
 			if what == "HTTP" {

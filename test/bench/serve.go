@@ -51,7 +51,8 @@ func (b *bench) startServe(ctx context.Context, dir string, env ...string) (*ser
 		case "HTTP":
 			s.at.HTTP = strings.TrimPrefix(where, "http://")
 		case "NATS":
-			s.at.NATS = where
+			// Its NATS server knows one user, the operator, whose key it made before.
+			s.at.NATS = load.Broker{URL: where, Seed: filepath.Join(dir, "nats-users", "operator.seed")}
 		case "pprof":
 			s.profiled.Go(func() { p.saveProfile(where, b.profile) })
 		}

@@ -45,9 +45,9 @@ type Cluster struct {
 
 // Start opens the parts. The worker starts with Run.
 func Start(ctx context.Context, config Config) (_ *Cluster, err error) {
-	c := &Cluster{parts: service.New(), Addresses: load.Addresses{NATS: config.Broker.Conn.ConnectedUrl()}}
+	c := &Cluster{parts: service.New(), Addresses: load.Addresses{NATS: load.Broker{URL: config.Broker.Conn.ConnectedUrl()}}}
 	if config.Broker.server != nil {
-		c.Addresses.NATS = config.Broker.server.ClientURL()
+		c.Addresses.NATS.URL = config.Broker.server.ClientURL()
 	}
 	defer func() {
 		if err != nil {

@@ -7,14 +7,29 @@ import (
 
 // Addresses are where a server listens, and how its gRPC server is called.
 type Addresses struct {
-	NATS, GRPC, HTTP string
-	CA               []byte // PEM of the authority that it is known by over TLS; nil: no TLS
-	Key              string // sent with every call; empty: none
+	NATS       Broker
+	GRPC, HTTP string
+	CA         []byte // PEM of the authority that it is known by over TLS; nil: no TLS
+	Key        string // sent with every call; empty: none
 }
 
-// DialNATS connects to a broker in another process.
-func DialNATS(url string, o ...jetstream.JetStreamOpt) (*nats.Conn, jetstream.JetStream, error) {
-	conn, err := nats.Connect(url)
+// Broker is a NATS server in another process, and who connects to it.
+type Broker struct {
+	URL  string
+	Seed string // file of the private key of a user; empty: anybody may connect
+}
+
+// DialNATS connects to a broker.
+func DialNATS(at Broker, o ...jetstream.JetStreamOpt) (*nats.Conn, jetstream.JetStream, error) {
+	var user []nats.Option
+	if at.Seed != "" {
+		key, err := nats.NkeyOptionFromSeed(at.Seed)
+		if err != nil {
+			return nil, nil, err
+		}
+		user = append(user, key)
+	}
+	conn, err := nats.Connect(at.URL, user...)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -126,7 +126,7 @@ func PublishRole(ctx context.Context, raw json.RawMessage, answer func(any) erro
 
 // FillInput is a log to be filled with so many events.
 type FillInput struct {
-	NATS    string
+	NATS    Broker
 	Holders int
 	Events  int
 }
