@@ -31,6 +31,9 @@ func TestFarBehindIsInNoHurry(t *testing.T) {
 		{"for long", func(p *partition) {
 			p.mem.pending, p.flush.due, p.flush.waits, p.flush.number = 100, true, flushBehind, 1000
 		}, true, false},
+		{"nearly at the end", func(p *partition) { p.mem.pending, p.flush.due, p.flush.behind = 1, true, true }, false, true},
+		{"at the end after that", func(p *partition) { p.mem.pending, p.flush.due, p.flush.behind = 0, true, true }, true, true},
+		{"nearly at the end for an interval", func(p *partition) { p.mem.pending, p.flush.behind = 1, true; p.flush.expired() }, true, true},
 		{"after a flush", func(p *partition) { p.mem.pending, p.flush.encoded = 100, 6 }, false, true},
 		{"asked for", func(p *partition) { p.mem.pending = 100; p.board.wanted.Store(6) }, true, false},
 		{"with enough to flush", func(p *partition) { p.mem.pending, p.changes.bytes = 100, p.flushBytes }, true, false},
@@ -84,6 +87,36 @@ func TestFlushesThatTakeLongAreRarer(t *testing.T) {
 	}
 	f.hasten() // does nothing
 	f.timer.Stop()
+}
+
+// What a partition far behind the log has gathered takes long to flush, but the next
+// flush has only what comes then.
+func TestAFlushOfAReplayMakesNoneWait(t *testing.T) {
+	t.Parallel()
+	w, err := newWorker(Config{Store: storetest.NewMemory(), FlushInterval: time.Hour}, newMemLog(1), newMemBucket())
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := w.partitions[0].flush
+	defer f.timer.Stop()
+	for i, c := range []struct {
+		pending uint64
+		want    time.Duration
+	}{{behindMessages, 0}, {0, time.Minute}} {
+		f.mem.position, f.mem.pending = uint64(i+1), c.pending
+		f.changed()
+		f.mem.pending = 0
+		if err := f.start(); err != nil {
+			t.Fatal(err)
+		}
+		job := <-f.jobs
+		if err := f.finish(flushDone{job, time.Minute, nil}); err != nil {
+			t.Fatal(err)
+		}
+		if f.took != c.want {
+			t.Errorf("%d messages behind: the next flush counts %v of the last, want %v", c.pending, f.took, c.want)
+		}
+	}
 }
 
 // A store that had nothing of a partition is asked for nothing until something left the cache.

@@ -28,7 +28,8 @@ type flushJob struct {
 	batch       projection.Batch
 	deadLetters *deadLetters // to be durable before the checkpoint passes them
 	number      uint32
-	bytes       int // estimate; counted against the bound until it is written
+	bytes       int  // estimate; counted against the bound until it is written
+	behind      bool // some of it was applied far behind the log
 	trail       tracing.Trail
 }
 
@@ -109,12 +110,14 @@ type flusher struct {
 	inFlight     int    // estimated bytes of the flush that is being written
 	busy         bool   // a flush is being written
 	began        time.Time
-	took         time.Duration // by the last flush
+	took         time.Duration // by the last flush; 0 if that had what was applied far behind the log
 	armed        bool          // timer runs
 	armedAt      time.Time
 	stretched    bool // the timer runs for longer than the interval
 	due          bool // timer has run out
 	waits        int  // how often since the last flush
+	behind       bool // the partition was far behind the log since the last flush
+	late         bool // it was, and is not, but the timer ran out before it came to the end
 	timer        *time.Timer
 	waiting      tracing.Waiting // spans of messages that no flush was made of
 	jobs         chan *flushJob
@@ -177,7 +180,13 @@ func (f *flusher) wants(urgent bool) bool {
 	if urgent {
 		return true
 	}
-	due := f.due && (!f.mem.farBehind() || f.waits >= f.waitsBehind())
+	due := f.due
+	switch {
+	case f.mem.farBehind():
+		due = due && f.waits >= f.waitsBehind()
+	case f.behind: // the next flush is the one that has the whole log
+		due = due && (f.mem.pending == 0 || f.late)
+	}
 	// The cache is full of what is dirty, which cannot leave it.
 	due = due || f.mem.cache.stuck && len(f.changes.pairs) > 0
 	return f.changes.bytes >= f.flushBytes/2 || due || f.encoded < wanted && wanted <= f.mem.position
@@ -222,6 +231,7 @@ func (f *flusher) start() error {
 		deadLetters: f.changes.deadLetters,
 		number:      f.number,
 		bytes:       f.changes.bytes,
+		behind:      f.behind,
 		trail:       f.waiting.Take(f.mem.position),
 	}
 	// In the order of the keys, in which a store takes them most easily. The holder
@@ -251,6 +261,7 @@ func (f *flusher) start() error {
 	f.changes.reset()
 	f.inFlight = job.bytes
 	f.encoded, f.encodedSweep, f.busy, f.armed, f.due, f.waits = f.mem.position, f.mem.swept, true, false, false, 0
+	f.behind, f.late = false, false
 	f.timer.Stop()
 	f.began = f.cfg.Now()
 	if f.lost != nil {
@@ -264,7 +275,8 @@ func (f *flusher) start() error {
 // A flush writes every pair again that changed, be it by one event. So the more a flush
 // has to write, the longer the next one waits: flushRests times as long as it took, and
 // flushStretch intervals at most. A reader who waits for the store, and a snapshot whose
-// line has ended, do not wait for that.
+// line has ended, do not wait for that. A flush of what was applied far behind the log,
+// in many intervals, says nothing of the next one.
 const (
 	flushRests   = 10
 	flushStretch = 8
@@ -280,12 +292,21 @@ func (f *flusher) interval() time.Duration {
 
 // changed starts the clock of the next flush with the first change after the last.
 func (f *flusher) changed() {
+	f.behind = f.behind || f.mem.farBehind()
 	if f.busy || f.armed {
 		return
 	}
 	wait := f.interval()
 	f.armed, f.armedAt, f.stretched = true, time.Now(), wait > f.cfg.FlushInterval
 	f.timer.Reset(wait)
+}
+
+// expired notes that the timer has run out.
+func (f *flusher) expired() {
+	f.armed, f.due, f.late = false, true, f.behind && !f.mem.farBehind()
+	if f.waits++; f.waits < flushBehind {
+		f.changed() // the time of a partition that is behind
+	}
 }
 
 // hasten has the next flush wait no longer than the interval that is set.
@@ -315,6 +336,9 @@ func (f *flusher) encode(pr *pair) projection.PairChange {
 // finish notes that a flush is written.
 func (f *flusher) finish(d flushDone) error {
 	f.busy, f.began, f.inFlight, f.took = false, time.Time{}, 0, d.took
+	if d.job.behind {
+		f.took = 0
+	}
 	if d.err != nil {
 		return fmt.Errorf("processor: partition %d: flush up to position %d: %w", f.id, d.job.batch.Checkpoint.Position, d.err)
 	}

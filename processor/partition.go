@@ -145,11 +145,7 @@ func (p *partition) loop(ctx context.Context) error {
 		case done := <-p.pub.done:
 			err = p.pub.finish(done)
 		case <-p.flush.timer.C:
-			p.flush.armed, p.flush.due = false, true
-			p.flush.waits++
-			if p.flush.waits < flushBehind {
-				p.flush.changed() // the time of a partition that is behind
-			}
+			p.flush.expired()
 		case <-p.pub.next():
 			err = p.pub.start(ctx, true)
 		case <-p.pub.show.wake():
