@@ -1,15 +1,19 @@
 // Command bench measures how fast a follower copies a log to immudb, beside immudb's own
-// client that writes and verifies the same keys. It prints both as JSON.
+// client that writes and verifies the same keys. The two take turns, each time with a new
+// server, and the median of each counts. It prints both as JSON, and the seconds of the
+// processor that a round of each has taken, server and client together.
 package main
 
 import (
 	"context"
 	"encoding/json"
+	"flag"
 	"fmt"
 	"iter"
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"time"
 
@@ -30,7 +34,10 @@ const (
 	user   = "immudb"
 )
 
+var rounds = flag.Int("rounds", 5, "how often each of the two is measured")
+
 func main() {
+	flag.Parse()
 	result, err := measure(context.Background())
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
@@ -41,8 +48,8 @@ func main() {
 	}
 }
 
-// rates are in keys a second.
-type rates struct{ Follow, Peer float64 }
+// rates are in keys a second, and CPU in seconds.
+type rates struct{ Follow, Peer, FollowCPU, PeerCPU float64 }
 
 func measure(ctx context.Context) (r rates, err error) {
 	dir, err := os.MkdirTemp("", "holdmetrics-audit-bench")
@@ -60,11 +67,36 @@ func measure(ctx context.Context) (r rates, err error) {
 		}
 		pairs, leaf = append(pairs, p...), next
 	}
-	if r.Follow, err = follow(ctx, filepath.Join(dir, "follow"), log, len(pairs)); err != nil {
-		return r, err
+	var follows, peers, followCPU, peerCPU []float64
+	for i := range *rounds {
+		at := filepath.Join(dir, strconv.Itoa(i))
+		for _, one := range []func() error{
+			func() error {
+				return timed(&follows, &followCPU, func() (float64, error) { return follow(ctx, at+"follow", log, len(pairs)) })
+			},
+			func() error {
+				return timed(&peers, &peerCPU, func() (float64, error) { return peer(ctx, at+"peer", pairs) })
+			},
+		} {
+			if err := one(); err != nil {
+				return r, err
+			}
+		}
 	}
-	r.Peer, err = peer(ctx, filepath.Join(dir, "peer"), pairs)
-	return r, err
+	return rates{median(follows), median(peers), median(followCPU), median(peerCPU)}, nil
+}
+
+// timed adds a rate, and what it took of the processor.
+func timed(perSecond, cpu *[]float64, f func() (float64, error)) error {
+	before := processor()
+	rate, err := f()
+	*perSecond, *cpu = append(*perSecond, rate), append(*cpu, processor()-before)
+	return err
+}
+
+func median(all []float64) float64 {
+	slices.Sort(all)
+	return all[len(all)/2]
 }
 
 // start runs a server on a free port.

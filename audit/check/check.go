@@ -81,6 +81,7 @@ type checker struct {
 	leaf     string
 	last     uint64 // position of the log
 	states   map[uint64][]ledger.StateRecord
+	met      bool // an event of the holder was seen
 	broken   bool // the log and the copy no longer agree, so what follows would be repeated
 	scores   []*scoreCheck
 }
@@ -110,6 +111,9 @@ func (c *checker) begin(ctx context.Context) error {
 	c.result.LogID, c.result.From, c.result.To = c.Log.ID(), max(c.From, 1), end
 	if c.To != 0 {
 		c.result.To = min(c.To, end)
+	}
+	if c.From > 1 && c.From > end {
+		return fmt.Errorf("--from %d is behind the end of the log, which is position %d", c.From, end)
 	}
 	if c.Copy != nil {
 		if c.contents, err = ledger.ReadContents(ctx, c.Copy); err != nil {
@@ -250,7 +254,7 @@ func (c *checker) message(ctx context.Context, m *ingest.Message) error {
 		return err
 	}
 	c.leaf = leaf
-	if c.contents != nil && !c.broken && c.within(m.Position) && m.Position <= c.result.To && c.concerns(m) {
+	if c.within(m.Position) && m.Position <= c.result.To && c.concerns(m) && c.contents != nil && !c.broken {
 		if err := c.compare(ctx, m, pairs); err != nil {
 			return err
 		}
@@ -278,11 +282,20 @@ func (c *checker) concerns(m *ingest.Message) bool {
 		return true
 	}
 	for e := range m.Entries() {
-		if e.Err == nil && e.Draft.Holder == c.Holder {
+		if e.Err == nil && c.named(e.Draft.Holder) == c.named(c.Holder) {
+			c.met = true
 			return true
 		}
 	}
 	return false
+}
+
+// named returns a holder as the rules name it.
+func (c *checker) named(holder string) string {
+	if c.Rules == nil {
+		return holder
+	}
+	return c.Rules.Holder(holder)
 }
 
 // compare compares a message with the copy.
@@ -466,6 +479,9 @@ func (c *checker) end(ctx context.Context) error {
 			return err
 		}
 		c.result.Holders += s.compared
+	}
+	if c.Holder != "" && !c.met {
+		return fmt.Errorf("holder %q has no event in positions %d to %d: check its spelling", c.Holder, c.result.From, c.result.To)
 	}
 	return nil
 }

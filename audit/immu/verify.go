@@ -5,14 +5,15 @@ import (
 	"context"
 	"crypto/sha256"
 	"fmt"
+	"slices"
 
 	"github.com/codenotary/immudb/embedded/store"
 	"github.com/codenotary/immudb/pkg/api/schema"
 	"github.com/codenotary/immudb/pkg/database"
 )
 
-// MaxKeys is how many keys one call of [Client.Set] writes at most: what a database takes
-// in one transaction by default.
+// MaxKeys is how many keys [Client.Set] writes in one transaction at most: what a database
+// takes by default.
 const MaxKeys = 1000
 
 // Pair is a key with its value.
@@ -65,19 +66,34 @@ func (c *Client) proved(ctx context.Context, v *schema.VerifiableTx, tx uint64, 
 	return nil
 }
 
-// Set writes up to [MaxKeys] keys in one transaction, and verifies that the database has
-// them, and everything that it had before.
+// Set writes keys, up to [MaxKeys] in a transaction, and verifies that the database has
+// them, and everything that it had before. After an error some of them may be written.
 func (c *Client) Set(ctx context.Context, pairs []Pair) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	req := &schema.VerifiableSetRequest{SetRequest: &schema.SetRequest{KVs: make([]*schema.KeyValue, len(pairs)), NoWait: true}, ProveSinceTx: c.state.Tx}
+	for part := range slices.Chunk(pairs, MaxKeys) {
+		written, err := c.write(ctx, part)
+		if err != nil {
+			return err
+		}
+		if err := c.verify(ctx, written, part); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// write writes a transaction.
+func (c *Client) write(ctx context.Context, pairs []Pair) (*schema.TxHeader, error) {
+	req := &schema.SetRequest{KVs: make([]*schema.KeyValue, len(pairs)), NoWait: true}
 	for i := range pairs {
-		req.SetRequest.KVs[i] = &schema.KeyValue{Key: pairs[i].Key, Value: pairs[i].Value}
+		req.KVs[i] = &schema.KeyValue{Key: pairs[i].Key, Value: pairs[i].Value}
 	}
-	written, err := call(ctx, c, "write", func(ctx context.Context) (*schema.TxHeader, error) { return c.service.Set(ctx, req.SetRequest) })
-	if err != nil {
-		return err
-	}
+	return call(ctx, c, "write", func(ctx context.Context) (*schema.TxHeader, error) { return c.service.Set(ctx, req) })
+}
+
+// verify verifies a transaction that was written, and remembers it.
+func (c *Client) verify(ctx context.Context, written *schema.TxHeader, pairs []Pair) error {
 	v, err := call(ctx, c, "prove what was written", func(ctx context.Context) (*schema.VerifiableTx, error) {
 		return c.service.VerifiableTxById(ctx, &schema.VerifiableTxRequest{Tx: written.Id, ProveSinceTx: c.state.Tx})
 	})
@@ -88,9 +104,13 @@ func (c *Client) Set(ctx context.Context, pairs []Pair) error {
 	if len(v.Tx.Entries) != len(pairs) || int(header.Nentries) != len(pairs) {
 		return fmt.Errorf("%w: transaction %d has %d entries, and %d were written", ErrDamaged, header.Id, len(v.Tx.Entries), len(pairs))
 	}
+	sum, value := sha256.New(), make([]byte, 0, sha256.Size)
 	for i, e := range v.Tx.Entries {
-		value := sha256.Sum256(database.WrapWithPrefix(pairs[i].Value, database.PlainValuePrefix))
-		if !bytes.Equal(e.Key, database.EncodeKey(pairs[i].Key)) || !bytes.Equal(e.HValue, value[:]) {
+		sum.Reset()
+		sum.Write([]byte{database.PlainValuePrefix})
+		sum.Write(pairs[i].Value)
+		value = sum.Sum(value[:0])
+		if len(e.Key) == 0 || e.Key[0] != database.SetKeyPrefix || !bytes.Equal(e.Key[1:], pairs[i].Key) || !bytes.Equal(e.HValue, value) {
 			return fmt.Errorf("%w: transaction %d has another entry than key %q", ErrDamaged, header.Id, pairs[i].Key)
 		}
 	}

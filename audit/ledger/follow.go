@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"go.uber.org/zap"
@@ -72,9 +73,16 @@ type Follower struct {
 	leaf   string // of the last position that was copied
 	states *replay.Replay
 	pairs  []immu.Pair // of the next batch
+	ends   []end       // of the positions among them
 	spare  []immu.Pair // of the batch that is being written
 	batch  *batch      // nil: nothing is being written
 	looked time.Time
+}
+
+// end is where a position ends among the pairs of a batch.
+type end struct {
+	pairs    int
+	position uint64
 }
 
 // NewFollower returns a follower that does nothing until Run or CatchUp.
@@ -319,7 +327,7 @@ func (f *Follower) copyRange(ctx context.Context, from, to uint64, on bool) erro
 		}
 		return nil
 	}
-	f.pairs = f.pairs[:0]
+	f.pairs, f.ends = f.pairs[:0], f.ends[:0]
 	for m, err := range f.cfg.Log.Read(ctx, ingest.Range{From: from, To: to}) {
 		if err != nil {
 			return err
@@ -338,8 +346,8 @@ func (f *Follower) copyRange(ctx context.Context, from, to uint64, on bool) erro
 				return err
 			}
 		}
-		if len(f.pairs) >= batchPairs {
-			if err := f.write(ctx, next-1, on); err != nil {
+		if f.ends = append(f.ends, end{len(f.pairs), m.Position}); len(f.pairs) >= batchPairs {
+			if err := f.writeFull(ctx, on); err != nil {
 				return err
 			}
 		}
@@ -373,6 +381,35 @@ type batch struct {
 	through uint64
 }
 
+// writeFull begins to write as many full transactions as were collected, the last key
+// being the position. The rest is for the next batch. It may begin within a message, which
+// is not whole before the next position says so.
+func (f *Follower) writeFull(ctx context.Context, on bool) error {
+	whole := len(f.pairs) / immu.MaxKeys * immu.MaxKeys
+	if on {
+		whole-- // for the position
+	}
+	n := 0 // positions that are whole
+	for n < len(f.ends) && f.ends[n].pairs <= whole {
+		n++
+	}
+	if n == 0 {
+		return nil // one message has more; it is collected whole
+	}
+	through := f.ends[n-1].position
+	rest := slices.Clone(f.pairs[whole:])
+	f.pairs = f.pairs[:whole]
+	if err := f.write(ctx, through, on); err != nil {
+		return err
+	}
+	f.pairs = append(f.pairs, rest...)
+	f.ends = append(f.ends[:0], f.ends[n:]...)
+	for i := range f.ends {
+		f.ends[i].pairs -= whole
+	}
+	return nil
+}
+
 // write begins to write what was collected up to a position, once the batch before is
 // written.
 func (f *Follower) write(ctx context.Context, through uint64, on bool) error {
@@ -391,7 +428,7 @@ func (f *Follower) write(ctx context.Context, through uint64, on bool) error {
 	b := &batch{ended: make(chan error, 1), has: has, through: through}
 	pairs := f.pairs
 	f.batch, f.pairs, f.spare = b, f.spare[:0], pairs
-	go func() { b.ended <- f.send(ctx, pairs) }() // copy awaits it
+	go func() { b.ended <- f.set(ctx, pairs) }() // copy awaits it
 	return nil
 }
 
@@ -408,17 +445,6 @@ func (f *Follower) await() error {
 	}
 	f.has, f.looked = b.has, time.Now()
 	f.cfg.Copied(b.through)
-	return nil
-}
-
-func (f *Follower) send(ctx context.Context, pairs []immu.Pair) error {
-	for len(pairs) > 0 {
-		n := min(len(pairs), immu.MaxKeys)
-		if err := f.set(ctx, pairs[:n]); err != nil {
-			return err
-		}
-		pairs = pairs[n:]
-	}
 	return nil
 }
 

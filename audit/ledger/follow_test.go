@@ -7,6 +7,7 @@ import (
 	"iter"
 	"math/rand/v2"
 	"os"
+	"slices"
 	"testing"
 
 	"holdmetrics/audit/check"
@@ -24,20 +25,25 @@ type database struct {
 	entries []immu.Entry
 	latest  map[string][]byte
 	random  *rand.Rand
+	of      int   // one call of so many is cut off, before or after
+	sizes   []int // of what was written at once
 }
 
 var errCut = errors.New("cut off")
 
 func (d *database) Set(_ context.Context, pairs []immu.Pair) error {
-	if d.random.IntN(4) == 0 {
-		return errCut // nothing was written
-	}
-	for _, p := range pairs {
-		d.entries = append(d.entries, immu.Entry{Tx: uint64(len(d.entries)), Key: p.Key, Value: p.Value, Plain: true})
-		d.latest[string(p.Key)] = p.Value
-	}
-	if d.random.IntN(4) == 0 {
-		return errCut // it was written, and the answer is lost
+	d.sizes = append(d.sizes, len(pairs))
+	for part := range slices.Chunk(pairs, immu.MaxKeys) {
+		if d.random.IntN(d.of) == 0 {
+			return errCut // this transaction was not written
+		}
+		for _, p := range part {
+			d.entries = append(d.entries, immu.Entry{Tx: uint64(len(d.entries)), Key: p.Key, Value: p.Value, Plain: true})
+			d.latest[string(p.Key)] = p.Value
+		}
+		if d.random.IntN(d.of) == 0 {
+			return errCut // it was written, and the answer is lost
+		}
 	}
 	return nil
 }
@@ -104,7 +110,7 @@ func (l *memory) grow(n int) {
 // and wants no difference in what they have written together.
 func TestACopyThatIsCutOffAgainAndAgainIsWhole(t *testing.T) {
 	t.Parallel()
-	d := &database{latest: map[string][]byte{}, random: rand.New(rand.NewPCG(1, 2))}
+	d := &database{latest: map[string][]byte{}, random: rand.New(rand.NewPCG(1, 2)), of: 4}
 	log := &memory{}
 	log.grow(1)
 	rules := hold.PlainRules(hold.Merge)
@@ -138,5 +144,45 @@ func TestACopyThatIsCutOffAgainAndAgainIsWhole(t *testing.T) {
 	}
 	if _, err := check.Run(t.Context(), check.Config{Log: log, Copy: d, Rules: rules}, func(d check.Difference) { t.Error(d) }); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// TestMuchIsWrittenInFullTransactions copies what fills many transactions, which messages
+// do not end with, and is cut off within them.
+func TestMuchIsWrittenInFullTransactions(t *testing.T) {
+	t.Parallel()
+	d := &database{latest: map[string][]byte{}, random: rand.New(rand.NewPCG(3, 4)), of: 20}
+	log := &memory{}
+	log.grow(1500)
+	rules := hold.PlainRules(hold.Merge)
+	follow := func() error {
+		return ledger.NewFollower(ledger.Config{Log: log, Copy: d, Rules: rules, StateEvery: 100}).CatchUp(t.Context())
+	}
+	for cuts := 0; cuts < 20; {
+		switch err := follow(); {
+		case errors.Is(err, errCut):
+			cuts++
+		case err != nil:
+			t.Fatal(err)
+		default:
+			log.grow(500)
+		}
+	}
+	d.of, d.sizes = 1<<30, nil
+	log.grow(4000)
+	if err := follow(); err != nil {
+		t.Fatal(err)
+	}
+	for _, n := range d.sizes[:len(d.sizes)-1] {
+		if n%immu.MaxKeys != 0 {
+			t.Errorf("%d keys were written at once", n)
+		}
+	}
+	if len(d.sizes) < 4 {
+		t.Errorf("%d calls", len(d.sizes))
+	}
+	result, err := check.Run(t.Context(), check.Config{Log: log, Copy: d, Rules: rules}, func(d check.Difference) { t.Error(d) })
+	if err != nil || result.Messages != uint64(len(log.messages)) {
+		t.Errorf("%+v of %d messages, %v", result, len(log.messages), err)
 	}
 }

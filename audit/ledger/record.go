@@ -15,7 +15,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
-	"fmt"
 	"strconv"
 	"strings"
 	"time"
@@ -76,19 +75,38 @@ type StateRecord struct {
 	Pairs     int    `json:"pairs"`
 }
 
-func pad(n uint64) string { return fmt.Sprintf("%020d", n) }
+// pad appends a number with leading zeros.
+func pad(b []byte, n uint64, digits int) []byte {
+	var text [20]byte
+	for i := digits - 1; i >= 0; i-- {
+		text[i] = byte('0' + n%10)
+		n /= 10
+	}
+	return append(b, text[:digits]...)
+}
+
+// The digits of numbers in keys.
+const (
+	positionDigits  = 20
+	indexDigits     = 6
+	partitionDigits = 4
+)
 
 // FrameKey is the key of a message.
-func FrameKey(position uint64) []byte { return []byte(framePrefix + pad(position)) }
+func FrameKey(position uint64) []byte {
+	return pad(append(make([]byte, 0, len(framePrefix)+positionDigits), framePrefix...), position, positionDigits)
+}
 
 // EventKey is the key of an event.
 func EventKey(position uint64, index int) []byte {
-	return []byte(eventPrefix + pad(position) + ":" + fmt.Sprintf("%06d", index))
+	b := append(make([]byte, 0, len(eventPrefix)+positionDigits+1+indexDigits), eventPrefix...)
+	return pad(append(pad(b, position, positionDigits), ':'), uint64(index), indexDigits)
 }
 
 // StateKey is the key of a state.
 func StateKey(rules string, partition int, position uint64) []byte {
-	return []byte(statePrefix + rules + ":" + fmt.Sprintf("%04d", partition) + ":" + pad(position))
+	b := append([]byte(statePrefix), rules+":"...)
+	return pad(append(pad(b, uint64(partition), partitionDigits), ':'), position, positionDigits)
 }
 
 // Kind is what a key names.
@@ -143,7 +161,7 @@ func hexOf(h [sha256.Size]byte) string { return hex.EncodeToString(h[:]) }
 func Message(log source.Log, m *ingest.Message, before string) (pairs []immu.Pair, leaf string, err error) {
 	l := proof.LeafOf(m)
 	leaf = hexOf(l.Hash())
-	pairs = append(pairs, immu.Pair{Key: FrameKey(m.Position)})
+	pairs = append(make([]immu.Pair, 0, 16), immu.Pair{Key: FrameKey(m.Position)})
 	for e := range m.Entries() {
 		pairs = append(pairs, immu.Pair{Key: EventKey(m.Position, len(pairs)-1), Value: event(log, m, &e)})
 	}
@@ -162,9 +180,13 @@ func Lost(position uint64, before string) (pairs []immu.Pair, leaf string, err e
 	return []immu.Pair{{Key: FrameKey(position), Value: value}}, leaf, err
 }
 
+// eventBytes is how long the record of an event is, mostly.
+const eventBytes = 384
+
 // event is an event as it stands in the log, and whether it was refused.
 func event(log source.Log, m *ingest.Message, e *ingest.Entry) []byte {
-	b := append([]byte(`{"position":`), strconv.FormatUint(m.Position, 10)...)
+	b := append(make([]byte, 0, eventBytes), `{"position":`...)
+	b = strconv.AppendUint(b, m.Position, 10)
 	b = strconv.AppendInt(append(b, `,"index":`...), int64(e.Index), 10)
 	if e.Err == nil {
 		b = archive.AppendEvent(append(b, `,"event":`...), &e.Draft)

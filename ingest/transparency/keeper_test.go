@@ -266,6 +266,41 @@ func TestALogThatWasRewrittenIsNotSigned(t *testing.T) {
 	}
 }
 
+// TestABucketThatIsLostIsMadeAgain deletes it under a keeper, which signs nothing any
+// more, and opens another one, which comes to the same hashes from the log.
+func TestABucketThatIsLostIsMadeAgain(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	k := w.keeper()
+	w.send(700)
+	if err := k.Update(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	before := w.prove(k)
+	if err := w.js.DeleteKeyValue(t.Context(), transparency.Bucket); err != nil {
+		t.Fatal(err)
+	}
+	w.send(100)
+	if err := k.Update(t.Context()); err == nil {
+		t.Error("a keeper went on without its bucket")
+	}
+	k = w.keeper()
+	if _, _, err := k.Checkpoint(); !errors.Is(err, transparency.ErrNone) {
+		t.Errorf("a new bucket: %v", err)
+	}
+	if err := k.Update(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	after := w.prove(k)
+	c, err := k.Compare(t.Context(), before.Size, after.Size)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.From != before || after.Size != 800 {
+		t.Errorf("%v and %v, want %v", c.From, after, before)
+	}
+}
+
 func TestADamagedBucketIsFound(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

@@ -36,13 +36,19 @@ type cluster struct {
 	immudb   *immutest.Server
 	immuDir  string
 	state    string
-	stop     func()
+	record   generation.Record
 	position uint64
 }
 
 func newCluster(t *testing.T) *cluster {
 	t.Helper()
-	c := &cluster{t: t, dir: t.TempDir(), immuDir: t.TempDir()}
+	return newClusterBy(t, generation.Record{Policy: "merge", Version: hold.NoRulesVersion, Built: true})
+}
+
+// newClusterBy is newCluster with a generation.
+func newClusterBy(t *testing.T, by generation.Record) *cluster {
+	t.Helper()
+	c := &cluster{t: t, dir: t.TempDir(), immuDir: t.TempDir(), record: by}
 	c.state = filepath.Join(c.dir, "audit.state")
 	c.startNATS(natstest.Dir(t))
 	c.immudb = immutest.Start(t, c.immuDir)
@@ -61,7 +67,7 @@ func (c *cluster) startNATS(dir string, change ...func(*server.Options)) {
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	if _, err := registry.Begin(c.t.Context(), generation.Record{Policy: "merge", Version: hold.NoRulesVersion, Built: true}); err != nil {
+	if _, err := registry.Begin(c.t.Context(), c.record); err != nil {
 		c.t.Fatal(err)
 	}
 }
@@ -73,11 +79,24 @@ func (c *cluster) process() {
 	if err != nil {
 		c.t.Fatal(err)
 	}
+	c.processInto(store)
+	if err := store.Close(); err != nil {
+		c.t.Fatal(err)
+	}
+}
+
+// processInto is process with a store.
+func (c *cluster) processInto(store projection.Store) {
+	c.t.Helper()
+	by, err := c.record.ParseRules()
+	if err != nil {
+		c.t.Fatal(err)
+	}
 	snapshots, err := projection.OpenSnapshots(c.t.Context(), c.js, projection.SnapshotConfig{Generation: "1", Async: true})
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	worker, err := processor.New(processor.Config{Log: c.log, Store: store, Snapshots: snapshots})
+	worker, err := processor.New(processor.Config{Log: c.log, Store: store, Snapshots: snapshots, Rules: by})
 	if err != nil {
 		c.t.Fatal(err)
 	}
@@ -98,9 +117,6 @@ func (c *cluster) process() {
 		c.t.Fatal(err)
 	}
 	snapshots.Close()
-	if err := store.Close(); err != nil {
-		c.t.Fatal(err)
-	}
 }
 
 // send sends frames of events of all kinds, the same for the same numbers.
@@ -323,40 +339,22 @@ func TestChangesOfTheStoreAreNamed(t *testing.T) {
 	c := newCluster(t)
 	c.send(30)
 	c.process()
-	const holder = "holder-3"
-	partition := ingest.Partition(holder, 4)
-	change := func(how func(*projection.HolderRecord, *projection.PairRecord)) {
+	changed := func(how func(*projection.HolderRecord, *projection.PairRecord)) {
 		t.Helper()
 		store, err := embedded.Open(embedded.Directory(c.dir, ""), embedded.Options{})
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer store.Close()
-		r, err := store.Holder(t.Context(), partition, holder)
-		if err != nil {
-			t.Fatal(err)
-		}
-		pairs, err := store.Load(t.Context(), partition, []projection.PairKey{{Holder: holder, Token: "T0"}})
-		if err != nil {
-			t.Fatal(err)
-		}
-		at, _, err := store.Checkpoint(t.Context(), partition)
-		if err != nil {
-			t.Fatal(err)
-		}
-		how(r, pairs[0])
-		if err := store.Flush(t.Context(), &projection.Batch{Partition: partition, Checkpoint: at, Holders: []projection.HolderRecord{*r},
-			Pairs: []projection.PairChange{{Key: pairs[0].Key, Policy: pairs[0].Policy, Figures: pairs[0].Figures, Pages: pairs[0].Pages}}}); err != nil {
-			t.Fatal(err)
-		}
+		change(t, store, "holder-3", "T0", how)
 	}
 	export := c.export(nil)
 	c.verifyStore(`^no difference: .*: 7 holders`, export)
-	change(func(r *projection.HolderRecord, _ *projection.PairRecord) {
+	changed(func(r *projection.HolderRecord, _ *projection.PairRecord) {
 		r.Figures.Settled.Score = r.Figures.Settled.Score.Add(hold.Score{1})
 	})
 	c.verifyStore(`(?m)^position 24, holder "holder-3": the store .*: the score does not follow from the events: the settled score is `, export)
-	change(func(r *projection.HolderRecord, p *projection.PairRecord) {
+	changed(func(r *projection.HolderRecord, p *projection.PairRecord) {
 		r.Figures.Settled.Score = r.Figures.Settled.Score.Sub(hold.Score{1})
 		p.Figures.Settled.Score = p.Figures.Settled.Score.Add(hold.Score{1})
 	})
@@ -374,6 +372,37 @@ func TestChangesOfTheStoreAreNamed(t *testing.T) {
 		if out, err := c.try("verify", "--data-dir", c.dir, "--export", export); err == nil {
 			t.Errorf("damaged tables: %s", out)
 		}
+	}
+}
+
+// change changes a holder and a pair in a store.
+func change(t *testing.T, store projection.Store, holder, token string, how func(*projection.HolderRecord, *projection.PairRecord)) {
+	t.Helper()
+	partition := ingest.Partition(holder, 4)
+	r, err := store.Holder(t.Context(), partition, holder)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pairs, err := store.Load(t.Context(), partition, []projection.PairKey{{Holder: holder, Token: token}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	at, _, err := store.Checkpoint(t.Context(), partition)
+	if err != nil {
+		t.Fatal(err)
+	}
+	how(r, pairs[0])
+	at.Epoch++ // MongoDB's takes a batch of the same epoch and position for one that was written
+	if err := store.Flush(t.Context(), &projection.Batch{Partition: partition, Checkpoint: at, Holders: []projection.HolderRecord{*r},
+		Pairs: []projection.PairChange{{Key: pairs[0].Key, Policy: pairs[0].Policy, Figures: pairs[0].Figures, Pages: pairs[0].Pages}}}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func write(t *testing.T, path, text string) {
+	t.Helper()
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
 	}
 }
 
@@ -531,6 +560,8 @@ func TestBadDays(t *testing.T) {
 		"state gone":     {[]string{"follow", "--once", "--state", filepath.Join(t.TempDir(), "gone")}, "the state file is gone"},
 		"another":        {[]string{"verify", "--immudb-database", "absent"}, "no such database"},
 		"backwards":      {[]string{"verify", "--from", "3", "--to", "2"}, "--to 2 is before --from 3"},
+		"beyond the end": {[]string{"verify", "--no-scores", "--from", "6"}, "--from 6 is behind the end of the log, which is position 5"},
+		"nobody":         {[]string{"verify", "--no-scores", "--holder", "nobody"}, `holder "nobody" has no event in positions 1 to 5`},
 		"no key":         {[]string{"verify", "--checkpoint", "x"}, "--checkpoint needs --public-key"},
 		"no export":      {[]string{"verify", "--export", "absent"}, "no such file"},
 		"a bad password": {[]string{"follow", "--once", "--immudb-url", "immudb://immudb:sekrit-word@" + c.immudb.Address + "x"}, "not shown"},
