@@ -97,7 +97,12 @@ func (r *release) make(ctx context.Context, log io.Writer) error {
 
 // program makes the files of one program.
 func (r *release) program(ctx context.Context, p legal.Program, stage string, log io.Writer) error {
-	modules, err := legal.Modules(ctx, filepath.Join(r.root, p.Module), p.Package, r.targets)
+	product, released := r.version == "", p.On(r.targets)
+	if len(released) == 0 {
+		fmt.Fprintf(log, "%s cannot be built for any of these systems\n", p.Name)
+		return nil
+	}
+	modules, err := legal.Modules(ctx, filepath.Join(r.root, p.Module), p.Package, released)
 	if err != nil {
 		return err
 	}
@@ -110,8 +115,8 @@ func (r *release) program(ctx context.Context, p legal.Program, stage string, lo
 	fmt.Fprintf(log, "licences of the %d modules of %s are compatible with Apache-2.0\n", len(modules), p.Name)
 
 	host := legal.Target{OS: runtime.GOOS, Arch: runtime.GOARCH}
-	targets := slices.Clone(r.targets)
-	if product := r.version == ""; product && !slices.Contains(targets, host) {
+	targets := slices.Clone(released)
+	if product && !slices.Contains(targets, host) {
 		targets = append(targets, host)
 	}
 	built := map[legal.Target]string{}
@@ -122,7 +127,7 @@ func (r *release) program(ctx context.Context, p legal.Program, stage string, lo
 		}
 	}
 	var shared []file
-	if r.version == "" {
+	if product {
 		info, err := buildinfo.ReadFile(built[host])
 		if err != nil {
 			return err
@@ -135,7 +140,7 @@ func (r *release) program(ctx context.Context, p legal.Program, stage string, lo
 	} else if shared, err = r.texts(modules, "LICENSE", "docs/audit.md"); err != nil {
 		return err
 	}
-	for _, t := range r.targets {
+	for _, t := range released {
 		if err := r.archive(p, t, built[t], shared); err != nil {
 			return fmt.Errorf("archive for %s: %w", t, err)
 		}

@@ -17,7 +17,7 @@ func TestDependenciesAreCompatible(t *testing.T) {
 	for _, p := range Programs {
 		t.Run(p.Name, func(t *testing.T) {
 			t.Parallel()
-			modules, err := Modules(context.Background(), filepath.Join("..", "..", "..", p.Module), p.Package, Released)
+			modules, err := Modules(context.Background(), filepath.Join("..", "..", "..", p.Module), p.Package, p.On(Released))
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -1,16 +1,25 @@
 package legal
 
+import "slices"
+
 // Program is a program of a release.
 type Program struct {
 	Name    string
 	Module  string // directory of its module in the repository
 	Package string // of the module
+	not     string // system that it cannot be built for
 }
 
 // Programs are the programs of a release. The first one is the product.
 var Programs = []Program{
-	{"holdmetrics", ".", "./cmd/holdmetrics"},
-	{"holdmetrics-audit", "audit", "./cmd/holdmetrics-audit"},
+	{"holdmetrics", ".", "./cmd/holdmetrics", ""},
+	// immudb 1.5.0 declares a function twice for FreeBSD, and later versions have another licence.
+	{"holdmetrics-audit", "audit", "./cmd/holdmetrics-audit", "freebsd"},
+}
+
+// On returns those of the targets that the program can be built for.
+func (p Program) On(targets []Target) []Target {
+	return slices.DeleteFunc(slices.Clone(targets), func(t Target) bool { return t.OS == p.not })
 }
 
 // Released are the systems that releases are made for.

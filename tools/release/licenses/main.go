@@ -26,7 +26,7 @@ func main() {
 func run(root string, list bool) error {
 	refused, all := 0, 0
 	for _, p := range legal.Programs {
-		modules, err := legal.Modules(context.Background(), filepath.Join(root, p.Module), p.Package, legal.Released)
+		modules, err := legal.Modules(context.Background(), filepath.Join(root, p.Module), p.Package, p.On(legal.Released))
 		if err != nil {
 			return err
 		}
