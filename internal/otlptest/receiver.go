@@ -30,6 +30,7 @@ import (
 type Receiver struct {
 	GRPC, HTTP string // addresses
 
+	t        testing.TB
 	mu       sync.Mutex
 	spans    []*tracepb.Span
 	metrics  map[string]*metricspb.Metric
@@ -41,7 +42,7 @@ type Receiver struct {
 // Start starts a receiver that ends with the test.
 func Start(t testing.TB) *Receiver {
 	t.Helper()
-	r := &Receiver{metrics: map[string]*metricspb.Metric{}}
+	r := &Receiver{t: t, metrics: map[string]*metricspb.Metric{}}
 	rpc := grpc.NewServer()
 	collectortrace.RegisterTraceServiceServer(rpc, traces{r: r})
 	collectormetrics.RegisterMetricsServiceServer(rpc, metrics{r: r})
@@ -153,8 +154,26 @@ func (r *Receiver) takeMetrics(headers map[string][]string, req *collectormetric
 		r.resource = of.GetResource().GetAttributes()
 		for _, scope := range of.ScopeMetrics {
 			for _, m := range scope.Metrics {
+				r.checkExemplars(m)
 				r.metrics[m.Name] = m
 			}
+		}
+	}
+}
+
+// checkExemplars fails the test if a collector would refuse a metric, and all that came with
+// it, for the trace or the span of an exemplar.
+func (r *Receiver) checkExemplars(m *metricspb.Metric) {
+	var all []*metricspb.Exemplar
+	for _, p := range m.GetHistogram().GetDataPoints() {
+		all = append(all, p.Exemplars...)
+	}
+	for _, p := range m.GetSum().GetDataPoints() {
+		all = append(all, p.Exemplars...)
+	}
+	for _, e := range all {
+		if trace, span := len(e.TraceId), len(e.SpanId); trace != 0 && trace != 16 || span != 0 && span != 8 {
+			r.t.Errorf("%s has an exemplar with a trace of %d bytes and a span of %d", m.Name, trace, span)
 		}
 	}
 }

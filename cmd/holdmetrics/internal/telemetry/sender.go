@@ -2,6 +2,7 @@ package telemetry
 
 import (
 	"context"
+	"encoding/hex"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -11,6 +12,7 @@ import (
 	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
 	"go.opentelemetry.io/otel/sdk/metric/metricdata"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+	"go.opentelemetry.io/otel/trace"
 	"go.uber.org/zap"
 
 	"holdmetrics/cmd/holdmetrics/internal/settings"
@@ -86,8 +88,49 @@ type watchedMetrics struct {
 
 // Export implements sdkmetric.Exporter.
 func (w watchedMetrics) Export(ctx context.Context, all *metricdata.ResourceMetrics) error {
+	decodeExemplars(all)
 	w.sender.ended(w.Exporter.Export(ctx, all))
 	return nil
+}
+
+// decodeExemplars gives exemplars the bytes of their traces and spans. The bridge from
+// Prometheus leaves the text of the labels there, for which a collector refuses all that
+// is pushed with it.
+func decodeExemplars(all *metricdata.ResourceMetrics) {
+	for _, scope := range all.ScopeMetrics {
+		for _, m := range scope.Metrics {
+			switch data := m.Data.(type) {
+			case metricdata.Histogram[float64]:
+				for _, p := range data.DataPoints {
+					decodeAll(p.Exemplars)
+				}
+			case metricdata.Sum[float64]:
+				for _, p := range data.DataPoints {
+					decodeAll(p.Exemplars)
+				}
+			}
+		}
+	}
+}
+
+func decodeAll(exemplars []metricdata.Exemplar[float64]) {
+	for i := range exemplars {
+		e := &exemplars[i]
+		e.TraceID, e.SpanID = decoded(e.TraceID, len(trace.TraceID{})), decoded(e.SpanID, len(trace.SpanID{}))
+	}
+}
+
+// decoded returns the bytes that a text in hexadecimal stands for, or nothing unless it has
+// so many.
+func decoded(text []byte, size int) []byte {
+	if len(text) == size {
+		return text // by a bridge that does so itself
+	}
+	raw := make([]byte, hex.DecodedLen(len(text)))
+	if n, err := hex.Decode(raw, text); err != nil || n != size {
+		return nil
+	}
+	return raw
 }
 
 // hiding hides secrets in the lines that are sent, as in those that are written.
