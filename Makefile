@@ -31,18 +31,25 @@ RACE := $(shell [ "$$($(GO) env CGO_ENABLED)" = 1 ] && echo -race)
 # Without this, each process with the race detector waits for a second before it ends.
 export GORACE ?= atexit_sleep_ms=10
 
+# Packages with properties that compute only. Under the race detector, which makes them
+# eight times slower, they are checked with fewer draws, and without it with all of them.
+PROPERTIES = hold ingest/transfers ingest/archive projection/embedded gateway/query
+
 # All tests, under the race detector. The product is built once for all that run it as
 # a process. The tests wait more than they compute, so that more of them run at once
-# than there are processors. The properties of hold, which compute only, are checked
-# with fewer draws under the race detector and with all of them without.
+# than there are processors.
 test:
 	@[ -n "$(RACE)" ] || echo "no C compiler: testing without the race detector"
 	$(GO) build $(RACE) -buildvcs=false -o bin/test/holdmetrics ./cmd/holdmetrics
 	@export HOLDMETRICS_TEST_BINARY="$(CURDIR)/bin/test/holdmetrics"; code=0; \
 	run() { echo "$(GO) test -timeout 10m $$*"; $(GO) test -timeout 10m "$$@" || code=1; }; \
-	run $(RACE) -parallel 4 $$($(GO) list $(PACKAGES) | grep -v '^holdmetrics/hold$$'); \
-	if $(GO) list $(PACKAGES) | grep -q '^holdmetrics/hold$$'; then \
-	run $(RACE) ./hold -rapid.checks=20; [ -z "$(RACE)" ] || run ./hold; fi; \
+	all=$$($(GO) list $(PACKAGES)) || exit 1; \
+	pick() { echo "$$all" | grep "$$@" || true; }; \
+	others=$$(pick -v '^holdmetrics/hold$$'); hold=$$(pick '^holdmetrics/hold$$'); \
+	properties=$$(pick -xF "$$(printf 'holdmetrics/%s\n' $(PROPERTIES))"); \
+	[ -z "$$others" ] || run $(RACE) -p 3 -parallel 4 $$others; \
+	[ -z "$$hold" ] || run $(RACE) $$hold -rapid.checks=20; \
+	[ -z "$(RACE)" ] || [ -z "$$properties" ] || run $$properties; \
 	if [ "$(PACKAGES)" = ./... ]; then for m in $(MODULES); do ( cd $$m && run -count=1 ./... && exit $$code ) || code=1; done; fi; exit $$code
 
 # What one runs after each change: no race detector, no database, no browser.

@@ -118,7 +118,7 @@ func TestDamagedBlocks(t *testing.T) {
 			if log.ID() != id {
 				t.Fatal("another log was made over this one")
 			}
-			log.patience = 100 * time.Millisecond
+			log.patience = 500 * time.Millisecond
 			last, err := log.LastPosition(t.Context())
 			if err != nil || last != messages {
 				t.Fatal("last position", last, err)
