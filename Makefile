@@ -83,6 +83,7 @@ lint:
 	$(TOOL) staticcheck $(PACKAGES)
 	$(GO) run ./test/promlint
 	@for m in $(MODULES); do echo "$(GO) vet ./... # $$m"; ( cd $$m && $(GO) vet ./... ) || exit 1; done
+	cd audit && $(GO) tool -modfile=../tools/go.mod staticcheck ./...
 	@$(MAKE) --no-print-directory licenses vulnerabilities
 
 # Dependencies whose licences are not compatible with Apache-2.0.

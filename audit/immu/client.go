@@ -195,10 +195,14 @@ func (c *Client) Look(ctx context.Context) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	now, err := c.current(ctx)
-	if err != nil {
+	if err == nil {
+		err = c.goOn(ctx, now)
+	}
+	if err != nil || !c.dirty {
 		return err
 	}
-	return c.goOn(ctx, now)
+	c.written, c.dirty = c.cfg.Now(), false // nothing else writes it while nothing comes
+	return c.state.write(c.cfg.StateFile)
 }
 
 // Tx returns the last transaction that was verified.

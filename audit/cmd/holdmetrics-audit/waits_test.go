@@ -259,3 +259,20 @@ func (c *cluster) value(key string) (string, error) {
 	value, err := immutest.Open(c.t, cfg).Get(c.t.Context(), []byte(key))
 	return string(value), err
 }
+
+// TestAnEmptyLog has nothing to copy and nothing to compare, and that is no error.
+func TestAnEmptyLog(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t)
+	if out, err := c.try("verify", "--no-scores"); err == nil || !strings.Contains(out, "has no copy of a log: run 'holdmetrics-audit follow' first") {
+		t.Errorf("before the copy: %s", out)
+	}
+	c.run("follow", "--once")
+	c.run("follow", "--once")
+	if out := c.run("verify", "--no-scores"); !strings.Contains(out, "0 messages with 0 events") {
+		t.Error(out)
+	}
+	c.send(2)
+	c.run("follow", "--once")
+	c.copied(2, "--no-scores")
+}
