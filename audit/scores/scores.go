@@ -84,14 +84,23 @@ func eachOf(ctx context.Context, store projection.Reader, rules hold.Rules, part
 	return done()
 }
 
-// FromBucket reads the snapshots of a generation.
-func FromBucket(ctx context.Context, js jetstream.JetStream, generation string) (check.Scores, error) {
+// FromBucket reads the snapshots of a generation. The bucket says up to which position of
+// each partition it has all of them; what it says is read before they are.
+func FromBucket(ctx context.Context, js jetstream.JetStream, generation string, partitions int) (check.Scores, error) {
 	name := projection.BucketName(generation)
 	kv, err := js.KeyValue(ctx, name)
 	if err != nil {
 		return check.Scores{}, fmt.Errorf("bucket %s: %w", name, err)
 	}
-	return check.Scores{Name: "snapshots of generation " + generation, Each: func(ctx context.Context, f func(*check.Holder) error) error {
+	reached, err := projection.PublishedPositions(ctx, js, generation, partitions)
+	if err != nil {
+		return check.Scores{}, err
+	}
+	through := make([]uint64, partitions)
+	for p, to := range reached {
+		through[p] = to.Position
+	}
+	return check.Scores{Name: "snapshots of generation " + generation, Through: through, Each: func(ctx context.Context, f func(*check.Holder) error) error {
 		watch, err := kv.WatchAll(ctx, jetstream.IgnoreDeletes())
 		if err != nil {
 			return fmt.Errorf("bucket %s: %w", name, err)
@@ -102,7 +111,10 @@ func FromBucket(ctx context.Context, js jetstream.JetStream, generation string) 
 			case <-ctx.Done():
 				return ctx.Err()
 			case e, ok := <-watch.Updates():
-				if !ok || e == nil {
+				if !ok {
+					return fmt.Errorf("bucket %s: the broker stopped sending before all was read", name)
+				}
+				if e == nil {
 					return nil // that was all
 				}
 				if err := snapshot(e, f); err != nil {

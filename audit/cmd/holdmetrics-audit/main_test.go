@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -240,6 +241,62 @@ func TestAnUntouchedLogHasNoDifference(t *testing.T) {
 	c.run("verify", "--export", export, "--data-dir", c.dir)
 	if out := c.run("verify", "--export", export, "--no-scores"); !strings.Contains(out, "45 messages with 135 events") {
 		t.Error(out)
+	}
+}
+
+func TestChangesOfSnapshotsAreNamed(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t)
+	c.send(40)
+	c.process()
+	c.run("follow", "--once")
+	c.run("verify")
+	bucket, err := c.js.KeyValue(t.Context(), projection.BucketName("1"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	keys, err := bucket.Keys(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var holders []string
+	for _, key := range keys {
+		if !strings.Contains(key, ".") {
+			holders = append(holders, key)
+		}
+	}
+	slices.Sort(holders)
+	one, other := holders[0], holders[1]
+	of := func(key string) jetstream.KeyValueEntry {
+		entry, err := bucket.Get(t.Context(), key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return entry
+	}
+	whole := of(one)
+	put := func(value []byte) {
+		if _, err := bucket.Put(t.Context(), one, value); err != nil {
+			t.Fatal(err)
+		}
+	}
+	id, err := ingest.HolderOf(one)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := bucket.Delete(t.Context(), one); err != nil {
+		t.Fatal(err)
+	}
+	c.differs(fmt.Sprintf(`(?m)^position \d+, holder "%s": snapshots of generation 1: missing: `, id))
+	if err := bucket.Purge(t.Context(), one); err != nil {
+		t.Fatal(err)
+	}
+	c.differs(fmt.Sprintf(`holder "%s": snapshots of generation 1: missing: `, id), "--holder", id)
+	put(whole.Value())
+	c.run("verify")
+	put(of(other).Value()) // of another holder
+	if out, err := c.try("verify"); err == nil || !strings.Contains(out, id) {
+		t.Errorf("%v: %s", err, out)
 	}
 }
 

@@ -199,7 +199,7 @@ func (v *verification) openScores(ctx context.Context, cfg *check.Config, js jet
 		of = v.generation
 	}
 	if js != nil && of != "" {
-		s, err := scores.FromBucket(ctx, js, of)
+		s, err := scores.FromBucket(ctx, js, of, cfg.Log.Partitions())
 		if err != nil {
 			return ends, err
 		}
