@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -92,6 +94,26 @@ func TestTallyTellsOfWhatItCounts(t *testing.T) {
 		time.Sleep(60 * time.Second)
 		check(t, seen, "one count=1", "two count=2", "four count=1")
 	})
+}
+
+// Many note at once, and every one of them counts.
+func TestTallyOfManyAtOnce(t *testing.T) {
+	t.Parallel()
+	tally := NewTally(time.Hour)
+	var counted atomic.Int64
+	for i := range 20 {
+		var noting sync.WaitGroup
+		for range 8 {
+			noting.Go(func() {
+				tally.Note(fmt.Sprint(i), 1, func() func(int) { return func(n int) { counted.Add(int64(n)) } })
+			})
+		}
+		noting.Wait()
+	}
+	tally.Close()
+	if n := counted.Load(); n != 8*20 {
+		t.Errorf("%d of %d were counted", n, 8*20)
+	}
 }
 
 func TestTallyIsBounded(t *testing.T) {

@@ -59,11 +59,12 @@ func (t *Tally) Note(kind string, n int, first func() func(count int)) {
 		return
 	}
 	kept := strings.Clone(kind)
-	k = &tallied{line: first()}
+	line := first()
+	k = &tallied{line: line}
 	k.timer = time.AfterFunc(t.every, func() { t.due(kept, k) })
 	t.kinds[kept] = k
 	t.mu.Unlock()
-	k.line(n)
+	line(n) // not k's, which another note may set by now
 }
 
 // due logs what a kind has counted, or forgets the kind if that is nothing.
