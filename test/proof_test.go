@@ -12,6 +12,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/nats-io/nats.go"
+
 	"holdmetrics/internal/testwait"
 )
 
@@ -79,8 +81,19 @@ func TestProofsAgreeWithAnIndependentVerifier(t *testing.T) {
 	for position := 1; position <= last; position++ {
 		body := get(fmt.Sprintf("/audit/proof?position=%d&message=true", position))
 		file := keep("proof.json", body)
-		if err := check(file, "holder-"); err != nil {
+		holder := "holder-0" // as record names them: 0, then 0 and 1 again and again
+		if position > 1 && position%2 == 1 {
+			holder = "holder-1"
+		}
+		if err := check(file, holder); err != nil {
 			t.Errorf("position %d: %v", position, err)
+		}
+		if position == 1 {
+			for _, part := range []string{"holder-", "older-0", "GOLD", "holder-00", ""} {
+				if check(file, part) == nil {
+					t.Errorf("it is taken for an event of %q", part)
+				}
+			}
 		}
 		run(t, "audit", "check", file, "--public-key", public)
 
@@ -108,6 +121,30 @@ func TestProofsAgreeWithAnIndependentVerifier(t *testing.T) {
 				t.Errorf("position %d: 'audit check' takes a changed %s", position, field)
 			}
 			proof[field] = was
+		}
+	}
+	// A message with several events, and one of JSON.
+	frame := `{"token_id":"GOLD","holder_id":"zoë","start":5}` + "\n" + `{"token_id":"SILVER","holder_id":"zoë","start":6}`
+	answer, err := http.Post(s.http+"/holds", "application/x-ndjson", strings.NewReader(frame))
+	if err != nil {
+		t.Fatal(err)
+	}
+	answer.Body.Close()
+	raw := nats.NewMsg("hold.events.GOLD")
+	raw.Header.Set("Content-Type", "application/json")
+	raw.Data = []byte(`{"token_id":"GOLD","holder_id":"zoë","start":"2023-05-01T00:00:00Z"}`)
+	conn, _ := s.natsConn()
+	if _, err := conn.RequestMsg(raw, patience); err != nil {
+		t.Fatal(err)
+	}
+	covered(last + 2)
+	for position := last + 1; position <= last+2; position++ {
+		file := keep("proof.json", get(fmt.Sprintf("/audit/proof?position=%d&message=true", position)))
+		if err := check(file, "zoë"); err != nil {
+			t.Errorf("position %d: %v", position, err)
+		}
+		if check(file, "zo") == nil {
+			t.Errorf("position %d: it is taken for an event of zo", position)
 		}
 	}
 	for i, note := range notes {

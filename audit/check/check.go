@@ -64,7 +64,14 @@ type Result struct {
 	States, OtherStates int    // compared, and of other rules
 	Holders             int    // compared with the replay
 	Lost                uint64 // positions that were accepted as lost
+	Checkpoint          bool   // the root was compared with one
 	Copied              ledger.PositionRecord
+}
+
+// Nothing reports that the log has messages, and that none of them was compared with
+// anything.
+func (r *Result) Nothing() bool {
+	return r.To >= r.From && r.Messages == 0 && r.States == 0 && r.Holders == 0 && r.Lost == 0 && !r.Checkpoint
 }
 
 // ErrLog: the log cannot be read whole, so nothing more can be compared.
@@ -300,15 +307,17 @@ func (c *checker) named(holder string) string {
 
 // compare compares a message with the copy.
 func (c *checker) compare(ctx context.Context, m *ingest.Message, pairs []immu.Pair) error {
-	if m.Position < c.contents.Has.From || m.Position > c.contents.Has.Through {
-		return nil // not copied yet
-	}
 	own, err := ledger.DigestOf(pairs)
 	if err != nil {
 		return err
 	}
 	copied := c.contents.Frames[m.Position]
+	inside := m.Position >= c.contents.Has.From && m.Position <= c.contents.Has.Through
 	switch {
+	case !inside && copied == nil:
+		return nil // not copied
+	case !inside && copied.Events >= 0 && copied.Frame == own.Frame && copied.Events < own.Events:
+		return nil // a follower that was killed has written a part of it
 	case copied == nil:
 		c.broken = true
 		c.report(Difference{Position: m.Position, Reason: "immudb: missing: the copy has no such message"})
@@ -450,6 +459,16 @@ func (c *checker) compareStates(m *ingest.Message) {
 	}
 }
 
+// behind is the first position that the copy has behind the end of the log; 0: there is none.
+func (c *checker) behind() (first uint64) {
+	for position := range c.contents.Frames {
+		if position > c.last && (first == 0 || position < first) {
+			first = position
+		}
+	}
+	return first
+}
+
 func (c *checker) end(ctx context.Context) error {
 	ends := func(what string, through uint64) {
 		c.report(Difference{Position: c.last + 1, Reason: fmt.Sprintf("missing: the log ends at %d, and %s up to %d", c.last, what, through)})
@@ -461,6 +480,12 @@ func (c *checker) end(ctx context.Context) error {
 	if c.Checkpoint != nil && c.Checkpoint.Size > c.last {
 		ends("the checkpoint covers positions", c.Checkpoint.Size)
 	}
+	if c.contents != nil && !c.broken && c.To == 0 {
+		if behind := c.behind(); behind != 0 {
+			c.broken = true
+			c.report(Difference{Position: behind, Reason: fmt.Sprintf("missing: the log ends at %d, and immudb has a message of this position", c.last)})
+		}
+	}
 	if c.contents != nil && !c.broken && c.Holder == "" {
 		for position := c.contents.Has.From; position <= min(c.contents.Has.Through, c.result.To); position++ {
 			if c.within(position) && c.contents.Frames[position] == nil {
@@ -470,6 +495,7 @@ func (c *checker) end(ctx context.Context) error {
 		}
 	}
 	if c.Checkpoint != nil && c.tree.Size() >= c.Checkpoint.Size && c.Checkpoint.Size > 0 {
+		c.result.Checkpoint = true
 		if root := c.tree.Root(); c.tree.Size() == c.Checkpoint.Size && root != c.Checkpoint.Root {
 			c.report(Difference{Reason: fmt.Sprintf("the log is not the one that the checkpoint of %d positions states: one of them was changed, removed, added or moved", c.Checkpoint.Size)})
 		}

@@ -193,7 +193,8 @@ type Entry struct {
 	Key   []byte
 	Value []byte
 	// Plain reports that the entry sets a key to a value. Others are references, deletions
-	// and tables, which this project never writes.
+	// and tables, which this project never writes. Key is without immudb's prefix for all
+	// that concerns a key that can be set.
 	Plain bool
 	// Err is why the value cannot be read; then Value is nil.
 	Err error
@@ -274,11 +275,14 @@ func (c *Client) transaction(ctx context.Context, id uint64, values schema.Entry
 
 func entryOf(tx uint64, e *schema.TxEntry, unread error) *Entry {
 	out := &Entry{Tx: tx, Key: e.Key, Err: unread}
-	deleted := e.Metadata.GetDeleted()
-	if len(e.Key) == 0 || e.Key[0] != database.SetKeyPrefix || deleted {
+	if len(e.Key) == 0 || e.Key[0] != database.SetKeyPrefix {
 		return out
 	}
 	out.Key = database.TrimPrefix(e.Key)
+	if e.Metadata.GetDeleted() {
+		out.Err = nil // there is no value to read
+		return out
+	}
 	if unread != nil { // the caller reads it alone
 		out.Plain, out.Err = true, nil
 		return out

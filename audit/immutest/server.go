@@ -137,6 +137,15 @@ func (s *Server) Token(tb testing.TB, database string, secure credentials.Transp
 // CreateDatabase makes a database.
 func (s *Server) CreateDatabase(tb testing.TB, name string) {
 	tb.Helper()
+	s.As(tb, func(ctx context.Context, service schema.ImmuServiceClient) error {
+		_, err := service.CreateDatabaseV2(ctx, &schema.CreateDatabaseRequest{Name: name})
+		return err
+	})
+}
+
+// As calls immudb's own interface, as somebody does who has the credentials.
+func (s *Server) As(tb testing.TB, call func(ctx context.Context, service schema.ImmuServiceClient) error) {
+	tb.Helper()
 	token := s.Token(tb, immu.DefaultDatabase, insecure.NewCredentials())
 	conn, err := grpc.NewClient(s.Address, grpc.WithTransportCredentials(insecure.NewCredentials()))
 	if err != nil {
@@ -144,7 +153,7 @@ func (s *Server) CreateDatabase(tb testing.TB, name string) {
 	}
 	defer conn.Close()
 	ctx := metadata.AppendToOutgoingContext(tb.Context(), "authorization", "Bearer "+token)
-	if _, err := schema.NewImmuServiceClient(conn).CreateDatabaseV2(ctx, &schema.CreateDatabaseRequest{Name: name}); err != nil {
+	if err := call(ctx, schema.NewImmuServiceClient(conn)); err != nil {
 		tb.Fatal(err)
 	}
 }

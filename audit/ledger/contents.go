@@ -123,7 +123,17 @@ func (c *Contents) take(e *immu.Entry, states map[string]StateRecord) {
 			c.Log = l
 		}
 	case OfPosition:
-		read(&c.Has) // the last one counts
+		var has PositionRecord
+		switch {
+		case !read(&has):
+		case has.From == 0 || has.Through < has.From-1:
+			c.fault(0, "transaction %d says that positions %d to %d were copied", e.Tx, has.From, has.Through)
+		case c.Has.From == 0:
+			c.Has = has
+		default:
+			// What was copied once stays copied, whatever is written here later.
+			c.Has = PositionRecord{From: min(c.Has.From, has.From), Through: max(c.Has.Through, has.Through)}
+		}
 	case OfFrame:
 		var f FrameRecord
 		if !read(&f) {

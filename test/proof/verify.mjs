@@ -51,6 +51,62 @@ function rootOf(leafHash, index, size, path) {
   return r;
 }
 
+// A varint of protobuf: its value, and where the next byte is.
+function varint(b, at) {
+  let value = 0n;
+  for (let shift = 0n; at < b.length && shift < 64n; shift += 7n) {
+    const byte = b[at++];
+    value |= BigInt(byte & 127) << shift;
+    if (byte < 128) return [Number(value), at];
+  }
+  throw new Error('the message is damaged');
+}
+
+// holderOf reads field 2 of a HoldMsg of protobuf, or holder_id of one in JSON.
+function holderOf(event) {
+  if (event[0] === 0x7b) { // {
+    const e = JSON.parse(event.toString('utf8'));
+    return e.holder_id ?? e.holderId;
+  }
+  let holder = '', at = 0, tag, n;
+  while (at < event.length) {
+    [tag, at] = varint(event, at);
+    switch (tag & 7) {
+      case 0: [, at] = varint(event, at); break;
+      case 1: at += 8; break;
+      case 5: at += 4; break;
+      case 2:
+        [n, at] = varint(event, at);
+        if (at + n > event.length) throw new Error('the message is damaged');
+        if (tag >> 3 === 2) holder = event.toString('utf8', at, at + n);
+        at += n;
+        break;
+      default: throw new Error('the message is damaged');
+    }
+  }
+  return holder;
+}
+
+// holdersOf gives the holders of a message: of a lone event, or of a frame, which is
+// 0x00 'H' 0x01 and then for each event its length and its bytes.
+function* holdersOf(message) {
+  if (message[0] !== 0 || message[1] !== 0x48) {
+    yield holderOf(message);
+    return;
+  }
+  if (message[2] !== 1) throw new Error('the message is a frame of another version');
+  for (let at = 3, n; at < message.length; at += n) {
+    [n, at] = varint(message, at);
+    if (n === 0 || at + n > message.length) throw new Error('the message is damaged');
+    yield holderOf(message.subarray(at, at + n));
+  }
+}
+
+function names(message, holder) {
+  for (const h of holdersOf(message)) if (h === holder) return true;
+  return false;
+}
+
 function checkProof(key, proof, holder) {
   const at = openNote(proof.checkpoint, key);
   const leaf = bytes(proof.leaf);
@@ -59,7 +115,7 @@ function checkProof(key, proof, holder) {
   const root = rootOf(sha(Uint8Array.of(0), leaf), position - 1n, at.size, proof.path.map(bytes));
   if (!root.equals(at.root)) throw new Error('the path leads to another root');
   if (proof.message !== undefined && !sha(bytes(proof.message)).equals(leaf.subarray(22))) throw new Error('the message is another one');
-  if (holder !== undefined && !(proof.message !== undefined && bytes(proof.message).includes(holder))) throw new Error('the message does not name the holder');
+  if (holder !== undefined && !(proof.message !== undefined && names(bytes(proof.message), holder))) throw new Error('the message does not name the holder');
   console.log(`proved: position ${position} of ${at.log} at ${leaf.readBigInt64BE(9)} ns`);
 }
 

@@ -12,11 +12,13 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/codenotary/immudb/pkg/api/schema"
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"holdmetrics/audit/immu"
 	"holdmetrics/audit/immutest"
+	"holdmetrics/audit/ledger"
 	"holdmetrics/hold"
 	"holdmetrics/ingest"
 	"holdmetrics/ingest/archive"
@@ -556,6 +558,128 @@ func TestChangesOfImmudbAreNamed(t *testing.T) {
 		t.Error("the state file was changed", err)
 	}
 	_ = state
+}
+
+// Somebody who has immudb's credentials deletes keys, and writes what a follower writes, to
+// hide what he has changed in the log.
+func TestWhatIsHiddenInImmudbIsNamed(t *testing.T) {
+	t.Parallel()
+	const event, frame = "holdmetrics:event:00000000000000000002:000000", "holdmetrics:frame:00000000000000000003"
+	remove := func(key string) func(context.Context, schema.ImmuServiceClient) error {
+		return func(ctx context.Context, s schema.ImmuServiceClient) error {
+			_, err := s.Delete(ctx, &schema.DeleteKeysRequest{Keys: [][]byte{[]byte(key)}})
+			return err
+		}
+	}
+	set := func(key, value string) func(context.Context, schema.ImmuServiceClient) error {
+		return func(ctx context.Context, s schema.ImmuServiceClient) error {
+			_, err := s.Set(ctx, &schema.SetRequest{KVs: []*schema.KeyValue{{Key: []byte(key), Value: []byte(value)}}})
+			return err
+		}
+	}
+	// The weight of an event at position 9 was changed in this export.
+	changed := func(all []*ingest.Message) []*ingest.Message {
+		var w ingest.FrameWriter
+		for e := range all[8].Entries() {
+			d := e.Draft
+			d.WeightExact = "777"
+			w.AppendDraft(&d)
+		}
+		all[8].Data = bytes.Clone(w.Bytes())
+		return all
+	}
+	for name, test := range map[string]struct {
+		act  func(context.Context, schema.ImmuServiceClient) error
+		want string
+	}{
+		"an event is deleted":   {remove(event), `(?m)^position 2: immudb: key ` + event + ` was deleted, or made a reference, in transaction \d+`},
+		"a message is deleted":  {remove(frame), `(?m)^position 3: immudb: key ` + frame + ` was deleted`},
+		"it begins later":       {set("holdmetrics:position", `{"from":10,"through":12}`), `(?m)^position 9: changed: event 0`},
+		"it ends earlier":       {set("holdmetrics:position", `{"from":1,"through":8}`), `(?m)^position 9: changed: event 0`},
+		"it has nothing":        {set("holdmetrics:position", `{"from":13,"through":12}`), `(?m)^position 9: changed: event 0`},
+		"no position":           {set("holdmetrics:position", `{}`), `immudb: transaction \d+ says that positions 0 to 0 were copied`},
+		"a message of nowhere":  {set("holdmetrics:frame:00000000000000000013", `{}`), `(?m)^position 9: changed: event 0`},
+		"it has what never was": {set("holdmetrics:position", `{"from":1,"through":40}`), `(?m)^position 9: changed: event 0`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c := newCluster(t)
+			c.send(12)
+			c.run("follow", "--once")
+			c.immudb.As(t, test.act)
+			if strings.Contains(test.want, "position 9") {
+				if c.run("verify", "--export", c.export(nil), "--no-scores", "--to", "12"); t.Failed() {
+					return
+				}
+				c.differs(test.want, "--export", c.export(changed), "--no-scores")
+				return
+			}
+			c.differs(test.want, "--no-scores")
+			c.differs(test.want, "--no-scores", "--export", c.export(nil))
+		})
+	}
+}
+
+// Messages of the copy behind the end of the log were there once, or somebody wrote them.
+func TestTheCopyHasMoreThanTheLog(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t)
+	c.send(12)
+	c.run("follow", "--once")
+	c.immudb.As(t, func(ctx context.Context, s schema.ImmuServiceClient) error {
+		_, err := s.Set(ctx, &schema.SetRequest{KVs: []*schema.KeyValue{{Key: ledger.FrameKey(14), Value: []byte(`{"events":1}`)}}})
+		return err
+	})
+	c.differs(`(?m)^position 14: missing: the log ends at 12, and immudb has a message of this position`, "--no-scores")
+}
+
+// What was not compared is said, and where nothing was, that is no success.
+func TestWhatIsNotComparedIsSaid(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t)
+	c.send(10)
+	c.run("follow", "--once", "--from", "5", "--states", "0")
+	c.send(3)
+	if out := c.run("verify", "--no-scores"); !strings.Contains(out, "6 messages") || !strings.Contains(out, "positions 1 to 4 not compared: the copy begins later; positions 11 to 13 not compared: they are not copied yet") {
+		t.Error(out)
+	}
+	for _, args := range [][]string{{"--to", "3"}, {"--from", "11"}} {
+		if out, err := c.try(append([]string{"verify", "--no-scores"}, args...)...); err == nil || !strings.Contains(out, "nothing was compared: of positions") {
+			t.Errorf("%v: %v: %s", args, err, out)
+		}
+	}
+	t.Run("with nothing", func(t *testing.T) {
+		out, code := c.as(map[string]string{"IMMUDB_URL": ""}, "verify", "--no-scores", "--export", c.export(nil))
+		if code == 0 || !strings.Contains(out, "nothing was compared: name what to compare the log with") {
+			t.Errorf("%d: %s", code, out)
+		}
+	})
+}
+
+// A file with another SHA-256 than it ends with was changed, be it by a space.
+func TestAnEditedExportIsNamed(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t)
+	c.send(10)
+	c.run("follow", "--once")
+	name := c.export(nil)
+	whole, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.run("verify", "--no-scores", "--export", name)
+	for what, edited := range map[string][]byte{
+		"a space":    bytes.Replace(whole, []byte(`,"time"`), []byte(`, "time"`), 1),
+		"a checksum": bytes.Replace(whole, []byte(`"sha256":"`), []byte(`"sha256":"0`), 1),
+	} {
+		if bytes.Equal(edited, whole) {
+			t.Fatalf("%s: nothing to edit in %s", what, whole)
+		}
+		if err := os.WriteFile(name, edited, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		c.differs(`(?m)(was changed after it was written|its lines do not have the SHA-256|damaged)`, "--no-scores", "--export", name)
+	}
 }
 
 func TestADamagedLogIsNamed(t *testing.T) {

@@ -17,6 +17,7 @@ import (
 	"holdmetrics/audit/immu"
 	"holdmetrics/audit/scores"
 	"holdmetrics/audit/source"
+	"holdmetrics/ingest/archive"
 	"holdmetrics/ingest/proof"
 	"holdmetrics/ingest/rows"
 	"holdmetrics/processor/generation"
@@ -136,16 +137,42 @@ func (v *verification) run(c *cobra.Command, log source.Log, js jetstream.JetStr
 	if err != nil && found == 0 {
 		return err
 	}
+	if found == 0 && v.export != "" {
+		// What was changed may be nothing that is compared, such as a space.
+		if err := archive.Verify(v.export, false, ctx.Err); errors.Is(err, archive.ErrEdited) {
+			found++
+			fmt.Fprintln(c.OutOrStdout(), rows.Safe(fmt.Sprintf("%s was changed after it was written: %v", v.export, err)))
+		} else if err != nil {
+			return err
+		}
+	}
 	if found > 0 {
 		return fmt.Errorf("%d %s found", found, map[bool]string{true: "difference was", false: "differences were"}[found == 1])
 	}
+	if result.Nothing() {
+		return errors.New("nothing was compared: " + v.nothing(&cfg, &result))
+	}
 	return v.summary(c.OutOrStdout(), &cfg, &result)
+}
+
+// nothing says why nothing was compared.
+func (v *verification) nothing(cfg *check.Config, r *check.Result) string {
+	if cfg.Copy == nil && cfg.Checkpoint == nil && len(cfg.Scores) == 0 {
+		return "name what to compare the log with: --immudb-url, --checkpoint with --public-key, --data-dir or --mongodb-url"
+	}
+	return fmt.Sprintf("of positions %d to %d the copy in immudb has none; it has %d to %d", r.From, r.To, r.Copied.From, r.Copied.Through)
 }
 
 func (v *verification) summary(out io.Writer, cfg *check.Config, r *check.Result) error {
 	text := fmt.Sprintf("no difference: log %s, positions %d to %d", r.LogID, r.From, r.To)
 	if cfg.Copy != nil {
 		text += fmt.Sprintf("; %d messages with %d events as in immudb, which has positions %d to %d", r.Messages, r.Events, r.Copied.From, r.Copied.Through)
+		if r.From < r.Copied.From {
+			text += fmt.Sprintf("; positions %d to %d not compared: the copy begins later", r.From, min(r.Copied.From-1, r.To))
+		}
+		if r.To > r.Copied.Through {
+			text += fmt.Sprintf("; positions %d to %d not compared: they are not copied yet", max(r.Copied.Through+1, r.From), r.To)
+		}
 		text += fmt.Sprintf("; %d states", r.States)
 		if r.OtherStates > 0 {
 			text += fmt.Sprintf(", and %d of other rules not compared", r.OtherStates)
