@@ -246,6 +246,33 @@ func TestAnUntouchedLogHasNoDifference(t *testing.T) {
 	}
 }
 
+// A store that cannot be opened, or read, is a difference that names the file, and does not
+// keep the rest from being compared. (A byte of its write-ahead log is none: a store that
+// has lost its end is behind the log, and right.)
+func TestADamagedStoreIsNamed(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t)
+	c.send(60)
+	c.process()
+	c.run("follow", "--once")
+	files, err := filepath.Glob(filepath.Join(embedded.Directory(c.dir, ""), "MANIFEST-*"))
+	if err != nil || len(files) == 0 {
+		t.Fatal(files, err)
+	}
+	for _, path := range files {
+		info, err := os.Stat(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		flip(t, path, info.Size()/3)
+	}
+	out, err := c.try("verify", "--data-dir", c.dir)
+	if err == nil || !strings.Contains(out, "the store "+embedded.Directory(c.dir, "")+": ") || !strings.Contains(out, "damaged") {
+		t.Errorf("%v: %s", err, out)
+	}
+	c.run("verify")
+}
+
 func TestChangesOfSnapshotsAreNamed(t *testing.T) {
 	t.Parallel()
 	c := newCluster(t)

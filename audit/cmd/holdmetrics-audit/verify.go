@@ -21,6 +21,7 @@ import (
 	"holdmetrics/ingest/proof"
 	"holdmetrics/ingest/rows"
 	"holdmetrics/processor/generation"
+	"holdmetrics/projection"
 	"holdmetrics/projection/embedded"
 	"holdmetrics/projection/mongo"
 )
@@ -240,16 +241,24 @@ func (v *verification) openScores(ctx context.Context, cfg *check.Config, js jet
 		if _, err := os.Stat(dir); err != nil {
 			return ends, fmt.Errorf("--data-dir %s has no store of generation %s: %w", v.dataDir, of, err)
 		}
+		name := "the store " + dir
 		store, err := embedded.Open(dir, embedded.Options{})
-		if err != nil {
+		switch {
+		case errors.Is(err, projection.ErrCorrupt):
+			cfg.Scores = append(cfg.Scores, unreadable(name, err))
+		case err != nil:
 			return ends, fmt.Errorf("--data-dir: the store cannot be opened (stop the server first): %w", err)
+		default:
+			ends = append(ends, store)
+			s, err := scores.FromStore(ctx, name, store, cfg.Rules, cfg.Log.Partitions())
+			if errors.Is(err, projection.ErrCorrupt) {
+				s, err = unreadable(name, err), nil
+			}
+			if err != nil {
+				return ends, err
+			}
+			cfg.Scores = append(cfg.Scores, s)
 		}
-		ends = append(ends, store)
-		s, err := scores.FromStore(ctx, "the store "+dir, store, cfg.Rules, cfg.Log.Partitions())
-		if err != nil {
-			return ends, err
-		}
-		cfg.Scores = append(cfg.Scores, s)
 	}
 	if address := v.or(v.mongoURL, "MONGODB_URL", "MONGODB_URI"); address != "" {
 		store, err := mongo.Open(ctx, mongo.Config{URL: address, Database: v.mongoDB, Generation: generation.Namespace(of)})
@@ -264,6 +273,14 @@ func (v *verification) openScores(ctx context.Context, cfg *check.Config, js jet
 		cfg.Scores = append(cfg.Scores, s)
 	}
 	return ends, nil
+}
+
+// unreadable are the scores of a store that is damaged: a difference, beside which all else is
+// compared.
+func unreadable(name string, err error) check.Scores {
+	return check.Scores{Name: name, Each: func(context.Context, func(*check.Holder) error) error {
+		return fmt.Errorf("%s: %w", name, err)
+	}}
 }
 
 // newLogger writes lines of JSON with what is waited for.
