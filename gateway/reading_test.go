@@ -22,6 +22,7 @@ import (
 	"holdmetrics/gateway/httpapi"
 	"holdmetrics/gateway/query"
 	"holdmetrics/hold"
+	"holdmetrics/internal/testwait"
 	holdpb "holdmetrics/proto"
 )
 
@@ -343,6 +344,13 @@ func TestReadsNameWhatStandsStill(t *testing.T) {
 	w.Apply(t, 5, 5e9, fakes.Held("x", "alice", 1000, 2000, 1))
 	p := w.Partition("alice")
 	owners.Owned = []query.PartitionStatus{{Partition: p, Owner: "w1", State: "running", Position: 6, LastError: "disk full"}}
+	// A busy machine may need longer than PrepareStall for the first load.
+	testwait.Poll(t, "the snapshots are loaded", func() error {
+		if resp, body := gatewaytest.Do(t, http.MethodGet, w.Url+"/stats?holder=alice", ""); resp.StatusCode == 503 {
+			return fmt.Errorf("%d %s", resp.StatusCode, body)
+		}
+		return nil
+	})
 	for path, want := range map[string]string{
 		"/stats/alice?after=7":         fmt.Sprintf("position 7 of partition %d was not applied within 20ms, it is at 5; last heard: worker w1: running, applied 6: disk full (hint", p),
 		"/stats/alice":                 fmt.Sprintf("position 9 of partition %d was not applied within 20ms, it is at 5; last heard: worker w1", p),

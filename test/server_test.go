@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"io"
 	"os"
 	"os/exec"
 	"strings"
@@ -33,6 +34,7 @@ type server struct {
 	dir              string
 	grpc, http, nats string
 	cmd              *exec.Cmd
+	out              io.Reader // where it says that it serves
 	log              *journal
 	ended            bool
 }
@@ -64,6 +66,14 @@ func start(t *testing.T, dir string, flags ...string) *server {
 // startBy is start by a command that runs the server with the arguments behind its own.
 func startBy(t *testing.T, dir string, command []string, flags ...string) *server {
 	t.Helper()
+	s := launchBy(t, dir, command, flags...)
+	s.serving()
+	return s
+}
+
+// launchBy starts a server, and does not wait until it serves.
+func launchBy(t *testing.T, dir string, command []string, flags ...string) *server {
+	t.Helper()
 	testwait.Allow(t, 2*patience)
 	s := &server{t: t, dir: dir, log: new(journal)}
 	args := append(command[1:len(command):len(command)], "serve", "--data-dir", dir, "--grpc-address", "127.0.0.1:0", "--http-address", "127.0.0.1:0", "--nats-address", "127.0.0.1:0")
@@ -88,7 +98,14 @@ func startBy(t *testing.T, dir string, command []string, flags ...string) *serve
 			t.Logf("the server's log:\n%s", s.log)
 		}
 	})
-	for lines := bufio.NewScanner(out); lines.Scan(); {
+	s.out = out
+	return s
+}
+
+// serving returns when the server says that it serves, and where.
+func (s *server) serving() {
+	s.t.Helper()
+	for lines := bufio.NewScanner(s.out); lines.Scan(); {
 		switch fields := strings.Fields(lines.Text()); {
 		case len(fields) == 2 && fields[0] == "gRPC":
 			s.grpc = fields[1]
@@ -97,12 +114,11 @@ func startBy(t *testing.T, dir string, command []string, flags ...string) *serve
 		case len(fields) == 2 && fields[0] == "NATS":
 			s.nats = fields[1]
 		case strings.HasPrefix(lines.Text(), "Ctrl-C"):
-			return s
+			return
 		}
 	}
 	s.ended = true
-	t.Fatalf("the server did not come up: %v\n%s", s.cmd.Wait(), s.log)
-	return nil
+	s.t.Fatalf("the server did not come up: %v\n%s", s.cmd.Wait(), s.log)
 }
 
 // stop asks the server to stop, as Ctrl-C does, and wants it to do so cleanly.

@@ -149,6 +149,13 @@ func TestGarbageInTheRecords(t *testing.T) {
 	s.stop()
 	address := freeAddress(t)
 	repaired := make(chan error, 1)
+	s = launchBy(t, dir, []string{binary}, "--nats-address", address)
+	s.eventually("it waits for the records", func() error {
+		if !strings.Contains(s.log.String(), "waiting until the records of the generations can be read") {
+			return errors.New("it does not say so")
+		}
+		return nil
+	})
 	go func() {
 		ctx, cancel := context.WithTimeout(t.Context(), patience)
 		defer cancel()
@@ -164,14 +171,11 @@ func TestGarbageInTheRecords(t *testing.T) {
 			}
 		}
 	}()
-	s = start(t, dir, "--nats-address", address) // returns when it serves
+	s.serving()
 	if err := <-repaired; err != nil {
 		t.Error(err)
 	}
 	s.awaitReady()
-	if log := s.log.String(); !strings.Contains(log, "waiting until the records of the generations can be read") {
-		t.Error("it did not wait")
-	}
 }
 
 // freeAddress returns an address of loopback that is free now.
