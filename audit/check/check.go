@@ -88,8 +88,9 @@ type checker struct {
 	leaf     string
 	last     uint64 // position of the log
 	states   map[uint64][]ledger.StateRecord
-	met      bool // an event of the holder was seen
-	broken   bool // the log and the copy no longer agree, so what follows would be repeated
+	holder   string // Config.Holder, as the rules name it
+	met      bool   // an event of the holder was seen
+	broken   bool   // the log and the copy no longer agree, so what follows would be repeated
 	scores   []*scoreCheck
 }
 
@@ -97,6 +98,7 @@ type checker struct {
 // state, of the checkpoint, of each store. A difference is no error.
 func Run(ctx context.Context, cfg Config, report func(Difference)) (Result, error) {
 	c := &checker{Config: cfg, report: report, states: map[uint64][]ledger.StateRecord{}}
+	c.holder = c.named(c.Holder)
 	if c.Progress == nil {
 		c.Progress = func(uint64) {}
 	}
@@ -289,7 +291,7 @@ func (c *checker) concerns(m *ingest.Message) bool {
 		return true
 	}
 	for e := range m.Entries() {
-		if e.Err == nil && c.named(e.Draft.Holder) == c.named(c.Holder) {
+		if e.Err == nil && c.named(e.Draft.Holder) == c.holder {
 			c.met = true
 			return true
 		}

@@ -48,7 +48,7 @@ type scoreCheck struct {
 func newScoreCheck(ctx context.Context, s Scores, c *checker) (*scoreCheck, error) {
 	k := &scoreCheck{c: c, scores: s, waiting: map[uint64][]*Holder{}, known: map[string]bool{}}
 	err := s.Each(ctx, func(h *Holder) error {
-		if c.Holder != "" && h.ID != c.Rules.Holder(c.Holder) {
+		if c.Holder != "" && h.ID != c.holder {
 			return nil
 		}
 		k.known[h.ID] = true
@@ -149,7 +149,7 @@ func (k *scoreCheck) end(context.Context) error {
 	for p, through := range k.scores.Through {
 		for _, id := range k.c.replay.Holders(p) {
 			own := k.c.replay.Holder(id)
-			if !k.known[id] && own.Position <= through && (k.c.Holder == "" || id == k.c.Rules.Holder(k.c.Holder)) {
+			if !k.known[id] && own.Position <= through && (k.c.Holder == "" || id == k.c.holder) {
 				k.report(&Holder{ID: id, Position: own.Position}, "missing: the log has events of this holder")
 			}
 		}
