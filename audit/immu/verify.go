@@ -190,11 +190,10 @@ func (c *Client) Get(ctx context.Context, key []byte) ([]byte, error) {
 // Entry is an entry of a transaction.
 type Entry struct {
 	Tx    uint64
-	Key   []byte
+	Key   []byte // without immudb's prefix, where it is one of a key that can be set
 	Value []byte
 	// Plain reports that the entry sets a key to a value. Others are references, deletions
-	// and tables, which this project never writes. Key is without immudb's prefix for all
-	// that concerns a key that can be set.
+	// and tables, which this project never writes.
 	Plain bool
 	// Err is why the value cannot be read; then Value is nil.
 	Err error

@@ -15,9 +15,8 @@ import (
 // A stream that keeps one message of a subject, as a bucket does, forgets the earlier one
 // when it is written over. A server copies message by message up to the last one that it
 // had at the beginning. So a key that is written over meanwhile is in the copy neither as
-// it was nor as it is. Such a stream is copied again a few times; if it never keeps still,
-// the messages that came meanwhile are kept with the copy, and are published behind it
-// when it is restored. So the restored stream is as the original was when the last of
+// it was nor as it is. So the messages that came meanwhile are kept with the copy, and are
+// published behind it when it is restored. The restored stream is as the original was when the last of
 // them was read.
 
 // Change is a message that wrote over others while a stream was copied.
